@@ -1,0 +1,72 @@
+"""Every error this package raises for a reason its user can act on.
+
+::
+
+    NaitError
+    ├── CorpusError              a corpus file cannot be read, or holds no usable row
+    ├── TemplateError            the text template is unknown or cannot be applied
+    ├── ModelError               the model folder is unusable, or a forward pass went wrong
+    │   └── ArchitectureError    the model's neurons were not found where they should be
+    ├── StoreError               the index directory is not, or no longer, what it should be
+    │   ├── NotAnIndexError      no index lies at this path
+    │   ├── IncompleteIndexError the build of this index was interrupted
+    │   ├── FingerprintError     index and request differ in something that changes a number
+    │   └── IndexBusyError       another process is writing to this index
+    ├── CapabilityError          a capability is unknown, already there, or has no usable example
+    ├── SelectionError           a budget, filter or vote count that cannot be met
+    └── OutputExistsError        a file is in the way and ``--force`` was not given
+
+Each message is one line: what was wrong, where, and what to do.
+"""
+
+
+class NaitError(Exception):
+    """Base of all errors of this package; its message is one line meant for the user."""
+
+
+class CorpusError(NaitError):
+    """A corpus file cannot be read, or holds no usable row."""
+
+
+class TemplateError(NaitError):
+    """The text template is unknown or cannot be applied."""
+
+
+class ModelError(NaitError):
+    """The model folder is unusable, or a forward pass went wrong."""
+
+
+class ArchitectureError(ModelError):
+    """The model's neurons were not found where they should be."""
+
+
+class StoreError(NaitError):
+    """The index directory is not, or no longer, what it should be."""
+
+
+class NotAnIndexError(StoreError):
+    """No index lies at this path."""
+
+
+class IncompleteIndexError(StoreError):
+    """The build of this index was interrupted."""
+
+
+class FingerprintError(StoreError):
+    """Index and request differ in something that changes a number."""
+
+
+class IndexBusyError(StoreError):
+    """Another process is writing to this index."""
+
+
+class CapabilityError(NaitError):
+    """A capability is unknown, already there, or has no usable example."""
+
+
+class SelectionError(NaitError):
+    """A budget, filter or vote count that cannot be met."""
+
+
+class OutputExistsError(NaitError):
+    """A file is in the way and overwriting was not asked for."""
