@@ -1,0 +1,24 @@
+"""Corpus files -> samples -> text, and the chosen rows -> files again.
+
+``read_corpus`` makes a :class:`~nait_index.types.Sample` or a :class:`~nait_index.types.Rejected` of every row of any
+supported file; a template makes the text of a sample that the model reads; ``write_rows`` writes original rows back.
+"""
+
+from nait_index.corpus.export import check_output, write_json, write_rows
+from nait_index.corpus.read import read_corpus
+from nait_index.corpus.rejects import RejectedWriter, read_rejected, rejected_writer
+from nait_index.corpus.templates import RowTemplateError, Template, TemplateName, make_template
+
+__all__ = [
+    "RejectedWriter",
+    "RowTemplateError",
+    "Template",
+    "TemplateName",
+    "check_output",
+    "make_template",
+    "read_corpus",
+    "read_rejected",
+    "rejected_writer",
+    "write_json",
+    "write_rows",
+]

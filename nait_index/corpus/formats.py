@@ -1,0 +1,197 @@
+"""Row -> parts: who says what, for every shape of instruction-tuning row.
+
+A part of nothing but whitespace is left out; text is otherwise taken as it is. What is not text where text belongs is
+never turned into text silently: such a row is refused.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from nait_index.corpus.rows import RowError, json_kind, refuse_surrogates, to_json
+from nait_index.errors import CorpusError
+from nait_index.types import Part, Role, RowFormat
+
+Fields = Mapping[str, Any]
+
+_ROLES = {
+    "system": Role.SYSTEM,
+    "developer": Role.SYSTEM,
+    "user": Role.USER,
+    "human": Role.USER,
+    "assistant": Role.ASSISTANT,
+    "gpt": Role.ASSISTANT,
+    "model": Role.ASSISTANT,
+    "chatbot": Role.ASSISTANT,
+    "function_call": Role.ASSISTANT,
+    "tool": Role.TOOL,
+    "observation": Role.TOOL,
+    "function": Role.TOOL,
+}
+# What tells a format, each line one alternative. Where a row has the fields of several, the first listed counts:
+# conversations before their flattened copies, and `text` last because it often repeats the others rendered.
+_WANTED: dict[RowFormat, tuple[tuple[str, ...], ...]] = {
+    RowFormat.MESSAGES: (("messages",),),
+    RowFormat.SHAREGPT: (("conversations",), ("conversation",)),
+    RowFormat.ALPACA: (("instruction",),),
+    RowFormat.PROMPT_COMPLETION: (("prompt", "completion"),),
+    RowFormat.TEXT: (("text",),),
+}
+
+
+def detect_format(rows: Iterable[Fields], name: str) -> RowFormat:
+    """Find the format that most of a file's first rows have.
+
+    :param name: the file's name, for the message.
+    :raises CorpusError: no row has the fields of any format.
+    """
+    votes = dict.fromkeys(_WANTED, 0)
+    found: set[str] = set()
+    for row in rows:
+        found.update(row)
+        matching = next((form for form, wanted in _WANTED.items() if _has(row, wanted)), None)
+        if matching:
+            votes[matching] += 1
+    if not any(votes.values()):
+        wanted = "; ".join(f"{form}: {_or(fields)}" for form, fields in _WANTED.items())
+        raise CorpusError(
+            f"{name}: no known row format has the fields found here ({', '.join(sorted(found)) or 'none'}). "
+            f"Wanted: {wanted}. Rename the fields, or name the format with --format"
+        )
+    return max(votes, key=votes.__getitem__)
+
+
+def row_parts(row: Fields, row_format: RowFormat) -> tuple[Part, ...]:
+    """Split a row into its non-empty parts, in reading order.
+
+    :raises RowError: a field is missing or of the wrong type, a role is unknown, or there is no text at all.
+    """
+    parts = tuple(_FORMATS[row_format](row))
+    if not parts:
+        raise RowError("no text: every text field is empty")
+    return parts
+
+
+def _has(row: Fields, wanted: tuple[tuple[str, ...], ...]) -> bool:
+    return any(all(row.get(field) is not None for field in fields) for fields in wanted)
+
+
+def _or(wanted: tuple[tuple[str, ...], ...]) -> str:
+    return " or ".join(" and ".join(fields) for fields in wanted)
+
+
+def _alpaca(row: Fields) -> Iterator[Part]:
+    yield from _text(Role.SYSTEM, row.get("system"), "field 'system'")
+    for number, pair in enumerate(_list(row.get("history"), "field 'history'"), start=1):
+        where = f"field 'history', turn {number}"
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise RowError(f"{where} is not a pair of question and answer")
+        yield from _text(Role.USER, pair[0], where)
+        yield from _text(Role.ASSISTANT, pair[1], where)
+    yield from _text(Role.USER, _required(row, "instruction"), "field 'instruction'")
+    yield from _text(Role.INPUT, row.get("input"), "field 'input'")
+    yield from _text(Role.ASSISTANT, row.get("output"), "field 'output'")
+
+
+def _sharegpt(row: Fields) -> Iterator[Part]:
+    yield from _conversation(row, "conversations" if row.get("conversation") is None else "conversation")
+
+
+def _messages(row: Fields) -> Iterator[Part]:
+    yield from _conversation(row, "messages")
+
+
+def _prompt_completion(row: Fields) -> Iterator[Part]:
+    yield from _tools(row)
+    for field, role in (("prompt", Role.USER), ("completion", Role.ASSISTANT)):
+        value = _required(row, field)
+        if isinstance(value, list):
+            yield from _turns(value, field)
+        else:
+            yield from _text(role, value, f"field {field!r}")
+
+
+def _plain_text(row: Fields) -> Iterator[Part]:
+    yield from _text(Role.TEXT, _required(row, "text"), "field 'text'")
+
+
+_FORMATS: dict[RowFormat, Callable[[Fields], Iterator[Part]]] = {
+    RowFormat.ALPACA: _alpaca,
+    RowFormat.SHAREGPT: _sharegpt,
+    RowFormat.MESSAGES: _messages,
+    RowFormat.PROMPT_COMPLETION: _prompt_completion,
+    RowFormat.TEXT: _plain_text,
+}
+
+
+def _conversation(row: Fields, field: str) -> Iterator[Part]:
+    yield from _text(Role.SYSTEM, row.get("system"), "field 'system'")
+    yield from _tools(row)
+    yield from _turns(_required(row, field), field)
+
+
+def _tools(row: Fields) -> Iterator[Part]:
+    """Tool definitions: text as it is (ShareGPT keeps JSON text there), a list as JSON."""
+    tools = row.get("tools")
+    if isinstance(tools, list):
+        tools = to_json(tools) if tools else None
+    yield from _text(Role.TOOLS, tools, "field 'tools'")
+
+
+def _turns(turns: object, field: str) -> Iterator[Part]:
+    for number, turn in enumerate(_list(turns, f"field {field!r}"), start=1):
+        where = f"field {field!r}, turn {number}"
+        if not isinstance(turn, dict):
+            raise RowError(f"{where} is {json_kind(turn)}, wanted an object")
+        role = turn.get("from") if turn.get("role") is None else turn["role"]
+        if role is None and ("human" in turn or "assistant" in turn):
+            for role in ("system", "human", "assistant"):
+                yield from _text(_ROLES[role], turn.get(role), f"{where}, {role!r}")
+        elif isinstance(role, str) and role in _ROLES:
+            yield from _text(_ROLES[role], _content(turn, where), where)
+        else:
+            raise RowError(f"{where} has {'no role' if role is None else f'an unknown role: {role!r}'}")
+
+
+def _content(turn: Fields, where: str) -> object:
+    """Find what a turn says; calls of tools follow its text as JSON, on a line of their own."""
+    content = turn.get("value") if turn.get("content") is None else turn["content"]
+    if isinstance(content, list):
+        content = "".join(_content_text(piece, where) for piece in content)
+    calls = [to_json(turn[field]) for field in ("tool_calls", "function_call") if turn.get(field)]
+    if not calls or not isinstance(content, str | None):
+        return content
+    return "\n".join([content, *calls] if content else calls)
+
+
+def _content_text(piece: object, where: str) -> str:
+    if not isinstance(piece, dict):
+        raise RowError(f"{where} has a piece of content that is {json_kind(piece)}, wanted an object")
+    if piece.get("type") != "text":
+        raise RowError(f"{where} has content of type {piece.get('type')!r}, only text can be used")
+    if not isinstance(piece.get("text"), str):
+        raise RowError(f"{where} has text content that is {json_kind(piece.get('text'))}, wanted text")
+    return str(piece["text"])
+
+
+def _required(row: Fields, field: str) -> Any:
+    if row.get(field) is None:
+        raise RowError(f"field {field!r} is missing")
+    return row[field]
+
+
+def _list(value: object, where: str) -> list[Any]:
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise RowError(f"{where} is {json_kind(value)}, wanted a list")
+    return value
+
+
+def _text(role: Role, value: object, where: str) -> Iterator[Part]:
+    if value is None:
+        return
+    if not isinstance(value, str):
+        raise RowError(f"{where} is {json_kind(value)}, wanted text")
+    refuse_surrogates(value, where)
+    if value.strip():
+        yield Part(role, value)

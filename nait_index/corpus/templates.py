@@ -1,0 +1,221 @@
+"""Parts -> the one text that the model reads.
+
+Every template refuses what it cannot render rather than leave a part out, and its hash covers all that its text
+depends on besides the row and the tokenizer's special tokens.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from difflib import get_close_matches
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from nait_index.errors import TemplateError
+from nait_index.types import Part, Role
+
+_ALPACA = (
+    "Below is an instruction that describes a task. "
+    "Write a response that appropriately completes the request.\n\n"
+    "### Instruction:\n{user}\n\n### Response:{assistant}"
+)
+_ALPACA_WITH_INPUT = (
+    "Below is an instruction that describes a task, paired with an input that provides further context. "
+    "Write a response that appropriately completes the request.\n\n"
+    "### Instruction:\n{user}\n\n### Input:\n{input}\n\n### Response:{assistant}"
+)
+_ALPACA_ROLES = (Role.USER, Role.INPUT, Role.ASSISTANT)
+_MESSAGE_ROLES = {Role.TOOLS: "system", Role.INPUT: "user", Role.TEXT: "user"}
+# Some models' templates print today's date. A text that changes overnight would part rows from the queries of later
+# days, so the clock is stopped, at the date those templates give where there is no clock.
+_STOPPED_CLOCK = (
+    "{%- macro strftime_now(format) -%}{{ format"
+    "|replace('%d', '26')|replace('%m', '07')|replace('%b', 'Jul')|replace('%B', 'July')|replace('%Y', '2024')"
+    "|replace('%H', '00')|replace('%M', '00')|replace('%S', '00') }}{%- endmacro -%}"
+)
+
+
+class TemplateName(StrEnum):
+    """The templates that have a name; any other is a Jinja file, named by its path."""
+
+    AUTO = "auto"
+    ALPACA = "alpaca"
+    CHAT = "chat"
+    TEXT = "text"
+
+
+class RowTemplateError(TemplateError):
+    """A template cannot render this row; the message is the reason."""
+
+
+class Template(Protocol):
+    """Turns the parts of a sample into its text."""
+
+    @property
+    def adds_special_tokens(self) -> bool:
+        """Whether the tokenizer is to add its special tokens, because the text does not hold them yet."""
+
+    @property
+    def content_hash(self) -> str:
+        """Hash of the kind of template and of its text, 32 hex digits."""
+
+    def render(self, parts: Sequence[Part]) -> str:
+        """Make the text of a sample.
+
+        :raises RowTemplateError: the template has no place for these parts.
+        """
+
+
+def make_template(name: str, tokenizer: Any | None = None) -> Template:
+    """Find a template by its name or by the path of a Jinja file.
+
+    ``auto`` is ``chat`` where the tokenizer has a chat template, else ``text``.
+
+    :param tokenizer: a Hugging Face tokenizer; only ``chat`` needs one.
+    :raises TemplateError: there is no such template, or it does not compile.
+    """
+    if name == TemplateName.AUTO:
+        name = TemplateName.CHAT if getattr(tokenizer, "chat_template", None) else TemplateName.TEXT
+    match name:
+        case TemplateName.TEXT:
+            return TextTemplate()
+        case TemplateName.ALPACA:
+            return AlpacaTemplate()
+        case TemplateName.CHAT:
+            return ChatTemplate(tokenizer)
+        case _:
+            return JinjaTemplate(Path(name))
+
+
+class TextTemplate:
+    """The parts in order, a newline between them."""
+
+    adds_special_tokens = True
+
+    def __init__(self) -> None:
+        self.content_hash = _hash("text", "\n")
+
+    def render(self, parts: Sequence[Part]) -> str:
+        """Join the parts."""
+        return "\n".join(part.text for part in parts)
+
+
+class AlpacaTemplate:
+    """The prompt of Stanford Alpaca and the answer, for rows of one instruction and at most one answer."""
+
+    adds_special_tokens = True
+
+    def __init__(self) -> None:
+        self.content_hash = _hash("alpaca", _ALPACA + _ALPACA_WITH_INPUT)
+
+    def render(self, parts: Sequence[Part]) -> str:
+        """Fill the prompt with an input or the one without."""
+        roles = [part.role for part in parts]
+        if Role.USER not in roles or roles != [role for role in _ALPACA_ROLES if role in roles]:
+            raise RowTemplateError(f"template alpaca takes one instruction and its answer, not: {', '.join(roles)}")
+        template = _ALPACA_WITH_INPUT if Role.INPUT in roles else _ALPACA
+        return template.format(**{"assistant": ""} | {part.role.value: part.text for part in parts})
+
+
+class ChatTemplate:
+    """The tokenizer's own chat template."""
+
+    adds_special_tokens = False
+
+    def __init__(self, tokenizer: Any | None) -> None:
+        if tokenizer is None or not tokenizer.chat_template:
+            raise TemplateError("template chat: this model's tokenizer has no chat template; use text or a Jinja file")
+        self._tokenizer = tokenizer
+        try:
+            text = tokenizer.get_chat_template()
+        except ValueError as error:
+            raise TemplateError("template chat: the tokenizer has several and none is called default") from error
+        self._text = _STOPPED_CLOCK + text if "strftime_now" in text else text
+        self.content_hash = _hash("chat", self._text)
+
+    def render(self, parts: Sequence[Part]) -> str:
+        """Render the parts as messages.
+
+        :raises RowTemplateError: the chat template refuses them, as some do with system messages or tools.
+        """
+        try:
+            text = self._tokenizer.apply_chat_template(to_messages(parts), chat_template=self._text, tokenize=False)
+        except Exception as error:  # a chat template is a foreign program: anything can come out of it
+            raise RowTemplateError(f"the chat template refuses this row: {_one_line(error)}") from error
+        return _not_blank(text, "chat template")
+
+
+class JinjaTemplate:
+    """A Jinja file, run in a sandbox, with the row as ``messages`` (role, content) and as ``parts`` (role, text)."""
+
+    adds_special_tokens = True
+
+    def __init__(self, path: Path) -> None:
+        from jinja2 import StrictUndefined, meta
+        from jinja2 import TemplateError as JinjaError
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+        self._path = path
+        source = _read_template(path)
+        environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+        try:
+            names = meta.find_undeclared_variables(environment.parse(source))
+            self._template = environment.from_string(source)
+        except JinjaError as error:
+            raise TemplateError(f"{path}: not a valid Jinja template: {_one_line(error)}") from error
+        unknown = names - {"messages", "parts", *environment.globals}
+        if unknown:
+            raise TemplateError(f"{path}: there is no variable {min(unknown)!r}; a template has messages and parts")
+        self.content_hash = _hash("jinja", source)
+
+    def render(self, parts: Sequence[Part]) -> str:
+        """Run the template.
+
+        :raises RowTemplateError: it fails on these parts or renders them as nothing.
+        """
+        try:
+            text = self._template.render(messages=to_messages(parts), parts=parts)
+        except Exception as error:  # a template is a program: anything can come out of it
+            raise RowTemplateError(f"{self._path}: fails on this row: {_one_line(error)}") from error
+        return _not_blank(text, str(self._path))
+
+
+def to_messages(parts: Sequence[Part]) -> list[dict[str, str]]:
+    """Arrange parts as chat messages.
+
+    Tools go into the system message, an input into the user's message before it, and text without a role is the user's.
+    """
+    messages: list[dict[str, str]] = []
+    for part in parts:
+        role = _MESSAGE_ROLES.get(part.role, part.role.value)
+        if (part.role is Role.INPUT or role == "system") and messages and messages[-1]["role"] == role:
+            messages[-1]["content"] += "\n" + part.text
+        else:
+            messages.append({"role": role, "content": part.text})
+    return messages
+
+
+def _read_template(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (FileNotFoundError, IsADirectoryError) as error:
+        close = get_close_matches(str(path), TemplateName, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        known = ", ".join(TemplateName)
+        raise TemplateError(f"no template {str(path)!r}: neither one of {known} nor a Jinja file{hint}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise TemplateError(f"{path}: cannot be read as a template: {error}") from error
+
+
+def _not_blank(text: str, template: str) -> str:
+    if not text.strip():
+        raise RowTemplateError(f"{template} renders this row as nothing")
+    return text
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _hash(kind: str, text: str) -> str:
+    return hashlib.blake2b(f"{kind}\0{text}".encode(), digest_size=16).hexdigest()

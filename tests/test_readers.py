@@ -1,0 +1,426 @@
+"""Corpus files of every kind -> samples and rejected rows, and what is said of files that are no corpus."""
+
+import csv
+import gzip
+import io
+import json
+import os
+import warnings
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nait_index.corpus import read_corpus, write_rows
+from nait_index.corpus.readers import read_rows
+from nait_index.corpus.rows import MAX_DEPTH, RawRow
+from nait_index.errors import CorpusError
+from nait_index.types import Part, Rejected, Role, RowFormat, Sample
+
+ROWS: list[dict[str, Any]] = [{"text": f"row {number} é", "number": number} for number in range(1, 4)]
+LINES = [json.dumps(row, ensure_ascii=False) for row in ROWS]
+
+
+def write(path: Path, *lines: str | bytes) -> Path:
+    """Write lines to a file."""
+    path.write_bytes(b"".join((line if isinstance(line, bytes) else line.encode()) + b"\n" for line in lines))
+    return path
+
+
+def samples(*paths: Path | str, row_format: RowFormat | None = None) -> list[Sample]:
+    """Read files all rows of which are usable."""
+    read = list(read_corpus(paths, row_format))
+    assert not [row for row in read if isinstance(row, Rejected)]
+    return [row for row in read if isinstance(row, Sample)]
+
+
+def rejected(*paths: Path | str) -> list[Rejected]:
+    """Read files for their rejected rows."""
+    return [row for row in read_corpus(paths) if isinstance(row, Rejected)]
+
+
+def error_of(*paths: Path | str) -> str:
+    """Read files that are refused, for the message, which must be one line."""
+    with pytest.raises(CorpusError) as error:
+        list(read_corpus(paths))
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def save_json(path: Path) -> None:
+    """Write a JSON list, indented."""
+    path.write_text(json.dumps(ROWS, indent=1), "utf-8")
+
+
+def save_lines(path: Path) -> None:
+    """Write JSON lines."""
+    write(path, *LINES)
+
+
+def save_gzip(path: Path) -> None:
+    """Write JSON lines, compressed."""
+    path.write_bytes(gzip.compress("\n".join(LINES).encode()))
+
+
+def save_csv(path: Path) -> None:
+    """Write CSV with a header."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, ROWS[0])
+        writer.writeheader()
+        writer.writerows(ROWS)
+
+
+def save_parquet(path: Path) -> None:
+    """Write Parquet."""
+    pa.parquet.write_table(pa.Table.from_pylist(ROWS), path)
+
+
+def save_arrow(path: Path) -> None:
+    """Write the streaming Arrow format."""
+    table = pa.Table.from_pylist(ROWS)
+    with pa.ipc.new_stream(path, table.schema) as file:
+        file.write_table(table, max_chunksize=2)
+
+
+def save_feather(path: Path) -> None:
+    """Write the random-access Arrow format."""
+    pa.feather.write_feather(pa.Table.from_pylist(ROWS), path, chunksize=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "save"),
+    [
+        ("rows.json", save_json),
+        ("lines.json", save_lines),
+        ("rows.jsonl", save_lines),
+        ("ROWS.JSONL", save_lines),
+        ("rows.ndjson", save_lines),
+        ("rows.v1.jsonl.gz", save_gzip),
+        ("rows.json.gz", save_gzip),
+        ("rows.csv", save_csv),
+        ("rows.parquet", save_parquet),
+        ("rows.arrow", save_arrow),
+        ("rows.feather", save_feather),
+        ("file.arrow", save_feather),
+    ],
+)
+def test_every_file_format_gives_the_same_samples(tmp_path: Path, name: str, save: Any) -> None:
+    """Ids, texts, rows and places do not depend on the kind of file; only CSV has no numbers."""
+    path = tmp_path / name
+    save(path)
+    read = samples(path)
+    assert [sample.id for sample in read] == [f"{name}:{number}" for number in (1, 2, 3)]
+    assert [sample.parts for sample in read] == [(Part(Role.TEXT, row["text"]),) for row in ROWS]
+    expected = [row | {"number": str(row["number"])} for row in ROWS] if "csv" in name else ROWS
+    assert [sample.row for sample in read] == [json.dumps(row, ensure_ascii=False) for row in expected]
+    assert [str(sample.origin) for sample in read] == [f"{path}, row {number}" for number in (1, 2, 3)]
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(categories=None)),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(), values, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(
+    rows=st.lists(st.dictionaries(st.text(), json_values, max_size=4), min_size=1, max_size=4),
+    separators=st.sampled_from([(",", ":"), (" , ", "\t: "), ("\r,", ":")]),
+    line_end=st.sampled_from([b"\n", b"\r\n", b"\n \n\n"]),
+    bom=st.booleans(),
+)
+def test_json_lines_come_back_byte_for_byte(
+    tmp_path: Path, rows: list[dict[str, Any]], separators: tuple[str, str], line_end: bytes, bom: bool
+) -> None:
+    """Whatever JSON a row holds and however it is spaced, the bytes read are the bytes written again."""
+    lines = [json.dumps(row | {"text": "a"}, separators=separators).encode() for row in rows]
+    path, again = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" * bom + line_end.join(lines))
+    read = [row for row in read_rows(path) if isinstance(row, RawRow)]
+    write_rows(again, [row.text for row in read], force=True)
+    assert again.read_bytes() == b"".join(line + b"\n" for line in lines)
+    assert [row.origin.row for row in read] == [1 + number * line_end.count(b"\n") for number in range(len(lines))]
+
+
+def test_unusable_lines_are_rejected_and_reading_goes_on(tmp_path: Path) -> None:
+    """Each has its line number, its reason and its text; blank lines are no rows."""
+    deep = '{"text": ' + "[" * 100_000 + "]" * 100_000 + "}"
+    deepish = '{"text": "a", "more": ' + "[" * MAX_DEPTH + "]" * MAX_DEPTH + "}"
+    path = write(
+        tmp_path / "rows.jsonl",
+        LINES[0],
+        "",
+        '{"text": ',
+        b'{"text": "\xff"}',
+        "[1]",
+        deep,
+        deepish,
+        '{"text": "\\ud800"}',
+        '{"text": ""}',
+        '{"n": ' + "1" * 5000 + "}",
+        LINES[1],
+    )
+    assert [(row.origin.row, row.reason) for row in rejected(path)] == [
+        (3, "not JSON: Expecting value at column 10"),
+        (4, "not valid UTF-8: byte 0xff at position 10"),
+        (5, "a row must be a JSON object, this is a list"),
+        (6, "nested more than 100 levels deep"),
+        (7, "nested more than 100 levels deep"),
+        (8, "field 'text' holds a lone surrogate (U+D800)"),
+        (9, "no text: every text field is empty"),
+        (10, "not usable JSON: an integer has too many digits"),
+    ]
+    assert [row.row for row in rejected(path)][:2] == ['{"text": ', '{"text": "\\xff"}']
+    assert [row.id for row in read_corpus([path]) if isinstance(row, Sample)] == ["rows.jsonl:1", "rows.jsonl:11"]
+
+
+def test_csv_rows_that_break_the_rules(tmp_path: Path) -> None:
+    """Ragged rows, stray quotes and foreign bytes cost one row each; long fields and line breaks none."""
+    long = "x" * 200_000
+    path = write(
+        tmp_path / "rows.csv",
+        b"\xef\xbb\xbfid,text",
+        'a,"one, ""two""\nlines"',
+        "",
+        "b",
+        "c,d,e",
+        'f,"g"h',
+        b"i,\xe9",
+        f"j,{long}",
+    )
+    read = list(read_corpus([path]))
+    assert [(row.id, row.parts[0].text) for row in read if isinstance(row, Sample)] == [
+        ("a", 'one, "two"\nlines'),
+        ("j", long),
+    ]
+    assert [(row.origin.row, row.reason, row.row) for row in read if isinstance(row, Rejected)] == [
+        (2, "1 values under a header of 2", "\nb\n"),
+        (3, "3 values under a header of 2", "c,d,e\n"),
+        (4, "not CSV: ',' expected after '\"'", 'f,"g"h\n'),
+        (5, "not valid UTF-8", "i,\\xe9\n"),
+    ]
+
+
+def test_arrow_values_that_json_lacks(tmp_path: Path) -> None:
+    """Dates, decimals and bytes become text, NaN becomes null, nested NaN too."""
+    row = {"text": "a", "day": date(2026, 1, 2), "price": Decimal("1.50"), "raw": b"\xff\xc3\xa9"}
+    path = tmp_path / "rows.parquet"
+    pa.parquet.write_table(pa.Table.from_pylist([row | {"score": float("nan"), "all": [float("inf"), 1.0]}]), path)
+    assert json.loads(samples(path)[0].row) == {
+        "text": "a",
+        "day": "2026-01-02",
+        "price": "1.50",
+        "raw": "\\xffé",
+        "score": None,
+        "all": [None, 1.0],
+    }
+
+
+@pytest.mark.parametrize("as_dict", [False, True])
+def test_save_to_disk_folder(tmp_path: Path, as_dict: bool) -> None:
+    """What the real library saves is read without it, shard after shard, split after split."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        datasets = pytest.importorskip("datasets", reason="the library that writes such folders is not installed")
+        datasets.disable_progress_bars()
+        whole = datasets.Dataset.from_list(ROWS)
+        folder = tmp_path / "saved"
+        if as_dict:
+            datasets.DatasetDict({"train": whole.select([0, 1]), "held_out": whole.select([2])}).save_to_disk(folder)
+        else:
+            whole.save_to_disk(folder, num_shards=2)
+    read = samples(folder)
+    assert [sample.id for sample in read] == ["saved:1", "saved:2", "saved:3"]
+    assert [sample.row for sample in read] == LINES
+    assert [sample.origin.row for sample in read] == [1, 2, 1]
+    assert read[2].origin.file.endswith(
+        "held_out/data-00000-of-00001.arrow" if as_dict else "data-00001-of-00002.arrow"
+    )
+
+
+def test_folder_of_corpus_files(tmp_path: Path) -> None:
+    """A folder stands for the corpus files in it, by name, each with its own format."""
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    write(folder / "b.jsonl", LINES[0], "", LINES[1])
+    write(folder / "a.json", '{"instruction": "do", "output": "done"}')
+    write(folder / ".hidden.jsonl", "no")
+    write(folder / "empty.jsonl")
+    write(folder / "README.md", "no")
+    read = samples(folder)
+    assert [(sample.id, Path(sample.origin.file).name, sample.origin.row) for sample in read] == [
+        ("corpus:1", "a.json", 1),
+        ("corpus:2", "b.jsonl", 1),
+        ("corpus:3", "b.jsonl", 3),
+    ]
+
+
+@pytest.mark.parametrize("text", ["\n".join(LINES), "\n \n" + json.dumps(ROWS, indent=1)])
+def test_standard_input(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """``-`` reads JSON lines or a JSON list."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    read = samples("-")
+    assert [sample.parts[0].text for sample in read] == [row["text"] for row in ROWS]
+    assert [sample.id for sample in read] == ["stdin:1", "stdin:2", "stdin:3"]
+    assert read[0].origin.file == "stdin"
+
+
+def test_files_are_streamed(tmp_path: Path) -> None:
+    """The first sample of a file is there before its end is read."""
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_bytes(gzip.compress("\n".join(LINES * 1000).encode())[:-20])
+    rows = read_corpus([path])
+    assert isinstance(next(rows), Sample)
+    with pytest.raises(CorpusError, match="damaged or cut off gzip data"):
+        list(rows)
+
+
+def test_own_ids(tmp_path: Path) -> None:
+    """Text and whole numbers are ids, quotes and all; nothing and empty text are none; the rest is refused."""
+    ids = ['it\'s "x"', 7, None, "", 1.5, True, ["a"], "x" * 1025, "\ud800"]
+    path = write(tmp_path / "rows.jsonl", *(json.dumps({"id": value, "text": "a"}) for value in ids))
+    read = list(read_corpus([path]))
+    assert [row.id for row in read if isinstance(row, Sample)] == ['it\'s "x"', "7", "rows.jsonl:3", "rows.jsonl:4"]
+    assert [row.reason for row in read if isinstance(row, Rejected)] == [
+        "field 'id' is a number, wanted text or a whole number",
+        "field 'id' is a boolean, wanted text or a whole number",
+        "field 'id' is a list, wanted text or a whole number",
+        "field 'id' has 1025 characters, 1024 are allowed",
+        "field 'id' holds a lone surrogate (U+D800)",
+    ]
+
+
+def test_first_usable_row_keeps_its_id(tmp_path: Path) -> None:
+    """A second row with an id is rejected, in whichever file; a rejected row takes no id."""
+    row = '{"id": "x", "text": "a"}'
+    first = write(tmp_path / "a.jsonl", '{"id": "x", "text": ""}', row, row)
+    second = write(tmp_path / "b.jsonl", '{"id": "a.jsonl:1", "text": "a"}', row)
+    assert [(row.origin.file, row.origin.row, row.reason) for row in rejected(first, second)] == [
+        (str(first), 1, "no text: every text field is empty"),
+        (str(first), 3, f"duplicate id 'x', first seen at {first}, row 2"),
+        (str(second), 2, f"duplicate id 'x', first seen at {first}, row 2"),
+    ]
+
+
+def test_files_of_the_same_name(tmp_path: Path) -> None:
+    """They are refused where ids are made of the name, and only there."""
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+    bare = [write(tmp_path / folder / "rows.jsonl", LINES[0]) for folder in "ab"]
+    message = error_of(*bare)
+    assert all(str(path) in message for path in bare)
+    assert "rename one file" in message
+    write(bare[1], '{"id": 1, "text": "a"}')
+    assert len(samples(*bare)) == 2
+
+
+def test_detection_can_be_overruled(tmp_path: Path) -> None:
+    """``row_format`` decides for every file."""
+    path = write(tmp_path / "rows.jsonl", '{"instruction": "a", "output": "b", "text": "a b"}')
+    assert samples(path)[0].parts[0].role == Role.USER
+    assert samples(path, row_format=RowFormat.TEXT)[0].parts == (Part(Role.TEXT, "a b"),)
+
+
+def test_paths_are_checked_before_rows_are_read(tmp_path: Path) -> None:
+    """A wrong last path is found at once, not after the files before it."""
+    good = write(tmp_path / "good.jsonl", *LINES)
+    with pytest.raises(CorpusError, match=r"no such file; did you mean .*good\.jsonl\?"):
+        read_corpus([good, tmp_path / "goood.jsonl"])
+    (tmp_path / "folder").mkdir()
+    inside = write(tmp_path / "folder" / "in.jsonl", *LINES)
+    with pytest.raises(CorpusError, match=r"in\.jsonl: given twice; name each corpus file once"):
+        read_corpus([tmp_path / "folder", tmp_path / "folder" / ".." / "folder" / inside.name])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("rows.jsonl", b"", "empty, there is not one row in it"),
+        ("rows.json", b" \n\n", "empty, there is not one row in it"),
+        ("rows.csv", b"", "empty, there is not one row in it"),
+        ("rows.csv", b"text\n", "empty, there is not one row in it"),
+        ("rows.jsonl", b"hello\nworld\n", "row 1: not JSON: Expecting value at column 1, and none of the 2 first rows"),
+        ("rows.jsonl", b"\xff\xfea\x00\n", "row 1: not valid UTF-8: byte 0xff at position 0, and none of the 1 first"),
+        ("rows.json", b'["a", "b"]', "row 1: a row must be a JSON object, this is text, and none of the 2 first"),
+        ("rows.json", b'[{"text": "a"},\n {"text": }]', "not a valid JSON list: Expecting value at line 2, column 11"),
+        ("rows.json", b'[{"text": "\xff"}]', "not valid UTF-8 at byte 11; convert it to UTF-8"),
+        ("rows.json", b"[" * 100_000, "nested too deep to be read; use one object a line"),
+        ("rows.json", b"[" + b"1" * 5000 + b"]", "an integer in this JSON list has too many digits"),
+        ("rows.jsonl", b'{"question": "a"}', "no known row format has the fields found here (question)"),
+        ("rows.csv", b'text\n"a\nb\n', "row 1: a quote that opens here is never closed"),
+        ("rows.csv", b'"te"xt\n', "the first line is not a CSV header"),
+        ("rows.csv", b"text,text\na,b\n", "the CSV header names column 'text' twice; rename one"),
+        ("rows.xlsx", b"PK", "unknown extension .xlsx; known are .json, .jsonl,"),
+        ("rows", b"{}", "a name without extension; known are .json, .jsonl,"),
+        ("rows.jsonl.gz", b'{"text": "a"}', "damaged or cut off gzip data"),
+        ("rows.jsonl.gz", gzip.compress(b'{"text": "a"}' * 99)[:-12], "damaged or cut off gzip data"),
+        ("rows.parquet", b"", "not a whole and valid Parquet file"),
+        ("rows.parquet", b"PAR1 no PAR1", "rows.parquet: "),
+        ("rows.arrow", b"", "rows.arrow: "),
+        ("rows.arrow", b"ARROW1 no", "not a whole and valid Arrow file"),
+        ("rows.feather", b"{'text': 'a'}", "not a whole and valid Arrow file"),
+    ],
+)
+def test_unusable_files(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    """One line: which file, what was found, what to do."""
+    path = tmp_path / name
+    path.write_bytes(content)
+    error = error_of(path)
+    assert error.startswith(str(path))
+    assert message in error
+
+
+def test_truncated_parquet(tmp_path: Path) -> None:
+    """A Parquet file that lost its end, or its middle, is an error."""
+    path = tmp_path / "rows.parquet"
+    save_parquet(path)
+    path.write_bytes(path.read_bytes()[:-30])
+    assert "not a whole and valid Parquet file" in error_of(path)
+
+
+def test_unusable_folders(tmp_path: Path) -> None:
+    """Nothing readable in it, or a save_to_disk folder that is not whole."""
+    assert "a folder with no file that ends in .json, .jsonl" in error_of(tmp_path)
+    assert "nor is there a folder" in error_of(tmp_path / "no" / "rows.jsonl")
+    (tmp_path / "state.json").write_text('{"_data_files": [{"filename": "data-0.arrow"}]}')
+    assert "no such file" in error_of(tmp_path)
+    (tmp_path / "state.json").write_text("{}")
+    assert "damaged save_to_disk folder" in error_of(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_permission_denied(tmp_path: Path) -> None:
+    """The system's reason is passed on."""
+    path = write(tmp_path / "rows.jsonl", *LINES)
+    path.chmod(0)
+    assert "cannot be read: Permission denied" in error_of(path)
+
+
+def test_only_rubbish_at_the_start_is_an_error(tmp_path: Path) -> None:
+    """A wrong file is not read to its end and rejected row by row."""
+    path = write(tmp_path / "rows.jsonl", *["rubbish"] * 1000, LINES[0])
+    assert "none of the 1000 first rows can be read" in error_of(path)
+    write(path, *["rubbish"] * 999, LINES[0])
+    assert len(rejected(path)) == 999
+
+
+def test_arrow_is_not_imported_for_text_files(tmp_path: Path) -> None:
+    """Reading JSON lines must not cost the import of pyarrow."""
+    import subprocess
+    import sys
+
+    path = write(tmp_path / "rows.jsonl", *LINES)
+    code = (
+        "import sys; from nait_index.corpus import read_corpus; list(read_corpus([sys.argv[1]]));"
+        "print([name for name in ('pyarrow', 'jinja2', 'transformers', 'torch') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,195 @@
+"""Parts -> text, by every kind of template."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nait_index.corpus import RowTemplateError, make_template
+from nait_index.corpus.templates import to_messages
+from nait_index.errors import TemplateError
+from nait_index.types import Part, Role
+
+S, TOOLS, U, I, A, TOOL, X = Role  # noqa: E741
+CHATML = "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}"
+
+
+def parts(*pairs: tuple[Role, str]) -> tuple[Part, ...]:
+    """Make parts."""
+    return tuple(Part(role, text) for role, text in pairs)
+
+
+@pytest.fixture(scope="module")
+def transformers_tokenizer() -> Any:
+    """Build a real tokenizer of a few words, without a chat template."""
+    tokenizers = pytest.importorskip("tokenizers", reason="tokenizers is not installed")
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel({"<unk>": 0, "<s>": 1, "hello": 2}, unk_token="<unk>"))
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", bos_token="<s>")
+
+
+@pytest.fixture
+def tokenizer(transformers_tokenizer: Any) -> Any:
+    """Take away the chat template that another test has set."""
+    transformers_tokenizer.chat_template = None
+    return transformers_tokenizer
+
+
+def test_text_joins_the_parts() -> None:
+    """One newline between parts, nothing else added or taken away."""
+    template = make_template("text")
+    assert template.render(parts((S, "s"), (U, " u\n"), (I, "i"), (A, "a "))) == "s\n u\n\ni\na "
+    assert template.adds_special_tokens
+
+
+def test_alpaca_is_stanfords_prompt() -> None:
+    """With and without input, with and without answer; braces in a row are text."""
+    template = make_template("alpaca")
+    assert template.adds_special_tokens
+    assert template.render(parts((U, "Add {input}."), (I, "1 1"), (A, "2"))) == (
+        "Below is an instruction that describes a task, paired with an input that provides further context. "
+        "Write a response that appropriately completes the request.\n\n"
+        "### Instruction:\nAdd {input}.\n\n### Input:\n1 1\n\n### Response:2"
+    )
+    assert template.render(parts((U, "Hi."))) == (
+        "Below is an instruction that describes a task. "
+        "Write a response that appropriately completes the request.\n\n"
+        "### Instruction:\nHi.\n\n### Response:"
+    )
+
+
+@pytest.mark.parametrize("roles", [[U, A, U, A], [S, U, A], [U, TOOL], [X], [A, U], [A], [I, U]])
+def test_alpaca_refuses_other_rows(roles: list[Role]) -> None:
+    """A part without a place in the prompt must not get lost."""
+    with pytest.raises(RowTemplateError, match="template alpaca takes one instruction and its answer, not: "):
+        make_template("alpaca").render([Part(role, "a") for role in roles])
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ([(S, "s"), (TOOLS, "t"), (U, "u"), (I, "i"), (A, "a")], ["system s\nt", "user u\ni", "assistant a"]),
+        ([(TOOLS, "t"), (S, "s"), (U, "u")], ["system t\ns", "user u"]),
+        ([(TOOLS, "t"), (U, "u"), (A, "a"), (TOOL, "o")], ["system t", "user u", "assistant a", "tool o"]),
+        ([(I, "i"), (A, "a")], ["user i", "assistant a"]),
+        ([(A, "a"), (I, "i")], ["assistant a", "user i"]),
+        ([(U, "a"), (U, "b")], ["user a", "user b"]),
+        ([(X, "x")], ["user x"]),
+    ],
+)
+def test_messages_of_parts(row: list[tuple[Role, str]], expected: list[str]) -> None:
+    """Tools belong to the system message, an input to the user's, text without a role to the user."""
+    assert [f"{message['role']} {message['content']}" for message in to_messages(parts(*row))] == expected
+
+
+def test_chat_uses_the_tokenizers_template(tokenizer: Any) -> None:
+    """The template of the tokenizer, with its special tokens."""
+    tokenizer.chat_template = "{{ bos_token }}" + CHATML
+    template = make_template("chat", tokenizer)
+    assert template.render(parts((U, "hello"), (I, "i"), (A, "a"))) == "<s><user>hello\ni\n<assistant>a\n"
+    assert not template.adds_special_tokens
+
+
+def test_auto(tokenizer: Any) -> None:
+    """Chat where there is a chat template, else text."""
+    assert make_template("auto").content_hash == make_template("text").content_hash
+    assert make_template("auto", tokenizer).content_hash == make_template("text").content_hash
+    tokenizer.chat_template = CHATML
+    assert make_template("auto", tokenizer).content_hash == make_template("chat", tokenizer).content_hash
+
+
+def test_chat_of_a_tokenizer_with_several_templates(tokenizer: Any) -> None:
+    """The one called default counts."""
+    tokenizer.chat_template = {"default": CHATML, "tool_use": "other"}
+    assert make_template("chat", tokenizer).render(parts((U, "hello"))) == "<user>hello\n"
+    tokenizer.chat_template = {"rag": "a", "tool_use": "b"}
+    with pytest.raises(TemplateError, match="none is called default"):
+        make_template("chat", tokenizer)
+
+
+def test_chat_needs_a_chat_template(tokenizer: Any) -> None:
+    """The message says what to use instead."""
+    for without in (None, tokenizer):
+        with pytest.raises(TemplateError, match="no chat template; use text or a Jinja file"):
+            make_template("chat", without)
+
+
+def test_chat_refusal_is_the_rows(tokenizer: Any) -> None:
+    """What a chat template raises becomes the reason; a row rendered as nothing is refused as well."""
+    tokenizer.chat_template = (
+        "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    )
+    template = make_template("chat", tokenizer)
+    with pytest.raises(RowTemplateError, match="the chat template refuses this row: System role not supported"):
+        template.render(parts((S, "s")))
+    with pytest.raises(RowTemplateError, match="renders this row as nothing"):
+        template.render(parts((U, "u")))
+
+
+def test_chat_does_not_depend_on_the_day(tokenizer: Any) -> None:
+    """A template that prints the date prints the same one every day, in every usual form."""
+    tokenizer.chat_template = (
+        "{%- if strftime_now is defined %}{%- set date = strftime_now('%d %b %Y') %}{%- endif %}"
+        "{%- macro header() %}{{ strftime_now('%Y-%m-%d') + '|' }}{%- endmacro %}"
+        "{{ date }}|{{ header() }}{{ strftime_now('%B %d, %Y') }}{{ messages[0].content }}"
+    )
+    text = make_template("chat", tokenizer).render(parts((U, "hello")))
+    assert text == "26 Jul 2024|2024-07-26|July 26, 2024hello"
+
+
+def test_jinja_file(tmp_path: Path) -> None:
+    """A file sees messages and parts, and its text decides its hash."""
+    path = tmp_path / "mine.jinja"
+    path.write_text("{% for p in parts %}[{{ p.role }}] {{ p.text }}\n{% endfor %}{{ messages[0].content }}\n", "utf-8")
+    template = make_template(str(path))
+    assert template.render(parts((U, "é"), (I, "i"))) == "[user] é\n[input] i\né\ni"
+    assert template.adds_special_tokens
+    before = template.content_hash
+    path.write_text("{{ messages[0].content }}")
+    assert make_template(str(path)).content_hash != before
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("{% for %}", "not a valid Jinja template: "),
+        ("{{ mesages }}", "there is no variable 'mesages'; a template has messages and parts"),
+    ],
+)
+def test_wrong_jinja_file(tmp_path: Path, source: str, message: str) -> None:
+    """A broken template is found before any row is rendered."""
+    (tmp_path / "mine.jinja").write_text(source)
+    with pytest.raises(TemplateError, match=message) as error:
+        make_template(str(tmp_path / "mine.jinja"))
+    assert not isinstance(error.value, RowTemplateError)
+
+
+@pytest.mark.parametrize("source", ["{{ messages[9].content }}", "{{ ().__class__.__mro__ }}", "{{ 1 / 0 }}", " "])
+def test_jinja_file_that_fails_on_a_row(tmp_path: Path, source: str) -> None:
+    """Missing values, a way out of the sandbox, any other failure and an empty text: the row is refused."""
+    (tmp_path / "mine.jinja").write_text(source)
+    with pytest.raises(RowTemplateError, match="this row"):
+        make_template(str(tmp_path / "mine.jinja")).render(parts((U, "u")))
+
+
+def test_unknown_template(tmp_path: Path) -> None:
+    """Known names and the closest one are given."""
+    with pytest.raises(TemplateError, match=r"no template 'alpacca': .* did you mean alpaca\?"):
+        make_template("alpacca")
+    with pytest.raises(TemplateError, match="neither one of auto, alpaca, chat, text nor a Jinja file"):
+        make_template(str(tmp_path))
+    (tmp_path / "binary.jinja").write_bytes(b"\xff")
+    with pytest.raises(TemplateError, match="cannot be read as a template"):
+        make_template(str(tmp_path / "binary.jinja"))
+
+
+def test_hashes_differ(tokenizer: Any, tmp_path: Path) -> None:
+    """Kind and text of a template decide its hash."""
+    tokenizer.chat_template = CHATML
+    (tmp_path / "same.jinja").write_text(CHATML)
+    names = ["text", "alpaca", "chat", str(tmp_path / "same.jinja")]
+    hashes = [make_template(name, tokenizer).content_hash for name in names]
+    tokenizer.chat_template = CHATML + "x"
+    hashes.append(make_template("chat", tokenizer).content_hash)
+    assert len(set(hashes)) == 5
+    assert {len(digest) for digest in hashes} == {32}
