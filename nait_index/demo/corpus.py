@@ -1,0 +1,142 @@
+"""The demo corpus: rows of every skill, dealt into three splits that never share a row.
+
+Which split a row belongs to is a function of its text alone. So the splits stay disjoint whatever sizes and seeds
+they are asked for with, and asking for more of one changes nothing in the others.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from random import Random
+
+from nait_index.demo.skills import SKILLS, Row
+from nait_index.errors import CorpusError
+
+
+class Split(StrEnum):
+    """What a row is for: to be selected from, to describe a skill, or to train the demo model."""
+
+    CORPUS = "corpus"
+    EXAMPLES = "examples"
+    TRAIN = "train"
+
+
+CORPUS_ROWS = {
+    "arithmetic": 300,
+    "code": 260,
+    "translation": 240,
+    "dialogue": 230,
+    "extraction": 220,
+    "facts": 210,
+    "classification": 200,
+    "summarisation": 180,
+    "tool_calls": 160,
+    "logic": 140,
+    "rewriting": 140,
+    "tables": 120,
+}
+_DEFAULT_ROWS: dict[Split, Mapping[str, int]] = {
+    Split.CORPUS: CORPUS_ROWS,
+    Split.EXAMPLES: dict.fromkeys(SKILLS, 32),
+    Split.TRAIN: dict.fromkeys(SKILLS, 1500),
+}
+_DEAL = (Split.CORPUS,) * 3 + (Split.EXAMPLES,) + (Split.TRAIN,) * 12
+_PATIENCE = 20_000
+"""Draws in a row without a new row of the split before a skill counts as exhausted."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoFiles:
+    """Where the demo was written: the corpus, and for each skill a file of held-out examples."""
+
+    corpus: Path
+    capabilities: dict[str, Path]
+
+
+def generate(split: Split, per_skill: int | Mapping[str, int] | None = None, seed: int = 0) -> list[dict[str, str]]:
+    """Rows of one split, the same for the same arguments on any machine.
+
+    :param split: which split; the corpus comes shuffled, the others skill by skill.
+    :param per_skill: rows of every skill, or of each skill named (the others then give none); by default the split's
+        own sizes.
+    :param seed: another seed gives other rows.
+    """
+    rows: list[dict[str, str]] = []
+    for skill, wanted in _sizes(split, per_skill).items():
+        prefix = skill if split is Split.CORPUS else f"{skill}-{split}"
+        stream = _stream(skill, split, seed)
+        for number in range(wanted):
+            row = next(stream, None)
+            if row is None:
+                raise CorpusError(
+                    f"skill {skill!r} has only {number} rows for the {split} split, not {wanted}: ask for fewer"
+                )
+            rows.append(
+                {
+                    "id": f"{prefix}-{number:04}",
+                    "instruction": row["instruction"],
+                    "input": row["input"],
+                    "output": row["output"],
+                    "skill": skill,
+                }
+            )
+    if split is Split.CORPUS:
+        Random(f"{seed}/shuffle").shuffle(rows)
+    return rows
+
+
+def write(folder: Path) -> DemoFiles:
+    """Write the corpus and the examples of every skill as JSON lines.
+
+    :param folder: where to; it is made if it is not there.
+    """
+    files = DemoFiles(
+        corpus=folder / "corpus.jsonl",
+        capabilities={skill: folder / "capabilities" / f"{skill}.jsonl" for skill in SKILLS},
+    )
+    (folder / "capabilities").mkdir(parents=True, exist_ok=True)
+    _write_lines(files.corpus, generate(Split.CORPUS))
+    examples = generate(Split.EXAMPLES)
+    for skill, path in files.capabilities.items():
+        _write_lines(path, (row for row in examples if row["skill"] == skill))
+    return files
+
+
+def _sizes(split: Split, per_skill: int | Mapping[str, int] | None) -> Mapping[str, int]:
+    if per_skill is None:
+        return _DEFAULT_ROWS[split]
+    if isinstance(per_skill, int):
+        return dict.fromkeys(SKILLS, per_skill)
+    unknown = sorted(name for name in per_skill if name not in SKILLS)
+    if unknown:
+        raise CorpusError(f"no demo skill is called {unknown[0]!r}; the skills are {', '.join(SKILLS)}")
+    return per_skill
+
+
+def _stream(skill: str, split: Split, seed: int) -> Iterator[Row]:
+    """Different rows of one skill in one split, until none has come up for long."""
+    draw, rng = SKILLS[skill], Random(f"{seed}/{skill}")
+    seen: set[bytes] = set()
+    idle = 0
+    while idle < _PATIENCE:
+        row = draw(rng)
+        key = _digest(row)
+        if key in seen or _DEAL[key[0] % len(_DEAL)] is not split:
+            idle += 1
+            continue
+        seen.add(key)
+        idle = 0
+        yield row
+
+
+def _digest(row: Row) -> bytes:
+    text = json.dumps([row["instruction"], row["input"], row["output"]])
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def _write_lines(path: Path, rows: Iterable[dict[str, str]]) -> None:
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    path.write_text("".join(lines), encoding="utf-8", newline="\n")
