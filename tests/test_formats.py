@@ -18,6 +18,7 @@ CALL_JSON = '[{"type": "function", "function": {"name": "add", "arguments": "{\\
 USABLE: list[tuple[RowFormat, dict[str, Any], list[tuple[Role, str]]]] = [
     (ALPACA, {"instruction": "Add.", "input": "1 1", "output": "2"}, [(U, "Add."), (I, "1 1"), (A, "2")]),
     (ALPACA, {"instruction": "Add.", "input": "", "output": None}, [(U, "Add.")]),
+    (ALPACA, {"instruction": "q", "context": "c", "response": "a"}, [(U, "q"), (I, "c"), (A, "a")]),
     (ALPACA, {"instruction": " \n", "input": "\t", "output": " 2 "}, [(A, " 2 ")]),
     (
         ALPACA,
@@ -191,7 +192,7 @@ def test_no_format_names_found_and_wanted_fields() -> None:
         detect_format([{"question": "a", "answer": "b"}], "qa.jsonl")
     message = str(error.value)
     assert message.startswith("qa.jsonl: ")
-    assert "answer, question" in message
+    assert "'answer', 'question'" in message
     assert "prompt and completion" in message
     assert "--format" in message
     assert "\n" not in message

@@ -5,6 +5,8 @@ import gzip
 import io
 import json
 import os
+import subprocess
+import sys
 import warnings
 from datetime import date
 from decimal import Decimal
@@ -188,6 +190,7 @@ def test_csv_rows_that_break_the_rules(tmp_path: Path) -> None:
     path = write(
         tmp_path / "rows.csv",
         b"\xef\xbb\xbfid,text",
+        "first",
         'a,"one, ""two""\nlines"',
         "",
         "b",
@@ -202,10 +205,11 @@ def test_csv_rows_that_break_the_rules(tmp_path: Path) -> None:
         ("j", long),
     ]
     assert [(row.origin.row, row.reason, row.row) for row in read if isinstance(row, Rejected)] == [
-        (2, "1 values under a header of 2", "\nb\n"),
-        (3, "3 values under a header of 2", "c,d,e\n"),
-        (4, "not CSV: ',' expected after '\"'", 'f,"g"h\n'),
-        (5, "not valid UTF-8", "i,\\xe9\n"),
+        (1, "1 values under a header of 2", "first"),
+        (3, "1 values under a header of 2", "b"),
+        (4, "3 values under a header of 2", "c,d,e"),
+        (5, "not CSV: ',' expected after '\"'", 'f,"g"h'),
+        (6, "not valid UTF-8", "i,\\xe9"),
     ]
 
 
@@ -354,7 +358,7 @@ def test_paths_are_checked_before_rows_are_read(tmp_path: Path) -> None:
         ("rows.json", b'[{"text": "\xff"}]', "not valid UTF-8 at byte 11; convert it to UTF-8"),
         ("rows.json", b"[" * 100_000, "nested too deep to be read; use one object a line"),
         ("rows.json", b"[" + b"1" * 5000 + b"]", "an integer in this JSON list has too many digits"),
-        ("rows.jsonl", b'{"question": "a"}', "no known row format has the fields found here (question)"),
+        ("rows.jsonl", b'{"question": "a"}', "no known row format has the fields found here ('question')"),
         ("rows.csv", b'text\n"a\nb\n', "row 1: a quote that opens here is never closed"),
         ("rows.csv", b'"te"xt\n', "the first line is not a CSV header"),
         ("rows.csv", b"text,text\na,b\n", "the CSV header names column 'text' twice; rename one"),
@@ -389,7 +393,7 @@ def test_truncated_parquet(tmp_path: Path) -> None:
 def test_unusable_folders(tmp_path: Path) -> None:
     """Nothing readable in it, or a save_to_disk folder that is not whole."""
     assert "a folder with no file that ends in .json, .jsonl" in error_of(tmp_path)
-    assert "nor is there a folder" in error_of(tmp_path / "no" / "rows.jsonl")
+    assert "no such file, nor a folder" in error_of(tmp_path / "no" / "rows.jsonl")
     (tmp_path / "state.json").write_text('{"_data_files": [{"filename": "data-0.arrow"}]}')
     assert "no such file" in error_of(tmp_path)
     (tmp_path / "state.json").write_text("{}")
@@ -414,9 +418,6 @@ def test_only_rubbish_at_the_start_is_an_error(tmp_path: Path) -> None:
 
 def test_arrow_is_not_imported_for_text_files(tmp_path: Path) -> None:
     """Reading JSON lines must not cost the import of pyarrow."""
-    import subprocess
-    import sys
-
     path = write(tmp_path / "rows.jsonl", *LINES)
     code = (
         "import sys; from nait_index.corpus import read_corpus; list(read_corpus([sys.argv[1]]));"

@@ -30,17 +30,17 @@ def csv_rows(stream: BinaryIO, name: str) -> Iterator[RawRow | Rejected]:
         header = _header(records, name)
         for number in itertools.count(1):
             origin = Origin(name, number)
+            record.clear()
             try:
                 values = next(filter(None, records), None)
             except csv.Error as error:
                 if "unexpected end of data" in str(error):
                     raise CorpusError(f"{origin}: a quote that opens here is never closed; close it") from error
-                yield Rejected(origin, f"not CSV: {error}", printable("".join(record)))
+                yield Rejected(origin, f"not CSV: {error}", printable(_text(record)))
             else:
                 if values is None:
                     return
-                yield _row(origin, header, values, "".join(record))
-            record.clear()
+                yield _row(origin, header, values, _text(record))
 
 
 def _noted(lines: Iterable[str], record: list[str]) -> Iterator[str]:
@@ -48,6 +48,11 @@ def _noted(lines: Iterable[str], record: list[str]) -> Iterator[str]:
     for line in lines:
         record.append(line)
         yield line
+
+
+def _text(record: list[str]) -> str:
+    """Join the lines of a record, without its line end and the blank lines before it."""
+    return "".join(record).strip("\r\n")
 
 
 def _header(records: Iterator[list[str]], name: str) -> list[str]:

@@ -4,6 +4,7 @@ A part of nothing but whitespace is left out; text is otherwise taken as it is. 
 never turned into text silently: such a row is refused.
 """
 
+import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -27,6 +28,7 @@ _ROLES = {
     "observation": Role.TOOL,
     "function": Role.TOOL,
 }
+_NAMED_FIELDS = 20  # as many as a message can name and still be read
 # What tells a format, each line one alternative. Where a row has the fields of several, the first listed counts:
 # conversations before their flattened copies, and `text` last because it often repeats the others rendered.
 _WANTED: dict[RowFormat, tuple[tuple[str, ...], ...]] = {
@@ -52,9 +54,10 @@ def detect_format(rows: Iterable[Fields], name: str) -> RowFormat:
         if matching:
             votes[matching] += 1
     if not any(votes.values()):
-        wanted = "; ".join(f"{form}: {_or(fields)}" for form, fields in _WANTED.items())
+        wanted = "; ".join(f"{form}: {_or(names)}" for form, names in _WANTED.items())
+        fields = ", ".join(map(repr, sorted(found)[:_NAMED_FIELDS])) or "none"
         raise CorpusError(
-            f"{name}: no known row format has the fields found here ({', '.join(sorted(found)) or 'none'}). "
+            f"{name}: no known row format has the fields found here ({fields}). "
             f"Wanted: {wanted}. Rename the fields, or name the format with --format"
         )
     return max(votes, key=votes.__getitem__)
@@ -80,6 +83,7 @@ def _or(wanted: tuple[tuple[str, ...], ...]) -> str:
 
 
 def _alpaca(row: Fields) -> Iterator[Part]:
+    """Alpaca's fields, or Dolly's names for its last two: left unread, their text would silently be missing."""
     yield from _text(Role.SYSTEM, row.get("system"), "field 'system'")
     for number, pair in enumerate(_list(row.get("history"), "field 'history'"), start=1):
         where = f"field 'history', turn {number}"
@@ -88,12 +92,15 @@ def _alpaca(row: Fields) -> Iterator[Part]:
         yield from _text(Role.USER, pair[0], where)
         yield from _text(Role.ASSISTANT, pair[1], where)
     yield from _text(Role.USER, _required(row, "instruction"), "field 'instruction'")
-    yield from _text(Role.INPUT, row.get("input"), "field 'input'")
-    yield from _text(Role.ASSISTANT, row.get("output"), "field 'output'")
+    for role, field in (
+        (Role.INPUT, _name(row, "input", "context")),
+        (Role.ASSISTANT, _name(row, "output", "response")),
+    ):
+        yield from _text(role, row.get(field), f"field {field!r}")
 
 
 def _sharegpt(row: Fields) -> Iterator[Part]:
-    yield from _conversation(row, "conversations" if row.get("conversation") is None else "conversation")
+    yield from _conversation(row, _name(row, "conversations", "conversation"))
 
 
 def _messages(row: Fields) -> Iterator[Part]:
@@ -142,19 +149,19 @@ def _turns(turns: object, field: str) -> Iterator[Part]:
         where = f"field {field!r}, turn {number}"
         if not isinstance(turn, dict):
             raise RowError(f"{where} is {json_kind(turn)}, wanted an object")
-        role = turn.get("from") if turn.get("role") is None else turn["role"]
+        role = turn.get(_name(turn, "role", "from"))
         if role is None and ("human" in turn or "assistant" in turn):
             for role in ("system", "human", "assistant"):
                 yield from _text(_ROLES[role], turn.get(role), f"{where}, {role!r}")
         elif isinstance(role, str) and role in _ROLES:
             yield from _text(_ROLES[role], _content(turn, where), where)
         else:
-            raise RowError(f"{where} has {'no role' if role is None else f'an unknown role: {role!r}'}")
+            raise RowError(f"{where} has {'no role' if role is None else f'an unknown role: {reprlib.repr(role)}'}")
 
 
 def _content(turn: Fields, where: str) -> object:
     """Find what a turn says; calls of tools follow its text as JSON, on a line of their own."""
-    content = turn.get("value") if turn.get("content") is None else turn["content"]
+    content = turn.get(_name(turn, "content", "value"))
     if isinstance(content, list):
         content = "".join(_content_text(piece, where) for piece in content)
     calls = [to_json(turn[field]) for field in ("tool_calls", "function_call") if turn.get(field)]
@@ -167,10 +174,15 @@ def _content_text(piece: object, where: str) -> str:
     if not isinstance(piece, dict):
         raise RowError(f"{where} has a piece of content that is {json_kind(piece)}, wanted an object")
     if piece.get("type") != "text":
-        raise RowError(f"{where} has content of type {piece.get('type')!r}, only text can be used")
+        raise RowError(f"{where} has content of type {reprlib.repr(piece.get('type'))}, only text can be used")
     if not isinstance(piece.get("text"), str):
         raise RowError(f"{where} has text content that is {json_kind(piece.get('text'))}, wanted text")
     return str(piece["text"])
+
+
+def _name(row: Fields, *names: str) -> str:
+    """Find which of the names of a field a row uses."""
+    return next((name for name in names if row.get(name) is not None), names[0])
 
 
 def _required(row: Fields, field: str) -> Any:

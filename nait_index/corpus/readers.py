@@ -113,7 +113,8 @@ def _explained(file: Path) -> Iterator[None]:
 
 
 def _closest(file: Path) -> str:
-    if not file.parent.is_dir():
-        return f", nor is there a folder {display_name(file.parent)}"
-    names = get_close_matches(file.name, [other.name for other in file.parent.iterdir()], n=1)
+    try:
+        names = get_close_matches(file.name, [other.name for other in file.parent.iterdir()], n=1)
+    except OSError:
+        return f", nor a folder {display_name(file.parent)} that can be read"
     return f"; did you mean {display_name(file.with_name(names[0]))}?" if names else ""
