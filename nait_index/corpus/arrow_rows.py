@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.ipc
@@ -41,7 +40,7 @@ def arrow_rows(file: Path, name: str) -> Iterator[RawRow | Rejected]:
         yield from _rows(_arrow_batches(data), name)
 
 
-def _arrow_batches(data: Any) -> Iterator[Any]:
+def _arrow_batches(data: pa.MemoryMappedFile) -> Iterator[pa.RecordBatch]:
     magic = data.read(len(_FILE_MAGIC))
     data.seek(0)
     if magic != _FILE_MAGIC:
@@ -52,7 +51,7 @@ def _arrow_batches(data: Any) -> Iterator[Any]:
         yield table.get_batch(number)
 
 
-def _rows(batches: Iterator[Any], name: str) -> Iterator[RawRow | Rejected]:
+def _rows(batches: Iterator[pa.RecordBatch], name: str) -> Iterator[RawRow | Rejected]:
     number = 0
     for batch in batches:
         for start in range(0, batch.num_rows, _BATCH_ROWS):
@@ -61,7 +60,7 @@ def _rows(batches: Iterator[Any], name: str) -> Iterator[RawRow | Rejected]:
                 yield parse_row(Origin(name, number), to_json(_without_nan(row), default=_as_text))
 
 
-def _without_nan(value: Any) -> Any:
+def _without_nan(value: object) -> object:
     if isinstance(value, dict):
         return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -185,7 +185,7 @@ def _name(row: Fields, *names: str) -> str:
     return next((name for name in names if row.get(name) is not None), names[0])
 
 
-def _required(row: Fields, field: str) -> Any:
+def _required(row: Fields, field: str) -> object:
     if row.get(field) is None:
         raise RowError(f"field {field!r} is missing")
     return row[field]

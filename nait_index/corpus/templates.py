@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Literal, Protocol
 
 from nait_index.errors import TemplateError
 from nait_index.types import Part, Role
@@ -48,6 +48,20 @@ class RowTemplateError(TemplateError):
     """A template cannot render this row; the message is the reason."""
 
 
+class ChatTokenizer(Protocol):
+    """What a Hugging Face tokenizer does for a chat."""
+
+    chat_template: str | dict[str, str] | None
+
+    def get_chat_template(self) -> str:
+        """Give the one template that counts."""
+
+    def apply_chat_template(
+        self, conversation: list[dict[str, str]], *, chat_template: str, tokenize: Literal[False]
+    ) -> str:
+        """Render a conversation."""
+
+
 class Template(Protocol):
     """Turns the parts of a sample into its text."""
 
@@ -66,7 +80,7 @@ class Template(Protocol):
         """
 
 
-def make_template(name: str, tokenizer: Any | None = None) -> Template:
+def make_template(name: str, tokenizer: ChatTokenizer | None = None) -> Template:
     """Find a template by its name or by the path of a Jinja file.
 
     ``auto`` is ``chat`` where the tokenizer has a chat template, else ``text``.
@@ -122,7 +136,7 @@ class ChatTemplate:
 
     adds_special_tokens = False
 
-    def __init__(self, tokenizer: Any | None) -> None:
+    def __init__(self, tokenizer: ChatTokenizer | None) -> None:
         if tokenizer is None or not tokenizer.chat_template:
             raise TemplateError("template chat: this model's tokenizer has no chat template; use text or a Jinja file")
         self._tokenizer = tokenizer
