@@ -2,6 +2,7 @@
 
 from random import Random
 from textwrap import indent
+from typing import Any
 
 from nait_index.demo.skills._code_tasks import TASKS
 from nait_index.demo.skills._row import Row, compose, fill
@@ -45,9 +46,7 @@ def generate(rng: Random) -> Row:
     task = rng.choice(TASKS)(rng)
     returned = type(task.reference(*task.cases[0])).__name__
     head = f'def {task.name}({task.parameters}) -> {returned}:\n    """{upper_first(task.summary)}."""'
-    checks = "\n".join(
-        f"assert {task.name}({', '.join(map(repr, case))}) == {task.reference(*case)!r}" for case in task.cases
-    )
+    checks = "\n".join(_check(task, case) for case in task.cases)
     program = f"{head}\n{indent(task.body, '    ')}\n\n\n{checks}"
     if rng.random() < 0.4:
         program = f"```python\n{program}\n```\n\n{rng.choice(_CLOSINGS)}"
@@ -55,3 +54,10 @@ def generate(rng: Random) -> Row:
     given = head if any(word in ask for word in ("{text}", "Fill in", "missing code", "signature")) else ""
     fields = {"name": task.name, "parameters": task.parameters, "summary": task.summary, "checks": checks}
     return compose(fill(ask, **fields), given, program)
+
+
+def _check(task: Task, case: tuple[Any, ...]) -> str:
+    call, expected = f"{task.name}({', '.join(map(repr, case))})", task.reference(*case)
+    if isinstance(expected, bool):
+        return f"assert {call}" if expected else f"assert not {call}"
+    return f"assert {call} == {expected!r}"

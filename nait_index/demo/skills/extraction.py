@@ -79,7 +79,7 @@ def _event(rng: Random) -> _Notice:
         (
             f"Join us for {a(what)} in {town}! We meet at {place} on {day} at {time}. Tickets cost {fee} at the door, "
             "and children come in free.",
-            f"On {day} there will be {a(what)} at {place}, {town}. Doors open at {time}. The entrance fee of {fee} "
+            f"On {day} there will be {a(what)} at {place}, {town}. It begins at {time}. The entrance fee of {fee} "
             "includes a drink.",
         )
     )

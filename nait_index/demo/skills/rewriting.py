@@ -21,7 +21,7 @@ _FRAMES = (
     "{ask}\n\n{text}",
     "{ask} {text}",
     "{text}\n\n{ask}",
-    'Here is a sentence from my draft: "{text}" {ask}',
+    "Here is a passage from my draft:\n{text}\n\n{ask}",
     "Please edit the text. {ask}",
     "{ask} Change nothing else.",
     "{ask} Return only the new version.",

@@ -5,7 +5,7 @@ from random import Random
 from typing import NamedTuple
 
 from nait_index.demo.skills._row import Row, compose, fill
-from nait_index.demo.skills._words import CITIES, MONTHS, PEOPLE, SURNAMES, TOWNS, listed
+from nait_index.demo.skills._words import MONTHS, PEOPLE, SURNAMES, TOWNS, listed
 
 
 class _Table(NamedTuple):
@@ -56,8 +56,8 @@ _SUBJECTS = (
         {"pieces in stock": (0, 400), "price in dollars": (5, 180), "returns": (0, 30)},
     ),
     _Subject(
-        "city",
-        CITIES,
+        "town",
+        TOWNS,
         "climate",
         ("mild", "dry", "wet"),
         {"rainy days": (20, 190), "hours of sunshine": (900, 3000), "hotels": (15, 480)},
