@@ -63,6 +63,7 @@ class Sample:
     row: str
     parts: tuple[Part, ...]
     origin: Origin
+    format: RowFormat
 
     @property
     def content_hash(self) -> str:

@@ -1,0 +1,212 @@
+"""Texts to pooled activations: tokenise, batch by length, run, pool."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nait_index.activations.architectures import Site, find_sites
+from nait_index.activations.capture import Capture
+from nait_index.activations.model import LoadedModel, load
+from nait_index.activations.pooling import TokenSpan
+from nait_index.config import ModelConfig, PaddingSide
+from nait_index.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+# No tokenizer makes tokens so long on average; text beyond this many characters a token is looked at only if it does.
+_CHARACTERS_PER_TOKEN = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Token ids (T,) int64 of one text, and whether the text went on beyond the longest input."""
+
+    ids: np.ndarray
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """Pooled activations of some texts.
+
+    :param rows: (b,) which of the given texts; :param values: (b, 2, D) float32, mean and drift of every neuron.
+    """
+
+    rows: np.ndarray
+    values: np.ndarray
+
+
+class Encoder:
+    """A model with its hooks, ready to turn texts into pooled activations. Close it when done (context manager)."""
+
+    def __init__(self, config: ModelConfig, model: LoadedModel | None = None) -> None:
+        self.config = config
+        self.model = load(config) if model is None else model
+        self.sites = _choose_layers(
+            find_sites(self.model.body, self.model.model_type, None if config.site == "mlp" else config.site),
+            config.layers,
+        )
+        self.max_length = min(config.max_length, self.model.positions or config.max_length)
+        self._stack = ExitStack()
+        self._capture = self._stack.enter_context(Capture(self.model.body, self.sites).installed())
+
+    def __enter__(self) -> "Encoder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the hooks off the model."""
+        self._stack.close()
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Numbers of the captured layers, ascending."""
+        return tuple(sorted({site.layer for site in self.sites}))
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Neurons of each captured layer; they sum to D."""
+        return tuple(sum(site.width for site in self.sites if site.layer == layer) for layer in self.layers)
+
+    def tokenize(self, texts: Sequence[str], *, add_special_tokens: bool) -> list[Tokens]:
+        """Tokenise each text alone, cut at the end to the longest input, special tokens kept."""
+        if not texts:
+            return []
+        cut = self.max_length * _CHARACTERS_PER_TOKEN
+        beginnings = [text[:cut] for text in texts]
+        encoded = self._ids(beginnings, add_special_tokens, truncate=False)
+        tokens = []
+        for text, beginning, ids in zip(texts, beginnings, encoded, strict=True):
+            if len(beginning) < len(text) and len(ids) <= self.max_length:
+                beginning = text
+                ids = self._ids([text], add_special_tokens, truncate=False)[0]
+            truncated = len(ids) > self.max_length
+            if truncated:
+                ids = self._ids([beginning], add_special_tokens, truncate=True)[0]
+            tokens.append(Tokens(np.asarray(ids, dtype=np.int64), truncated))
+        return tokens
+
+    def _ids(self, texts: list[str], add_special_tokens: bool, *, truncate: bool) -> list[list[int]]:
+        encoded = self.model.tokenizer(
+            texts,
+            add_special_tokens=add_special_tokens,
+            truncation=truncate,
+            max_length=self.max_length if truncate else None,
+            return_attention_mask=False,
+            verbose=False,
+        )
+        ids: list[list[int]] = encoded["input_ids"]
+        return ids
+
+    def encode(self, tokens: Sequence[Tokens]) -> Iterator[Pooled]:
+        """Run every text once, similar lengths together, and give the pooled activations batch by batch.
+
+        :raises ModelError: a single text does not fit into memory.
+        """
+        lengths = np.array([len(t.ids) for t in tokens])
+        if lengths.size and lengths.min() < 1:
+            raise ModelError(f"text {int(lengths.argmin())} has no tokens")
+        for rows in plan_batches(lengths, self.config.batch_tokens):
+            yield from self._run_or_split(rows, tokens)
+
+    def _run_or_split(self, rows: np.ndarray, tokens: Sequence[Tokens]) -> Iterator[Pooled]:
+        try:
+            yield Pooled(rows, self._run([tokens[row].ids for row in rows]))
+            return
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            if len(rows) == 1:
+                raise ModelError(
+                    f"out of memory on a single text of {len(tokens[rows[0]].ids)} tokens; lower --max-length"
+                ) from error
+        # Outside the handler, so that the failed batch's tensors are no longer held by the traceback.
+        self._free_memory()
+        half = len(rows) // 2
+        yield from self._run_or_split(rows[:half], tokens)
+        yield from self._run_or_split(rows[half:], tokens)
+
+    def _run(self, batch: list[np.ndarray]) -> np.ndarray:
+        import torch
+
+        with torch.inference_mode():
+            inputs, mask = self._pad(batch)
+            pooled = self._capture.run(inputs, TokenSpan(mask))
+            values: np.ndarray = pooled.cpu().numpy()
+        return values
+
+    def _pad(self, batch: list[np.ndarray]) -> tuple[dict[str, "torch.Tensor"], "torch.Tensor"]:
+        import torch
+
+        longest = max(len(ids) for ids in batch)
+        pad = self.model.tokenizer.pad_token_id
+        ids = np.full((len(batch), longest), 0 if pad is None else pad, dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for row, own in enumerate(batch):
+            where = slice(0, len(own)) if self.config.padding_side is PaddingSide.RIGHT else slice(-len(own), None)
+            ids[row, where], mask[row, where] = own, 1
+        device = self.model.device
+        inputs = {"input_ids": torch.from_numpy(ids).to(device), "attention_mask": torch.from_numpy(mask).to(device)}
+        if self.config.padding_side is PaddingSide.LEFT:
+            positions = (inputs["attention_mask"].cumsum(dim=1) - 1).clamp(min=0)
+            if _accepts(self.model.body, "position_ids"):
+                inputs["position_ids"] = positions
+        return inputs | _extras(self.model.body), inputs["attention_mask"]
+
+    def _free_memory(self) -> None:
+        if self.model.device.type == "cuda":
+            import torch
+
+            torch.cuda.empty_cache()
+
+
+def plan_batches(lengths: np.ndarray, budget: int) -> Iterator[np.ndarray]:
+    """Group texts of similar length into batches of at most ``budget`` tokens, padding counted; longest first.
+
+    :param lengths: (n,) tokens of each text. A text longer than the budget is a batch of its own.
+    :returns: (b,) row numbers of each batch; together every row once. Depends on the lengths alone.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        size = max(1, budget // int(lengths[order[start]]))
+        yield order[start : start + size]
+        start += size
+
+
+def _choose_layers(sites: tuple[Site, ...], wanted: str) -> tuple[Site, ...]:
+    count = sites[-1].layer + 1
+    if wanted == "all":
+        return sites
+    numbers = [count - 1] if wanted == "last" else [int(number) for number in wanted.split(",")]
+    chosen = {number + count if number < 0 else number for number in numbers}
+    outside = sorted(number for number in chosen if not 0 <= number < count)
+    if outside:
+        raise ModelError(f"--layers {wanted}: this model has layers 0 to {count - 1}, no layer {outside[0]}")
+    return tuple(site for site in sites if site.layer in chosen)
+
+
+def _accepts(body: Any, name: str) -> bool:  # noqa: ANN401
+    import inspect
+
+    return name in inspect.signature(body.forward).parameters
+
+
+def _extras(body: Any) -> dict[str, bool]:  # noqa: ANN401
+    """Keep decoders from building a key-value cache that nothing reads."""
+    return {"use_cache": False} if _accepts(body, "use_cache") else {}
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    import torch
+
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return "out of memory" in text or "can't allocate memory" in text or "cannot allocate memory" in text

@@ -1,0 +1,31 @@
+"""The neurons of a mixture-of-experts layer, whose projections transformers keeps fused in 3-D parameters.
+
+Neuron ``e·I + j`` is coordinate j of expert e's hidden state; it is 0 for a token that was not routed to expert e. The
+router's weight is applied after the down projection and therefore is not part of the activation.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+def expert_activations(
+    experts: "nn.Module", hidden: "torch.Tensor", routed: "torch.Tensor"
+) -> Iterator[tuple[int, "torch.Tensor", "torch.Tensor"]]:
+    """Recompute what enters each expert's down projection, expert by expert.
+
+    :param experts: the fused module (``gate_up_proj`` of shape (E, 2I, H), or (E, H, 2I) where ``is_transposed``).
+    :param hidden: (B·T, H) input of the layer.
+    :param routed: (B·T, k) experts chosen for each token.
+    :returns: for each expert that any token was routed to: its number, the tokens' numbers (m,), and (m, I).
+    """
+    for expert in routed.unique().tolist():
+        tokens, _ = (routed == expert).nonzero(as_tuple=True)
+        weight = experts.gate_up_proj[expert]
+        gate_up = hidden[tokens] @ (weight if getattr(experts, "is_transposed", False) else weight.T)
+        if getattr(experts, "has_bias", False):
+            gate_up = gate_up + experts.gate_up_proj_bias[expert]
+        yield int(expert), tokens, experts._apply_gate(gate_up)

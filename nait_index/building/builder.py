@@ -1,0 +1,286 @@
+"""The build: take rows in, fit the basis on the first shards, encode the rest, commit shard by shard.
+
+What makes a build resumable: rows are encoded in an order that depends on nothing but the rows; a shard is committed
+whole; and shards are cut from what is left after the whole shards that an earlier start committed. So the batches, and
+with them the numbers, are those of an uninterrupted build. Readers see the table's version that the manifest names,
+which is written last.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+from nait_index.activations.encoder import Encoder
+from nait_index.building.fingerprint import fingerprint_of, model_record
+from nait_index.building.intake import Counts, Intake, Known, Spool, WorkRow
+from nait_index.building.shards import (
+    SHARD_ROWS,
+    ArraySink,
+    ShardSink,
+    SignatureSink,
+    compress_in_chunks,
+    run_shard,
+    signature_columns,
+    table_columns,
+)
+from nait_index.building.staging import Reservoir, ShardFacts, StagedShard
+from nait_index.config import ModelConfig, SignatureConfig
+from nait_index.corpus import make_template, read_rejected, rejected_writer
+from nait_index.errors import CorpusError, NaitError, StoreError
+from nait_index.signatures.pca import Compressor, fit
+from nait_index.store.bases import load_compressor, save_compressor
+from nait_index.store.layout import Layout
+from nait_index.store.lock import write_lock
+from nait_index.store.manifest import Manifest, library_versions, load_manifest, save_manifest
+from nait_index.store.samples import SampleTable, schema
+from nait_index.types import Rejected, Sample
+
+
+class Stage(StrEnum):
+    """What a build is doing."""
+
+    READING = "reading"
+    ENCODING = "encoding"
+    FITTING = "fitting the basis"
+    FINISHING = "finishing"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a build is. ``tokens`` counts what this process has run through the model."""
+
+    stage: Stage
+    rows: int
+    total: int
+    tokens: int
+
+
+ProgressCallback = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """What a build did: ``read = indexed + present + rejected``; ``truncated`` of the indexed ones.
+
+    :param rows: samples the index now holds; :param tokens: run through the model by this call, in ``seconds``.
+    """
+
+    read: int
+    indexed: int
+    present: int
+    truncated: int
+    rejected: int
+    rows: int
+    tokens: int
+    seconds: float
+
+
+class Builder:
+    """One build of one index. Loads the model; close it when done (context manager).
+
+    :param encoder: one that is loaded already, for callers who build several indexes with it.
+    :raises NaitError: the place cannot hold an index, or the model cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        model: ModelConfig,
+        signatures: SignatureConfig,
+        *,
+        encoder: Encoder | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> None:
+        self._layout = Layout(root)
+        _check_root(self._layout)
+        self._model = model
+        self._signatures = signatures
+        self._own_encoder = None if encoder else Encoder(model)
+        self._encoder = encoder or self._own_encoder or Encoder(model)
+        self._template = make_template(model.template, self._encoder.model.tokenizer)
+        self._notify = progress or (lambda _: None)
+        self._table = SampleTable(self._layout)
+        self._unusable: dict[str, Rejected] = {}
+        self._tokens = 0
+        self._truncated = 0
+        self._done = 0
+        self._total = 0
+
+    def __enter__(self) -> "Builder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._own_encoder is not None:
+            self._own_encoder.close()
+
+    def run(self, items: Iterable[Sample | Rejected], sources: Sequence[str]) -> BuildReport:
+        """Build the index, go on with an interrupted build, or add what is new.
+
+        :param items: what the corpus holds, as :func:`~nait_index.corpus.read_corpus` gives it.
+        :param sources: the corpus files' names, for the manifest.
+        :raises NaitError: of the kind that says what is wrong; a build that had not begun leaves nothing behind.
+        """
+        was_there = self._layout.root.exists()
+        try:
+            with write_lock(self._layout):
+                return self._run(items, sources)
+        except NaitError:
+            if not was_there and not self._layout.manifest.exists():
+                shutil.rmtree(self._layout.root, ignore_errors=True)
+            raise
+
+    def _run(self, items: Iterable[Sample | Rejected], sources: Sequence[str]) -> BuildReport:
+        started = time.monotonic()
+        manifest = self._open_manifest()
+        self._layout.staging.mkdir(exist_ok=True)
+        spool = Spool(self._layout.staging / "rows.jsonl", self._signatures.seed)
+        try:
+            self._notify(Progress(Stage.READING, 0, 0, 0))
+            counts = self._take_in(items, spool, manifest)
+            save_manifest(self._layout, manifest)
+            manifest = self._encode(spool, manifest)
+        finally:
+            spool.close()
+        manifest = self._finish(manifest, sources, counts)
+        unusable = len(self._unusable)
+        return BuildReport(
+            read=counts.read,
+            indexed=counts.new - unusable,
+            present=counts.present,
+            truncated=self._truncated,
+            rejected=counts.rejected + unusable,
+            rows=manifest.rows,
+            tokens=self._tokens,
+            seconds=time.monotonic() - started,
+        )
+
+    def _open_manifest(self) -> Manifest:
+        fingerprint = fingerprint_of(self._encoder, self._template, self._signatures)
+        if not self._layout.manifest.is_file():
+            record = model_record(self._model, self._encoder)
+            return Manifest(fingerprint=fingerprint, model=record, versions=library_versions())
+        manifest = load_manifest(self._layout)
+        manifest.fingerprint.require(fingerprint, "this build")
+        return manifest
+
+    def _take_in(self, items: Iterable[Sample | Rejected], spool: Spool, manifest: Manifest) -> Counts:
+        known = {sample_id: Known(digest, position) for sample_id, digest, position in self._table.known()}
+        intake = Intake(self._template, known, manifest.next_position)
+        with rejected_writer(self._layout.staging / "rejected.jsonl") as rejects:
+            return intake.run(items, spool, rejects)
+
+    def _encode(self, spool: Spool, manifest: Manifest) -> Manifest:
+        """Encode every row of the spool, fitting the basis first where there is none yet."""
+        shards = spool.shards(SHARD_ROWS)
+        self._total = sum(len(shard) for shard in shards)
+        if manifest.basis_hash is None:
+            staged = [self._stage(spool.read(shard)) for shard in shards[: -(-self._signatures.reservoir // SHARD_ROWS)]]
+            self._notify(Progress(Stage.FITTING, self._done, self._total, self._tokens))
+            reservoir = Reservoir(staged)
+            if len(reservoir) == 0:
+                raise CorpusError(f"none of the rows can be used; the first: {next(iter(self._unusable.values())).reason}")
+            compressor = fit(reservoir.read, self._encoder.widths, self._signatures.pca_dim)
+            manifest = replace(manifest, basis_hash=save_compressor(self._layout, compressor))
+            save_manifest(self._layout, manifest)
+        else:
+            compressor = load_compressor(self._layout, manifest.basis_hash)
+        self._table.create(schema(signature_columns(self._signatures, compressor)))
+        for shard in shards:
+            self._commit(spool.read(shard), compressor)
+        return manifest
+
+    def _staged(self, rows: Sequence[WorkRow]) -> StagedShard:
+        return StagedShard(self._layout.staging, [row.id for row in rows])
+
+    def _stage(self, rows: Sequence[WorkRow]) -> StagedShard:
+        """Run one of the first shards and keep its activations whole on disk."""
+        staged = self._staged(rows)
+        facts = staged.facts()
+        if facts is None:
+            array = staged.create(sum(self._encoder.widths))
+            facts = self._run_shard(rows, ArraySink(array))
+            staged.finish(array, facts)
+        self._note_unusable(rows, facts)
+        self._advance(len(rows))
+        return staged
+
+    def _commit(self, rows: Sequence[WorkRow], compressor: Compressor) -> None:
+        """Bring one shard into the table, from its staged activations where it has them."""
+        staged = self._staged(rows)
+        facts = staged.facts()
+        if facts is None:
+            sink = SignatureSink(len(rows), self._signatures, compressor)
+            facts = self._run_shard(rows, sink)
+            signatures = sink.columns
+            self._advance(len(rows))
+        else:
+            signatures = compress_in_chunks(staged.pooled(), self._signatures, compressor)
+        self._note_unusable(rows, facts)
+        self._truncated += int(facts.truncated[facts.usable].sum())
+        if len(facts.usable):
+            columns = table_columns(rows, facts, signatures)
+            self._table.append(columns, schema(signature_columns(self._signatures, compressor)))
+        staged.remove()
+
+    def _note_unusable(self, rows: Sequence[WorkRow], facts: ShardFacts) -> None:
+        for number, reason in facts.reasons.items():
+            row = rows[number]
+            self._unusable[row.id] = Rejected(row.origin, reason, row.row)
+
+    def _run_shard(self, rows: Sequence[WorkRow], sink: ShardSink) -> ShardFacts:
+        texts = [row.text for row in rows]
+        facts = run_shard(self._encoder, texts, self._template.adds_special_tokens, sink)
+        self._tokens += int(facts.n_tokens.sum())
+        return facts
+
+    def _advance(self, rows: int) -> None:
+        self._done += rows
+        self._notify(Progress(Stage.ENCODING, self._done, self._total, self._tokens))
+
+    def _finish(self, manifest: Manifest, sources: Sequence[str], counts: Counts) -> Manifest:
+        """Merge the small files, write the rejects, and let readers see the new version."""
+        self._notify(Progress(Stage.FINISHING, self._done, self._total, self._tokens))
+        if self._total:
+            self._table.compact()
+        rejected = self._merge_rejects()
+        manifest = replace(
+            manifest,
+            sources=tuple(dict.fromkeys([*manifest.sources, *sources])),
+            rows=len(self._table),
+            truncated=self._table.count("truncated"),
+            tokens=self._table.total("n_tokens"),
+            rejected=rejected,
+            next_position=max(manifest.next_position, counts.next_position),
+            table_version=self._table.version,
+        )
+        save_manifest(self._layout, manifest)
+        shutil.rmtree(self._layout.staging, ignore_errors=True)
+        return manifest
+
+    def _merge_rejects(self) -> int:
+        """Write all rows ever rejected, each place of a file once, the latest verdict counting; and count them."""
+        found = {(own.origin.file, own.origin.row): own for own in self._earlier_rejects()}
+        with rejected_writer(self._layout.rejected) as rejects:
+            for own in found.values():
+                rejects.add(own)
+        return len(found)
+
+    def _earlier_rejects(self) -> Iterator[Rejected]:
+        if self._layout.rejected.is_file():
+            yield from read_rejected(self._layout.rejected)
+        yield from read_rejected(self._layout.staging / "rejected.jsonl")
+        yield from self._unusable.values()
+
+
+def _check_root(layout: Layout) -> None:
+    """Refuse a place that is something else than an index, lest a build mix its files with another's."""
+    root = layout.root
+    if root.exists() and not root.is_dir():
+        raise StoreError(f"{root} is a file; an index is a folder, name another")
+    if root.is_dir() and not layout.manifest.is_file():
+        others = sorted(path.name for path in root.iterdir() if path not in (layout.lock, layout.staging))
+        if others:
+            raise StoreError(f"{root} is not an index and not empty (it holds {others[0]}); name another folder")

@@ -1,0 +1,167 @@
+"""Corpus rows to work: what is new, in the order in which it will be encoded.
+
+Sources are read once, and whatever is new goes into a spool file, so that standard input serves as well as a file, a
+source that changes under a running build does no harm, and memory stays at some bytes a row.
+
+Rows are encoded in the order of a seeded hash of their ids. Any prefix of that order is a random sample of the corpus:
+the basis can be fitted on the first shards, and the time left is estimated without bias. And since the order depends on
+nothing but the rows, an interrupted build finds its shards again.
+"""
+
+import hashlib
+import json
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from nait_index.corpus import RejectedWriter, RowTemplateError, Template
+from nait_index.errors import CorpusError
+from nait_index.types import Origin, Rejected, RowFormat, Sample
+
+
+@dataclass(frozen=True, slots=True)
+class WorkRow:
+    """One row to encode. ``position`` is its place in the corpus, counted over all that an index has taken in."""
+
+    id: str
+    row: str
+    format: RowFormat
+    content_hash: str
+    origin: Origin
+    position: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the index has of a row already."""
+
+    content_hash: str
+    position: int
+
+
+@dataclass(slots=True)
+class Counts:
+    """How many rows were read, and what became of them: ``read = new + present + rejected``."""
+
+    read: int = 0
+    new: int = 0
+    present: int = 0
+    rejected: int = 0
+    next_position: int = 0
+
+
+class Spool:
+    """The rows of a build, on disk, with their places in memory (16 bytes a row).
+
+    :param seed: of the order in which they are encoded.
+    """
+
+    _DONE = 2**64 - 1
+
+    def __init__(self, path: Path, seed: int) -> None:
+        self._file: BinaryIO = path.open("w+b")
+        self._salt = seed.to_bytes(8, "little")
+        self._offsets = array("Q")
+        self._hashes = array("Q")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def add(self, row: WorkRow) -> None:
+        """Write one row to encode."""
+        self._place(row.id, self._file.tell())
+        fields = [row.id, row.row, row.format, row.content_hash, row.origin.file, row.origin.row, row.position, row.text]
+        self._file.write(json.dumps(fields).encode() + b"\n")
+
+    def mark_done(self, sample_id: str) -> None:
+        """Keep the place of a row that an interrupted start of this build has committed."""
+        self._place(sample_id, self._DONE)
+
+    def shards(self, size: int) -> list[list[int]]:
+        """Cut the order of encoding into shards, and give the numbers of the rows of each that are left to do.
+
+        Rows that are done keep their places, so that the shards are those of an uninterrupted build.
+        """
+        order = np.argsort(np.frombuffer(self._hashes, dtype=np.uint64), kind="stable") if self._hashes else []
+        left = (
+            [int(number) for number in order[at : at + size] if self._offsets[number] != self._DONE]
+            for at in range(0, len(order), size)
+        )
+        return [shard for shard in left if shard]
+
+    def read(self, numbers: Sequence[int]) -> list[WorkRow]:
+        """Read some rows back, in the order given."""
+        rows = []
+        for number in numbers:
+            self._file.seek(self._offsets[number])
+            sample_id, row, row_format, content_hash, file, file_row, position, text = json.loads(self._file.readline())
+            origin = Origin(file, file_row)
+            rows.append(WorkRow(sample_id, row, RowFormat(row_format), content_hash, origin, position, text))
+        return rows
+
+    def _place(self, sample_id: str, offset: int) -> None:
+        self._offsets.append(offset)
+        digest = hashlib.blake2b(sample_id.encode(), digest_size=8, salt=self._salt).digest()
+        self._hashes.append(int.from_bytes(digest, "little"))
+
+
+class Intake:
+    """Takes a corpus in.
+
+    :param known: what an index has already, by id.
+    :param first_position: where this run's positions begin; a row known at or after it was taken in by an earlier,
+        interrupted start of the same run.
+    """
+
+    def __init__(self, template: Template, known: Mapping[str, Known], first_position: int) -> None:
+        self._template = template
+        self._known = known
+        self._first_position = first_position
+
+    def run(self, items: Iterable[Sample | Rejected], spool: Spool, rejects: RejectedWriter) -> Counts:
+        """Put what is new into the spool and what cannot be used among the rejects.
+
+        :raises CorpusError: no row is usable, or an id is known with another content.
+        """
+        counts = Counts(next_position=self._first_position)
+        first_reject: Rejected | None = None
+        for item in items:
+            counts.read += 1
+            rejected = item if isinstance(item, Rejected) else self._take(item, spool, counts)
+            if rejected is not None:
+                rejects.add(rejected)
+                counts.rejected += 1
+                first_reject = first_reject or rejected
+        if first_reject is not None and counts.read == counts.rejected:
+            reason = f"the first, {first_reject.origin}: {first_reject.reason}"
+            raise CorpusError(f"none of the {counts.read} rows can be used; {reason}")
+        return counts
+
+    def _take(self, sample: Sample, spool: Spool, counts: Counts) -> Rejected | None:
+        try:
+            text = self._template.render(sample.parts)
+        except RowTemplateError as error:
+            return Rejected(sample.origin, str(error), sample.row)
+        position, digest = counts.next_position, sample.content_hash
+        known = self._known.get(sample.id)
+        if known is not None and known.content_hash != digest:
+            raise CorpusError(
+                f"{sample.origin}: id {sample.id!r} is in the index with another content; give the row another id, or "
+                "build a new index"
+            )
+        counts.present += known is not None
+        counts.new += known is None
+        if known is None:
+            spool.add(WorkRow(sample.id, sample.row, sample.format, digest, sample.origin, position, text))
+        elif known.position >= self._first_position:
+            spool.mark_done(sample.id)
+        else:
+            return None
+        counts.next_position += 1
+        return None

@@ -1,0 +1,104 @@
+"""The first shards of a build, whole on disk until the basis is fitted on them.
+
+Each becomes a folder with its pooled activations and, written last, what else is known of its rows; so a build that was
+interrupted before or during the fit goes on with the shards it has.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nait_index.files import atomic_write
+
+
+@dataclass(frozen=True, slots=True)
+class ShardFacts:
+    """What tokenising and running a shard told of its rows.
+
+    :param n_tokens: (n,) int32; :param truncated: (n,) bool; :param reasons: why a row cannot be used, by its number.
+    """
+
+    n_tokens: np.ndarray
+    truncated: np.ndarray
+    reasons: dict[int, str]
+
+    @property
+    def usable(self) -> np.ndarray:
+        """Numbers of the rows that can be used, ascending."""
+        return np.array([i for i in range(len(self.n_tokens)) if i not in self.reasons], dtype=np.int64)
+
+
+class StagedShard:
+    """One shard's pooled activations (n, 2, D) float32 in a file."""
+
+    def __init__(self, parent: Path, ids: Sequence[str]) -> None:
+        self.ids = list(ids)
+        # Named by its rows: what is left to do is cut into shards anew at every start, and finds its folder again.
+        name = hashlib.blake2b("\n".join(ids).encode(), digest_size=8).hexdigest()
+        self._folder = parent / f"shard-{name}"
+        self._array = self._folder / "pooled.npy"
+        self._facts = self._folder / "facts.json"
+
+    def create(self, width: int) -> np.ndarray:
+        """Make the file, to be filled by the caller."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._facts.unlink(missing_ok=True)
+        shape = (len(self.ids), 2, width)
+        return np.lib.format.open_memmap(self._array, mode="w+", dtype=np.float32, shape=shape)
+
+    def finish(self, array: np.ndarray, facts: ShardFacts) -> None:
+        """Declare the file complete."""
+        array.flush()  # type: ignore[attr-defined]  # a memmap, which numpy types as an array
+        with atomic_write(self._facts) as file:
+            value = {
+                "ids": self.ids,
+                "n_tokens": facts.n_tokens.tolist(),
+                "truncated": facts.truncated.tolist(),
+                "reasons": {str(row): reason for row, reason in facts.reasons.items()},
+            }
+            file.write(json.dumps(value).encode())
+
+    def facts(self) -> ShardFacts | None:
+        """Read what is known of the rows; ``None`` where the shard is not complete or holds other rows."""
+        if not self._facts.is_file():
+            return None
+        value = json.loads(self._facts.read_text())
+        if value["ids"] != self.ids:
+            return None
+        return ShardFacts(
+            np.array(value["n_tokens"], dtype=np.int32),
+            np.array(value["truncated"], dtype=bool),
+            {int(row): reason for row, reason in value["reasons"].items()},
+        )
+
+    def pooled(self) -> np.ndarray:
+        """Open the file for reading, without reading it."""
+        array: np.ndarray = np.load(self._array, mmap_mode="r", allow_pickle=False)
+        return array
+
+    def remove(self) -> None:
+        """Delete it."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class Reservoir:
+    """The usable rows of the staged shards, read block by block."""
+
+    def __init__(self, shards: Sequence[StagedShard]) -> None:
+        self._parts = []
+        for shard in shards:
+            facts = shard.facts()
+            assert facts is not None
+            self._parts.append((shard.pooled(), facts.usable))
+
+    def __len__(self) -> int:
+        return sum(len(usable) for _, usable in self._parts)
+
+    def read(self, pooling: int, neurons: slice) -> np.ndarray:
+        """Read one block (n, N)."""
+        return np.concatenate([pooled[usable, pooling, neurons] for pooled, usable in self._parts])

@@ -1,0 +1,99 @@
+"""Settings of a build, as frozen data. Every field that changes a number enters the index's fingerprint."""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from nait_index.errors import ModelError, NaitError
+
+BUNDLED_MODEL = "bundled"
+"""Name of the small model that comes with the package."""
+
+
+class Device(StrEnum):
+    """Where the model runs; ``AUTO`` is the GPU where torch sees one, else the CPU."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Precision(StrEnum):
+    """What the model computes in; ``AUTO`` is bfloat16 on a GPU and float32 on a CPU."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+class PaddingSide(StrEnum):
+    """Where padding goes in a batch. The numbers do not depend on it."""
+
+    RIGHT = "right"
+    LEFT = "left"
+
+
+class View(StrEnum):
+    """Kinds of signature an index can hold.
+
+    ``PCA`` is dense: the pooled activations, raw and per-layer normalised, each projected on its principal components.
+    ``TOPK`` is sparse: the k neurons of every layer whose mean activation is largest in absolute value.
+    """
+
+    PCA = "pca"
+    TOPK = "topk"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """Which model to run, and how.
+
+    :param name: folder or hub name of the model; ``bundled`` is the one inside the package.
+    :param site: ``mlp`` finds the neurons by family; anything else is a module path with ``{i}`` for the layer.
+    :param layers: ``all``, ``last``, or comma-separated layer numbers; negative numbers count from the end.
+    """
+
+    name: str = BUNDLED_MODEL
+    site: str = "mlp"
+    layers: str = "all"
+    template: str = "auto"
+    max_length: int = 2048
+    dtype: Precision = Precision.AUTO
+    device: Device = Device.AUTO
+    batch_tokens: int = 8192
+    padding_side: PaddingSide = PaddingSide.RIGHT
+
+    def __post_init__(self) -> None:
+        if self.max_length < 2:
+            raise ModelError(f"--max-length {self.max_length} leaves no room for text; give at least 2 tokens")
+        if self.batch_tokens < 1:
+            raise ModelError(f"--batch-tokens must be at least 1, not {self.batch_tokens}")
+        if self.layers not in ("all", "last") and not re.fullmatch(r"-?\d+(,-?\d+)*", self.layers):
+            raise ModelError(f"--layers '{self.layers}' is none of: all, last, numbers such as 8,16 or -1")
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureConfig:
+    """What is kept of every sample.
+
+    :param pca_dim: width d of each dense signature; ``None`` keeps every neuron, exactly (``--pca-dim full``).
+    :param reservoir: how many samples the principal components are fitted on.
+    :param topk: neurons kept of each layer by the ``topk`` view.
+    """
+
+    views: tuple[View, ...] = (View.PCA, View.TOPK)
+    pca_dim: int | None = 512
+    topk: int = 20
+    reservoir: int = 4096
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.views or len(set(self.views)) != len(self.views):
+            raise NaitError(f"--views must name each view once: {', '.join(View)}")
+        if self.pca_dim is not None and self.pca_dim < 1:
+            raise NaitError(f"--pca-dim must be at least 1 or 'full', not {self.pca_dim}")
+        if self.topk < 1:
+            raise NaitError(f"--topk must be at least 1, not {self.topk}")
+        if self.reservoir < 2:
+            raise NaitError(f"a basis needs a reservoir of at least 2 samples, not {self.reservoir}")

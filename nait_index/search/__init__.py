@@ -1,0 +1,1 @@
+"""Signatures to the best rows: the FAISS engine."""

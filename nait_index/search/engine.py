@@ -1,0 +1,126 @@
+"""Exact search over dense signatures with FAISS.
+
+Choosing a tenth of a corpus is no top-10 query: every row is scored, in one pass over the codes that memory bandwidth
+bounds. The engine's files are a cache of one column of the table, made anew whenever the table has moved on.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nait_index.errors import StoreError
+from nait_index.files import atomic_write
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStamp:
+    """Which state of the table an engine was made from."""
+
+    table_version: int
+    rows: int
+    dim: int
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """The best rows of one query, best first.
+
+    :param scores: (k,) float32; :param ordinals: (k,) int64 place in table order. Rows whose score equals that of the
+        last hit are all included, so that the caller can break the tie by id.
+    """
+
+    scores: np.ndarray
+    ordinals: np.ndarray
+
+
+class Engine:
+    """A FAISS index over one signature column, with the row id of every row."""
+
+    def __init__(self, index: Any, row_ids: np.ndarray, stamp: EngineStamp) -> None:  # noqa: ANN401 - faiss is untyped
+        self._index = index
+        self.row_ids = row_ids
+        self.stamp = stamp
+
+    @classmethod
+    def build(cls, batches: Iterable[tuple[np.ndarray, np.ndarray]], stamp: EngineStamp) -> "Engine":
+        """Make an engine from (row ids (b,), signatures (b, d)) batches in table order.
+
+        :raises StoreError: the batches do not add up to the rows of the stamp.
+        """
+        import faiss
+
+        if stamp.dtype == "float16":
+            index = faiss.IndexScalarQuantizer(stamp.dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+        else:
+            index = faiss.IndexFlatIP(stamp.dim)
+        row_ids = []
+        for own_ids, signatures in batches:
+            index.add(np.ascontiguousarray(signatures, dtype=np.float32))
+            row_ids.append(own_ids)
+        if index.ntotal != stamp.rows:
+            raise StoreError(f"the table gave {index.ntotal} rows where {stamp.rows} were expected; run 'nait-index verify'")
+        return cls(index, np.concatenate(row_ids) if row_ids else np.zeros(0, np.uint64), stamp)
+
+    def save(self, folder: Path, name: str) -> None:
+        """Write the engine's files; the stamp comes last, so that a torn write is never taken for an engine."""
+        import faiss
+
+        folder.mkdir(parents=True, exist_ok=True)
+        stamp_path = folder / f"{name}.json"
+        stamp_path.unlink(missing_ok=True)
+        with atomic_write(folder / f"{name}.faiss") as file:
+            file.write(faiss.serialize_index(self._index).data)
+        with atomic_write(folder / f"{name}.rows.npy") as file:
+            np.save(file, self.row_ids)
+        with atomic_write(stamp_path) as file:
+            file.write(json.dumps(asdict(self.stamp)).encode())
+
+    @classmethod
+    def load(cls, folder: Path, name: str, stamp: EngineStamp) -> "Engine | None":
+        """Read an engine, or give ``None`` where its files are missing, damaged, or of another state of the table."""
+        import faiss
+
+        try:
+            if json.loads((folder / f"{name}.json").read_text()) != asdict(stamp):
+                return None
+            index = faiss.read_index(str(folder / f"{name}.faiss"))
+            row_ids = np.load(folder / f"{name}.rows.npy", allow_pickle=False)
+        except (OSError, ValueError, RuntimeError):
+            return None
+        if index.ntotal != stamp.rows or len(row_ids) != stamp.rows or index.d != stamp.dim:
+            return None
+        return cls(index, row_ids, stamp)
+
+    def search(self, query: np.ndarray, k: int, allowed: np.ndarray | None = None) -> Hits:
+        """Score every row and give the best.
+
+        :param query: (d,) float32; the score is its inner product with a signature.
+        :param k: how many; all that are allowed, where there are fewer.
+        :param allowed: (n,) bool, rows that may be chosen; ``None`` for all.
+        """
+        import faiss
+
+        count = self.stamp.rows if allowed is None else int(allowed.sum())
+        k = min(k, count)
+        if k == 0:
+            return Hits(np.zeros(0, np.float32), np.zeros(0, np.int64))
+        vector = np.ascontiguousarray(query[None], dtype=np.float32)
+        params = None
+        if allowed is not None:
+            params = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little")))
+        # One hit more than asked for shows whether the cut runs through rows of equal score.
+        scores, ordinals = self._index.search(vector, min(k + 1, count), params=params)
+        scores, ordinals = scores[0], ordinals[0]
+        if len(scores) > k and scores[k] == scores[k - 1]:
+            return self._search_above(vector, np.nextafter(scores[k], np.float32(-np.inf)), params)
+        return Hits(scores[:k], ordinals[:k])
+
+    def _search_above(self, vector: np.ndarray, threshold: np.float32, params: Any) -> Hits:  # noqa: ANN401
+        limits, scores, ordinals = self._index.range_search(vector, float(threshold), params=params)
+        order = np.argsort(-scores, kind="stable")
+        return Hits(scores[order], ordinals[order])

@@ -1,0 +1,1 @@
+"""Scores to chosen rows: budgets, selections, unions, cores."""

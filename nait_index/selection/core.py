@@ -1,0 +1,45 @@
+"""What several selections agree on, beside what chance would make them agree on."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nait_index.errors import SelectionError
+
+
+def required_votes(votes: str | int, selections: int) -> int:
+    """Read ``all`` or a number of selections.
+
+    :raises SelectionError: not between 1 and the number of selections.
+    """
+    if votes == "all":
+        return selections
+    if not str(votes).isdigit() or not 1 <= int(votes) <= selections:
+        raise SelectionError(f"--votes '{votes}' is neither 'all' nor a number from 1 to {selections}, the capabilities given")
+    return int(votes)
+
+
+def agree(selections: Sequence[Sequence[str]], votes: int) -> list[tuple[str, int, float]]:
+    """Give the ids that at least ``votes`` of the ranked selections hold.
+
+    :returns: (id, votes, score), most votes first, then highest score, then id. The score is the mean over the
+        selections of (k − rank + 1)/k, 0 where a selection does not hold the id: 1 is first everywhere.
+    """
+    count: dict[str, int] = {}
+    score: dict[str, float] = {}
+    for ids in selections:
+        size = len(ids)
+        for rank, sample_id in enumerate(ids):
+            count[sample_id] = count.get(sample_id, 0) + 1
+            score[sample_id] = score.get(sample_id, 0.0) + (size - rank) / size / len(selections)
+    core = [(sample_id, n, score[sample_id]) for sample_id, n in count.items() if n >= votes]
+    return sorted(core, key=lambda entry: (-entry[1], -entry[2], entry[0]))
+
+
+def chance_size(sizes: Sequence[int], available: int, votes: int) -> float:
+    """Give the size expected if every selection were drawn at random: n · P(at least ``votes`` of them hold a row)."""
+    holds = np.array([1.0])  # probability of 0, 1, … selections holding a given row
+    for size in sizes:
+        p = size / available
+        holds = np.convolve(holds, [1 - p, p])
+    return float(available * holds[votes:].sum())

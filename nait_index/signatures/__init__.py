@@ -1,0 +1,1 @@
+"""Pooled activations to signatures: what is kept of every sample."""

@@ -1,0 +1,1 @@
+"""What lies on disk: the manifest, the table of samples, the bases, the stored capabilities, the lock."""

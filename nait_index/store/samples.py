@@ -1,0 +1,168 @@
+"""The table of samples in LanceDB: the rows themselves and their signatures, the truth of an index.
+
+Written through ``lancedb``; read through ``lance``, which opens the same files in a third of the time.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nait_index.errors import SelectionError, StoreError
+from nait_index.store.layout import Layout
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+NAME = "samples"
+
+
+def dense_column(feature: str) -> str:
+    """Name the column of a dense signature."""
+    return f"pca_{feature}"
+
+
+TOPK_NUMBERS, TOPK_VALUES = "topk_neurons", "topk_values"
+
+
+def schema(arrays: Mapping[str, tuple["np.dtype[Any]", int]]) -> "pa.Schema":
+    """Give the table's schema.
+
+    :param arrays: dtype and width of every signature column.
+    """
+    import pyarrow as pa
+
+    fields = [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("position", pa.int64(), nullable=False),
+        pa.field("row", pa.large_string(), nullable=False),
+        pa.field("format", pa.string(), nullable=False),
+        pa.field("content_hash", pa.string(), nullable=False),
+        pa.field("file", pa.string(), nullable=False),
+        pa.field("file_row", pa.int64(), nullable=False),
+        pa.field("n_tokens", pa.int32(), nullable=False),
+        pa.field("truncated", pa.bool_(), nullable=False),
+    ]
+    fields += [pa.field(name, pa.list_(pa.from_numpy_dtype(dtype), width)) for name, (dtype, width) in arrays.items()]
+    return pa.schema(fields)
+
+
+class SampleTable:
+    """All samples of one index.
+
+    :param version: which committed version to read; ``None`` reads the last.
+    """
+
+    def __init__(self, layout: Layout, version: int | None = None) -> None:
+        self._layout = layout
+        self._version = version
+
+    def create(self, table_schema: "pa.Schema") -> None:
+        """Create the table if it is not there yet."""
+        import lancedb
+
+        # exist_ok: a plain create is not exclusive in Lance, and a later one silently replaces an earlier one's rows.
+        lancedb.connect(str(self._layout.database)).create_table(NAME, schema=table_schema, exist_ok=True)
+
+    def append(self, columns: Mapping[str, Any], table_schema: "pa.Schema") -> None:
+        """Add rows in one commit: all of them or none.
+
+        :param columns: a list for each plain column, an (n, width) array for each signature column.
+        """
+        import lancedb
+        import pyarrow as pa
+
+        arrays = [_to_arrow(columns[field.name], field) for field in table_schema]
+        table = lancedb.connect(str(self._layout.database)).open_table(NAME)
+        table.add(pa.Table.from_arrays(arrays, schema=table_schema))
+
+    def compact(self) -> None:
+        """Merge the many small files of a build into few; earlier versions stay readable."""
+        import lancedb
+
+        lancedb.connect(str(self._layout.database)).open_table(NAME).optimize()
+
+    @property
+    def version(self) -> int:
+        """Number of the committed version that is read."""
+        return int(self._dataset().version)
+
+    def __len__(self) -> int:
+        return int(self._dataset().count_rows()) if self.exists() else 0
+
+    def exists(self) -> bool:
+        """Tell whether the table was created."""
+        return (self._layout.samples / "_versions").is_dir()
+
+    def schema(self) -> "pa.Schema":
+        """Give the table's schema as it lies on disk."""
+        return self._dataset().schema
+
+    def known(self) -> Iterator[tuple[str, str, int]]:
+        """Give id, content hash and position of every sample."""
+        if self.exists():
+            for batch in self._dataset().to_batches(columns=["id", "content_hash", "position"]):
+                yield from zip(*(batch.column(i).to_pylist() for i in range(3)), strict=True)
+
+    def signatures(self, column: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Read one signature column in table order, batch by batch: row ids (b,) uint64 and values (b, width)."""
+        for batch in self._dataset().to_batches(columns=[column], with_row_id=True, scan_in_order=True):
+            values = batch.column(column)
+            flat = values.flatten().to_numpy(zero_copy_only=False)
+            yield batch.column("_rowid").to_numpy(), flat.reshape(len(values), values.type.list_size)
+
+    def count(self, where: str) -> int:
+        """Count the samples for which a SQL condition holds."""
+        return int(self._dataset().count_rows(filter=where))
+
+    def total(self, column: str) -> int:
+        """Add up a column of whole numbers."""
+        return sum(int(batch.column(0).to_numpy().sum()) for batch in self._dataset().to_batches(columns=[column]))
+
+    def take(self, ordinals: Sequence[int] | np.ndarray, columns: Sequence[str]) -> dict[str, list[Any]]:
+        """Read some rows, given by their place in table order, in the order given."""
+        if len(ordinals) == 0:
+            return {name: [] for name in columns}
+        table = self._dataset().take([int(i) for i in ordinals], columns=list(columns))
+        return {name: table[name].to_pylist() for name in columns}
+
+    def matching(self, where: str) -> np.ndarray:
+        """Give the row ids (m,) uint64 of the samples for which a SQL condition over the plain columns holds.
+
+        :raises SelectionError: the condition cannot be understood.
+        """
+        try:
+            table = self._dataset().scanner(columns=["id"], filter=where, with_row_id=True).to_table()
+        except (ValueError, OSError) as error:
+            reason = str(error).removeprefix("Invalid user input: ").split(", /")[0].rstrip(".")
+            raise SelectionError(f"--where '{where}' cannot be used: {reason}") from error
+        row_ids: np.ndarray = table["_rowid"].to_numpy()
+        return row_ids
+
+    def find(self, ids: Sequence[str], columns: Sequence[str]) -> list[dict[str, Any]]:
+        """Read the samples of these ids, in the order given; ids that are not there are left out."""
+        quoted = ", ".join("'" + sample_id.replace("'", "''") + "'" for sample_id in ids)
+        if not quoted:
+            return []
+        rows = self._dataset().scanner(columns=["id", *columns], filter=f"id IN ({quoted})").to_table().to_pylist()
+        by_id = {row["id"]: row for row in rows}
+        return [by_id[sample_id] for sample_id in ids if sample_id in by_id]
+
+    def _dataset(self) -> Any:  # noqa: ANN401 - lance is not typed
+        import lance
+
+        if not self.exists():
+            raise StoreError(f"{self._layout.samples} is missing; build the index again")
+        try:
+            return lance.dataset(str(self._layout.samples), version=self._version)
+        except (ValueError, OSError) as error:
+            raise StoreError(f"{self._layout.samples} cannot be read ({error}); build the index again") from error
+
+
+def _to_arrow(values: Any, field: "pa.Field") -> "pa.Array":  # noqa: ANN401
+    import pyarrow as pa
+
+    if not pa.types.is_fixed_size_list(field.type):
+        return pa.array(values, type=field.type)
+    flat = pa.array(np.ascontiguousarray(values).reshape(-1), type=field.type.value_type)
+    return pa.FixedSizeListArray.from_arrays(flat, field.type.list_size)
