@@ -4,7 +4,7 @@ from random import Random
 from textwrap import indent
 from typing import Any
 
-from nait_index.demo.skills._code_tasks import TASKS
+from nait_index.demo.skills._code_tasks import TASKS, Task
 from nait_index.demo.skills._row import Row, compose, fill
 from nait_index.demo.skills._words import upper_first
 
