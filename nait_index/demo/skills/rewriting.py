@@ -232,9 +232,13 @@ def _joined(rng: Random) -> _Change:
     return _Change(asks, f"{upper_first(first)}. {second}.", f"{word} {first}, {second}.")
 
 
+_BELONGINGS = (
+    "the old piano,the bicycle,both lamps,the silver spoons,the blue vase,a second-hand camera,the garden chairs,"
+    "the wooden boat,the spare key,the stamp collection,two carpets,the painting in the hall"
+).split(",")
 _FANCY = (
     ("purchase", "buy"), ("utilise", "use"), ("inspect", "check"), ("procure", "get"), ("relinquish", "give up"),
-    ("ameliorate", "improve"), ("discard", "throw away"), ("retain", "keep"), ("exhibit", "show"),
+    ("discard", "throw away"), ("retain", "keep"), ("exhibit", "show"),
 )  # fmt: skip
 _FANCY_FRAMES = (
     (
@@ -253,7 +257,7 @@ _FANCY_FRAMES = (
 
 def _plain(rng: Random) -> _Change:
     who: Person = rng.choice(PEOPLE)
-    (hard, easy), (before, after), thing = rng.choice(_FANCY), rng.choice(_FANCY_FRAMES), rng.choice(DEEDS).thing
+    (hard, easy), (before, after), thing = rng.choice(_FANCY), rng.choice(_FANCY_FRAMES), rng.choice(_BELONGINGS)
     asks = (
         "Use plain, everyday words.",
         "Make this easy to understand for a ten-year-old.",
