@@ -11,7 +11,6 @@ import json
 import math
 import platform
 import random
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -42,7 +41,7 @@ class Recipe:
     kv_heads: int = 2
     context: int = 512
     batch: int = 32
-    tokens: int = 30_000_000
+    tokens: int = 12_000_000
     learning_rate: float = 2e-3
     weight_decay: float = 0.1
     warmup_steps: int = 100
@@ -188,7 +187,7 @@ class Trainer:
 
         self._model.eval()
         with torch.inference_mode():
-            losses = [float(self._loss(part)) for part in blocks.split(self._recipe.batch)]
+            losses = [self._loss(part).item() for part in blocks.split(self._recipe.batch)]
         self._model.train()
         return sum(losses) / len(losses)
 
@@ -224,13 +223,14 @@ def train(out: Path, data: Path | None, sources: Sequence[str], recipe: Recipe) 
     curve = Trainer(model, recipe, device).run(ids[held_count:], held_blocks)
     model.to("cpu", torch.bfloat16).save_pretrained(out)
     tokenizer.save_pretrained(out)
+    # save_pretrained makes the weights readable to their owner alone, and a package is read by others.
     (out / "model.safetensors").chmod(0o644)
     record = {
-        "command": " ".join(["python -m nait_index.demo.train_model", *sys.argv[1:]]),
+        "command": _command(data, sources, recipe),
         "recipe": asdict(recipe),
         "parameters": sum(p.numel() for p in model.parameters()),
         "data": facts | {"training_tokens_unique": int(sum(map(len, ids[held_count:]))), "held_out_tokens": len(held)},
-        "device": torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()} CPU",
         "seconds": round(time.time() - started, 1),
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
         "loss": curve,
@@ -239,11 +239,16 @@ def train(out: Path, data: Path | None, sources: Sequence[str], recipe: Recipe) 
     return record
 
 
+def _command(data: Path | None, sources: Sequence[str], recipe: Recipe) -> str:
+    chosen = f" --data {data.name} " + " ".join(f"--source '{source}'" for source in sources) if data else ""
+    return f"python -m nait_index.demo.train_model OUT{chosen} --tokens {recipe.tokens} --seed {recipe.seed}"
+
+
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="JSON-lines file of rows.")
 @click.option("--source", "sources", multiple=True, default=("gsm8k_train", "gpteacher_*"), show_default=True)
-@click.option("--tokens", type=int, default=Recipe.tokens, show_default=True)
+@click.option("--tokens", type=int, default=Recipe().tokens, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 def main(out: Path, data: Path | None, sources: tuple[str, ...], tokens: int, seed: int) -> None:
     """Train the bundled model into the folder OUT."""
