@@ -156,7 +156,7 @@ def _to_site(layer: int, path: str, module: "nn.Module") -> Site:
     weight = getattr(module, "weight", None)
     if weight is None or weight.dim() != 2:
         raise ArchitectureError(
-            f"'{path}' ({type(module).__name__}) is no projection with a 2-D weight; name the down projection with --site"
+            f"'{path}' ({type(module).__name__}) has no 2-D weight; name the down projection with --site"
         )
     # transformers' Conv1D (GPT-2) keeps its weight as (in, out), every Linear as (out, in).
     width = weight.shape[0] if type(module).__name__ == "Conv1D" else weight.shape[1]

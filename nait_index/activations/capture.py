@@ -70,7 +70,8 @@ class Capture:
         silent = [site.path for site in self._sites if site.path not in self._fired]
         if silent:
             raise ArchitectureError(
-                f"no activation was seen at {silent[0]}" + (f" and {len(silent) - 1} more sites" if silent[1:] else "")
+                f"no activation was seen at {silent[0]}"
+                + (f" and {len(silent) - 1} more sites" if silent[1:] else "")
                 + ": the model computes this part without calling the module (a fused kernel?)"
             )
         return pooled
@@ -82,7 +83,9 @@ class Capture:
             if self._pooled is None or self._span is None:
                 raise ModelError("the model was run from outside while its activations were being captured")
             if site.path in self._fired:
-                raise ArchitectureError(f"'{site.path}' ran twice in one forward pass: shared layers are not understood")
+                raise ArchitectureError(
+                    f"'{site.path}' ran twice in one forward pass; layers that are shared cannot be told apart"
+                )
             self._fired.add(site.path)
             pool(site, module, args, self._pooled[:, :, offset : offset + site.width])
             if len(self._fired) == len(self._sites):

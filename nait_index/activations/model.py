@@ -49,7 +49,6 @@ def load(config: ModelConfig) -> LoadedModel:
 
     :raises ModelError: the folder is missing, holds no weights or no tokenizer, or lacks part of the weights.
     """
-    import torch
     import transformers
 
     path = model_path(config.name)
@@ -112,7 +111,9 @@ def _check_complete(path: str, unset: frozenset[str], report: dict[str, Any]) ->
             + "; its neurons would be random numbers"
         )
     if report.get("mismatched_keys"):
-        raise ModelError(f"weights of model '{path}' do not fit its config.json: {sorted(report['mismatched_keys'])[0]}")
+        raise ModelError(
+            f"weights of model '{path}' do not fit its config.json: {sorted(report['mismatched_keys'])[0]}"
+        )
 
 
 def _device(device: Device) -> "torch.device":
@@ -172,7 +173,9 @@ def _hash_config(settings: Any) -> str:  # noqa: ANN401
 def _hash_tokenizer(tokenizer: Any) -> str:  # noqa: ANN401
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        return _hash_text(json.dumps([sorted(tokenizer.get_vocab().items()), tokenizer.special_tokens_map], default=str))
+        return _hash_text(
+            json.dumps([sorted(tokenizer.get_vocab().items()), tokenizer.special_tokens_map], default=str)
+        )
     state = json.loads(backend.to_str())
     # Set anew by every call, so no property of the tokenizer.
     state.pop("truncation", None)

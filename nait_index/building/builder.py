@@ -177,11 +177,15 @@ class Builder:
         shards = spool.shards(SHARD_ROWS)
         self._total = sum(len(shard) for shard in shards)
         if manifest.basis_hash is None:
-            staged = [self._stage(spool.read(shard)) for shard in shards[: -(-self._signatures.reservoir // SHARD_ROWS)]]
+            staged = [
+                self._stage(spool.read(shard)) for shard in shards[: -(-self._signatures.reservoir // SHARD_ROWS)]
+            ]
             self._notify(Progress(Stage.FITTING, self._done, self._total, self._tokens))
             reservoir = Reservoir(staged)
             if len(reservoir) == 0:
-                raise CorpusError(f"none of the rows can be used; the first: {next(iter(self._unusable.values())).reason}")
+                raise CorpusError(
+                    f"none of the rows can be used; the first: {next(iter(self._unusable.values())).reason}"
+                )
             compressor = fit(reservoir.read, self._encoder.widths, self._signatures.pca_dim)
             manifest = replace(manifest, basis_hash=save_compressor(self._layout, compressor))
             save_manifest(self._layout, manifest)

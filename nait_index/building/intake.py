@@ -76,7 +76,16 @@ class Spool:
     def add(self, row: WorkRow) -> None:
         """Write one row to encode."""
         self._place(row.id, self._file.tell())
-        fields = [row.id, row.row, row.format, row.content_hash, row.origin.file, row.origin.row, row.position, row.text]
+        fields = [
+            row.id,
+            row.row,
+            row.format,
+            row.content_hash,
+            row.origin.file,
+            row.origin.row,
+            row.position,
+            row.text,
+        ]
         self._file.write(json.dumps(fields).encode() + b"\n")
 
     def mark_done(self, sample_id: str) -> None:

@@ -102,9 +102,7 @@ def run_shard(encoder: Encoder, texts: Sequence[str], add_special_tokens: bool, 
     return ShardFacts(n_tokens, np.array([own.truncated for own in tokens], dtype=bool), reasons)
 
 
-def table_columns(
-    rows: Sequence[WorkRow], facts: ShardFacts, signatures: Mapping[str, np.ndarray]
-) -> dict[str, Any]:
+def table_columns(rows: Sequence[WorkRow], facts: ShardFacts, signatures: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Put rows, facts and signatures together as columns of the table, usable rows only."""
     usable = facts.usable
     own = [rows[i] for i in usable]

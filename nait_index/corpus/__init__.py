@@ -5,7 +5,7 @@ supported file; a template makes the text of a sample that the model reads; ``wr
 """
 
 from nait_index.corpus.export import check_output, write_json, write_rows
-from nait_index.corpus.read import read_corpus
+from nait_index.corpus.read import read_corpus, restore_sample
 from nait_index.corpus.rejects import RejectedWriter, read_rejected, rejected_writer
 from nait_index.corpus.templates import RowTemplateError, Template, TemplateName, make_template
 
@@ -19,6 +19,7 @@ __all__ = [
     "read_corpus",
     "read_rejected",
     "rejected_writer",
+    "restore_sample",
     "write_json",
     "write_rows",
 ]

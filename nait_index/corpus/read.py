@@ -9,7 +9,7 @@ from typing import Any
 
 from nait_index.corpus.formats import detect_format, row_parts
 from nait_index.corpus.readers import STDIN, corpus_files, display_name, read_rows
-from nait_index.corpus.rows import RawRow, RowError, json_kind, printable, refuse_surrogates
+from nait_index.corpus.rows import RawRow, RowError, json_kind, parse_row, printable, refuse_surrogates
 from nait_index.errors import CorpusError
 from nait_index.types import Origin, Rejected, RowFormat, Sample
 
@@ -36,6 +36,17 @@ def read_corpus(paths: Sequence[str | Path], row_format: RowFormat | None = None
             raise CorpusError(f"{display_name(file)}: given twice; name each corpus file once")
         seen.add(file.resolve())
     return _read(sources, row_format)
+
+
+def restore_sample(sample_id: str, row: str, row_format: RowFormat, origin: Origin) -> Sample:
+    """Make the sample again of a row that was kept.
+
+    :raises CorpusError: the row is not what it was.
+    """
+    raw = parse_row(origin, row)
+    if isinstance(raw, Rejected):
+        raise CorpusError(f"{origin}: {raw.reason}")
+    return Sample(sample_id, row, row_parts(raw.fields, row_format), origin, row_format)
 
 
 def _read(sources: Sequence[tuple[Path, list[Path]]], row_format: RowFormat | None) -> Iterator[Sample | Rejected]:

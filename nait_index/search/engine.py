@@ -63,7 +63,9 @@ class Engine:
             index.add(np.ascontiguousarray(signatures, dtype=np.float32))
             row_ids.append(own_ids)
         if index.ntotal != stamp.rows:
-            raise StoreError(f"the table gave {index.ntotal} rows where {stamp.rows} were expected; run 'nait-index verify'")
+            raise StoreError(
+                f"the table gave {index.ntotal} rows where {stamp.rows} were expected; run 'nait-index verify'"
+            )
         return cls(index, np.concatenate(row_ids) if row_ids else np.zeros(0, np.uint64), stamp)
 
     def save(self, folder: Path, name: str) -> None:
@@ -95,6 +97,10 @@ class Engine:
         if index.ntotal != stamp.rows or len(row_ids) != stamp.rows or index.d != stamp.dim:
             return None
         return cls(index, row_ids, stamp)
+
+    def vectors(self, ordinals: np.ndarray) -> np.ndarray:
+        """Give the vectors of some rows as they are scanned, (m, d) float32."""
+        return np.stack([self._index.reconstruct(int(ordinal)) for ordinal in ordinals])
 
     def search(self, query: np.ndarray, k: int, allowed: np.ndarray | None = None) -> Hits:
         """Score every row and give the best.

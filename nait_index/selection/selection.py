@@ -5,23 +5,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nait_index.corpus.export import write_json, write_rows
+from nait_index.corpus import check_output, write_json, write_rows
+from nait_index.errors import OutputExistsError
 
 
 @dataclass(frozen=True)
 class Selection:
     """Chosen rows, best first; ties are in the order of their ids.
 
-    :param ids: (k,) sample ids; :param scores: (k,) higher is better; :param details: what else is known of each row,
-        by column (the capability that chose it, its votes, …).
+    :param ids: (k,) sample ids; :param scores: (k,) higher is better; :param ordinals: (k,) places in table order.
     :param provenance: what it was chosen from and how, enough to choose it again.
-    :param fetch: reads the original rows of some ids, as JSON text.
+    :param fetch: reads the original rows at some places of the table, as JSON text.
+    :param details: what else is known of each row, by column (the capability that chose it, its votes, …).
     """
 
     ids: tuple[str, ...]
     scores: tuple[float, ...]
+    ordinals: tuple[int, ...]
     provenance: Mapping[str, Any]
-    fetch: Callable[[Sequence[str]], list[str]] = field(repr=False)
+    fetch: Callable[[Sequence[int]], list[str]] = field(repr=False)
     details: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -32,13 +34,14 @@ class Selection:
 
     def rows(self, limit: int | None = None) -> list[str]:
         """Give the original rows, as JSON text, best first."""
-        return self.fetch(self.ids[:limit])
+        return self.fetch(self.ordinals[:limit])
 
     def records(self) -> list[dict[str, Any]]:
         """Give rank, id, score and details of every row."""
+        columns = {"id": self.ids, "score": self.scores, **self.details}
         return [
-            {"rank": rank, "id": sample_id, "score": score} | {name: values[rank - 1] for name, values in self.details.items()}
-            for rank, (sample_id, score) in enumerate(zip(self.ids, self.scores, strict=True), start=1)
+            {"rank": rank} | dict(zip(columns, values, strict=True))
+            for rank, values in enumerate(zip(*columns.values(), strict=True), start=1)
         ]
 
     def to_jsonl(self, path: str | Path, *, force: bool = False) -> Path:
@@ -48,7 +51,24 @@ class Selection:
         :raises OutputExistsError: one of the files is there and ``force`` was not given.
         """
         target = Path(path)
-        sidecar = target.with_name(target.name + ".meta.json")
+        check_outputs(target, force=force)
         write_rows(target, self.rows(), force=force)
-        write_json(sidecar, dict(self.provenance) | {"rows": len(self), "selected": self.records()}, force=force)
-        return sidecar
+        write_json(
+            sidecar(target), dict(self.provenance) | {"rows": len(self), "selected": self.records()}, force=force
+        )
+        return sidecar(target)
+
+
+def sidecar(path: Path) -> Path:
+    """Give the path of the file that says what a selection is."""
+    return path.with_name(path.name + ".meta.json")
+
+
+def check_outputs(path: Path, *, force: bool) -> None:
+    """Check that a selection can be written, before any work is done for it.
+
+    :raises OutputExistsError: one of its two files is there and ``force`` was not given.
+    """
+    check_output(path, force=force)
+    if sidecar(path).exists() and not force:
+        raise OutputExistsError(f"{sidecar(path)}: exists already; overwrite it with --force, or choose another name")

@@ -113,7 +113,9 @@ class CapabilityTable:
             dataset = lance.dataset(str(self._layout.capabilities))
             rows: list[dict[str, Any]] = dataset.scanner(columns=columns, filter=where).to_table().to_pylist()
         except (ValueError, OSError) as error:
-            raise StoreError(f"{self._layout.capabilities} cannot be read ({error}); remove it and add them again") from error
+            raise StoreError(
+                f"{self._layout.capabilities} cannot be read ({error}); remove it and add them again"
+            ) from error
         return rows
 
 

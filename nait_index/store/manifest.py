@@ -48,7 +48,11 @@ class Fingerprint:
         :raises FingerprintError: names every field that differs, with both values.
         """
         mine, theirs = asdict(self), asdict(other)
-        different = [f"{name} ({_short(mine[name])} here, {_short(theirs[name])} there)" for name in mine if mine[name] != theirs[name]]
+        different = [
+            f"{name} ({_short(mine[name])} here, {_short(theirs[name])} there)"
+            for name in mine
+            if mine[name] != theirs[name]
+        ]
         if different:
             raise FingerprintError(
                 f"this index and {what} differ in {', '.join(different)}; use the settings the index was built with, "
@@ -120,10 +124,16 @@ def load_manifest(layout: Layout) -> Manifest:
                 f"{layout.root} was written by a newer nait-index (schema {version}, this one reads {SCHEMA_VERSION}); upgrade"
             )
         raw = data.pop("fingerprint")
-        fingerprint = Fingerprint(**{key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()})
+        fingerprint = Fingerprint(
+            **{key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
+        )
         manifest = Manifest(fingerprint=fingerprint, **data | {"sources": tuple(data["sources"])})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError(f"{layout.manifest} is damaged ({error}); restore it from a copy or build the index again") from error
+        raise StoreError(
+            f"{layout.manifest} is damaged ({error}); restore it from a copy or build the index again"
+        ) from error
     if digest != fingerprint.digest:
-        raise StoreError(f"{layout.manifest} was altered: its fingerprint does not match its fields; build the index again")
+        raise StoreError(
+            f"{layout.manifest} was altered: its fingerprint does not match its fields; build the index again"
+        )
     return manifest

@@ -131,12 +131,7 @@ class SampleTable:
 
         :raises SelectionError: the condition cannot be understood.
         """
-        try:
-            table = self._dataset().scanner(columns=["id"], filter=where, with_row_id=True).to_table()
-        except (ValueError, OSError) as error:
-            reason = str(error).removeprefix("Invalid user input: ").split(", /")[0].rstrip(".")
-            raise SelectionError(f"--where '{where}' cannot be used: {reason}") from error
-        row_ids: np.ndarray = table["_rowid"].to_numpy()
+        row_ids: np.ndarray = self._scan(["id"], where)["_rowid"].to_numpy()
         return row_ids
 
     def find(self, ids: Sequence[str], columns: Sequence[str]) -> list[dict[str, Any]]:
@@ -147,6 +142,27 @@ class SampleTable:
         rows = self._dataset().scanner(columns=["id", *columns], filter=f"id IN ({quoted})").to_table().to_pylist()
         by_id = {row["id"]: row for row in rows}
         return [by_id[sample_id] for sample_id in ids if sample_id in by_id]
+
+    def records(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Read plain columns of all rows, in table order."""
+        for batch in self._dataset().to_batches(columns=list(columns), scan_in_order=True):
+            yield from batch.to_pylist()
+
+    def listing(self, columns: Sequence[str], where: str | None, limit: int | None) -> list[dict[str, Any]]:
+        """Read plain columns of the rows that a SQL condition holds for, in the order of the corpus.
+
+        :raises SelectionError: the condition cannot be understood.
+        """
+        places = self._scan(["id", "position"], where)
+        order = np.argsort(places["position"].to_numpy(), kind="stable")[:limit]
+        return self.find(places["id"].take(order).to_pylist(), columns)
+
+    def _scan(self, columns: Sequence[str], where: str | None) -> "pa.Table":
+        try:
+            return self._dataset().scanner(columns=list(columns), filter=where, with_row_id=True).to_table()
+        except (ValueError, OSError) as error:
+            reason = str(error).removeprefix("Invalid user input: ").split(", /")[0].rstrip(".")
+            raise SelectionError(f"--where '{where}' cannot be used: {reason}") from error
 
     def _dataset(self) -> Any:  # noqa: ANN401 - lance is not typed
         import lance

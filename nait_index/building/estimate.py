@@ -1,0 +1,94 @@
+"""What a build will cost, told before anything is spent."""
+
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nait_index.activations.encoder import Encoder, Tokens
+from nait_index.building.intake import Intake, Spool
+from nait_index.building.shards import SHARD_ROWS
+from nait_index.config import SignatureConfig, View
+from nait_index.corpus import Template, rejected_writer
+from nait_index.signatures.features import POOLINGS, Feature
+from nait_index.signatures.topk import kept, number_dtype
+from nait_index.store.samples import TOPK_NUMBERS, TOPK_VALUES, dense_column
+from nait_index.types import Rejected, Sample
+
+_TIMED_SECONDS, _TIMED_ROWS = 5.0, 128
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Cost of a build.
+
+    :param rows: to index; :param tokens: to run, and :param truncated: rows that will be cut, both extrapolated from a
+        random sample; :param tokens_per_second: as measured on part of that sample.
+    :param bytes_per_row: of signatures; :param index_bytes: signatures and rows together.
+    """
+
+    rows: int
+    rejected: int
+    tokens: int
+    truncated: int
+    tokens_per_second: float
+    minutes: float
+    bytes_per_row: int
+    index_bytes: int
+
+
+def estimate(
+    items: Iterable[Sample | Rejected], encoder: Encoder, template: Template, signatures: SignatureConfig
+) -> Estimate:
+    """Read the whole corpus, tokenise a random sample of it and run some of that. Writes nothing that stays."""
+    with tempfile.TemporaryDirectory() as folder:
+        spool = Spool(Path(folder) / "rows.jsonl", signatures.seed)
+        with rejected_writer(Path(folder) / "rejected.jsonl") as rejects:
+            counts = Intake(template, {}, 0).run(items, spool, rejects)
+        sample = spool.read(spool.shards(SHARD_ROWS)[0]) if counts.new else []
+        spool.close()
+    tokens = encoder.tokenize([row.text for row in sample], add_special_tokens=template.adds_special_tokens)
+    lengths = np.array([len(own.ids) for own in tokens]) if tokens else np.zeros(1)
+    share = counts.new / max(len(sample), 1)
+    total = int(lengths.sum() * share)
+    speed = _speed(encoder, [own for own in tokens if len(own.ids)])
+    row_bytes = sum(len(row.row.encode()) for row in sample) / max(len(sample), 1)
+    per_row = sum(
+        sum(view_bytes(view, encoder.widths, signatures.pca_dim, signatures.topk).values()) for view in signatures.views
+    )
+    return Estimate(
+        rows=counts.new,
+        rejected=counts.rejected,
+        tokens=total,
+        truncated=int(sum(own.truncated for own in tokens) * share),
+        tokens_per_second=speed,
+        minutes=total / speed / 60 if speed else 0.0,
+        bytes_per_row=per_row,
+        index_bytes=int(counts.new * (per_row + row_bytes)),
+    )
+
+
+def view_bytes(view: View, widths: tuple[int, ...], pca_dim: int | None, topk: int) -> dict[str, int]:
+    """Give the bytes a row of each signature column of a view."""
+    if view is View.TOPK:
+        count = kept(widths, topk)
+        return {TOPK_NUMBERS: count * number_dtype(widths).itemsize, TOPK_VALUES: count * 2}
+    whole = {feature: len(POOLINGS[feature]) * sum(widths) * 4 for feature in Feature}
+    return {dense_column(feature): whole[feature] if pca_dim is None else pca_dim * 2 for feature in Feature}
+
+
+def _speed(encoder: Encoder, tokens: Sequence[Tokens]) -> float:
+    """Measure tokens per second for some seconds, a random few texts at a time after one to warm up."""
+    for _ in encoder.encode(tokens[:1]):
+        pass
+    run = 0
+    started = time.monotonic()
+    for at in range(0, len(tokens), _TIMED_ROWS):
+        for batch in encoder.encode(tokens[at : at + _TIMED_ROWS]):
+            run += sum(len(tokens[at + row].ids) for row in batch.rows)
+        if time.monotonic() - started > _TIMED_SECONDS:
+            break
+    return run / max(time.monotonic() - started, 1e-9)

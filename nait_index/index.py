@@ -1,0 +1,366 @@
+"""The facade: one index on disk, and what can be asked of it. Wiring only; the work is done in the packages below."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from nait_index.activations.encoder import Encoder
+from nait_index.building.builder import Builder, BuildReport, ProgressCallback
+from nait_index.building.estimate import Estimate, estimate
+from nait_index.building.examples import Examples, encode_examples
+from nait_index.building.fingerprint import fingerprint_of
+from nait_index.capability import Capability, capability_of
+from nait_index.config import BUNDLED_MODEL, Device, ModelConfig, Precision, SignatureConfig, View
+from nait_index.corpus import Template, make_template, read_corpus
+from nait_index.errors import CapabilityError, IncompleteIndexError, NaitError, SelectionError, StoreError
+from nait_index.inspection import Check, Verifier, describe
+from nait_index.methods.names import DEFAULT_METHOD, MethodName
+from nait_index.ranking import Ranked, Ranker
+from nait_index.selection.budget import Budget
+from nait_index.selection.core import agree, chance_size, required_votes
+from nait_index.selection.selection import Selection
+from nait_index.selection.union import unite
+from nait_index.signatures.features import Feature
+from nait_index.store.bases import load_compressor
+from nait_index.store.capabilities import CapabilityTable, StoredCapability
+from nait_index.store.layout import Layout
+from nait_index.store.lock import write_lock
+from nait_index.store.manifest import Manifest, load_manifest
+from nait_index.store.samples import SampleTable
+from nait_index.types import RowFormat
+
+PathLike = str | Path
+
+
+class NaitIndex:
+    """An index, opened for reading.
+
+    :param path: its directory.
+    :param model: where its model lies now, if not where it lay at the build; it must be the same one.
+    :param device: where to run the model for new examples.
+    :raises NotAnIndexError: there is none. :raises IncompleteIndexError: its build was interrupted.
+    """
+
+    def __init__(self, path: PathLike, *, model: str | None = None, device: Device = Device.AUTO) -> None:
+        self.layout = Layout(path)
+        self.manifest: Manifest = load_manifest(self.layout)
+        if self.manifest.table_version is None:
+            raise IncompleteIndexError(
+                f"the build of {path} was interrupted; run the same 'nait-index build' command again to finish it"
+            )
+        self.report: BuildReport | None = None
+        self._model = model
+        self._device = device
+        self._table = SampleTable(self.layout, self.manifest.table_version)
+        self._compressor = load_compressor(self.layout, self.manifest.basis_hash)
+        self._ranker = Ranker(self.layout, self._table, self._compressor)
+        self._stored = CapabilityTable(self.layout)
+
+    # ---- build ----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def build(
+        cls,
+        path: PathLike,
+        corpus: PathLike | Sequence[PathLike],
+        *,
+        model: str | ModelConfig = BUNDLED_MODEL,
+        signatures: SignatureConfig | None = None,
+        row_format: RowFormat | None = None,
+        limit: int | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> "NaitIndex":
+        """Build an index, finish an interrupted build, or add what is new; then open it.
+
+        :param corpus: files or folders of instruction rows; ``-`` is standard input.
+        :param model: a folder or hub name, or a full configuration.
+        :param limit: read only so many rows.
+        :raises NaitError: of the kind that says what is wrong.
+        """
+        files = _listed(corpus)
+        items = _limited(read_corpus(files, row_format), limit)
+        config = model if isinstance(model, ModelConfig) else ModelConfig(name=model)
+        with Builder(path, config, signatures or SignatureConfig(), progress=progress) as builder:
+            report = builder.run(items, [str(file) for file in files])
+        index = cls(path, model=config.name, device=config.device)
+        index.report = report
+        if View.PCA in index.manifest.fingerprint.views:
+            index._ranker.engine(Feature.UNIT)
+        return index
+
+    @staticmethod
+    def estimate(
+        corpus: PathLike | Sequence[PathLike],
+        *,
+        model: str | ModelConfig = BUNDLED_MODEL,
+        signatures: SignatureConfig | None = None,
+        row_format: RowFormat | None = None,
+        limit: int | None = None,
+    ) -> Estimate:
+        """Tell what such a build would cost; nothing is written."""
+        items = _limited(read_corpus(_listed(corpus), row_format), limit)
+        config = model if isinstance(model, ModelConfig) else ModelConfig(name=model)
+        with Encoder(config) as encoder:
+            template = make_template(config.template, encoder.model.tokenizer)
+            return estimate(items, encoder, template, signatures or SignatureConfig())
+
+    # ---- capabilities ---------------------------------------------------------------------------------------------
+
+    def examples(
+        self, files: PathLike | Sequence[PathLike], name: str | None = None, *, row_format: RowFormat | None = None
+    ) -> Capability:
+        """Make a capability of example files without storing it."""
+        own = _listed(files)
+        with self._encoder() as (encoder, template):
+            examples = encode_examples(own, row_format, encoder, template)
+        return capability_of(name or Path(own[0]).stem, examples, self._compressor.widths)
+
+    def add_capability(
+        self,
+        name: str,
+        files: PathLike | Sequence[PathLike],
+        *,
+        row_format: RowFormat | None = None,
+        force: bool = False,
+    ) -> Capability:
+        """Make a capability of example files and store it under a name.
+
+        :param force: replace a stored one of that name.
+        :raises CapabilityError: there is one of that name, the name is empty, or no example is usable.
+        """
+        if not name.strip() or name != name.strip() or not name.isprintable():
+            raise CapabilityError(f"{name!r} is no usable name for a capability; take letters, digits, - and _")
+        if not force and name in self._stored.names():
+            raise CapabilityError(f"a capability '{name}' is stored already; replace it with --force, or choose a name")
+        with self._encoder() as (encoder, template):
+            examples = encode_examples(_listed(files), row_format, encoder, template)
+        capability = capability_of(name, examples, self._compressor.widths)
+        with write_lock(self.layout):
+            self._stored.put(self._to_store(capability, examples))
+        return capability
+
+    def capability(self, name: str) -> Capability:
+        """Read a stored capability.
+
+        :raises CapabilityError: there is none of this name; the nearest names are offered.
+        """
+        stored = self._stored.get(name)
+        if stored is None:
+            raise self._unknown(name)
+        if stored.fingerprint != self.manifest.fingerprint.digest:
+            raise CapabilityError(f"capability '{name}' was made for another index; add it again from its examples")
+        return Capability(stored.name, stored.arrays, len(stored.rows), stored.truncated, stored.rejected)
+
+    def capabilities(self) -> list[dict[str, Any]]:
+        """Give name, creation time and example counts of every stored capability, sorted by name."""
+        return self._stored.summaries()
+
+    def capability_rows(self, name: str) -> list[str]:
+        """Give the examples of a stored capability, as JSON text."""
+        stored = self._stored.get(name)
+        if stored is None:
+            raise self._unknown(name)
+        return list(stored.rows)
+
+    def remove_capability(self, name: str) -> None:
+        """Remove a stored capability."""
+        if name not in self._stored.names():
+            raise self._unknown(name)
+        with write_lock(self.layout):
+            self._stored.remove(name)
+
+    # ---- choosing -------------------------------------------------------------------------------------------------
+
+    def query(
+        self,
+        capabilities: str | Capability | Sequence[str | Capability],
+        *,
+        top: str | int = "10%",
+        method: MethodName | str = DEFAULT_METHOD,
+        where: str | None = None,
+    ) -> Selection:
+        """Choose the rows that teach a capability. Of several, choose the union of what each one chooses.
+
+        :param capabilities: stored names, or what :meth:`examples` gave.
+        :param top: ``10%`` (rounded down, at least 1) or a number of rows; of those that pass ``where``.
+        :param where: SQL condition over ``id``, ``n_tokens``, ``truncated``, ``file``, ``format``, ``position``.
+        :raises CapabilityError: a name is unknown. :raises SelectionError: budget or filter cannot be met.
+        """
+        rankings, provenance = self._rank_all(capabilities, top, method, where)
+        if len(rankings) == 1:
+            ranked = next(iter(rankings.values()))
+            return Selection(ranked.ids, ranked.scores, ranked.ordinals, provenance, self._rows_at)
+        united = unite({name: ranked.ids for name, ranked in rankings.items()})
+        places = {name: {own: at for at, own in enumerate(ranked.ids)} for name, ranked in rankings.items()}
+        chosen = [(rankings[name], places[name][sample_id]) for sample_id, name in united]
+        return Selection(
+            ids=tuple(sample_id for sample_id, _ in united),
+            scores=tuple(ranked.scores[at] for ranked, at in chosen),
+            ordinals=tuple(ranked.ordinals[at] for ranked, at in chosen),
+            provenance=provenance | {"combined": "union"},
+            fetch=self._rows_at,
+            details={"capability": [name for _, name in united]},
+        )
+
+    def core(
+        self,
+        capabilities: Sequence[str | Capability],
+        *,
+        top: str | int = "10%",
+        votes: str | int = "all",
+        method: MethodName | str = DEFAULT_METHOD,
+        where: str | None = None,
+    ) -> Selection:
+        """Choose the rows that several capabilities agree on.
+
+        :param top: what each capability chooses first. :param votes: ``all``, or how many of them must agree.
+        :returns: never padded; ``provenance["core"]`` holds the size found and the size that chance would give.
+        :raises SelectionError: fewer than two capabilities, or a number of votes that cannot be met.
+        """
+        if isinstance(capabilities, str | Capability) or len(capabilities) < 2:
+            raise SelectionError("a core needs at least two capabilities; give several -c or -e")
+        needed = required_votes(votes, len(capabilities))
+        rankings, provenance = self._rank_all(capabilities, top, method, where)
+        agreed = agree([ranked.ids for ranked in rankings.values()], needed)
+        places = {own: at for ranked in rankings.values() for own, at in zip(ranked.ids, ranked.ordinals, strict=True)}
+        sizes = [len(ranked.ids) for ranked in rankings.values()]
+        core = {
+            "votes": needed,
+            "found": len(agreed),
+            "chance": round(chance_size(sizes, provenance["available"], needed), 2),
+        }
+        return Selection(
+            ids=tuple(sample_id for sample_id, _, _ in agreed),
+            scores=tuple(score for _, _, score in agreed),
+            ordinals=tuple(places[sample_id] for sample_id, _, _ in agreed),
+            provenance=provenance | {"core": core},
+            fetch=self._rows_at,
+            details={"votes": [own for _, own, _ in agreed]},
+        )
+
+    # ---- looking --------------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return self.manifest.rows
+
+    def info(self) -> dict[str, Any]:
+        """Describe the index: counts, model, layers, views with their bytes per row, fingerprint, capabilities."""
+        return describe(self.layout, self.manifest, self._compressor, self._stored)
+
+    def verify(self, sample: int = 32) -> list[Check]:
+        """Check the index against itself: counts, hashes, engine, and a sample of rows encoded again."""
+        return Verifier(self.layout, self.manifest, self._table, self._compressor, self._encoder).run(sample)
+
+    def rows(
+        self, ids: Sequence[str] | None = None, *, where: str | None = None, limit: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Give rows with what is known of them: those of some ids in that order, else in the order of the corpus.
+
+        :raises SelectionError: an id is not in the index, or the filter cannot be used.
+        """
+        columns = ("n_tokens", "truncated", "format", "file", "file_row", "row")
+        if ids is None:
+            return self._table.listing(columns, where, limit)
+        found = self._table.find(ids, columns)
+        missing = [sample_id for sample_id in ids if sample_id not in {row["id"] for row in found}]
+        if missing:
+            raise SelectionError(f"there is no row with id {missing[0]!r} in {self.layout.root}")
+        return found[:limit]
+
+    # ---- inside ---------------------------------------------------------------------------------------------------
+
+    def _rank_all(
+        self,
+        capabilities: str | Capability | Sequence[str | Capability],
+        top: str | int,
+        method: MethodName | str,
+        where: str | None,
+    ) -> tuple[dict[str, Ranked], dict[str, Any]]:
+        if View.PCA not in self.manifest.fingerprint.views:
+            raise StoreError(f"method {method} needs the view pca, which {self.layout.root} was built without")
+        wanted = [capabilities] if isinstance(capabilities, str | Capability) else list(capabilities)
+        if not wanted:
+            raise SelectionError("name at least one capability with -c, or a file of examples with -e")
+        own = [self.capability(one) if isinstance(one, str) else one for one in wanted]
+        repeated = [one.name for at, one in enumerate(own) if one.name in {other.name for other in own[:at]}]
+        if repeated:
+            raise SelectionError(f"capability '{repeated[0]}' is given twice")
+        budget, chosen = Budget.parse(top), _method(method)
+        allowed = self._ranker.allowed(where)
+        rankings = {one.name: self._ranker.rank(one.summary, chosen, budget, allowed) for one in own}
+        provenance = {
+            "index": str(self.layout.root),
+            "fingerprint": self.manifest.fingerprint.digest,
+            "table_version": self.manifest.table_version,
+            "method": str(chosen),
+            "capabilities": {one.name: {"examples": one.examples, "truncated": one.truncated} for one in own},
+            "budget": budget.text,
+            "where": where,
+            "available": len(self) if allowed is None else int(allowed.sum()),
+        }
+        return rankings, provenance
+
+    @contextmanager
+    def _encoder(self) -> Iterator[tuple[Encoder, Template]]:
+        """Load the index's own model, and refuse any other."""
+        record = self.manifest.model
+        config = ModelConfig(
+            name=self._model or record["name"],
+            site=record["site"],
+            layers=record["layers"],
+            template=record["template"],
+            max_length=record["max_length"],
+            dtype=Precision(record["dtype"]),
+            device=self._device,
+        )
+        own = self.manifest.fingerprint
+        signatures = SignatureConfig(tuple(View(v) for v in own.views), own.pca_dim, own.topk, own.reservoir, own.seed)
+        with Encoder(config) as encoder:
+            template = make_template(config.template, encoder.model.tokenizer)
+            own.require(fingerprint_of(encoder, template, signatures), f"the model at {config.name}")
+            yield encoder, template
+
+    def _to_store(self, capability: Capability, examples: Examples) -> StoredCapability:
+        return StoredCapability(
+            name=capability.name,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            fingerprint=self.manifest.fingerprint.digest,
+            rows=tuple(sample.row for sample in examples.samples),
+            formats=tuple(str(sample.format) for sample in examples.samples),
+            truncated=capability.truncated,
+            rejected=capability.rejected,
+            arrays=capability.summary,
+        )
+
+    def _unknown(self, name: str) -> CapabilityError:
+        names = self._stored.names()
+        near = get_close_matches(name, names, n=3, cutoff=0.4) or names[:5]
+        known = f"did you mean {', '.join(near)}?" if near else "none is stored yet: nait-index capability add"
+        return CapabilityError(f"there is no capability '{name}' in {self.layout.root}; {known}")
+
+    def _rows_at(self, ordinals: Sequence[int]) -> list[str]:
+        return self._table.take(ordinals, ["row"])["row"]
+
+
+def _listed(files: PathLike | Sequence[PathLike]) -> list[PathLike]:
+    own = [files] if isinstance(files, str | Path) else list(files)
+    if not own:
+        raise NaitError("no file was given")
+    return own
+
+
+def _limited(items: Iterator[Any], limit: int | None) -> Iterator[Any]:
+    if limit is not None and limit < 1:
+        raise NaitError(f"--limit must be at least 1, not {limit}")
+    return items if limit is None else islice(items, limit)
+
+
+def _method(name: MethodName | str) -> MethodName:
+    try:
+        return MethodName(name)
+    except ValueError:
+        raise SelectionError(f"there is no method '{name}'; there are: {', '.join(MethodName)}") from None

@@ -1,0 +1,152 @@
+"""Looking at an index: what it is, and whether it is still what it was."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nait_index.activations.encoder import Encoder
+from nait_index.building.estimate import view_bytes
+from nait_index.building.examples import encode_samples
+from nait_index.config import View
+from nait_index.corpus import Template, read_rejected, restore_sample
+from nait_index.errors import NaitError
+from nait_index.ranking import Ranker
+from nait_index.signatures.features import Feature
+from nait_index.signatures.pca import Compressor
+from nait_index.store.capabilities import CapabilityTable
+from nait_index.store.layout import Layout
+from nait_index.store.manifest import Manifest
+from nait_index.store.samples import SampleTable, dense_column
+from nait_index.types import Origin, RowFormat, Sample
+
+OpenEncoder = Callable[[], AbstractContextManager[tuple[Encoder, Template]]]
+
+# A row encoded again, in another batch, differs by rounding alone; in 16-bit models that is larger.
+_SAME_COSINE = {"float32": 0.9999}
+_SAME_COSINE_16_BIT = 0.98
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was checked, and what was found. ``passed`` is ``None`` where it could not be checked."""
+
+    name: str
+    passed: bool | None
+    detail: str
+
+
+def describe(
+    layout: Layout, manifest: Manifest, compressor: Compressor, capabilities: CapabilityTable
+) -> dict[str, Any]:
+    """Collect what there is to know about an index."""
+    own = manifest.fingerprint
+    views = {
+        str(view): {"columns": columns, "bytes_per_row": sum(columns.values())}
+        for view in (View(name) for name in own.views)
+        for columns in [
+            view_bytes(view, own.widths, compressor.dim(Feature.UNIT) if compressor.bases else None, own.topk)
+        ]
+    }
+    return {
+        "path": str(layout.root),
+        "rows": manifest.rows,
+        "truncated": manifest.truncated,
+        "rejected": manifest.rejected,
+        "tokens": manifest.tokens,
+        "sources": list(manifest.sources),
+        "model": dict(manifest.model),
+        "layers": len(own.layers),
+        "neurons_per_layer": own.widths[0] if len(set(own.widths)) == 1 else list(own.widths),
+        "neurons": sum(own.widths),
+        "views": views,
+        "bytes_per_row": sum(view["bytes_per_row"] for view in views.values()),
+        "size_on_disk": sum(path.stat().st_size for path in layout.root.rglob("*") if path.is_file()),
+        "fingerprint": own.digest,
+        "versions": dict(manifest.versions),
+        "capabilities": capabilities.names(),
+    }
+
+
+class Verifier:
+    """Checks an index against itself."""
+
+    def __init__(
+        self, layout: Layout, manifest: Manifest, table: SampleTable, compressor: Compressor, encoder: OpenEncoder
+    ) -> None:
+        self._layout = layout
+        self._manifest = manifest
+        self._table = table
+        self._compressor = compressor
+        self._open_encoder = encoder
+
+    def run(self, sample: int) -> list[Check]:
+        """Run every check.
+
+        :param sample: how many rows to encode again.
+        """
+        picked = np.sort(np.random.default_rng().permutation(len(self._table))[:sample])
+        return [self._count(), self._rejects(), self._content(), *self._engines(picked), self._encoding(picked)]
+
+    def _count(self) -> Check:
+        rows, wanted = len(self._table), self._manifest.rows
+        ids = len({sample_id for sample_id, _, _ in self._table.known()})
+        detail = f"{rows} rows, {ids} different ids; the manifest says {wanted}"
+        return Check("rows", rows == wanted == ids, detail)
+
+    def _rejects(self) -> Check:
+        found = sum(1 for _ in read_rejected(self._layout.rejected)) if self._layout.rejected.is_file() else 0
+        detail = f"{found} in {self._layout.rejected.name}; the manifest says {self._manifest.rejected}"
+        return Check("rejected rows", found == self._manifest.rejected, detail)
+
+    def _content(self) -> Check:
+        """Hash every row again."""
+        wrong = [row["id"] for row in self._rows(None) if self._restore(row).content_hash != row["content_hash"]]
+        detail = f"row {wrong[0]!r} and {len(wrong) - 1} more were altered" if wrong else "every row has its hash"
+        return Check("content", not wrong, detail)
+
+    def _engines(self, picked: np.ndarray) -> Iterator[Check]:
+        """Compare some of the engine's vectors with the table's, for every engine that was made."""
+        ranker = Ranker(self._layout, self._table, self._compressor)
+        for feature in Feature:
+            column = dense_column(feature)
+            if not (self._layout.engine / f"{column}.faiss").is_file():
+                continue
+            engine = ranker.engine(feature)
+            stored = np.array(self._table.take(picked, [column])[column], dtype=np.float32)
+            same = np.array_equal(engine.vectors(picked), stored)
+            detail = f"{len(picked)} vectors compared" if same else "its vectors are not the table's: delete engine/"
+            yield Check(f"engine {column}", same, detail)
+
+    def _encoding(self, picked: np.ndarray) -> Check:
+        """Encode some rows again and compare their signatures with the stored ones."""
+        if View.PCA not in self._manifest.fingerprint.views:
+            return Check("encoding", None, "not checked: there is no dense view to compare")
+        column = dense_column(Feature.UNIT)
+        rows = list(self._rows(picked))
+        stored = np.array(self._table.take(picked, [column])[column], dtype=np.float32)
+        try:
+            with self._open_encoder() as (encoder, template):
+                pooled = encode_samples([self._restore(row) for row in rows], encoder, template)
+        except NaitError as error:
+            return Check("encoding", None, f"not checked: {error}")
+        again = self._compressor.compress(pooled, Feature.UNIT).astype(np.float32)
+        lengths = np.linalg.norm(stored, axis=1) * np.linalg.norm(again, axis=1)
+        cosines = np.where(lengths > 0, (stored * again).sum(axis=1) / np.maximum(lengths, 1e-30), 1.0)
+        limit = _SAME_COSINE.get(self._manifest.fingerprint.dtype, _SAME_COSINE_16_BIT)
+        worst = int(cosines.argmin())
+        detail = f"{len(rows)} rows encoded again; lowest cosine {cosines[worst]:.6f} (row {rows[worst]['id']!r})"
+        return Check("encoding", bool(cosines[worst] >= limit), detail)
+
+    def _rows(self, ordinals: np.ndarray | None) -> Iterator[dict[str, Any]]:
+        columns = ["id", "row", "format", "content_hash", "file", "file_row"]
+        if ordinals is None:
+            yield from self._table.records(columns)
+            return
+        taken = self._table.take(ordinals, columns)
+        yield from (dict(zip(columns, values, strict=True)) for values in zip(*taken.values(), strict=True))
+
+    def _restore(self, row: dict[str, Any]) -> Sample:
+        return restore_sample(row["id"], row["row"], RowFormat(row["format"]), Origin(row["file"], row["file_row"]))
