@@ -43,13 +43,9 @@ def describe(
 ) -> dict[str, Any]:
     """Collect what there is to know about an index."""
     own = manifest.fingerprint
-    views = {
-        str(view): {"columns": columns, "bytes_per_row": sum(columns.values())}
-        for view in (View(name) for name in own.views)
-        for columns in [
-            view_bytes(view, own.widths, compressor.dim(Feature.UNIT) if compressor.bases else None, own.topk)
-        ]
-    }
+    dim = compressor.dim(Feature.UNIT) if compressor.bases else None
+    columns = {name: view_bytes(View(name), own.widths, dim, own.topk) for name in own.views}
+    views = {name: {"columns": sizes, "bytes_per_row": sum(sizes.values())} for name, sizes in columns.items()}
     return {
         "path": str(layout.root),
         "rows": manifest.rows,

@@ -21,7 +21,7 @@ class RowFormat(StrEnum):
 
 
 class Role(StrEnum):
-    """Who says a part of a sample. ``INPUT`` is Alpaca's second half of a user turn; ``TEXT`` is a row without roles."""
+    """Who says a part. ``INPUT`` is Alpaca's second half of a user turn; ``TEXT`` is a row without roles."""
 
     SYSTEM = "system"
     TOOLS = "tools"

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nait_index.errors import ArchitectureError
 
@@ -141,7 +141,7 @@ def _match_fallback(modules: Mapping[str, "nn.Module"]) -> list[tuple[int, str]]
     return []
 
 
-def _suggest(modules: Mapping[str, "nn.Module"]) -> str:
+def _suggest(modules: Mapping[str, Any]) -> str:
     """Give the shape of the deepest path with a layer number that holds a weight, as an example for ``--site``."""
     for path, module in modules.items():
         if re.search(r"\.0\.", path) and getattr(module, "weight", None) is not None and module.weight.dim() == 2:
@@ -149,7 +149,7 @@ def _suggest(modules: Mapping[str, "nn.Module"]) -> str:
     return "layers.{i}.mlp.down_proj"
 
 
-def _to_site(layer: int, path: str, module: "nn.Module") -> Site:
+def _to_site(layer: int, path: str, module: Any) -> Site:  # noqa: ANN401 - what a path leads to is found out here
     stacked = getattr(module, "gate_up_proj", None)
     if stacked is not None and getattr(stacked, "ndim", 0) == 3:
         return Site(layer, path, SiteKind.EXPERTS, _expert_width(module, path))
@@ -163,7 +163,7 @@ def _to_site(layer: int, path: str, module: "nn.Module") -> Site:
     return Site(layer, path, SiteKind.PROJECTION, int(width))
 
 
-def _expert_width(module: "nn.Module", path: str) -> int:
+def _expert_width(module: Any, path: str) -> int:  # noqa: ANN401
     """Neurons of all experts together: experts × intermediate width of one."""
     if not callable(getattr(module, "_apply_gate", None)):
         raise ArchitectureError(

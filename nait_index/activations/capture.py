@@ -1,6 +1,6 @@
 """Hooks that pool neurons while the forward pass runs, so that no (B, T, N) tensor outlives its layer."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +47,7 @@ class Capture:
             for handle in handles:
                 handle.remove()
 
-    def run(self, inputs: dict[str, "torch.Tensor"], span: TokenSpan) -> "torch.Tensor":
+    def run(self, inputs: Mapping[str, Any], span: TokenSpan) -> "torch.Tensor":
         """Make one forward pass.
 
         :param inputs: keyword arguments of the model body, (B, T) each.

@@ -51,6 +51,8 @@ class Encoder:
             config.layers,
         )
         self.max_length = min(config.max_length, self.model.positions or config.max_length)
+        # Keeps decoders from building a key-value cache that nothing reads.
+        self._extras: dict[str, Any] = {"use_cache": False} if _accepts(self.model.body, "use_cache") else {}
         self._stack = ExitStack()
         self._capture = self._stack.enter_context(Capture(self.model.body, self.sites).installed())
 
@@ -137,7 +139,7 @@ class Encoder:
 
         with torch.inference_mode():
             inputs, mask = self._pad(batch)
-            pooled = self._capture.run(inputs, TokenSpan(mask))
+            pooled = self._capture.run(inputs | self._extras, TokenSpan(mask))
             values: np.ndarray = pooled.cpu().numpy()
         return values
 
@@ -157,7 +159,7 @@ class Encoder:
             positions = (inputs["attention_mask"].cumsum(dim=1) - 1).clamp(min=0)
             if _accepts(self.model.body, "position_ids"):
                 inputs["position_ids"] = positions
-        return inputs | _extras(self.model.body), inputs["attention_mask"]
+        return inputs, inputs["attention_mask"]
 
     def _free_memory(self) -> None:
         if self.model.device.type == "cuda":
@@ -196,11 +198,6 @@ def _accepts(body: Any, name: str) -> bool:  # noqa: ANN401
     import inspect
 
     return name in inspect.signature(body.forward).parameters
-
-
-def _extras(body: Any) -> dict[str, bool]:  # noqa: ANN401
-    """Keep decoders from building a key-value cache that nothing reads."""
-    return {"use_cache": False} if _accepts(body, "use_cache") else {}
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -5,15 +5,16 @@ router's weight is applied after the down projection and therefore is not part o
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
 
 
 def expert_activations(
-    experts: "nn.Module", hidden: "torch.Tensor", routed: "torch.Tensor"
+    experts: Any,  # noqa: ANN401 - a fused module, known by its attributes
+    hidden: "torch.Tensor",
+    routed: "torch.Tensor",
 ) -> Iterator[tuple[int, "torch.Tensor", "torch.Tensor"]]:
     """Recompute what enters each expert's down projection, expert by expert.
 

@@ -111,9 +111,8 @@ def _check_complete(path: str, unset: frozenset[str], report: dict[str, Any]) ->
             + "; its neurons would be random numbers"
         )
     if report.get("mismatched_keys"):
-        raise ModelError(
-            f"weights of model '{path}' do not fit its config.json: {sorted(report['mismatched_keys'])[0]}"
-        )
+        first = min(map(str, report["mismatched_keys"]))
+        raise ModelError(f"weights of model '{path}' do not fit its config.json: {first}")
 
 
 def _device(device: Device) -> "torch.device":
@@ -193,7 +192,7 @@ def _quiet_transformers() -> Iterator[None]:
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
+    logging.set_verbosity(50)  # critical
     logging.disable_progress_bar()
     try:
         yield

@@ -177,9 +177,8 @@ class Builder:
         shards = spool.shards(SHARD_ROWS)
         self._total = sum(len(shard) for shard in shards)
         if manifest.basis_hash is None:
-            staged = [
-                self._stage(spool.read(shard)) for shard in shards[: -(-self._signatures.reservoir // SHARD_ROWS)]
-            ]
+            first = shards[: -(-self._signatures.reservoir // SHARD_ROWS)]
+            staged = [self._stage(spool.read(shard)) for shard in first]
             self._notify(Progress(Stage.FITTING, self._done, self._total, self._tokens))
             reservoir = Reservoir(staged)
             if len(reservoir) == 0:

@@ -97,9 +97,9 @@ class Spool:
 
         Rows that are done keep their places, so that the shards are those of an uninterrupted build.
         """
-        order = np.argsort(np.frombuffer(self._hashes, dtype=np.uint64), kind="stable") if self._hashes else []
+        order: Sequence[int] = np.argsort(np.frombuffer(self._hashes, dtype=np.uint64), kind="stable").tolist()
         left = (
-            [int(number) for number in order[at : at + size] if self._offsets[number] != self._DONE]
+            [number for number in order[at : at + size] if self._offsets[number] != self._DONE]
             for at in range(0, len(order), size)
         )
         return [shard for shard in left if shard]

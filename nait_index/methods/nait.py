@@ -8,8 +8,8 @@ With A(t)[l] the neurons of layer l at token t, of in-domain examples i = 1 … 
     Eq. 5   s(y)    = Σ_l A_y[l] · v[l]                                    score of a candidate y
     Eq. 6   take the candidates of highest score
 
-The paper leaves open how a candidate's tokens are pooled to A_y. ``nait`` takes the mean over its tokens, ``nait-drift``
-its drift.
+The paper leaves open how a candidate's tokens are pooled to A_y. ``nait`` takes the mean over its tokens,
+``nait-drift`` its drift.
 """
 
 from collections.abc import Sequence

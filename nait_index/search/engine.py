@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nait_index.errors import StoreError
+from nait_index.errors import NaitError, StoreError
 from nait_index.files import atomic_write
 
 
@@ -38,6 +38,20 @@ class Hits:
     ordinals: np.ndarray
 
 
+def import_faiss() -> Any:  # noqa: ANN401 - faiss is untyped
+    """Import FAISS, which comes with one of two extras.
+
+    :raises NaitError: neither is installed.
+    """
+    try:
+        import faiss
+    except ImportError as error:
+        raise NaitError(
+            f"FAISS is not installed ({error}): pip install 'nait-index[cpu]', or [gpu] on a GPU"
+        ) from error
+    return faiss
+
+
 class Engine:
     """A FAISS index over one signature column, with the row id of every row."""
 
@@ -52,8 +66,8 @@ class Engine:
 
         :raises StoreError: the batches do not add up to the rows of the stamp.
         """
-        import faiss
-
+        faiss = import_faiss()
+        index: Any
         if stamp.dtype == "float16":
             index = faiss.IndexScalarQuantizer(stamp.dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
         else:
@@ -70,8 +84,7 @@ class Engine:
 
     def save(self, folder: Path, name: str) -> None:
         """Write the engine's files; the stamp comes last, so that a torn write is never taken for an engine."""
-        import faiss
-
+        faiss = import_faiss()
         folder.mkdir(parents=True, exist_ok=True)
         stamp_path = folder / f"{name}.json"
         stamp_path.unlink(missing_ok=True)
@@ -85,8 +98,7 @@ class Engine:
     @classmethod
     def load(cls, folder: Path, name: str, stamp: EngineStamp) -> "Engine | None":
         """Read an engine, or give ``None`` where its files are missing, damaged, or of another state of the table."""
-        import faiss
-
+        faiss = import_faiss()
         try:
             if json.loads((folder / f"{name}.json").read_text()) != asdict(stamp):
                 return None
@@ -109,8 +121,7 @@ class Engine:
         :param k: how many; all that are allowed, where there are fewer.
         :param allowed: (n,) bool, rows that may be chosen; ``None`` for all.
         """
-        import faiss
-
+        faiss = import_faiss()
         count = self.stamp.rows if allowed is None else int(allowed.sum())
         k = min(k, count)
         if k == 0:
@@ -127,6 +138,6 @@ class Engine:
         return Hits(scores[:k], ordinals[:k])
 
     def _search_above(self, vector: np.ndarray, threshold: np.float32, params: Any) -> Hits:  # noqa: ANN401
-        limits, scores, ordinals = self._index.range_search(vector, float(threshold), params=params)
+        _, scores, ordinals = self._index.range_search(vector, float(threshold), params=params)
         order = np.argsort(-scores, kind="stable")
         return Hits(scores[order], ordinals[order])

@@ -2,7 +2,7 @@
 
 Three vectors are made of a sample's pooled activations x (2, D), c being the corpus mean:
 
-- ``mean``, ``drift`` (D,): x[pooling] − c[pooling]. NAIT's projections and raw similarities are inner products with them.
+- ``mean``, ``drift`` (D,): x[pooling] − c[pooling]. NAIT's scores and raw similarities are inner products with them.
 - ``unit`` (2·D,): both, every (pooling, layer) block scaled to length 1/√(number of blocks), so that an inner product
   of two such vectors is the mean cosine over poolings and layers.
 

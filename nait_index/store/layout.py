@@ -4,7 +4,10 @@ from pathlib import Path
 
 
 class Layout:
-    """Paths of one index. ``table`` is the truth; ``engine`` can be rebuilt from it; ``staging`` serves a running build."""
+    """Paths of one index.
+
+    The database is the truth; ``engine`` can be made from it again; ``staging`` serves a running build.
+    """
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)

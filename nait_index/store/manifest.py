@@ -121,12 +121,11 @@ def load_manifest(layout: Layout) -> Manifest:
         digest = data.pop("fingerprint_digest")
         if version > SCHEMA_VERSION:
             raise StoreError(
-                f"{layout.root} was written by a newer nait-index (schema {version}, this one reads {SCHEMA_VERSION}); upgrade"
+                f"{layout.root} was written by a newer nait-index (schema {version}, not {SCHEMA_VERSION}); upgrade"
             )
         raw = data.pop("fingerprint")
-        fingerprint = Fingerprint(
-            **{key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
-        )
+        fields: dict[str, Any] = {key: tuple(own) if isinstance(own, list) else own for key, own in raw.items()}
+        fingerprint = Fingerprint(**fields)
         manifest = Manifest(fingerprint=fingerprint, **data | {"sources": tuple(data["sources"])})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(
