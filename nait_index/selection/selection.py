@@ -1,11 +1,12 @@
 """The outcome of a query or a core: ranked rows with scores and provenance."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nait_index.corpus import check_output, write_json, write_rows
+from nait_index.corpus import check_output, to_json, write_json, write_rows
 from nait_index.errors import OutputExistsError
 
 
@@ -44,19 +45,25 @@ class Selection:
             for rank, values in enumerate(zip(*columns.values(), strict=True), start=1)
         ]
 
-    def to_jsonl(self, path: str | Path, *, force: bool = False) -> Path:
+    def to_jsonl(self, path: str | Path, *, force: bool = False, scores: bool = False) -> Path:
         """Write the original rows unchanged, best first, and ``PATH.meta.json`` with provenance and scores beside them.
 
+        :param scores: put ``nait_rank`` and ``nait_score`` into the written rows, which are then not quite unchanged.
         :returns: the path of the second file.
         :raises OutputExistsError: one of the files is there and ``force`` was not given.
         """
         target = Path(path)
         check_outputs(target, force=force)
-        write_rows(target, self.rows(), force=force)
+        write_rows(target, self._scored_rows() if scores else self.rows(), force=force)
         write_json(
             sidecar(target), dict(self.provenance) | {"rows": len(self), "selected": self.records()}, force=force
         )
         return sidecar(target)
+
+    def _scored_rows(self) -> Iterator[str]:
+        for record, row in zip(self.records(), self.rows(), strict=True):
+            added = {"nait_rank": record["rank"], "nait_score": record["score"]}
+            yield to_json(json.loads(row) | added)
 
 
 def sidecar(path: Path) -> Path:

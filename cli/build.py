@@ -1,0 +1,118 @@
+"""``nait-index build``."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nait_index.config import BUNDLED_MODEL, ModelConfig, Precision, SignatureConfig, View
+
+from .options import device_option, format_option, index_argument, json_option, row_format_of
+from .output import note, print_json, print_table
+from .progress import build_progress
+
+_MODEL, _SIGNATURES = ModelConfig(), SignatureConfig()
+
+
+@click.command()
+@index_argument
+@click.argument("corpus", nargs=-1, required=True, metavar="CORPUS...")
+@click.option("--model", default=BUNDLED_MODEL, show_default=True, help="Folder or hub name of a Hugging Face model.")
+@click.option("--views", default=",".join(_SIGNATURES.views), show_default=True, help="Signatures to keep.")
+@click.option(
+    "--pca-dim", default=str(_SIGNATURES.pca_dim), show_default=True, help="Width of dense signatures, or 'full'."
+)
+@click.option("--topk", default=_SIGNATURES.topk, show_default=True, help="Neurons kept a layer by the topk view.")
+@click.option("--layers", default=_MODEL.layers, show_default=True, help="all, last, or numbers such as 8,16 or -1.")
+@click.option("--site", default=_MODEL.site, show_default=True, help="mlp, or a module path with {i} for the layer.")
+@click.option(
+    "--template", default=_MODEL.template, show_default=True, help="auto, alpaca, chat, text, or a Jinja file."
+)
+@click.option("--max-length", default=_MODEL.max_length, show_default=True, help="Cut texts after so many tokens.")
+@click.option("--batch-tokens", default=_MODEL.batch_tokens, show_default=True, help="Tokens a batch, padding counted.")
+@click.option(
+    "--dtype", type=click.Choice([str(p) for p in Precision]), default=str(_MODEL.dtype), show_default=True,
+    help="What the model computes in; auto is bfloat16 on a GPU, float32 on a CPU.",
+)  # fmt: skip
+@click.option("--seed", default=_SIGNATURES.seed, show_default=True, help="Seed of the order of encoding.")
+@click.option("--limit", type=int, help="Read only the first so many rows.")
+@click.option("--dry-run", is_flag=True, help="Say what it would cost, and build nothing.")
+@device_option
+@format_option
+@json_option
+def build(
+    index: Path,
+    corpus: tuple[str, ...],
+    views: str,
+    pca_dim: str,
+    topk: int,
+    seed: int,
+    limit: int | None,
+    dry_run: bool,
+    row_format: str | None,
+    as_json: bool,
+    **model: Any,  # noqa: ANN401 - the options of ModelConfig, by name
+) -> None:
+    """Run the model once over CORPUS and keep a signature of every row in INDEX.
+
+    CORPUS is any number of .json, .jsonl, .jsonl.gz, .csv or .parquet files, Arrow folders, or - for standard input.
+    Run it again to finish an interrupted build, or with more rows to add what is new.
+
+    \b
+    Example:
+      nait-index build alpaca.nait alpaca.jsonl --model Qwen/Qwen2.5-0.5B
+    """
+    from nait_index.index import NaitIndex
+
+    config = _model_config(model)
+    signatures = SignatureConfig(views=_views(views), pca_dim=_pca_dim(pca_dim), topk=topk, seed=seed)
+    if config.name == BUNDLED_MODEL:
+        note("using the small bundled model, made for trying things out; name a real one with --model")
+    form = row_format_of(row_format)
+    if dry_run:
+        _print_facts(
+            asdict(NaitIndex.estimate(corpus, model=config, signatures=signatures, row_format=form, limit=limit)),
+            as_json,
+        )
+        return
+    with build_progress() as progress:
+        built = NaitIndex.build(
+            index, corpus, model=config, signatures=signatures, row_format=form, limit=limit, progress=progress
+        )
+    assert built.report is not None
+    _print_facts(asdict(built.report), as_json)
+    if built.report.rejected:
+        note(f"rejected rows, with reasons: {built.layout.rejected}")
+    if built.report.truncated:
+        note(f"truncated rows were cut at {built.manifest.fingerprint.max_length} tokens")
+
+
+def _model_config(options: dict[str, Any]) -> ModelConfig:
+    from nait_index.config import Device
+
+    options = dict(options)
+    device, dtype = Device(options.pop("device")), Precision(options.pop("dtype"))
+    return ModelConfig(name=options.pop("model"), device=device, dtype=dtype, **options)
+
+
+def _views(text: str) -> tuple[View, ...]:
+    try:
+        return tuple(View(name.strip()) for name in text.split(","))
+    except ValueError:
+        raise click.BadParameter(f"'{text}' is not made of: {', '.join(View)}", param_hint="--views") from None
+
+
+def _pca_dim(text: str) -> int | None:
+    if text == "full":
+        return None
+    if not text.isdigit():
+        raise click.BadParameter(f"'{text}' is neither a number nor 'full'", param_hint="--pca-dim")
+    return int(text)
+
+
+def _print_facts(facts: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(facts)
+    else:
+        print_table(("", ""), [(name.replace("_", " "), value) for name, value in facts.items()])

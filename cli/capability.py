@@ -1,0 +1,111 @@
+"""``nait-index capability``: stored target skills."""
+
+import json
+from pathlib import Path
+
+import click
+
+from nait_index.config import Device
+
+from .options import (
+    device_option,
+    force_option,
+    format_option,
+    index_argument,
+    json_option,
+    model_override_option,
+    row_format_of,
+)
+from .output import PREVIEW_ROWS, note, preview, print_json, print_table
+
+
+@click.group()
+def capability() -> None:
+    """Store target skills with an index, and ask for them by name.
+
+    \b
+    Example:
+      nait-index capability add alpaca.nait math gsm8k.jsonl
+    """
+
+
+@capability.command("add")
+@index_argument
+@click.argument("name")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@force_option
+@format_option
+@model_override_option
+@device_option
+def add(
+    index: Path, name: str, files: tuple[str, ...], force: bool, row_format: str | None, model: str | None, device: str
+) -> None:
+    """Store the examples in FILE under NAME, encoded like the corpus. 16 to 64 examples already work.
+
+    \b
+    Example:
+      nait-index capability add alpaca.nait math gsm8k.jsonl
+    """
+    from nait_index.index import NaitIndex
+
+    opened = NaitIndex(index, model=model, device=Device(device))
+    own = opened.add_capability(name, files, row_format=row_format_of(row_format), force=force)
+    note(f"stored '{name}': {own.examples} examples, {own.truncated} truncated, {own.rejected} rejected")
+
+
+@capability.command("list")
+@index_argument
+@json_option
+def list_(index: Path, as_json: bool) -> None:
+    """List the stored capabilities.
+
+    \b
+    Example:
+      nait-index capability list alpaca.nait
+    """
+    from nait_index.index import NaitIndex
+
+    found = NaitIndex(index).capabilities()
+    if as_json:
+        print_json(found)
+    elif found:
+        print_table(list(found[0]), [list(own.values()) for own in found])
+    else:
+        note("none is stored yet: nait-index capability add INDEX NAME FILE")
+
+
+@capability.command("show")
+@index_argument
+@click.argument("name")
+@json_option
+def show(index: Path, name: str, as_json: bool) -> None:
+    """Show the examples of a stored capability; all of them with --json.
+
+    \b
+    Example:
+      nait-index capability show alpaca.nait math
+    """
+    from nait_index.index import NaitIndex
+
+    found = NaitIndex(index).capability_rows(name)
+    if as_json:
+        print_json([json.loads(row) for row in found])
+        return
+    print_table(("", "example"), [(at, preview(row)) for at, row in enumerate(found[:PREVIEW_ROWS], start=1)])
+    note(f"{len(found):,} examples" + (f", the first {PREVIEW_ROWS} shown" if len(found) > PREVIEW_ROWS else ""))
+
+
+@capability.command("remove")
+@index_argument
+@click.argument("name")
+def remove(index: Path, name: str) -> None:
+    """Remove a stored capability.
+
+    \b
+    Example:
+      nait-index capability remove alpaca.nait math
+    """
+    from nait_index.index import NaitIndex
+
+    NaitIndex(index).remove_capability(name)
+    note(f"removed '{name}'")

@@ -1,0 +1,89 @@
+"""What ``query`` and ``core`` share: reading their options, showing and writing a selection."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nait_index.config import Device
+from nait_index.methods.names import MethodName
+
+from .options import require_some, row_format_of
+from .output import PREVIEW_ROWS, note, preview, print_json, print_table
+
+if TYPE_CHECKING:
+    from nait_index.capability import Capability
+    from nait_index.index import NaitIndex
+    from nait_index.selection.selection import Selection
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The options of a choosing command."""
+
+    names: tuple[str, ...]
+    files: tuple[str, ...]
+    method: MethodName
+    top: str
+    where: str | None
+    row_format: str | None
+    model: str | None
+    device: str
+    output: Path | None
+    scores: bool
+    force: bool
+    as_json: bool
+
+    @classmethod
+    def of(cls, options: dict[str, Any]) -> "Choice":
+        """Read them, as click gives them."""
+        require_some(options["names"], options["files"])
+        return cls(**options | {"method": MethodName(options["method"])})
+
+    def check_output(self) -> None:
+        """Refuse an output that is in the way, before any work is done."""
+        from nait_index.selection.budget import Budget
+        from nait_index.selection.selection import check_outputs
+
+        Budget.parse(self.top)
+        if self.output is not None:
+            check_outputs(self.output, force=self.force)
+
+    def open(self, index: Path) -> "NaitIndex":
+        """Open the index."""
+        from nait_index.index import NaitIndex
+
+        return NaitIndex(index, model=self.model, device=Device(self.device))
+
+    def capabilities(self, index: "NaitIndex") -> list["str | Capability"]:
+        """Give the stored names, then a capability for each file of examples."""
+        made = [index.examples(file, row_format=row_format_of(self.row_format)) for file in self.files]
+        for own in made:
+            cut = f", {own.truncated} truncated" if own.truncated else ""
+            lost = f", {own.rejected} rejected" if own.rejected else ""
+            note(f"{own.name}: {own.examples} examples{cut}{lost}")
+        return [*self.names, *made]
+
+
+def show_selection(selection: "Selection", choice: Choice, what: str) -> None:
+    """Write a selection where it was asked for, and print it."""
+    if choice.output is not None:
+        beside = selection.to_jsonl(choice.output, force=choice.force, scores=choice.scores)
+        note(f"wrote {choice.output} ({len(selection):,} rows) and {beside}")
+    if choice.as_json:
+        print_json(dict(selection.provenance) | {"rows": len(selection), "selected": selection.records()})
+    elif choice.output is None:
+        details = list(selection.details)
+        print_table(
+            ("rank", "score", *details, "id", "row"),
+            [
+                (own["rank"], own["score"], *(own[name] for name in details), own["id"], preview(row))
+                for own, row in zip(selection.records()[:PREVIEW_ROWS], selection.rows(PREVIEW_ROWS), strict=True)
+            ],
+        )
+    facts = selection.provenance
+    more = f"; the first {PREVIEW_ROWS} are shown, -o writes all" if _cut(selection, choice) else ""
+    note(f"{len(selection):,} of {facts['available']:,} rows {what} by {facts['method']}{more}")
+
+
+def _cut(selection: "Selection", choice: Choice) -> bool:
+    return choice.output is None and not choice.as_json and len(selection) > PREVIEW_ROWS

@@ -1,0 +1,34 @@
+"""``nait-index core``."""
+
+from pathlib import Path
+
+import click
+
+from .choose import Choice, show_selection
+from .options import index_argument, selection_options
+from .output import note
+
+
+@click.command()
+@index_argument
+@click.option("--votes", default="all", show_default=True, metavar="all|M", help="How many capabilities must agree.")
+@selection_options
+def core(index: Path, votes: str, **options: object) -> None:
+    """Choose the rows of INDEX that several capabilities agree on.
+
+    Each capability selects its --top; the core is what all of them, or at least --votes of them, hold. It is never
+    padded; the size that chance would give is shown beside the size found.
+
+    \b
+    Example:
+      nait-index core alpaca.nait -c math -c code -c logic --votes 2 -o core.jsonl
+    """
+    choice = Choice.of(options)
+    choice.check_output()
+    opened = choice.open(index)
+    selection = opened.core(
+        choice.capabilities(opened), top=choice.top, votes=votes, method=choice.method, where=choice.where
+    )
+    show_selection(selection, choice, "in the core")
+    sizes = selection.provenance["core"]
+    note(f"core: {sizes['found']:,} rows where chance would give {sizes['chance']:,.1f}")

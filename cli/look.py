@@ -1,0 +1,88 @@
+"""``nait-index info``, ``verify`` and ``rows``: looking at an index."""
+
+import json
+from pathlib import Path
+
+import click
+
+from nait_index.config import Device
+
+from .options import device_option, index_argument, json_option, model_override_option
+from .output import note, preview, print_json, print_table
+
+
+@click.command()
+@index_argument
+@json_option
+def info(index: Path, as_json: bool) -> None:
+    """Say what INDEX holds and how it was made.
+
+    \b
+    Example:
+      nait-index info alpaca.nait --json
+    """
+    from nait_index.index import NaitIndex
+
+    facts = NaitIndex(index).info()
+    if as_json:
+        print_json(facts)
+        return
+    flat = {name: value for name, value in facts.items() if not isinstance(value, dict | list)}
+    flat["model"] = facts["model"]["name"]
+    flat["views"] = ", ".join(
+        f"{name} ({view['bytes_per_row']:,} bytes a row)" for name, view in facts["views"].items()
+    )
+    flat["capabilities"] = ", ".join(facts["capabilities"]) or "none"
+    print_table(("", ""), [(name.replace("_", " "), value) for name, value in flat.items()])
+
+
+@click.command()
+@index_argument
+@click.option("--sample", default=32, show_default=True, help="Rows to encode again and compare.")
+@model_override_option
+@device_option
+@json_option
+def verify(index: Path, sample: int, model: str | None, device: str, as_json: bool) -> None:
+    """Check INDEX against itself: counts, hashes, engine, and a sample of rows encoded again.
+
+    Ends with exit code 1 where a check fails.
+
+    \b
+    Example:
+      nait-index verify alpaca.nait
+    """
+    from nait_index.index import NaitIndex
+
+    checks = NaitIndex(index, model=model, device=Device(device)).verify(sample)
+    if as_json:
+        print_json([{"name": own.name, "passed": own.passed, "detail": own.detail} for own in checks])
+    else:
+        words = {True: "ok", False: "FAILED", None: "skipped"}
+        print_table(("check", "result", "detail"), [(own.name, words[own.passed], own.detail) for own in checks])
+    if any(own.passed is False for own in checks):
+        click.get_current_context().exit(1)
+
+
+@click.command()
+@index_argument
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--where", metavar="SQL", help="Only these rows, e.g. 'truncated' or \"file = 'a.jsonl'\".")
+@click.option("--limit", default=20, show_default=True, help="At most so many.")
+@json_option
+def rows(index: Path, ids: tuple[str, ...], where: str | None, limit: int, as_json: bool) -> None:
+    """Show rows of INDEX: those of some IDs, or the first in the order of the corpus.
+
+    \b
+    Example:
+      nait-index rows alpaca.nait --where 'n_tokens > 1000' --json
+    """
+    from nait_index.index import NaitIndex
+
+    found = NaitIndex(index).rows(list(ids) or None, where=where, limit=limit)
+    if as_json:
+        for row in found:
+            click.echo(json.dumps(row | {"row": json.loads(row["row"])}, ensure_ascii=False))
+        return
+    print_table(("id", "tokens", "row"), [(row["id"], row["n_tokens"], preview(row["row"])) for row in found])
+    if len(found) == limit:
+        note(f"the first {limit} are shown; more with --limit")

@@ -1,0 +1,52 @@
+"""Entry point: the command group, and how errors become exit codes.
+
+0 done · 1 a clear one-line error · 2 wrong usage · 130 interrupted, with the work kept.
+"""
+
+import sys
+
+import click
+
+from nait_index.errors import NaitError
+
+from .build import build
+from .capability import capability
+from .core import core
+from .demo import demo
+from .look import info, rows, verify
+from .query import query
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="nait-index")
+def cli() -> None:
+    """Which of my samples teach this skill?
+
+    Build an index of a corpus once; then choose training data for any capability in seconds.
+
+    \b
+    Example:
+      nait-index build my.nait corpus.jsonl --model Qwen/Qwen2.5-0.5B
+      nait-index query my.nait -e gsm8k.jsonl --top 10% -o math.jsonl
+    """
+
+
+for command in (build, query, core, capability, info, verify, rows, demo):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    try:
+        sys.exit(cli.main(prog_name="nait-index", standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; what was finished is kept, run the same command again to go on", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)
+    except (NaitError, OSError) as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)
