@@ -30,7 +30,7 @@ _MODEL, _SIGNATURES = ModelConfig(), SignatureConfig()
     "--template", default=_MODEL.template, show_default=True, help="auto, alpaca, chat, text, or a Jinja file."
 )
 @click.option("--max-length", default=_MODEL.max_length, show_default=True, help="Cut texts after so many tokens.")
-@click.option("--batch-tokens", default=_MODEL.batch_tokens, show_default=True, help="Tokens a batch, padding counted.")
+@click.option("--batch-tokens", type=int, help="Tokens a batch, padding counted. Default: 2048, on a GPU 65536.")
 @click.option(
     "--dtype", type=click.Choice([str(p) for p in Precision]), default=str(_MODEL.dtype), show_default=True,
     help="What the model computes in; auto is bfloat16 on a GPU, float32 on a CPU.",

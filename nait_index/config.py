@@ -52,6 +52,8 @@ class ModelConfig:
     :param name: folder or hub name of the model; ``bundled`` is the one inside the package.
     :param site: ``mlp`` finds the neurons by family; anything else is a module path with ``{i}`` for the layer.
     :param layers: ``all``, ``last``, or comma-separated layer numbers; negative numbers count from the end.
+    :param batch_tokens: most tokens of a batch, padding counted; ``None`` is 2,048 on a CPU, whose caches larger
+        batches overflow (MiniLM on 2 cores runs a third faster than with 8,192), and 65,536 on a GPU.
     """
 
     name: str = BUNDLED_MODEL
@@ -61,13 +63,13 @@ class ModelConfig:
     max_length: int = 2048
     dtype: Precision = Precision.AUTO
     device: Device = Device.AUTO
-    batch_tokens: int = 8192
+    batch_tokens: int | None = None
     padding_side: PaddingSide = PaddingSide.RIGHT
 
     def __post_init__(self) -> None:
         if self.max_length < 2:
             raise ModelError(f"--max-length {self.max_length} leaves no room for text; give at least 2 tokens")
-        if self.batch_tokens < 1:
+        if self.batch_tokens is not None and self.batch_tokens < 1:
             raise ModelError(f"--batch-tokens must be at least 1, not {self.batch_tokens}")
         if self.layers not in ("all", "last") and not re.fullmatch(r"-?\d+(,-?\d+)*", self.layers):
             raise ModelError(f"--layers '{self.layers}' is none of: all, last, numbers such as 8,16 or -1")

@@ -1,7 +1,6 @@
 """The facade: one index on disk, and what can be asked of it. Wiring only; the work is done in the packages below."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from itertools import islice
@@ -55,6 +54,7 @@ class NaitIndex:
         self.report: BuildReport | None = None
         self._model = model
         self._device = device
+        self._loaded: tuple[Encoder, Template] | None = None
         self._table = SampleTable(self.layout, self.manifest.table_version)
         self._compressor = load_compressor(self.layout, self.manifest.basis_hash)
         self._ranker = Ranker(self.layout, self._table, self._compressor)
@@ -115,8 +115,7 @@ class NaitIndex:
     ) -> Capability:
         """Make a capability of example files without storing it."""
         own = _listed(files)
-        with self._encoder() as (encoder, template):
-            examples = encode_examples(own, row_format, encoder, template)
+        examples = encode_examples(own, row_format, *self._encoder())
         return capability_of(name or Path(own[0]).stem, examples, self._compressor.widths)
 
     def add_capability(
@@ -136,8 +135,7 @@ class NaitIndex:
             raise CapabilityError(f"{name!r} is no usable name for a capability; take letters, digits, - and _")
         if not force and name in self._stored.names():
             raise CapabilityError(f"a capability '{name}' is stored already; replace it with --force, or choose a name")
-        with self._encoder() as (encoder, template):
-            examples = encode_examples(_listed(files), row_format, encoder, template)
+        examples = encode_examples(_listed(files), row_format, *self._encoder())
         capability = capability_of(name, examples, self._compressor.widths)
         with write_lock(self.layout):
             self._stored.put(self._to_store(capability, examples))
@@ -304,9 +302,13 @@ class NaitIndex:
         }
         return rankings, provenance
 
-    @contextmanager
-    def _encoder(self) -> Iterator[tuple[Encoder, Template]]:
-        """Load the index's own model, and refuse any other."""
+    def _encoder(self) -> tuple[Encoder, Template]:
+        """Load the index's own model when it is first needed, and refuse any other."""
+        if self._loaded is None:
+            self._loaded = self._load_encoder()
+        return self._loaded
+
+    def _load_encoder(self) -> tuple[Encoder, Template]:
         record = self.manifest.model
         config = ModelConfig(
             name=self._model or record["name"],
@@ -319,10 +321,10 @@ class NaitIndex:
         )
         own = self.manifest.fingerprint
         signatures = SignatureConfig(tuple(View(v) for v in own.views), own.pca_dim, own.topk, own.reservoir, own.seed)
-        with Encoder(config) as encoder:
-            template = make_template(config.template, encoder.model.tokenizer)
-            own.require(fingerprint_of(encoder, template, signatures), f"the model at {config.name}")
-            yield encoder, template
+        encoder = Encoder(config)
+        template = make_template(config.template, encoder.model.tokenizer)
+        own.require(fingerprint_of(encoder, template, signatures), f"the model at {config.name}")
+        return encoder, template
 
     def _to_store(self, capability: Capability, examples: Examples) -> StoredCapability:
         return StoredCapability(

@@ -1,7 +1,6 @@
 """Looking at an index: what it is, and whether it is still what it was."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +21,7 @@ from nait_index.store.manifest import Manifest
 from nait_index.store.samples import SampleTable, dense_column
 from nait_index.types import Origin, RowFormat, Sample
 
-OpenEncoder = Callable[[], AbstractContextManager[tuple[Encoder, Template]]]
+OpenEncoder = Callable[[], tuple[Encoder, Template]]
 
 # A row encoded again, in another batch, differs by rounding alone; in 16-bit models that is larger.
 _SAME_COSINE = {"float32": 0.9999}
@@ -124,8 +123,7 @@ class Verifier:
         rows = list(self._rows(picked))
         stored = np.array(self._table.take(picked, [column])[column], dtype=np.float32)
         try:
-            with self._open_encoder() as (encoder, template):
-                pooled = encode_samples([self._restore(row) for row in rows], encoder, template)
+            pooled = encode_samples([self._restore(row) for row in rows], *self._open_encoder())
         except NaitError as error:
             return Check("encoding", None, f"not checked: {error}")
         again = self._compressor.compress(pooled, Feature.UNIT).astype(np.float32)

@@ -53,6 +53,7 @@ class Encoder:
         self.max_length = min(config.max_length, self.model.positions or config.max_length)
         # Keeps decoders from building a key-value cache that nothing reads.
         self._extras: dict[str, Any] = {"use_cache": False} if _accepts(self.model.body, "use_cache") else {}
+        self._batch_tokens = config.batch_tokens or (65_536 if self.model.device.type == "cuda" else 2_048)
         self._stack = ExitStack()
         self._capture = self._stack.enter_context(Capture(self.model.body, self.sites).installed())
 
@@ -114,7 +115,7 @@ class Encoder:
         lengths = np.array([len(t.ids) for t in tokens])
         if lengths.size and lengths.min() < 1:
             raise ModelError(f"text {int(lengths.argmin())} has no tokens")
-        for rows in plan_batches(lengths, self.config.batch_tokens):
+        for rows in plan_batches(lengths, self._batch_tokens):
             yield from self._run_or_split(rows, tokens)
 
     def _run_or_split(self, rows: np.ndarray, tokens: Sequence[Tokens]) -> Iterator[Pooled]:
