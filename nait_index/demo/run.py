@@ -10,8 +10,8 @@ from nait_index.errors import OutputExistsError
 from nait_index.index import NaitIndex
 from nait_index.selection.selection import Selection
 
-QUERIED = ("arithmetic", "code", "logic", "translation")
-CORE_TOP, CORE_VOTES = "20%", 2
+QUERIED = ("arithmetic", "logic", "tables")
+CORE_TOP = "20%"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def run(folder: Path, *, force: bool = False, progress: ProgressCallback | None 
     for skill, examples in files.capabilities.items():
         index.add_capability(skill, examples, force=True)
     selections = {skill: index.query(skill) for skill in QUERIED}
-    core = index.core(QUERIED, top=CORE_TOP, votes=CORE_VOTES)
+    core = index.core(QUERIED, top=CORE_TOP)
     for name, selection in {**selections, "core": core}.items():
         selection.to_jsonl(folder / f"{name}.jsonl", force=True)
     return DemoOutcome(index, selections, core)

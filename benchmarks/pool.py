@@ -1,0 +1,124 @@
+"""The main job on the real pool, through the command line: ``python -m benchmarks.pool NAME --model MODEL``.
+
+Builds an index of 29,581 instruction rows, asks it for nine capabilities by every method, and finds the core of three.
+Precision is the share of the pool's right group among the first min(size of the group, a tenth of the pool) rows.
+"""
+
+import json
+import resource
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.environment import ROOT, environment, shared_data
+from nait_index.index import NaitIndex
+from nait_index.methods.names import MethodName
+
+GROUPS = {
+    "gsm8k": "math",
+    "humaneval": "code",
+    "bbh": "reasoning",
+    "general": "general",
+    "translation": "translation",
+    "multilingual_qa": "multilingual_qa",
+    "knowledge": "knowledge",
+    "tool_use": "tool_use",
+    "roleplay": "dialogue",
+}
+CORE = ("gsm8k", "humaneval", "knowledge")
+
+
+@click.command()
+@click.argument("name")
+@click.option("--model", required=True, help="Folder of the model, or 'bundled'.")
+@click.option("--max-length", default=256, show_default=True)
+@click.option("--limit", type=int, help="Only the first rows of the pool, for trying out.")
+@click.option("--keep", type=click.Path(path_type=Path), help="Build the index here and leave it.")
+def main(name: str, model: str, max_length: int, limit: int | None, keep: Path | None) -> None:
+    """Run the measurement and write results/pool-NAME.json."""
+    with tempfile.TemporaryDirectory() as scratch:
+        index = keep or Path(scratch) / "pool.nait"
+        result = {"environment": environment(), "model": name, "max_length": max_length}
+        result |= measure(index, model, max_length, limit, Path(scratch))
+    path = ROOT / "benchmarks" / "results" / f"pool-{name}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    click.echo(json.dumps(result, indent=1))
+
+
+def measure(index: Path, model: str, max_length: int, limit: int | None, scratch: Path) -> dict[str, Any]:
+    """Build, store, query, core."""
+    data = shared_data()
+    arguments = ["--model", model, "--max-length", str(max_length)] + (["--limit", str(limit)] if limit else [])
+    seconds, report = _run("build", str(index), str(data / "pool.jsonl"), *arguments)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    built = json.loads(report)
+    for capability in GROUPS:
+        _run(
+            "capability",
+            "add",
+            str(index),
+            capability,
+            str(data / "capabilities" / f"{capability}.jsonl"),
+            machine=False,
+        )
+    output = ["--force", "-o", str(scratch / "out.jsonl")]
+    from_file, _ = _run("query", str(index), "-e", str(data / "capabilities" / "gsm8k.jsonl"), *output)
+    stored = min(_run("query", str(index), "-c", "gsm8k", *output)[0] for _ in range(3))
+    _, info = _run("info", str(index))
+    opened = NaitIndex(index)
+    facts = json.loads(info)
+    return {
+        "build": built
+        | {
+            "wall_seconds": round(seconds, 1),
+            "tokens_per_second": round(built["tokens"] / built["seconds"]),
+            "peak_memory_gib": round(peak, 2),
+        },
+        "bytes_per_row": {name: view["bytes_per_row"] for name, view in facts["views"].items()},
+        "size_on_disk": facts["size_on_disk"],
+        "query_seconds": {"file of 400 examples": round(from_file, 2), "stored": round(stored, 2)},
+        "precision": {str(method): precision(opened, method) for method in MethodName},
+        "core": core(opened),
+    }
+
+
+def precision(index: NaitIndex, method: MethodName) -> dict[str, float]:
+    """Give the precision of each capability."""
+    sizes = Counter(_group(row["row"]) for row in index.rows())
+    found = {}
+    for capability, group in GROUPS.items():
+        k = min(sizes[group], len(index) // 10)
+        rows = index.query(capability, top=k, method=method).rows()
+        found[capability] = round(sum(_group(row) == group for row in rows) / k, 4)
+    return found
+
+
+def core(index: NaitIndex) -> dict[str, Any]:
+    """Give the size of the core, what chance would give, and what it is made of."""
+    selection = index.core(CORE)
+    groups = Counter(_group(row) for row in selection.rows())
+    return dict(selection.provenance["core"]) | {"capabilities": list(CORE), "groups": dict(groups.most_common())}
+
+
+def _group(row: str) -> str:
+    group: str = json.loads(row)["group"]
+    return group
+
+
+def _run(*words: str, machine: bool = True) -> tuple[float, str]:
+    """Run the command line, and give the seconds from start to end of the process, and its output."""
+    started = time.monotonic()
+    command = ["nait-index", *words, *(["--json"] if machine else [])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise click.ClickException(done.stderr.strip())
+    return time.monotonic() - started, done.stdout
+
+
+if __name__ == "__main__":
+    main()
