@@ -1,0 +1,60 @@
+"""What the tests share. Nothing here imports torch, transformers, faiss or lancedb before a test asks for a model."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+# Read once, when those libraries are first imported, in this process or in one that a test starts.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import pytest
+from tiny_models import save_family
+
+if TYPE_CHECKING:
+    from nait_index.activations.encoder import Encoder
+
+TinyModels = Callable[[str], Path]
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModels:
+    """Give the folder of a family's tiny model, made when first asked for. Read only: copy it to change it."""
+    folders: dict[str, Path] = {}
+
+    def folder_of(family: str) -> Path:
+        if family not in folders:
+            folders[family] = save_family(family, tmp_path_factory.mktemp(family))
+        return folders[family]
+
+    return folder_of
+
+
+@pytest.fixture
+def make_encoder() -> Iterator[Callable[..., "Encoder"]]:
+    """Make encoders of a folder and settings of :class:`ModelConfig`, and close them after the test."""
+    from nait_index.activations.encoder import Encoder
+    from nait_index.config import Device, ModelConfig
+
+    made: list[Encoder] = []
+
+    def make(folder: Path | str, **settings: Any) -> Encoder:
+        made.append(Encoder(ModelConfig(name=str(folder), **({"device": Device.CPU} | settings))))
+        return made[-1]
+
+    yield make
+    for encoder in made:
+        encoder.close()
+
+
+@pytest.fixture(scope="session")
+def bundled() -> Iterator["Encoder"]:
+    """Load the model that comes with the package."""
+    from nait_index.activations.encoder import Encoder
+    from nait_index.config import Device, ModelConfig
+
+    with Encoder(ModelConfig(device=Device.CPU)) as encoder:
+        yield encoder
