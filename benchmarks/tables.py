@@ -1,4 +1,4 @@
-"""Make the README's tables of the results: ``python -m benchmarks.tables``. With ``--check`` only say if they are old."""
+"""Make the README's tables of the results: ``python -m benchmarks.tables``; ``--check`` only says if they are old."""
 
 import json
 import re

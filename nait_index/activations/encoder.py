@@ -51,6 +51,10 @@ class Encoder:
             config.layers,
         )
         self.max_length = min(config.max_length, self.model.positions or config.max_length)
+        self._vocabulary = self.model.vocabulary
+        padding = self.model.tokenizer.pad_token_id
+        # Any token does; the tokenizer's own may be one that the model has no embedding for.
+        self._padding = 0 if padding is None or padding >= (self._vocabulary or np.inf) else padding
         # Keeps decoders from building a key-value cache that nothing reads.
         self._extras: dict[str, Any] = {"use_cache": False} if _accepts(self.model.body, "use_cache") else {}
         self._batch_tokens = config.batch_tokens or (65_536 if self.model.device.type == "cuda" else 2_048)
@@ -115,8 +119,18 @@ class Encoder:
         lengths = np.array([len(t.ids) for t in tokens])
         if lengths.size and lengths.min() < 1:
             raise ModelError(f"text {int(lengths.argmin())} has no tokens")
+        self._check_known(tokens)
         for rows in plan_batches(lengths, self._batch_tokens):
             yield from self._run_or_split(rows, tokens)
+
+    def _check_known(self, tokens: Sequence[Tokens]) -> None:
+        """Refuse tokens that the model has no embedding for: on a GPU they would end the process."""
+        largest = max((int(own.ids.max()) for own in tokens), default=0)
+        if self._vocabulary is not None and largest >= self._vocabulary:
+            raise ModelError(
+                f"the tokenizer gives token {largest}, but the model knows {self._vocabulary} tokens only; "
+                f"model and tokenizer of '{self.config.name}' do not belong together"
+            )
 
     def _run_or_split(self, rows: np.ndarray, tokens: Sequence[Tokens]) -> Iterator[Pooled]:
         try:
@@ -148,8 +162,7 @@ class Encoder:
         import torch
 
         longest = max(len(ids) for ids in batch)
-        pad = self.model.tokenizer.pad_token_id
-        ids = np.full((len(batch), longest), 0 if pad is None else pad, dtype=np.int64)
+        ids = np.full((len(batch), longest), self._padding, dtype=np.int64)
         mask = np.zeros_like(ids)
         for row, own in enumerate(batch):
             where = slice(0, len(own)) if self.config.padding_side is PaddingSide.RIGHT else slice(-len(own), None)
@@ -157,7 +170,7 @@ class Encoder:
         device = self.model.device
         inputs = {"input_ids": torch.from_numpy(ids).to(device), "attention_mask": torch.from_numpy(mask).to(device)}
         if self.config.padding_side is PaddingSide.LEFT:
-            positions = (inputs["attention_mask"].cumsum(dim=1) - 1).clamp(min=0)
+            positions = (inputs["attention_mask"].cumsum(dim=1) - 1).clamp(min=0) + self.model.first_position
             if _accepts(self.model.body, "position_ids"):
                 inputs["position_ids"] = positions
         return inputs, inputs["attention_mask"]

@@ -22,6 +22,8 @@ class LoadedModel:
     """A transformer body (no language-model head) with its tokenizer, ready to run.
 
     :param positions: longest input in tokens that the model can read, or ``None`` where it sets no limit.
+    :param first_position: number that its position table gives to a text's first token.
+    :param vocabulary: how many tokens the model has an embedding for, or ``None`` where it has no such table.
     :param weights_hash: of every parameter as loaded; :param config_hash: of ``config.json``;
         :param tokenizer_hash: of vocabulary, merges and normalisation; 32 hex digits each.
     """
@@ -32,6 +34,8 @@ class LoadedModel:
     device: "torch.device"
     dtype: "torch.dtype"
     positions: int | None
+    first_position: int
+    vocabulary: int | None
     weights_hash: str
     config_hash: str
     tokenizer_hash: str
@@ -55,27 +59,34 @@ def load(config: ModelConfig) -> LoadedModel:
     _check_folder(path)
     device = _device(config.device)
     dtype = _dtype(config.dtype, device)
+    # Unless told not to, transformers asks on standard input whether it may run code that it finds in the folder.
+    trust = {"trust_remote_code": False}
     with _quiet_transformers():
-        settings = _attempt(path, "configuration", lambda: transformers.AutoConfig.from_pretrained(path))
+        settings = _attempt(path, "configuration", lambda: transformers.AutoConfig.from_pretrained(path, **trust))
         auto = transformers.AutoModelForTextEncoding if settings.is_encoder_decoder else transformers.AutoModel
         body, report = _attempt(
             path,
             "weights",
             lambda: auto.from_pretrained(
-                path, config=settings, dtype=dtype, use_safetensors=True, output_loading_info=True
+                path, config=settings, dtype=dtype, use_safetensors=True, output_loading_info=True, **trust
             ),
         )
-        tokenizer = _attempt(path, "tokenizer", lambda: transformers.AutoTokenizer.from_pretrained(path))
+        tokenizer = _attempt(path, "tokenizer", lambda: transformers.AutoTokenizer.from_pretrained(path, **trust))
+    _check_tokenizer(path, tokenizer)
+    tokenizer.truncation_side = "right"
     unset = frozenset(report["missing_keys"])
     _check_complete(path, unset, report)
     body = body.to(device).eval().requires_grad_(False)
+    first_position = _first_position(body)
     return LoadedModel(
         body=body,
         tokenizer=tokenizer,
         model_type=settings.model_type,
         device=device,
         dtype=dtype,
-        positions=_positions(settings, tokenizer),
+        positions=_positions(settings, tokenizer, first_position),
+        first_position=first_position,
+        vocabulary=_vocabulary(body),
         weights_hash=_hash_weights(body, unset),
         config_hash=_hash_config(settings),
         tokenizer_hash=_hash_tokenizer(tokenizer),
@@ -115,6 +126,15 @@ def _check_complete(path: str, unset: frozenset[str], report: dict[str, Any]) ->
         raise ModelError(f"weights of model '{path}' do not fit its config.json: {first}")
 
 
+def _check_tokenizer(path: str, tokenizer: Any) -> None:  # noqa: ANN401
+    """Refuse a tokenizer of nothing but special tokens, which some families' classes make up where files are missing.
+
+    T5's makes up the word boundary as well.
+    """
+    if len(tokenizer.get_vocab()) - len(tokenizer.get_added_vocab()) <= 1:
+        raise ModelError(f"the tokenizer of model '{path}' has no vocabulary; save the tokenizer's files there as well")
+
+
 def _device(device: Device) -> "torch.device":
     import torch
 
@@ -134,15 +154,28 @@ def _dtype(dtype: Precision, device: "torch.device") -> "torch.dtype":
     return resolved
 
 
-def _positions(settings: Any, tokenizer: Any) -> int | None:  # noqa: ANN401
+def _first_position(body: "nn.Module") -> int:
+    """Where a position table keeps a row for padding (RoBERTa, MPNet), positions begin after it; elsewhere at 0."""
+    from torch import nn
+
+    for path, module in body.named_modules():
+        if path.endswith("position_embeddings") and isinstance(module, nn.Embedding) and module.padding_idx is not None:
+            return module.padding_idx + 1
+    return 0
+
+
+def _vocabulary(body: Any) -> int | None:  # noqa: ANN401
+    table = getattr(body.get_input_embeddings(), "weight", None)
+    return None if table is None else len(table)
+
+
+def _positions(settings: Any, tokenizer: Any, first: int) -> int | None:  # noqa: ANN401
     """Longest readable input: the shorter of what the position table and the tokenizer allow."""
     text = settings.get_text_config() if hasattr(settings, "get_text_config") else settings
     limits = []
     table = getattr(text, "max_position_embeddings", None)
     if isinstance(table, int) and table > 0:
-        # RoBERTa's positions begin after the padding index.
-        reserved = (text.pad_token_id or 0) + 1 if "roberta" in text.model_type else 0
-        limits.append(table - reserved)
+        limits.append(table - first)
     if isinstance(tokenizer.model_max_length, int) and 0 < tokenizer.model_max_length < 10**9:
         limits.append(tokenizer.model_max_length)
     return min(limits) if limits else None

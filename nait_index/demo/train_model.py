@@ -174,7 +174,7 @@ class Trainer:
                 tokens = step * self._recipe.batch * self._recipe.context
                 point = {
                     "tokens": tokens,
-                    "train": round(float(loss), 4),
+                    "train": round(loss.item(), 4),
                     "held_out": round(self.evaluate(held_out), 4),
                 }
                 curve.append(point)

@@ -1,5 +1,6 @@
 """What several selections agree on, beside what chance would make them agree on."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,14 +28,16 @@ def agree(selections: Sequence[Sequence[str]], votes: int) -> list[tuple[str, in
     :returns: (id, votes, score), most votes first, then highest score, then id. The score is the mean over the
         selections of (k − rank + 1)/k, 0 where a selection does not hold the id: 1 is first everywhere.
     """
-    count: dict[str, int] = {}
-    score: dict[str, float] = {}
+    points: dict[str, list[float]] = {}
     for ids in selections:
-        size = len(ids)
         for rank, sample_id in enumerate(ids):
-            count[sample_id] = count.get(sample_id, 0) + 1
-            score[sample_id] = score.get(sample_id, 0.0) + (size - rank) / size / len(selections)
-    core = [(sample_id, n, score[sample_id]) for sample_id, n in count.items() if n >= votes]
+            points.setdefault(sample_id, []).append((len(ids) - rank) / len(ids))
+    # fsum: the outcome must not depend on the order in which the selections are given, not even by rounding.
+    core = [
+        (sample_id, len(own), math.fsum(own) / len(selections))
+        for sample_id, own in points.items()
+        if len(own) >= votes
+    ]
     return sorted(core, key=lambda entry: (-entry[1], -entry[2], entry[0]))
 
 

@@ -1,0 +1,149 @@
+"""Signatures keep what they promise: inner products as far as the basis spans them, strongest neurons in order."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nait_index.signatures.features import Feature, feature_vectors
+from nait_index.signatures.pca import BASIS_OF, BasisName, Compressor, fit
+from nait_index.signatures.topk import kept, number_dtype, top_neurons
+
+WIDTHS = (7, 5, 9)
+
+
+def pooled(rows: int, seed: int = 0, rank: int | None = None) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    size = sum(WIDTHS)
+    if rank is None:
+        return rng.normal(size=(rows, 2, size)).astype(np.float32) + 3.0
+    basis = rng.normal(size=(rank, 2 * size))
+    return (rng.normal(size=(rows, rank)) @ basis).reshape(rows, 2, size).astype(np.float32) + 3.0
+
+
+def reader(array: np.ndarray) -> Callable[[int, slice], np.ndarray]:
+    return lambda pooling, neurons: array[:, pooling, neurons]
+
+
+def by_hand(array: np.ndarray, center: np.ndarray, feature: Feature) -> np.ndarray:
+    """Make the vectors of ``features.py``'s docstring, one row and one layer at a time, in float64."""
+    vectors = []
+    for row in array.astype(np.float64):
+        blocks = []
+        for pooling in {Feature.MEAN: [0], Feature.DRIFT: [1], Feature.UNIT: [0, 1]}[feature]:
+            start = 0
+            for width in WIDTHS:
+                block = row[pooling, start : start + width] - center[pooling, start : start + width]
+                if feature is Feature.UNIT:
+                    block = block / np.sqrt((block**2).sum()) / np.sqrt(2 * len(WIDTHS))
+                blocks.append(block)
+                start += width
+        vectors.append(np.concatenate(blocks))
+    return np.array(vectors)
+
+
+@pytest.mark.parametrize("feature", list(Feature))
+def test_vectors_are_those_of_the_formula(feature: Feature) -> None:
+    array = pooled(11)
+    center = array.mean(axis=0)
+    np.testing.assert_allclose(
+        feature_vectors(array, center, feature, WIDTHS), by_hand(array, center, feature), rtol=1e-4, atol=1e-6
+    )
+
+
+def test_inner_product_of_unit_vectors_is_the_mean_cosine_over_poolings_and_layers() -> None:
+    array = pooled(2)
+    center = np.zeros_like(array[0])
+    a, b = feature_vectors(array, center, Feature.UNIT, WIDTHS)
+    cosines = []
+    for pooling in (0, 1):
+        for end, width in zip(np.cumsum(WIDTHS), WIDTHS, strict=True):
+            x, y = (array[i, pooling, end - width : end].astype(np.float64) for i in (0, 1))
+            cosines.append(x @ y / np.linalg.norm(x) / np.linalg.norm(y))
+    assert a @ b == pytest.approx(np.mean(cosines), rel=1e-5)
+
+
+def test_a_row_that_equals_the_corpus_mean_has_a_zero_vector_and_no_nan() -> None:
+    array = pooled(3)
+    assert not feature_vectors(array[:1], array[0], Feature.UNIT, WIDTHS).any()
+
+
+def test_without_compression_signatures_are_the_vectors_and_queries_the_directions() -> None:
+    array = pooled(20)
+    compressor = fit(reader(array), WIDTHS, None)
+    for feature in Feature:
+        vectors = by_hand(array, array.astype(np.float64).mean(axis=0), feature)
+        np.testing.assert_allclose(compressor.compress(array, feature), vectors, rtol=1e-3, atol=1e-5)
+        assert compressor.dtype == np.float32
+        direction = np.arange(vectors.shape[1], dtype=np.float32)
+        assert (compressor.query(direction, feature) == direction).all()
+
+
+@pytest.mark.parametrize("feature", [Feature.MEAN, Feature.DRIFT])
+def test_inner_products_survive_where_the_components_span_the_data(feature: Feature) -> None:
+    array = pooled(60, rank=6)
+    compressor = fit(reader(array), WIDTHS, 30)
+    vectors = by_hand(array, array.astype(np.float64).mean(axis=0), feature)
+    direction = np.random.default_rng(1).normal(size=vectors.shape[1])
+    estimate = compressor.compress(array, feature).astype(np.float64) @ compressor.query(direction, feature)
+    np.testing.assert_allclose(estimate, vectors @ direction, atol=5e-3 * np.abs(vectors @ direction).max())
+
+
+def test_unit_components_are_the_right_singular_vectors_of_the_unit_vectors() -> None:
+    array = pooled(50)
+    compressor = fit(reader(array), WIDTHS, 8)
+    vectors = by_hand(array, array.astype(np.float64).mean(axis=0), Feature.UNIT)
+    _, sizes, right = np.linalg.svd(vectors, full_matrices=False)
+    basis = compressor.bases[BasisName.UNIT]
+    overlap = np.abs((basis.components.astype(np.float64) * right[:8]).sum(axis=1))
+    np.testing.assert_allclose(overlap, 1.0, atol=1e-4)
+    np.testing.assert_allclose(basis.variances, sizes[:8] ** 2 / 50, rtol=1e-3)
+
+
+def test_components_are_orthonormal_and_the_fit_is_repeatable_to_the_bit() -> None:
+    array = pooled(40)
+    first, second = (fit(reader(array), WIDTHS, 10) for _ in range(2))
+    for name in BasisName:
+        components = first.bases[name].components
+        np.testing.assert_allclose(components @ components.T, np.eye(10), atol=1e-4)
+        assert (components == second.bases[name].components).all()
+
+
+def test_fewer_components_than_asked_for_where_the_reservoir_spans_fewer() -> None:
+    compressor = fit(reader(pooled(5)), WIDTHS, 512)
+    assert {feature: compressor.dim(feature) <= 5 for feature in Feature} == dict.fromkeys(Feature, True)
+
+
+def test_a_reservoir_of_equal_rows_gives_finite_signatures() -> None:
+    array = np.repeat(pooled(1), 6, axis=0)
+    compressor: Compressor = fit(reader(array), WIDTHS, 4)
+    for feature in Feature:
+        assert np.isfinite(compressor.compress(array, feature)).all()
+        assert len(compressor.bases[BASIS_OF[feature]].components) >= 1
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 10_000), st.integers(1, 12), st.booleans())
+def test_top_neurons_are_the_k_largest_in_size_with_ties_to_the_lower_number(seed: int, k: int, ties: bool) -> None:
+    rng = np.random.default_rng(seed)
+    mean = rng.normal(size=(4, sum(WIDTHS))).astype(np.float32)
+    if ties:
+        mean = np.round(mean)
+    numbers, values = top_neurons(mean, WIDTHS, k)
+    assert numbers.shape == values.shape == (4, kept(WIDTHS, k))
+    for row in range(4):
+        at, start = 0, 0
+        for width in WIDTHS:
+            layer = mean[row, start : start + width]
+            expected = sorted(range(width), key=lambda i: (-abs(layer[i]), i))[: min(k, width)]
+            got = numbers[row, at : at + len(expected)].tolist()
+            assert got == expected
+            np.testing.assert_allclose(values[row, at : at + len(expected)], layer[expected], rtol=1e-3, atol=1e-3)
+            at, start = at + len(expected), start + width
+
+
+def test_neuron_numbers_take_the_smallest_type_that_holds_them() -> None:
+    assert number_dtype((65_536,)) == np.uint16
+    assert number_dtype((8, 65_537)) == np.uint32
