@@ -75,6 +75,27 @@ FAMILIES: Mapping[str, Family] = {
     "qwen3": Family("qwen3", settings=_GROUPED),
     "gemma2": Family("gemma2", settings=_GROUPED | {"sliding_window": 8, "query_pre_attn_scalar": 8}),
     "gemma3_text": Family("gemma3_text", settings=_GROUPED | {"sliding_window": 8, "query_pre_attn_scalar": 8}),
+    "gemma": Family("gemma", settings=_GROUPED),
+    "gemma3": Family(
+        "gemma3",
+        "AutoModelForImageTextToText",
+        settings=dict.fromkeys(COMMON)
+        | {
+            "text_config": {**COMMON, **_GROUPED, "sliding_window": 8, "query_pre_attn_scalar": 8},
+            "vision_config": {
+                "hidden_size": 16,
+                "intermediate_size": 24,
+                "num_hidden_layers": LAYERS,
+                "num_attention_heads": 2,
+                "image_size": 28,
+                "patch_size": 14,
+            },
+            "mm_tokens_per_image": 1,
+            "image_token_index": 317,
+            "boi_token_index": 318,
+            "eoi_token_index": 319,
+        },
+    ),
     "olmo2": Family("olmo2", settings={"num_key_value_heads": 2}),
     "phi3": Family("phi3", settings={"num_key_value_heads": 2}),
     "phi": Family("phi", settings=_NO_GATE),
@@ -92,6 +113,7 @@ FAMILIES: Mapping[str, Family] = {
     "falcon_alibi": Family("falcon", settings={"intermediate_size": None, "alibi": True, "bias": True}),
     "bert": Family("bert", settings={"pad_token_id": 3}, **_MASKED),
     "roberta": Family("roberta", settings={"pad_token_id": 3}, **_MASKED),
+    "xlm-roberta": Family("xlm-roberta", settings={"pad_token_id": 3}, **_MASKED),
     "distilbert": Family(
         "distilbert",
         settings=_NAMELESS | {"dim": HIDDEN, "hidden_dim": 48, "n_layers": LAYERS, "n_heads": 4, "pad_token_id": 3},
@@ -103,7 +125,7 @@ FAMILIES: Mapping[str, Family] = {
     "qwen3_moe": Family(
         "qwen3_moe",
         settings=_GROUPED
-        | {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 12, "mlp_only_layers": [1]},
+        | {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "mlp_only_layers": [1]},
     ),
     "qwen2_moe": Family(
         "qwen2_moe",
@@ -111,8 +133,8 @@ FAMILIES: Mapping[str, Family] = {
             "num_key_value_heads": 2,
             "num_experts": 4,
             "num_experts_per_tok": 2,
-            "moe_intermediate_size": 12,
-            "shared_expert_intermediate_size": 20,
+            "moe_intermediate_size": 16,
+            "shared_expert_intermediate_size": 24,
         },
     ),
     "deepseek_v3": Family(
@@ -124,7 +146,7 @@ FAMILIES: Mapping[str, Family] = {
             "n_group": 2,
             "topk_group": 1,
             "n_shared_experts": 2,
-            "moe_intermediate_size": 12,
+            "moe_intermediate_size": 16,
             "first_k_dense_replace": 1,
             "q_lora_rank": 16,
             "kv_lora_rank": 16,
@@ -139,7 +161,7 @@ FAMILIES: Mapping[str, Family] = {
         | {
             "num_local_experts": 4,
             "num_experts_per_tok": 2,
-            "intermediate_size": 12,
+            "intermediate_size": 16,
             "sliding_window": 8,
             "swiglu_limit": 0.75,
         },
