@@ -12,8 +12,12 @@ from .output import note
 @click.command()
 @index_argument
 @click.option("--votes", default="all", show_default=True, metavar="all|M", help="How many capabilities must agree.")
+@click.option(
+    "--bootstrap", type=click.IntRange(min=0), default=0, show_default=True, metavar="B",
+    help="Redraw the examples so often, and give each row the share of draws in which it stays in the core.",
+)  # fmt: skip
 @selection_options
-def core(index: Path, votes: str, **options: object) -> None:
+def core(index: Path, votes: str, bootstrap: int, **options: object) -> None:
     """Choose the rows of INDEX that several capabilities agree on.
 
     Each capability selects its --top; the core is what all of them, or at least --votes of them, hold. It is never
@@ -27,7 +31,12 @@ def core(index: Path, votes: str, **options: object) -> None:
     choice.check_output()
     opened = choice.open(index)
     selection = opened.core(
-        choice.capabilities(opened), top=choice.top, votes=votes, method=choice.method, where=choice.where
+        choice.capabilities(opened),
+        top=choice.top,
+        votes=votes,
+        method=choice.method,
+        where=choice.where,
+        bootstrap=bootstrap,
     )
     show_selection(selection, choice, "in the core")
     sizes = selection.provenance["core"]

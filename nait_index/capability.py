@@ -1,7 +1,7 @@
 """A capability: examples of a target skill, and what every method keeps of their activations."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,6 +16,7 @@ class Capability:
     :param summary: what the methods keep of the examples, by name.
     :param examples: how many were used; :param truncated: of these, how many were cut; :param rejected: how many more
         could not be used.
+    :param pooled: (n, 2, D) the examples' pooled activations where they were just encoded; ``None`` for a stored one.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Capability:
     examples: int
     truncated: int
     rejected: int
+    pooled: np.ndarray | None = field(repr=False)
 
 
 def summarise(pooled: np.ndarray, widths: Sequence[int]) -> dict[str, np.ndarray]:
@@ -36,5 +38,10 @@ def summarise(pooled: np.ndarray, widths: Sequence[int]) -> dict[str, np.ndarray
 def capability_of(name: str, examples: Examples, widths: Sequence[int]) -> Capability:
     """Make a capability of encoded examples."""
     return Capability(
-        name, summarise(examples.pooled, widths), len(examples.samples), examples.truncated, len(examples.rejected)
+        name=name,
+        summary=summarise(examples.pooled, widths),
+        examples=len(examples.samples),
+        truncated=examples.truncated,
+        rejected=len(examples.rejected),
+        pooled=examples.pooled,
     )

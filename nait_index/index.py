@@ -7,22 +7,22 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nait_index.activations.encoder import Encoder
 from nait_index.building.builder import Builder, BuildReport, ProgressCallback
 from nait_index.building.estimate import Estimate, estimate
-from nait_index.building.examples import Examples, encode_examples
+from nait_index.building.examples import Examples, encode_examples, encode_samples
 from nait_index.building.fingerprint import fingerprint_of
 from nait_index.capability import Capability, capability_of
+from nait_index.choosing import Chooser, Question
 from nait_index.config import BUNDLED_MODEL, Device, ModelConfig, Precision, SignatureConfig, View
-from nait_index.corpus import Template, make_template, read_corpus
-from nait_index.errors import CapabilityError, IncompleteIndexError, NaitError, SelectionError, StoreError
+from nait_index.corpus import Template, make_template, read_corpus, restore_sample
+from nait_index.errors import CapabilityError, IncompleteIndexError, NaitError, SelectionError
 from nait_index.inspection import Check, Verifier, describe
 from nait_index.methods.names import DEFAULT_METHOD, MethodName
-from nait_index.ranking import Ranked, Ranker
-from nait_index.selection.budget import Budget
-from nait_index.selection.core import agree, chance_size, required_votes
+from nait_index.ranking import Ranker
 from nait_index.selection.selection import Selection
-from nait_index.selection.union import unite
 from nait_index.signatures.features import Feature
 from nait_index.store.bases import load_compressor
 from nait_index.store.capabilities import CapabilityTable, StoredCapability
@@ -30,7 +30,7 @@ from nait_index.store.layout import Layout
 from nait_index.store.lock import write_lock
 from nait_index.store.manifest import Manifest, load_manifest
 from nait_index.store.samples import SampleTable
-from nait_index.types import RowFormat
+from nait_index.types import Origin, RowFormat
 
 PathLike = str | Path
 
@@ -58,6 +58,7 @@ class NaitIndex:
         self._table = SampleTable(self.layout, self.manifest.table_version)
         self._compressor = load_compressor(self.layout, self.manifest.basis_hash)
         self._ranker = Ranker(self.layout, self._table, self._compressor)
+        self._chooser = Chooser(self.layout, self.manifest, self._table, self._ranker)
         self._stored = CapabilityTable(self.layout)
 
     # ---- build ----------------------------------------------------------------------------------------------------
@@ -84,7 +85,7 @@ class NaitIndex:
         files = _listed(corpus)
         items = _limited(read_corpus(files, row_format), limit)
         config = model if isinstance(model, ModelConfig) else ModelConfig(name=model)
-        with Builder(path, config, signatures or SignatureConfig(), progress=progress) as builder:
+        with Builder(path, config, signatures or SignatureConfig(), progress) as builder:
             report = builder.run(items, [str(file) for file in files])
         index = cls(path, model=config.name, device=config.device)
         index.report = report
@@ -151,7 +152,7 @@ class NaitIndex:
             raise self._unknown(name)
         if stored.fingerprint != self.manifest.fingerprint.digest:
             raise CapabilityError(f"capability '{name}' was made for another index; add it again from its examples")
-        return Capability(stored.name, stored.arrays, len(stored.rows), stored.truncated, stored.rejected)
+        return Capability(stored.name, stored.arrays, len(stored.rows), stored.truncated, stored.rejected, None)
 
     def capabilities(self) -> list[dict[str, Any]]:
         """Give name, creation time and example counts of every stored capability, sorted by name."""
@@ -188,21 +189,7 @@ class NaitIndex:
         :param where: SQL condition over ``id``, ``n_tokens``, ``truncated``, ``file``, ``format``, ``position``.
         :raises CapabilityError: a name is unknown. :raises SelectionError: budget or filter cannot be met.
         """
-        rankings, provenance = self._rank_all(capabilities, top, method, where)
-        if len(rankings) == 1:
-            ranked = next(iter(rankings.values()))
-            return Selection(ranked.ids, ranked.scores, ranked.ordinals, provenance, self._rows_at)
-        united = unite({name: ranked.ids for name, ranked in rankings.items()})
-        places = {name: {own: at for at, own in enumerate(ranked.ids)} for name, ranked in rankings.items()}
-        chosen = [(rankings[name], places[name][sample_id]) for sample_id, name in united]
-        return Selection(
-            ids=tuple(sample_id for sample_id, _ in united),
-            scores=tuple(ranked.scores[at] for ranked, at in chosen),
-            ordinals=tuple(ranked.ordinals[at] for ranked, at in chosen),
-            provenance=provenance | {"combined": "union"},
-            fetch=self._rows_at,
-            details={"capability": [name for _, name in united]},
-        )
+        return self._chooser.query(self._resolve(capabilities), Question(top, method, where))
 
     def core(
         self,
@@ -212,33 +199,18 @@ class NaitIndex:
         votes: str | int = "all",
         method: MethodName | str = DEFAULT_METHOD,
         where: str | None = None,
+        bootstrap: int = 0,
     ) -> Selection:
         """Choose the rows that several capabilities agree on.
 
         :param top: what each capability chooses first. :param votes: ``all``, or how many of them must agree.
+        :param bootstrap: draw the examples of every capability anew so many times, with replacement, and give every
+            row of the core the share of draws in which it stays (``details["stability"]``).
         :returns: never padded; ``provenance["core"]`` holds the size found and the size that chance would give.
         :raises SelectionError: fewer than two capabilities, or a number of votes that cannot be met.
         """
-        if isinstance(capabilities, str | Capability) or len(capabilities) < 2:
-            raise SelectionError("a core needs at least two capabilities; give several -c or -e")
-        needed = required_votes(votes, len(capabilities))
-        rankings, provenance = self._rank_all(capabilities, top, method, where)
-        agreed = agree([ranked.ids for ranked in rankings.values()], needed)
-        places = {own: at for ranked in rankings.values() for own, at in zip(ranked.ids, ranked.ordinals, strict=True)}
-        sizes = [len(ranked.ids) for ranked in rankings.values()]
-        core = {
-            "votes": needed,
-            "found": len(agreed),
-            "chance": round(chance_size(sizes, provenance["available"], needed), 2),
-        }
-        return Selection(
-            ids=tuple(sample_id for sample_id, _, _ in agreed),
-            scores=tuple(score for _, _, score in agreed),
-            ordinals=tuple(places[sample_id] for sample_id, _, _ in agreed),
-            provenance=provenance | {"core": core},
-            fetch=self._rows_at,
-            details={"votes": [own for _, own, _ in agreed]},
-        )
+        own, question = self._resolve(capabilities), Question(top, method, where)
+        return self._chooser.core(own, question, votes, bootstrap, self._pooled)
 
     # ---- looking --------------------------------------------------------------------------------------------------
 
@@ -271,36 +243,22 @@ class NaitIndex:
 
     # ---- inside ---------------------------------------------------------------------------------------------------
 
-    def _rank_all(
-        self,
-        capabilities: str | Capability | Sequence[str | Capability],
-        top: str | int,
-        method: MethodName | str,
-        where: str | None,
-    ) -> tuple[dict[str, Ranked], dict[str, Any]]:
-        if View.PCA not in self.manifest.fingerprint.views:
-            raise StoreError(f"method {method} needs the view pca, which {self.layout.root} was built without")
-        wanted = [capabilities] if isinstance(capabilities, str | Capability) else list(capabilities)
-        if not wanted:
-            raise SelectionError("name at least one capability with -c, or a file of examples with -e")
-        own = [self.capability(one) if isinstance(one, str) else one for one in wanted]
-        repeated = [one.name for at, one in enumerate(own) if one.name in {other.name for other in own[:at]}]
-        if repeated:
-            raise SelectionError(f"capability '{repeated[0]}' is given twice")
-        budget, chosen = Budget.parse(top), _method(method)
-        allowed = self._ranker.allowed(where)
-        rankings = {one.name: self._ranker.rank(one.summary, chosen, budget, allowed) for one in own}
-        provenance = {
-            "index": str(self.layout.root),
-            "fingerprint": self.manifest.fingerprint.digest,
-            "table_version": self.manifest.table_version,
-            "method": str(chosen),
-            "capabilities": {one.name: {"examples": one.examples, "truncated": one.truncated} for one in own},
-            "budget": budget.text,
-            "where": where,
-            "available": len(self) if allowed is None else int(allowed.sum()),
-        }
-        return rankings, provenance
+    def _resolve(self, capabilities: str | Capability | Sequence[str | Capability]) -> list[Capability]:
+        wanted = [capabilities] if isinstance(capabilities, str | Capability) else capabilities
+        return [self.capability(one) if isinstance(one, str) else one for one in wanted]
+
+    def _pooled(self, capability: Capability) -> np.ndarray:
+        """Give the pooled activations of a capability's examples, encoding stored ones again."""
+        if capability.pooled is not None:
+            return capability.pooled
+        stored = self._stored.get(capability.name)
+        if stored is None:
+            raise self._unknown(capability.name)
+        samples = [
+            restore_sample(str(at), row, RowFormat(form), Origin(f"capability {capability.name}", at))
+            for at, (row, form) in enumerate(zip(stored.rows, stored.formats, strict=True), start=1)
+        ]
+        return encode_samples(samples, *self._encoder())
 
     def _encoder(self) -> tuple[Encoder, Template]:
         """Load the index's own model when it is first needed, and refuse any other."""
@@ -344,9 +302,6 @@ class NaitIndex:
         known = f"did you mean {', '.join(near)}?" if near else "none is stored yet: nait-index capability add"
         return CapabilityError(f"there is no capability '{name}' in {self.layout.root}; {known}")
 
-    def _rows_at(self, ordinals: Sequence[int]) -> list[str]:
-        return self._table.take(ordinals, ["row"])["row"]
-
 
 def _listed(files: PathLike | Sequence[PathLike]) -> list[PathLike]:
     own = [files] if isinstance(files, str | Path) else list(files)
@@ -359,10 +314,3 @@ def _limited(items: Iterator[Any], limit: int | None) -> Iterator[Any]:
     if limit is not None and limit < 1:
         raise NaitError(f"--limit must be at least 1, not {limit}")
     return items if limit is None else islice(items, limit)
-
-
-def _method(name: MethodName | str) -> MethodName:
-    try:
-        return MethodName(name)
-    except ValueError:
-        raise SelectionError(f"there is no method '{name}'; there are: {', '.join(MethodName)}") from None

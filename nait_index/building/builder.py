@@ -81,7 +81,6 @@ class BuildReport:
 class Builder:
     """One build of one index. Loads the model; close it when done (context manager).
 
-    :param encoder: one that is loaded already, for callers who build several indexes with it.
     :raises NaitError: the place cannot hold an index, or the model cannot be loaded.
     """
 
@@ -90,16 +89,13 @@ class Builder:
         root: str | Path,
         model: ModelConfig,
         signatures: SignatureConfig,
-        *,
-        encoder: Encoder | None = None,
         progress: ProgressCallback | None = None,
     ) -> None:
         self._layout = Layout(root)
         _check_root(self._layout)
         self._model = model
         self._signatures = signatures
-        self._own_encoder = None if encoder else Encoder(model)
-        self._encoder = encoder or self._own_encoder or Encoder(model)
+        self._encoder = Encoder(model)
         self._template = make_template(model.template, self._encoder.model.tokenizer)
         self._notify = progress or (lambda _: None)
         self._table = SampleTable(self._layout)
@@ -113,8 +109,7 @@ class Builder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._own_encoder is not None:
-            self._own_encoder.close()
+        self._encoder.close()
 
     def run(self, items: Iterable[Sample | Rejected], sources: Sequence[str]) -> BuildReport:
         """Build the index, go on with an interrupted build, or add what is new.

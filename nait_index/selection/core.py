@@ -1,7 +1,7 @@
 """What several selections agree on, beside what chance would make them agree on."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
@@ -48,3 +48,17 @@ def chance_size(sizes: Sequence[int], available: int, votes: int) -> float:
         p = size / available
         holds = np.convolve(holds, [1 - p, p])
     return float(available * holds[votes:].sum())
+
+
+def stability(core: Sequence[str], redrawn: Iterable[Collection[str]]) -> list[float]:
+    """Give each row of a core the share of the cores found from redrawn examples that hold it.
+
+    :param redrawn: one core for every draw, at least one.
+    """
+    kept = dict.fromkeys(core, 0)
+    draws = 0
+    for other in redrawn:
+        draws += 1
+        for sample_id in core:
+            kept[sample_id] += sample_id in other
+    return [kept[sample_id] / draws for sample_id in core]
