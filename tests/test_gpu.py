@@ -1,0 +1,57 @@
+"""On a GPU the numbers are those of the CPU, to rounding."""
+
+import numpy as np
+import pytest
+
+from nait_index.activations.encoder import Encoder
+from nait_index.config import Device, ModelConfig, Precision
+from nait_index.demo.corpus import Split, generate
+from nait_index.methods.contrast import Contrast
+from nait_index.signatures.features import Feature, feature_vectors
+
+torch = pytest.importorskip("torch")
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here"),
+]
+
+TEXTS = ["\n".join([row["instruction"], row["input"], row["output"]]) for row in generate(Split.CORPUS)[:600]]
+EXAMPLES = [row["instruction"] + "\n" + row["output"] for row in generate(Split.EXAMPLES) if row["skill"] == "code"]
+
+
+def encode(texts: list[str], device: Device, dtype: Precision) -> tuple[np.ndarray, tuple[int, ...]]:
+    with Encoder(ModelConfig(device=device, dtype=dtype)) as encoder:
+        values = np.zeros((len(texts), 2, sum(encoder.widths)), np.float32)
+        for batch in encoder.encode(encoder.tokenize(texts, add_special_tokens=True)):
+            values[batch.rows] = batch.values
+        return values, encoder.widths
+
+
+def top_tenth(corpus: np.ndarray, examples: np.ndarray, widths: tuple[int, ...]) -> set[int]:
+    center = corpus.mean(axis=0)
+    summary = Contrast().summarise(examples, widths)
+    scores = (
+        feature_vectors(corpus, center, Feature.UNIT, widths) @ Contrast().direction(summary, center, widths).vector
+    )
+    return set(np.argsort(-scores, kind="stable")[: len(corpus) // 10].tolist())
+
+
+def test_float32_on_the_gpu_equals_float32_on_the_cpu() -> None:
+    on_cpu, _ = encode(TEXTS[:200], Device.CPU, Precision.FLOAT32)
+    on_gpu, _ = encode(TEXTS[:200], Device.CUDA, Precision.FLOAT32)
+    assert np.abs(on_gpu - on_cpu).max() <= 1e-3 * np.abs(on_cpu).max()
+
+
+def test_bfloat16_chooses_nearly_the_same_rows() -> None:
+    chosen = []
+    for device, dtype in ((Device.CPU, Precision.FLOAT32), (Device.CUDA, Precision.BFLOAT16)):
+        corpus, widths = encode(TEXTS, device, dtype)
+        examples, _ = encode(EXAMPLES, device, dtype)
+        chosen.append(top_tenth(corpus, examples, widths))
+    assert len(chosen[0] & chosen[1]) >= 0.95 * len(chosen[0])
+
+
+def test_auto_takes_the_gpu_and_bfloat16() -> None:
+    with Encoder(ModelConfig()) as encoder:
+        assert encoder.model.device.type == "cuda"
+        assert encoder.model.dtype == torch.bfloat16
