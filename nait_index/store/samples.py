@@ -22,6 +22,7 @@ def dense_column(feature: str) -> str:
     return f"pca_{feature}"
 
 
+_SIGNATURE_PREFIXES = ("pca_", "topk_")
 TOPK_NUMBERS, TOPK_VALUES = "topk_neurons", "topk_values"
 
 
@@ -161,8 +162,11 @@ class SampleTable:
         try:
             return self._dataset().scanner(columns=list(columns), filter=where, with_row_id=True).to_table()
         except (ValueError, OSError) as error:
-            reason = str(error).removeprefix("Invalid user input: ").split(", /")[0].rstrip(".")
-            raise SelectionError(f"--where '{where}' cannot be used: {reason}") from error
+            reason = str(error).removeprefix("Invalid user input: ").split(", /")[0].split(" Valid fields are")[0]
+            columns = ", ".join(field.name for field in self.schema() if not field.name.startswith(_SIGNATURE_PREFIXES))
+            raise SelectionError(
+                f"--where '{where}' cannot be used: {reason.rstrip('. ')}; the columns are {columns}"
+            ) from error
 
     def _dataset(self) -> Any:  # noqa: ANN401 - lance is not typed
         import lance
