@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -140,6 +141,9 @@ def basis_of(root: Path) -> dict[str, bytes]:
     return {name: array.tobytes() for name, array in load_file(root / "basis.safetensors").items()}
 
 
+_NOTES = re.compile(r"^using the small bundled model|^\S+: \d+ examples")
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a run of the command line left: exit code and both streams."""
@@ -150,8 +154,8 @@ class Outcome:
 
     @property
     def errors(self) -> list[str]:
-        """The lines on the error stream that are not the note about the bundled model."""
-        return [line for line in self.err.splitlines() if not line.startswith("using the small bundled model")]
+        """The lines on the error stream that are not notes of what goes well."""
+        return [line for line in self.err.splitlines() if not _NOTES.search(line)]
 
     @property
     def json(self) -> Any:

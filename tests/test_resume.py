@@ -381,8 +381,7 @@ def _start(root: Path, corpus: Path, model: Path) -> subprocess.Popen[str]:
 
 def _wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 90) -> None:
     end = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()
+    while process.poll() is None and not condition():
         assert time.monotonic() < end, "the build did not come so far"
         time.sleep(0.005)
 
