@@ -1,0 +1,435 @@
+"""Bad input: one clear line that names file, row and remedy; the right exit code; nothing half-written."""
+
+import gzip
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from helpers import build_small, nait_index, read_lines, refusal, samples_of, small_rows, write_lines
+
+pytestmark = pytest.mark.slow
+
+LONE = '{"id": "lone", "instruction": "half \\ud83d of a pair", "output": "x"}'
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Callable[[str], Path]) -> Path:
+    return tiny_model("llama")
+
+
+@pytest.fixture(scope="module")
+def index(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build an index with a stored capability; not to be changed."""
+    folder = tmp_path_factory.mktemp("index")
+    build_small(folder / "own.nait", write_lines(folder / "corpus.jsonl", small_rows(20)), model=model)
+    examples = write_lines(folder / "examples.jsonl", small_rows(4, first=100))
+    for name in ("additions", "letters"):
+        assert nait_index("capability", "add", folder / "own.nait", name, examples).code == 0
+    return folder / "own.nait"
+
+
+def _tree(folder: Path) -> dict[str, bytes]:
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".lock"]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+# ---- files that hold nothing usable -------------------------------------------------------------------------------
+
+
+BAD_FILES: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
+    "empty": ("corpus.jsonl", b"", ("corpus.jsonl", "empty")),
+    "blank lines": ("corpus.jsonl", b"\n \n", ("corpus.jsonl", "empty")),
+    "empty list": ("corpus.json", b"[]", ("corpus.json", "empty")),
+    "not JSON": ("corpus.jsonl", b"once upon a time\n", ("corpus.jsonl, row 1", "not JSON")),
+    "cut JSON list": ("corpus.json", b'[{"text": "a"}, {"te', ("corpus.json", "line 1")),
+    "list of strings": ("corpus.json", b'["one", "two"]', ("corpus.json, row 1", "object", "text")),
+    "strings a line": ("corpus.jsonl", b'"one"\n"two"\n', ("corpus.jsonl, row 1", "object", "text")),
+    "no text": ("corpus.jsonl", b'{"text": ""}\n{"text": "  "}\n', ("corpus.jsonl, row 1", "no text")),
+    "unknown fields": ("corpus.jsonl", b'{"q": "a", "a": "b"}\n', ("corpus.jsonl", "'q'", "--format")),
+    "lone surrogate": ("corpus.jsonl", LONE.encode() + b"\n", ("corpus.jsonl, row 1", "surrogate", "U+D83D")),
+    "not UTF-8": ("corpus.jsonl", b'{"text": "\xff\xfe"}\n', ("corpus.jsonl, row 1", "UTF-8")),
+    "not gzip": ("corpus.jsonl.gz", b'{"text": "a"}\n', ("corpus.jsonl.gz", "gzip")),
+    "cut gzip": ("corpus.jsonl.gz", gzip.compress(b'{"text": "abc"}\n' * 99)[:40], ("corpus.jsonl.gz", "gzip")),
+    "not Parquet": ("corpus.parquet", b"nothing of the kind", ("corpus.parquet", "Parquet")),
+    "unknown ending": ("corpus.xlsx", b"x", ("corpus.xlsx", ".xlsx", ".jsonl")),
+    "header alone": ("corpus.csv", b"instruction,output\n", ("corpus.csv", "empty")),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "said"), BAD_FILES.values(), ids=BAD_FILES)
+def test_a_corpus_without_a_usable_row_is_refused_and_leaves_nothing(
+    name: str, content: bytes, said: tuple[str, ...], model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    line = refusal("build", tmp_path / "own.nait", tmp_path / name, "--model", model)
+    for part in said:
+        assert part in line
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(("name", "content", "said"), BAD_FILES.values(), ids=BAD_FILES)
+def test_examples_without_a_usable_row_are_refused(
+    name: str, content: bytes, said: tuple[str, ...], index: Path, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    before = _tree(index)
+    line = refusal("capability", "add", index, "new", tmp_path / name)
+    for part in said:
+        assert part in line
+    assert _tree(index) == before
+
+
+def test_a_missing_file_is_named_with_the_nearest_name(model: Path, tmp_path: Path) -> None:
+    write_lines(tmp_path / "alpaca.jsonl", small_rows(2))
+    line = refusal("build", tmp_path / "own.nait", tmp_path / "alpacca.jsonl", "--model", model)
+    assert f"{tmp_path / 'alpacca.jsonl'}: no such file" in line
+    assert f"did you mean {tmp_path / 'alpaca.jsonl'}?" in line
+    assert not (tmp_path / "own.nait").exists()
+
+
+def test_a_missing_file_of_examples_is_named(index: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    line = refusal("query", index, "-e", tmp_path / "none.jsonl", "-o", out)
+    assert f"{tmp_path / 'none.jsonl'}: no such file" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_file_that_is_missing_is_told_before_the_first_is_read(model: Path, tmp_path: Path) -> None:
+    corpus = write_lines(tmp_path / "corpus.jsonl", small_rows(2))
+    line = refusal("build", tmp_path / "own.nait", corpus, tmp_path / "other.jsonl", "--model", model)
+    assert "other.jsonl" in line
+    assert not (tmp_path / "own.nait").exists()
+
+
+def test_empty_standard_input_is_named(model: Path, tmp_path: Path) -> None:
+    assert "stdin: empty" in refusal("build", tmp_path / "own.nait", "-", "--model", model)
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- rows among good ones -----------------------------------------------------------------------------------------
+
+
+def test_unusable_rows_go_to_the_rejected_ones_with_the_reason_and_the_rest_is_built(
+    model: Path, tmp_path: Path
+) -> None:
+    rows = [
+        *small_rows(3),
+        "{cut",
+        "[1, 2]",
+        {"id": "no-text", "instruction": " ", "output": ""},
+        {"id": "no-field", "output": "only an answer"},
+        {"id": "row-001", "instruction": "The same id", "output": "twice"},
+        LONE,
+        {"id": ["a"], "instruction": "An id that is none", "output": "x"},
+        {"id": "number", "instruction": 5, "output": "x"},
+        {"id": 'it\'s "quoted"; DROP TABLE samples', "instruction": "Quotes", "output": "are fine"},
+    ]
+    corpus = write_lines(tmp_path / "corpus.jsonl", rows)
+    outcome = nait_index("build", tmp_path / "own.nait", corpus, "--model", model, "--json")
+    counts = outcome.json
+    assert (counts["read"], counts["indexed"], counts["rejected"]) == (12, 4, 8)
+    assert "Traceback" not in outcome.err
+    reasons = {row["row"]: row["reason"] for row in read_lines(tmp_path / "own.nait" / "rejected.jsonl")}
+    said = {
+        4: "not JSON", 5: "a list", 6: "no text", 7: "'instruction' is missing", 8: "duplicate id 'row-001'",
+        9: "lone surrogate (U+D83D)", 10: "'id' is a list", 11: "'instruction' is a number",
+    }  # fmt: skip
+    assert reasons.keys() == said.keys()
+    for row, reason in said.items():
+        assert reason in reasons[row]
+    assert f"{corpus}, row 2" in reasons[8]
+    found = nait_index("rows", tmp_path / "own.nait", 'it\'s "quoted"; DROP TABLE samples', "--json")
+    assert json.loads(found.out)["row"]["output"] == "are fine"
+
+
+def test_a_row_of_100000_tokens_is_cut_counted_and_told(model: Path, tmp_path: Path) -> None:
+    long = {"id": "long", "instruction": "word " * 100_000, "output": "end"}
+    corpus = write_lines(tmp_path / "corpus.jsonl", [*small_rows(3), long])
+    outcome = nait_index("build", tmp_path / "own.nait", corpus, "--model", model, "--max-length", "100", "--json")
+    assert outcome.json["truncated"] == 1
+    assert any("cut at 100 tokens" in line for line in outcome.errors)
+    stored = samples_of(tmp_path / "own.nait")["long"]
+    assert (stored["n_tokens"], stored["truncated"]) == (100, True)
+    assert json.loads(stored["row"]) == long
+    assert nait_index("info", tmp_path / "own.nait", "--json").json["truncated"] == 1
+
+
+def test_a_tokenizer_without_a_pad_token_is_no_obstacle(model: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    assert AutoTokenizer.from_pretrained(model).pad_token_id is None
+    corpus = write_lines(tmp_path / "corpus.jsonl", small_rows(6))
+    assert nait_index("build", tmp_path / "own.nait", corpus, "--model", model).code == 0
+    assert len(samples_of(tmp_path / "own.nait")) == 6
+
+
+# ---- models -------------------------------------------------------------------------------------------------------
+
+
+def _without(model: Path, folder: Path, *patterns: str) -> Path:
+    shutil.copytree(model, folder)
+    for pattern in patterns:
+        for path in folder.glob(pattern):
+            path.unlink()
+    return folder
+
+
+def _build_with(model: Path | str, tmp_path: Path) -> str:
+    corpus = write_lines(tmp_path / "corpus.jsonl", small_rows(2))
+    line = refusal("build", tmp_path / "own.nait", corpus, "--model", model)
+    assert not (tmp_path / "own.nait").exists()
+    return line
+
+
+def test_a_model_folder_without_weights_is_named(model: Path, tmp_path: Path) -> None:
+    folder = _without(model, tmp_path / "model", "*.safetensors")
+    line = _build_with(folder, tmp_path)
+    assert str(folder) in line
+    assert "weights" in line
+
+
+def test_a_model_folder_without_a_tokenizer_is_named(model: Path, tmp_path: Path) -> None:
+    folder = _without(model, tmp_path / "model", "tokenizer*", "special_tokens*")
+    line = _build_with(folder, tmp_path)
+    assert str(folder) in line
+    assert "tokenizer" in line
+
+
+def test_a_model_folder_without_a_configuration_is_named(model: Path, tmp_path: Path) -> None:
+    folder = _without(model, tmp_path / "model", "config.json")
+    assert f"{folder} holds no config.json" in _build_with(folder, tmp_path)
+
+
+def test_a_model_with_damaged_weights_is_named(model: Path, tmp_path: Path) -> None:
+    folder = _without(model, tmp_path / "model")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    assert str(folder) in _build_with(folder, tmp_path)
+
+
+def test_a_model_folder_that_is_missing_is_named(tmp_path: Path) -> None:
+    assert f"no model folder at {tmp_path / 'none'}" in _build_with(tmp_path / "none", tmp_path)
+
+
+# ---- indexes ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["query", "core", "info", "verify", "rows", "capability list", "capability add"])
+def test_a_path_that_is_no_index_is_named_with_the_remedy(command: str, index: Path, tmp_path: Path) -> None:
+    more = {
+        "query": ["-c", "letters"],
+        "core": ["-c", "letters", "-c", "additions"],
+        "capability add": ["new", index.parent / "examples.jsonl"],
+    }.get(command, [])
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "notes.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    for path in ("none", "folder", "file"):
+        line = refusal(*command.split(), tmp_path / path, *more)
+        assert f"{tmp_path / path} is not an index" in line
+        assert "nait-index build" in line
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder", "notes.txt"]
+
+
+def test_a_folder_or_file_of_something_else_is_never_built_into(model: Path, tmp_path: Path) -> None:
+    corpus = write_lines(tmp_path / "corpus.jsonl", small_rows(2))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "notes.txt").write_text("mine")
+    assert "notes.txt" in refusal("build", tmp_path / "folder", corpus, "--model", model)
+    assert "is a file" in refusal("build", corpus, corpus, "--model", model)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["corpus.jsonl", "folder", "notes.txt"]
+
+
+def test_an_index_of_another_model_refuses_rows_and_examples(
+    index: Path, tiny_model: Callable[[str], Path], tmp_path: Path
+) -> None:
+    other = tiny_model("mistral")
+    before = _tree(index)
+    corpus = write_lines(tmp_path / "corpus.jsonl", small_rows(2, first=50))
+    out = tmp_path / "out.jsonl"
+    commands: list[list[str | Path]] = [
+        ["build", index, corpus, "--model", other],
+        ["query", index, "-e", corpus, "--model", other, "-o", out],
+        ["capability", "add", index, "new", corpus, "--model", other],
+    ]
+    for command in commands:
+        line = refusal(*command)
+        for field in ("weights", "model_config"):
+            assert field in line
+    assert list(tmp_path.iterdir()) == [corpus]
+    assert {name: own for name, own in _tree(index).items() if not name.startswith("staging")} == before
+
+
+def test_a_model_that_moved_is_asked_for_and_found_again(model: Path, tmp_path: Path) -> None:
+    corpus = write_lines(tmp_path / "corpus.jsonl", small_rows(6))
+    here, there = tmp_path / "here", tmp_path / "there"
+    shutil.copytree(model, here)
+    assert nait_index("build", tmp_path / "own.nait", corpus, "--model", here).code == 0
+    here.rename(there)
+    assert str(here) in refusal("query", tmp_path / "own.nait", "-e", corpus)
+    assert nait_index("query", tmp_path / "own.nait", "-e", corpus, "--model", there).code == 0
+
+
+# ---- requests -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("top", "said"),
+    [
+        ("0%", "0%"), ("200%", "200%"), ("100.1%", "100.1%"), ("0", "0"), ("21", "20"), ("-5%", "-5%"),
+        ("ten", "ten"), ("", "''"), ("5%%", "5%%"), ("1e3", "1e3"),
+    ],
+)  # fmt: skip
+def test_a_budget_that_cannot_be_met_is_refused(top: str, said: str, index: Path, tmp_path: Path) -> None:
+    line = refusal("query", index, "-c", "letters", "--top", top, "-o", tmp_path / "out.jsonl")
+    assert "--top" in line
+    assert said in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_capability_is_refused_with_the_closest_names(index: Path) -> None:
+    for command in (["query", index, "-c", "leters"], ["core", index, "-c", "leters", "-c", "additions"]):
+        line = refusal(*command)
+        assert "'leters'" in line
+        assert "did you mean letters?" in line
+    for verb in ("show", "remove"):
+        assert "did you mean additions?" in refusal("capability", verb, index, "aditions")
+
+
+def test_an_output_that_exists_is_refused_before_any_work(index: Path, tmp_path: Path) -> None:
+    (tmp_path / "out.jsonl.meta.json").write_text("{}")
+    missing = tmp_path / "none.jsonl"
+    line = refusal("query", index, "-e", missing, "-o", tmp_path / "out.jsonl")
+    assert f"{tmp_path / 'out.jsonl.meta.json'}: exists already" in line
+    assert "--force" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("out.txt", ".jsonl"), ("none/out.jsonl", "no folder"), ("folder.jsonl", "folder")]
+)
+def test_an_output_that_cannot_be_written_is_refused(name: str, said: str, index: Path, tmp_path: Path) -> None:
+    (tmp_path / "folder.jsonl").mkdir()
+    line = refusal("query", index, "-c", "letters", "-o", tmp_path / name, "--force")
+    assert str(tmp_path / name) in line
+    assert said in line
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder.jsonl"]
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "n_toks < 5",
+        "n_tokens <",
+        "n_tokens",
+        "",
+        "n_tokens < 0",
+        pytest.param(
+            "nope(n_tokens)", marks=pytest.mark.xfail(strict=True, reason="what the engine says has two lines here")
+        ),
+    ],
+)
+def test_a_filter_that_cannot_be_used_is_refused(where: str, index: Path, tmp_path: Path) -> None:
+    line = refusal("query", index, "-c", "letters", "--where", where, "-o", tmp_path / "out.jsonl")
+    assert "--where" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_core_of_one_capability_or_with_votes_that_cannot_be_met_is_refused(index: Path) -> None:
+    assert "two" in refusal("core", index, "-c", "letters")
+    for votes in ("0", "3", "-1", "some"):
+        line = refusal("core", index, "-c", "letters", "-c", "additions", "--votes", votes)
+        assert f"'{votes}'" in line
+        assert "from 1 to 2" in line
+    assert "twice" in refusal("core", index, "-c", "letters", "-c", "letters")
+
+
+def test_a_method_that_needs_more_examples_says_so(index: Path, tmp_path: Path) -> None:
+    one = write_lines(tmp_path / "one.jsonl", small_rows(1))
+    assert "at least 2 examples" in refusal("query", index, "-e", one, "--method", "nait")
+
+
+def test_a_row_that_is_not_in_the_index_is_named(index: Path) -> None:
+    assert "'nobody'" in refusal("rows", index, "row-001", "nobody")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--max-length", "1"], "--max-length"),
+        (["--batch-tokens", "0"], "--batch-tokens"),
+        (["--layers", "7"], "--layers 7"),
+        (["--layers", "one"], "--layers 'one'"),
+        (["--topk", "0"], "--topk"),
+        (["--pca-dim", "0"], "--pca-dim"),
+        (["--limit", "0"], "--limit"),
+        (["--template", "none.jinja"], "none.jinja"),
+        (["--site", "nowhere.{i}"], "nowhere.{i}"),
+        pytest.param(
+            ["--seed", "-1"], "--seed", marks=pytest.mark.xfail(strict=True, reason="a negative seed is a traceback")
+        ),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_named_and_leaves_nothing(
+    options: list[str], said: str, model: Path, tmp_path: Path
+) -> None:
+    corpus = write_lines(tmp_path / "corpus.jsonl", small_rows(2))
+    line = refusal("build", tmp_path / "own.nait", corpus, "--model", model, *options)
+    assert said in line
+    assert list(tmp_path.iterdir()) == [corpus]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["build"],
+        ["build", "INDEX"],
+        ["build", "INDEX", "CORPUS", "--views", "dense"],
+        ["build", "INDEX", "CORPUS", "--pca-dim", "wide"],
+        ["build", "INDEX", "CORPUS", "--dtype", "int8"],
+        ["build", "INDEX", "CORPUS", "--limit", "few"],
+        ["query", "INDEX"],
+        ["query", "INDEX", "-c", "letters", "--method", "best"],
+        ["core", "INDEX"],
+        ["capability", "add", "INDEX"],
+        ["capability", "ad", "INDEX"],
+        ["no-such-command"],
+        ["info", "INDEX", "--no-such-option"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_ends_with_2_in_one_line(arguments: list[str], index: Path, tmp_path: Path) -> None:
+    places = {"INDEX": str(index), "CORPUS": str(tmp_path / "none.jsonl")}
+    refusal(*(places.get(own, own) for own in arguments), code=2)
+
+
+@pytest.mark.parametrize("sample", ["0", "-1"])
+@pytest.mark.xfail(strict=True, reason="none is a traceback, and a negative number is all but so many")
+def test_a_sample_of_no_rows_is_refused(sample: str, index: Path) -> None:
+    outcome = nait_index("verify", index, "--sample", sample)
+    assert outcome.code in (1, 2)
+    assert "--sample" in outcome.err
+
+
+@pytest.mark.parametrize("limit", ["0", "-1"])
+@pytest.mark.xfail(strict=True, reason="a negative limit shows all rows but the last ones")
+def test_a_limit_of_no_rows_is_refused(limit: str, index: Path) -> None:
+    outcome = nait_index("rows", index, "--limit", limit)
+    assert outcome.code in (1, 2)
+    assert "--limit" in outcome.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["build", "NEW", "CORPUS", "--pca-dim", "²"],
+        ["core", "INDEX", "-c", "letters", "-c", "additions", "--votes", "²"],
+    ],
+)
+@pytest.mark.xfail(strict=True, reason="a digit that is no decimal one is a traceback")
+def test_a_number_in_odd_digits_is_refused(arguments: list[str], index: Path, tmp_path: Path) -> None:
+    places = {"INDEX": str(index), "NEW": str(tmp_path / "new.nait"), "CORPUS": str(index.parent / "corpus.jsonl")}
+    outcome = nait_index(*(places.get(own, own) for own in arguments))
+    assert outcome.code in (1, 2)
+    assert "²" in outcome.err
