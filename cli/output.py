@@ -21,11 +21,11 @@ def print_json(value: object) -> None:
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print rows under a header; the last column takes what the terminal leaves."""
+    """Print rows under a header, if it says anything; the last column takes what the terminal leaves."""
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(len(own) for own in column) for column in zip(header, *cells, strict=True)]
     room = max(20, shutil.get_terminal_size((100, 24)).columns - sum(widths[:-1]) - 2 * (len(widths) - 1))
-    for line in [list(header), *cells]:
+    for line in [list(header), *cells] if any(header) else cells:
         start = "  ".join(own.ljust(width) for own, width in zip(line[:-1], widths[:-1], strict=True))
         click.echo(f"{start}  {_shorten(line[-1], room)}".strip())
 
