@@ -20,8 +20,8 @@ def build_progress() -> Iterator["ProgressCallback | None"]:
         return
     from nait_index.building.builder import Stage
 
-    started = time.monotonic()
-    state = {"text": "reading"}
+    state = {"text": "loading the model"}
+    started: list[float] = []
     bar: Any
     with click.progressbar(
         length=1, label="building", file=sys.stderr, show_pos=True, show_eta=True,
@@ -29,7 +29,8 @@ def build_progress() -> Iterator["ProgressCallback | None"]:
     ) as bar:  # fmt: skip
 
         def draw(progress: "Progress") -> None:
-            speed = progress.tokens / max(time.monotonic() - started, 1e-9)
+            started[:] = started or [time.monotonic()]
+            speed = progress.tokens / max(time.monotonic() - started[0], 1e-9)
             encoding = progress.stage is Stage.ENCODING
             state["text"] = f"{speed:,.0f} tokens/s" if encoding else str(progress.stage)
             bar.length = max(progress.total, 1)

@@ -201,8 +201,9 @@ class Builder:
             array = staged.create(sum(self._encoder.widths))
             facts = self._run_shard(rows, ArraySink(array))
             staged.finish(array, facts)
+        else:
+            self._advance(len(rows), 0)
         self._note_unusable(rows, facts)
-        self._advance(len(rows))
         return staged
 
     def _commit(self, rows: Sequence[WorkRow], compressor: Compressor) -> None:
@@ -213,7 +214,6 @@ class Builder:
             sink = SignatureSink(len(rows), self._signatures, compressor)
             facts = self._run_shard(rows, sink)
             signatures = sink.columns
-            self._advance(len(rows))
         else:
             signatures = compress_in_chunks(staged.pooled(), self._signatures, compressor)
         self._note_unusable(rows, facts)
@@ -230,12 +230,11 @@ class Builder:
 
     def _run_shard(self, rows: Sequence[WorkRow], sink: ShardSink) -> ShardFacts:
         texts = [row.text for row in rows]
-        facts = run_shard(self._encoder, texts, self._template.adds_special_tokens, sink)
-        self._tokens += int(facts.n_tokens.sum())
-        return facts
+        return run_shard(self._encoder, texts, self._template.adds_special_tokens, sink, self._advance)
 
-    def _advance(self, rows: int) -> None:
+    def _advance(self, rows: int, tokens: int) -> None:
         self._done += rows
+        self._tokens += tokens
         self._notify(Progress(Stage.ENCODING, self._done, self._total, self._tokens))
 
     def _finish(self, manifest: Manifest, sources: Sequence[str], counts: Counts) -> Manifest:

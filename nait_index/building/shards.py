@@ -1,6 +1,6 @@
 """One shard through the model: tokenise, run, pool, compress."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -82,12 +82,21 @@ class SignatureSink:
             self.columns[name][rows] = values
 
 
-def run_shard(encoder: Encoder, texts: Sequence[str], add_special_tokens: bool, sink: ShardSink) -> ShardFacts:
+def run_shard(
+    encoder: Encoder,
+    texts: Sequence[str],
+    add_special_tokens: bool,
+    sink: ShardSink,
+    advance: Callable[[int, int], None] = lambda rows, tokens: None,
+) -> ShardFacts:
     """Run the texts of one shard through the model into a sink.
 
     A text without tokens, or whose activations are not finite, gets a reason instead.
+
+    :param advance: told the number of rows and tokens of every batch that is done.
     """
     tokens = encoder.tokenize(texts, add_special_tokens=add_special_tokens)
+    n_tokens = np.array([len(own.ids) for own in tokens], dtype=np.int32)
     reasons = {row: "its text has no tokens" for row, own in enumerate(tokens) if len(own.ids) == 0}
     usable = np.array([row for row in range(len(tokens)) if row not in reasons], dtype=np.int64)
     for batch in encoder.encode([tokens[row] for row in usable]):
@@ -98,7 +107,8 @@ def run_shard(encoder: Encoder, texts: Sequence[str], add_special_tokens: bool, 
             sink.put(rows, batch.values)
         else:
             sink.put(rows[finite], batch.values[finite])
-    n_tokens = np.array([len(own.ids) for own in tokens], dtype=np.int32)
+        advance(len(rows), int(n_tokens[rows].sum()))
+    advance(len(tokens) - len(usable), 0)
     return ShardFacts(n_tokens, np.array([own.truncated for own in tokens], dtype=bool), reasons)
 
 
