@@ -38,7 +38,9 @@ def info(index: Path, as_json: bool) -> None:
 
 @click.command()
 @index_argument
-@click.option("--sample", default=32, show_default=True, help="Rows to encode again and compare.")
+@click.option(
+    "--sample", type=click.IntRange(min=1), default=32, show_default=True, help="Rows to encode again and compare."
+)
 @model_override_option
 @device_option
 @json_option
@@ -67,7 +69,7 @@ def verify(index: Path, sample: int, model: str | None, device: str, as_json: bo
 @index_argument
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--where", metavar="SQL", help="Only these rows, e.g. 'truncated' or \"file = 'a.jsonl'\".")
-@click.option("--limit", default=20, show_default=True, help="At most so many.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many.")
 @json_option
 def rows(index: Path, ids: tuple[str, ...], where: str | None, limit: int, as_json: bool) -> None:
     """Show rows of INDEX: those of some IDs, or the first in the order of the corpus.
@@ -76,13 +78,16 @@ def rows(index: Path, ids: tuple[str, ...], where: str | None, limit: int, as_js
     Example:
       nait-index rows alpaca.nait --where 'n_tokens > 1000' --json
     """
+    from nait_index.corpus import to_json
     from nait_index.index import NaitIndex
 
-    found = NaitIndex(index).rows(list(ids) or None, where=where, limit=limit)
+    found = NaitIndex(index).rows(list(ids) or None, where=where, limit=limit + 1)
+    more = len(found) > limit
+    found = found[:limit]
     if as_json:
         for row in found:
-            click.echo(json.dumps(row | {"row": json.loads(row["row"])}, ensure_ascii=False))
+            click.echo(to_json(row | {"row": json.loads(row["row"])}))
         return
     print_table(("id", "tokens", "row"), [(row["id"], row["n_tokens"], preview(row["row"])) for row in found])
-    if len(found) == limit:
+    if more:
         note(f"the first {limit} are shown; more with --limit")

@@ -17,7 +17,9 @@ def note(text: str) -> None:
 
 def print_json(value: object) -> None:
     """Print one JSON value."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    from nait_index.corpus import to_json
+
+    click.echo(to_json(value, indent=2))
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

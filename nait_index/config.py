@@ -97,5 +97,7 @@ class SignatureConfig:
             raise NaitError(f"--pca-dim must be at least 1 or 'full', not {self.pca_dim}")
         if self.topk < 1:
             raise NaitError(f"--topk must be at least 1, not {self.topk}")
+        if not 0 <= self.seed < 2**64:
+            raise NaitError(f"--seed must be from 0 to 2^64 - 1, not {self.seed}")
         if self.reservoir < 2:
             raise NaitError(f"a basis needs a reservoir of at least 2 samples, not {self.reservoir}")

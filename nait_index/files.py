@@ -9,6 +9,9 @@ from typing import BinaryIO
 
 from nait_index.errors import NaitError
 
+TEMPORARY = ".*.tmp"
+"""Pattern of the names of files that are being written; what was killed while it wrote leaves one behind."""
+
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:

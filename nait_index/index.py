@@ -298,9 +298,11 @@ class NaitIndex:
 
     def _unknown(self, name: str) -> CapabilityError:
         names = self._stored.names()
-        near = get_close_matches(name, names, n=3, cutoff=0.4) or names[:5]
-        known = f"did you mean {', '.join(near)}?" if near else "none is stored yet: nait-index capability add"
-        return CapabilityError(f"there is no capability '{name}' in {self.layout.root}; {known}")
+        if near := get_close_matches(name, names, n=3, cutoff=0.4):
+            hint = f"did you mean {', '.join(near)}?"
+        else:
+            hint = f"it has {', '.join(names[:8])}" if names else "none is stored yet: nait-index capability add"
+        return CapabilityError(f"there is no capability '{name}' in {self.layout.root}; {hint}")
 
 
 def _listed(files: PathLike | Sequence[PathLike]) -> list[PathLike]:

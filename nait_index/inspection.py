@@ -49,7 +49,7 @@ def describe(
         "path": str(layout.root),
         "rows": manifest.rows,
         "truncated": manifest.truncated,
-        "rejected": manifest.rejected,
+        "rejected": count_rejected(layout),
         "tokens": manifest.tokens,
         "sources": list(manifest.sources),
         "model": dict(manifest.model),
@@ -63,6 +63,11 @@ def describe(
         "versions": dict(manifest.versions),
         "capabilities": capabilities.names(),
     }
+
+
+def count_rejected(layout: Layout) -> int:
+    """Count the rows that could not be used."""
+    return sum(1 for _ in read_rejected(layout.rejected)) if layout.rejected.is_file() else 0
 
 
 class Verifier:
@@ -83,7 +88,7 @@ class Verifier:
         :param sample: how many rows to encode again.
         """
         picked = np.sort(np.random.default_rng().permutation(len(self._table))[:sample])
-        return [self._count(), self._rejects(), self._content(), *self._engines(picked), self._encoding(picked)]
+        return [self._count(), self._rejects(), self._content(), *self._engines(), self._encoding(picked)]
 
     def _count(self) -> Check:
         rows, wanted = len(self._table), self._manifest.rows
@@ -92,9 +97,11 @@ class Verifier:
         return Check("rows", rows == wanted == ids, detail)
 
     def _rejects(self) -> Check:
-        found = sum(1 for _ in read_rejected(self._layout.rejected)) if self._layout.rejected.is_file() else 0
-        detail = f"{found} in {self._layout.rejected.name}; the manifest says {self._manifest.rejected}"
-        return Check("rejected rows", found == self._manifest.rejected, detail)
+        try:
+            found = count_rejected(self._layout)
+        except (ValueError, KeyError, TypeError) as error:
+            return Check("rejected rows", False, f"{self._layout.rejected.name} is damaged: {error}")
+        return Check("rejected rows", True, f"{found} in {self._layout.rejected.name}, each with its reason")
 
     def _content(self) -> Check:
         """Hash every row again."""
@@ -102,17 +109,23 @@ class Verifier:
         detail = f"row {wrong[0]!r} and {len(wrong) - 1} more were altered" if wrong else "every row has its hash"
         return Check("content", not wrong, detail)
 
-    def _engines(self, picked: np.ndarray) -> Iterator[Check]:
-        """Compare some of the engine's vectors with the table's, for every engine that was made."""
+    def _engines(self) -> Iterator[Check]:
+        """Compare every engine that was made with the table, vector by vector."""
         ranker = Ranker(self._layout, self._table, self._compressor)
         for feature in Feature:
             column = dense_column(feature)
             if not (self._layout.engine / f"{column}.faiss").is_file():
                 continue
             engine = ranker.engine(feature)
-            stored = np.array(self._table.take(picked, [column])[column], dtype=np.float32)
-            same = np.array_equal(engine.vectors(picked), stored)
-            detail = f"{len(picked)} vectors compared" if same else "its vectors are not the table's: delete engine/"
+            start, same = 0, True
+            for row_ids, stored in self._table.signatures(column):
+                end = start + len(row_ids)
+                same &= np.array_equal(engine.row_ids[start:end], row_ids)
+                same &= np.array_equal(engine.vectors(start, len(row_ids)), stored.astype(np.float32))
+                start = end
+            detail = (
+                f"{start} vectors compared" if same else "its vectors are not the table's: delete the folder engine"
+            )
             yield Check(f"engine {column}", same, detail)
 
     def _encoding(self, picked: np.ndarray) -> Check:

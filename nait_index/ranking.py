@@ -1,10 +1,12 @@
 """A capability and a method to ranked rows: the method's direction, compressed, scanned by the engine."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from nait_index.errors import CapabilityError, NaitError
 from nait_index.methods.names import MethodName
 from nait_index.methods.registry import METHODS
 from nait_index.search.engine import Engine, EngineStamp
@@ -13,6 +15,8 @@ from nait_index.signatures.features import Feature
 from nait_index.signatures.pca import Compressor
 from nait_index.store.layout import Layout
 from nait_index.store.samples import SampleTable, dense_column
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,11 @@ class Ranker:
         """
         scorer = METHODS[method]
         direction = scorer.direction(summary, self._compressor.center, self._compressor.widths)
+        if not direction.vector.any():
+            raise CapabilityError(
+                "nothing tells these examples apart from the corpus as a whole: every row would score the same; give "
+                "other examples"
+            )
         engine = self.engine(scorer.feature)
         k = budget.resolve(engine.stamp.rows if allowed is None else int(allowed.sum()))
         hits = engine.search(self._compressor.query(direction.vector, scorer.feature), k, allowed)
@@ -82,5 +91,8 @@ class Ranker:
         engine = Engine.load(self._layout.engine, column, stamp)
         if engine is None:
             engine = Engine.build(self._table.signatures(column), stamp)
-            engine.save(self._layout.engine, column)
+            try:
+                engine.save(self._layout.engine, column)
+            except NaitError as error:  # a cache: without it the next start takes longer, and that is all
+                logger.warning("the engine is made anew at every start: %s", error)
         return engine

@@ -222,8 +222,11 @@ def _hash_text(text: str) -> str:
 @contextmanager
 def _quiet_transformers() -> Iterator[None]:
     """Keep transformers' progress bars and load reports off our streams; what they say is checked here instead."""
+    from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging
 
+    # The hub's retries are told line by line; what came of them is in the error.
+    hub_logging.set_verbosity_error()
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity(50)  # critical
     logging.disable_progress_bar()

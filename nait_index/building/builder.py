@@ -8,14 +8,16 @@ which is written last.
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
 from nait_index.activations.encoder import Encoder
 from nait_index.building.fingerprint import fingerprint_of, model_record
 from nait_index.building.intake import Counts, Intake, Known, Spool, WorkRow
+from nait_index.building.rejects import RejectedRows
 from nait_index.building.shards import (
     SHARD_ROWS,
     ArraySink,
@@ -28,8 +30,9 @@ from nait_index.building.shards import (
 )
 from nait_index.building.staging import Reservoir, ShardFacts, StagedShard
 from nait_index.config import ModelConfig, SignatureConfig
-from nait_index.corpus import make_template, read_rejected, rejected_writer
+from nait_index.corpus import make_template, rejected_writer
 from nait_index.errors import CorpusError, NaitError, StoreError
+from nait_index.files import TEMPORARY
 from nait_index.signatures.pca import Compressor, fit
 from nait_index.store.bases import load_compressor, save_compressor
 from nait_index.store.layout import Layout
@@ -119,13 +122,15 @@ class Builder:
         :raises NaitError: of the kind that says what is wrong; a build that had not begun leaves nothing behind.
         """
         was_there = self._layout.root.exists()
-        try:
-            with write_lock(self._layout):
+        with write_lock(self._layout):
+            for left_over in self._layout.root.glob(TEMPORARY):
+                left_over.unlink(missing_ok=True)
+            try:
                 return self._run(items, sources)
-        except NaitError:
-            if not was_there and not self._layout.manifest.exists():
-                shutil.rmtree(self._layout.root, ignore_errors=True)
-            raise
+            except NaitError:
+                if not was_there and not self._layout.manifest.exists():
+                    shutil.rmtree(self._layout.root, ignore_errors=True)
+                raise
 
     def _run(self, items: Iterable[Sample | Rejected], sources: Sequence[str]) -> BuildReport:
         started = time.monotonic()
@@ -138,7 +143,7 @@ class Builder:
             save_manifest(self._layout, manifest)
             manifest = self._encode(spool, manifest)
         finally:
-            spool.close()
+            spool.remove()
         manifest = self._finish(manifest, sources, counts)
         unusable = len(self._unusable)
         return BuildReport(
@@ -240,36 +245,26 @@ class Builder:
     def _finish(self, manifest: Manifest, sources: Sequence[str], counts: Counts) -> Manifest:
         """Merge the small files, write the rejects, and let readers see the new version."""
         self._notify(Progress(Stage.FINISHING, self._done, self._total, self._tokens))
-        if self._total:
+        rejects = RejectedRows(self._layout)
+        rejects.prepare(self._unusable.values(), counts.last_rows)
+        if self._table.version != manifest.table_version:
             self._table.compact()
-        rejected = self._merge_rejects()
+        first_time = manifest.table_version is None
         manifest = replace(
             manifest,
             sources=tuple(dict.fromkeys([*manifest.sources, *sources])),
             rows=len(self._table),
             truncated=self._table.count("truncated"),
             tokens=self._table.total("n_tokens"),
-            rejected=rejected,
-            next_position=max(manifest.next_position, counts.next_position),
+            next_position=self._table.largest("position") + 1,
             table_version=self._table.version,
         )
         save_manifest(self._layout, manifest)
+        rejects.publish()
+        # Versions that no reader can have open are not kept; others for a week.
+        self._table.prune(timedelta(0) if first_time else timedelta(days=7))
         shutil.rmtree(self._layout.staging, ignore_errors=True)
         return manifest
-
-    def _merge_rejects(self) -> int:
-        """Write all rows ever rejected, each place of a file once, the latest verdict counting; and count them."""
-        found = {(own.origin.file, own.origin.row): own for own in self._earlier_rejects()}
-        with rejected_writer(self._layout.rejected) as rejects:
-            for own in found.values():
-                rejects.add(own)
-        return len(found)
-
-    def _earlier_rejects(self) -> Iterator[Rejected]:
-        if self._layout.rejected.is_file():
-            yield from read_rejected(self._layout.rejected)
-        yield from read_rejected(self._layout.staging / "rejected.jsonl")
-        yield from self._unusable.values()
 
 
 def _check_root(layout: Layout) -> None:
@@ -278,6 +273,7 @@ def _check_root(layout: Layout) -> None:
     if root.exists() and not root.is_dir():
         raise StoreError(f"{root} is a file; an index is a folder, name another")
     if root.is_dir() and not layout.manifest.is_file():
-        others = sorted(path.name for path in root.iterdir() if path not in (layout.lock, layout.staging))
+        own = {layout.lock, layout.staging, *root.glob(TEMPORARY)}
+        others = sorted(path.name for path in root.iterdir() if path not in own)
         if others:
             raise StoreError(f"{root} is not an index and not empty (it holds {others[0]}); name another folder")

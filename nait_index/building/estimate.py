@@ -49,16 +49,15 @@ def estimate(
         with rejected_writer(Path(folder) / "rejected.jsonl") as rejects:
             counts = Intake(template, {}, 0).run(items, spool, rejects)
         sample = spool.read(spool.shards(SHARD_ROWS)[0]) if counts.new else []
-        spool.close()
+        spool.remove()
     tokens = encoder.tokenize([row.text for row in sample], add_special_tokens=template.adds_special_tokens)
     lengths = np.array([len(own.ids) for own in tokens]) if tokens else np.zeros(1)
     share = counts.new / max(len(sample), 1)
     total = int(lengths.sum() * share)
     speed = _speed(encoder, [own for own in tokens if len(own.ids)])
     row_bytes = sum(len(row.row.encode()) for row in sample) / max(len(sample), 1)
-    per_row = sum(
-        sum(view_bytes(view, encoder.widths, signatures.pca_dim, signatures.topk).values()) for view in signatures.views
-    )
+    dim = None if signatures.pca_dim is None else min(signatures.pca_dim, signatures.reservoir, counts.new)
+    per_row = sum(sum(view_bytes(view, encoder.widths, dim, signatures.topk).values()) for view in signatures.views)
     return Estimate(
         rows=counts.new,
         rejected=counts.rejected,

@@ -12,7 +12,8 @@ import hashlib
 import json
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -46,13 +47,16 @@ class Known:
 
 @dataclass(slots=True)
 class Counts:
-    """How many rows were read, and what became of them: ``read = new + present + rejected``."""
+    """How many rows were read, and what became of them: ``read = new + present + rejected``.
+
+    :param last_rows: number of the last row read of each file.
+    """
 
     read: int = 0
     new: int = 0
     present: int = 0
     rejected: int = 0
-    next_position: int = 0
+    last_rows: dict[str, int] = field(default_factory=dict)
 
 
 class Spool:
@@ -64,14 +68,23 @@ class Spool:
     _DONE = 2**64 - 1
 
     def __init__(self, path: Path, seed: int) -> None:
+        self._path = path
         self._file: BinaryIO = path.open("w+b")
+        self._skipped = 0
         self._salt = seed.to_bytes(8, "little")
         self._offsets = array("Q")
         self._hashes = array("Q")
 
-    def close(self) -> None:
-        """Close the file."""
+    def remove(self) -> None:
+        """Delete the file, and its folder where nothing else is in it."""
         self._file.close()
+        self._path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._path.parent.rmdir()
+
+    def skip_positions(self, count: int) -> None:
+        """Move the positions of all rows to encode, which others hold."""
+        self._skipped = count
 
     def add(self, row: WorkRow) -> None:
         """Write one row to encode."""
@@ -111,7 +124,9 @@ class Spool:
             self._file.seek(self._offsets[number])
             sample_id, row, row_format, content_hash, file, file_row, position, text = json.loads(self._file.readline())
             origin = Origin(file, file_row)
-            rows.append(WorkRow(sample_id, row, RowFormat(row_format), content_hash, origin, position, text))
+            rows.append(
+                WorkRow(sample_id, row, RowFormat(row_format), content_hash, origin, position + self._skipped, text)
+            )
         return rows
 
     def _place(self, sample_id: str, offset: int) -> None:
@@ -132,16 +147,19 @@ class Intake:
         self._template = template
         self._known = known
         self._first_position = first_position
+        self._taken = 0
+        self._unseen = {sample_id for sample_id, own in known.items() if own.position >= first_position}
 
     def run(self, items: Iterable[Sample | Rejected], spool: Spool, rejects: RejectedWriter) -> Counts:
         """Put what is new into the spool and what cannot be used among the rejects.
 
         :raises CorpusError: no row is usable, or an id is known with another content.
         """
-        counts = Counts(next_position=self._first_position)
+        counts = Counts()
         first_reject: Rejected | None = None
         for item in items:
             counts.read += 1
+            counts.last_rows[item.origin.file] = item.origin.row
             rejected = item if isinstance(item, Rejected) else self._take(item, spool, counts)
             if rejected is not None:
                 rejects.add(rejected)
@@ -150,6 +168,7 @@ class Intake:
         if first_reject is not None and counts.read == counts.rejected:
             reason = f"the first, {first_reject.origin}: {first_reject.reason}"
             raise CorpusError(f"none of the {counts.read} rows can be used; {reason}")
+        spool.skip_positions(self._positions_of_others())
         return counts
 
     def _take(self, sample: Sample, spool: Spool, counts: Counts) -> Rejected | None:
@@ -157,7 +176,7 @@ class Intake:
             text = self._template.render(sample.parts)
         except RowTemplateError as error:
             return Rejected(sample.origin, str(error), sample.row)
-        position, digest = counts.next_position, sample.content_hash
+        digest = sample.content_hash
         known = self._known.get(sample.id)
         if known is not None and known.content_hash != digest:
             raise CorpusError(
@@ -167,10 +186,17 @@ class Intake:
         counts.present += known is not None
         counts.new += known is None
         if known is None:
+            position = self._first_position + self._taken
             spool.add(WorkRow(sample.id, sample.row, sample.format, digest, sample.origin, position, text))
         elif known.position >= self._first_position:
             spool.mark_done(sample.id)
+            self._unseen.discard(sample.id)
         else:
             return None
-        counts.next_position += 1
+        self._taken += 1
         return None
+
+    def _positions_of_others(self) -> int:
+        """Give how many positions are held by rows of another run, one that was interrupted and given up."""
+        others = max((self._known[sample_id].position for sample_id in self._unseen), default=-1)
+        return max(0, others + 1 - self._first_position)

@@ -6,11 +6,13 @@ supported file; a template makes the text of a sample that the model reads; ``wr
 
 from nait_index.corpus.export import check_output, write_json, write_rows
 from nait_index.corpus.read import read_corpus, restore_sample
+from nait_index.corpus.readers import STDIN_NAME
 from nait_index.corpus.rejects import RejectedWriter, read_rejected, rejected_writer
 from nait_index.corpus.rows import to_json
 from nait_index.corpus.templates import RowTemplateError, Template, TemplateName, make_template
 
 __all__ = [
+    "STDIN_NAME",
     "RejectedWriter",
     "RowTemplateError",
     "Template",

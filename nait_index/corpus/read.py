@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nait_index.corpus.formats import detect_format, row_parts
-from nait_index.corpus.readers import STDIN, corpus_files, display_name, read_rows
+from nait_index.corpus.readers import STDIN, STDIN_NAME, corpus_files, display_name, read_rows
 from nait_index.corpus.rows import RawRow, RowError, json_kind, parse_row, printable, refuse_surrogates
 from nait_index.errors import CorpusError
 from nait_index.types import Origin, Rejected, RowFormat, Sample
@@ -123,7 +123,7 @@ class _Ids:
 
         :raises CorpusError: another path has the same file name, and rows without ids too.
         """
-        name = "stdin" if path == STDIN else printable(Path(os.path.abspath(path)).name)
+        name = STDIN_NAME if path == STDIN else printable(Path(os.path.abspath(path)).name)
         other = self._named.setdefault(name, path)
         if other != path:
             raise CorpusError(

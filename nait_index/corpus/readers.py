@@ -21,6 +21,7 @@ from nait_index.errors import CorpusError
 from nait_index.types import Rejected
 
 STDIN = Path("-")
+STDIN_NAME = "stdin"
 
 _STREAMED: dict[str, Callable[[BinaryIO, str], Iterator[RawRow | Rejected]]] = {
     ".json": json_rows,
@@ -72,7 +73,7 @@ def read_rows(file: Path) -> Iterator[RawRow | Rejected]:
 
 def display_name(file: Path) -> str:
     """Name a file as the user did, in characters that can be written."""
-    return "stdin" if file == STDIN else printable(str(file))
+    return STDIN_NAME if file == STDIN else printable(str(file))
 
 
 def _folder_files(folder: Path) -> list[Path]:

@@ -4,6 +4,8 @@ Choosing a tenth of a corpus is no top-10 query: every row is scored, in one pas
 bounds. The engine's files are a cache of one column of the table, made anew whenever the table has moved on.
 """
 
+import hashlib
+import io
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -83,36 +85,49 @@ class Engine:
         return cls(index, np.concatenate(row_ids) if row_ids else np.zeros(0, np.uint64), stamp)
 
     def save(self, folder: Path, name: str) -> None:
-        """Write the engine's files; the stamp comes last, so that a torn write is never taken for an engine."""
+        """Write the engine's files; the stamp comes last, so that a torn write is never taken for an engine.
+
+        :raises NaitError: they cannot be written.
+        """
         faiss = import_faiss()
-        folder.mkdir(parents=True, exist_ok=True)
-        stamp_path = folder / f"{name}.json"
-        stamp_path.unlink(missing_ok=True)
-        with atomic_write(folder / f"{name}.faiss") as file:
-            file.write(faiss.serialize_index(self._index).data)
-        with atomic_write(folder / f"{name}.rows.npy") as file:
-            np.save(file, self.row_ids)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stamp_path = folder / f"{name}.json"
+            stamp_path.unlink(missing_ok=True)
+        except OSError as error:
+            raise NaitError(f"{folder}: not written: {error.strerror or error}") from error
+        row_ids = io.BytesIO()
+        np.save(row_ids, self.row_ids)
+        contents = {
+            f"{name}.faiss": faiss.serialize_index(self._index).tobytes(),
+            f"{name}.rows.npy": row_ids.getvalue(),
+        }
+        for file_name, data in contents.items():
+            with atomic_write(folder / file_name) as file:
+                file.write(data)
+        hashes = {file_name: _hash(data) for file_name, data in contents.items()}
         with atomic_write(stamp_path) as file:
-            file.write(json.dumps(asdict(self.stamp)).encode())
+            file.write(json.dumps(asdict(self.stamp) | {"hashes": hashes}).encode())
 
     @classmethod
     def load(cls, folder: Path, name: str, stamp: EngineStamp) -> "Engine | None":
         """Read an engine, or give ``None`` where its files are missing, damaged, or of another state of the table."""
         faiss = import_faiss()
         try:
-            if json.loads((folder / f"{name}.json").read_text()) != asdict(stamp):
-                return None
-            index = faiss.read_index(str(folder / f"{name}.faiss"))
-            row_ids = np.load(folder / f"{name}.rows.npy", allow_pickle=False)
-        except (OSError, ValueError, RuntimeError):
+            found = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+            hashes = found.pop("hashes")
+            codes, row_ids = (folder / f"{name}.faiss").read_bytes(), (folder / f"{name}.rows.npy").read_bytes()
+        except (OSError, ValueError, KeyError, AttributeError):
             return None
-        if index.ntotal != stamp.rows or len(row_ids) != stamp.rows or index.d != stamp.dim:
+        # FAISS trusts what it reads: a flipped bit could change the metric, so nothing is parsed before it is hashed.
+        if found != asdict(stamp) or hashes != {f"{name}.faiss": _hash(codes), f"{name}.rows.npy": _hash(row_ids)}:
             return None
-        return cls(index, row_ids, stamp)
+        index = faiss.deserialize_index(np.frombuffer(codes, dtype=np.uint8))
+        return cls(index, np.load(io.BytesIO(row_ids), allow_pickle=False), stamp)
 
-    def vectors(self, ordinals: np.ndarray) -> np.ndarray:
-        """Give the vectors of some rows as they are scanned, (m, d) float32."""
-        return np.stack([self._index.reconstruct(int(ordinal)) for ordinal in ordinals])
+    def vectors(self, start: int, count: int) -> np.ndarray:
+        """Give the vectors of some rows as they are scanned, (count, d) float32."""
+        return np.asarray(self._index.reconstruct_n(start, count))
 
     def search(self, query: np.ndarray, k: int, allowed: np.ndarray | None = None) -> Hits:
         """Score every row and give the best.
@@ -141,3 +156,7 @@ class Engine:
         _, scores, ordinals = self._index.range_search(vector, float(threshold), params=params)
         order = np.argsort(-scores, kind="stable")
         return Hits(scores[order], ordinals[order])
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()

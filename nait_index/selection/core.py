@@ -15,7 +15,7 @@ def required_votes(votes: str | int, selections: int) -> int:
     """
     if votes == "all":
         return selections
-    if not str(votes).isdigit() or not 1 <= int(votes) <= selections:
+    if not str(votes).isdecimal() or not 1 <= int(votes) <= selections:
         raise SelectionError(
             f"--votes '{votes}' is neither 'all' nor a number from 1 to {selections}, the capabilities given"
         )

@@ -19,11 +19,10 @@ def save_compressor(layout: Layout, compressor: Compressor) -> str:
     for name, basis in compressor.bases.items():
         arrays[f"{name}.components"] = np.ascontiguousarray(basis.components)
         arrays[f"{name}.variances"] = basis.variances
-    settings = {
-        "widths": json.dumps(compressor.widths),
-        "scales": json.dumps({name: basis.scale for name, basis in compressor.bases.items()}),
-    }
-    data = save(arrays, metadata=settings)
+    scales = {name: basis.scale for name, basis in compressor.bases.items()}
+    # One entry only: safetensors writes several in an order of its own, and the same basis must have the same hash.
+    settings = json.dumps({"widths": compressor.widths, "scales": scales})
+    data = save(arrays, metadata={"compressor": settings})
     with atomic_write(layout.basis) as file:
         file.write(data)
     return _hash(data)
@@ -43,12 +42,13 @@ def load_compressor(layout: Layout, expected_hash: str | None = None) -> Compres
     if expected_hash is not None and _hash(data) != expected_hash:
         raise StoreError(f"{layout.basis} is damaged or of another index (its hash differs); build the index again")
     arrays = load(data)
-    settings = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    settings = json.loads(header["__metadata__"]["compressor"])
     bases = {
         BasisName(name): Basis(arrays[f"{name}.components"], arrays[f"{name}.variances"], scale)
-        for name, scale in json.loads(settings["scales"]).items()
+        for name, scale in settings["scales"].items()
     }
-    return Compressor(tuple(json.loads(settings["widths"])), arrays["center"], bases)
+    return Compressor(tuple(settings["widths"]), arrays["center"], bases)
 
 
 def _hash(data: bytes) -> str:

@@ -81,7 +81,6 @@ class Manifest:
     sources: tuple[str, ...] = ()
     rows: int = 0
     truncated: int = 0
-    rejected: int = 0
     tokens: int = 0
     next_position: int = 0
     table_version: int | None = None

@@ -4,6 +4,7 @@ Written through ``lancedb``; read through ``lance``, which opens the same files 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,7 +82,13 @@ class SampleTable:
         """Merge the many small files of a build into few; earlier versions stay readable."""
         import lancedb
 
-        lancedb.connect(str(self._layout.database)).open_table(NAME).optimize()
+        # Whatever its age, the version that readers see until the manifest names the new one must not be pruned here.
+        table = lancedb.connect(str(self._layout.database)).open_table(NAME)
+        table.optimize(cleanup_older_than=timedelta(days=36_500))
+
+    def prune(self, older_than: timedelta) -> None:
+        """Delete the versions before the last that are older than this."""
+        self._dataset().cleanup_old_versions(older_than=older_than)
 
     @property
     def version(self) -> int:
@@ -115,6 +122,11 @@ class SampleTable:
     def count(self, where: str) -> int:
         """Count the samples for which a SQL condition holds."""
         return int(self._dataset().count_rows(filter=where))
+
+    def largest(self, column: str) -> int:
+        """Give the largest value of a column of whole numbers, -1 where there are no rows."""
+        batches = self._dataset().to_batches(columns=[column])
+        return max((int(batch.column(0).to_numpy().max()) for batch in batches if len(batch)), default=-1)
 
     def total(self, column: str) -> int:
         """Add up a column of whole numbers."""
@@ -162,7 +174,8 @@ class SampleTable:
         try:
             return self._dataset().scanner(columns=list(columns), filter=where, with_row_id=True).to_table()
         except (ValueError, OSError) as error:
-            reason = str(error).removeprefix("Invalid user input: ").split(", /")[0].split(" Valid fields are")[0]
+            said = " ".join(str(error).split()).removeprefix("Invalid user input: ")
+            reason = said.split(", /")[0].split(" Valid fields are")[0]
             columns = ", ".join(field.name for field in self.schema() if not field.name.startswith(_SIGNATURE_PREFIXES))
             raise SelectionError(
                 f"--where '{where}' cannot be used: {reason.rstrip('. ')}; the columns are {columns}"
