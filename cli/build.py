@@ -36,7 +36,7 @@ _MODEL, _SIGNATURES = ModelConfig(), SignatureConfig()
     help="What the model computes in; auto is bfloat16 on a GPU, float32 on a CPU.",
 )  # fmt: skip
 @click.option("--seed", default=_SIGNATURES.seed, show_default=True, help="Seed of the order of encoding.")
-@click.option("--limit", type=click.IntRange(min=1), help="Read only the first so many rows.")
+@click.option("--limit", type=int, help="Read only the first so many rows.")
 @click.option("--dry-run", is_flag=True, help="Say what it would cost, and build nothing.")
 @device_option
 @format_option

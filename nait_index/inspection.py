@@ -13,6 +13,7 @@ from nait_index.config import View
 from nait_index.corpus import Template, read_rejected, restore_sample
 from nait_index.errors import NaitError
 from nait_index.ranking import Ranker
+from nait_index.search.engine import Engine
 from nait_index.signatures.features import Feature
 from nait_index.signatures.pca import Compressor
 from nait_index.store.capabilities import CapabilityTable
@@ -116,17 +117,22 @@ class Verifier:
             column = dense_column(feature)
             if not (self._layout.engine / f"{column}.faiss").is_file():
                 continue
-            engine = ranker.engine(feature)
-            start, same = 0, True
-            for row_ids, stored in self._table.signatures(column):
-                end = start + len(row_ids)
-                same &= np.array_equal(engine.row_ids[start:end], row_ids)
-                same &= np.array_equal(engine.vectors(start, len(row_ids)), stored.astype(np.float32))
-                start = end
-            detail = (
-                f"{start} vectors compared" if same else "its vectors are not the table's: delete the folder engine"
-            )
-            yield Check(f"engine {column}", same, detail)
+            yield Check(f"engine {column}", *self._compare(ranker, feature))
+
+    def _compare(self, ranker: Ranker, feature: Feature) -> tuple[bool | None, str]:
+        folder, column, stamp = self._layout.engine, dense_column(feature), ranker.stamp(feature)
+        if not Engine.is_current(folder, column, stamp):
+            return None, "of an earlier state of the table; it is made again when it is needed"
+        engine = Engine.load(folder, column, stamp)
+        if engine is None:
+            return False, f"damaged; delete the folder {folder}, and it is made again"
+        start, same = 0, True
+        for row_ids, stored in self._table.signatures(column):
+            end = start + len(row_ids)
+            same &= np.array_equal(engine.row_ids[start:end], row_ids)
+            same &= np.array_equal(engine.vectors(start, len(row_ids)), stored.astype(np.float32))
+            start = end
+        return same, f"{start} vectors compared" if same else f"not the table's vectors; delete the folder {folder}"
 
     def _encoding(self, picked: np.ndarray) -> Check:
         """Encode some rows again and compare their signatures with the stored ones."""

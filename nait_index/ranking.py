@@ -64,7 +64,7 @@ class Ranker:
         """
         scorer = METHODS[method]
         direction = scorer.direction(summary, self._compressor.center, self._compressor.widths)
-        if not direction.vector.any():
+        if not direction.vector.any() and len(self._table) > 1:
             raise CapabilityError(
                 "nothing tells these examples apart from the corpus as a whole: every row would score the same; give "
                 "other examples"
@@ -80,14 +80,17 @@ class Ranker:
             tuple(int(hits.ordinals[i]) for i in order),
         )
 
-    def _load(self, feature: Feature) -> Engine:
-        column = dense_column(feature)
-        stamp = EngineStamp(
+    def stamp(self, feature: Feature) -> EngineStamp:
+        """Give the state of the table that an engine of this feature must be of."""
+        return EngineStamp(
             table_version=self._table.version,
             rows=len(self._table),
             dim=self._compressor.dim(feature),
             dtype=str(self._compressor.dtype),
         )
+
+    def _load(self, feature: Feature) -> Engine:
+        column, stamp = dense_column(feature), self.stamp(feature)
         engine = Engine.load(self._layout.engine, column, stamp)
         if engine is None:
             engine = Engine.build(self._table.signatures(column), stamp)

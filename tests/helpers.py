@@ -128,10 +128,11 @@ def manifest_of(root: Path) -> "Manifest":
 
 
 def counts_of(root: Path) -> dict[str, Any]:
-    """Give all that the manifest says of rows and model, but not what tells how often the build was started."""
+    """Give what the index says of rows and model, but not what tells how often the build was started."""
     manifest = manifest_of(root)
     left_out = ("table_version", "basis_hash", "next_position")
-    return {own.name: getattr(manifest, own.name) for own in fields(manifest) if own.name not in left_out}
+    counts = {own.name: getattr(manifest, own.name) for own in fields(manifest) if own.name not in left_out}
+    return counts | {"rejected": len(read_lines(root / "rejected.jsonl"))}
 
 
 def basis_of(root: Path) -> dict[str, bytes]:

@@ -392,7 +392,8 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *(json.dumps(row) for row in small_rows(4)),
     ]
     build_small(folder / "own.nait", write_lines(folder / "corpus.jsonl", lines))
-    assert nait_index("capability", "add", folder / "own.nait", "odd", folder / "corpus.jsonl").code == 0
+    examples = write_lines(folder / "odd.jsonl", lines[:4])
+    assert nait_index("capability", "add", folder / "own.nait", "odd", examples).code == 0
     return folder / "own.nait"
 
 
@@ -411,7 +412,6 @@ def test_control_characters_of_rows_never_reach_the_terminal(odd: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [["rows"], ["capability", "show"]], ids=" ".join)
-@pytest.mark.xfail(strict=True, reason="a lone surrogate in a field that is no text cannot be printed as UTF-8")
 def test_rows_with_half_a_surrogate_pair_are_shown_as_json(command: list[str], odd: Path) -> None:
     name = ["odd"] if command[0] == "capability" else []
     outcome = _ok(*command, odd, *name, "--json")

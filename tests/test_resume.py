@@ -147,7 +147,9 @@ STEPS: list[tuple[str, int, str]] = [
     *(("SampleTable.append", call, when) for call in (1, 2, 3, 4) for when in ("before", "after")),
     ("SampleTable.compact", 1, "before"),
     ("SampleTable.compact", 1, "after"),
-    ("Builder._merge_rejects", 1, "after"),
+    ("RejectedRows.prepare", 1, "after"),
+    ("RejectedRows.publish", 1, "before"),
+    ("RejectedRows.publish", 1, "after"),
     ("save_manifest", 3, "after"),
     ("Builder._finish", 1, "after"),
     ("Engine.save", 1, "before"),
@@ -265,13 +267,13 @@ def test_an_interrupted_addition_leaves_the_old_version_readable_and_goes_on(
         with pytest.raises(KeyboardInterrupt):
             build(root, [corpus, more])
     assert samples_of(root) == samples_of(whole)
-    assert counts_of(root) == counts_of(whole)
+    # What the addition rejected may be listed already, lest it be lost; nothing else of it shows.
+    assert counts_of(root) | {"rejected": None} == counts_of(whole) | {"rejected": None}
     assert _ranking(root, examples) == _ranking(whole, examples)
     build(root, [corpus, more])
     _assert_same(root, grown, examples)
 
 
-@pytest.mark.xfail(strict=True, reason="rejected.jsonl is written before the manifest that counts its rows")
 def test_an_index_whose_addition_was_interrupted_at_the_end_is_found_in_order(
     build: Build, corpus: Path, more: Path, tmp_path: Path
 ) -> None:
@@ -286,7 +288,6 @@ def test_an_index_whose_addition_was_interrupted_at_the_end_is_found_in_order(
     assert [check.name for check in NaitIndex(root).verify(sample=50) if check.passed is False] == []
 
 
-@pytest.mark.xfail(strict=True, reason="the temporary file of the first manifest is taken for a stranger's")
 def test_a_build_killed_while_it_wrote_its_first_manifest_goes_on(build: Build, corpus: Path, tmp_path: Path) -> None:
     root = tmp_path / "own.nait"
     fsync, unlink = os.fsync, Path.unlink
@@ -310,7 +311,6 @@ def test_a_build_killed_while_it_wrote_its_first_manifest_goes_on(build: Build, 
     assert list(root.glob("*.tmp")) == []
 
 
-@pytest.mark.xfail(strict=True, reason="a compaction prunes versions older than a week, the one in use among them")
 def test_an_interrupted_addition_stays_readable_however_old_the_version_it_stands_on(
     build: Build, corpus: Path, more: Path, whole: Path, examples: Path, tmp_path: Path
 ) -> None:
@@ -335,7 +335,6 @@ def test_an_interrupted_addition_stays_readable_however_old_the_version_it_stand
     assert _ranking(root, examples) == _ranking(whole, examples)
 
 
-@pytest.mark.xfail(strict=True, reason="the places of rows that were committed by it are given to others")
 def test_rows_of_an_abandoned_addition_never_share_a_place_with_others(
     build: Build, corpus: Path, more: Path, tmp_path: Path
 ) -> None:

@@ -259,8 +259,8 @@ class Builder:
             next_position=self._table.largest("position") + 1,
             table_version=self._table.version,
         )
-        save_manifest(self._layout, manifest)
         rejects.publish()
+        save_manifest(self._layout, manifest)
         # Versions that no reader can have open are not kept; others for a week.
         self._table.prune(timedelta(0) if first_time else timedelta(days=7))
         shutil.rmtree(self._layout.staging, ignore_errors=True)

@@ -9,9 +9,9 @@ from nait_index.types import Rejected
 
 
 class RejectedRows:
-    """Brings what a run rejected together with what earlier ones did, in two steps.
+    """Brings what a run rejected together with what earlier ones did.
 
-    :meth:`prepare` does the work; :meth:`publish`, called when the run's outcome is made visible, only moves a file.
+    :meth:`prepare` does the work; :meth:`publish`, called just before the run's outcome is made visible, moves a file.
     """
 
     def __init__(self, layout: Layout) -> None:

@@ -109,6 +109,15 @@ class Engine:
         with atomic_write(stamp_path) as file:
             file.write(json.dumps(asdict(self.stamp) | {"hashes": hashes}).encode())
 
+    @staticmethod
+    def is_current(folder: Path, name: str, stamp: EngineStamp) -> bool:
+        """Tell whether the files say that they are of this state of the table; they may be damaged all the same."""
+        try:
+            found = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return True
+        return isinstance(found, dict) and all(found.get(key) == own for key, own in asdict(stamp).items())
+
     @classmethod
     def load(cls, folder: Path, name: str, stamp: EngineStamp) -> "Engine | None":
         """Read an engine, or give ``None`` where its files are missing, damaged, or of another state of the table."""
