@@ -79,14 +79,3 @@ class Rejected:
     origin: Origin
     reason: str
     row: str
-
-
-class Pooling(StrEnum):
-    """How token activations become one vector a layer.
-
-    ``MEAN`` is (1/T)·Σ_t a(t) over the sample's own tokens; ``DRIFT`` is a(T) − a(1), last token less first
-    (NAIT, arXiv 2603.13201, Eq. 1).
-    """
-
-    MEAN = "mean"
-    DRIFT = "drift"

@@ -27,7 +27,6 @@ class Method(Protocol):
     """A way from examples to scores, linear in one of the features."""
 
     feature: ClassVar[Feature]
-    description: ClassVar[str]
 
     def summarise(self, examples: np.ndarray, widths: Sequence[int]) -> dict[str, np.ndarray]:
         """Keep of the examples' pooled activations (n, 2, D) what the query needs."""

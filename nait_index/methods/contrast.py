@@ -22,7 +22,6 @@ class Contrast:
     """Centred cosine, layer by layer, mean and drift together."""
 
     feature: ClassVar[Feature] = Feature.UNIT
-    description: ClassVar[str] = "centred cosine to the mean of the examples, layer by layer, mean and drift together"
 
     def summarise(self, examples: np.ndarray, widths: Sequence[int]) -> dict[str, np.ndarray]:
         """Keep the mean of the examples' pooled activations (2, D)."""

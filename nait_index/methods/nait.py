@@ -28,7 +28,6 @@ class Nait:
     """The published score; the candidate's activations are averaged over its tokens."""
 
     feature: ClassVar[Feature] = Feature.MEAN
-    description: ClassVar[str] = "NAIT as published: projection on the first principal component of the examples' drift"
 
     def summarise(self, examples: np.ndarray, widths: Sequence[int]) -> dict[str, np.ndarray]:
         """Keep the direction v (D,), layer after layer; nothing where there are fewer than two examples."""
@@ -52,7 +51,6 @@ class Nait:
 class NaitDrift(Nait):
     """The same direction, projected on the candidate's drift."""
 
-    description: ClassVar[str] = "NAIT with the candidate's drift in place of its mean activation"
     feature: ClassVar[Feature] = Feature.DRIFT
 
 
