@@ -38,9 +38,7 @@ def demo(folder: Path, force: bool) -> None:
             ],
         )
     core = outcome.core.provenance["core"]
-    click.echo(
-        f"\nstable core of {', '.join(outcome.selections)}: {core['found']} rows that at least {core['votes']} of"
-    )
-    click.echo(f"them chose, where chance would give {core['chance']}")
+    names = ", ".join(outcome.selections)
+    click.echo(f"\nstable core: {core['found']} rows that {names} all chose; chance would give {core['chance']}")
     note(f"\nindex, corpus and selections: {folder}")
     note(f"next: nait-index query {folder / 'demo.nait'} -c {next(iter(outcome.selections))} --top 5%")
