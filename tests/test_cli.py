@@ -437,7 +437,7 @@ def test_the_demo_writes_index_selections_and_core(tmp_path: Path, monkeypatch: 
     outcome = _ok("demo", out)
     assert {path.name for path in out.iterdir()} >= {"demo.nait", "corpus.jsonl", "core.jsonl", "arithmetic.jsonl"}
     assert outcome.out.count("rank  score") >= 3
-    assert "core of" in outcome.out
+    assert "stable core: " in outcome.out
     assert str(out) in outcome.err
     assert "--force" in refusal("demo", out)
     info = _ok("info", out / "demo.nait", "--json").json

@@ -353,9 +353,12 @@ def test_rows_of_an_abandoned_addition_never_share_a_place_with_others(
 
 # A process of its own, with shards as small as in the other tests and the same rows failing.
 _PROCESS = """
+import signal
 import sys
 from pathlib import Path
 
+# A shell that starts the tests in the background has its children ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, sys.argv[1])
 from helpers import SHARD, planted_infinity, small_shards, small_signatures
 
