@@ -38,11 +38,17 @@ class View(StrEnum):
     """Kinds of signature an index can hold.
 
     ``PCA`` is dense: the pooled activations, raw and per-layer normalised, each projected on its principal components.
-    ``TOPK`` is sparse: the k neurons of every layer whose mean activation is largest in absolute value.
+    ``TOPK`` is sparse: the k neurons of every layer with the largest impact, the mean size of their up-projection.
+    ``HIDDEN`` is dense: the last hidden states, their mean and their position-weighted mean.
+    ``SAE`` is sparse: the codes of a sparse autoencoder, averaged over the tokens.
+    ``GRAD`` is dense: the gradient of the loss with respect to low-rank adapters, randomly projected.
     """
 
     PCA = "pca"
     TOPK = "topk"
+    HIDDEN = "hidden"
+    SAE = "sae"
+    GRAD = "grad"
 
 
 @dataclass(frozen=True, slots=True)

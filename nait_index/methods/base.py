@@ -1,15 +1,97 @@
-"""What every method is."""
+"""What every method is: a way from a capability's examples to a score of every row, higher is better."""
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import numpy as np
 
+from nait_index.config import View
+from nait_index.errors import CapabilityError
+from nait_index.search.engine import Hits, best
 from nait_index.signatures.features import Feature
 
 Summary = Mapping[str, np.ndarray]
 """What a method keeps of a capability's examples, by name; enough to make its query later without the examples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """What is known of a capability's examples, E of them.
+
+    :param texts: rendered as plain text, in their order.
+    :param summary: what linear methods keep of the examples' full activations, by name.
+    :param signatures: the examples' own signatures, (E, width) each, in the columns of the table.
+    """
+
+    texts: Sequence[str]
+    summary: Summary
+    signatures: Mapping[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+class Rows(Protocol):
+    """All rows of an index, always in table order."""
+
+    @property
+    def center(self) -> np.ndarray:
+        """Mean pooled activations of the corpus (2, D) float32."""
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Neurons of every captured layer."""
+
+    @property
+    def topk(self) -> int:
+        """Neurons kept of each layer by the ``topk`` view."""
+
+    def __len__(self) -> int: ...
+
+    def ids(self) -> list[str]:
+        """Give the id of every row."""
+
+    def texts(self) -> Iterator[str]:
+        """Give the text of every row, its parts joined by newlines."""
+
+    def numbers(self, column: str) -> np.ndarray:
+        """Read one plain column of numbers (n,)."""
+
+    def blocks(self, column: str) -> Iterator[np.ndarray]:
+        """Read one signature column, some rows at a time: (b, width)."""
+
+    def search(self, feature: Feature, query: np.ndarray, k: int, allowed: np.ndarray | None) -> Hits:
+        """Scan a dense signature for the largest inner products with a direction given over all neurons."""
+
+
+class Method(Protocol):
+    """A way from examples to ranked rows."""
+
+    view: ClassVar[View | None]
+    """What the index must hold for it; ``None`` where the rows themselves are enough."""
+
+    def rank(self, examples: Examples, rows: Rows, k: int, allowed: np.ndarray | None) -> Hits:
+        """Give the ``k`` rows of highest score, and with them all whose score equals that of the last.
+
+        :param allowed: (n,) bool, rows that may be chosen; ``None`` for all.
+        :raises CapabilityError: there are too few examples, or they say nothing.
+        """
+
+
+class Scoring(ABC):
+    """A method that scores every row and takes the best."""
+
+    view: ClassVar[View | None] = None
+
+    @abstractmethod
+    def scores(self, examples: Examples, rows: Rows) -> np.ndarray:
+        """Score every row: (n,) float32, finite."""
+
+    def rank(self, examples: Examples, rows: Rows, k: int, allowed: np.ndarray | None) -> Hits:
+        """Give the ``k`` rows of highest score."""
+        return best(self.scores(examples, rows), k, allowed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +105,31 @@ class Direction:
     constant: float = 0.0
 
 
-class Method(Protocol):
-    """A way from examples to scores, linear in one of the features."""
+class Linear(ABC):
+    """A method whose score is linear in one of the dense features: one FAISS scan."""
 
+    view: ClassVar[View | None] = View.PCA
     feature: ClassVar[Feature]
 
+    @abstractmethod
     def summarise(self, examples: np.ndarray, widths: Sequence[int]) -> dict[str, np.ndarray]:
-        """Keep of the examples' pooled activations (n, 2, D) what the query needs."""
+        """Keep of the examples' pooled activations (E, 2, D) what the query needs."""
 
+    @abstractmethod
     def direction(self, summary: Summary, center: np.ndarray, widths: Sequence[int]) -> Direction:
         """Make the query from a summary.
 
         :param center: (2, D) mean pooled activations of the corpus.
         :raises CapabilityError: the summary holds too little.
         """
+
+    def rank(self, examples: Examples, rows: Rows, k: int, allowed: np.ndarray | None) -> Hits:
+        """Scan the feature's signatures for the direction."""
+        direction = self.direction(examples.summary, rows.center, rows.widths)
+        if not direction.vector.any() and len(rows) > 1:
+            raise CapabilityError(
+                "nothing tells these examples apart from the corpus as a whole: every row would score the same; give "
+                "other examples"
+            )
+        hits = rows.search(self.feature, direction.vector, k, allowed)
+        return Hits(hits.scores + np.float32(direction.constant), hits.ordinals)

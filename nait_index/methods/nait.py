@@ -18,13 +18,13 @@ from typing import ClassVar
 import numpy as np
 
 from nait_index.errors import CapabilityError
-from nait_index.methods.base import Direction, Summary
+from nait_index.methods.base import Direction, Linear, Summary
 from nait_index.signatures.features import POOLINGS, Feature
 
 _DENSE_LIMIT = 1024
 
 
-class Nait:
+class Nait(Linear):
     """The published score; the candidate's activations are averaged over its tokens."""
 
     feature: ClassVar[Feature] = Feature.MEAN

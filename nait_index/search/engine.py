@@ -40,6 +40,22 @@ class Hits:
     ordinals: np.ndarray
 
 
+def best(scores: np.ndarray, k: int, allowed: np.ndarray | None = None) -> Hits:
+    """Give the ``k`` highest of some scores (n,), and with them all that equal the last.
+
+    :param allowed: (n,) bool, rows that may be chosen; ``None`` for all.
+    """
+    candidates = np.arange(len(scores)) if allowed is None else np.flatnonzero(allowed)
+    own = scores[candidates]
+    k = min(k, len(own))
+    if k == 0:
+        return Hits(np.zeros(0, np.float32), np.zeros(0, np.int64))
+    cut = np.partition(own, len(own) - k)[len(own) - k]
+    kept = np.flatnonzero(own >= cut)
+    order = kept[np.argsort(-own[kept], kind="stable")]
+    return Hits(own[order].astype(np.float32), candidates[order])
+
+
 def import_faiss() -> Any:  # noqa: ANN401 - faiss is untyped
     """Import FAISS, which comes with one of two extras.
 
