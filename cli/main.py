@@ -15,6 +15,7 @@ from .core import core
 from .demo import demo
 from .look import info, rows, verify
 from .query import query
+from .score import score
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -31,7 +32,7 @@ def cli() -> None:
     """
 
 
-for command in (build, query, core, capability, info, verify, rows, demo):
+for command in (build, query, core, score, capability, info, verify, rows, demo):
     cli.add_command(command)
 
 

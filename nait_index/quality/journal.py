@@ -1,0 +1,147 @@
+"""The journal of one score: what was computed, row by row, as it came; a run that was interrupted goes on from it.
+
+``INDEX/scores/NAME.jsonl``: first the settings, then one line a row, the last line of a row being the one that counts::
+
+    {"settings": {"kind": "ifd", …}}
+    {"id": "row-001", "value": 0.71, "status": "ok", "content": "…"}
+    {"id": "row-002", "value": null, "status": "failed", "content": "…", "reason": "out of memory"}
+
+``content`` is the content hash of the row that was scored: the score of a row that was replaced since does not count.
+"""
+
+import fcntl
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from nait_index.errors import FingerprintError, IndexBusyError, StoreError
+from nait_index.quality.score import Row, Score, Status
+from nait_index.store.layout import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the journal says of one row."""
+
+    value: float | None
+    status: Status
+    content: str
+
+
+def journal_path(layout: Layout, name: str) -> Path:
+    """Give the place of a score's journal."""
+    return layout.root / "scores" / f"{name}.jsonl"
+
+
+class Journal:
+    """One score's journal, held by this process alone until it is closed (context manager).
+
+    :param settings: everything that changes a number.
+    :param force: start anew, whatever is there; nothing is lost before :meth:`begin`.
+    :raises FingerprintError: it was begun with other settings. :raises IndexBusyError: another process writes it.
+    :raises StoreError: it is damaged.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any], *, force: bool = False) -> None:
+        self.path = path
+        self.entries: dict[str, Entry] = {}
+        self._settings = json.loads(json.dumps(settings))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file: BinaryIO = path.open("a+b")
+        try:
+            self._lock()
+            self._anew = force or not self._read()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+    def begin(self) -> None:
+        """Make ready for adding: what :meth:`add` writes goes on from what was read, or replaces it."""
+        if self._anew:
+            self._file.truncate(0)
+            self._write({"settings": self._settings})
+            self._anew = False
+
+    def entry(self, row_id: str, content: str) -> Entry | None:
+        """Give what is known of a row with this content."""
+        own = self.entries.get(row_id)
+        return own if own is not None and own.content == content else None
+
+    def is_done(self, row: Row) -> bool:
+        """Tell whether a row needs no more work: it was scored, or cannot be; what failed is tried again."""
+        own = self.entry(row.id, row.content)
+        return own is not None and own.status is not Status.FAILED
+
+    def add(self, score: Score) -> None:
+        """Write down what a row got; it survives the end of this process."""
+        row = score.row
+        line = {"id": row.id, "value": score.value, "status": str(score.status), "content": row.content}
+        self._write(line | ({"reason": score.reason} if score.reason else {}))
+        self.entries[row.id] = Entry(score.value, score.status, row.content)
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise IndexBusyError(f"{self.path} is being written by another process; wait until it is done") from None
+
+    def _read(self) -> bool:
+        """Read what there is, and tell whether there is anything."""
+        self._drop_torn_line()
+        lines = self._lines()
+        first = next(lines, None)
+        if first is None:
+            return False
+        self._require(first)
+        for number, line in enumerate(lines, start=2):
+            try:
+                self.entries[line["id"]] = Entry(line["value"], Status(line["status"]), line["content"])
+            except (KeyError, TypeError, ValueError) as error:
+                raise self._damaged(number) from error
+        return True
+
+    def _drop_torn_line(self) -> None:
+        """Cut off the end of a line that a killed process did not finish."""
+        self._file.seek(0)
+        end = 0
+        for line in self._file:
+            end += len(line) if line.endswith(b"\n") else 0
+        self._file.truncate(end)
+
+    def _lines(self) -> Iterator[Any]:
+        self._file.seek(0)
+        for number, line in enumerate(self._file, start=1):
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise self._damaged(number) from error
+
+    def _require(self, first: object) -> None:
+        own, old = self._settings, first.get("settings") if isinstance(first, dict) else None
+        if not isinstance(old, dict):
+            raise self._damaged(1)
+        different = sorted(key for key in {*old, *own} if old.get(key) != own.get(key))
+        if different:
+            raise FingerprintError(
+                f"{self.path} was begun with another {', '.join(different)}; use the settings it was begun with, "
+                "choose another --name, or start anew with --force"
+            )
+
+    def _damaged(self, number: int) -> StoreError:
+        return StoreError(f"{self.path}, line {number}: damaged; mend the line, or start anew with --force")
+
+    def _write(self, value: Mapping[str, Any]) -> None:
+        self._file.write(json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8") + b"\n")
+        self._file.flush()

@@ -1,0 +1,96 @@
+"""A method's ranking and columns of quality, blended by rank.
+
+For weights w₁…w_c on quality columns q₁…q_c and a method's scores s, each over the n rows that have all of them::
+
+    blended = (1 − Σ|w_j|) · rank(s) + Σ |w_j| · rank(sign(w_j) · q_j)
+
+rank(x) gives every row the share of the other rows that it is not worse than, ties sharing the mean of their ranks: 1
+for the best, 0 for the worst. Ranks and not values, because a cosine and a perplexity have no common scale. A negative
+weight prefers low values. A row without one of the scores takes no part: it is left out and counted, never given a
+default.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nait_index.errors import SelectionError
+
+
+@dataclass(frozen=True, slots=True)
+class Blended:
+    """Rows with all scores, and their blend.
+
+    :param scores: (n,) float64 from 0 to 1, higher is better; NaN where a row takes no part.
+    :param has_all: (n,) bool, which rows take part.
+    """
+
+    scores: np.ndarray
+    has_all: np.ndarray
+
+    @property
+    def excluded(self) -> int:
+        """How many rows take no part, for want of a score."""
+        return int((~self.has_all).sum())
+
+
+def parse_weights(specs: Sequence[str]) -> dict[str, float]:
+    """Read weights such as ``ifd=0.3``, one a spec.
+
+    :raises SelectionError: one is of another form, a column is given twice, or their sizes add up to more than 1.
+    """
+    weights: dict[str, float] = {}
+    for spec in specs:
+        found = re.fullmatch(r"\s*([A-Za-z_]\w*)\s*=\s*([-+]?(?:\d+\.?\d*|\.\d+))\s*", spec)
+        if not found:
+            raise SelectionError(f"--blend '{spec}' is not of the form COLUMN=WEIGHT, such as ifd=0.3")
+        name, weight = found[1], float(found[2])
+        if name in weights:
+            raise SelectionError(f"--blend names the column {name} twice")
+        weights[name] = weight
+    _check(weights)
+    return weights
+
+
+def blend(method: np.ndarray, columns: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> Blended:
+    """Blend a method's scores with columns of quality.
+
+    :param method: (n,) higher is better; :param columns: (n,) each; NaN anywhere is a missing score.
+    :raises SelectionError: weights that cannot be used, a column that is not there, or no row has all scores.
+    """
+    _check(weights)
+    missing = [name for name in weights if name not in columns]
+    if missing:
+        known = ", ".join(columns) or "none"
+        raise SelectionError(f"--blend: there is no column {missing[0]}; there are: {known}")
+    signed = [(abs(weight), math.copysign(1, weight) * columns[name]) for name, weight in weights.items()]
+    parts = [(1 - math.fsum(weight for weight, _ in signed), method), *signed]
+    has_all = np.all([np.isfinite(values) for _, values in parts], axis=0)
+    if not has_all.any():
+        raise SelectionError(
+            f"--blend: not one row has all of {', '.join(weights)}; compute them with nait-index score"
+        )
+    scores = np.full(len(method), np.nan)
+    scores[has_all] = np.sum([weight * relative_ranks(values[has_all]) for weight, values in parts], axis=0)
+    return Blended(scores, has_all)
+
+
+def relative_ranks(values: np.ndarray) -> np.ndarray:
+    """Rank values (n,), giving (n,) from 0, the lowest, to 1, the highest; ties share their mean; one alone is best."""
+    _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
+    if len(values) < 2:
+        return np.ones(len(values))
+    below = np.cumsum(counts) - counts
+    ranks: np.ndarray = (below + (counts - 1) / 2)[where] / (len(values) - 1)
+    return ranks
+
+
+def _check(weights: Mapping[str, float]) -> None:
+    total = math.fsum(abs(weight) for weight in weights.values())
+    if not weights or any(weight == 0 or not math.isfinite(weight) for weight in weights.values()):
+        raise SelectionError("--blend needs weights other than 0, such as ifd=0.3")
+    if total > 1 + 1e-9:
+        raise SelectionError(f"the weights of --blend add up to {total:g}; 1 is all there is to give")
