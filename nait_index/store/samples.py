@@ -63,11 +63,13 @@ class SampleTable:
         """Create the table if it is not there yet."""
         import lancedb
 
+        if any((self._layout.samples / "_versions").glob("*.manifest")):
+            return  # it may have columns of scores, which the schema of a build does not have
         # exist_ok: a plain create is not exclusive in Lance, and a later one silently replaces an earlier one's rows.
         lancedb.connect(str(self._layout.database)).create_table(NAME, schema=table_schema, exist_ok=True)
 
     def append(self, columns: Mapping[str, Any], table_schema: "pa.Schema") -> None:
-        """Add rows in one commit: all of them or none.
+        """Add rows in one commit: all of them or none. Columns that only the table has, of scores, get nulls.
 
         :param columns: a list for each plain column, an (n, width) array for each signature column.
         """
@@ -76,7 +78,9 @@ class SampleTable:
 
         arrays = [_to_arrow(columns[field.name], field) for field in table_schema]
         table = lancedb.connect(str(self._layout.database)).open_table(NAME)
-        table.add(pa.Table.from_arrays(arrays, schema=table_schema))
+        scores = [field for field in table.schema if field.name not in table_schema.names]
+        arrays += [pa.nulls(len(arrays[0]), field.type) for field in scores]
+        table.add(pa.Table.from_arrays(arrays, schema=pa.schema([*table_schema, *scores])))
 
     def compact(self) -> None:
         """Merge the many small files of a build into few; earlier versions stay readable."""
