@@ -1,0 +1,141 @@
+"""Low-rank adapters on every linear layer of a model: LoRA (Hu et al., ICLR 2022, arXiv 2106.09685), by PEFT.
+
+A linear layer W gets two small ones beside it, y = W·x + (α/r)·B·A·x, with A (r, in) and B (out, r). B begins at zero.
+Their weights are all that LESS takes gradients of.
+"""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nait_index.errors import ArchitectureError, ModelError, NaitError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+@dataclass(frozen=True, slots=True)
+class GradientSettings:
+    """What the gradients are of, and how they are compressed. Every field changes the numbers.
+
+    The adapters have no dropout: a row's gradient would be another one each time.
+
+    :param rank: r of the adapters; :param alpha: α, their scale is α/r.
+    :param width: d, numbers kept of a gradient.
+    :param warmup_steps: steps of Adam before the first gradient; :param warmup_batch: texts of each.
+    :param learning_rate: of those steps.
+    :param seed: of the adapters' first weights, the order of the warm-up, and the projection.
+    """
+
+    rank: int = 8
+    alpha: int = 16
+    width: int = 1024
+    warmup_steps: int = 64
+    warmup_batch: int = 16
+    learning_rate: float = 1e-3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.rank, self.alpha, self.width, self.warmup_steps, self.warmup_batch) < 1:
+            raise NaitError("rank, alpha, width, warm-up steps and warm-up batch of the gradients must be at least 1")
+
+
+class Adapters:
+    """The adapters of one model, in an order that depends on the model alone.
+
+    :param layers: by the path of its weight, every small linear layer that was put in: A or B.
+    """
+
+    def __init__(self, model: "nn.Module", settings: GradientSettings) -> None:
+        """Put adapters on every linear layer that text passes through, the output head aside.
+
+        What a mixture of experts keeps in fused parameters gets none; its attention, router and shared experts do.
+
+        :raises ArchitectureError: there is no such layer. :raises NaitError: PEFT is not installed.
+        """
+        names = _linear_layers(model)
+        if not names:
+            raise ArchitectureError("no linear layer was found for the adapters of the gradients to sit on")
+        _inject(model, names, settings)
+        self.layers: dict[str, nn.Linear] = {
+            f"{name}.weight": module
+            for name, module in model.named_modules()
+            if ".lora_A." in name or ".lora_B." in name
+        }
+        for layer in self.layers.values():
+            layer.float().requires_grad_(True)
+
+    @property
+    def parameters(self) -> "dict[str, torch.Tensor]":
+        """Their weights by path, float32 whatever the model computes in."""
+        return {name: layer.weight for name, layer in self.layers.items()}
+
+    @property
+    def size(self) -> int:
+        """P, how many numbers they have learned."""
+        return sum(weight.numel() for weight in self.parameters.values())
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Copy their weights."""
+        return {name: weight.detach().cpu().numpy().copy() for name, weight in self.parameters.items()}
+
+    def load(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Set their weights.
+
+        :raises ModelError: they are of another model or of other settings.
+        """
+        import torch
+
+        own = {name: tuple(weight.shape) for name, weight in self.parameters.items()}
+        given = {name: values.shape for name, values in weights.items()}
+        if own != given:
+            wrong = min(name for name in own.keys() | given.keys() if own.get(name) != given.get(name))
+            raise ModelError(f"the stored adapters do not fit this model at {wrong}; build the index again")
+        with torch.no_grad():
+            for name, weight in self.parameters.items():
+                weight.copy_(torch.from_numpy(weights[name]))
+
+
+def _linear_layers(model: Any) -> list[str]:  # noqa: ANN401 - a transformers model
+    """Give the linear layers that run on text (not those of a vision tower), without the output head."""
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    head = model.get_output_embeddings()
+    ran: set[str] = set()
+    handles = [
+        module.register_forward_hook(lambda *_, name=name: ran.add(name))
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear | Conv1D) and module is not head
+    ]
+    try:
+        with torch.inference_mode():
+            ids = torch.zeros(1, 2, dtype=torch.int64, device=next(model.parameters()).device)
+            model(input_ids=ids, attention_mask=torch.ones_like(ids))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [name for name, _ in model.named_modules() if name in ran]
+
+
+def _inject(model: "nn.Module", names: list[str], settings: GradientSettings) -> None:
+    import torch
+
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise NaitError(f"PEFT is not installed ({error}): pip install 'nait-index[gradients]'") from error
+    # Seen as a transformers model, a mixture of experts would get adapters on its fused parameters too, which act
+    # through the parameters and so mix the samples; in a box, the layers named are the layers that get one.
+    box = torch.nn.ModuleDict({"model": model})
+    targets = [f"model.{name}" for name in names]
+    config = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, lora_dropout=0.0, target_modules=targets)
+    # Seeded, and nothing outside notices. PEFT warns that it adapts itself to the transposed weights of GPT-2.
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.manual_seed(settings.seed)
+        inject_adapter_in_model(config, box)

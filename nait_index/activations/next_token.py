@@ -1,0 +1,68 @@
+"""The loss that a model is trained with: how badly it predicts every token from those before it.
+
+    ℓ = −(1/|S|) Σ_{t ∈ S} log p(token t | tokens before t)          natural logarithm
+
+S are the tokens that count: all but the first, or those from a given one on.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A text and which of its tokens count.
+
+    :param ids: (T,) int64 token ids. :param start: first token that counts, from 1 to T − 1.
+    """
+
+    ids: np.ndarray
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Padded texts. Padding is on the right, where no token of a causal model sees it.
+
+    :param ids: (B, T) int64. :param mask: (B, T) int64, 1 for a text's own token.
+    :param counts: (B, T) bool, whether a token's prediction is part of the loss.
+    """
+
+    ids: "torch.Tensor"
+    mask: "torch.Tensor"
+    counts: "torch.Tensor"
+
+    @classmethod
+    def of(cls, targets: Sequence[Target], device: "torch.device") -> "Batch":
+        """Pad with token 0: any token does."""
+        import torch
+
+        lengths = np.array([len(target.ids) for target in targets])[:, None]
+        starts = np.array([target.start for target in targets])[:, None]
+        positions = np.arange(lengths.max())[None]
+        mask = positions < lengths
+        ids = np.zeros(mask.shape, dtype=np.int64)
+        ids[mask] = np.concatenate([target.ids for target in targets])
+        arrays = ids, mask.astype(np.int64), mask & (positions >= starts)
+        return cls(*(torch.from_numpy(array).to(device) for array in arrays))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(B, T)."""
+        return self.ids.shape[0], self.ids.shape[1]
+
+
+def sample_losses(model: Any, batch: Batch) -> "torch.Tensor":  # noqa: ANN401 - a transformers model
+    """Compute ℓ of every sample: (B,) float32, differentiable."""
+    from torch.nn.functional import cross_entropy
+
+    logits = model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False).logits
+    losses = cross_entropy(logits[:, :-1].float().transpose(1, 2), batch.ids[:, 1:], reduction="none")
+    counts = batch.counts[:, 1:]
+    return (losses * counts).sum(dim=1) / counts.sum(dim=1)

@@ -1,0 +1,367 @@
+"""Per-sample gradients against plain autograd, the warm-up, and Adam's steps against NumPy."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny_models
+from conftest import TinyModels
+
+from nait_index.activations import gradients as gradients_module
+from nait_index.activations.adapters import Adapters, GradientSettings
+from nait_index.activations.causal import load_causal
+from nait_index.activations.encoder import Tokens
+from nait_index.activations.gradients import GradientEncoder, Gradients
+from nait_index.activations.next_token import Batch, Target, sample_losses
+from nait_index.activations.per_sample import per_sample_gradients
+from nait_index.activations.projection import Projection
+from nait_index.activations.warmup import Warmup, warmup_from_bytes, warmup_to_bytes
+from nait_index.config import Device, ModelConfig
+from nait_index.errors import ArchitectureError, ModelError, NaitError, StoreError
+
+torch = pytest.importorskip("torch")
+
+MakeGradients = Callable[..., GradientEncoder]
+SETTINGS = GradientSettings(rank=4, width=512, warmup_steps=4, warmup_batch=3)
+CAUSAL = ("llama", "gemma2", "gemma3", "phi3", "gpt2", "gpt_neox", "opt", "falcon_alibi")
+MIXTURES = ("mixtral", "qwen2_moe", "qwen3_moe", "deepseek_v3", "gpt_oss")
+NO_TEXT = np.zeros(0, np.int64)
+
+
+def tokens(lengths: Sequence[int] = (9, 3, 14, 6, 2), seed: int = 0) -> list[Tokens]:
+    rng = np.random.default_rng(seed)
+    return [Tokens(rng.integers(3, tiny_models.VOCABULARY, length), False) for length in lengths]
+
+
+@pytest.fixture
+def make(tiny_model: TinyModels) -> MakeGradients:
+    """Make encoders of gradients of a family's tiny model, warmed up unless told otherwise."""
+
+    def made(family: str = "llama", *, warm: bool = True, settings: GradientSettings = SETTINGS, **config: Any) -> Any:
+        encoder = GradientEncoder(
+            ModelConfig(name=str(tiny_model(family)), **({"device": Device.CPU} | config)), settings
+        )
+        if warm:
+            encoder.warm_up(tokens(seed=1))
+        return encoder
+
+    return made
+
+
+def collect(batches: Iterator[Gradients], n: int, width: int = SETTINGS.width) -> tuple[np.ndarray, dict[int, str]]:
+    """Give the features (n, d), NaN where there are none, and the reasons."""
+    values, reasons = np.full((n, width), np.nan), dict[int, str]()
+    for batch in batches:
+        assert batch.values.dtype == np.float32
+        values[batch.rows] = batch.values
+        reasons |= batch.reasons
+    assert set(reasons) == set(np.flatnonzero(np.isnan(values).any(axis=1)))
+    return values, reasons
+
+
+def reference(encoder: GradientEncoder, own: Tokens, first: int = 1) -> dict[str, np.ndarray]:
+    """Give the gradients of one text's mean loss as transformers computes it, by plain autograd."""
+    ids = torch.from_numpy(own.ids)[None]
+    labels = ids.clone()
+    labels[:, :first] = -100
+    loss = encoder.model.model(input_ids=ids, labels=labels).loss
+    parameters = encoder.adapters.parameters
+    found = torch.autograd.grad(loss, list(parameters.values()), materialize_grads=True)
+    return {name: gradient.numpy() for name, gradient in zip(parameters, found, strict=True)}
+
+
+def projected(parts: dict[str, np.ndarray]) -> np.ndarray:
+    """Project the gradients of one text and scale them to unit length (d,)."""
+    projection, out = Projection(SETTINGS.width, SETTINGS.seed), torch.zeros(1, SETTINGS.width)
+    for number, part in enumerate(parts.values()):
+        projection.add(number, torch.from_numpy(part.reshape(1, -1).astype(np.float32)), out)
+    return np.asarray(out[0] / out.norm())
+
+
+# ---- per-sample gradients --------------------------------------------------------------------------------------------
+
+
+def shaken(encoder: GradientEncoder) -> GradientEncoder:
+    """Set all adapters at random: with B at zero, A would have no gradient."""
+    rng = np.random.default_rng(0)
+    encoder.adapters.load(
+        {name: rng.normal(0, 0.1, w.shape).astype(np.float32) for name, w in encoder.adapters.parameters.items()}
+    )
+    return encoder
+
+
+@pytest.mark.parametrize("family", CAUSAL + MIXTURES)
+def test_a_batch_gives_what_autograd_gives_one_sample_at_a_time(make: MakeGradients, family: str) -> None:
+    encoder, texts = shaken(make(family, warm=False)), tokens()
+    batch = Batch.of([Target(own.ids, 1) for own in texts], encoder.model.device)
+    found: dict[str, np.ndarray] = {}
+    take = lambda name, values: found.update({name: values.detach().numpy()})  # noqa: E731
+    with per_sample_gradients(encoder.adapters.layers, batch.shape, take):
+        sample_losses(encoder.model.model, batch).sum().backward()
+    assert list(encoder.adapters.layers) == sorted(found, key=list(encoder.adapters.layers).index)
+    for row, own in enumerate(texts):
+        expected = reference(encoder, own)
+        largest = max(np.abs(part).max() for part in expected.values())
+        for name, part in expected.items():
+            np.testing.assert_allclose(found[name][row], part, rtol=0, atol=2e-5 * largest, err_msg=name)
+
+
+def test_adapters_sit_on_every_linear_layer_but_the_head(make: MakeGradients) -> None:
+    names = {name.split(".lora_")[0] for name in make(warm=False).adapters.layers}
+    parts = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")
+    parts += ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
+    assert names == {f"model.layers.{layer}.{part}" for layer in range(tiny_models.LAYERS) for part in parts}
+
+
+def test_a_vision_tower_gets_no_adapters(make: MakeGradients) -> None:
+    assert not [name for name in make("gemma3", warm=False).adapters.layers if "vision" in name]
+
+
+def test_adapters_are_the_same_each_time_and_leave_the_random_state_alone(make: MakeGradients) -> None:
+    before = torch.random.get_rng_state()
+    first, second = (make(warm=False).adapters.weights() for _ in range(2))
+    assert torch.equal(before, torch.random.get_rng_state())
+    for name, values in first.items():
+        np.testing.assert_array_equal(values, second[name])
+        assert values.any() == ("lora_A" in name)
+
+
+def test_no_hook_is_left_behind(make: MakeGradients) -> None:
+    encoder = make()
+    collect(encoder.rows(tokens()), 5)
+    assert not any(module._forward_hooks for module in encoder.model.model.modules())
+    assert all(weight.grad is None for weight in encoder.adapters.parameters.values())
+
+
+def test_a_layer_that_mixes_the_samples_is_refused() -> None:
+    layer = torch.nn.Linear(4, 3, bias=False)
+    with pytest.raises(ArchitectureError, match=r"'own' sees \(5, 4\); expected 2 samples of 3 tokens"):
+        with per_sample_gradients({"own": layer}, (2, 3), lambda *_: None):
+            layer(torch.ones(5, 4))
+    with pytest.raises(ArchitectureError, match="'own' ran twice"):
+        with per_sample_gradients({"own": layer}, (2, 3), lambda *_: None):
+            layer(layer.weight.new_ones(2, 3, 4)).sum() + layer(layer.weight.new_ones(2, 3, 4)).sum()
+
+
+# ---- features --------------------------------------------------------------------------------------------------------
+
+
+def test_examples_are_plain_gradients(make: MakeGradients) -> None:
+    encoder, texts = make(), tokens()
+    values, _ = collect(encoder.examples(texts), len(texts))
+    for row, own in enumerate(texts):
+        np.testing.assert_allclose(values[row], projected(reference(encoder, own)), atol=1e-5)
+
+
+def test_rows_are_the_steps_that_adam_would_take(make: MakeGradients) -> None:
+    encoder, texts = make(warm=False), tokens()
+    warm = encoder.warm_up(tokens(seed=1))
+    values, _ = collect(encoder.rows(texts), len(texts))
+    for row, own in enumerate(texts):
+        steps = {}
+        for name, gradient in reference(encoder, own).items():
+            first = 0.9 * warm.first[name] + 0.1 * gradient
+            second = 0.999 * warm.second[name] + 0.001 * gradient.astype(np.float64) ** 2
+            steps[name] = first / np.sqrt(second + 1e-8)
+        np.testing.assert_allclose(values[row], projected(steps), atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "qwen3_moe"])
+def test_a_row_does_not_depend_on_its_batch(make: MakeGradients, family: str) -> None:
+    encoder, texts = make(family, batch_tokens=10_000), tokens()
+    together, _ = collect(encoder.rows(texts), len(texts))
+    encoder._budget = 1
+    alone, _ = collect(encoder.rows(texts), len(texts))
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-6)
+
+
+def test_only_tokens_from_the_given_one_on_count(make: MakeGradients) -> None:
+    encoder, texts = make(), tokens()
+    starts = [4, 0, 13, 6, 1]
+    values, reasons = collect(encoder.examples(texts, starts), len(texts))
+    for row in (0, 1, 2, 4):
+        expected = projected(reference(encoder, texts[row], max(1, starts[row])))
+        np.testing.assert_allclose(values[row], expected, atol=1e-5)
+    assert reasons == {3: "its text ends after 6 tokens, before any that is to be predicted"}
+
+
+def test_the_projection_estimates_the_cosines_of_whole_gradients(make: MakeGradients) -> None:
+    settings = GradientSettings(rank=4, width=4096, warmup_steps=4, warmup_batch=3)
+    encoder, texts = make(settings=settings), tokens()
+    values, _ = collect(encoder.examples(texts), len(texts), settings.width)
+    whole = np.stack([np.concatenate([p.ravel() for p in reference(encoder, own).values()]) for own in texts])
+    whole /= np.linalg.norm(whole, axis=1, keepdims=True)
+    np.testing.assert_allclose(values @ values.T, whole @ whole.T, atol=5 / np.sqrt(settings.width))
+
+
+# ---- what cannot be used ---------------------------------------------------------------------------------------------
+
+
+def test_a_text_without_a_token_to_predict_gets_a_reason(make: MakeGradients) -> None:
+    texts = [*tokens((5, 1)), Tokens(NO_TEXT, False)]
+    _, reasons = collect(make().rows(texts), 3)
+    assert reasons == dict.fromkeys((1, 2), "its text has fewer than 2 tokens, so there is none to predict")
+
+
+def test_a_gradient_that_is_not_finite_gets_a_reason_and_spoils_no_other(make: MakeGradients) -> None:
+    encoder, texts = make(), tokens()
+    clean, _ = collect(encoder.rows(texts), len(texts))
+    bad = texts[2].ids[5]
+    assert not any(bad in own.ids for row, own in enumerate(texts) if row != 2)
+    with torch.no_grad():
+        encoder.model.model.get_input_embeddings().weight[bad] = np.nan
+    values, reasons = collect(encoder.rows(texts), len(texts))
+    assert reasons == {2: "the gradient of its loss is not finite"}
+    kept = [0, 1, 3, 4]
+    np.testing.assert_allclose(values[kept], clean[kept], atol=1e-6)
+
+
+def test_a_gradient_of_zero_gets_a_reason(make: MakeGradients) -> None:
+    encoder = make()
+    with torch.no_grad():
+        encoder.model.model.get_output_embeddings().weight.zero_()
+    _, reasons = collect(encoder.examples(tokens((5,))), 1)
+    assert reasons == {0: "the gradient of its loss is zero"}
+
+
+def test_a_batch_that_does_not_fit_is_halved(make: MakeGradients, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder, texts = make(), tokens()
+    expected, _ = collect(encoder.rows(texts), len(texts))
+
+    def small_memory(model: Any, batch: Batch) -> Any:
+        if batch.shape[0] > limit:
+            raise MemoryError
+        return sample_losses(model, batch)
+
+    monkeypatch.setattr(gradients_module, "sample_losses", small_memory)
+    limit = 2
+    values, _ = collect(encoder.rows(texts), len(texts))
+    np.testing.assert_allclose(values, expected, atol=1e-5)
+    limit = 0
+    with pytest.raises(ModelError, match="out of memory on the gradient of a single text"):
+        list(encoder.rows(texts))
+
+
+@pytest.mark.parametrize("family", ["bert", "t5"])
+def test_only_a_causal_language_model_will_do(make: MakeGradients, family: str) -> None:
+    with pytest.raises(ModelError, match="causal language model"):
+        make(family)
+
+
+def test_tokens_that_the_model_does_not_know_are_refused(make: MakeGradients) -> None:
+    encoder, wrong = make(), [Tokens(np.array([5, 400]), False)]
+    for use in (encoder.warm_up, lambda texts: list(encoder.rows(texts))):
+        with pytest.raises(ModelError, match="gives token 400, but the model knows 320"):
+            use(wrong)
+
+
+def test_without_peft_the_message_says_how_to_install_it(make: MakeGradients, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(NaitError, match=r"PEFT is not installed .*pip install 'nait-index\[gradients\]'"):
+        make()
+
+
+# ---- warm-up ---------------------------------------------------------------------------------------------------------
+
+
+def mean_loss(encoder: GradientEncoder, texts: Sequence[Tokens]) -> float:
+    batch = Batch.of([Target(own.ids, 1) for own in texts], encoder.model.device)
+    with torch.inference_mode():
+        return float(sample_losses(encoder.model.model, batch).mean())
+
+
+def test_the_warm_up_lowers_the_loss(make: MakeGradients) -> None:
+    settings = GradientSettings(rank=4, warmup_steps=40, warmup_batch=5, learning_rate=1e-2)
+    encoder, texts = make(warm=False, settings=settings), tokens()
+    before = mean_loss(encoder, texts)
+    made = encoder.warm_up(texts)
+    assert made.steps == 40
+    assert mean_loss(encoder, texts) < 0.8 * before
+
+
+def test_the_first_moments_are_those_of_the_gradient(make: MakeGradients) -> None:
+    settings = GradientSettings(rank=4, warmup_steps=1, warmup_batch=5)
+    encoder, texts = make(warm=False, settings=settings), tokens()
+    parts = [reference(encoder, own) for own in texts]
+    made = encoder.warm_up(texts)
+    for name in made.weights:
+        gradient = np.mean([part[name] for part in parts], axis=0)
+        np.testing.assert_allclose(made.first[name], 0.1 * gradient, rtol=1e-3, atol=1e-8)
+        np.testing.assert_allclose(made.second[name], 0.001 * gradient**2, rtol=1e-3, atol=1e-12)
+
+
+def test_the_warm_up_is_the_same_each_time_and_comes_back_from_its_bytes(make: MakeGradients) -> None:
+    encoder, again = make(warm=False), make(warm=False)
+    data = warmup_to_bytes(encoder.warm_up(tokens(seed=1)))
+    assert data == warmup_to_bytes(again.warm_up(tokens(seed=1)))
+    assert data != warmup_to_bytes(make(warm=False).warm_up(tokens(seed=2)))
+    third = make(warm=False)
+    third.restore(warmup_from_bytes(data))
+    for wanted, found in zip(encoder.rows(tokens()), third.rows(tokens()), strict=True):
+        np.testing.assert_array_equal(wanted.values, found.values)
+
+
+def test_the_warm_up_depends_on_its_texts_and_not_on_the_memory(make: MakeGradients) -> None:
+    first, second = (make(warm=False, batch_tokens=budget).warm_up(tokens(seed=1)) for budget in (1, 10_000))
+    for name, values in first.first.items():
+        np.testing.assert_allclose(values, second.first[name], rtol=0, atol=1e-5 * np.abs(values).max())
+
+
+def test_texts_that_cannot_be_trained_on_are_passed_over(make: MakeGradients) -> None:
+    with pytest.raises(ModelError, match="there is no text"):
+        make(warm=False).warm_up(tokens((1,)))
+    encoder, texts = make(warm=False), tokens()
+    with torch.no_grad():
+        encoder.model.model.get_input_embeddings().weight[texts[2].ids[5]] = np.nan
+    made = encoder.warm_up(texts)
+    assert 0 < made.steps < SETTINGS.warmup_steps
+    assert all(np.isfinite(values).all() for values in made.weights.values())
+
+
+def test_gradients_without_a_warm_up_are_refused(make: MakeGradients) -> None:
+    with pytest.raises(ModelError, match="not been warmed up"):
+        list(make(warm=False).examples(tokens()))
+
+
+def test_a_warm_up_of_other_settings_or_a_damaged_one_is_refused(make: MakeGradients, tmp_path: Path) -> None:
+    made = make(warm=False).warm_up(tokens(seed=1))
+    other = make(warm=False, settings=GradientSettings(rank=2))
+    with pytest.raises(ModelError, match=r"do not fit this model at model\.layers"):
+        other.restore(made)
+    with pytest.raises(ModelError, match="do not fit"):
+        other.restore(Warmup({}, {}, {}, 1))
+    for damaged in (b"", b"\x00" * 40, warmup_to_bytes(made)[:-1]):
+        with pytest.raises(StoreError, match="build the index again"):
+            warmup_from_bytes(damaged)
+
+
+def test_settings_are_checked() -> None:
+    with pytest.raises(NaitError, match="at least 1"):
+        GradientSettings(width=0)
+
+
+def test_a_model_without_linear_layers_is_refused() -> None:
+    class Bare(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = torch.nn.Embedding(5, 4)
+
+        def get_output_embeddings(self) -> None:
+            return None
+
+        def forward(self, input_ids: Any, attention_mask: Any) -> Any:
+            return self.table(input_ids)
+
+    with pytest.raises(ArchitectureError, match="no linear layer"):
+        Adapters(Bare(), SETTINGS)
+
+
+def test_a_model_that_is_loaded_already_is_used(tiny_model: TinyModels) -> None:
+    config = ModelConfig(name=str(tiny_model("llama")), device=Device.CPU)
+    loaded = load_causal(config)
+    with GradientEncoder(config, SETTINGS, loaded) as encoder:
+        assert encoder.model is loaded
