@@ -50,7 +50,7 @@ def add(
 
     opened = NaitIndex(index, model=model, device=Device(device))
     own = opened.add_capability(name, files, row_format=row_format_of(row_format), force=force)
-    note(f"stored '{name}': {own.examples} examples, {own.truncated} truncated, {own.rejected} rejected")
+    note(f"stored '{name}': {len(own)} examples, {own.truncated} truncated, {own.rejected} rejected")
 
 
 @capability.command("list")

@@ -60,7 +60,7 @@ class Choice:
         for own in made:
             cut = f", {own.truncated} truncated" if own.truncated else ""
             lost = f", {own.rejected} rejected" if own.rejected else ""
-            note(f"{own.name}: {own.examples} examples{cut}{lost}")
+            note(f"{own.name}: {len(own)} examples{cut}{lost}")
         return [*self.names, *made]
 
 

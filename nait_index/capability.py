@@ -1,47 +1,64 @@
-"""A capability: examples of a target skill, and what every method keeps of their activations."""
+"""A capability: examples of a target skill, and what the methods need of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from nait_index.building.examples import Examples
+from nait_index.building.examples import Encoded
+from nait_index.corpus import plain_text
+from nait_index.methods.base import Examples, Linear
 from nait_index.methods.registry import METHODS
 
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """A target skill, ready to be asked for by any method.
+    """A target skill, ready to be asked for by any method that its index has the views for.
 
-    :param summary: what the methods keep of the examples, by name.
-    :param examples: how many were used; :param truncated: of these, how many were cut; :param rejected: how many more
-        could not be used.
-    :param pooled: (n, 2, D) the examples' pooled activations where they were just encoded; ``None`` for a stored one.
+    :param examples: what the methods know of them. :param truncated: how many were cut.
+    :param rejected: how many more could not be used.
+    :param pooled: (E, 2, D) the examples' pooled activations where they were just encoded; ``None`` for a stored one.
     """
 
     name: str
-    summary: Mapping[str, np.ndarray]
-    examples: int
+    examples: Examples = field(repr=False)
     truncated: int
     rejected: int
-    pooled: np.ndarray | None = field(repr=False)
+    pooled: np.ndarray | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.examples)
 
 
 def summarise(pooled: np.ndarray, widths: Sequence[int]) -> dict[str, np.ndarray]:
-    """Collect what every method keeps of the examples' pooled activations (n, 2, D)."""
+    """Collect what every linear method keeps of the examples' pooled activations (E, 2, D)."""
     summary: dict[str, np.ndarray] = {}
     for method in METHODS.values():
-        summary |= method.summarise(pooled, widths)
+        if isinstance(method, Linear):
+            summary |= method.summarise(pooled, widths)
     return summary
 
 
-def capability_of(name: str, examples: Examples, widths: Sequence[int]) -> Capability:
+def capability_of(name: str, encoded: Encoded, widths: Sequence[int]) -> Capability:
     """Make a capability of encoded examples."""
+    texts = tuple(plain_text(sample.parts) for sample in encoded.samples)
     return Capability(
         name=name,
-        summary=summarise(examples.pooled, widths),
-        examples=len(examples.samples),
-        truncated=examples.truncated,
-        rejected=len(examples.rejected),
-        pooled=examples.pooled,
+        examples=Examples(texts, summarise(encoded.pooled, widths), encoded.signatures),
+        truncated=encoded.truncated,
+        rejected=len(encoded.rejected),
+        pooled=encoded.pooled,
+    )
+
+
+def redrawn(capability: Capability, pooled: np.ndarray, widths: Sequence[int], drawn: np.ndarray) -> Examples:
+    """Give a capability's examples drawn anew.
+
+    :param pooled: (E, 2, D) their pooled activations; :param drawn: (E,) numbers of the drawn ones.
+    """
+    own = capability.examples
+    return Examples(
+        tuple(own.texts[i] for i in drawn),
+        summarise(pooled[drawn], widths),
+        {name: values[drawn] for name, values in own.signatures.items()},
     )

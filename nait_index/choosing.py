@@ -1,4 +1,4 @@
-"""Capabilities to selections: what each one ranks highest, their union, their core."""
+"""Capabilities to selections: what each one ranks highest, their combination, their core."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from nait_index.capability import Capability
-from nait_index.config import View
+from nait_index.capability import Capability, redrawn
 from nait_index.errors import SelectionError, StoreError
+from nait_index.index_rows import IndexRows
 from nait_index.methods.names import MethodName
 from nait_index.methods.registry import METHODS
-from nait_index.ranking import Ranked, Ranker
+from nait_index.ranking import Ranked, rank
 from nait_index.selection.budget import Budget
 from nait_index.selection.core import agree, chance_size, required_votes, stability
 from nait_index.selection.selection import Selection
@@ -33,14 +33,25 @@ class Question:
     where: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """A question read against an index: ``k`` of the ``available`` rows."""
+
+    method: MethodName
+    budget: Budget
+    k: int
+    allowed: np.ndarray | None
+    available: int
+
+
 class Chooser:
     """Makes selections from one index."""
 
-    def __init__(self, layout: Layout, manifest: Manifest, table: SampleTable, ranker: Ranker) -> None:
+    def __init__(self, layout: Layout, manifest: Manifest, table: SampleTable, rows: IndexRows) -> None:
         self._layout = layout
         self._manifest = manifest
         self._table = table
-        self._ranker = ranker
+        self._rows = rows
 
     def query(self, capabilities: Sequence[Capability], question: Question) -> Selection:
         """Choose what one capability ranks highest, or the union of what several do."""
@@ -77,7 +88,7 @@ class Chooser:
         ids = tuple(sample_id for sample_id, _, _ in agreed)
         details: dict[str, list[Any]] = {"votes": [own for _, own, _ in agreed]}
         if bootstrap:
-            draws = self._redraw([pooled_of(own) for own in capabilities], question, needed, bootstrap)
+            draws = self._redraw(capabilities, pooled_of, question, needed, bootstrap)
             details["stability"] = stability(ids, draws)
         places = {own: at for ranked in rankings.values() for own, at in zip(ranked.ids, ranked.ordinals, strict=True)}
         sizes = [len(ranked.ids) for ranked in rankings.values()]
@@ -99,39 +110,61 @@ class Chooser:
         repeated = [name for name in names if names.count(name) > 1]
         if repeated:
             raise SelectionError(f"capability '{repeated[0]}' is given twice")
-        budget, method, allowed = self._read(question)
-        rankings = {own.name: self._ranker.rank(own.summary, method, budget, allowed) for own in capabilities}
+        terms = self._read(question)
+        rankings = {
+            own.name: rank(self._rows, own.examples, terms.method, terms.k, terms.allowed) for own in capabilities
+        }
         provenance = {
             "index": str(self._layout.root),
             "fingerprint": self._manifest.fingerprint.digest,
             "table_version": self._manifest.table_version,
-            "method": str(method),
-            "capabilities": {own.name: {"examples": own.examples, "truncated": own.truncated} for own in capabilities},
-            "budget": budget.text,
+            "method": str(terms.method),
+            "capabilities": {own.name: {"examples": len(own), "truncated": own.truncated} for own in capabilities},
+            "budget": terms.budget.text,
             "where": question.where,
-            "available": self._manifest.rows if allowed is None else int(allowed.sum()),
+            "available": terms.available,
         }
         return rankings, provenance
 
-    def _redraw(self, pooled: Sequence[np.ndarray], question: Question, votes: int, draws: int) -> Iterator[set[str]]:
+    def _redraw(
+        self, capabilities: Sequence[Capability], pooled_of: PooledOf, question: Question, votes: int, draws: int
+    ) -> Iterator[set[str]]:
         """Find the core of redrawn examples, draw after draw."""
-        budget, method, allowed = self._read(question)
+        terms, widths = self._read(question), self._rows.widths
+        pooled = [pooled_of(own) for own in capabilities]
         rng = np.random.default_rng(self._manifest.fingerprint.seed)
         for _ in range(draws):
-            drawn = [own[rng.integers(len(own), size=len(own))] for own in pooled]
-            summaries = [METHODS[method].summarise(own, self._manifest.fingerprint.widths) for own in drawn]
-            chosen = [self._ranker.rank(summary, method, budget, allowed).ids for summary in summaries]
+            drawn = [
+                redrawn(own, values, widths, rng.integers(len(own), size=len(own)))
+                for own, values in zip(capabilities, pooled, strict=True)
+            ]
+            chosen = [rank(self._rows, examples, terms.method, terms.k, terms.allowed).ids for examples in drawn]
             yield {sample_id for sample_id, _, _ in agree(chosen, votes)}
 
-    def _read(self, question: Question) -> tuple[Budget, MethodName, np.ndarray | None]:
+    def _read(self, question: Question) -> _Terms:
         try:
             method = MethodName(question.method)
         except ValueError:
             known = ", ".join(MethodName)
             raise SelectionError(f"there is no method '{question.method}'; there are: {known}") from None
-        if View.PCA not in self._manifest.fingerprint.views:
-            raise StoreError(f"method {method} needs the view pca, which {self._layout.root} was built without")
-        return Budget.parse(question.top), method, self._ranker.allowed(question.where)
+        self._check_view(method)
+        budget, allowed = Budget.parse(question.top), self._rows.allowed(question.where)
+        available = self._manifest.rows if allowed is None else int(allowed.sum())
+        return _Terms(method, budget, budget.resolve(available), allowed, available)
+
+    def _check_view(self, method: MethodName) -> None:
+        view, held = METHODS[method].view, self._manifest.fingerprint.views
+        if view is not None and view not in held:
+            views = ",".join([*held, view])
+            raise StoreError(
+                f"method {method} needs the view {view}, which {self._layout.root} was built without; build an index "
+                f"with --views {views}"
+            )
+
+    def check(self, method: MethodName | str) -> None:
+        """Refuse a method that the index lacks the view for, before any example is encoded."""
+        if method in list(MethodName):
+            self._check_view(MethodName(method))
 
     def _rows_at(self, ordinals: Sequence[int]) -> list[str]:
         return self._table.take(ordinals, ["row"])["row"]

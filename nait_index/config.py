@@ -88,15 +88,24 @@ class SignatureConfig:
     :param pca_dim: width d of each dense signature; ``None`` keeps every neuron, exactly (``--pca-dim full``).
     :param reservoir: how many samples the principal components are fitted on.
     :param topk: neurons kept of each layer by the ``topk`` view.
+    :param sae: folder of the sparse autoencoder that the ``sae`` view needs; :param sae_keep: codes kept of a row.
+    :param grad_dim: width of the projected gradients of the ``grad`` view.
     """
 
     views: tuple[View, ...] = (View.PCA, View.TOPK)
     pca_dim: int | None = 512
     topk: int = 20
+    sae: str | None = None
+    sae_keep: int = 256
+    grad_dim: int = 1024
     reservoir: int = 4096
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if (View.SAE in self.views) != (self.sae is not None):
+            raise NaitError("the view sae and the option --sae FOLDER go together; 'nait-index sae train' makes one")
+        if self.sae_keep < 1 or self.grad_dim < 1:
+            raise NaitError("--sae-keep and --grad-dim must be at least 1")
         if not self.views or len(set(self.views)) != len(self.views):
             raise NaitError(f"--views must name each view once: {', '.join(View)}")
         if self.pca_dim is not None and self.pca_dim < 1:

@@ -1,6 +1,6 @@
 """The facade: one index on disk, and what can be asked of it. Wiring only; the work is done in the packages below."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from itertools import islice
@@ -9,19 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from nait_index.activations.encoder import Encoder
 from nait_index.building.builder import Builder, BuildReport, ProgressCallback
 from nait_index.building.estimate import Estimate, estimate
-from nait_index.building.examples import Examples, encode_examples, encode_samples
+from nait_index.building.examples import Encoded, ExampleEncoder
 from nait_index.building.fingerprint import fingerprint_of
+from nait_index.building.opening import open_encoder
 from nait_index.capability import Capability, capability_of
 from nait_index.choosing import Chooser, Question
 from nait_index.config import BUNDLED_MODEL, Device, ModelConfig, Precision, SignatureConfig, View
-from nait_index.corpus import Template, make_template, read_corpus, restore_sample
+from nait_index.corpus import make_template, plain_text, read_corpus, restore_sample
 from nait_index.errors import CapabilityError, IncompleteIndexError, NaitError, SelectionError
+from nait_index.index_rows import IndexRows
 from nait_index.inspection import Check, Verifier, describe
+from nait_index.methods.base import Examples
 from nait_index.methods.names import DEFAULT_METHOD, MethodName
-from nait_index.ranking import Ranker
+from nait_index.scoring import Confirm, QualitySpec, ScoreProgress, ScoreReport, score_index
 from nait_index.selection.selection import Selection
 from nait_index.signatures.features import Feature
 from nait_index.store.bases import load_compressor
@@ -30,7 +32,7 @@ from nait_index.store.layout import Layout
 from nait_index.store.lock import write_lock
 from nait_index.store.manifest import Manifest, load_manifest
 from nait_index.store.samples import SampleTable
-from nait_index.types import Origin, RowFormat
+from nait_index.types import Origin, RowFormat, Sample
 
 PathLike = str | Path
 
@@ -54,11 +56,11 @@ class NaitIndex:
         self.report: BuildReport | None = None
         self._model = model
         self._device = device
-        self._loaded: tuple[Encoder, Template] | None = None
+        self._loaded: ExampleEncoder | None = None
         self._table = SampleTable(self.layout, self.manifest.table_version)
         self._compressor = load_compressor(self.layout, self.manifest.basis_hash)
-        self._ranker = Ranker(self.layout, self._table, self._compressor)
-        self._chooser = Chooser(self.layout, self.manifest, self._table, self._ranker)
+        self._rows = IndexRows(self.layout, self._table, self._compressor, self.manifest.fingerprint.topk)
+        self._chooser = Chooser(self.layout, self.manifest, self._table, self._rows)
         self._stored = CapabilityTable(self.layout)
 
     # ---- build ----------------------------------------------------------------------------------------------------
@@ -90,7 +92,7 @@ class NaitIndex:
         index = cls(path, model=config.name, device=config.device)
         index.report = report
         if View.PCA in index.manifest.fingerprint.views:
-            index._ranker.engine(Feature.UNIT)
+            index._rows.engine(Feature.UNIT)
         return index
 
     @staticmethod
@@ -105,9 +107,10 @@ class NaitIndex:
         """Tell what such a build would cost; nothing is written."""
         items = _limited(read_corpus(_listed(corpus), row_format), limit)
         config = model if isinstance(model, ModelConfig) else ModelConfig(name=model)
-        with Encoder(config) as encoder:
+        signatures = signatures or SignatureConfig()
+        with open_encoder(config, signatures) as encoder:
             template = make_template(config.template, encoder.model.tokenizer)
-            return estimate(items, encoder, template, signatures or SignatureConfig())
+            return estimate(items, encoder, template, signatures)
 
     # ---- capabilities ---------------------------------------------------------------------------------------------
 
@@ -116,8 +119,8 @@ class NaitIndex:
     ) -> Capability:
         """Make a capability of example files without storing it."""
         own = _listed(files)
-        examples = encode_examples(own, row_format, *self._encoder())
-        return capability_of(name or Path(own[0]).stem, examples, self._compressor.widths)
+        encoded = self._encoder().files(own, row_format)
+        return capability_of(name or Path(own[0]).stem, encoded, self._compressor.widths)
 
     def add_capability(
         self,
@@ -136,10 +139,10 @@ class NaitIndex:
             raise CapabilityError(f"{name!r} is no usable name for a capability; take letters, digits, - and _")
         if not force and name in self._stored.names():
             raise CapabilityError(f"a capability '{name}' is stored already; replace it with --force, or choose a name")
-        examples = encode_examples(_listed(files), row_format, *self._encoder())
-        capability = capability_of(name, examples, self._compressor.widths)
+        encoded = self._encoder().files(_listed(files), row_format)
+        capability = capability_of(name, encoded, self._compressor.widths)
         with write_lock(self.layout):
-            self._stored.put(self._to_store(capability, examples))
+            self._stored.put(self._to_store(capability, encoded))
         return capability
 
     def capability(self, name: str) -> Capability:
@@ -152,7 +155,9 @@ class NaitIndex:
             raise self._unknown(name)
         if stored.fingerprint != self.manifest.fingerprint.digest:
             raise CapabilityError(f"capability '{name}' was made for another index; add it again from its examples")
-        return Capability(stored.name, stored.arrays, len(stored.rows), stored.truncated, stored.rejected, None)
+        texts = tuple(plain_text(sample.parts) for sample in _samples(stored))
+        examples = Examples(texts, _part(stored.arrays, "summary."), _part(stored.arrays, "signatures."))
+        return Capability(stored.name, examples, stored.truncated, stored.rejected)
 
     def capabilities(self) -> list[dict[str, Any]]:
         """Give name, creation time and example counts of every stored capability, sorted by name."""
@@ -212,6 +217,27 @@ class NaitIndex:
         own, question = self._resolve(capabilities), Question(top, method, where)
         return self._chooser.core(own, question, votes, bootstrap, self._pooled)
 
+    def score(
+        self,
+        spec: QualitySpec,
+        *,
+        name: str | None = None,
+        force: bool = False,
+        progress: ScoreProgress | None = None,
+        confirm: Confirm | None = None,
+    ) -> ScoreReport:
+        """Score the quality of every row that has no score yet, as the columns NAME and NAME_status.
+
+        This object goes on seeing the index as it was: open it again to filter by the score.
+
+        :param spec: ``Ifd``, ``SelectIt``, ``Judge`` or ``Imported`` of :mod:`nait_index.scoring`.
+        :param force: begin anew, whatever settings came before. :param confirm: asked before a judge is paid.
+        """
+        model, device = self._model, self._device
+        return score_index(
+            self.layout, spec, name=name, model=model, device=device, force=force, progress=progress, confirm=confirm
+        )
+
     # ---- looking --------------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
@@ -219,7 +245,7 @@ class NaitIndex:
 
     def info(self) -> dict[str, Any]:
         """Describe the index: counts, model, layers, views with their bytes per row, fingerprint, capabilities."""
-        return describe(self.layout, self.manifest, self._compressor, self._stored)
+        return describe(self.layout, self.manifest, self._table, self._stored)
 
     def verify(self, sample: int = 32) -> list[Check]:
         """Check the index against itself: counts, hashes, engine, and a sample of rows encoded again."""
@@ -254,19 +280,15 @@ class NaitIndex:
         stored = self._stored.get(capability.name)
         if stored is None:
             raise self._unknown(capability.name)
-        samples = [
-            restore_sample(str(at), row, RowFormat(form), Origin(f"capability {capability.name}", at))
-            for at, (row, form) in enumerate(zip(stored.rows, stored.formats, strict=True), start=1)
-        ]
-        return encode_samples(samples, *self._encoder())
+        return self._encoder().again(_samples(stored)).pooled
 
-    def _encoder(self) -> tuple[Encoder, Template]:
+    def _encoder(self) -> ExampleEncoder:
         """Load the index's own model when it is first needed, and refuse any other."""
         if self._loaded is None:
             self._loaded = self._load_encoder()
         return self._loaded
 
-    def _load_encoder(self) -> tuple[Encoder, Template]:
+    def _load_encoder(self) -> ExampleEncoder:
         record = self.manifest.model
         config = ModelConfig(
             name=self._model or record["name"],
@@ -278,22 +300,32 @@ class NaitIndex:
             device=self._device,
         )
         own = self.manifest.fingerprint
-        signatures = SignatureConfig(tuple(View(v) for v in own.views), own.pca_dim, own.topk, own.reservoir, own.seed)
-        encoder = Encoder(config)
+        signatures = SignatureConfig(
+            views=tuple(View(view) for view in own.views),
+            pca_dim=own.pca_dim,
+            topk=own.topk,
+            sae=record["sae"],
+            sae_keep=own.sae_keep,
+            grad_dim=own.grad_dim,
+            reservoir=own.reservoir,
+            seed=own.seed,
+        )
+        encoder = open_encoder(config, signatures)
         template = make_template(config.template, encoder.model.tokenizer)
         own.require(fingerprint_of(encoder, template, signatures), f"the model at {config.name}")
-        return encoder, template
+        return ExampleEncoder(encoder, template, signatures, self._compressor)
 
-    def _to_store(self, capability: Capability, examples: Examples) -> StoredCapability:
+    def _to_store(self, capability: Capability, encoded: Encoded) -> StoredCapability:
         return StoredCapability(
             name=capability.name,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             fingerprint=self.manifest.fingerprint.digest,
-            rows=tuple(sample.row for sample in examples.samples),
-            formats=tuple(str(sample.format) for sample in examples.samples),
+            rows=tuple(sample.row for sample in encoded.samples),
+            formats=tuple(str(sample.format) for sample in encoded.samples),
             truncated=capability.truncated,
             rejected=capability.rejected,
-            arrays=capability.summary,
+            arrays={f"summary.{name}": own for name, own in capability.examples.summary.items()}
+            | {f"signatures.{name}": own for name, own in capability.examples.signatures.items()},
         )
 
     def _unknown(self, name: str) -> CapabilityError:
@@ -303,6 +335,17 @@ class NaitIndex:
         else:
             hint = f"it has {', '.join(names[:8])}" if names else "none is stored yet: nait-index capability add"
         return CapabilityError(f"there is no capability '{name}' in {self.layout.root}; {hint}")
+
+
+def _samples(stored: StoredCapability) -> list[Sample]:
+    return [
+        restore_sample(str(at), row, RowFormat(form), Origin(f"capability {stored.name}", at))
+        for at, (row, form) in enumerate(zip(stored.rows, stored.formats, strict=True), start=1)
+    ]
+
+
+def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): own for name, own in arrays.items() if name.startswith(prefix)}
 
 
 def _listed(files: PathLike | Sequence[PathLike]) -> list[PathLike]:

@@ -6,13 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from nait_index.activations.encoder import Encoder
-from nait_index.building.estimate import view_bytes
-from nait_index.building.examples import encode_samples
+from nait_index.building.examples import ExampleEncoder
 from nait_index.config import View
-from nait_index.corpus import Template, read_rejected, restore_sample
+from nait_index.corpus import read_rejected, restore_sample
 from nait_index.errors import NaitError
-from nait_index.ranking import Ranker
+from nait_index.index_rows import IndexRows
 from nait_index.search.engine import Engine
 from nait_index.signatures.features import Feature
 from nait_index.signatures.pca import Compressor
@@ -22,7 +20,7 @@ from nait_index.store.manifest import Manifest
 from nait_index.store.samples import SampleTable, dense_column
 from nait_index.types import Origin, RowFormat, Sample
 
-OpenEncoder = Callable[[], tuple[Encoder, Template]]
+OpenEncoder = Callable[[], ExampleEncoder]
 
 # A row encoded again, in another batch, differs by rounding alone; in 16-bit models that is larger.
 _SAME_COSINE = {"float32": 0.9999}
@@ -38,14 +36,12 @@ class Check:
     detail: str
 
 
-def describe(
-    layout: Layout, manifest: Manifest, compressor: Compressor, capabilities: CapabilityTable
-) -> dict[str, Any]:
+def describe(layout: Layout, manifest: Manifest, table: SampleTable, capabilities: CapabilityTable) -> dict[str, Any]:
     """Collect what there is to know about an index."""
     own = manifest.fingerprint
-    dim = compressor.dim(Feature.UNIT) if compressor.bases else None
-    columns = {name: view_bytes(View(name), own.widths, dim, own.topk) for name in own.views}
-    views = {name: {"columns": sizes, "bytes_per_row": sum(sizes.values())} for name, sizes in columns.items()}
+    sizes = table.signature_bytes()
+    columns = {view: {name: own for name, own in sizes.items() if name.split("_")[0] == view} for view in own.views}
+    views = {view: {"columns": sizes, "bytes_per_row": sum(sizes.values())} for view, sizes in columns.items()}
     return {
         "path": str(layout.root),
         "rows": manifest.rows,
@@ -112,15 +108,15 @@ class Verifier:
 
     def _engines(self) -> Iterator[Check]:
         """Compare every engine that was made with the table, vector by vector."""
-        ranker = Ranker(self._layout, self._table, self._compressor)
+        opened = IndexRows(self._layout, self._table, self._compressor, self._manifest.fingerprint.topk)
         for feature in Feature:
             column = dense_column(feature)
             if not (self._layout.engine / f"{column}.faiss").is_file():
                 continue
-            yield Check(f"engine {column}", *self._compare(ranker, feature))
+            yield Check(f"engine {column}", *self._compare(opened, feature))
 
-    def _compare(self, ranker: Ranker, feature: Feature) -> tuple[bool | None, str]:
-        folder, column, stamp = self._layout.engine, dense_column(feature), ranker.stamp(feature)
+    def _compare(self, opened: IndexRows, feature: Feature) -> tuple[bool | None, str]:
+        folder, column, stamp = self._layout.engine, dense_column(feature), opened.stamp(feature)
         if not Engine.is_current(folder, column, stamp):
             return None, "of an earlier state of the table; it is made again when it is needed"
         engine = Engine.load(folder, column, stamp)
@@ -142,10 +138,10 @@ class Verifier:
         rows = list(self._rows(picked))
         stored = np.array(self._table.take(picked, [column])[column], dtype=np.float32)
         try:
-            pooled = encode_samples([self._restore(row) for row in rows], *self._open_encoder())
+            encoded = self._open_encoder().again([self._restore(row) for row in rows])
         except NaitError as error:
             return Check("encoding", None, f"not checked: {error}")
-        again = self._compressor.compress(pooled, Feature.UNIT).astype(np.float32)
+        again = encoded.signatures[column].astype(np.float32)
         lengths = np.linalg.norm(stored, axis=1) * np.linalg.norm(again, axis=1)
         cosines = np.where(lengths > 0, (stored * again).sum(axis=1) / np.maximum(lengths, 1e-30), 1.0)
         limit = _SAME_COSINE.get(self._manifest.fingerprint.dtype, _SAME_COSINE_16_BIT)

@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,11 +84,12 @@ def planted_infinity() -> Iterator[None]:
     run = Encoder._run
 
     def poisoned(self: Encoder, batch: list[Any]) -> Any:
-        values = run(self, batch).copy()
+        captured = run(self, batch)
+        neurons = captured.neurons.clone()
         for row, ids in enumerate(batch):
             if NOT_FINITE in self.model.tokenizer.decode(ids):
-                values[row, 0, 3] = float("inf")
-        return values
+                neurons[row, 0, 3] = float("inf")
+        return replace(captured, neurons=neurons)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Encoder, "_run", poisoned)

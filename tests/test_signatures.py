@@ -128,16 +128,16 @@ def test_a_reservoir_of_equal_rows_gives_finite_signatures() -> None:
 @given(st.integers(0, 10_000), st.integers(1, 12), st.booleans())
 def test_top_neurons_are_the_k_largest_in_size_with_ties_to_the_lower_number(seed: int, k: int, ties: bool) -> None:
     rng = np.random.default_rng(seed)
-    mean = rng.normal(size=(4, sum(WIDTHS))).astype(np.float32)
+    impact = np.abs(rng.normal(size=(4, sum(WIDTHS)))).astype(np.float32)
     if ties:
-        mean = np.round(mean)
-    numbers, values = top_neurons(mean, WIDTHS, k)
+        impact = np.round(impact)
+    numbers, values = top_neurons(impact, WIDTHS, k)
     assert numbers.shape == values.shape == (4, kept(WIDTHS, k))
     for row in range(4):
         at, start = 0, 0
         for width in WIDTHS:
-            layer = mean[row, start : start + width]
-            expected = sorted(range(width), key=lambda i: (-abs(layer[i]), i))[: min(k, width)]
+            layer = impact[row, start : start + width]
+            expected = sorted(range(width), key=lambda i: (-layer[i], i))[: min(k, width)]
             got = numbers[row, at : at + len(expected)].tolist()
             assert got == expected
             np.testing.assert_allclose(values[row, at : at + len(expected)], layer[expected], rtol=1e-3, atol=1e-3)

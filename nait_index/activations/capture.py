@@ -1,11 +1,13 @@
-"""Hooks that pool neurons while the forward pass runs, so that no (B, T, N) tensor outlives its layer."""
+"""Hooks that pool activations while the forward pass runs, so that no (B, T, N) tensor outlives its layer."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nait_index.activations.architectures import Site, SiteKind
 from nait_index.activations.experts import expert_activations
+from nait_index.activations.impact import find_up_site
 from nait_index.activations.pooling import TokenSpan
 from nait_index.errors import ArchitectureError, ModelError
 
@@ -13,89 +15,147 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from nait_index.activations.sae import SparseAutoencoder
+
+
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """What is read off the model beside its neurons.
+
+    :param impact: the mean size of every neuron's up-projection; of the neuron itself where ``own_site`` is set, that
+        is where the neurons are those of a module that the user named.
+    :param hidden: the last hidden states. :param sae: the codes of a sparse autoencoder.
+    """
+
+    impact: bool = False
+    own_site: bool = False
+    hidden: bool = False
+    sae: "SparseAutoencoder | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """Pooled activations of one batch, float32 on the model's device; ``None`` for what was not asked for.
+
+    :param neurons: (B, 2, D) mean, then drift, of every neuron, layers in order. :param impact: (B, D).
+    :param hidden: (B, 2, H) mean and position-weighted mean of the last hidden states. :param codes: (B, F).
+    """
+
+    neurons: "torch.Tensor"
+    impact: "torch.Tensor | None" = None
+    hidden: "torch.Tensor | None" = None
+    codes: "torch.Tensor | None" = None
+
 
 class _AllCaptured(Exception):
     """Raised inside the forward pass at the last site: nothing after it is needed, so nothing after it is computed."""
 
 
 class Capture:
-    """Pools the neurons of the given sites for one batch after another.
+    """Pools the activations of one batch after another.
 
     Hooks hang on the model only inside :meth:`installed`; :meth:`run` makes one forward pass.
     """
 
-    def __init__(self, body: "nn.Module", sites: Sequence[Site]) -> None:
+    def __init__(self, body: "nn.Module", sites: Sequence[Site], probes: Probes | None = None) -> None:
         self._body = body
         self._sites = tuple(sites)
+        self._probes = probes or Probes()
         self._width = sum(site.width for site in self._sites)
         self._span: TokenSpan | None = None
-        self._pooled: torch.Tensor | None = None
+        self._neurons: torch.Tensor | None = None
+        self._impact: torch.Tensor | None = None
+        self._codes: torch.Tensor | None = None
+        self._hooks: dict[str, str] = {}
         self._fired: set[str] = set()
 
     @contextmanager
     def installed(self) -> Iterator["Capture"]:
         """Hang the hooks on the model, and take every one of them off again whatever happens."""
-        handles = []
-        offset = 0
+        handles: list[Any] = []
         try:
+            offset = 0
             for site in self._sites:
-                hook = self._make_hook(site, offset)
-                handles.append(self._body.get_submodule(site.path).register_forward_pre_hook(hook))
+                where = slice(offset, offset + site.width)
+                handles.append(self._hang(site.path, self._site_hook(site, where), before=True))
+                if self._probes.impact and not self._probes.own_site and (up := find_up_site(self._body, site)):
+                    handles.append(self._hang(up.path, self._up_hook(up.half, where), before=False))
                 offset += site.width
+            if self._probes.sae is not None:
+                from nait_index.activations.sae_capture import sae_module
+
+                handles.append(self._hang(sae_module(self._sites, self._probes.sae), self._encode, before=False))
             yield self
         finally:
             for handle in handles:
                 handle.remove()
 
-    def run(self, inputs: Mapping[str, Any], span: TokenSpan) -> "torch.Tensor":
+    def run(self, inputs: Mapping[str, Any], span: TokenSpan) -> Captured:
         """Make one forward pass.
 
         :param inputs: keyword arguments of the model body, (B, T) each.
         :param span: which tokens of each sample are its own.
-        :returns: (B, P, D) float32 on the model's device: mean, then drift, of every neuron, layers in order.
         :raises ArchitectureError: a hook did not fire, or saw something that is not its layer's neurons.
         """
         import torch
 
-        batch = inputs["input_ids"].shape[0]
+        batch, device = inputs["input_ids"].shape[0], inputs["input_ids"].device
         self._span = span
-        self._pooled = torch.zeros(batch, 2, self._width, dtype=torch.float32, device=inputs["input_ids"].device)
+        self._neurons = torch.zeros(batch, 2, self._width, dtype=torch.float32, device=device)
+        self._impact = torch.zeros(batch, self._width, device=device) if self._probes.impact else None
         self._fired.clear()
+        hidden = None
         try:
-            self._body(**inputs)
+            hidden = self._pool_hidden(self._body(**inputs), span)
         except _AllCaptured:
             pass
         finally:
-            pooled, self._pooled, self._span = self._pooled, None, None
-        silent = [site.path for site in self._sites if site.path not in self._fired]
+            captured = Captured(self._neurons, self._impact, hidden, self._codes)
+            self._span = self._neurons = self._impact = self._codes = None
+        self._check_fired()
+        return captured
+
+    def _check_fired(self) -> None:
+        silent = [path for key, path in self._hooks.items() if key not in self._fired]
         if silent:
             raise ArchitectureError(
                 f"no activation was seen at {silent[0]}"
                 + (f" and {len(silent) - 1} more sites" if silent[1:] else "")
                 + ": the model computes this part without calling the module (a fused kernel?)"
             )
-        return pooled
 
-    def _make_hook(self, site: Site, offset: int) -> Any:  # noqa: ANN401 - torch's own hook type is no better
-        pool = self._pool_experts if site.kind is SiteKind.EXPERTS else self._pool_projection
+    def _hang(self, path: str, pool: Callable[..., None], *, before: bool) -> Any:  # noqa: ANN401 - torch's handle
+        """Hang a hook on a module: on its input, or on its output."""
+        key = f"{'input' if before else 'output'} of {path}"
+        self._hooks[key] = path
 
-        def hook(module: "nn.Module", args: tuple[Any, ...]) -> None:
-            if self._pooled is None or self._span is None:
+        def hook(module: "nn.Module", args: tuple[Any, ...], output: Any = None) -> None:  # noqa: ANN401
+            if self._span is None:
                 raise ModelError("the model was run from outside while its activations were being captured")
-            if site.path in self._fired:
+            if key in self._fired:
                 raise ArchitectureError(
-                    f"'{site.path}' ran twice in one forward pass; layers that are shared cannot be told apart"
+                    f"'{path}' ran twice in one forward pass; layers that are shared cannot be told apart"
                 )
-            self._fired.add(site.path)
-            pool(site, module, args, self._pooled[:, :, offset : offset + site.width])
-            if len(self._fired) == len(self._sites):
+            self._fired.add(key)
+            pool(module, args if before else output, self._span)
+            if len(self._fired) == len(self._hooks) and not self._probes.hidden:
                 raise _AllCaptured
 
-        return hook
+        module = self._body.get_submodule(path)
+        return module.register_forward_pre_hook(hook) if before else module.register_forward_hook(hook)
 
-    def _pool_projection(self, site: Site, module: "nn.Module", args: tuple[Any, ...], out: "torch.Tensor") -> None:
-        span = self._span
-        assert span is not None
+    def _site_hook(self, site: Site, where: slice) -> Callable[..., None]:
+        pool = self._pool_experts if site.kind is SiteKind.EXPERTS else self._pool_projection
+
+        def run(module: "nn.Module", args: tuple[Any, ...], span: TokenSpan) -> None:
+            pool(site, module, args, span, where)
+
+        return run
+
+    def _pool_projection(
+        self, site: Site, module: "nn.Module", args: tuple[Any, ...], span: TokenSpan, where: slice
+    ) -> None:
+        assert self._neurons is not None
         neurons = args[0] if args else None
         if neurons is None or neurons.shape[-1] != site.width or neurons.numel() != span.tokens * site.width:
             shape = None if neurons is None else tuple(neurons.shape)
@@ -104,13 +164,44 @@ class Capture:
                 f"neurons {site.width})"
             )
         # OPT and shared experts see (B·T, N).
-        span.pool(neurons.reshape(span.batch, span.length, site.width), out)
+        neurons = neurons.reshape(span.batch, span.length, site.width)
+        span.pool(neurons, self._neurons[:, :, where])
+        if self._impact is not None and self._probes.own_site:
+            self._impact[:, where] = span.mean(neurons.abs())
 
-    def _pool_experts(self, site: Site, module: "nn.Module", args: tuple[Any, ...], out: "torch.Tensor") -> None:
-        span = self._span
-        assert span is not None
+    def _pool_experts(
+        self, site: Site, module: "nn.Module", args: tuple[Any, ...], span: TokenSpan, where: slice
+    ) -> None:
+        assert self._neurons is not None
         hidden, routed = args[0], args[1]
         hidden = hidden.reshape(-1, hidden.shape[-1])
-        for expert, tokens, neurons in expert_activations(module, hidden, routed.reshape(hidden.shape[0], -1)):
-            width = neurons.shape[-1]
-            span.pool_tokens(tokens, neurons, out[:, :, expert * width : (expert + 1) * width])
+        for own in expert_activations(module, hidden, routed.reshape(hidden.shape[0], -1)):
+            width = own.neurons.shape[-1]
+            start = where.start + own.expert * width
+            span.pool_tokens(own.tokens, own.neurons, self._neurons[:, :, start : start + width])
+            if self._impact is not None:
+                size = own.neurons if self._probes.own_site else own.up
+                span.add_mean(own.tokens, size.abs(), self._impact[:, start : start + width])
+
+    def _up_hook(self, half: bool, where: slice) -> Callable[..., None]:
+        def run(module: "nn.Module", output: "torch.Tensor", span: TokenSpan) -> None:
+            assert self._impact is not None
+            up = output[..., output.shape[-1] // 2 :] if half else output
+            self._impact[:, where] = span.mean(up.abs().reshape(span.batch, span.length, -1))
+
+        return run
+
+    def _encode(self, module: "nn.Module", output: Any, span: TokenSpan) -> None:  # noqa: ANN401
+        from nait_index.activations.sae_capture import mean_codes
+
+        assert self._probes.sae is not None
+        hidden = output[0] if isinstance(output, tuple) else output
+        self._codes = mean_codes(hidden.reshape(span.batch, span.length, -1), span.mask, self._probes.sae)
+
+    def _pool_hidden(self, output: Any, span: TokenSpan) -> "torch.Tensor | None":  # noqa: ANN401
+        import torch
+
+        if not self._probes.hidden:
+            return None
+        states = output.last_hidden_state
+        return torch.stack([span.mean(states), span.weighted_mean(states)], dim=1)

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nait_index.activations.architectures import Site, find_sites
-from nait_index.activations.capture import Capture
+from nait_index.activations.capture import Capture, Captured, Probes
 from nait_index.activations.model import LoadedModel, load
 from nait_index.activations.pooling import TokenSpan
 from nait_index.config import ModelConfig, PaddingSide
@@ -31,19 +31,43 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Pooled:
-    """Pooled activations of some texts.
+    """Pooled activations of some texts, float32; ``None`` for what was not asked for.
 
-    :param rows: (b,) which of the given texts; :param values: (b, 2, D) float32, mean and drift of every neuron.
+    :param rows: (b,) which of the given texts; :param values: (b, 2, D) mean and drift of every neuron.
+    :param impact: (b, D) mean size of every neuron's up-projection.
+    :param hidden: (b, 2, H) mean and position-weighted mean of the last hidden states.
+    :param codes: (b, F) mean codes of the sparse autoencoder.
     """
 
     rows: np.ndarray
     values: np.ndarray
+    impact: np.ndarray | None = None
+    hidden: np.ndarray | None = None
+    codes: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, rows: np.ndarray, captured: Captured) -> "Pooled":
+        """Bring a batch to the host."""
+        parts = (captured.neurons, captured.impact, captured.hidden, captured.codes)
+        return cls(rows, *(None if part is None else part.cpu().numpy() for part in parts))  # type: ignore[arg-type]
+
+    @property
+    def finite(self) -> np.ndarray:
+        """Tell which rows (b,) are finite throughout."""
+        parts = (self.values, self.impact, self.hidden, self.codes)
+        finite = [np.isfinite(part).reshape(len(part), -1).all(axis=1) for part in parts if part is not None]
+        return np.asarray(np.all(finite, axis=0))
+
+    def take(self, which: np.ndarray) -> "Pooled":
+        """Keep some rows."""
+        parts = (self.values, self.impact, self.hidden, self.codes)
+        return Pooled(self.rows[which], *(None if part is None else part[which] for part in parts))  # type: ignore[arg-type]
 
 
 class Encoder:
     """A model with its hooks, ready to turn texts into pooled activations. Close it when done (context manager)."""
 
-    def __init__(self, config: ModelConfig, model: LoadedModel | None = None) -> None:
+    def __init__(self, config: ModelConfig, model: LoadedModel | None = None, probes: Probes | None = None) -> None:
         self.config = config
         self.model = load(config) if model is None else model
         self.sites = _choose_layers(
@@ -59,7 +83,8 @@ class Encoder:
         self._extras: dict[str, Any] = {"use_cache": False} if _accepts(self.model.body, "use_cache") else {}
         self._batch_tokens = config.batch_tokens or (65_536 if self.model.device.type == "cuda" else 2_048)
         self._stack = ExitStack()
-        self._capture = self._stack.enter_context(Capture(self.model.body, self.sites).installed())
+        self.probes = replace(probes or Probes(), own_site=config.site != "mlp")
+        self._capture = self._stack.enter_context(Capture(self.model.body, self.sites, self.probes).installed())
 
     def __enter__(self) -> "Encoder":
         return self
@@ -75,6 +100,12 @@ class Encoder:
     def layers(self) -> tuple[int, ...]:
         """Numbers of the captured layers, ascending."""
         return tuple(sorted({site.layer for site in self.sites}))
+
+    @property
+    def hidden_size(self) -> int:
+        """Width H of the hidden states."""
+        settings: Any = self.model.body.config
+        return int(settings.get_text_config().hidden_size)
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -134,7 +165,7 @@ class Encoder:
 
     def _run_or_split(self, rows: np.ndarray, tokens: Sequence[Tokens]) -> Iterator[Pooled]:
         try:
-            yield Pooled(rows, self._run([tokens[row].ids for row in rows]))
+            yield Pooled.of(rows, self._run([tokens[row].ids for row in rows]))
             return
         except (RuntimeError, MemoryError) as error:
             if not _is_out_of_memory(error):
@@ -149,14 +180,12 @@ class Encoder:
         yield from self._run_or_split(rows[:half], tokens)
         yield from self._run_or_split(rows[half:], tokens)
 
-    def _run(self, batch: list[np.ndarray]) -> np.ndarray:
+    def _run(self, batch: list[np.ndarray]) -> Captured:
         import torch
 
         with torch.inference_mode():
             inputs, mask = self._pad(batch)
-            pooled = self._capture.run(inputs | self._extras, TokenSpan(mask))
-            values: np.ndarray = pooled.cpu().numpy()
-        return values
+            return self._capture.run(inputs | self._extras, TokenSpan(mask))
 
     def _pad(self, batch: list[np.ndarray]) -> tuple[dict[str, "torch.Tensor"], "torch.Tensor"]:
         import torch

@@ -5,23 +5,38 @@ router's weight is applied after the down projection and therefore is not part o
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
 
 
+@dataclass(frozen=True, slots=True)
+class ExpertTokens:
+    """What one expert computes.
+
+    :param tokens: (m,) numbers of the tokens that were routed to it.
+    :param neurons: (m, I) input of its down projection; :param up: (m, I) output of its up-projection.
+    """
+
+    expert: int
+    tokens: "torch.Tensor"
+    neurons: "torch.Tensor"
+    up: "torch.Tensor"
+
+
 def expert_activations(
     experts: Any,  # noqa: ANN401 - a fused module, known by its attributes
     hidden: "torch.Tensor",
     routed: "torch.Tensor",
-) -> Iterator[tuple[int, "torch.Tensor", "torch.Tensor"]]:
+) -> Iterator[ExpertTokens]:
     """Recompute what enters each expert's down projection, expert by expert.
 
     :param experts: the fused module (``gate_up_proj`` of shape (E, 2I, H), or (E, H, 2I) where ``is_transposed``).
     :param hidden: (B·T, H) input of the layer.
     :param routed: (B·T, k) experts chosen for each token.
-    :returns: for each expert that any token was routed to: its number, the tokens' numbers (m,), and (m, I).
+    :returns: one for each expert that any token was routed to.
     """
     for expert in routed.unique().tolist():
         tokens, _ = (routed == expert).nonzero(as_tuple=True)
@@ -29,4 +44,8 @@ def expert_activations(
         gate_up = hidden[tokens] @ (weight if getattr(experts, "is_transposed", False) else weight.T)
         if getattr(experts, "has_bias", False):
             gate_up = gate_up + experts.gate_up_proj_bias[expert]
-        yield int(expert), tokens, experts._apply_gate(gate_up)
+        if getattr(experts, "is_concatenated", True):
+            up = gate_up[..., gate_up.shape[-1] // 2 :]
+        else:
+            up = gate_up[..., 1::2]
+        yield ExpertTokens(int(expert), tokens, experts._apply_gate(gate_up), up)

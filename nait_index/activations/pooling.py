@@ -24,18 +24,34 @@ class TokenSpan:
         self._counts = counts.to(torch.float32)[:, None]
         self._rows = torch.arange(self.batch, device=mask.device)
 
+    @property
+    def mask(self) -> "torch.Tensor":
+        """(B, T), 1 for a sample's own token, 0 for padding."""
+        return self._mask
+
+    def mean(self, values: "torch.Tensor") -> "torch.Tensor":
+        """Average (B, T, N) values over each sample's own tokens: (B, N) float32."""
+        import torch
+
+        # A batched vector-matrix product reads the activations once and makes no masked copy of them; ones and zeros
+        # are exact in every dtype, so the division comes after, in float32.
+        total = torch.bmm(self._mask[:, None, :].to(values.dtype), values)[:, 0]
+        return total.float() / self._counts
+
+    def weighted_mean(self, values: "torch.Tensor") -> "torch.Tensor":
+        """Average (B, T, N) values weighted by position, Σ_t t·v(t) / Σ_t t with t from 1: (B, N) float32."""
+        import torch
+
+        weights = (self._mask.cumsum(dim=1) * self._mask).float()
+        return torch.bmm(weights[:, None, :], values.float())[:, 0] / weights.sum(dim=1, keepdim=True)
+
     def pool(self, neurons: "torch.Tensor", out: "torch.Tensor") -> None:
         """Pool one layer.
 
         :param neurons: (B, T, N) activations.
         :param out: (B, 2, N) float32, overwritten: mean (1/T)·Σ_t a(t), then drift a(T) − a(1).
         """
-        import torch
-
-        # A batched vector-matrix product reads the activations once and makes no masked copy of them; ones and zeros
-        # are exact in every dtype, so the division comes after, in float32.
-        total = torch.bmm(self._mask[:, None, :].to(neurons.dtype), neurons)[:, 0]
-        out[:, 0] = total.float() / self._counts
+        out[:, 0] = self.mean(neurons)
         out[:, 1] = neurons[self._rows, self._last].float() - neurons[self._rows, self._first].float()
 
     def pool_tokens(self, tokens: "torch.Tensor", neurons: "torch.Tensor", out: "torch.Tensor") -> None:
@@ -47,8 +63,17 @@ class TokenSpan:
         """
         neurons = neurons.float()
         rows, positions = tokens // self.length, tokens % self.length
-        out[:, 0].index_add_(0, rows, neurons * (self._mask[rows, positions, None] / self._counts[rows]))
+        self.add_mean(tokens, neurons, out[:, 0])
         is_last = positions == self._last[rows]
         out[:, 1].index_add_(0, rows[is_last], neurons[is_last])
         is_first = positions == self._first[rows]
         out[:, 1].index_add_(0, rows[is_first], -neurons[is_first])
+
+    def add_mean(self, tokens: "torch.Tensor", values: "torch.Tensor", out: "torch.Tensor") -> None:
+        """Add the share that some tokens have in the mean.
+
+        :param tokens: (m,) position of each token in the flattened batch; :param values: (m, N).
+        :param out: (B, N) float32, added to.
+        """
+        rows, positions = tokens // self.length, tokens % self.length
+        out.index_add_(0, rows, values.float() * (self._mask[rows, positions, None] / self._counts[rows]))

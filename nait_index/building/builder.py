@@ -13,19 +13,19 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
-from nait_index.activations.encoder import Encoder
+from nait_index.building.columns import Widths, all_column_types, dense_columns
 from nait_index.building.fingerprint import fingerprint_of, model_record
 from nait_index.building.intake import Counts, Intake, Known, Spool, WorkRow
+from nait_index.building.opening import open_encoder
 from nait_index.building.rejects import RejectedRows
 from nait_index.building.shards import (
     SHARD_ROWS,
     ArraySink,
     ShardSink,
     SignatureSink,
-    compress_in_chunks,
     run_shard,
-    signature_columns,
     table_columns,
 )
 from nait_index.building.staging import Reservoir, ShardFacts, StagedShard
@@ -98,7 +98,8 @@ class Builder:
         _check_root(self._layout)
         self._model = model
         self._signatures = signatures
-        self._encoder = Encoder(model)
+        self._encoder = open_encoder(model, signatures)
+        self._widths = Widths.of(self._encoder)
         self._template = make_template(model.template, self._encoder.model.tokenizer)
         self._notify = progress or (lambda _: None)
         self._table = SampleTable(self._layout)
@@ -160,7 +161,7 @@ class Builder:
     def _open_manifest(self) -> Manifest:
         fingerprint = fingerprint_of(self._encoder, self._template, self._signatures)
         if not self._layout.manifest.is_file():
-            record = model_record(self._model, self._encoder)
+            record = model_record(self._model, self._signatures, self._encoder)
             return Manifest(fingerprint=fingerprint, model=record, versions=library_versions())
         manifest = load_manifest(self._layout)
         manifest.fingerprint.require(fingerprint, "this build")
@@ -190,7 +191,7 @@ class Builder:
             save_manifest(self._layout, manifest)
         else:
             compressor = load_compressor(self._layout, manifest.basis_hash)
-        self._table.create(schema(signature_columns(self._signatures, compressor)))
+        self._table.create(self._schema(compressor))
         for shard in shards:
             self._commit(spool.read(shard), compressor)
         return manifest
@@ -204,8 +205,9 @@ class Builder:
         facts = staged.facts()
         if facts is None:
             array = staged.create(sum(self._encoder.widths))
-            facts = self._run_shard(rows, ArraySink(array))
-            staged.finish(array, facts)
+            sink = ArraySink(array, self._widths, self._signatures)
+            facts = self._run_shard(rows, sink)
+            staged.finish(array, sink.columns, facts)
         else:
             self._advance(len(rows), 0)
         self._note_unusable(rows, facts)
@@ -216,17 +218,19 @@ class Builder:
         staged = self._staged(rows)
         facts = staged.facts()
         if facts is None:
-            sink = SignatureSink(len(rows), self._signatures, compressor)
+            sink = SignatureSink(len(rows), self._widths, self._signatures, compressor)
             facts = self._run_shard(rows, sink)
             signatures = sink.columns
         else:
-            signatures = compress_in_chunks(staged.pooled(), self._signatures, compressor)
+            signatures = staged.columns() | dense_columns(staged.pooled(), self._signatures, compressor)
         self._note_unusable(rows, facts)
         self._truncated += int(facts.truncated[facts.usable].sum())
         if len(facts.usable):
-            columns = table_columns(rows, facts, signatures)
-            self._table.append(columns, schema(signature_columns(self._signatures, compressor)))
+            self._table.append(table_columns(rows, facts, signatures), self._schema(compressor))
         staged.remove()
+
+    def _schema(self, compressor: Compressor) -> Any:  # noqa: ANN401 - pyarrow is not typed
+        return schema(all_column_types(self._widths, self._signatures, compressor))
 
     def _note_unusable(self, rows: Sequence[WorkRow], facts: ShardFacts) -> None:
         for number, reason in facts.reasons.items():

@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from nait_index.activations.encoder import Encoder, Tokens
+from nait_index.building.columns import Widths, column_types
 from nait_index.building.intake import Intake, Spool
 from nait_index.building.shards import SHARD_ROWS
-from nait_index.config import SignatureConfig, View
+from nait_index.config import SignatureConfig
 from nait_index.corpus import Template, rejected_writer
-from nait_index.signatures.features import POOLINGS, Feature
-from nait_index.signatures.topk import kept, number_dtype
-from nait_index.store.samples import TOPK_NUMBERS, TOPK_VALUES, dense_column
+from nait_index.signatures.features import Feature
 from nait_index.types import Rejected, Sample
 
 _TIMED_SECONDS, _TIMED_ROWS = 5.0, 128
@@ -57,7 +56,10 @@ def estimate(
     speed = _speed(encoder, [own for own in tokens if len(own.ids)])
     row_bytes = sum(len(row.row.encode()) for row in sample) / max(len(sample), 1)
     dim = None if signatures.pca_dim is None else min(signatures.pca_dim, signatures.reservoir, counts.new)
-    per_row = sum(sum(view_bytes(view, encoder.widths, dim, signatures.topk).values()) for view in signatures.views)
+    widths = Widths.of(encoder)
+    dims = None if dim is None else dict.fromkeys(Feature, dim)
+    columns = [own for view in signatures.views for own in column_types(view, widths, signatures, dims).values()]
+    per_row = sum(dtype.itemsize * width for dtype, width in columns)
     return Estimate(
         rows=counts.new,
         rejected=counts.rejected,
@@ -68,15 +70,6 @@ def estimate(
         bytes_per_row=per_row,
         index_bytes=int(counts.new * (per_row + row_bytes)),
     )
-
-
-def view_bytes(view: View, widths: tuple[int, ...], pca_dim: int | None, topk: int) -> dict[str, int]:
-    """Give the bytes a row of each signature column of a view."""
-    if view is View.TOPK:
-        count = kept(widths, topk)
-        return {TOPK_NUMBERS: count * number_dtype(widths).itemsize, TOPK_VALUES: count * 2}
-    whole = {feature: len(POOLINGS[feature]) * sum(widths) * 4 for feature in Feature}
-    return {dense_column(feature): whole[feature] if pca_dim is None else pca_dim * 2 for feature in Feature}
 
 
 def _speed(encoder: Encoder, tokens: Sequence[Tokens]) -> float:

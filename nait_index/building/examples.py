@@ -1,4 +1,4 @@
-"""Example files to pooled activations, rendered and encoded exactly like the corpus."""
+"""Example files to signatures, rendered and encoded exactly like the corpus."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,66 +7,93 @@ from pathlib import Path
 import numpy as np
 
 from nait_index.activations.encoder import Encoder
+from nait_index.building.columns import Widths, dense_columns
 from nait_index.building.shards import ArraySink, run_shard
+from nait_index.building.staging import ShardFacts
+from nait_index.config import SignatureConfig
 from nait_index.corpus import RowTemplateError, Template, read_corpus
 from nait_index.errors import CapabilityError, CorpusError
+from nait_index.signatures.pca import Compressor
 from nait_index.types import Rejected, RowFormat, Sample
 
 
 @dataclass(frozen=True, slots=True)
-class Examples:
-    """Encoded examples.
+class Encoded:
+    """Encoded samples.
 
-    :param samples: the usable ones, in the order of their files; :param pooled: (n, 2, D) float32.
+    :param samples: the usable ones, in their order.
+    :param pooled: (n, 2, D) float32, mean and drift of every neuron.
+    :param signatures: (n, width) each, in the columns of the table.
     :param truncated: how many were cut; :param rejected: the rows that could not be used, with reasons.
     """
 
     samples: tuple[Sample, ...]
     pooled: np.ndarray
+    signatures: dict[str, np.ndarray]
     truncated: int
     rejected: tuple[Rejected, ...]
 
 
-def encode_examples(
-    files: Sequence[str | Path], row_format: RowFormat | None, encoder: Encoder, template: Template
-) -> Examples:
-    """Read and encode examples.
+class ExampleEncoder:
+    """Encodes examples like the rows of an index.
 
-    :raises CapabilityError: not one of them can be used. :raises CorpusError: a file cannot be read.
+    :param encoder: with the probes that the index's views need.
     """
-    samples: list[Sample] = []
-    texts: list[str] = []
-    rejected: list[Rejected] = []
-    for item in read_corpus(files, row_format):
-        if isinstance(item, Rejected):
-            rejected.append(item)
-            continue
-        try:
-            texts.append(template.render(item.parts))
-            samples.append(item)
-        except RowTemplateError as error:
-            rejected.append(Rejected(item.origin, str(error), item.row))
-    pooled = np.zeros((len(samples), 2, sum(encoder.widths)), dtype=np.float32)
-    facts = run_shard(encoder, texts, template.adds_special_tokens, ArraySink(pooled))
-    rejected += [Rejected(samples[i].origin, reason, samples[i].row) for i, reason in facts.reasons.items()]
-    usable = facts.usable
-    if len(usable) == 0:
-        reason = f"{rejected[0].origin}: {rejected[0].reason}" if rejected else "it is empty"
-        raise CapabilityError(f"{files[0]} holds no usable example ({reason})")
-    return Examples(
-        tuple(samples[i] for i in usable), pooled[usable], int(facts.truncated[usable].sum()), tuple(rejected)
-    )
 
+    def __init__(
+        self, encoder: Encoder, template: Template, signatures: SignatureConfig, compressor: Compressor
+    ) -> None:
+        self._encoder = encoder
+        self._template = template
+        self._signatures = signatures
+        self._compressor = compressor
 
-def encode_samples(samples: Sequence[Sample], encoder: Encoder, template: Template) -> np.ndarray:
-    """Encode samples that were encoded before: (n, 2, D) float32.
+    def files(self, files: Sequence[str | Path], row_format: RowFormat | None) -> Encoded:
+        """Read and encode example files.
 
-    :raises CorpusError: one of them cannot be used any more.
-    """
-    pooled = np.zeros((len(samples), 2, sum(encoder.widths)), dtype=np.float32)
-    texts = [template.render(sample.parts) for sample in samples]
-    facts = run_shard(encoder, texts, template.adds_special_tokens, ArraySink(pooled))
-    if facts.reasons:
-        number, reason = next(iter(facts.reasons.items()))
-        raise CorpusError(f"{samples[number].origin}: {reason}")
-    return pooled
+        :raises CapabilityError: not one row can be used. :raises CorpusError: a file cannot be read.
+        """
+        samples: list[Sample] = []
+        texts: list[str] = []
+        rejected: list[Rejected] = []
+        for item in read_corpus(files, row_format):
+            if isinstance(item, Rejected):
+                rejected.append(item)
+                continue
+            try:
+                texts.append(self._template.render(item.parts))
+                samples.append(item)
+            except RowTemplateError as error:
+                rejected.append(Rejected(item.origin, str(error), item.row))
+        encoded = self._encode(samples, texts, rejected)
+        if not encoded.samples:
+            first = encoded.rejected[0] if encoded.rejected else None
+            reason = f"{first.origin}: {first.reason}" if first else "it is empty"
+            raise CapabilityError(f"{files[0]} holds no usable example ({reason})")
+        return encoded
+
+    def again(self, samples: Sequence[Sample]) -> Encoded:
+        """Encode samples that were encoded before.
+
+        :raises CorpusError: one of them cannot be used any more.
+        """
+        encoded = self._encode(samples, [self._template.render(sample.parts) for sample in samples], [])
+        if encoded.rejected:
+            raise CorpusError(f"{encoded.rejected[0].origin}: {encoded.rejected[0].reason}")
+        return encoded
+
+    def _encode(self, samples: Sequence[Sample], texts: Sequence[str], rejected: Sequence[Rejected]) -> Encoded:
+        pooled = np.zeros((len(samples), 2, sum(self._encoder.widths)), dtype=np.float32)
+        sink = ArraySink(pooled, Widths.of(self._encoder), self._signatures)
+        facts: ShardFacts = run_shard(self._encoder, texts, self._template.adds_special_tokens, sink)
+        unusable = [Rejected(samples[i].origin, reason, samples[i].row) for i, reason in facts.reasons.items()]
+        usable = facts.usable
+        columns = {name: values[usable] for name, values in sink.columns.items()}
+        columns |= dense_columns(pooled[usable], self._signatures, self._compressor)
+        return Encoded(
+            samples=tuple(samples[i] for i in usable),
+            pooled=pooled[usable],
+            signatures=columns,
+            truncated=int(facts.truncated[usable].sum()),
+            rejected=(*rejected, *unusable),
+        )

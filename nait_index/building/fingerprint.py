@@ -24,12 +24,15 @@ def fingerprint_of(encoder: Encoder, template: Template, signatures: SignatureCo
         views=tuple(signatures.views),
         pca_dim=signatures.pca_dim,
         topk=signatures.topk,
+        sae=None if encoder.probes.sae is None else encoder.probes.sae.content_hash,
+        sae_keep=signatures.sae_keep,
+        grad_dim=signatures.grad_dim,
         reservoir=signatures.reservoir,
         seed=signatures.seed,
     )
 
 
-def model_record(config: ModelConfig, encoder: Encoder) -> dict[str, Any]:
+def model_record(config: ModelConfig, signatures: SignatureConfig, encoder: Encoder) -> dict[str, Any]:
     """Give what must be known to load the same model in the same way again."""
     return {
         "name": config.name,
@@ -39,6 +42,7 @@ def model_record(config: ModelConfig, encoder: Encoder) -> dict[str, Any]:
         "template": config.template,
         "max_length": encoder.max_length,
         "dtype": dtype_name(encoder),
+        "sae": signatures.sae,
     }
 
 

@@ -1,85 +1,67 @@
 """One shard through the model: tokenise, run, pool, compress."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 
-from nait_index.activations.encoder import Encoder
+from nait_index.activations.encoder import Encoder, Pooled
+from nait_index.building.columns import (
+    Widths,
+    all_column_types,
+    column_types,
+    dense_columns,
+    direct_columns,
+    empty_columns,
+)
 from nait_index.building.intake import WorkRow
 from nait_index.building.staging import ShardFacts
-from nait_index.config import SignatureConfig, View
-from nait_index.signatures.features import Feature
+from nait_index.config import SignatureConfig
 from nait_index.signatures.pca import Compressor
-from nait_index.signatures.topk import kept, number_dtype, top_neurons
-from nait_index.store.samples import TOPK_NUMBERS, TOPK_VALUES, dense_column
 
 SHARD_ROWS = 1024
 """Rows committed at a time. Batches are made within a shard, so the numbers depend on it: it never changes."""
 
 
-def signature_columns(config: SignatureConfig, compressor: Compressor) -> dict[str, tuple["np.dtype[Any]", int]]:
-    """Give dtype and width of every signature column of an index."""
-    columns: dict[str, tuple[np.dtype[Any], int]] = {}
-    if View.PCA in config.views:
-        columns |= {dense_column(feature): (compressor.dtype, compressor.dim(feature)) for feature in Feature}
-    if View.TOPK in config.views:
-        width = kept(compressor.widths, config.topk)
-        columns[TOPK_NUMBERS] = (number_dtype(compressor.widths), width)
-        columns[TOPK_VALUES] = (np.dtype(np.float16), width)
-    return columns
-
-
-def compress(pooled: np.ndarray, config: SignatureConfig, compressor: Compressor) -> dict[str, np.ndarray]:
-    """Turn pooled activations (n, 2, D) into the signature columns, (n, width) each."""
-    columns: dict[str, np.ndarray] = {}
-    if View.PCA in config.views:
-        columns |= {dense_column(feature): compressor.compress(pooled, feature) for feature in Feature}
-    if View.TOPK in config.views:
-        columns[TOPK_NUMBERS], columns[TOPK_VALUES] = top_neurons(pooled[:, 0], compressor.widths, config.topk)
-    return columns
-
-
-def compress_in_chunks(
-    pooled: np.ndarray, config: SignatureConfig, compressor: Compressor, rows: int = 256
-) -> dict[str, np.ndarray]:
-    """Do the same for activations that lie on disk, some rows at a time."""
-    parts = [compress(pooled[at : at + rows], config, compressor) for at in range(0, len(pooled), rows)]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
 class ShardSink(Protocol):
     """Takes the pooled activations of a shard, batch by batch, as they come from the model."""
 
-    def put(self, rows: np.ndarray, pooled: np.ndarray) -> None:
-        """Take rows (b,) of the shard with their pooled activations (b, 2, D)."""
+    columns: dict[str, np.ndarray]
+    """Signature columns (n, width), filled as batches come."""
+
+    def put(self, pooled: Pooled) -> None:
+        """Take some rows of the shard."""
 
 
 class ArraySink:
-    """Keeps the activations themselves."""
+    """Keeps the neurons' activations themselves (n, 2, D), and the columns that need no basis."""
 
-    def __init__(self, array: np.ndarray) -> None:
-        self._array = array
+    def __init__(self, array: np.ndarray, widths: Widths, config: SignatureConfig) -> None:
+        self._array, self._widths, self._config = array, widths, config
+        types = {name: own for view in config.views for name, own in column_types(view, widths, config, None).items()}
+        self.columns = empty_columns(len(array), types, dense=False)
 
-    def put(self, rows: np.ndarray, pooled: np.ndarray) -> None:
+    def put(self, pooled: Pooled) -> None:
         """Copy them into place."""
-        self._array[rows] = pooled
+        self._array[pooled.rows] = pooled.values
+        for name, values in direct_columns(pooled, self._widths, self._config).items():
+            self.columns[name][pooled.rows] = values
 
 
 class SignatureSink:
     """Keeps signatures only."""
 
-    def __init__(self, size: int, config: SignatureConfig, compressor: Compressor) -> None:
-        self._config, self._compressor = config, compressor
-        self.columns = {
-            name: np.zeros((size, width), dtype)
-            for name, (dtype, width) in signature_columns(config, compressor).items()
-        }
+    def __init__(self, size: int, widths: Widths, config: SignatureConfig, compressor: Compressor) -> None:
+        self._widths, self._config, self._compressor = widths, config, compressor
+        self.columns = empty_columns(size, all_column_types(widths, config, compressor), dense=True)
 
-    def put(self, rows: np.ndarray, pooled: np.ndarray) -> None:
+    def put(self, pooled: Pooled) -> None:
         """Compress them and copy the signatures into place."""
-        for name, values in compress(pooled, self._config, self._compressor).items():
-            self.columns[name][rows] = values
+        made = direct_columns(pooled, self._widths, self._config)
+        made |= dense_columns(pooled.values, self._config, self._compressor)
+        for name, values in made.items():
+            self.columns[name][pooled.rows] = values
 
 
 def run_shard(
@@ -101,12 +83,10 @@ def run_shard(
     usable = np.array([row for row in range(len(tokens)) if row not in reasons], dtype=np.int64)
     for batch in encoder.encode([tokens[row] for row in usable]):
         rows = usable[batch.rows]
-        finite = np.isfinite(batch.values).all(axis=(1, 2))
+        finite = batch.finite
         reasons |= {int(row): "the model's activations for it are not finite" for row in rows[~finite]}
-        if finite.all():
-            sink.put(rows, batch.values)
-        else:
-            sink.put(rows[finite], batch.values[finite])
+        batch = replace(batch, rows=rows)
+        sink.put(batch if finite.all() else batch.take(finite))
         advance(len(rows), int(n_tokens[rows].sum()))
     advance(len(tokens) - len(usable), 0)
     return ShardFacts(n_tokens, np.array([own.truncated for own in tokens], dtype=bool), reasons)

@@ -7,7 +7,7 @@ interrupted before or during the fit goes on with the shards it has.
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +42,7 @@ class StagedShard:
         name = hashlib.blake2b("\n".join(ids).encode(), digest_size=8).hexdigest()
         self._folder = parent / f"shard-{name}"
         self._array = self._folder / "pooled.npy"
+        self._columns = self._folder / "columns.npz"
         self._facts = self._folder / "facts.json"
 
     def create(self, width: int) -> np.ndarray:
@@ -51,9 +52,11 @@ class StagedShard:
         shape = (len(self.ids), 2, width)
         return np.lib.format.open_memmap(self._array, mode="w+", dtype=np.float32, shape=shape)
 
-    def finish(self, array: np.ndarray, facts: ShardFacts) -> None:
-        """Declare the file complete."""
+    def finish(self, array: np.ndarray, columns: Mapping[str, np.ndarray], facts: ShardFacts) -> None:
+        """Declare the file complete, and keep beside it the columns that need no basis."""
         array.flush()  # type: ignore[attr-defined]  # a memmap, which numpy types as an array
+        with atomic_write(self._columns) as file:
+            np.savez(file, **columns)  # type: ignore[arg-type]  # numpy's stubs take one keyword for another
         with atomic_write(self._facts) as file:
             value = {
                 "ids": self.ids,
@@ -80,6 +83,11 @@ class StagedShard:
         """Open the file for reading, without reading it."""
         array: np.ndarray = np.load(self._array, mmap_mode="r", allow_pickle=False)
         return array
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Read the columns that need no basis."""
+        with np.load(self._columns, allow_pickle=False) as columns:
+            return dict(columns)
 
     def remove(self) -> None:
         """Delete it."""

@@ -35,6 +35,11 @@ _STOPPED_CLOCK = (
 )
 
 
+def plain_text(parts: Sequence[Part]) -> str:
+    """Join the parts with newlines: a sample's text where no model is concerned."""
+    return "\n".join(part.text for part in parts)
+
+
 class TemplateName(StrEnum):
     """The templates that have a name; any other is a Jinja file, named by its path."""
 
@@ -111,7 +116,7 @@ class TextTemplate:
 
     def render(self, parts: Sequence[Part]) -> str:
         """Join the parts."""
-        return "\n".join(part.text for part in parts)
+        return plain_text(parts)
 
 
 class AlpacaTemplate:

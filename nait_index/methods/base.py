@@ -132,4 +132,5 @@ class Linear(ABC):
                 "other examples"
             )
         hits = rows.search(self.feature, direction.vector, k, allowed)
-        return Hits(hits.scores + np.float32(direction.constant), hits.ordinals)
+        # In double precision, lest a large constant make neighbouring scores equal.
+        return Hits(hits.scores.astype(np.float64) + direction.constant, hits.ordinals)

@@ -34,6 +34,12 @@ def layer_slices(widths: Sequence[int]) -> list[slice]:
     return [slice(int(end - width), int(end)) for end, width in zip(ends, widths, strict=True)]
 
 
+def layer_norms(mean: np.ndarray, widths: Sequence[int]) -> np.ndarray:
+    """Give the length of each layer's mean activations: of (n, D), (n, L) float32."""
+    slices = layer_slices(widths)
+    return np.stack([np.linalg.norm(mean[:, own].astype(np.float32), axis=1) for own in slices], axis=1)
+
+
 def unit_block(centered: np.ndarray, layers: int) -> np.ndarray:
     """Scale one block (n, N) of centred activations to length 1/√(2L) a row; a row of zeros stays zero."""
     norms = np.linalg.norm(centered, axis=1, keepdims=True)

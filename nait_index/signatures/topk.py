@@ -1,4 +1,4 @@
-"""Sparse signatures: the k neurons of every layer whose mean activation is largest in absolute value."""
+"""Sparse signatures: the k neurons of every layer with the largest impact."""
 
 from collections.abc import Sequence
 
@@ -17,19 +17,19 @@ def kept(widths: Sequence[int], k: int) -> int:
     return sum(min(k, width) for width in widths)
 
 
-def top_neurons(mean: np.ndarray, widths: Sequence[int], k: int) -> tuple[np.ndarray, np.ndarray]:
+def top_neurons(impact: np.ndarray, widths: Sequence[int], k: int) -> tuple[np.ndarray, np.ndarray]:
     """Keep the k strongest neurons of every layer, strongest first, ties to the lower number.
 
-    :param mean: (n, D) mean activations.
-    :returns: numbers within their layer (n, L·k), unsigned; their mean activations with sign (n, L·k) float16, clipped
-        to what float16 holds; layer after layer.
+    :param impact: (n, D) mean size of the neurons' up-projections, none negative.
+    :returns: numbers within their layer (n, L·k), unsigned; their impacts (n, L·k) float16, clipped to what float16
+        holds; layer after layer.
     """
     numbers, values = [], []
     start = 0
     for width in widths:
-        layer = mean[:, start : start + width].astype(np.float32)
+        layer = impact[:, start : start + width].astype(np.float32)
         start += width
-        chosen = _strongest(np.abs(layer), min(k, width))
+        chosen = _strongest(layer, min(k, width))
         numbers.append(chosen.astype(number_dtype(widths)))
         values.append(np.take_along_axis(layer, chosen, axis=1))
     limit = np.finfo(np.float16).max

@@ -17,7 +17,7 @@ class StoredCapability:
     """One stored capability.
 
     :param rows: the examples' original rows, as JSON, and :param formats: the row format of each.
-    :param arrays: what was computed from their activations.
+    :param arrays: what was computed from their activations: ``summary.NAME`` and ``signatures.COLUMN``.
     """
 
     name: str

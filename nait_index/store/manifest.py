@@ -12,7 +12,7 @@ from nait_index.errors import FingerprintError, NotAnIndexError, StoreError
 from nait_index.files import atomic_write
 from nait_index.store.layout import Layout
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _LIBRARIES = ("nait-index", "torch", "transformers", "tokenizers", "numpy", "lancedb", "pylance")
 
 
@@ -32,6 +32,9 @@ class Fingerprint:
     views: tuple[str, ...]
     pca_dim: int | None
     topk: int
+    sae: str | None
+    sae_keep: int
+    grad_dim: int
     reservoir: int
     seed: int
 
@@ -121,6 +124,11 @@ def load_manifest(layout: Layout) -> Manifest:
         if version > SCHEMA_VERSION:
             raise StoreError(
                 f"{layout.root} was written by a newer nait-index (schema {version}, not {SCHEMA_VERSION}); upgrade"
+            )
+        if version < SCHEMA_VERSION:
+            raise StoreError(
+                f"{layout.root} was written by an older nait-index (schema {version}, not {SCHEMA_VERSION}); build it "
+                "again"
             )
         raw = data.pop("fingerprint")
         fields: dict[str, Any] = {key: tuple(own) if isinstance(own, list) else own for key, own in raw.items()}

@@ -23,8 +23,12 @@ def dense_column(feature: str) -> str:
     return f"pca_{feature}"
 
 
-_SIGNATURE_PREFIXES = ("pca_", "topk_")
+_SIGNATURE_PREFIXES = ("pca_", "topk_", "hidden_", "sae_", "grad")
+NORMS = "pca_norms"
 TOPK_NUMBERS, TOPK_VALUES = "topk_neurons", "topk_values"
+HIDDEN_MEAN, HIDDEN_WEIGHTED = "hidden_mean", "hidden_weighted"
+SAE_NUMBERS, SAE_VALUES = "sae_codes", "sae_values"
+GRADIENT = "grad"
 
 
 def schema(arrays: Mapping[str, tuple["np.dtype[Any]", int]]) -> "pa.Schema":
@@ -110,6 +114,13 @@ class SampleTable:
         """Give the table's schema as it lies on disk."""
         return self._dataset().schema
 
+    def signature_bytes(self) -> dict[str, int]:
+        """Give the bytes a row of every signature column."""
+        import pyarrow as pa
+
+        fields = [field for field in self.schema() if pa.types.is_fixed_size_list(field.type)]
+        return {field.name: field.type.list_size * field.type.value_type.bit_width // 8 for field in fields}
+
     def known(self) -> Iterator[tuple[str, str, int]]:
         """Give id, content hash and position of every sample."""
         if self.exists():
@@ -122,6 +133,18 @@ class SampleTable:
             values = batch.column(column)
             flat = values.flatten().to_numpy(zero_copy_only=False)
             yield batch.column("_rowid").to_numpy(), flat.reshape(len(values), values.type.list_size)
+
+    def row_ids(self) -> np.ndarray:
+        """Give the row ids (n,) uint64 in table order."""
+        batches = self._dataset().to_batches(columns=["position"], with_row_id=True, scan_in_order=True)
+        ids = [batch.column("_rowid").to_numpy() for batch in batches]
+        return np.concatenate(ids) if ids else np.zeros(0, np.uint64)
+
+    def numbers(self, column: str) -> np.ndarray:
+        """Read one plain column of numbers (n,) float64 in table order; NaN where there is none."""
+        batches = self._dataset().to_batches(columns=[column], scan_in_order=True)
+        parts = [batch.column(0).cast("float64").to_numpy(zero_copy_only=False) for batch in batches]
+        return np.concatenate(parts) if parts else np.zeros(0)
 
     def count(self, where: str) -> int:
         """Count the samples for which a SQL condition holds."""

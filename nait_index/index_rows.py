@@ -1,0 +1,106 @@
+"""The rows of an index as methods see them: signatures, texts, numbers, and the dense search; always in table order."""
+
+import logging
+from collections.abc import Iterator
+
+import numpy as np
+
+from nait_index.corpus import plain_text, restore_sample
+from nait_index.errors import NaitError
+from nait_index.search.engine import Engine, EngineStamp, Hits
+from nait_index.signatures.features import Feature
+from nait_index.signatures.pca import Compressor
+from nait_index.store.layout import Layout
+from nait_index.store.samples import SampleTable, dense_column
+from nait_index.types import Origin, RowFormat
+
+logger = logging.getLogger(__name__)
+
+
+class IndexRows:
+    """All rows of an index. Engines are opened when first needed, or made where they are out of date.
+
+    :param topk: neurons kept of each layer by the ``topk`` view.
+    """
+
+    def __init__(self, layout: Layout, table: SampleTable, compressor: Compressor, topk: int) -> None:
+        self.topk = topk
+        self._layout = layout
+        self._table = table
+        self._compressor = compressor
+        self._engines: dict[Feature, Engine] = {}
+        self._ids: list[str] | None = None
+
+    @property
+    def center(self) -> np.ndarray:
+        """Mean pooled activations of the corpus (2, D) float32."""
+        return self._compressor.center
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Neurons of every captured layer."""
+        return self._compressor.widths
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def ids(self) -> list[str]:
+        """Give the id of every row."""
+        if self._ids is None:
+            self._ids = [record["id"] for record in self._table.records(["id"])]
+        return self._ids
+
+    def texts(self) -> Iterator[str]:
+        """Give the text of every row, its parts joined by newlines."""
+        nowhere = Origin("", 0)
+        for record in self._table.records(["id", "row", "format"]):
+            sample = restore_sample(record["id"], record["row"], RowFormat(record["format"]), nowhere)
+            yield plain_text(sample.parts)
+
+    def numbers(self, column: str) -> np.ndarray:
+        """Read one plain column of numbers (n,); NaN where there is none."""
+        return self._table.numbers(column)
+
+    def blocks(self, column: str) -> Iterator[np.ndarray]:
+        """Read one signature column, some rows at a time: (b, width)."""
+        for _, values in self._table.signatures(column):
+            yield values
+
+    def search(self, feature: Feature, query: np.ndarray, k: int, allowed: np.ndarray | None) -> Hits:
+        """Scan a dense signature for the largest inner products with a direction given over all neurons."""
+        return self.engine(feature).search(self._compressor.query(query, feature), k, allowed)
+
+    def allowed(self, where: str | None) -> np.ndarray | None:
+        """Give which rows (n,) bool pass a SQL filter; ``None`` without one."""
+        return None if where is None else np.isin(self._table.row_ids(), self._table.matching(where))
+
+    def take_ids(self, ordinals: np.ndarray) -> list[str]:
+        """Give the ids at some places."""
+        ids: list[str] = self._table.take(ordinals, ["id"])["id"]
+        return ids
+
+    def engine(self, feature: Feature) -> Engine:
+        """Open the engine of a feature."""
+        if feature not in self._engines:
+            self._engines[feature] = self._load(feature)
+        return self._engines[feature]
+
+    def stamp(self, feature: Feature) -> EngineStamp:
+        """Give the state of the table that an engine of this feature must be of."""
+        return EngineStamp(
+            table_version=self._table.version,
+            rows=len(self._table),
+            dim=self._compressor.dim(feature),
+            dtype=str(self._compressor.dtype),
+        )
+
+    def _load(self, feature: Feature) -> Engine:
+        column, stamp = dense_column(feature), self.stamp(feature)
+        engine = Engine.load(self._layout.engine, column, stamp)
+        if engine is None:
+            engine = Engine.build(self._table.signatures(column), stamp)
+            try:
+                engine.save(self._layout.engine, column)
+            except NaitError as error:  # a cache: without it the next start takes longer, and that is all
+                logger.warning("the engine is made anew at every start: %s", error)
+        return engine
