@@ -6,8 +6,8 @@ A rating prompt, the example, and then the probabilities P₁…P_K of the K dig
     sentence level    S_s = mean(S_t) / (1 + α · std(S_t))           over the rating prompts, population std, α = 0.2
     model level       S   = Σ_m θ_m S_s,m / Σ_m θ_m                  θ the parameter count of each model
 
-Which tokens the digits are is found through the tokenizer: every prompt is encoded with every digit after it, and the
-encodings may differ in nothing but their last token.
+Which tokens the digits are is found through the tokenizer: what asks for the score is encoded with every digit after
+it, and the encodings may differ in nothing but their last token.
 """
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -27,6 +27,8 @@ from nait_index.quality.tokens import begin_markers, longest_input, piece
 
 ALPHA = 0.2
 _CHUNK = 64  # rows among which batches of similar length are made
+# What may stand before the digit; some tokenizers have single tokens for some digits with a space and not for others.
+_GAPS = (" ", "\n")
 _QUESTION, _ANSWER, _ASK = "\n\nInstruction:\n", "\n\nResponse:\n", "\n\nThe score is:"
 
 
@@ -53,17 +55,18 @@ def model_level(scores: np.ndarray, parameters: Sequence[int]) -> float:
 def digit_tokens(tokenizer: Any, text: str) -> tuple[np.ndarray, tuple[int, ...]]:  # noqa: ANN401 - of Hugging Face
     """Find the tokens of the digits 1…K after a text.
 
-    :returns: token ids (T,) of what comes before the digit, which may end in a space of its own, and the K tokens.
+    :returns: token ids (T,) of what comes before the digit, which may end in white space of its own, and the K tokens.
     :raises ModelError: some digit is no single token, or two are the same.
     """
-    encoded = [piece(tokenizer, f"{text} {digit}").tolist() for digit in range(1, LEVELS + 1)]
-    befores, tokens = {tuple(ids[:-1]) for ids in encoded}, [ids[-1] for ids in encoded]
-    if len(befores) != 1 or len(set(tokens)) != LEVELS:
-        raise ModelError(
-            f"the tokenizer does not write each digit from 1 to {LEVELS} as a single token of its own, so the model "
-            "cannot rate with its next token; name another with --model"
-        )
-    return np.asarray(befores.pop(), dtype=np.int64), tuple(tokens)
+    for gap in _GAPS:
+        encoded = [piece(tokenizer, f"{text}{gap}{digit}").tolist() for digit in range(1, LEVELS + 1)]
+        befores, tokens = {tuple(ids[:-1]) for ids in encoded}, [ids[-1] for ids in encoded]
+        if len(befores) == 1 and len(set(tokens)) == LEVELS:
+            return np.asarray(befores.pop(), dtype=np.int64), tuple(tokens)
+    raise ModelError(
+        f"the tokenizer does not write each digit from 1 to {LEVELS} as a single token of its own, so the model cannot "
+        "rate with its next token; name another with --model"
+    )
 
 
 @dataclass(frozen=True, slots=True)
