@@ -1,0 +1,1 @@
+"""Measurements of what a selection is worth, on real data."""

@@ -1,0 +1,117 @@
+"""Rows as tokens, once: ids, and which of them are the answer that fine-tuning learns to give.
+
+A row's text is the one the index reads (same template), its end token added and cut at a length. Fine-tuning is
+standard instruction tuning: the loss counts on the answer, given the prompt; a row without a prompt counts whole.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nait_index.corpus import Template
+from nait_index.types import Part, Role, Sample
+
+BATCH_ROWS = 2000
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Rows end to end.
+
+    :param ids: (T,) tokens; :param answer: (T,) whether a token is part of an answer.
+    :param starts: (n + 1,) where each row starts; :param cut: (n,) whether its end did not fit.
+    """
+
+    ids: np.ndarray
+    answer: np.ndarray
+    starts: np.ndarray
+    cut: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def length(self, row: int) -> int:
+        """Give the number of tokens of a row."""
+        return int(self.starts[row + 1] - self.starts[row])
+
+    def lengths(self) -> np.ndarray:
+        """Give the number of tokens of every row (n,)."""
+        lengths: np.ndarray = np.diff(self.starts)
+        return lengths
+
+    def save(self, path: Path) -> None:
+        """Write them so that an interruption leaves no half a file."""
+        partial = path.with_suffix(".part.npz")
+        np.savez(partial, ids=self.ids, answer=self.answer, starts=self.starts, cut=self.cut)
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> "Tokens":
+        """Read what :meth:`save` wrote."""
+        with np.load(path) as arrays:
+            return cls(**{name: arrays[name] for name in ("ids", "answer", "starts", "cut")})
+
+
+def tokenize(samples: Sequence[Sample], tokenizer: Any, template: Template, longest: int) -> Tokens:  # noqa: ANN401
+    """Make the tokens of rows, none longer than ``longest``."""
+    rows = list(_rows(samples, tokenizer, template))
+    lengths = [min(len(ids), longest) for ids, _ in rows]
+    return Tokens(
+        ids=np.concatenate([ids[:longest] for ids, _ in rows]).astype(np.int32),
+        answer=np.concatenate([answer[:longest] for _, answer in rows]),
+        starts=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        cut=np.array([len(ids) > longest for ids, _ in rows]),
+    )
+
+
+def answer_spans(text: str, parts: Sequence[Part]) -> list[tuple[int, int]]:
+    """Find the answers in a rendered text, in characters; without a prompt, the whole text is one.
+
+    A chat template may strip a part, so it is looked for without the blanks at its ends where it is not found as it is.
+    """
+    if not any(part.role in (Role.USER, Role.INPUT) for part in parts):
+        return [(0, len(text))]
+    spans, cursor = [], 0
+    for part in parts:
+        words = part.text if text.find(part.text, cursor) >= 0 else part.text.strip()
+        start = text.find(words, cursor)
+        if start < 0:
+            raise ValueError(f"the template changed the {part.role} of a row; its answer cannot be told apart")
+        cursor = start + len(words)
+        if part.role is Role.ASSISTANT:
+            spans.append((start, cursor))
+    return spans
+
+
+def _rows(
+    samples: Sequence[Sample],
+    tokenizer: Any,  # noqa: ANN401 - transformers is untyped here
+    template: Template,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Give (ids, answer) of every row, its end token among them."""
+    for first in range(0, len(samples), BATCH_ROWS):
+        batch = samples[first : first + BATCH_ROWS]
+        texts = [template.render(sample.parts) for sample in batch]
+        encoded = tokenizer(
+            texts, return_offsets_mapping=True, add_special_tokens=template.adds_special_tokens, verbose=False
+        )
+        for sample, text, ids, offsets in zip(
+            batch, texts, encoded["input_ids"], encoded["offset_mapping"], strict=True
+        ):
+            yield _with_end(ids, offsets, answer_spans(text, sample.parts), tokenizer.eos_token_id)
+
+
+def _with_end(
+    ids: Sequence[int], offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int]], end: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mark the tokens of the answers; the end token is one, so that the model learns to stop."""
+    begins, ends = np.array(offsets).T
+    answer = np.zeros(len(ids), dtype=bool)
+    for first, last in spans:
+        answer |= (ends > first) & (begins < last)
+    if ids[-1] == end:
+        return np.array(ids), answer
+    return np.array([*ids, end]), np.append(answer, bool(spans))
