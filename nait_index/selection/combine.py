@@ -1,0 +1,146 @@
+"""Several rankings to one list of rows.
+
+``union``        every row among some capability's own best k, as NAIT does: k to c·k rows for c capabilities
+``mean``         the k rows of best mean rank, each rank taken as a share of all rows
+``round-robin``  k rows: the capabilities take turns, each with its best row that is not chosen yet
+``weighted``     the same with quotas: k·w/Σw rows each, rounded by largest remainder so that they add up to k
+
+All but the first give exactly k different rows. Capabilities stand in the order given, which settles whose turn is
+first; equal mean ranks are in the order of ids.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from fractions import Fraction
+
+from nait_index.errors import SelectionError
+
+Rankings = Mapping[str, Sequence[str]]
+"""The ids of the rows that each capability ranks, best first, by its name."""
+
+Chosen = list[tuple[str, str]]
+"""Id, and name of the capability that chose it, in the order of choice."""
+
+
+class Combine(StrEnum):
+    """How the rankings of several capabilities become one list."""
+
+    UNION = "union"
+    MEAN = "mean"
+    ROUND_ROBIN = "round-robin"
+    WEIGHTED = "weighted"
+
+
+def combine(rankings: Rankings, how: Combine, k: int, weights: Mapping[str, float] | None = None) -> Chosen:
+    """Choose rows from several rankings.
+
+    :param rankings: all rows each for ``mean``; for the others as far as their ids are wanted, all rows to be safe.
+    :param k: rows in all; for ``union``, rows of each ranking.
+    :param weights: of every capability, for ``weighted`` and nothing else.
+    :raises SelectionError: there are not that many rows, or the weights are not as they should be.
+    """
+    if (weights is not None) != (how is Combine.WEIGHTED):
+        raise SelectionError(f"combining by '{how}' {'takes no' if weights is not None else 'needs'} weights")
+    if k < 1 or not rankings:
+        raise SelectionError("nothing to combine: give at least one capability and at least 1 row")
+    if how is Combine.UNION:
+        return unite({name: ids[:k] for name, ids in rankings.items()})
+    if how is Combine.MEAN:
+        return best_mean_rank(rankings, k)
+    return take_turns(rankings, k, dict.fromkeys(rankings, 1) if weights is None else weights)
+
+
+def unite(rankings: Rankings) -> Chosen:
+    """Give every id that any ranking holds, with the name of the ranking in which it stands highest.
+
+    Ordered by that best rank; equal ranks in the order of the rankings given, so that they take turns.
+    """
+    best = _best_places(rankings)
+    names = list(rankings)
+    return [(sample_id, names[best[sample_id][1]]) for sample_id in sorted(best, key=best.__getitem__)]
+
+
+def best_mean_rank(rankings: Rankings, k: int) -> Chosen:
+    """Give the ``k`` ids of best mean rank, with the name of the ranking in which each stands highest.
+
+    As all rankings hold the same rows, ranks need not be divided by their number to be compared.
+
+    :raises SelectionError: the rankings do not hold the same rows, or fewer than ``k``.
+    """
+    best = _best_places(rankings)
+    if any(len(ids) != len(best) for ids in rankings.values()):
+        raise SelectionError("a mean rank needs every capability to rank the same rows; rank all of them")
+    _check_enough(len(best), k)
+    total = dict.fromkeys(best, 0)
+    for ids in rankings.values():
+        for rank, sample_id in enumerate(ids):
+            total[sample_id] += rank
+    names = list(rankings)
+    ordered = sorted(total, key=lambda own: (total[own], own))[:k]
+    return [(sample_id, names[best[sample_id][1]]) for sample_id in ordered]
+
+
+def take_turns(rankings: Rankings, k: int, weights: Mapping[str, float]) -> Chosen:
+    """Let the rankings choose in turn, as often as their quotas say and evenly spread, ``k`` different ids.
+
+    Where a ranking has no more ids to give, the others choose in its place.
+
+    :raises SelectionError: a weight is missing, unknown or not positive, or the rankings hold fewer than ``k`` ids.
+    """
+    quota = quotas(rankings, weights, k)
+    _check_enough(len(set().union(*rankings.values())), k)
+    waiting = {name: iter(ids) for name, ids in rankings.items()}
+    taken = dict.fromkeys(rankings, 0)
+    chosen: dict[str, str] = {}
+    while len(chosen) < k:
+        # Webster's rule: the capability whose next row comes earliest on a scale where its rows lie 1/weight apart.
+        name = min(waiting, key=lambda own: (taken[own] >= quota[own], (2 * taken[own] + 1) / weights[own]))
+        sample_id = next((own for own in waiting[name] if own not in chosen), None)
+        if sample_id is None:
+            del waiting[name]
+        else:
+            chosen[sample_id] = name
+            taken[name] += 1
+    return list(chosen.items())
+
+
+def quotas(names: Mapping[str, object] | Sequence[str], weights: Mapping[str, float], k: int) -> dict[str, int]:
+    """Share ``k`` rows out by weight: rounded down, and one more each for the largest remainders.
+
+    :raises SelectionError: a weight is missing, unknown or not positive.
+    """
+    _check_weights(list(names), weights)
+    exact = {name: Fraction(str(weights[name])) for name in names}  # as written: 0.1 is a tenth, not its nearest float
+    total = sum(exact.values())
+    shares = {name: k * weight / total for name, weight in exact.items()}
+    found = {name: math.floor(share) for name, share in shares.items()}
+    left = k - sum(found.values())
+    for name in sorted(shares, key=lambda own: found[own] - shares[own])[:left]:
+        found[name] += 1
+    return found
+
+
+def _best_places(rankings: Rankings) -> dict[str, tuple[int, int]]:
+    """Give the best (rank, number of the ranking) of every id."""
+    best: dict[str, tuple[int, int]] = {}
+    for turn, ids in enumerate(rankings.values()):
+        for rank, sample_id in enumerate(ids):
+            best[sample_id] = min(best.get(sample_id, (rank, turn)), (rank, turn))
+    return best
+
+
+def _check_weights(names: Sequence[str], weights: Mapping[str, float]) -> None:
+    for name, weight in weights.items():
+        if name not in names:
+            raise SelectionError(f"a weight is given for '{name}', which is not among {', '.join(names)}")
+        if not (math.isfinite(weight) and weight > 0):
+            raise SelectionError(f"the weight of '{name}' is {weight}; weights are positive numbers")
+    missing = [name for name in names if name not in weights]
+    if missing:
+        raise SelectionError(f"'{missing[0]}' has no weight; give one for every capability")
+
+
+def _check_enough(available: int, k: int) -> None:
+    if k > available:
+        raise SelectionError(f"{k} rows are asked for, more than the {available} that the capabilities rank")

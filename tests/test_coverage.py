@@ -1,0 +1,134 @@
+"""Coverage: lazily chosen rows are those that the plain greedy rule gives, round after round, in any order of rows."""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nait_index.errors import SelectionError
+from nait_index.selection.coverage import cover, rarity
+
+NEURONS = 9
+
+
+@st.composite
+def corpora(draw: st.DrawFn, rows: int = 9) -> tuple[np.ndarray, list[str]]:
+    size = draw(st.integers(1, 4))
+    neurons = st.lists(st.integers(0, NEURONS - 1), min_size=size, max_size=size, unique=True)
+    sets = draw(st.lists(neurons, min_size=1, max_size=rows))
+    ids = draw(st.permutations([f"r{at}" for at in range(len(sets))]))
+    return np.array(sets), ids
+
+
+WEIGHTS = st.one_of(
+    st.none(),
+    st.lists(st.sampled_from([0.0, 0.25, 1.0, 1.5, 3.0]), min_size=NEURONS, max_size=NEURONS).map(np.array),
+)
+
+
+def by_hand(sets: np.ndarray, ids: Sequence[str], k: int, weights: np.ndarray | None) -> list[tuple[int, float, int]]:
+    """Choose with nothing but the rule: sums over all rows before every choice."""
+    weight = [1.0] * NEURONS if weights is None else weights.tolist()
+    chosen: list[tuple[int, float, int]] = []
+    covered: set[int] = set()
+    turn = 1
+    while len(chosen) < k:
+        left = set(range(len(sets))) - {row for row, _, _ in chosen}
+
+        def gain(row: int, but: set[int]) -> float:
+            return sum(weight[neuron] for neuron in set(sets[row].tolist()) - but)
+
+        if all(gain(row, covered) == 0 for row in left) and any(gain(row, set()) for row in left):
+            covered, turn = set(), turn + 1
+        elif chosen and chosen[-1][1] > 0 and not any(gain(row, set()) for row in left):
+            turn += 1
+        row = min(left, key=lambda row: (-gain(row, covered), ids[row]))
+        chosen.append((row, gain(row, covered), turn))
+        covered |= set(sets[row].tolist())
+    return chosen
+
+
+@given(corpora(), WEIGHTS, st.data())
+def test_picks_gains_and_rounds_are_those_of_the_plain_rule(
+    corpus: tuple[np.ndarray, list[str]], weights: np.ndarray | None, data: st.DataObject
+) -> None:
+    sets, ids = corpus
+    k = data.draw(st.integers(1, len(sets)))
+    found = cover(sets, ids, k, weights)
+    assert list(zip(found.ordinals, found.gains, found.rounds, strict=True)) == by_hand(sets, ids, k, weights)
+    assert found.covered == len({neuron for row in found.ordinals for neuron in sets[row].tolist()})
+    assert found.coverable == len(set(sets.ravel().tolist()))
+
+
+def test_many_rounds_over_many_rows_are_those_of_the_plain_rule() -> None:
+    rng = np.random.default_rng(0)
+    for seed in range(20):
+        sets = np.argsort(rng.random((40, NEURONS)), axis=1)[:, : 1 + seed % 4]
+        ids = [f"{own:02d}" for own in rng.permutation(40)]
+        found = cover(sets, ids, 40)
+        assert list(zip(found.ordinals, found.gains, found.rounds, strict=True)) == by_hand(sets, ids, 40, None)
+        assert found.rounds.max() > 2
+
+
+@given(corpora(rows=7), WEIGHTS, st.integers(1, 3))
+def test_one_round_reaches_its_bound(corpus: tuple[np.ndarray, list[str]], weights: np.ndarray | None, k: int) -> None:
+    sets, ids = corpus
+    k = min(k, len(sets))
+    weight = np.ones(NEURONS) if weights is None else weights
+
+    def value(rows: Sequence[int]) -> float:
+        return float(weight[np.unique(sets[list(rows)])].sum())
+
+    best = max(value(rows) for rows in itertools.combinations(range(len(sets)), k))
+    assert value(cover(sets, ids, k, weights).ordinals.tolist()) >= (1 - 1 / math.e) * best - 1e-9
+
+
+@given(corpora(), st.randoms(use_true_random=False))
+def test_the_order_of_rows_does_not_matter(corpus: tuple[np.ndarray, list[str]], random: "np.random.Generator") -> None:
+    sets, ids = corpus
+    order = list(range(len(sets)))
+    random.shuffle(order)
+    # Weights that no float holds exactly: sums must not depend on the order of neurons either.
+    weights = np.log(np.arange(2, NEURONS + 2))
+    one = cover(sets, ids, len(ids), weights)
+    other = cover(sets[order][:, ::-1], [ids[at] for at in order], len(ids), weights)
+    assert [ids[at] for at in one.ordinals] == [ids[order[at]] for at in other.ordinals]
+    assert (one.gains.tolist(), one.rounds.tolist()) == (other.gains.tolist(), other.rounds.tolist())
+
+
+@given(corpora(), st.data())
+def test_only_allowed_rows_are_chosen(corpus: tuple[np.ndarray, list[str]], data: st.DataObject) -> None:
+    sets, ids = corpus
+    kept = data.draw(st.sets(st.integers(0, len(sets) - 1), min_size=1).map(sorted))
+    allowed = np.isin(np.arange(len(sets)), kept)
+    found = cover(sets, ids, len(kept), allowed=allowed)
+    alone = cover(sets[kept], [ids[at] for at in kept], len(kept))
+    assert found.ordinals.tolist() == [kept[at] for at in alone.ordinals]
+    with pytest.raises(SelectionError, match=f"from the {len(kept)} there are"):
+        cover(sets, ids, len(kept) + 1, allowed=allowed)
+
+
+def test_rare_neurons_weigh_more() -> None:
+    sets = np.array([[0, 1], [0, 1], [0, 2], [0, 1]])
+    np.testing.assert_allclose(rarity(sets, 5), [0, math.log(4 / 3), math.log(4), 0, 0])
+    assert cover(sets, list("abcd"), 1, rarity(sets, 5)).ordinals.tolist() == [2]
+
+
+def test_rows_that_nothing_tells_apart_come_in_the_order_of_ids() -> None:
+    sets = np.array([[1, 0], [0, 1], [1, 0]])
+    found = cover(sets, ["c", "a", "b"], 3, rarity(sets, 2))
+    assert (found.ordinals.tolist(), found.gains.tolist(), found.rounds.tolist()) == ([1, 2, 0], [0, 0, 0], [1, 1, 1])
+
+
+def test_sets_and_weights_that_are_none_are_refused() -> None:
+    with pytest.raises(ValueError, match="twice"):
+        cover(np.array([[3, 1, 3]]), ["a"], 1)
+    for wrong in (-1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="weights are finite"):
+            cover(np.array([[0, 1]]), ["a"], 1, np.array([1.0, wrong]))
+    with pytest.raises(SelectionError, match="0 rows cannot be chosen"):
+        cover(np.array([[0, 1]]), ["a"], 0)
