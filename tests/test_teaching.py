@@ -14,7 +14,7 @@ from benchmarks.quality.plan import Place, places
 from benchmarks.quality.run_cache import RunCache, digest
 from benchmarks.quality.statistics import Pair, average, relative_loss, split
 from benchmarks.quality.teaching_tables import teaching_tables
-from benchmarks.quality.tokens import Tokens, answer_spans
+from benchmarks.quality.tokens import Tokens, answer_spans, shortened
 from nait_index.types import Part, Role
 
 CAPABILITIES = ("gsm8k", "humaneval", "bbh")
@@ -145,6 +145,21 @@ def test_answers_are_found_in_a_rendered_text() -> None:
     assert answer_spans("just text", [Part(Role.TEXT, "just text")]) == [(0, 9)]
     with pytest.raises(ValueError, match="changed the assistant"):
         answer_spans("one", parts)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answer", "kept"),
+    [
+        (4, 3, [0, 1, 2, 3, 4, 5, 6]),
+        (9, 3, [0, 1, 2, 3, 4, 9, 10, 11]),
+        (9, 6, [0, 1, 2, 3, 9, 10, 11, 12]),
+        (2, 9, [0, 1, 2, 3, 4, 5, 6, 7]),
+        (0, 9, [0, 1, 2, 3, 4, 5, 6, 7]),
+        (9, 0, [0, 1, 2, 3, 4, 5, 6, 7]),
+    ],
+)
+def test_a_row_that_is_too_long_keeps_its_answer(prompt: int, answer: int, kept: list[int]) -> None:
+    assert shortened(np.arange(prompt + answer) >= prompt, 8).tolist() == kept
 
 
 def test_finished_runs_are_found_again_and_half_a_record_is_not(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ class Recipe:
     longest: int = 256
     width: int = 512
     blocks: int = 4
-    steps: int = 32
+    steps: int = 24
     learning_rate: float = 5e-4
     warmup_steps: int = 5
     version: int = 1
@@ -80,7 +80,7 @@ class FineTuner:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, self._recipe)
             losses, counted = self._losses(model, batch)[:2]
-            losses[counted].mean().backward()
+            (losses[counted].sum() / counted.sum().clamp(min=1)).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)

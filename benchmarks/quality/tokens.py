@@ -1,7 +1,9 @@
 """Rows as tokens, once: ids, and which of them are the answer that fine-tuning learns to give.
 
-A row's text is the one the index reads (same template), its end token added and cut at a length. Fine-tuning is
-standard instruction tuning: the loss counts on the answer, given the prompt; a row without a prompt counts whole.
+A row's text is the one the index reads (same template), its end token added. Fine-tuning is standard instruction
+tuning: the loss counts on the answer, given the prompt; a row without a prompt counts whole. Of a row that is too long
+the prompt loses its end first, down to half the room, and then the answer: languages that the tokenizer spells byte by
+byte would have no answer left otherwise.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,7 +24,7 @@ class Tokens:
     """Rows end to end.
 
     :param ids: (T,) tokens; :param answer: (T,) whether a token is part of an answer.
-    :param starts: (n + 1,) where each row starts; :param cut: (n,) whether its end did not fit.
+    :param starts: (n + 1,) where each row starts; :param cut: (n,) whether its answer did not fit.
     """
 
     ids: np.ndarray
@@ -58,13 +60,21 @@ class Tokens:
 def tokenize(samples: Sequence[Sample], tokenizer: Any, template: Template, longest: int) -> Tokens:  # noqa: ANN401
     """Make the tokens of rows, none longer than ``longest``."""
     rows = list(_rows(samples, tokenizer, template))
-    lengths = [min(len(ids), longest) for ids, _ in rows]
+    kept = [shortened(answer, longest) for _, answer in rows]
     return Tokens(
-        ids=np.concatenate([ids[:longest] for ids, _ in rows]).astype(np.int32),
-        answer=np.concatenate([answer[:longest] for _, answer in rows]),
-        starts=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        cut=np.array([len(ids) > longest for ids, _ in rows]),
+        ids=np.concatenate([ids[own] for (ids, _), own in zip(rows, kept, strict=True)]).astype(np.int32),
+        answer=np.concatenate([answer[own] for (_, answer), own in zip(rows, kept, strict=True)]),
+        starts=np.concatenate([[0], np.cumsum([len(own) for own in kept])]).astype(np.int64),
+        cut=np.array([own[-1] < len(ids) - 1 for (ids, _), own in zip(rows, kept, strict=True)]),
     )
+
+
+def shortened(answer: np.ndarray, longest: int) -> np.ndarray:
+    """Give the places of the tokens to keep of a row, at most ``longest``, by which of them are the answer."""
+    start = int(answer.argmax()) if answer.any() else len(answer)
+    room = max(longest - (len(answer) - start), longest // 2)
+    places = np.arange(len(answer))
+    return places[(places < min(start, room)) | (places >= start)][:longest]
 
 
 def answer_spans(text: str, parts: Sequence[Part]) -> list[tuple[int, int]]:
