@@ -1,0 +1,58 @@
+"""MONA: the features of a sparse autoencoder that a row shares with the examples, against all that either has.
+
+Ma et al. 2025, "Task-Specific Data Selection for Instruction Tuning via Monosemantic Neuronal Activations", arXiv
+2503.15573v2 (NeurIPS 2025), Eq. 5–9. With z the row's codes, averaged over its tokens, and p the mean of the examples'
+codes, the score is the generalised Jaccard similarity over all latents k:
+
+    score = Σ_k min(z_k, p_k) / Σ_k max(z_k, p_k)        in [0, 1];  0 where both are zero throughout
+
+Since min + max = z + p, the denominator is Σz + Σp − Σmin, and Σmin runs over the codes of the row alone: a scan of the
+sparse signatures needs nothing else. Of rows and examples alike the largest codes count, as many as the index keeps;
+the paper keeps K = 192 of every token, at the penultimate layer.
+"""
+
+from typing import ClassVar
+
+import numpy as np
+
+from nait_index.config import View
+from nait_index.errors import CapabilityError
+from nait_index.methods.base import Examples, Rows, Scoring
+
+_NUMBERS, _VALUES = "sae_codes", "sae_values"
+
+
+class Mona(Scoring):
+    """Generalised Jaccard similarity of sparse codes."""
+
+    view: ClassVar[View | None] = View.SAE
+
+    def scores(self, examples: Examples, rows: Rows) -> np.ndarray:
+        """Score every row against the examples' mean codes.
+
+        :raises CapabilityError: no example has any code.
+        """
+        prototype = mean_of(examples.signatures[_NUMBERS], examples.signatures[_VALUES])
+        if not prototype.any():
+            raise CapabilityError("the sparse autoencoder sees nothing in these examples; give other ones")
+        blocks = zip(rows.blocks(_NUMBERS), rows.blocks(_VALUES), strict=True)
+        found = [jaccard(numbers, values, prototype) for numbers, values in blocks]
+        return np.concatenate([np.zeros(0), *found]).astype(np.float32)
+
+
+def mean_of(numbers: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Average sparse codes (n, K): (F',) float64, as long as the largest number needs, and one zero more."""
+    total = np.bincount(numbers.ravel(), weights=values.ravel().astype(np.float64))
+    return np.append(total, 0.0) / max(len(numbers), 1)
+
+
+def jaccard(numbers: np.ndarray, values: np.ndarray, prototype: np.ndarray) -> np.ndarray:
+    """Compare sparse codes (n, K) with dense ones: (n,) float64.
+
+    :param prototype: (F',), zero at its end, which stands for all latents beyond.
+    """
+    own = values.astype(np.float64)
+    least = np.minimum(own, prototype[np.minimum(numbers, len(prototype) - 1)]).sum(axis=1)
+    most = own.sum(axis=1) + prototype.sum() - least
+    score: np.ndarray = np.divide(least, most, out=np.zeros_like(least), where=most > 0)
+    return score

@@ -1,0 +1,89 @@
+"""MONA against a dense NumPy reference that shares no code with it."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+
+from nait_index.config import View
+from nait_index.errors import CapabilityError
+from nait_index.methods.base import Examples, Rows
+from nait_index.methods.mona import Mona
+from nait_index.signatures.codes import top_codes
+
+LATENTS, KEEP = 90, 12
+
+
+class FakeRows:
+    """Rows that hold two columns of codes, in blocks of different sizes."""
+
+    def __init__(self, numbers: np.ndarray, values: np.ndarray, cuts: Sequence[int]) -> None:
+        self._columns = {"sae_codes": numbers, "sae_values": values}
+        self._cuts = cuts
+
+    def blocks(self, column: str) -> Iterator[np.ndarray]:
+        yield from np.split(self._columns[column], self._cuts)
+
+
+def sparse_rows(count: int, seed: int) -> np.ndarray:
+    """Dense codes of which few are not zero; the first row has none, values are exact in half precision."""
+    rng = np.random.default_rng(seed)
+    codes = np.round(rng.gamma(0.5, 2, size=(count, LATENTS)) * 64) / 64 * (rng.random((count, LATENTS)) < 0.1)
+    codes[0] = 0
+    return codes.astype(np.float16).astype(np.float32)
+
+
+def examples_of(codes: np.ndarray) -> Examples:
+    numbers, values = top_codes(codes, KEEP)
+    return Examples([""] * len(codes), {}, {"sae_codes": numbers, "sae_values": values})
+
+
+def kept(codes: np.ndarray) -> np.ndarray:
+    """Keep the largest of dense codes, ties to the lower number, in double precision."""
+    left = np.zeros(codes.shape)
+    for row, own in enumerate(codes.astype(np.float64)):
+        best = sorted(range(LATENTS), key=lambda k: (-own[k], k))[:KEEP]
+        left[row, best] = own[best]
+    return left
+
+
+def scores_of(codes: np.ndarray, examples: np.ndarray, cuts: Sequence[int] = ()) -> np.ndarray:
+    rows: Rows = FakeRows(*top_codes(codes, KEEP), cuts)  # type: ignore[assignment]
+    return Mona().scores(examples_of(examples), rows)
+
+
+def test_scores_are_the_generalised_jaccard_similarity() -> None:
+    codes, examples = sparse_rows(200, 0), sparse_rows(9, 1)
+    prototype = kept(examples).mean(axis=0)
+    wanted = [np.minimum(own, prototype).sum() / np.maximum(own, prototype).sum() for own in kept(codes)]
+    found = scores_of(codes, examples, cuts=(1, 64, 199))
+    assert found.dtype == np.float32
+    assert found[0] == 0
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+
+
+def test_the_larger_of_two_sums_follows_from_the_smaller() -> None:
+    codes, prototype = kept(sparse_rows(50, 2)), kept(sparse_rows(50, 3)).mean(axis=0)
+    least = np.minimum(codes, prototype).sum(axis=1)
+    most = np.maximum(codes, prototype).sum(axis=1)
+    np.testing.assert_allclose(most, codes.sum(axis=1) + prototype.sum() - least, rtol=1e-12)
+
+
+def test_latents_that_no_example_has_count_as_missing() -> None:
+    codes = np.zeros((3, LATENTS), dtype=np.float32)
+    codes[0, 2] = codes[1, LATENTS - 1] = codes[2, 2] = codes[2, LATENTS - 1] = 1
+    np.testing.assert_allclose(scores_of(codes, codes[:1]), [1, 0, 0.5])
+
+
+def test_the_scan_is_the_same_whatever_the_blocks() -> None:
+    codes, examples = sparse_rows(64, 4), sparse_rows(5, 5)
+    np.testing.assert_array_equal(scores_of(codes, examples), scores_of(codes, examples, cuts=range(1, 64)))
+
+
+def test_examples_without_a_code_are_refused() -> None:
+    with pytest.raises(CapabilityError, match="sees nothing in these examples"):
+        scores_of(sparse_rows(4, 0), np.zeros((2, LATENTS), dtype=np.float32))
+
+
+def test_it_needs_the_view_of_sparse_codes() -> None:
+    assert Mona.view is View.SAE
