@@ -15,6 +15,7 @@ from .core import core
 from .demo import demo
 from .look import info, rows, verify
 from .query import query
+from .sae import sae
 from .score import score
 
 
@@ -32,7 +33,7 @@ def cli() -> None:
     """
 
 
-for command in (build, query, core, score, capability, info, verify, rows, demo):
+for command in (build, query, core, score, capability, sae, info, verify, rows, demo):
     cli.add_command(command)
 
 

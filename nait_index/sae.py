@@ -1,0 +1,188 @@
+"""Train a sparse autoencoder for a model, on the rows that it is to describe."""
+
+import json
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nait_index.activations.encoder import Encoder
+from nait_index.activations.sae_settings import SaeReport, SaeSettings
+from nait_index.config import Device, ModelConfig, Precision
+from nait_index.corpus import RowTemplateError, Template, make_template, read_corpus, restore_sample
+from nait_index.errors import IncompleteIndexError, ModelError, NaitError, OutputExistsError
+from nait_index.store.layout import Layout
+from nait_index.store.manifest import Manifest, library_versions, load_manifest
+from nait_index.store.samples import SampleTable
+from nait_index.types import Origin, Rejected, RowFormat, Sample
+
+if TYPE_CHECKING:
+    from nait_index.activations.sae import SaeSite, SparseAutoencoder
+
+Advance = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is done, and how much there is."""
+
+
+def train_sae(
+    out: str | Path,
+    sources: Sequence[str | Path],
+    *,
+    model: str | None = None,
+    layer: int = -2,
+    settings: SaeSettings | None = None,
+    template: str | None = None,
+    max_length: int | None = None,
+    device: Device = Device.AUTO,
+    row_format: RowFormat | None = None,
+    force: bool = False,
+    advance: Advance = lambda what, done, total: None,
+) -> SaeReport:
+    """Train a sparse autoencoder on the residual stream after a layer, and write it into a folder, whole or not at all.
+
+    Rows that cannot be used are passed over.
+
+    :param out: folder to make: ``cfg.json`` and ``sae.safetensors`` as sparsify writes them, and ``training.json``.
+    :param sources: corpus files, or one index, whose own model and template are used where none are named.
+    :param model: folder or hub name; by default the index's, or the bundled one.
+    :param layer: negative numbers count from the end; the penultimate by default.
+    :param template, max_length: as in a build; by default those of the index, or of :class:`ModelConfig`.
+    :param force: replace a sparse autoencoder that is there.
+    :raises NaitError: of the kind that says what is wrong.
+    """
+    from nait_index.activations.sae_capture import site_module
+    from nait_index.activations.sae_tokens import collect_tokens
+    from nait_index.activations.sae_training import train_on
+
+    out, settings = Path(out), settings or SaeSettings()
+    _check_out(out, force)
+    manifest = _open_index(sources)
+    config = _model(manifest, model, template, max_length, device)
+    with Encoder(config) as encoder:
+        site = _site(encoder, layer)
+        path = site_module(encoder.sites, site, encoder.model.body)
+        form = make_template(config.template, encoder.model.tokenizer)
+        tokens = collect_tokens(
+            encoder,
+            _texts(sources, manifest, form, row_format),
+            path,
+            settings.tokens,
+            seed=settings.seed,
+            add_special_tokens=form.adds_special_tokens,
+            advance=lambda done: advance("tokens", done, settings.tokens),
+        )
+        own = encoder.model.device
+        sae, report = train_on(tokens, site, settings, own, lambda done, total: advance("steps", done, total))
+        record = _record(encoder, sae, settings, report) | {"sources": [str(source) for source in sources]}
+    _write(out, sae, path, record)
+    return report
+
+
+def _open_index(sources: Sequence[str | Path]) -> Manifest | None:
+    """Give the manifest where the source is an index."""
+    if not sources:
+        raise NaitError("no file was given")
+    found = [source for source in sources if Layout(source).manifest.is_file()]
+    if not found:
+        return None
+    if sources[1:]:
+        raise NaitError(f"{found[0]} is an index; give it alone, or corpus files only")
+    manifest = load_manifest(Layout(found[0]))
+    if manifest.table_version is None:
+        raise IncompleteIndexError(f"the build of {found[0]} was interrupted; run the same command again to finish it")
+    return manifest
+
+
+def _model(
+    manifest: Manifest | None, name: str | None, template: str | None, max_length: int | None, device: Device
+) -> ModelConfig:
+    config = ModelConfig(device=device)
+    if manifest is not None and name is None:
+        known = {key: manifest.model[key] for key in ("name", "site", "template", "max_length")}
+        config = replace(config, **known, dtype=Precision(manifest.model["dtype"]))
+    named: dict[str, Any] = {"name": name, "template": template, "max_length": max_length}
+    return replace(config, **{key: own for key, own in named.items() if own is not None})
+
+
+def _site(encoder: Encoder, layer: int) -> "SaeSite":
+    from nait_index.activations.sae import SaeSite, SaeSiteKind
+
+    count = encoder.layers[-1] + 1
+    if not -count <= layer < count:
+        raise ModelError(f"--layer {layer}: this model has layers 0 to {count - 1}, or -{count} to -1 from the end")
+    return SaeSite(layer % count, SaeSiteKind.RESIDUAL)
+
+
+def _texts(
+    sources: Sequence[str | Path], manifest: Manifest | None, template: Template, row_format: RowFormat | None
+) -> Iterator[str]:
+    """Render every usable row."""
+    samples = read_corpus(sources, row_format) if manifest is None else _stored(Layout(sources[0]), manifest)
+    for sample in samples:
+        if isinstance(sample, Sample):
+            try:
+                yield template.render(sample.parts)
+            except RowTemplateError:
+                continue
+
+
+def _stored(layout: Layout, manifest: Manifest) -> Iterator[Sample | Rejected]:
+    table = SampleTable(layout, manifest.table_version)
+    for row in table.records(["id", "row", "format", "file", "file_row"]):
+        yield restore_sample(row["id"], row["row"], RowFormat(row["format"]), Origin(row["file"], row["file_row"]))
+
+
+def _record(encoder: Encoder, sae: "SparseAutoencoder", settings: SaeSettings, report: SaeReport) -> dict[str, Any]:
+    """Give what must be known to train the same again."""
+    return {
+        "model": encoder.config.name,
+        "weights": encoder.model.weights_hash,
+        "layer": sae.site.layer,
+        "template": encoder.config.template,
+        "max_length": encoder.max_length,
+        "settings": asdict(settings),
+        "report": asdict(report),
+        "content_hash": sae.content_hash,
+        "versions": library_versions(),
+    }
+
+
+def _write(out: Path, sae: "SparseAutoencoder", hookpoint: str, record: dict[str, Any]) -> None:
+    from nait_index.activations.sae_formats import write_sparsify
+
+    with _new_folder(out) as folder:
+        write_sparsify(folder, sae, hookpoint)
+        (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _check_out(out: Path, force: bool) -> None:
+    """Refuse a place where nothing may be written, before work is spent on it."""
+    if not out.parent.is_dir():
+        raise NaitError(f"{out}: not written, there is no folder {out.parent}; create it first")
+    if not out.exists():
+        return
+    if not force:
+        raise OutputExistsError(f"{out}: exists already; replace it with --force, or choose another name")
+    if not (out / "sae.safetensors").is_file():
+        raise NaitError(f"{out}: is no sparse autoencoder, so it is not replaced; choose another name")
+
+
+@contextmanager
+def _new_folder(path: Path) -> Iterator[Path]:
+    """Fill a folder under a temporary name, and move it into place once all is in it; what was there goes last."""
+    temporary, before = (path.parent / f".{secrets.token_hex(8)}.tmp" for _ in range(2))
+    try:
+        temporary.mkdir()
+        yield temporary
+        if path.exists():
+            path.rename(before)
+        temporary.rename(path)
+    except OSError as error:
+        if before.exists() and not path.exists():
+            before.rename(path)
+        raise NaitError(f"{path}: not written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(before, ignore_errors=True)
