@@ -86,12 +86,13 @@ def claims(runs: Runs) -> list[dict[str, Any]]:
 def _high_and_low(runs: Runs, top: Arm, low: Arm) -> dict[str, Any]:
     high = runs.mean(top).interval()
     found = {
-        "claim": f"highest-scored rows teach more than random ones, lowest-scored less ({top.method})",
+        "claim": f"highest-scored rows teach more than random ones ({top.method})",
         "high": high,
         "capabilities_high_below_random": _below(runs, top),
         "holds": high["high"] < 0,
     }
     if low in runs.arms:
+        found["claim"] = f"highest-scored rows teach more than random ones, lowest-scored less ({top.method})"
         interval = runs.mean(low).interval()
         worse = [on for on in runs.capabilities if runs.compare(low, on).mean > 0]
         found |= {"low": interval, "capabilities_low_above_random": worse}

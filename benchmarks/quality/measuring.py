@@ -28,12 +28,19 @@ def measure(settings: Settings) -> dict[str, Any]:
     cost = estimate_cost(materials, settings.model, settings.recipe, materials.held_out(0, settings.held_out))
     announce(planned, cost, len(materials.pool.ids), settings)
     planner = Planner(materials, _rankings(settings, materials), settings.recipe, settings.held_out)
-    tasks = {place: planner.task(place) for place in planned}
+    tasks = plan(planned, planner)
     cache = RunCache(settings.cache / "runs.jsonl")
     spent = work(list(tasks.values()), cache, materials, settings)
     records = {place: cache[task.key] for place, task in tasks.items()}
     runs = Runs(records, settings.arms, settings.capabilities, settings.seeds)
     return _described(settings, records, spent) | findings(runs)
+
+
+def plan(planned: Sequence[Place], planner: Planner) -> dict[Place, Task]:
+    """Make the tasks, those of one capability's examples together, so that these are encoded once."""
+    grouped = sorted(planned, key=lambda one: (one.seed, not one.capability, one.capability, one.arm.examples or 0))
+    made = {place: planner.task(place) for place in grouped}
+    return {place: made[place] for place in planned}
 
 
 def announce(planned: Sequence[Place], cost: Cost, pool_tokens: int, settings: Settings) -> None:
@@ -44,7 +51,7 @@ def announce(planned: Sequence[Place], cost: Cost, pool_tokens: int, settings: S
     click.echo(
         f"{len(planned)} runs of {settings.recipe.tokens:,} tokens, {cost.run:.1f} s of a core each: at most "
         f"{_minutes(runs)} in {settings.processes} processes on cores of their own; before them, where they are not "
-        f"kept from last time, an index of {pool_tokens:,} tokens, about {_minutes(cost.token * pool_tokens)} of a "
+        f"kept from last time, an index of {pool_tokens:,} tokens, at least {_minutes(cost.token * pool_tokens)} of a "
         f"core, and {len(rankings)} rankings",
         err=True,
     )

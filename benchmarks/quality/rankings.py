@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import click
 import numpy as np
 
 import nait_index
@@ -45,6 +46,7 @@ class Rankings:
 
     def _query(self, method: str, capability: str, examples: Sequence[str]) -> np.ndarray:
         self._index = self._index or self._open()
+        click.echo(f"ranking by {method} for {capability}, {len(examples)} examples", err=True)
         wanted = self._capability(self._index, capability, examples)
         selection = self._index.query(wanted, top="100%", method=method)
         return np.array([self._place[sample_id] for sample_id in selection.ids], dtype=np.int32)

@@ -24,6 +24,7 @@ from benchmarks.quality.fine_tune import Recipe
 from benchmarks.quality.measuring import measure
 from benchmarks.quality.settings import Settings, quick
 from nait_index.config import View
+from nait_index.errors import NaitError
 from nait_index.methods.names import DEFAULT_METHOD, MethodName
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -71,7 +72,10 @@ def main(is_quick: bool, **options: Any) -> None:  # noqa: ANN401 - of any type
     """Measure what selections teach, and write results/teaching-MODEL.json."""
     settings = make_settings(options)
     settings = quick(settings) if is_quick else settings
-    result = measure(settings)
+    try:
+        result = measure(settings)
+    except NaitError as error:
+        raise click.ClickException(str(error)) from error
     path = (settings.cache if is_quick else RESULTS) / f"teaching-{Path(settings.model).name}.json"
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     click.echo(json.dumps({name: result[name] for name in ("relative_to_random", "claims")}, indent=1))
