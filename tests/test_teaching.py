@@ -10,6 +10,8 @@ import pytest
 from benchmarks.quality.arms import Arm, Kind, choose, core, make_arms, take_turns
 from benchmarks.quality.blocks import training_blocks, whole_blocks
 from benchmarks.quality.findings import Runs, findings
+from benchmarks.quality.fine_tune import FineTuner, Recipe
+from benchmarks.quality.materials import load_model
 from benchmarks.quality.plan import Place, places
 from benchmarks.quality.run_cache import RunCache, digest
 from benchmarks.quality.statistics import Pair, average, relative_loss, split
@@ -131,6 +133,25 @@ def test_held_out_rows_are_whole_and_once() -> None:
     rows = [4, 0, 3, 1]
     ids = np.concatenate([batch.ids.ravel() for batch in whole_blocks(tokens, rows, (2, 16))])
     assert {row: int((ids == row + 1).sum()) for row in range(5)} == {0: 7, 1: 9, 2: 0, 3: 16, 4: 5}
+
+
+def test_rows_in_a_block_do_not_see_one_another() -> None:
+    tokens = some_tokens([9, 12, 7])
+    tuner = FineTuner(load_model("bundled"), Recipe(width=32, blocks=1))
+    together = tuner.evaluate(tuner.fresh(), tokens, [0, 1, 2])
+    alone = [tuner.evaluate(tuner.fresh(), tokens, [row]) for row in range(3)]
+    assert together.whole == pytest.approx([one.whole[0] for one in alone], rel=0.01)
+    assert together.answer == pytest.approx([one.answer[0] for one in alone], rel=0.01)
+    assert together.answer_tokens == 5 + 6 + 4
+
+
+def test_training_lowers_the_loss_and_leaves_the_model_as_it_was() -> None:
+    tokens = some_tokens([16, 16])
+    tuner = FineTuner(load_model("bundled"), Recipe(width=32, blocks=1, steps=8, warmup_steps=1, learning_rate=1e-3))
+    before = tuner.evaluate(tuner.fresh(), tokens, [0, 1]).answer.sum()
+    after = tuner.evaluate(tuner.train(tokens, [0, 1], seed=0), tokens, [0, 1])
+    assert after.answer.sum() < before / 2
+    assert tuner.evaluate(tuner.fresh(), tokens, [0, 1]).answer.sum() == before
 
 
 def test_positions_tell_rows_and_what_fills_up_apart() -> None:
