@@ -96,11 +96,12 @@ def shaken(encoder: GradientEncoder) -> GradientEncoder:
 @pytest.mark.parametrize("family", CAUSAL + MIXTURES)
 def test_a_batch_gives_what_autograd_gives_one_sample_at_a_time(make: MakeGradients, family: str) -> None:
     encoder, texts = shaken(make(family, warm=False)), tokens()
+    model: Any = encoder.model.model
     batch = Batch.of([Target(own.ids, 1) for own in texts], encoder.model.device)
     found: dict[str, np.ndarray] = {}
     take = lambda name, values: found.update({name: values.detach().numpy()})  # noqa: E731
-    with per_sample_gradients(encoder.adapters.layers, batch.shape, take):
-        sample_losses(encoder.model.model, batch).sum().backward()
+    with per_sample_gradients(model.get_input_embeddings(), encoder.adapters.layers, batch.shape, take) as backward:
+        backward(sample_losses(model, batch).sum())
     assert list(encoder.adapters.layers) == sorted(found, key=list(encoder.adapters.layers).index)
     for row, own in enumerate(texts):
         expected = reference(encoder, own)
@@ -137,13 +138,14 @@ def test_no_hook_is_left_behind(make: MakeGradients) -> None:
 
 
 def test_a_layer_that_mixes_the_samples_is_refused() -> None:
-    layer = torch.nn.Linear(4, 3, bias=False)
+    table, layer = torch.nn.Embedding(9, 4), torch.nn.Linear(4, 3, bias=False)
     with pytest.raises(ArchitectureError, match=r"'own' sees \(5, 4\); expected 2 samples of 3 tokens"):
-        with per_sample_gradients({"own": layer}, (2, 3), lambda *_: None):
-            layer(torch.ones(5, 4))
+        with per_sample_gradients(table, {"own": layer}, (2, 3), lambda *_: None):
+            layer(table.requires_grad_(False)(torch.arange(5)))
+    embedded = torch.ones(2, 3, 4, requires_grad=True)
     with pytest.raises(ArchitectureError, match="'own' ran twice"):
-        with per_sample_gradients({"own": layer}, (2, 3), lambda *_: None):
-            layer(layer.weight.new_ones(2, 3, 4)).sum() + layer(layer.weight.new_ones(2, 3, 4)).sum()
+        with per_sample_gradients(table, {"own": layer}, (2, 3), lambda *_: None):
+            layer(embedded) + layer(embedded)
 
 
 # ---- features --------------------------------------------------------------------------------------------------------

@@ -6,13 +6,14 @@ after the warm-up (section 3.1, and ``obtain_gradients_with_adam`` in the author
     example   g
     row       Γ = m' / √(v' + ε)      m' = β1·m + (1 − β1)·g      v' = β2·v + (1 − β2)·g²
 
-that is, a row's feature is the step that Adam would take on it. Both are projected to d numbers (section 4.1) and
-scaled to unit length, so that an inner product of features estimates the cosine of two gradients.
+that is, a row's feature is the step that Adam would take on it. The paper also corrects both moments for their start,
+the code does not: it scales all rows alike, which unit length undoes. Both features are projected to d numbers (section
+4.1) and scaled to unit length, so that an inner product of features estimates the cosine of two gradients.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -162,15 +163,15 @@ class GradientEncoder:
         """Run one batch forward and back, and project each layer's gradients as they come: (b, d) float32."""
         import torch
 
+        model: Any = self.model.model
         batch = Batch.of(targets, self.model.device)
         out = torch.zeros(len(targets), self.settings.width, device=self.model.device)
 
         def take(name: str, gradients: "torch.Tensor") -> None:
             self._projection.add(self._blocks[name], feature(name, gradients.flatten(1)), out)
 
-        with per_sample_gradients(self.adapters.layers, batch.shape, take):
-            total = sample_losses(self.model.model, batch).sum()
-            torch.autograd.grad(total, list(self.adapters.parameters.values()), materialize_grads=True)
+        with per_sample_gradients(model.get_input_embeddings(), self.adapters.layers, batch.shape, take) as backward:
+            backward(sample_losses(model, batch).sum())
         return out.cpu().numpy()
 
     def _check_known(self, tokens: Sequence[Tokens]) -> None:

@@ -63,6 +63,8 @@ def sample_losses(model: Any, batch: Batch) -> "torch.Tensor":  # noqa: ANN401 -
     from torch.nn.functional import cross_entropy
 
     logits = model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False).logits
-    losses = cross_entropy(logits[:, :-1].float().transpose(1, 2), batch.ids[:, 1:], reduction="none")
-    counts = batch.counts[:, 1:]
-    return (losses * counts).sum(dim=1) / counts.sum(dim=1)
+    # Not the logits but the tokens are shifted, and the last of them comes first: a copy of the logits less.
+    following = batch.ids.roll(-1, dims=1)
+    counts = batch.counts.roll(-1, dims=1)
+    losses = cross_entropy(logits.float().flatten(0, 1), following.flatten(), reduction="none")
+    return (losses.view(batch.shape) * counts).sum(dim=1) / counts.sum(dim=1)

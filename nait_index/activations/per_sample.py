@@ -19,23 +19,38 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+Backward = Callable[["torch.Tensor"], None]
+"""Goes back from a sum of losses."""
+
 Take = Callable[[str, "torch.Tensor"], None]
 """Is given the name of a layer and its weight's gradients (B, out, in), float32, as soon as they are known."""
 
 
 @contextmanager
-def per_sample_gradients(layers: "Mapping[str, nn.Linear]", shape: tuple[int, int], take: Take) -> Iterator[None]:
-    """Hand over the gradients of the given layers' weights while one backward pass runs inside this context.
+def per_sample_gradients(
+    source: "nn.Module", layers: "Mapping[str, nn.Linear]", shape: tuple[int, int], take: Take
+) -> Iterator[Backward]:
+    """Hand over the gradients of the given layers' weights, in one pass that is run forward and back in this context.
 
-    One layer at a time, so that the gradients of all of them never lie in memory together.
+    One layer at a time, so that the gradients of all of them never lie in memory together. Going back to the source
+    and not to the weights leaves out the gradients of the batch, which nobody wants.
 
+    :param source: the model's token embedding: all that is computed comes from it.
     :param layers: linear ones without bias, by name. :param shape: (B, T) of the pass.
     :raises ArchitectureError: a layer mixes the samples, or runs twice in a pass.
     """
+    sources: list[torch.Tensor] = []
     ran: set[str] = set()
-    handles = [layer.register_forward_hook(_hook(name, shape, ran, take)) for name, layer in layers.items()]
+
+    def backward(total: "torch.Tensor") -> None:
+        import torch
+
+        torch.autograd.grad(total, sources)
+
+    handles = [source.register_forward_hook(lambda _, __, output: sources.append(output.requires_grad_()))]
+    handles += [layer.register_forward_hook(_hook(name, shape, ran, take)) for name, layer in layers.items()]
     try:
-        yield
+        yield backward
     finally:
         for handle in handles:
             handle.remove()
