@@ -19,11 +19,16 @@ _MODEL, _SIGNATURES = ModelConfig(), SignatureConfig()
 @index_argument
 @click.argument("corpus", nargs=-1, required=True, metavar="CORPUS...")
 @click.option("--model", default=BUNDLED_MODEL, show_default=True, help="Folder or hub name of a Hugging Face model.")
-@click.option("--views", default=",".join(_SIGNATURES.views), show_default=True, help="Signatures to keep.")
+@click.option(
+    "--views", default=",".join(_SIGNATURES.views), show_default=True, help=f"Signatures to keep, of {', '.join(View)}."
+)
 @click.option(
     "--pca-dim", default=str(_SIGNATURES.pca_dim), show_default=True, help="Width of dense signatures, or 'full'."
 )
 @click.option("--topk", default=_SIGNATURES.topk, show_default=True, help="Neurons kept a layer by the topk view.")
+@click.option("--sae", metavar="FOLDER", help="Sparse autoencoder of the sae view; see 'nait-index sae train'.")
+@click.option("--sae-keep", default=_SIGNATURES.sae_keep, show_default=True, help="Codes kept a row by the sae view.")
+@click.option("--grad-dim", default=_SIGNATURES.grad_dim, show_default=True, help="Width of the grad view.")
 @click.option("--layers", default=_MODEL.layers, show_default=True, help="all, last, or numbers such as 8,16 or -1.")
 @click.option("--site", default=_MODEL.site, show_default=True, help="mlp, or a module path with {i} for the layer.")
 @click.option(
@@ -47,6 +52,9 @@ def build(
     views: str,
     pca_dim: str,
     topk: int,
+    sae: str | None,
+    sae_keep: int,
+    grad_dim: int,
     seed: int,
     limit: int | None,
     dry_run: bool,
@@ -66,7 +74,15 @@ def build(
     from nait_index.index import NaitIndex
 
     config = _model_config(model)
-    signatures = SignatureConfig(views=_views(views), pca_dim=_pca_dim(pca_dim), topk=topk, seed=seed)
+    signatures = SignatureConfig(
+        views=_views(views),
+        pca_dim=_pca_dim(pca_dim),
+        topk=topk,
+        sae=sae,
+        sae_keep=sae_keep,
+        grad_dim=grad_dim,
+        seed=seed,
+    )
     if config.name == BUNDLED_MODEL:
         note("using the small bundled model, made for trying things out; name a real one with --model")
     form = row_format_of(row_format)

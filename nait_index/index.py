@@ -13,7 +13,7 @@ from nait_index.building.builder import Builder, BuildReport, ProgressCallback
 from nait_index.building.estimate import Estimate, estimate
 from nait_index.building.examples import Encoded, ExampleEncoder
 from nait_index.building.fingerprint import fingerprint_of
-from nait_index.building.opening import open_encoder
+from nait_index.building.opening import open_encoder, open_gradients, restore_gradients
 from nait_index.capability import Capability, capability_of
 from nait_index.choosing import Chooser, Question
 from nait_index.config import BUNDLED_MODEL, Device, ModelConfig, Precision, SignatureConfig, View
@@ -313,7 +313,11 @@ class NaitIndex:
         encoder = open_encoder(config, signatures)
         template = make_template(config.template, encoder.model.tokenizer)
         own.require(fingerprint_of(encoder, template, signatures), f"the model at {config.name}")
-        return ExampleEncoder(encoder, template, signatures, self._compressor)
+        gradients = open_gradients(config, signatures)
+        if gradients is not None:
+            restore_gradients(gradients, self.layout, self.manifest.warmup_hash)
+        made = None if gradients is None else gradients.examples
+        return ExampleEncoder(encoder, template, signatures, self._compressor, made)
 
     def _to_store(self, capability: Capability, encoded: Encoded) -> StoredCapability:
         return StoredCapability(

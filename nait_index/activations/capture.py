@@ -84,7 +84,9 @@ class Capture:
             if self._probes.sae is not None:
                 from nait_index.activations.sae_capture import sae_module
 
-                handles.append(self._hang(sae_module(self._sites, self._probes.sae), self._encode, before=False))
+                handles.append(
+                    self._hang(sae_module(self._sites, self._probes.sae, self._body), self._encode, before=False)
+                )
             yield self
         finally:
             for handle in handles:

@@ -83,7 +83,9 @@ class Encoder:
         self._extras: dict[str, Any] = {"use_cache": False} if _accepts(self.model.body, "use_cache") else {}
         self._batch_tokens = config.batch_tokens or (65_536 if self.model.device.type == "cuda" else 2_048)
         self._stack = ExitStack()
-        self.probes = replace(probes or Probes(), own_site=config.site != "mlp")
+        probes = probes or Probes()
+        sae = None if probes.sae is None else probes.sae.to(self.model.device)
+        self.probes = replace(probes, own_site=config.site != "mlp", sae=sae)
         self._capture = self._stack.enter_context(Capture(self.model.body, self.sites, self.probes).installed())
 
     def __enter__(self) -> "Encoder":

@@ -18,7 +18,7 @@ from typing import Any
 from nait_index.building.columns import Widths, all_column_types, dense_columns
 from nait_index.building.fingerprint import fingerprint_of, model_record
 from nait_index.building.intake import Counts, Intake, Known, Spool, WorkRow
-from nait_index.building.opening import open_encoder
+from nait_index.building.opening import open_encoder, open_gradients, restore_gradients
 from nait_index.building.rejects import RejectedRows
 from nait_index.building.shards import (
     SHARD_ROWS,
@@ -39,6 +39,7 @@ from nait_index.store.layout import Layout
 from nait_index.store.lock import write_lock
 from nait_index.store.manifest import Manifest, library_versions, load_manifest, save_manifest
 from nait_index.store.samples import SampleTable, schema
+from nait_index.store.warmup import save_warmup
 from nait_index.types import Rejected, Sample
 
 
@@ -100,6 +101,7 @@ class Builder:
         self._signatures = signatures
         self._encoder = open_encoder(model, signatures)
         self._widths = Widths.of(self._encoder)
+        self._gradients = open_gradients(model, signatures)
         self._template = make_template(model.template, self._encoder.model.tokenizer)
         self._notify = progress or (lambda _: None)
         self._table = SampleTable(self._layout)
@@ -177,6 +179,7 @@ class Builder:
         """Encode every row of the spool, fitting the basis first where there is none yet."""
         shards = spool.shards(SHARD_ROWS)
         self._total = sum(len(shard) for shard in shards)
+        manifest = self._warm_up(spool, shards, manifest)
         if manifest.basis_hash is None:
             first = shards[: -(-self._signatures.reservoir // SHARD_ROWS)]
             staged = [self._stage(spool.read(shard)) for shard in first]
@@ -194,6 +197,21 @@ class Builder:
         self._table.create(self._schema(compressor))
         for shard in shards:
             self._commit(spool.read(shard), compressor)
+        return manifest
+
+    def _warm_up(self, spool: Spool, shards: Sequence[Sequence[int]], manifest: Manifest) -> Manifest:
+        """Train the adapters of the view ``grad`` on the first shard, or put them where that left them."""
+        if self._gradients is None or not shards:
+            return manifest
+        if manifest.warmup_hash is None:
+            from nait_index.activations.warmup import warmup_to_bytes
+
+            texts = [row.text for row in spool.read(shards[0])]
+            tokens = self._encoder.tokenize(texts, add_special_tokens=self._template.adds_special_tokens)
+            data = warmup_to_bytes(self._gradients.warm_up(tokens))
+            manifest = replace(manifest, warmup_hash=save_warmup(self._layout, data))
+            save_manifest(self._layout, manifest)
+        restore_gradients(self._gradients, self._layout, manifest.warmup_hash)
         return manifest
 
     def _staged(self, rows: Sequence[WorkRow]) -> StagedShard:
@@ -239,7 +257,8 @@ class Builder:
 
     def _run_shard(self, rows: Sequence[WorkRow], sink: ShardSink) -> ShardFacts:
         texts = [row.text for row in rows]
-        return run_shard(self._encoder, texts, self._template.adds_special_tokens, sink, self._advance)
+        gradients = None if self._gradients is None else self._gradients.rows
+        return run_shard(self._encoder, texts, self._template.adds_special_tokens, sink, self._advance, gradients)
 
     def _advance(self, rows: int, tokens: int) -> None:
         self._done += rows

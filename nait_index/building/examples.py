@@ -8,7 +8,7 @@ import numpy as np
 
 from nait_index.activations.encoder import Encoder
 from nait_index.building.columns import Widths, dense_columns
-from nait_index.building.shards import ArraySink, run_shard
+from nait_index.building.shards import ArraySink, GradientSource, run_shard
 from nait_index.building.staging import ShardFacts
 from nait_index.config import SignatureConfig
 from nait_index.corpus import RowTemplateError, Template, read_corpus
@@ -38,15 +38,22 @@ class ExampleEncoder:
     """Encodes examples like the rows of an index.
 
     :param encoder: with the probes that the index's views need.
+    :param gradients: makes the examples' gradients, where the index has those of its rows.
     """
 
     def __init__(
-        self, encoder: Encoder, template: Template, signatures: SignatureConfig, compressor: Compressor
+        self,
+        encoder: Encoder,
+        template: Template,
+        signatures: SignatureConfig,
+        compressor: Compressor,
+        gradients: GradientSource | None = None,
     ) -> None:
         self._encoder = encoder
         self._template = template
         self._signatures = signatures
         self._compressor = compressor
+        self._gradients = gradients
 
     def files(self, files: Sequence[str | Path], row_format: RowFormat | None) -> Encoded:
         """Read and encode example files.
@@ -85,7 +92,8 @@ class ExampleEncoder:
     def _encode(self, samples: Sequence[Sample], texts: Sequence[str], rejected: Sequence[Rejected]) -> Encoded:
         pooled = np.zeros((len(samples), 2, sum(self._encoder.widths)), dtype=np.float32)
         sink = ArraySink(pooled, Widths.of(self._encoder), self._signatures)
-        facts: ShardFacts = run_shard(self._encoder, texts, self._template.adds_special_tokens, sink)
+        special = self._template.adds_special_tokens
+        facts: ShardFacts = run_shard(self._encoder, texts, special, sink, gradients=self._gradients)
         unusable = [Rejected(samples[i].origin, reason, samples[i].row) for i, reason in facts.reasons.items()]
         usable = facts.usable
         columns = {name: values[usable] for name, values in sink.columns.items()}

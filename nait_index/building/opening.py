@@ -1,8 +1,15 @@
-"""An encoder that reads off the model what an index's views need, and nothing else."""
+"""What an index's views need of the model, and nothing else: an encoder, and gradients for the view ``grad``."""
+
+from typing import TYPE_CHECKING
 
 from nait_index.activations.capture import Probes
 from nait_index.activations.encoder import Encoder
 from nait_index.config import ModelConfig, SignatureConfig, View
+from nait_index.store.layout import Layout
+from nait_index.store.warmup import load_warmup
+
+if TYPE_CHECKING:
+    from nait_index.activations.gradients import GradientEncoder
 
 
 def open_encoder(model: ModelConfig, signatures: SignatureConfig) -> Encoder:
@@ -16,3 +23,26 @@ def open_encoder(model: ModelConfig, signatures: SignatureConfig) -> Encoder:
 
         sae = load_sae(signatures.sae)
     return Encoder(model, probes=Probes(View.TOPK in signatures.views, hidden=View.HIDDEN in signatures.views, sae=sae))
+
+
+def open_gradients(model: ModelConfig, signatures: SignatureConfig) -> "GradientEncoder | None":
+    """Load the model with its head and adapters, where the view ``grad`` is kept; not warmed up yet.
+
+    :raises ModelError: it is not a causal language model. :raises NaitError: PEFT is not installed.
+    """
+    if View.GRAD not in signatures.views:
+        return None
+    from nait_index.activations.adapters import GradientSettings
+    from nait_index.activations.gradients import GradientEncoder
+
+    return GradientEncoder(model, GradientSettings(width=signatures.grad_dim, seed=signatures.seed))
+
+
+def restore_gradients(gradients: "GradientEncoder", layout: Layout, expected_hash: str | None) -> None:
+    """Put the adapters where the warm-up of an index left them.
+
+    :raises StoreError: the file is missing or is not the one the index was built with.
+    """
+    from nait_index.activations.warmup import warmup_from_bytes
+
+    gradients.restore(warmup_from_bytes(load_warmup(layout, expected_hash)))

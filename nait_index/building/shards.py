@@ -1,12 +1,12 @@
 """One shard through the model: tokenise, run, pool, compress."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from nait_index.activations.encoder import Encoder, Pooled
+from nait_index.activations.encoder import Encoder, Pooled, Tokens
 from nait_index.building.columns import (
     Widths,
     all_column_types,
@@ -19,9 +19,17 @@ from nait_index.building.intake import WorkRow
 from nait_index.building.staging import ShardFacts
 from nait_index.config import SignatureConfig
 from nait_index.signatures.pca import Compressor
+from nait_index.store.samples import GRADIENT
+
+if TYPE_CHECKING:
+    from nait_index.activations.gradients import Gradients
 
 SHARD_ROWS = 1024
 """Rows committed at a time. Batches are made within a shard, so the numbers depend on it: it never changes."""
+
+
+GradientSource = Callable[[Sequence[Tokens]], Iterable["Gradients"]]
+"""Makes the projected gradients of tokenised texts, batch by batch."""
 
 
 class ShardSink(Protocol):
@@ -70,17 +78,20 @@ def run_shard(
     add_special_tokens: bool,
     sink: ShardSink,
     advance: Callable[[int, int], None] = lambda rows, tokens: None,
+    gradients: GradientSource | None = None,
 ) -> ShardFacts:
     """Run the texts of one shard through the model into a sink.
 
     A text without tokens, or whose activations are not finite, gets a reason instead.
 
     :param advance: told the number of rows and tokens of every batch that is done.
+    :param gradients: makes the projected gradients of tokenised texts, where they are kept.
     """
     tokens = encoder.tokenize(texts, add_special_tokens=add_special_tokens)
     n_tokens = np.array([len(own.ids) for own in tokens], dtype=np.int32)
     reasons = {row: "its text has no tokens" for row, own in enumerate(tokens) if len(own.ids) == 0}
     usable = np.array([row for row in range(len(tokens)) if row not in reasons], dtype=np.int64)
+    untokenised = len(tokens) - len(usable)
     for batch in encoder.encode([tokens[row] for row in usable]):
         rows = usable[batch.rows]
         finite = batch.finite
@@ -88,7 +99,12 @@ def run_shard(
         batch = replace(batch, rows=rows)
         sink.put(batch if finite.all() else batch.take(finite))
         advance(len(rows), int(n_tokens[rows].sum()))
-    advance(len(tokens) - len(usable), 0)
+    if gradients is not None:
+        usable = np.array([row for row in usable if row not in reasons], dtype=np.int64)
+        for made in gradients([tokens[row] for row in usable]):
+            sink.columns[GRADIENT][usable[made.rows]] = made.values
+            reasons |= {int(usable[row]): reason for row, reason in made.reasons.items()}
+    advance(untokenised, 0)
     return ShardFacts(n_tokens, np.array([own.truncated for own in tokens], dtype=bool), reasons)
 
 

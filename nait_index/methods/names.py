@@ -6,9 +6,22 @@ from enum import StrEnum
 class MethodName(StrEnum):
     """What ``--method`` takes."""
 
+    PROBE = "probe"
     CONTRAST = "contrast"
     NAIT = "nait"
     NAIT_DRIFT = "nait-drift"
+    NAS = "nas"
+    MONA = "mona"
+    NAG = "nag"
+    RDS = "rds"
+    RDS_MAX = "rds-max"
+    LESS = "less"
+    EMBEDDING = "embedding"
+    BM25 = "bm25"
+    DSIR = "dsir"
+    DSIR_MEAN = "dsir-mean"
+    LENGTH = "length"
+    RANDOM = "random"
 
 
 DEFAULT_METHOD = MethodName.CONTRAST

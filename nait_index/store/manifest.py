@@ -88,6 +88,7 @@ class Manifest:
     next_position: int = 0
     table_version: int | None = None
     basis_hash: str | None = None
+    warmup_hash: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -1,0 +1,38 @@
+"""NAG: Wang et al., arXiv 2604.15706: samples as graphs of their most active neurons.
+
+The impact of neuron i of layer l on a sample is the mean over its tokens of |W_up h|; S_l(y) is the set of the k = 20
+neurons of largest impact. The profile of a capability is, layer by layer, how often each neuron is among the examples':
+
+    p_l(i) = #{examples e: i in S_l(e)} / Σ_j #{examples e: j in S_l(e)}        Σ_i p_l(i) = 1
+    score(y) = 1/L · Σ_l Σ_{i in S_l(y)} p_l(i)                                  in [0, 1]
+"""
+
+from typing import ClassVar
+
+import numpy as np
+
+from nait_index.config import View
+from nait_index.methods.base import Examples, Rows, Scoring
+from nait_index.store.samples import TOPK_NUMBERS
+
+
+class Nag(Scoring):
+    """How much of the examples' most active neurons a sample shares."""
+
+    view: ClassVar[View | None] = View.TOPK
+
+    def scores(self, examples: Examples, rows: Rows) -> np.ndarray:
+        """Add up the profile's weights of every row's neurons: (n,) float32."""
+        offsets = neuron_offsets(rows)
+        counts = np.bincount((examples.signatures[TOPK_NUMBERS] + offsets).reshape(-1), minlength=sum(rows.widths))
+        # Every layer gives as many neurons for each example, so its counts add up to examples times that number.
+        kept = np.repeat([min(rows.topk, width) for width in rows.widths], rows.widths)
+        profile = counts / (kept * len(examples)) / len(rows.widths)
+        blocks = [profile[block + offsets].sum(axis=1) for block in rows.blocks(TOPK_NUMBERS)]
+        return np.concatenate(blocks).astype(np.float32)
+
+
+def neuron_offsets(rows: Rows) -> np.ndarray:
+    """Give what to add to each column of neuron numbers (L·k,) so that numbers differ between layers."""
+    starts = np.cumsum([0, *rows.widths[:-1]])
+    return np.repeat(starts, [min(rows.topk, width) for width in rows.widths]).astype(np.int64)

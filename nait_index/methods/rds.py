@@ -1,0 +1,89 @@
+"""RDS+: Ivison et al., arXiv 2503.01807: representations of the last hidden state.
+
+A sample's representation is the position-weighted mean of its last hidden states, Σ_t t·h_t / Σ_t t; similarity is the
+cosine. ``rds`` takes turns, as the paper does: each example in turn takes the most similar row that is not taken yet.
+``rds-max`` scores a row by its most similar example.
+"""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+
+from nait_index.config import View
+from nait_index.methods.base import Examples, Rows, Scoring
+from nait_index.search.engine import Hits
+from nait_index.store.samples import HIDDEN_WEIGHTED
+
+# Similarities held at once: 256 MiB.
+_CELLS = 2**26
+
+
+class RdsMax(Scoring):
+    """Cosine to the most similar example."""
+
+    view: ClassVar[View | None] = View.HIDDEN
+
+    def scores(self, examples: Examples, rows: Rows) -> np.ndarray:
+        """Score every row: (n,) float32, in [−1, 1]."""
+        own = unit_rows(examples.signatures[HIDDEN_WEIGHTED])
+        blocks = [(unit_rows(block) @ own.T).max(axis=1) for block in rows.blocks(HIDDEN_WEIGHTED)]
+        return np.asarray(np.concatenate(blocks))
+
+
+class Rds:
+    """The examples take turns; the score is 1 − turn/k, so that it falls from 1 in the order of choice."""
+
+    view: ClassVar[View | None] = View.HIDDEN
+
+    def rank(self, examples: Examples, rows: Rows, k: int, allowed: np.ndarray | None) -> Hits:
+        """Let the examples choose ``k`` rows in turn."""
+        candidates = np.arange(len(rows)) if allowed is None else np.flatnonzero(allowed)
+        k = min(k, len(candidates))
+        stored = np.concatenate([unit_rows(block) for block in rows.blocks(HIDDEN_WEIGHTED)])[candidates]
+        own = unit_rows(examples.signatures[HIDDEN_WEIGHTED])
+        ids = np.array(rows.ids())[candidates]
+        depth = 4 * -(-k // len(own)) + 16
+        chosen: list[int] = []
+        while len(chosen) < k:
+            depth = min(2 * depth, len(candidates))
+            chosen = _take_turns([_nearest(part, depth, ids) for part in _similarities(own, stored)], k)
+        scores = 1 - np.arange(k) / max(k, 1)
+        return Hits(scores.astype(np.float64), candidates[np.array(chosen, dtype=np.int64)])
+
+
+def unit_rows(values: np.ndarray) -> np.ndarray:
+    """Scale rows (n, d) to length 1, float32; a row of zeros stays zero."""
+    values = values.astype(np.float32)
+    lengths = np.linalg.norm(values, axis=1, keepdims=True)
+    return np.divide(values, lengths, out=np.zeros_like(values), where=lengths > 0)
+
+
+def _similarities(own: np.ndarray, stored: np.ndarray) -> Iterator[np.ndarray]:
+    """Give each example's similarities (n,), computing many examples at a time."""
+    step = max(1, _CELLS // max(len(stored), 1))
+    for at in range(0, len(own), step):
+        yield from own[at : at + step] @ stored.T
+
+
+def _nearest(similarity: np.ndarray, depth: int, ids: np.ndarray) -> list[int]:
+    """Give the ``depth`` most similar rows, best first, ties in the order of their ids."""
+    cut = np.partition(similarity, len(similarity) - depth)[len(similarity) - depth]
+    kept = np.flatnonzero(similarity >= cut)
+    order = np.lexsort((ids[kept], -similarity[kept]))
+    found: list[int] = kept[order].tolist()
+    return found
+
+
+def _take_turns(preferences: list[list[int]], k: int) -> list[int]:
+    """Let everyone in turn take the first of their preferences that is left; stop early where someone runs out."""
+    chosen: dict[int, None] = {}
+    places = [0] * len(preferences)
+    while len(chosen) < k:
+        for turn, own in enumerate(preferences):
+            while places[turn] < len(own) and own[places[turn]] in chosen:
+                places[turn] += 1
+            if places[turn] == len(own) or len(chosen) == k:
+                return list(chosen)
+            chosen[own[places[turn]]] = None
+    return list(chosen)
