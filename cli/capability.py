@@ -109,3 +109,41 @@ def remove(index: Path, name: str) -> None:
 
     NaitIndex(index).remove_capability(name)
     note(f"removed '{name}'")
+
+
+@capability.command("export")
+@index_argument
+@click.argument("name")
+@click.argument("file", type=click.Path(path_type=Path))
+@force_option
+def export(index: Path, name: str, file: Path, force: bool) -> None:
+    """Write a stored capability to FILE, examples included, for another index of the same model and settings.
+
+    \b
+    Example:
+      nait-index capability export alpaca.nait math math.capability
+    """
+    from nait_index.index import NaitIndex
+
+    NaitIndex(index).export_capability(name, file, force=force)
+    note(f"wrote {file}")
+
+
+@capability.command("import")
+@index_argument
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--name", help="Store it under another name.")
+@force_option
+@model_override_option
+@device_option
+def import_(index: Path, file: Path, name: str | None, force: bool, model: str | None, device: str) -> None:
+    """Store a capability that export wrote. Its examples are encoded again where the corpus was another one.
+
+    \b
+    Example:
+      nait-index capability import dolly.nait math.capability
+    """
+    from nait_index.index import NaitIndex
+
+    own = NaitIndex(index, model=model, device=Device(device)).import_capability(file, name, force=force)
+    note(f"stored '{own.name}': {len(own)} examples")

@@ -17,6 +17,25 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Output:
+    """Where a selection goes."""
+
+    path: Path | None
+    scores: bool
+    force: bool
+    as_json: bool
+
+    def check(self, top: str) -> None:
+        """Refuse a budget that cannot be read and an output that is in the way, before any work is done."""
+        from nait_index.selection.budget import Budget
+        from nait_index.selection.selection import check_outputs
+
+        Budget.parse(top)
+        if self.path is not None:
+            check_outputs(self.path, force=self.force)
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """The options of a choosing command."""
 
@@ -25,34 +44,34 @@ class Choice:
     method: MethodName
     top: str
     where: str | None
+    blend: tuple[str, ...]
     row_format: str | None
     model: str | None
     device: str
-    output: Path | None
-    scores: bool
-    force: bool
-    as_json: bool
+    output: Output
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> "Choice":
-        """Read them, as click gives them."""
+        """Read them, as click gives them, and refuse what cannot be done before any work is."""
         require_some(options["names"], options["files"])
-        return cls(**options | {"method": MethodName(options["method"])})
+        own = dict(options)
+        output = Output(own.pop("output"), own.pop("scores"), own.pop("force"), own.pop("as_json"))
+        output.check(own["top"])
+        return cls(**own | {"method": MethodName(own["method"]), "output": output})
 
-    def check_output(self) -> None:
-        """Refuse an output that is in the way, before any work is done."""
-        from nait_index.selection.budget import Budget
-        from nait_index.selection.selection import check_outputs
+    def blending(self) -> dict[str, float]:
+        """Read the weights of ``--blend``."""
+        from nait_index.selection.blend import parse_weights
 
-        Budget.parse(self.top)
-        if self.output is not None:
-            check_outputs(self.output, force=self.force)
+        return parse_weights(self.blend) if self.blend else {}
 
     def open(self, index: Path) -> "NaitIndex":
-        """Open the index."""
+        """Open the index, and refuse a method that it lacks the view for."""
         from nait_index.index import NaitIndex
 
-        return NaitIndex(index, model=self.model, device=Device(self.device))
+        opened = NaitIndex(index, model=self.model, device=Device(self.device))
+        opened.check_method(self.method)
+        return opened
 
     def capabilities(self, index: "NaitIndex") -> list["str | Capability"]:
         """Give the stored names, then a capability for each file of examples."""
@@ -64,14 +83,14 @@ class Choice:
         return [*self.names, *made]
 
 
-def show_selection(selection: "Selection", choice: Choice, what: str) -> None:
+def show_selection(selection: "Selection", output: Output, what: str) -> None:
     """Write a selection where it was asked for, and print it."""
-    if choice.output is not None:
-        beside = selection.to_jsonl(choice.output, force=choice.force, scores=choice.scores)
-        note(f"wrote {choice.output} ({len(selection):,} rows) and {beside}")
-    if choice.as_json:
+    if output.path is not None:
+        beside = selection.to_jsonl(output.path, force=output.force, scores=output.scores)
+        note(f"wrote {output.path} ({len(selection):,} rows) and {beside}")
+    if output.as_json:
         print_json(dict(selection.provenance) | {"rows": len(selection), "selected": selection.records()})
-    elif choice.output is None:
+    elif output.path is None:
         details = list(selection.details)
         print_table(
             ("rank", "score", *details, "id", "row"),
@@ -81,9 +100,9 @@ def show_selection(selection: "Selection", choice: Choice, what: str) -> None:
             ],
         )
     facts = selection.provenance
-    more = f"; the first {PREVIEW_ROWS} are shown, -o writes all" if _cut(selection, choice) else ""
+    more = f"; the first {PREVIEW_ROWS} are shown, -o writes all" if _cut(selection, output) else ""
     note(f"{len(selection):,} of {facts['available']:,} rows {what} by {facts['method']}{more}")
 
 
-def _cut(selection: "Selection", choice: Choice) -> bool:
-    return choice.output is None and not choice.as_json and len(selection) > PREVIEW_ROWS
+def _cut(selection: "Selection", output: Output) -> bool:
+    return output.path is None and not output.as_json and len(selection) > PREVIEW_ROWS

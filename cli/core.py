@@ -28,7 +28,6 @@ def core(index: Path, votes: str, bootstrap: int, **options: object) -> None:
       nait-index core alpaca.nait -c math -c code -c logic --votes 2 -o core.jsonl
     """
     choice = Choice.of(options)
-    choice.check_output()
     opened = choice.open(index)
     selection = opened.core(
         choice.capabilities(opened),
@@ -36,8 +35,9 @@ def core(index: Path, votes: str, bootstrap: int, **options: object) -> None:
         votes=votes,
         method=choice.method,
         where=choice.where,
+        blend=choice.blending(),
         bootstrap=bootstrap,
     )
-    show_selection(selection, choice, "in the core")
+    show_selection(selection, choice.output, "in the core")
     sizes = selection.provenance["core"]
     note(f"core: {sizes['found']:,} rows where chance would give {sizes['chance']:,.1f}")

@@ -12,6 +12,7 @@ from nait_index.errors import NaitError
 from .build import build
 from .capability import capability
 from .core import core
+from .cover import cover
 from .demo import demo
 from .look import info, rows, verify
 from .query import query
@@ -33,7 +34,7 @@ def cli() -> None:
     """
 
 
-for command in (build, query, core, score, capability, sae, info, verify, rows, demo):
+for command in (build, query, core, cover, score, capability, sae, info, verify, rows, demo):
     cli.add_command(command)
 
 

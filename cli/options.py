@@ -56,6 +56,12 @@ def selection_options(command: Command) -> Command:
                 help="How much each capability selects: a number of rows, or a share, rounded down (at least 1).",
             ),
             click.option("--where", metavar="SQL", help="Choose among these rows only, e.g. 'n_tokens < 1024'."),
+            click.option(
+                "--blend",
+                multiple=True,
+                metavar="COLUMN=WEIGHT",
+                help="Blend in a quality score by its ranks, e.g. ifd=0.3; a negative weight prefers low values.",
+            ),
             format_option,
             model_override_option,
             device_option,
@@ -73,6 +79,35 @@ def selection_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def combine_options(command: Command) -> Command:
+    """Add how several capabilities become one selection."""
+    how = click.option(
+        "--combine",
+        type=click.Choice(["union", "mean", "round-robin", "weighted"]),
+        default="union",
+        show_default=True,
+        help="Of several capabilities: --top rows of each, or exactly --top rows by mean rank, in turn, or by quota.",
+    )
+    weight = click.option(
+        "--weight", "weights", multiple=True, metavar="NAME=W", help="A capability's share of --combine weighted."
+    )
+    return how(weight(command))
+
+
+def weights_of(specs: Sequence[str]) -> dict[str, float] | None:
+    """Read what ``--weight`` was given."""
+    weights = {}
+    for spec in specs:
+        name, found, value = spec.rpartition("=")
+        try:
+            weights[name] = float(value)
+        except ValueError:
+            found = ""
+        if not found:
+            raise click.UsageError(f"--weight '{spec}' is not of the form NAME=W, such as math=2")
+    return weights or None
 
 
 def row_format_of(value: str | None) -> RowFormat | None:

@@ -1,24 +1,28 @@
-"""Capabilities to selections: what each one ranks highest, their combination, their core."""
+"""Capabilities to selections: what each one ranks highest, their combination, their core; and coverage, without any."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from nait_index.capability import Capability, redrawn
+from nait_index.config import View
 from nait_index.errors import SelectionError, StoreError
 from nait_index.index_rows import IndexRows
+from nait_index.methods.nag import neuron_offsets
 from nait_index.methods.names import MethodName
 from nait_index.methods.registry import METHODS
-from nait_index.ranking import Ranked, rank
+from nait_index.ranking import Ranked, Terms, rank
 from nait_index.selection.budget import Budget
+from nait_index.selection.combine import Combine, combine
 from nait_index.selection.core import agree, chance_size, required_votes, stability
+from nait_index.selection.coverage import cover, rarity
 from nait_index.selection.selection import Selection
-from nait_index.selection.union import unite
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest
-from nait_index.store.samples import SampleTable
+from nait_index.store.samples import TOPK_NUMBERS, SampleTable
+from nait_index.store.scores import score_names
 
 PooledOf = Callable[[Capability], np.ndarray]
 """Gives the pooled activations (n, 2, D) of a capability's examples."""
@@ -26,22 +30,16 @@ PooledOf = Callable[[Capability], np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What every choice is made from: how much each capability selects, by which method, among which rows."""
+    """What every choice is made from.
+
+    :param top: how much is chosen. :param where: among which rows.
+    :param blending: weights of quality scores that are blended with the method's.
+    """
 
     top: str | int
     method: MethodName | str
     where: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Terms:
-    """A question read against an index: ``k`` of the ``available`` rows."""
-
-    method: MethodName
-    budget: Budget
-    k: int
-    allowed: np.ndarray | None
-    available: int
+    blending: Mapping[str, float] = field(default_factory=dict)
 
 
 class Chooser:
@@ -53,22 +51,57 @@ class Chooser:
         self._table = table
         self._rows = rows
 
-    def query(self, capabilities: Sequence[Capability], question: Question) -> Selection:
-        """Choose what one capability ranks highest, or the union of what several do."""
-        rankings, provenance = self._rank(capabilities, question)
-        if len(rankings) == 1:
+    def query(
+        self,
+        capabilities: Sequence[Capability],
+        question: Question,
+        how: Combine = Combine.UNION,
+        weights: Mapping[str, float] | None = None,
+    ) -> Selection:
+        """Choose what one capability ranks highest, or combine what several do."""
+        terms, provenance = self._read(question, capabilities)
+        everything = len(capabilities) > 1 and how is Combine.MEAN
+        deep = provenance["available"] if everything else terms.k
+        rankings = {own.name: rank(self._rows, own.examples, terms, deep) for own in capabilities}
+        if len(rankings) == 1 and weights is None:
             ranked = next(iter(rankings.values()))
             return Selection(ranked.ids, ranked.scores, ranked.ordinals, provenance, self._rows_at)
-        united = unite({name: ranked.ids for name, ranked in rankings.items()})
+        chosen = combine({name: ranked.ids for name, ranked in rankings.items()}, how, terms.k, weights)
+        return self._combined(rankings, chosen, provenance | {"combined": str(how), "weights": weights})
+
+    def _combined(
+        self, rankings: Mapping[str, Ranked], chosen: Sequence[tuple[str, str]], provenance: Mapping[str, Any]
+    ) -> Selection:
         places = {name: {own: at for at, own in enumerate(ranked.ids)} for name, ranked in rankings.items()}
-        chosen = [(rankings[name], places[name][sample_id]) for sample_id, name in united]
+        found = [(rankings[name], places[name][sample_id]) for sample_id, name in chosen]
         return Selection(
-            ids=tuple(sample_id for sample_id, _ in united),
-            scores=tuple(ranked.scores[at] for ranked, at in chosen),
-            ordinals=tuple(ranked.ordinals[at] for ranked, at in chosen),
-            provenance=provenance | {"combined": "union"},
+            ids=tuple(sample_id for sample_id, _ in chosen),
+            scores=tuple(ranked.scores[at] for ranked, at in found),
+            ordinals=tuple(ranked.ordinals[at] for ranked, at in found),
+            provenance=provenance,
             fetch=self._rows_at,
-            details={"capability": [name for _, name in united]},
+            details={"capability": [name for _, name in chosen]},
+        )
+
+    def cover(self, top: str | int, where: str | None, *, rare: bool) -> Selection:
+        """Choose rows that together activate the most neurons, with no target (MADS)."""
+        self._check_view("cover", View.TOPK)
+        budget, allowed = Budget.parse(top), self._rows.allowed(where)
+        available = self._manifest.rows if allowed is None else int(allowed.sum())
+        offsets = neuron_offsets(self._rows)
+        sets = np.concatenate([block + offsets for block in self._rows.blocks(TOPK_NUMBERS)])
+        weights = rarity(sets, sum(self._rows.widths)) if rare else None
+        found = cover(sets, self._rows.ids(), budget.resolve(available), weights, allowed)
+        coverage = {"covered": found.covered, "coverable": found.coverable, "rounds": int(found.rounds.max())}
+        return Selection(
+            ids=tuple(self._rows.take_ids(found.ordinals)),
+            scores=tuple(found.gains.tolist()),
+            ordinals=tuple(found.ordinals.tolist()),
+            provenance=self._origin()
+            | {"method": "cover", "budget": budget.text, "where": where, "available": available}
+            | {"weights": "rarity" if rare else None, "coverage": coverage},
+            fetch=self._rows_at,
+            details={"round": found.rounds.tolist()},
         )
 
     def core(
@@ -83,12 +116,13 @@ class Chooser:
         if len(capabilities) < 2:
             raise SelectionError("a core needs at least two capabilities; give several -c or -e")
         needed = required_votes(votes, len(capabilities))
-        rankings, provenance = self._rank(capabilities, question)
+        terms, provenance = self._read(question, capabilities)
+        rankings = {own.name: rank(self._rows, own.examples, terms) for own in capabilities}
         agreed = agree([ranked.ids for ranked in rankings.values()], needed)
         ids = tuple(sample_id for sample_id, _, _ in agreed)
         details: dict[str, list[Any]] = {"votes": [own for _, own, _ in agreed]}
         if bootstrap:
-            draws = self._redraw(capabilities, pooled_of, question, needed, bootstrap)
+            draws = self._redraw(capabilities, pooled_of, terms, needed, bootstrap)
             details["stability"] = stability(ids, draws)
         places = {own: at for ranked in rankings.values() for own, at in zip(ranked.ids, ranked.ordinals, strict=True)}
         sizes = [len(ranked.ids) for ranked in rankings.values()]
@@ -103,34 +137,11 @@ class Chooser:
             details=details,
         )
 
-    def _rank(self, capabilities: Sequence[Capability], question: Question) -> tuple[dict[str, Ranked], dict[str, Any]]:
-        if not capabilities:
-            raise SelectionError("name at least one capability with -c, or a file of examples with -e")
-        names = [own.name for own in capabilities]
-        repeated = [name for name in names if names.count(name) > 1]
-        if repeated:
-            raise SelectionError(f"capability '{repeated[0]}' is given twice")
-        terms = self._read(question)
-        rankings = {
-            own.name: rank(self._rows, own.examples, terms.method, terms.k, terms.allowed) for own in capabilities
-        }
-        provenance = {
-            "index": str(self._layout.root),
-            "fingerprint": self._manifest.fingerprint.digest,
-            "table_version": self._manifest.table_version,
-            "method": str(terms.method),
-            "capabilities": {own.name: {"examples": len(own), "truncated": own.truncated} for own in capabilities},
-            "budget": terms.budget.text,
-            "where": question.where,
-            "available": terms.available,
-        }
-        return rankings, provenance
-
     def _redraw(
-        self, capabilities: Sequence[Capability], pooled_of: PooledOf, question: Question, votes: int, draws: int
+        self, capabilities: Sequence[Capability], pooled_of: PooledOf, terms: Terms, votes: int, draws: int
     ) -> Iterator[set[str]]:
         """Find the core of redrawn examples, draw after draw."""
-        terms, widths = self._read(question), self._rows.widths
+        widths = self._rows.widths
         pooled = [pooled_of(own) for own in capabilities]
         rng = np.random.default_rng(self._manifest.fingerprint.seed)
         for _ in range(draws):
@@ -138,33 +149,74 @@ class Chooser:
                 redrawn(own, values, widths, rng.integers(len(own), size=len(own)))
                 for own, values in zip(capabilities, pooled, strict=True)
             ]
-            chosen = [rank(self._rows, examples, terms.method, terms.k, terms.allowed).ids for examples in drawn]
+            chosen = [rank(self._rows, examples, terms).ids for examples in drawn]
             yield {sample_id for sample_id, _, _ in agree(chosen, votes)}
 
-    def _read(self, question: Question) -> _Terms:
-        try:
-            method = MethodName(question.method)
-        except ValueError:
-            known = ", ".join(MethodName)
-            raise SelectionError(f"there is no method '{question.method}'; there are: {known}") from None
-        self._check_view(method)
+    def _read(self, question: Question, capabilities: Sequence[Capability]) -> tuple[Terms, dict[str, Any]]:
+        """Read a question against the index, and say what it comes down to."""
+        _check_different(capabilities)
+        method = _method(question.method)
+        self._check_view(f"method {method}", METHODS[method].view)
         budget, allowed = Budget.parse(question.top), self._rows.allowed(question.where)
+        quality = {name: self._quality(name) for name in question.blending}
+        for scores in quality.values():
+            has = np.isfinite(scores)
+            allowed = has if allowed is None else allowed & has
         available = self._manifest.rows if allowed is None else int(allowed.sum())
-        return _Terms(method, budget, budget.resolve(available), allowed, available)
+        terms = Terms(method, budget.resolve(available), allowed, question.blending, quality)
+        return terms, self._origin() | {
+            "method": str(method),
+            "capabilities": {own.name: {"examples": len(own), "truncated": own.truncated} for own in capabilities},
+            "budget": budget.text,
+            "where": question.where,
+            "blend": dict(question.blending),
+            "available": available,
+        }
 
-    def _check_view(self, method: MethodName) -> None:
-        view, held = METHODS[method].view, self._manifest.fingerprint.views
-        if view is not None and view not in held:
-            views = ",".join([*held, view])
-            raise StoreError(
-                f"method {method} needs the view {view}, which {self._layout.root} was built without; build an index "
-                f"with --views {views}"
+    def _origin(self) -> dict[str, Any]:
+        return {
+            "index": str(self._layout.root),
+            "fingerprint": self._manifest.fingerprint.digest,
+            "table_version": self._manifest.table_version,
+        }
+
+    def _quality(self, name: str) -> np.ndarray:
+        known = score_names(self._table)
+        if name not in known:
+            raise SelectionError(
+                f"--blend: {self._layout.root} has no score '{name}'; "
+                + (f"it has {', '.join(known)}" if known else "make one with 'nait-index score'")
             )
+        return self._rows.numbers(name)
 
     def check(self, method: MethodName | str) -> None:
         """Refuse a method that the index lacks the view for, before any example is encoded."""
-        if method in list(MethodName):
-            self._check_view(MethodName(method))
+        own = _method(method)
+        self._check_view(f"method {own}", METHODS[own].view)
+
+    def _check_view(self, what: str, view: View | None) -> None:
+        held = self._manifest.fingerprint.views
+        if view is not None and view not in held:
+            raise StoreError(
+                f"{what} needs the view {view}, which {self._layout.root} was built without; build an index with "
+                f"--views {','.join([*held, view])}"
+            )
 
     def _rows_at(self, ordinals: Sequence[int]) -> list[str]:
         return self._table.take(ordinals, ["row"])["row"]
+
+
+def _method(name: MethodName | str) -> MethodName:
+    try:
+        return MethodName(name)
+    except ValueError:
+        raise SelectionError(f"there is no method '{name}'; there are: {', '.join(MethodName)}") from None
+
+
+def _check_different(capabilities: Sequence[Capability]) -> None:
+    if not capabilities:
+        raise SelectionError("name at least one capability with -c, or a file of examples with -e")
+    names = [own.name for own in capabilities]
+    repeated = [name for name in names if names.count(name) > 1]
+    if repeated:
+        raise SelectionError(f"capability '{repeated[0]}' is given twice")

@@ -1,6 +1,7 @@
 """The facade: one index on disk, and what can be asked of it. Wiring only; the work is done in the packages below."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from itertools import islice
@@ -18,16 +19,18 @@ from nait_index.capability import Capability, capability_of
 from nait_index.choosing import Chooser, Question
 from nait_index.config import BUNDLED_MODEL, Device, ModelConfig, Precision, SignatureConfig, View
 from nait_index.corpus import make_template, plain_text, read_corpus, restore_sample
-from nait_index.errors import CapabilityError, IncompleteIndexError, NaitError, SelectionError
+from nait_index.errors import CapabilityError, IncompleteIndexError, NaitError, OutputExistsError, SelectionError
 from nait_index.index_rows import IndexRows
 from nait_index.inspection import Check, Verifier, describe
 from nait_index.methods.base import Examples
 from nait_index.methods.names import DEFAULT_METHOD, MethodName
 from nait_index.scoring import Confirm, QualitySpec, ScoreProgress, ScoreReport, score_index
+from nait_index.selection.combine import Combine
 from nait_index.selection.selection import Selection
 from nait_index.signatures.features import Feature
 from nait_index.store.bases import load_compressor
 from nait_index.store.capabilities import CapabilityTable, StoredCapability
+from nait_index.store.capability_file import read_capability, write_capability
 from nait_index.store.layout import Layout
 from nait_index.store.lock import write_lock
 from nait_index.store.manifest import Manifest, load_manifest
@@ -135,10 +138,7 @@ class NaitIndex:
         :param force: replace a stored one of that name.
         :raises CapabilityError: there is one of that name, the name is empty, or no example is usable.
         """
-        if not name.strip() or name != name.strip() or not name.isprintable():
-            raise CapabilityError(f"{name!r} is no usable name for a capability; take letters, digits, - and _")
-        if not force and name in self._stored.names():
-            raise CapabilityError(f"a capability '{name}' is stored already; replace it with --force, or choose a name")
+        self._free_name(name, force)
         encoded = self._encoder().files(_listed(files), row_format)
         capability = capability_of(name, encoded, self._compressor.widths)
         with write_lock(self.layout):
@@ -177,6 +177,44 @@ class NaitIndex:
         with write_lock(self.layout):
             self._stored.remove(name)
 
+    def export_capability(self, name: str, path: PathLike, *, force: bool = False) -> Path:
+        """Write a stored capability to a file, to be imported into another index of the same fingerprint.
+
+        :raises OutputExistsError: the file is there and ``force`` was not given.
+        """
+        stored = self._stored.get(name)
+        if stored is None:
+            raise self._unknown(name)
+        if Path(path).exists() and not force:
+            raise OutputExistsError(f"{path}: exists already; overwrite it with --force, or choose another name")
+        write_capability(Path(path), stored, self.manifest.basis)
+        return Path(path)
+
+    def import_capability(self, path: PathLike, name: str | None = None, *, force: bool = False) -> Capability:
+        """Store a capability that :meth:`export_capability` wrote.
+
+        Where the other index was fitted on another corpus, the examples are encoded again, since signatures are of one
+        basis only; the model is needed then.
+
+        :param name: another name for it. :param force: replace a stored one of that name.
+        :raises CapabilityError: the file is none, or is of an index of another fingerprint; or the name is taken.
+        """
+        stored, basis = read_capability(Path(path))
+        stored = replace(stored, name=self._free_name(stored.name if name is None else name, force))
+        own = self.manifest.fingerprint.digest
+        if stored.fingerprint != own:
+            raise CapabilityError(
+                f"{path} is of an index of another fingerprint ({stored.fingerprint}, not {own}): another model, "
+                "template or length; add the examples themselves with 'nait-index capability add'"
+            )
+        if basis != self.manifest.basis:
+            encoded = self._encoder().again(_samples(stored))
+            capability = capability_of(stored.name, encoded, self._compressor.widths)
+            stored = replace(stored, arrays=_arrays(capability))
+        with write_lock(self.layout):
+            self._stored.put(stored)
+        return self.capability(stored.name)
+
     # ---- choosing -------------------------------------------------------------------------------------------------
 
     def query(
@@ -186,15 +224,24 @@ class NaitIndex:
         top: str | int = "10%",
         method: MethodName | str = DEFAULT_METHOD,
         where: str | None = None,
+        combine: Combine | str = Combine.UNION,
+        weights: Mapping[str, float] | None = None,
+        blend: Mapping[str, float] | None = None,
     ) -> Selection:
-        """Choose the rows that teach a capability. Of several, choose the union of what each one chooses.
+        """Choose the rows that teach a capability, or several together.
 
         :param capabilities: stored names, or what :meth:`examples` gave.
         :param top: ``10%`` (rounded down, at least 1) or a number of rows; of those that pass ``where``.
-        :param where: SQL condition over ``id``, ``n_tokens``, ``truncated``, ``file``, ``format``, ``position``.
+        :param where: SQL condition over ``id``, ``n_tokens``, ``truncated``, ``file``, ``format``, ``position`` and the
+            scores that :meth:`score` made.
+        :param combine: how several rankings become one: ``union`` (``top`` rows of each), or ``mean``, ``round-robin``
+            or ``weighted``, which give exactly ``top`` rows; :param weights: of each capability, for ``weighted``.
+        :param blend: weights of quality scores, by column: the score becomes (1 − Σ|w|)·rank of the method +
+            Σ |w|·rank of the column, ranks from 0 to 1; a negative weight prefers low values.
         :raises CapabilityError: a name is unknown. :raises SelectionError: budget or filter cannot be met.
         """
-        return self._chooser.query(self._resolve(capabilities), Question(top, method, where))
+        question = Question(top, method, where, blend or {})
+        return self._chooser.query(self._resolve(capabilities), question, _combine(combine), weights)
 
     def core(
         self,
@@ -204,6 +251,7 @@ class NaitIndex:
         votes: str | int = "all",
         method: MethodName | str = DEFAULT_METHOD,
         where: str | None = None,
+        blend: Mapping[str, float] | None = None,
         bootstrap: int = 0,
     ) -> Selection:
         """Choose the rows that several capabilities agree on.
@@ -214,8 +262,24 @@ class NaitIndex:
         :returns: never padded; ``provenance["core"]`` holds the size found and the size that chance would give.
         :raises SelectionError: fewer than two capabilities, or a number of votes that cannot be met.
         """
-        own, question = self._resolve(capabilities), Question(top, method, where)
+        own, question = self._resolve(capabilities), Question(top, method, where, blend or {})
         return self._chooser.core(own, question, votes, bootstrap, self._pooled)
+
+    def cover(self, *, top: str | int = "15%", where: str | None = None, rare: bool = False) -> Selection:
+        """Choose rows that together activate the most neurons, for diversity and with no target (MADS).
+
+        :param rare: weight every neuron by its rarity, ln(n / rows that activate it).
+        :returns: in the order of choice; the score is what a row newly covered, ``details["round"]`` in which round.
+        :raises StoreError: the index lacks the view ``topk``. :raises SelectionError: the budget cannot be met.
+        """
+        return self._chooser.cover(top, where, rare=rare)
+
+    def check_method(self, method: MethodName | str) -> None:
+        """Refuse a method that this index lacks the view for.
+
+        :raises StoreError: it does. :raises SelectionError: there is no such method.
+        """
+        self._chooser.check(method)
 
     def score(
         self,
@@ -273,6 +337,13 @@ class NaitIndex:
         wanted = [capabilities] if isinstance(capabilities, str | Capability) else capabilities
         return [self.capability(one) if isinstance(one, str) else one for one in wanted]
 
+    def _free_name(self, name: str, force: bool) -> str:
+        if not name.strip() or name != name.strip() or not name.isprintable():
+            raise CapabilityError(f"{name!r} is no usable name for a capability; take letters, digits, - and _")
+        if not force and name in self._stored.names():
+            raise CapabilityError(f"a capability '{name}' is stored already; replace it with --force, or choose a name")
+        return name
+
     def _pooled(self, capability: Capability) -> np.ndarray:
         """Give the pooled activations of a capability's examples, encoding stored ones again."""
         if capability.pooled is not None:
@@ -328,8 +399,7 @@ class NaitIndex:
             formats=tuple(str(sample.format) for sample in encoded.samples),
             truncated=capability.truncated,
             rejected=capability.rejected,
-            arrays={f"summary.{name}": own for name, own in capability.examples.summary.items()}
-            | {f"signatures.{name}": own for name, own in capability.examples.signatures.items()},
+            arrays=_arrays(capability),
         )
 
     def _unknown(self, name: str) -> CapabilityError:
@@ -341,11 +411,23 @@ class NaitIndex:
         return CapabilityError(f"there is no capability '{name}' in {self.layout.root}; {hint}")
 
 
+def _combine(how: Combine | str) -> Combine:
+    try:
+        return Combine(how)
+    except ValueError:
+        raise SelectionError(f"there is no way to combine named '{how}'; there are: {', '.join(Combine)}") from None
+
+
 def _samples(stored: StoredCapability) -> list[Sample]:
     return [
         restore_sample(str(at), row, RowFormat(form), Origin(f"capability {stored.name}", at))
         for at, (row, form) in enumerate(zip(stored.rows, stored.formats, strict=True), start=1)
     ]
+
+
+def _arrays(capability: Capability) -> dict[str, np.ndarray]:
+    parts = {"summary": capability.examples.summary, "signatures": capability.examples.signatures}
+    return {f"{part}.{name}": own for part, arrays in parts.items() for name, own in arrays.items()}
 
 
 def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """A capability and a method to ranked rows."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -8,6 +9,8 @@ from nait_index.index_rows import IndexRows
 from nait_index.methods.base import Examples
 from nait_index.methods.names import MethodName
 from nait_index.methods.registry import METHODS
+from nait_index.search.engine import Hits, best
+from nait_index.selection.blend import blend
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +25,29 @@ class Ranked:
     ordinals: tuple[int, ...]
 
 
-def rank(rows: IndexRows, examples: Examples, method: MethodName, k: int, allowed: np.ndarray | None) -> Ranked:
-    """Choose the ``k`` rows that a method scores highest.
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How rows are ranked.
 
-    :param allowed: (n,) bool, rows that may be chosen; ``None`` for all.
+    :param k: how many. :param allowed: (n,) bool, rows that may be chosen; ``None`` for all.
+    :param blending: weight of every quality score that is blended in; :param quality: (n,) each, those scores.
+    """
+
+    method: MethodName
+    k: int
+    allowed: np.ndarray | None = None
+    blending: Mapping[str, float] = field(default_factory=dict)
+    quality: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+def rank(rows: IndexRows, examples: Examples, terms: Terms, k: int | None = None) -> Ranked:
+    """Choose the rows that a method scores highest.
+
+    :param k: how many, if not as the terms say.
     :raises CapabilityError: the method needs more examples.
     """
-    hits = METHODS[method].rank(examples, rows, k, allowed)
+    k = terms.k if k is None else k
+    hits = _blended(rows, examples, terms, k) if terms.blending else _hits(rows, examples, terms, k)
     ids = rows.take_ids(hits.ordinals)
     order = sorted(range(len(ids)), key=lambda i: (-float(hits.scores[i]), ids[i]))[:k]
     return Ranked(
@@ -36,3 +55,16 @@ def rank(rows: IndexRows, examples: Examples, method: MethodName, k: int, allowe
         tuple(float(hits.scores[i]) for i in order),
         tuple(int(hits.ordinals[i]) for i in order),
     )
+
+
+def _hits(rows: IndexRows, examples: Examples, terms: Terms, k: int) -> Hits:
+    return METHODS[terms.method].rank(examples, rows, k, terms.allowed)
+
+
+def _blended(rows: IndexRows, examples: Examples, terms: Terms, k: int) -> Hits:
+    """Blend the method's ranks of all rows that may be chosen with those of their quality."""
+    whole = _hits(rows, examples, terms, len(rows))
+    scores = np.full(len(rows), np.nan)
+    scores[whole.ordinals] = whole.scores
+    mixed = blend(scores, terms.quality, terms.blending)
+    return best(mixed.scores, k, mixed.has_all)

@@ -148,7 +148,7 @@ def _thinned(examples: np.ndarray, count: int) -> np.ndarray:
     """Keep at most ``count`` examples, evenly over their order."""
     if len(examples) <= count:
         return examples
-    return examples[np.linspace(0, len(examples) - 1, count).round().astype(int)]
+    return np.asarray(examples[np.linspace(0, len(examples) - 1, count).round().astype(int)])
 
 
 def _whitening(gram: np.ndarray) -> np.ndarray:

@@ -56,7 +56,7 @@ def unit_rows(values: np.ndarray) -> np.ndarray:
     """Scale rows (n, d) to length 1, float32; a row of zeros stays zero."""
     values = values.astype(np.float32)
     lengths = np.linalg.norm(values, axis=1, keepdims=True)
-    return np.divide(values, lengths, out=np.zeros_like(values), where=lengths > 0)
+    return np.asarray(np.divide(values, lengths, out=np.zeros_like(values), where=lengths > 0))
 
 
 def _similarities(own: np.ndarray, stored: np.ndarray) -> Iterator[np.ndarray]:

@@ -7,7 +7,7 @@ with one another; below 6·10⁻⁵ they are exact to 3·10⁻⁸ only, which no
 
 import numpy as np
 
-from nait_index.signatures.topk import _strongest, number_dtype
+from nait_index.signatures.topk import number_dtype, strongest
 
 _LIMIT = float(np.finfo(np.float16).max)
 
@@ -26,6 +26,6 @@ def top_codes(codes: np.ndarray, keep: int) -> tuple[np.ndarray, np.ndarray]:
     """
     # Adding zero turns −0, whose bits would sort above every number, into 0.
     own = np.ascontiguousarray(codes, dtype=np.float32) + np.float32(0)
-    numbers = _strongest(own, min(keep, own.shape[1]))
+    numbers = strongest(own, min(keep, own.shape[1]))
     values = np.minimum(np.take_along_axis(own, numbers, axis=1), _LIMIT).astype(np.float16)
     return np.where(values > 0, numbers, 0).astype(code_dtype(own.shape[1])), values

@@ -29,14 +29,14 @@ def top_neurons(impact: np.ndarray, widths: Sequence[int], k: int) -> tuple[np.n
     for width in widths:
         layer = impact[:, start : start + width].astype(np.float32)
         start += width
-        chosen = _strongest(layer, min(k, width))
+        chosen = strongest(layer, min(k, width))
         numbers.append(chosen.astype(number_dtype(widths)))
         values.append(np.take_along_axis(layer, chosen, axis=1))
     limit = np.finfo(np.float16).max
     return np.concatenate(numbers, axis=1), np.clip(np.concatenate(values, axis=1), -limit, limit).astype(np.float16)
 
 
-def _strongest(size: np.ndarray, k: int) -> np.ndarray:
+def strongest(size: np.ndarray, k: int) -> np.ndarray:
     """Give the columns (n, k) of the k largest of each row of ``size`` (n, N), none of them negative, in order.
 
     The bits of a non-negative float32 sort like the number itself; with the column counted down below them, every key

@@ -91,6 +91,11 @@ class Manifest:
     warmup_hash: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def basis(self) -> str:
+        """Stands for the fitted parts, in which indexes of one fingerprint still differ."""
+        return f"{self.basis_hash}/{self.warmup_hash}"
+
 
 def library_versions() -> dict[str, str]:
     """Give the versions of what computes and stores the numbers."""

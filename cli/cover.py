@@ -1,0 +1,48 @@
+"""``nait-index cover``."""
+
+from pathlib import Path
+
+import click
+
+from .options import force_option, index_argument, json_option
+from .output import note
+
+
+@click.command()
+@index_argument
+@click.option("--top", default="15%", show_default=True, metavar="N|P%", help="How much to choose.")
+@click.option("--where", metavar="SQL", help="Choose among these rows only, e.g. 'n_tokens < 1024'.")
+@click.option("--rare", is_flag=True, help="Weight neurons by their rarity.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="OUT.jsonl", help="Write the chosen rows.")
+@click.option("--scores", is_flag=True, help="Put rank and score into the written rows.")
+@force_option
+@json_option
+def cover(
+    index: Path,
+    top: str,
+    where: str | None,
+    rare: bool,
+    output: Path | None,
+    scores: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Choose rows of INDEX that together activate the most neurons: diverse, with no target.
+
+    Greedy maximum coverage of the neurons that rows activate most (MADS, arXiv 2605.30857); when all are covered,
+    another round begins. Needs the view topk. The score is what a row newly covers.
+
+    \b
+    Example:
+      nait-index cover alpaca.nait --top 15% -o diverse.jsonl
+    """
+    from nait_index.index import NaitIndex
+
+    from .choose import Output, show_selection
+
+    wanted = Output(output, scores, force, as_json)
+    wanted.check(top)
+    selection = NaitIndex(index).cover(top=top, where=where, rare=rare)
+    show_selection(selection, wanted, "chosen")
+    found = selection.provenance["coverage"]
+    note(f"covered {found['covered']:,} of {found['coverable']:,} neurons in {found['rounds']} rounds")

@@ -1,0 +1,50 @@
+"""A capability as one file, to be carried to another index: safetensors, with the examples and settings as metadata."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from nait_index.errors import CapabilityError
+from nait_index.files import atomic_write
+from nait_index.store.capabilities import StoredCapability
+
+_FORMAT = "nait-index capability 1"
+
+
+def write_capability(path: Path, capability: StoredCapability, basis: str) -> None:
+    """Write it, whole or not at all.
+
+    :param basis: stands for what the signatures among its arrays were fitted on.
+    """
+    from safetensors.numpy import save
+
+    facts = {name: own for name, own in asdict(capability).items() if name != "arrays"}
+    metadata = {"format": _FORMAT, "capability": json.dumps(facts | {"basis": basis})}
+    arrays = {name: np.ascontiguousarray(array) for name, array in capability.arrays.items()}
+    with atomic_write(path) as file:
+        file.write(save(arrays, metadata=metadata))
+
+
+def read_capability(path: Path) -> tuple[StoredCapability, str]:
+    """Read it, and the basis it was written with.
+
+    :raises CapabilityError: the file is missing, damaged, or something else.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise CapabilityError(f"{path}: no such file; 'nait-index capability export' writes one")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != _FORMAT:
+                raise CapabilityError(f"{path} is no capability that 'nait-index capability export' wrote")
+            arrays = {name: file.get_tensor(name) for name in file.keys()}
+        facts = json.loads(metadata["capability"])
+        basis = str(facts.pop("basis"))
+        own = facts | {"rows": tuple(facts["rows"]), "formats": tuple(facts["formats"]), "arrays": arrays}
+        return StoredCapability(**own), basis
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise CapabilityError(f"{path} is damaged, or no exported capability ({error})") from error
