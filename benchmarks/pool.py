@@ -1,7 +1,7 @@
 """The main job on the real pool, through the command line: ``python -m benchmarks.pool NAME --model MODEL``.
 
-Builds an index of 29,581 instruction rows, asks it for nine capabilities by every method, and finds the core of three.
-Precision is the share of the pool's right group among the first min(size of the group, a tenth of the pool) rows.
+Builds an index of 29,581 instruction rows, stores nine capabilities, asks for one, and finds the core of three. How
+well each method finds the right rows is measured in :mod:`benchmarks.quality`.
 """
 
 import json
@@ -17,7 +17,6 @@ import click
 
 from benchmarks.environment import ROOT, environment, shared_data
 from nait_index.index import NaitIndex
-from nait_index.methods.names import MethodName
 
 GROUPS = {
     "gsm8k": "math",
@@ -82,20 +81,8 @@ def measure(index: Path, model: str, max_length: int, limit: int | None, scratch
         "bytes_per_row": {name: view["bytes_per_row"] for name, view in facts["views"].items()},
         "size_on_disk": facts["size_on_disk"],
         "query_seconds": {"file of 400 examples": round(from_file, 2), "stored": round(stored, 2)},
-        "precision": {str(method): precision(opened, method) for method in MethodName},
         "core": core(opened),
     }
-
-
-def precision(index: NaitIndex, method: MethodName) -> dict[str, float]:
-    """Give the precision of each capability."""
-    sizes = Counter(_group(row["row"]) for row in index.rows())
-    found = {}
-    for capability, group in GROUPS.items():
-        k = min(sizes[group], len(index) // 10)
-        rows = index.query(capability, top=k, method=method).rows()
-        found[capability] = round(sum(_group(row) == group for row in rows) / k, 4)
-    return found
 
 
 def core(index: NaitIndex) -> dict[str, Any]:

@@ -3,15 +3,18 @@
 import json
 import re
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from benchmarks.environment import ROOT
+from benchmarks.quality.teaching_tables import teaching_tables
 
 RESULTS = ROOT / "benchmarks" / "results"
-TARGETS = (ROOT / "README.md",)
+TARGETS = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
 _MARKED = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -41,19 +44,80 @@ def pool_table() -> str:
     return _render(["", *(own["model"] for own in results)], rows) + _where(results)
 
 
-def precision_table() -> str:
-    """Precision of every method for every capability."""
-    results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("pool-*.json"))]
-    columns = [(own["model"], method, own["precision"][method]) for own in results for method in own["precision"]]
-    rows = [
-        (capability, [f"{precision[capability]:.2f}" for _, _, precision in columns])
-        for capability in next(iter(columns))[2]
+def retrieval_table() -> str:
+    """Every method on every model: mean precision and its interval, without two unclear groups, AUC, 16 examples."""
+    results = _results("retrieval-*.json")
+    methods = _best_first(results)
+    header = [
+        "",
+        *(
+            f"{own['model']}{what}"
+            for own in results
+            for what in (": mean of nine", ", clear seven", ", AUC", ", 16 examples")
+        ),
     ]
-    means = [f"**{sum(precision.values()) / len(precision):.3f}**" for _, _, precision in columns]
-    return _render(["", *(f"{model}, `{method}`" for model, method, _ in columns)], [*rows, ("**mean**", means)])
+    rows = [(f"`{method}`", [cell for own in results for cell in _mean_cells(own, method)]) for method in methods]
+    return _render(header, rows) + _where(results)
 
 
-TABLES = {"pool": pool_table, "precision": precision_table}
+def _mean_cells(result: dict[str, Any], method: str) -> list[str]:
+    own = result["means"].get(method)
+    if own is None:
+        return ["–"] * 4
+    auc = "–" if own["auc"] is None else f"{own['auc']:.3f}"
+    return [
+        f"{own['precision']:.3f} ± {own['interval']:.3f}",
+        f"{own['precision_clear']:.3f}",
+        auc,
+        f"{own['few']:.3f}",
+    ]
+
+
+def _best_first(results: list[dict[str, Any]]) -> list[str]:
+    """Order the methods by their mean precision on the first model that has them."""
+    means = {
+        method: own["means"][method]["precision"]
+        for result in reversed(results)
+        for own in [result]
+        for method in own["means"]
+    }
+    return sorted(means, key=lambda method: -means[method])
+
+
+def capability_table(model: str) -> str:
+    """Precision of every method for every capability, with one model."""
+    result = json.loads((RESULTS / f"retrieval-{model}.json").read_text(encoding="utf-8"))
+    methods = _best_first([result])
+    rows = [
+        (
+            f"`{method}`",
+            [
+                f"{own[method]['precision']:.2f} ± {own[method]['interval']:.2f}"
+                for own in result["capabilities"].values()
+            ],
+        )
+        for method in methods
+    ]
+    return _render(["", *result["capabilities"]], rows)
+
+
+def teaching_table(name: str) -> str:
+    """One of the tables of what selections teach."""
+    result = json.loads((RESULTS / "teaching-bundled.json").read_text(encoding="utf-8"))
+    header, rows = teaching_tables(result)[name]
+    return _render(header, rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "pool": pool_table,
+    "retrieval": retrieval_table,
+    **{f"retrieval-{model}": partial(capability_table, model) for model in ("minilm", "bundled", "less")},
+    **{name: partial(teaching_table, name) for name in ("teaching", "teaching-transfer", "teaching-claims")},
+}
+
+
+def _results(pattern: str) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob(pattern), reverse=True)]
 
 
 def _render(header: list[str], rows: list[tuple[str, list[str]]]) -> str:

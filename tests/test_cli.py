@@ -62,8 +62,9 @@ def _selected(outcome: Outcome) -> list[tuple[str, float]]:
 
 def _commands(group: click.Group, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], click.Command]:
     found: dict[tuple[str, ...], click.Command] = {path: group}
+    given = tuple("alpaca.nait" for own in group.params if isinstance(own, click.Argument))
     for name, command in group.commands.items():
-        own = (*path, name)
+        own = (*path, *given, name)
         found |= _commands(command, own) if isinstance(command, click.Group) else {own: command}
     return found
 

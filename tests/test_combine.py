@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nait_index.errors import SelectionError
-from nait_index.selection import union
 from nait_index.selection.combine import Combine, combine, quotas, take_turns, unite
 
 ROWS = "abcdefghij"
@@ -22,9 +21,22 @@ def named(rankings: list[list[str]]) -> dict[str, list[str]]:
     return {str(at): own for at, own in enumerate(rankings)}
 
 
+def test_unite_takes_turns_by_the_best_rank_of_each_row() -> None:
+    rankings = {"x": list("abcd"), "y": list("cae"), "z": list("fc")}
+    # Ranks: a 0 of x, c 0 of y, f 0 of z, b 1 of x; then d and e, whose best is their only one.
+    assert unite(rankings) == [("a", "x"), ("c", "y"), ("f", "z"), ("b", "x"), ("e", "y"), ("d", "x")]
+    assert unite({"y": list("ba"), "x": list("ab")}) == [("b", "y"), ("a", "x")]
+    assert unite({"x": list("cab")}) == [("c", "x"), ("a", "x"), ("b", "x")]
+    assert unite({"x": [], "y": ["a"]}) == [("a", "y")]
+
+
 @given(PARTIAL)
-def test_unite_is_what_it_was(rankings: list[list[str]]) -> None:
-    assert unite(named(rankings)) == union.unite(named(rankings))
+def test_unite_orders_by_best_rank_then_by_whose_turn_it_is(rankings: list[list[str]]) -> None:
+    places = {
+        own: min((ids.index(own), turn) for turn, ids in enumerate(rankings) if own in ids)
+        for own in set().union(*rankings)
+    }
+    assert unite(named(rankings)) == [(own, str(places[own][1])) for own in sorted(places, key=lambda own: places[own])]
 
 
 @given(FULL, st.integers(1, 10))

@@ -21,8 +21,20 @@ BELOW: dict[str, set[str]] = {name: GROUND for name in BESIDE_ONE_ANOTHER} | {
     "files": {"errors"},
     "methods": GROUND | BESIDE_ONE_ANOTHER,
     "selection": GROUND | BESIDE_ONE_ANOTHER,
+    "quality": GROUND | {"activations", "corpus", "store"},
+    "building": GROUND | BESIDE_ONE_ANOTHER,
+    "sae": GROUND | {"activations", "corpus", "store"},
+    "scoring": GROUND | {"quality", "corpus", "store"},
+    "index_rows": GROUND | BESIDE_ONE_ANOTHER,
+    "capability": GROUND | {"building", "corpus", "methods"},
+    "ranking": {"index_rows", "methods", "search", "selection"},
+    "choosing": GROUND | {"capability", "index_rows", "methods", "ranking", "selection", "store"},
+    "inspection": GROUND | BESIDE_ONE_ANOTHER | {"building", "index_rows"},
 }
 """What each part may import of the package, besides itself."""
+
+TOP = {"__init__", "index", "demo"}
+"""What may import everything: the facade, and what stands on it."""
 
 EXCEPTIONS = {("store/bases.py", "signatures")}
 HEAVY = {"torch", "transformers"}
@@ -82,6 +94,10 @@ def test_a_part_imports_only_what_lies_below_it(part: str) -> None:
         if (_relative(file), other) not in EXCEPTIONS
     }
     assert wrong == set()
+
+
+def test_every_part_has_its_place() -> None:
+    assert {_part(file) for file in PACKAGE_FILES} == set(BELOW) | TOP
 
 
 @pytest.mark.parametrize(("file", "part"), sorted(EXCEPTIONS))

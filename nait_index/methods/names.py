@@ -24,5 +24,5 @@ class MethodName(StrEnum):
     RANDOM = "random"
 
 
-DEFAULT_METHOD = MethodName.CONTRAST
-"""Measured better than NAIT as published on every model tried; the README's table has the figures."""
+DEFAULT_METHOD = MethodName.PROBE
+"""The one that finds the right rows most often; ``benchmarks/README.md`` has the figures."""
