@@ -14,6 +14,7 @@ from helpers import Outcome, build_small, nait_index, read_lines, refusal, sampl
 from nait_index_cli.main import cli
 
 from nait_index.demo.corpus import Split, generate
+from nait_index.methods.names import DEFAULT_METHOD
 
 pytestmark = pytest.mark.slow
 
@@ -239,7 +240,7 @@ def test_the_file_beside_an_output_says_what_was_chosen_from_what_and_how(index:
     beside = json.loads((tmp_path / "out.jsonl.meta.json").read_text(encoding="utf-8"))
     assert beside["index"] == str(index)
     assert beside["fingerprint"] == _ok("info", index, "--json").json["fingerprint"]
-    assert (beside["method"], beside["budget"], beside["where"]) == ("contrast", "10%", "n_tokens < 1000")
+    assert (beside["method"], beside["budget"], beside["where"]) == (DEFAULT_METHOD, "10%", "n_tokens < 1000")
     assert (beside["available"], beside["rows"]) == (48, 4)
     assert beside["capabilities"]["facts"]["examples"] == 6
     assert [row["rank"] for row in beside["selected"]] == [1, 2, 3, 4]
