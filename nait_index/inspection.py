@@ -54,6 +54,7 @@ def describe(layout: Layout, manifest: Manifest, table: SampleTable, capabilitie
         "neurons_per_layer": own.widths[0] if len(set(own.widths)) == 1 else list(own.widths),
         "neurons": sum(own.widths),
         "views": views,
+        "sae_unexplained": manifest.sae_unexplained,
         "bytes_per_row": sum(view["bytes_per_row"] for view in views.values()),
         "size_on_disk": sum(path.stat().st_size for path in layout.root.rglob("*") if path.is_file()),
         "fingerprint": own.digest,

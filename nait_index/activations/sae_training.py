@@ -52,7 +52,7 @@ def train_on(
         advance(step, steps)
     sae = SparseAutoencoder.of(site, trainer.weights(), k=settings.k)
     dead = float((trainer.silent >= len(rest)).float().mean())
-    unexplained = _unexplained(sae, tokens[held], settings.batch)
+    unexplained = unexplained_share(sae, tokens[held], settings.batch)
     counts = (len(rest), len(held), len(tokens) - len(order), steps)
     return sae, SaeReport(*counts, unexplained, dead, time.perf_counter() - started)
 
@@ -132,7 +132,8 @@ def _pace(done: float) -> float:
     return min(1.0, 20 * done, 0.02 + 4 * (1 - done))
 
 
-def _unexplained(sae: SparseAutoencoder, tokens: np.ndarray, batch: int) -> float:
+def unexplained_share(sae: SparseAutoencoder, tokens: np.ndarray, batch: int) -> float:
+    """Give Σ‖x − x̂‖² / Σ‖x − mean‖² over tokens (m, H), a batch of them at a time."""
     import torch
 
     left = 0.0

@@ -18,7 +18,7 @@ from typing import Any
 from nait_index.building.columns import Widths, all_column_types, dense_columns
 from nait_index.building.fingerprint import fingerprint_of, model_record
 from nait_index.building.intake import Counts, Intake, Known, Spool, WorkRow
-from nait_index.building.opening import open_encoder, open_gradients, restore_gradients
+from nait_index.building.opening import measure_sae, open_encoder, open_gradients, restore_gradients
 from nait_index.building.rejects import RejectedRows
 from nait_index.building.shards import (
     SHARD_ROWS,
@@ -179,6 +179,7 @@ class Builder:
         """Encode every row of the spool, fitting the basis first where there is none yet."""
         shards = spool.shards(SHARD_ROWS)
         self._total = sum(len(shard) for shard in shards)
+        manifest = self._measure_sae(spool, shards, manifest)
         manifest = self._warm_up(spool, shards, manifest)
         if manifest.basis_hash is None:
             first = shards[: -(-self._signatures.reservoir // SHARD_ROWS)]
@@ -198,6 +199,14 @@ class Builder:
         for shard in shards:
             self._commit(spool.read(shard), compressor)
         return manifest
+
+    def _measure_sae(self, spool: Spool, shards: Sequence[Sequence[int]], manifest: Manifest) -> Manifest:
+        """State once how well the sparse autoencoder of the view ``sae`` reconstructs this corpus."""
+        if manifest.sae_unexplained is not None or not shards:
+            return manifest
+        texts = [row.text for row in spool.read(shards[0])]
+        self._encoder, unexplained = measure_sae(self._encoder, texts, self._template.adds_special_tokens)
+        return replace(manifest, sae_unexplained=unexplained)
 
     def _warm_up(self, spool: Spool, shards: Sequence[Sequence[int]], manifest: Manifest) -> Manifest:
         """Train the adapters of the view ``grad`` on the first shard, or put them where that left them."""

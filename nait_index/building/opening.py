@@ -1,5 +1,6 @@
 """What an index's views need of the model, and nothing else: an encoder, and gradients for the view ``grad``."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nait_index.activations.capture import Probes
@@ -7,6 +8,8 @@ from nait_index.activations.encoder import Encoder
 from nait_index.config import ModelConfig, SignatureConfig, View
 from nait_index.store.layout import Layout
 from nait_index.store.warmup import load_warmup
+
+_SAE_TOKENS = 8192
 
 if TYPE_CHECKING:
     from nait_index.activations.gradients import GradientEncoder
@@ -23,6 +26,24 @@ def open_encoder(model: ModelConfig, signatures: SignatureConfig) -> Encoder:
 
         sae = load_sae(signatures.sae)
     return Encoder(model, probes=Probes(View.TOPK in signatures.views, hidden=View.HIDDEN in signatures.views, sae=sae))
+
+
+def measure_sae(encoder: Encoder, texts: Sequence[str], add_special_tokens: bool) -> tuple[Encoder, float | None]:
+    """Measure how much of a sample of activations the sparse autoencoder leaves unexplained.
+
+    :returns: an encoder in place of the given one, whose hooks had to go; and Σ‖h − ĥ‖² / Σ‖h − mean‖² over at most
+        8,192 tokens of the texts, ``None`` where the index has no autoencoder.
+    """
+    sae = encoder.probes.sae
+    if sae is None:
+        return encoder, None
+    from nait_index.activations.sae_capture import sae_module
+    from nait_index.activations.sae_tokens import collect_tokens
+    from nait_index.activations.sae_training import unexplained_share
+
+    path = sae_module(encoder.sites, sae, encoder.model.body)
+    tokens = collect_tokens(encoder, texts, path, _SAE_TOKENS, seed=0, add_special_tokens=add_special_tokens)
+    return Encoder(encoder.config, encoder.model, encoder.probes), unexplained_share(sae, tokens, 512)
 
 
 def open_gradients(model: ModelConfig, signatures: SignatureConfig) -> "GradientEncoder | None":

@@ -75,6 +75,8 @@ class Manifest:
     :param table_version: the version of the table that readers see, which the last finished build left; ``None`` until
         the first build is finished, and an index without it is not opened.
     :param model: its name as given, the resolved settings, and its family.
+    :param basis_hash: of the fitted compressor; :param warmup_hash: of the adapters of the view ``grad``.
+    :param sae_unexplained: share of the activations' variance that the sparse autoencoder leaves unexplained.
     :param versions: libraries at the time of the first build: recorded, not compared, since an upgrade must not lock
         anyone out of an index.
     """
@@ -89,6 +91,7 @@ class Manifest:
     table_version: int | None = None
     basis_hash: str | None = None
     warmup_hash: str | None = None
+    sae_unexplained: float | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
