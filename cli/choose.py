@@ -44,7 +44,7 @@ class Choice:
     method: MethodName
     top: str
     where: str | None
-    blend: tuple[str, ...]
+    blend: dict[str, float]
     row_format: str | None
     model: str | None
     device: str
@@ -53,17 +53,14 @@ class Choice:
     @classmethod
     def of(cls, options: dict[str, Any]) -> "Choice":
         """Read them, as click gives them, and refuse what cannot be done before any work is."""
+        from nait_index.selection.blend import parse_weights
+
         require_some(options["names"], options["files"])
         own = dict(options)
         output = Output(own.pop("output"), own.pop("scores"), own.pop("force"), own.pop("as_json"))
         output.check(own["top"])
-        return cls(**own | {"method": MethodName(own["method"]), "output": output})
-
-    def blending(self) -> dict[str, float]:
-        """Read the weights of ``--blend``."""
-        from nait_index.selection.blend import parse_weights
-
-        return parse_weights(self.blend) if self.blend else {}
+        blend = parse_weights(own["blend"]) if own["blend"] else {}
+        return cls(**own | {"method": MethodName(own["method"]), "blend": blend, "output": output})
 
     def open(self, index: Path) -> "NaitIndex":
         """Open the index, and refuse a method that it lacks the view for."""

@@ -35,7 +35,7 @@ def core(index: Path, votes: str, bootstrap: int, **options: object) -> None:
         votes=votes,
         method=choice.method,
         where=choice.where,
-        blend=choice.blending(),
+        blend=choice.blend,
         bootstrap=bootstrap,
     )
     show_selection(selection, choice.output, "in the core")

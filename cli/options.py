@@ -98,9 +98,11 @@ def combine_options(command: Command) -> Command:
 
 def weights_of(specs: Sequence[str]) -> dict[str, float] | None:
     """Read what ``--weight`` was given."""
-    weights = {}
+    weights: dict[str, float] = {}
     for spec in specs:
         name, found, value = spec.rpartition("=")
+        if name in weights:
+            raise click.UsageError(f"--weight names '{name}' twice")
         try:
             weights[name] = float(value)
         except ValueError:

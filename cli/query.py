@@ -33,6 +33,6 @@ def query(index: Path, combine: str, weights: tuple[str, ...], **options: object
         where=choice.where,
         combine=combine,
         weights=shares,
-        blend=choice.blending(),
+        blend=choice.blend,
     )
     show_selection(selection, choice.output, "chosen")

@@ -163,6 +163,11 @@ class Chooser:
             has = np.isfinite(scores)
             allowed = has if allowed is None else allowed & has
         available = self._manifest.rows if allowed is None else int(allowed.sum())
+        if question.blending and not available:
+            raise SelectionError(
+                f"--blend: no row to choose from has {' and '.join(question.blending)}; compute them with 'nait-index "
+                "score', or widen --where"
+            )
         terms = Terms(method, budget.resolve(available), allowed, question.blending, quality)
         return terms, self._origin() | {
             "method": str(method),

@@ -67,4 +67,7 @@ def _blended(rows: IndexRows, examples: Examples, terms: Terms, k: int) -> Hits:
     scores = np.full(len(rows), np.nan)
     scores[whole.ordinals] = whole.scores
     mixed = blend(scores, terms.quality, terms.blending)
-    return best(mixed.scores, k, mixed.has_all)
+    # Sums of ranks are often equal but for the rounding of their parts: such rows are ties, in the order of their ids.
+    rounded = np.round(mixed.scores, 12)
+    ordinals = best(rounded, k, mixed.has_all).ordinals
+    return Hits(rounded[ordinals], ordinals)

@@ -188,6 +188,21 @@ def test_an_index_of_a_newer_version_is_refused_for_reading_and_writing(index: P
         assert "upgrade" in line
 
 
+@pytest.mark.parametrize("fields", [{}, {"fingerprint": {"weights": "x"}, "old": 1}], ids=["same", "other"])
+def test_an_index_of_an_older_version_is_refused_for_reading_and_writing(
+    fields: dict[str, Any], index: Path, corpus: Path, model: Path
+) -> None:
+    _edit(index, lambda own: own.update({"schema_version": 1} | fields))
+    before = (index / "manifest.json").read_bytes()
+    for command in (["info", index], ["query", index, "-c", "own"], ["build", index, corpus, "--model", model]):
+        line = refusal(*command)
+        assert str(index) in line
+        assert "older" in line
+        assert "schema 1, not 2" in line
+        assert "remove it and build it again" in line
+    assert (index / "manifest.json").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"{", b"[]", b"null", b'"text"', b"{}", b'{"schema_version": 1}', b"\xff\xfe", b'{"schema_version": "one"}'],

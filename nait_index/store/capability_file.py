@@ -1,6 +1,8 @@
 """A capability as one file, to be carried to another index: safetensors, with the examples and settings as metadata."""
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,8 +23,9 @@ def write_capability(path: Path, capability: StoredCapability, basis: str) -> No
     from safetensors.numpy import save
 
     facts = {name: own for name, own in asdict(capability).items() if name != "arrays"}
-    metadata = {"format": _FORMAT, "capability": json.dumps(facts | {"basis": basis})}
     arrays = {name: np.ascontiguousarray(array) for name, array in capability.arrays.items()}
+    text = json.dumps(facts | {"basis": basis})
+    metadata = {"format": _FORMAT, "capability": text, "hash": _hash(text, arrays)}
     with atomic_write(path) as file:
         file.write(save(arrays, metadata=metadata))
 
@@ -42,9 +45,20 @@ def read_capability(path: Path) -> tuple[StoredCapability, str]:
             if metadata.get("format") != _FORMAT:
                 raise CapabilityError(f"{path} is no capability that 'nait-index capability export' wrote")
             arrays = {name: file.get_tensor(name) for name in file.keys()}
+        if metadata["hash"] != _hash(metadata["capability"], arrays):
+            raise CapabilityError(f"{path} is damaged (its hash differs); export the capability again")
         facts = json.loads(metadata["capability"])
         basis = str(facts.pop("basis"))
         own = facts | {"rows": tuple(facts["rows"]), "formats": tuple(facts["formats"]), "arrays": arrays}
         return StoredCapability(**own), basis
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CapabilityError(f"{path} is damaged, or no exported capability ({error})") from error
+
+
+def _hash(text: str, arrays: Mapping[str, np.ndarray]) -> str:
+    """Give 32 hex digits that stand for everything in the file."""
+    digest = hashlib.blake2b(text.encode(), digest_size=16)
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
+        digest.update(arrays[name].tobytes())
+    return digest.hexdigest()

@@ -136,8 +136,8 @@ def load_manifest(layout: Layout) -> Manifest:
             )
         if version < SCHEMA_VERSION:
             raise StoreError(
-                f"{layout.root} was written by an older nait-index (schema {version}, not {SCHEMA_VERSION}); build it "
-                "again"
+                f"{layout.root} was written by an older nait-index (schema {version}, not {SCHEMA_VERSION}); remove "
+                "it and build it again"
             )
         raw = data.pop("fingerprint")
         fields: dict[str, Any] = {key: tuple(own) if isinstance(own, list) else own for key, own in raw.items()}

@@ -1,0 +1,481 @@
+"""Choosing from an index: several capabilities combined, quality blended in, coverage without any capability."""
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import build_small, nait_index, read_lines, refusal, samples_of, small_rows, small_signatures, write_lines
+
+from nait_index import NaitIndex
+from nait_index.config import View
+from nait_index.errors import SelectionError, StoreError
+from nait_index.scoring import Imported
+from nait_index.selection.combine import Combine
+from nait_index.selection.selection import Selection
+
+ROWS = 30
+NAMES = ("adding", "naming", "both")
+METHODS = ("contrast", "bm25")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, tiny_model: Callable[[str], Path]) -> Path:
+    """Build a small index, store three capabilities, and give some of the rows two scores; not to be changed."""
+    folder = tmp_path_factory.mktemp("choosing")
+    build_small(folder / "own.nait", write_lines(folder / "rows.jsonl", small_rows(ROWS)), model=tiny_model("llama"))
+    index = NaitIndex(folder / "own.nait")
+    examples = {"adding": small_rows(8, first=100)[1::2], "naming": small_rows(8, first=100)[::2]}
+    for name, rows in (examples | {"both": small_rows(4, first=120)}).items():
+        index.add_capability(name, write_lines(folder / f"{name}.jsonl", rows))
+    for name, values in SCORES.items():
+        file = write_lines(folder / f"{name}.jsonl", [{"id": own, "value": value} for own, value in values.items()])
+        report = index.score(Imported(file), name=name)
+        assert (report.statuses, report.set_aside) == ({"ok": len(values)}, 0)
+    return folder
+
+
+SCORES: dict[str, dict[str, float]] = {
+    "reward": {f"row-{at:03}": at * 7 % 11 / 4 for at in range(ROWS) if at % 3},
+    "ppl": {f"row-{at:03}": float(at * 5 % 17) for at in range(ROWS) if at != 1},
+}
+"""Of 20 and of 29 rows; the first has ties."""
+
+
+@pytest.fixture
+def index(folder: Path) -> NaitIndex:
+    return NaitIndex(folder / "own.nait")
+
+
+def _ranked(index: NaitIndex, name: str, **asked: Any) -> list[str]:
+    return list(index.query(name, top="100%", **asked))
+
+
+# ---- several capabilities --------------------------------------------------------------------------------------------
+
+
+def _taken_in_turn(rankings: dict[str, list[str]], turns: Sequence[str]) -> list[tuple[str, str]]:
+    chosen: dict[str, str] = {}
+    for name in turns:
+        chosen[next(own for own in rankings[name] if own not in chosen)] = name
+    return list(chosen.items())
+
+
+def _pairs(selection: Selection) -> list[tuple[str, str]]:
+    return list(zip(selection.ids, selection.details["capability"], strict=True))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_union_holds_the_best_of_each(method: str, index: NaitIndex) -> None:
+    best = {name: _ranked(index, name, method=method)[:5] for name in NAMES}
+    chosen = index.query(NAMES, top=5, method=method)
+    assert set(chosen) == set().union(*best.values())
+    assert len(chosen) == len(set(chosen))
+    assert all(own in best[name] for own, name in _pairs(chosen))
+    assert chosen.provenance["combined"] == "union"
+    again = index.query(NAMES, top=5, method=method, combine="union")
+    assert (again.ids, again.scores) == (chosen.ids, chosen.scores)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_mean_gives_exactly_as_many_rows_as_asked_for(method: str, index: NaitIndex) -> None:
+    ranked = {name: _ranked(index, name, method=method) for name in NAMES}
+    total = {own: sum(ids.index(own) for ids in ranked.values()) for own in ranked["both"]}
+    for top, k in (("1", 1), ("7", 7), ("30%", 9), ("100%", ROWS)):
+        chosen = index.query(NAMES, top=top, method=method, combine=Combine.MEAN)
+        assert list(chosen) == sorted(total, key=lambda own: (total[own], own))[:k]
+        for own, name in _pairs(chosen):
+            assert ranked[name].index(own) == min(ids.index(own) for ids in ranked.values())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_round_robin_takes_exactly_as_many_rows_in_turn(method: str, index: NaitIndex) -> None:
+    ranked = {name: _ranked(index, name, method=method) for name in NAMES}
+    for k in (1, 2, 8, ROWS):
+        chosen = index.query(NAMES, top=k, method=method, combine="round-robin")
+        assert _pairs(chosen) == _taken_in_turn(ranked, [NAMES[at % 3] for at in range(k)])
+        assert len(chosen) == len(set(chosen)) == k
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("weights", "k", "quotas"),
+    [
+        ((2, 1, 1), 8, (4, 2, 2)),
+        ((1, 1, 1), 10, (4, 3, 3)),
+        ((0.1, 0.2, 0.7), 10, (1, 2, 7)),
+        ((5, 3, 1), 7, (4, 2, 1)),
+        ((1, 1000, 1), 5, (0, 5, 0)),
+        ((2, 1, 3), ROWS, (10, 5, 15)),
+    ],
+)
+def test_weights_are_met_as_quotas(
+    method: str, weights: tuple[float, ...], k: int, quotas: tuple[int, ...], index: NaitIndex
+) -> None:
+    shares = dict(zip(NAMES, weights, strict=True))
+    chosen = index.query(NAMES, top=k, method=method, combine="weighted", weights=shares)
+    assert len(chosen) == len(set(chosen)) == k
+    counts = Counter(chosen.details["capability"])
+    assert tuple(counts[name] for name in NAMES) == quotas
+    assert chosen.provenance["weights"] == shares
+    ranked = {name: _ranked(index, name, method=method) for name in NAMES}
+    assert _pairs(chosen) == _taken_in_turn(ranked, chosen.details["capability"])
+
+
+@pytest.mark.parametrize("how", ["mean", "round-robin", "weighted"])
+def test_a_combination_chooses_among_the_rows_that_pass_a_filter(how: str, index: NaitIndex) -> None:
+    weights = {"adding": 3, "naming": 1} if how == "weighted" else None
+    where = "reward >= 1"
+    passing = {own for own, value in SCORES["reward"].items() if value >= 1}
+    asked = {"where": where, "combine": how, "weights": weights, "method": "contrast"}
+    chosen = index.query(["adding", "naming"], top="100%", **asked)
+    assert set(chosen) == passing
+    assert chosen.provenance["available"] == len(passing)
+    assert len(index.query(["adding", "naming"], top="50%", **asked)) == len(passing) // 2
+    with pytest.raises(SelectionError, match=f"more rows than the {len(passing)}"):
+        index.query(["adding", "naming"], top=len(passing) + 1, **asked)
+
+
+def test_each_row_has_the_score_of_the_capability_that_chose_it(index: NaitIndex) -> None:
+    scores = {}
+    for name in NAMES:
+        alone = index.query(name, top="100%", method="contrast")
+        scores |= {(own, name): score for own, score in zip(alone.ids, alone.scores, strict=True)}
+    for how in ("union", "mean", "round-robin"):
+        chosen = index.query(NAMES, top=6, method="contrast", combine=how)
+        assert list(chosen.scores) == [scores[own] for own in _pairs(chosen)]
+        ids = [own["id"] for own in map(_as_row, chosen.rows())]
+        assert ids == list(chosen)
+
+
+def _as_row(text: str) -> dict[str, Any]:
+    row: dict[str, Any] = json.loads(text)
+    return row
+
+
+def test_one_capability_is_ranked_as_alone_however_it_is_combined(index: NaitIndex) -> None:
+    alone = index.query("adding", top=6)
+    for how in ("mean", "round-robin"):
+        assert index.query(["adding"], top=6, combine=how).ids == alone.ids
+    chosen = index.query(["adding"], top=6, combine="weighted", weights={"adding": 0.5})
+    assert (chosen.ids, chosen.scores) == (alone.ids, alone.scores)
+
+
+def test_the_command_line_combines_like_the_library(folder: Path, index: NaitIndex, tmp_path: Path) -> None:
+    root = folder / "own.nait"
+    named = [argument for name in NAMES for argument in ("-c", name)]
+    weighted = [argument for own in ("adding=2", "naming=1", "both=1.5") for argument in ("--weight", own)]
+    weights = {"adding": 2.0, "naming": 1.0, "both": 1.5}
+    for how, more in (("union", []), ("mean", []), ("round-robin", []), ("weighted", weighted)):
+        outcome = nait_index("query", root, *named, "--top", "30%", "--combine", how, *more, "--json").json
+        wanted = index.query(NAMES, top="30%", combine=how, weights=weights if more else None)
+        assert [own["id"] for own in outcome["selected"]] == list(wanted)
+        assert [own["capability"] for own in outcome["selected"]] == wanted.details["capability"]
+        assert outcome["combined"] == how
+        assert outcome["weights"] == (weights if more else None)
+        assert outcome["rows"] == 9 or how == "union"
+    out = tmp_path / "out.jsonl"
+    files = [argument for name in NAMES[:2] for argument in ("-e", folder / f"{name}.jsonl")]
+    own = ["--combine", "weighted", "--weight", "adding=3", "--weight", "naming=1", "--top", "8"]
+    assert nait_index("query", root, *files, *own, "-o", out).code == 0
+    assert len(read_lines(out)) == 8
+    beside = _as_row(out.with_name("out.jsonl.meta.json").read_text(encoding="utf-8"))
+    assert Counter(own["capability"] for own in beside["selected"]) == {"adding": 6, "naming": 2}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--combine", "weighted", "--weight", "adding"], 2, "'adding' is not of the form NAME=W"),
+        (["--combine", "weighted", "--weight", "adding=much"], 2, "'adding=much' is not of the form NAME=W"),
+        (["--combine", "weighted", "--weight", "adding="], 2, "'adding=' is not of the form NAME=W"),
+        (["--combine", "weighted", "--weight", "3"], 2, "'3' is not of the form NAME=W"),
+        (["--combine", "weighted", "--weight", "adding=1", "--weight", "adding=2"], 2, "'adding' twice"),
+        (["--combine", "mixed"], 2, "'mixed'"),
+        (["--combine", "weighted"], 1, "needs weights"),
+        (["--combine", "weighted", "--weight", "adding=1"], 1, "'naming' has no weight"),
+        (["--combine", "weighted", "--weight", "adding=1", "--weight", "nobody=1"], 1, "'nobody'"),
+        (["--combine", "weighted", "--weight", "adding=0", "--weight", "naming=1"], 1, "positive"),
+        (["--combine", "weighted", "--weight", "adding=-1", "--weight", "naming=1"], 1, "positive"),
+        (["--combine", "weighted", "--weight", "adding=nan", "--weight", "naming=1"], 1, "positive"),
+        (["--combine", "weighted", "--weight", "adding=inf", "--weight", "naming=1"], 1, "positive"),
+        (["--weight", "adding=1", "--weight", "naming=1"], 1, "'union' takes no weights"),
+        (["--combine", "mean", "--weight", "adding=1", "--weight", "naming=1"], 1, "'mean' takes no weights"),
+    ],
+)
+def test_what_cannot_be_combined_is_refused_in_one_line(
+    arguments: list[str], code: int, said: str, folder: Path
+) -> None:
+    line = refusal("query", folder / "own.nait", "-c", "adding", "-c", "naming", "--top", "4", *arguments, code=code)
+    assert said in line
+
+
+def test_the_library_refuses_a_combination_that_does_not_exist(index: NaitIndex) -> None:
+    with pytest.raises(SelectionError, match="named 'mixed'; there are: union, mean, round-robin, weighted"):
+        index.query(NAMES, combine="mixed")
+
+
+# ---- quality blended in ----------------------------------------------------------------------------------------------
+
+
+def _ranks(values: dict[str, float]) -> dict[str, float]:
+    """Give the share of the other rows that each is not worse than, ties counting half."""
+    return {
+        own: sum((value > other) + (value == other) / 2 for name, other in values.items() if name != own)
+        / (len(values) - 1)
+        for own, value in values.items()
+    }
+
+
+def _by_hand(index: NaitIndex, weights: dict[str, float], among: set[str], method: str) -> dict[str, float]:
+    ranked = index.query("adding", top="100%", method=method)
+    scores = dict(zip(ranked.ids, ranked.scores, strict=True))
+    rows = [own for own in among if all(own in SCORES[name] for name in weights)]
+    parts = [(1 - sum(map(abs, weights.values())), {own: scores[own] for own in rows})]
+    for name, weight in weights.items():
+        sign = 1 if weight > 0 else -1
+        parts.append((abs(weight), {own: sign * SCORES[name][own] for own in rows}))
+    shares = [(weight, _ranks(values)) for weight, values in parts]
+    return {own: sum(weight * values[own] for weight, values in shares) for own in rows}
+
+
+SCORED = {("reward",): 20, ("ppl",): 29, ("reward", "ppl"): 19}
+EVERYONE = {f"row-{at:03}" for at in range(ROWS)}
+BLENDS = [
+    {"reward": 0.3},
+    {"reward": -0.3},
+    {"ppl": -0.5},
+    {"reward": 0.25, "ppl": -0.5},
+    {"reward": 0.5, "ppl": 0.5},
+    {"reward": 1.0},
+]
+
+
+@pytest.mark.parametrize("method", [*METHODS, "probe", "nas"])
+@pytest.mark.parametrize("weights", BLENDS, ids=str)
+def test_a_blend_is_what_the_formula_says(weights: dict[str, float], method: str, index: NaitIndex) -> None:
+    wanted = _by_hand(index, weights, EVERYONE, method)
+    chosen = index.query("adding", top="100%", method=method, blend=weights)
+    assert dict(zip(chosen.ids, chosen.scores, strict=True)) == pytest.approx(wanted, abs=1e-6)
+    rounded = {own: round(score, 9) for own, score in wanted.items()}
+    assert list(chosen) == sorted(rounded, key=lambda own: (-rounded[own], own))
+    assert chosen.provenance["available"] == len(wanted) == SCORED[tuple(weights)]
+    assert chosen.provenance["blend"] == weights
+
+
+@pytest.mark.parametrize("weights", BLENDS, ids=str)
+def test_a_smaller_blend_is_the_beginning_of_a_larger_one(weights: dict[str, float], index: NaitIndex) -> None:
+    """Ranks have many ties when they are added; those are in the order of ids wherever the cut is made."""
+    for method in METHODS:
+        whole = _ranked(index, "adding", method=method, blend=weights)
+        for k in range(1, len(whole)):
+            assert list(index.query("adding", top=k, method=method, blend=weights)) == whole[:k]
+
+
+def test_rows_without_a_score_take_no_part_and_shares_are_of_the_others(index: NaitIndex) -> None:
+    chosen = index.query("adding", top="50%", blend={"reward": 0.2})
+    assert len(chosen) == 10
+    assert set(chosen) <= SCORES["reward"].keys()
+    with pytest.raises(SelectionError, match="more rows than the 20"):
+        index.query("adding", top=21, blend={"reward": 0.2})
+
+
+def test_a_blend_ranks_among_the_rows_that_pass_a_filter(index: NaitIndex) -> None:
+    passing = {f"row-{at:03}" for at in range(ROWS) if at * 5 % 17 < 9 and at != 1}
+    wanted = _by_hand(index, {"reward": 0.4}, passing, "contrast")
+    chosen = index.query("adding", top="100%", method="contrast", where="ppl < 9", blend={"reward": 0.4})
+    assert dict(zip(chosen.ids, chosen.scores, strict=True)) == pytest.approx(wanted, abs=1e-6)
+    assert chosen.provenance["available"] == len(wanted) < 20
+
+
+def test_blends_are_combined_and_have_cores(index: NaitIndex) -> None:
+    blend = {"reward": 0.3}
+    alone = {name: _ranked(index, name, method="contrast", blend=blend) for name in NAMES}
+    mean = index.query(NAMES, top=8, method="contrast", combine="mean", blend=blend)
+    total = {own: sum(ids.index(own) for ids in alone.values()) for own in SCORES["reward"]}
+    assert list(mean) == sorted(total, key=lambda own: (total[own], own))[:8]
+    core = index.core(NAMES, top=8, method="contrast", blend=blend)
+    assert set(core) == set.intersection(*(set(ids[:8]) for ids in alone.values()))
+    assert core.provenance["available"] == 20
+
+
+def test_the_command_line_blends_like_the_library(folder: Path, index: NaitIndex) -> None:
+    own = ["-c", "adding", "--top", "6", "--blend", "reward=0.25", "--blend", "ppl=-.5"]
+    wanted = index.query("adding", top=6, blend={"reward": 0.25, "ppl": -0.5})
+    outcome = nait_index("query", folder / "own.nait", *own, "--json").json
+    assert [(row["id"], row["score"]) for row in outcome["selected"]] == list(
+        zip(wanted.ids, wanted.scores, strict=True)
+    )
+    assert outcome["blend"] == {"reward": 0.25, "ppl": -0.5}
+    assert outcome["available"] == wanted.provenance["available"]
+    said = nait_index("query", folder / "own.nait", *own).err
+    assert f"6 of {outcome['available']} rows" in said
+    core = nait_index("core", folder / "own.nait", "-c", "naming", *own, "--json").json
+    assert core["blend"] == {"reward": 0.25, "ppl": -0.5}
+
+
+@pytest.mark.parametrize(
+    ("blend", "said"),
+    [
+        ("rewrd=0.3", "has no score 'rewrd'; it has reward, ppl"),
+        ("n_tokens=0.3", "has no score 'n_tokens'"),
+        ("reward_status=0.3", "has no score 'reward_status'"),
+        ("reward", "not of the form COLUMN=WEIGHT"),
+        ("reward=0", "weights other than 0"),
+        ("reward=1.5", "add up to 1.5"),
+    ],
+)
+def test_a_blend_that_cannot_be_is_refused_in_one_line(blend: str, said: str, folder: Path) -> None:
+    for command in (["query"], ["core", "-c", "naming"]):
+        assert said in refusal(command[0], folder / "own.nait", *command[1:], "-c", "adding", "--blend", blend)
+
+
+def test_a_blend_that_cannot_be_read_is_refused_before_examples_are_encoded(folder: Path) -> None:
+    outcome = nait_index("query", folder / "own.nait", "-e", folder / "adding.jsonl", "--blend", "reward")
+    assert (outcome.code, len(outcome.err.splitlines())) == (1, 1)
+
+
+def test_an_index_without_scores_says_how_to_make_one(folder: Path, tmp_path: Path) -> None:
+    root = tmp_path / "own.nait"
+    model = str(NaitIndex(folder / "own.nait").manifest.model["name"])
+    index = build_small(root, write_lines(tmp_path / "rows.jsonl", small_rows(4)), model=model)
+    examples = index.examples(folder / "adding.jsonl")
+    with pytest.raises(SelectionError, match="no score 'reward'; make one with 'nait-index score'"):
+        index.query(examples, blend={"reward": 0.3})
+    index.score(Imported(write_lines(tmp_path / "reward.jsonl", [{"id": "row-002", "value": 1}])))
+    with pytest.raises(SelectionError, match="no score 'reward'"):
+        index.query(examples, blend={"reward": 0.3})
+    assert list(NaitIndex(root).query(examples, blend={"reward": 0.3})) == ["row-002"]
+    with pytest.raises(SelectionError, match="reward") as raised:
+        NaitIndex(root).query(examples, where="id != 'row-002'", blend={"reward": 0.3})
+    assert "\n" not in str(raised.value)
+
+
+# ---- coverage --------------------------------------------------------------------------------------------------------
+
+
+def _sets(root: Path, per_layer: int = 20) -> dict[str, set[tuple[int, int]]]:
+    """Give (layer, neuron) of every neuron that a row keeps, by id."""
+    import lance
+
+    from nait_index.store.layout import Layout
+
+    table = lance.dataset(str(Layout(root).samples)).to_table(columns=["id", "topk_neurons"])
+    found = zip(table["id"].to_pylist(), table["topk_neurons"].to_pylist(), strict=True)
+    return {own: {(at // per_layer, number) for at, number in enumerate(numbers)} for own, numbers in found}
+
+
+def _covered(
+    sets: dict[str, set[tuple[int, int]]], k: int, weights: dict[tuple[int, int], float] | None = None
+) -> list[tuple[str, float, int]]:
+    """Choose greedily, the plain way: id, gain and round."""
+    chosen: list[tuple[str, float, int]] = []
+    left, covered, turn = dict(sorted(sets.items())), set[tuple[int, int]](), 1
+    while len(chosen) < k:
+        gains = {own: sum(weights[one] if weights else 1 for one in neurons - covered) for own, neurons in left.items()}
+        best = max(gains, key=lambda own: (round(gains[own], 6), [-ord(letter) for letter in own]))
+        if gains[best] < 1e-9:
+            covered, turn = set(), turn + 1
+            continue
+        chosen.append((best, gains[best], turn))
+        covered |= left.pop(best)
+    return chosen
+
+
+def _assert_cover(selection: Selection, wanted: list[tuple[str, float, int]], sets: dict[str, Any]) -> None:
+    assert list(selection) == [own for own, _, _ in wanted]
+    assert list(selection.scores) == pytest.approx([gain for _, gain, _ in wanted], abs=1e-6)
+    assert selection.details["round"] == [turn for _, _, turn in wanted]
+    assert selection.provenance["coverage"] == {
+        "covered": len(set().union(*(sets[own] for own in selection))),
+        "coverable": len(set().union(*sets.values())),
+        "rounds": wanted[-1][2],
+    }
+    assert selection.provenance["available"] == len(sets)
+
+
+@pytest.mark.parametrize(("top", "k"), [(1, 1), ("15%", 4), (12, 12), ("100%", ROWS)])
+def test_rows_cover_as_many_neurons_as_greedy_choice_can(top: str | int, k: int, index: NaitIndex) -> None:
+    sets = _sets(index.layout.root)
+    _assert_cover(index.cover(top=top), _covered(sets, k), sets)
+
+
+def test_rare_neurons_may_count_more(index: NaitIndex) -> None:
+    sets = _sets(index.layout.root)
+    held = Counter(one for neurons in sets.values() for one in neurons)
+    weights = {one: float(np.log(ROWS / count)) for one, count in held.items()}
+    chosen = index.cover(top=10, rare=True)
+    _assert_cover(chosen, _covered(sets, 10, weights), sets)
+    assert chosen.provenance["weights"] == "rarity"
+    assert index.cover(top=10).provenance["weights"] is None
+
+
+def test_coverage_is_of_the_rows_that_pass_a_filter(index: NaitIndex) -> None:
+    sets = {own: neurons for own, neurons in _sets(index.layout.root).items() if SCORES["reward"].get(own, -1) >= 1}
+    chosen = index.cover(top="50%", where="reward >= 1")
+    _assert_cover(chosen, _covered(sets, len(sets) // 2), sets)
+    with pytest.raises(SelectionError, match="widen --where"):
+        index.cover(where="reward > 100")
+    with pytest.raises(SelectionError, match="more rows than"):
+        index.cover(top=ROWS + 1)
+
+
+def test_the_command_line_covers_like_the_library(folder: Path, index: NaitIndex, tmp_path: Path) -> None:
+    root, out = folder / "own.nait", tmp_path / "out.jsonl"
+    for more, asked in (([], {}), (["--rare"], {"rare": True}), (["--where", "reward >= 1"], {"where": "reward >= 1"})):
+        outcome = nait_index("cover", root, "--top", "6", *more, "--json")
+        wanted = index.cover(top=6, **asked)  # type: ignore[arg-type]
+        assert [(own["id"], own["round"]) for own in outcome.json["selected"]] == list(
+            zip(wanted.ids, wanted.details["round"], strict=True)
+        )
+        found = outcome.json["coverage"]
+        assert found == wanted.provenance["coverage"]
+        assert f"covered {found['covered']} of {found['coverable']} neurons" in outcome.err
+    assert nait_index("cover", root, "-o", out).code == 0
+    assert [own["id"] for own in read_lines(out)] == list(index.cover(top="15%"))
+    assert "--force" in refusal("cover", root, "-o", out)
+    printed = nait_index("cover", root, "--top", "2").out.splitlines()
+    assert printed[0].split() == ["rank", "score", "round", "id", "row"]
+    assert len(printed) == 3
+
+
+def test_what_cannot_be_covered_is_refused_in_one_line(folder: Path, tmp_path: Path) -> None:
+    root = folder / "own.nait"
+    assert "more rows than the 30" in refusal("cover", root, "--top", "31")
+    assert "--top" in refusal("cover", root, "--top", "many")
+    assert "--where" in refusal("cover", root, "--where", "nothing < 1")
+    model = str(NaitIndex(root).manifest.model["name"])
+    other = tmp_path / "other.nait"
+    build_small(other, folder / "rows.jsonl", model=model, signatures=small_signatures(views=(View.PCA,)))
+    line = refusal("cover", other)
+    assert "cover needs the view topk" in line
+    assert "--views pca,topk" in line
+    with pytest.raises(StoreError, match="the view topk"):
+        NaitIndex(other).cover()
+
+
+def test_layers_with_fewer_neurons_than_are_kept_are_told_apart(folder: Path, tmp_path: Path) -> None:
+    """All neurons of every layer are kept: each row covers everything, and a round has one row."""
+    root = tmp_path / "own.nait"
+    model = str(NaitIndex(folder / "own.nait").manifest.model["name"])
+    index = build_small(root, folder / "rows.jsonl", model=model, signatures=small_signatures(topk=10_000))
+    chosen = index.cover(top=3)
+    neurons = sum(index.manifest.fingerprint.widths)
+    assert list(chosen) == ["row-000", "row-001", "row-002"]
+    assert list(chosen.scores) == [neurons] * 3
+    assert chosen.details["round"] == [1, 2, 3]
+
+
+def test_rows_added_later_are_covered_and_chosen_too(folder: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(folder / "own.nait", tmp_path / "own.nait"))
+    model = str(NaitIndex(root).manifest.model["name"])
+    build_small(root, write_lines(tmp_path / "more.jsonl", small_rows(6, first=ROWS)), model=model)
+    index = NaitIndex(root)
+    assert len(index.cover(top="100%")) == ROWS + 6
+    assert len(index.query(NAMES, top="100%", combine="mean")) == ROWS + 6
+    assert index.query("adding", top="100%", blend={"ppl": 0.1}).provenance["available"] == 29
+    assert set(samples_of(root)) == set(index.cover(top="100%"))
