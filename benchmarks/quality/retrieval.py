@@ -8,6 +8,7 @@ same for every method. The same again with 16 of the examples only, the mean of 
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -45,11 +46,11 @@ class HeldRows(IndexRows):
         """Make the texts once."""
         yield from self._texts()
 
-    @cache
+    @cache  # noqa: B019 - lives as long as the benchmark
     def _column(self, column: str) -> list[np.ndarray]:
         return list(super().blocks(column))
 
-    @cache
+    @cache  # noqa: B019
     def _texts(self) -> list[str]:
         return list(super().texts())
 
@@ -90,7 +91,9 @@ def main(
         f"{runs:,} rankings of {len(opened):,} rows, by {', '.join(wanted)}; about {runs / 90:.0f} min", err=True
     )
     records = RunCache(folder / "retrieval.jsonl")
-    found = {own: _capability(opened, own, wanted, draws, few_draws, records) for own in capabilities}
+    rows = HeldRows(opened.layout, opened._table, opened._compressor, opened.manifest.fingerprint.topk)
+    plan = Plan(tuple(wanted), draws, few_draws)
+    found = {own: _capability(opened, rows, own, plan, records) for own in capabilities}
     result = {
         "environment": environment(),
         "model": name,
@@ -120,21 +123,27 @@ def _usable(index: NaitIndex, methods: str | None) -> list[str]:
     return [str(name) for name in known] if methods is None else methods.split(",")
 
 
-def _capability(
-    index: NaitIndex, name: str, methods: Sequence[str], draws: int, few_draws: int, records: RunCache
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Plan:
+    """What is measured: methods, redraws of all examples, draws of few."""
+
+    methods: tuple[str, ...]
+    draws: int
+    few_draws: int
+
+
+def _capability(index: NaitIndex, rows: HeldRows, name: str, plan: Plan, records: RunCache) -> dict[str, Any]:
     """Measure every method on one capability."""
     capability = index.examples(shared_data() / "capabilities" / f"{name}.jsonl", name)
     right = _right(index, GROUPS[name])
-    plans = dict(_draws(len(capability), draws, few_draws))
-    rows = HeldRows(index.layout, index._table, index._compressor, index.manifest.fingerprint.topk)
+    plans = dict(_draws(len(capability), plan.draws, plan.few_draws))
     pool = [len(index), name]
     own = [index.manifest.fingerprint.digest, index.manifest.basis, *pool]
     # What reads the rows alone gives the same on every index of them.
-    state = {method: own if METHODS[MethodName(method)].view else pool for method in methods}
+    state = {method: own if METHODS[MethodName(method)].view else pool for method in plan.methods}
     for label, drawn in plans.items():
         examples: Examples | None = None
-        for method in methods:
+        for method in plan.methods:
             key = digest(*state[method], label, method)
             if key in records:
                 continue
@@ -143,7 +152,7 @@ def _capability(
         click.echo(f"{name}: {label}", err=True)
     return {
         method: _summary({label: records[digest(*state[method], label, method)] for label in plans})
-        for method in methods
+        for method in plan.methods
     }
 
 

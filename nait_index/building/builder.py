@@ -116,6 +116,8 @@ class Builder:
 
     def __exit__(self, *_: object) -> None:
         self._encoder.close()
+        if self._gradients is not None:
+            self._gradients.close()
 
     def run(self, items: Iterable[Sample | Rejected], sources: Sequence[str]) -> BuildReport:
         """Build the index, go on with an interrupted build, or add what is new.

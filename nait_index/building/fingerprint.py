@@ -1,5 +1,6 @@
 """What a model and its settings come down to: the fingerprint that an index carries."""
 
+from pathlib import Path
 from typing import Any
 
 from nait_index.activations.encoder import Encoder
@@ -42,7 +43,8 @@ def model_record(config: ModelConfig, signatures: SignatureConfig, encoder: Enco
         "template": config.template,
         "max_length": encoder.max_length,
         "dtype": dtype_name(encoder),
-        "sae": signatures.sae,
+        # Unlike a model's, its name is always that of a folder, so it is found from anywhere.
+        "sae": None if signatures.sae is None else str(Path(signatures.sae).resolve()),
     }
 
 
