@@ -1,0 +1,569 @@
+"""Methods against NumPy references that read one sample at a time and share no code with the package."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny_models
+from helpers import refusal, samples_of, write_lines
+from nait_reference import cosine, pooled_reader, ranking, text_of
+
+from nait_index import NaitIndex
+from nait_index.config import Device, ModelConfig, SignatureConfig, View
+from nait_index.demo.corpus import Split, generate
+from nait_index.errors import CapabilityError, SelectionError, StoreError
+from nait_index.methods.base import Examples
+from nait_index.methods.embedding import Embedding
+from nait_index.methods.names import MethodName
+from nait_index.methods.nas import Nas
+from nait_index.methods.probe import Probe
+from nait_index.methods.rds import Rds, RdsMax
+from nait_index.methods.registry import METHODS
+from nait_index.search.engine import Hits
+
+Scores = dict[str, float]
+TOPK = 12
+EXACT = 1e-4
+"""Of scores made of float32."""
+HALF = 2e-3
+"""Of cosines of vectors that are stored in float16."""
+PROBE, PROBE_OF_VECTORS = 1e-2, 4e-2
+"""Of log-odds of an index, and of vectors made up: the minimiser stops before the last digit."""
+
+
+class FakeRows:
+    """Rows with ids in their order and some columns, read in blocks of different sizes."""
+
+    def __init__(
+        self, columns: Mapping[str, np.ndarray], cuts: Sequence[int] = (), widths: tuple[int, ...] = (), topk: int = 1
+    ) -> None:
+        self._columns, self._cuts, self.widths, self.topk = columns, cuts, widths, topk
+        self.center = np.zeros((2, sum(widths)), dtype=np.float32)
+
+    def __len__(self) -> int:
+        return len(next(iter(self._columns.values())))
+
+    def ids(self) -> list[str]:
+        return [f"row-{number:04}" for number in range(len(self))]
+
+    def blocks(self, column: str) -> Iterator[np.ndarray]:
+        yield from np.split(self._columns[column], self._cuts)
+
+    def search(self, feature: str, query: np.ndarray, k: int, allowed: np.ndarray | None) -> Hits:
+        assert allowed is None
+        scores = self._columns[f"pca_{feature}"] @ query
+        order = np.argsort(-scores, kind="stable")[:k]
+        return Hits(scores[order], order)
+
+
+# ---- one index, and what is known of its rows by hand ----------------------------------------------------------------
+
+
+class Built:
+    """A corpus of all skills of the demo, examples of one of them, and an index of a tiny llama."""
+
+    def __init__(self, folder: Path, corpus: Sequence[Mapping[str, Any]], **settings: Any) -> None:
+        self.model = folder / "model"
+        if not self.model.exists():
+            tiny_models.save_family("llama", self.model, max_position_embeddings=1024)
+        self.root, self.corpus = folder / "index.nait", list(corpus)
+        self.examples = generate(Split.EXAMPLES, {"arithmetic": 7})
+        views = tuple(View(view) for view in settings.pop("views", "pca,topk,hidden").split(","))
+        self.index = NaitIndex.build(
+            self.root,
+            write_lines(folder / "corpus.jsonl", corpus),
+            model=ModelConfig(name=str(self.model), device=Device.CPU, **settings),
+            signatures=SignatureConfig(views=views, pca_dim=None, topk=TOPK),
+        )
+        self.file = write_lines(folder / "arithmetic.jsonl", self.examples)
+        self.capability = self.index.examples(self.file)
+
+    def scores(self, method: str, **options: Any) -> Scores:
+        """Give ids and scores in the order of the selection."""
+        selection = self.index.query(self.capability, method=method, **({"top": "100%"} | options))
+        return dict(zip(selection.ids, selection.scores, strict=True))
+
+    def stored(self, column: str, dtype: type) -> dict[str, np.ndarray]:
+        """Read a column of the table without the package's readers."""
+        return {own: np.frombuffer(row[column], dtype) for own, row in samples_of(self.root).items()}
+
+    def texts(self) -> tuple[dict[str, str], list[str]]:
+        return {row["id"]: text_of(row) for row in self.corpus}, [text_of(row) for row in self.examples]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    return Built(tmp_path_factory.mktemp("methods"), generate(Split.CORPUS, 5))
+
+
+@cache
+def reader(model: Path) -> Callable[[str], tuple[list[np.ndarray], np.ndarray]]:
+    """Read a text alone: every layer's mean size of the up-projection, and the last hidden states (T, H)."""
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    body = AutoModel.from_pretrained(model, dtype=torch.float32).eval()
+    seen: dict[int, np.ndarray] = {}
+    for number, layer in enumerate(body.layers):
+        layer.mlp.up_proj.register_forward_hook(
+            lambda _module, _args, out, number=number: seen.update({number: out[0].double().numpy()})
+        )
+
+    @cache
+    def read(text: str) -> tuple[list[np.ndarray], np.ndarray]:
+        with torch.no_grad():
+            hidden = body(input_ids=torch.tensor([tokenizer(text)["input_ids"]])).last_hidden_state[0]
+        return [np.abs(seen[number]).mean(axis=0) for number in sorted(seen)], hidden.double().numpy()
+
+    return read
+
+
+def assert_scores(found: Scores, expected: Mapping[str, float], tolerance: float) -> None:
+    """Every row once, each with its score, the best first; ids decide between equal scores."""
+    assert sorted(found) == sorted(expected)
+    assert list(found) == ranking(found)
+    spread = max(expected.values()) - min(expected.values())
+    assert spread > 20 * tolerance, "the comparison would tell nothing"
+    for own, score in expected.items():
+        assert found[own] == pytest.approx(score, abs=tolerance), own
+
+
+# ---- nas -------------------------------------------------------------------------------------------------------------
+
+
+def reference_nas(built: Built, layer: int) -> Scores:
+    read = pooled_reader(built.model)
+    corpus, examples = built.texts()
+    target = np.mean([read(text)["mean"][layer] for text in examples], axis=0)
+    return {own: cosine(read(text)["mean"][layer], target) for own, text in corpus.items()}
+
+
+def test_nas_is_the_cosine_to_the_mean_state_of_the_last_layer_but_one(built: Built) -> None:
+    assert_scores(built.scores("nas"), reference_nas(built, 1), EXACT)
+    assert ranking(built.scores("nas")) == ranking(reference_nas(built, 1))
+
+
+@pytest.mark.parametrize(("layers", "layer"), [("1", 1), ("last", 2), ("0,2", 0)])
+def test_nas_reads_the_last_captured_layer_but_one_or_the_only_one(layers: str, layer: int, tmp_path: Path) -> None:
+    built = Built(tmp_path, generate(Split.CORPUS, 2), layers=layers, views="pca")
+    assert_scores(built.scores("nas"), reference_nas(built, layer), EXACT)
+
+
+def test_nas_chooses_among_the_rows_that_pass_a_filter(built: Built) -> None:
+    expected = {own: score for own, score in reference_nas(built, 1).items() if own.startswith(("code", "logic"))}
+    where = "id LIKE 'code%' OR id LIKE 'logic%'"
+    assert_scores(built.scores("nas", where=where), expected, EXACT)
+    assert list(built.scores("nas", where=where, top=3)) == ranking(expected)[:3]
+
+
+def test_nas_gives_a_row_without_activations_nothing() -> None:
+    states = np.array([[3, 4, 0, 0], [0, 0, 0, 0], [0, 0, 5, 0]], dtype=np.float32)
+    center = states.mean(axis=0)
+    norms = np.array([[5, 9], [0, 9], [5, 9]], dtype=np.float32)
+    dense = np.concatenate([states - center, np.zeros((3, 1), np.float32)], axis=1)
+    rows = FakeRows({"pca_norms": norms, "pca_mean": dense}, cuts=(2,), widths=(4, 1))
+    rows.center[:, :4] = center
+    pooled = np.zeros((1, 2, 5), dtype=np.float32)
+    pooled[0, 0, :4] = [1, 0, 1, 0]
+    examples = Examples([""], Nas().summarise(pooled, (4, 1)), {})
+    hits = Nas().rank(examples, rows, 3, None)
+    np.testing.assert_array_equal(hits.ordinals, [2, 0, 1])
+    np.testing.assert_allclose(hits.scores, [0.5**0.5, 0.6 * 0.5**0.5, 0], atol=1e-6)
+
+
+# ---- nag -------------------------------------------------------------------------------------------------------------
+
+
+def strongest(impact: np.ndarray) -> list[int]:
+    return sorted(range(len(impact)), key=lambda i: (-impact[i], i))[:TOPK]
+
+
+def reference_nag(built: Built) -> Scores:
+    read = reader(built.model)
+    corpus, examples = built.texts()
+    layers = len(read(examples[0])[0])
+    scores = dict.fromkeys(corpus, 0.0)
+    for layer in range(layers):
+        counts: dict[int, int] = {}
+        for text in examples:
+            for neuron in strongest(read(text)[0][layer]):
+                counts[neuron] = counts.get(neuron, 0) + 1
+        total = sum(counts.values())
+        for own, text in corpus.items():
+            scores[own] += sum(counts.get(neuron, 0) / total for neuron in strongest(read(text)[0][layer])) / layers
+    return scores
+
+
+def test_index_holds_the_neurons_of_largest_impact(built: Built) -> None:
+    read = reader(built.model)
+    corpus, _ = built.texts()
+    numbers, values = built.stored("topk_neurons", np.uint16), built.stored("topk_values", np.float16)
+    for own, text in corpus.items():
+        for layer, impact in enumerate(read(text)[0]):
+            here = slice(layer * TOPK, (layer + 1) * TOPK)
+            assert sorted(numbers[own][here]) == sorted(strongest(impact))
+            np.testing.assert_allclose(values[own][here], impact[numbers[own][here]], rtol=1e-3)
+            assert (np.diff(values[own][here]) <= 0).all()
+
+
+def test_nag_adds_up_how_often_the_examples_share_each_neuron(built: Built) -> None:
+    expected = reference_nag(built)
+    found = built.scores("nag")
+    assert_scores(found, expected, 1e-6)
+    assert 0 < min(found.values()) < max(found.values()) < 1
+
+
+# ---- rds -------------------------------------------------------------------------------------------------------------
+
+
+def representations(built: Built, weigh: bool) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
+    """Give the mean of the last hidden states of rows and examples, by position or plain."""
+    read = reader(built.model)
+
+    def of(text: str) -> np.ndarray:
+        states = read(text)[1]
+        weights = np.arange(1, len(states) + 1) if weigh else np.ones(len(states))
+        return np.asarray(sum(w * state for w, state in zip(weights, states, strict=True)) / weights.sum())
+
+    corpus, examples = built.texts()
+    return {own: of(text) for own, text in corpus.items()}, [of(text) for text in examples]
+
+
+def take_turns(rows: Mapping[str, np.ndarray], examples: Iterable[np.ndarray], k: int) -> list[str]:
+    """Let each example in turn take the most similar row that is left, ties to the lower id."""
+    left, chosen, own = dict(rows), list[str](), list(examples)
+    while len(chosen) < k:
+        example = own[len(chosen) % len(own)]
+        chosen.append(min(left, key=lambda name: (-cosine(left[name], example), name)))
+        del left[chosen[-1]]
+    return chosen
+
+
+@pytest.mark.parametrize(("column", "weigh"), [("hidden_mean", False), ("hidden_weighted", True)])
+def test_index_holds_the_means_of_the_last_hidden_states(column: str, weigh: bool, built: Built) -> None:
+    expected, of_examples = representations(built, weigh)
+    found = built.stored(column, np.float16)
+    assert sorted(found) == sorted(expected)
+    for own, values in found.items():
+        np.testing.assert_allclose(values, expected[own], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(built.capability.examples.signatures[column], of_examples, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("where", [None, "id LIKE 'code%' OR n_tokens > 150"])
+@pytest.mark.parametrize("k", [1, 3, 7, 8, 23, "100%"])
+def test_rds_lets_the_examples_take_turns(k: int | str, where: str | None, built: Built) -> None:
+    """Exactly so with the representations that are stored."""
+    rows = {own: values.astype(float) for own, values in built.stored("hidden_weighted", np.float16).items()}
+    if where:
+        long = {row["id"] for row in built.index.rows() if row["n_tokens"] > 150}
+        rows = {own: values for own, values in rows.items() if own.startswith("code") or own in long}
+        assert 23 < len(rows) < 60
+    count = len(rows) if isinstance(k, str) else k
+    examples = built.capability.examples.signatures["hidden_weighted"].astype(float)
+    found = built.scores("rds", top=k, where=where)
+    assert list(found) == take_turns(rows, examples, count)
+    np.testing.assert_allclose(list(found.values()), [1 - turn / count for turn in range(count)], atol=1e-12)
+
+
+def test_rds_takes_what_is_most_similar_by_hand_as_far_as_half_precision_tells(built: Built) -> None:
+    rows, examples = representations(built, weigh=True)
+    for turn, chosen in enumerate(built.scores("rds")):
+        similar = {own: cosine(values, examples[turn % len(examples)]) for own, values in rows.items()}
+        assert similar[chosen] >= max(similar.values()) - HALF
+        del rows[chosen]
+    assert rows == {}
+
+
+def test_rds_max_is_the_cosine_to_the_nearest_example(built: Built) -> None:
+    rows, examples = representations(built, weigh=True)
+    expected = {own: max(cosine(values, example) for example in examples) for own, values in rows.items()}
+    assert_scores(built.scores("rds-max"), expected, HALF)
+
+
+@pytest.mark.parametrize("examples", [1, 5, 40])
+@pytest.mark.parametrize("share", [None, 0.5])
+def test_rds_with_duplicates_takes_turns_exactly(examples: int, share: float | None) -> None:
+    """Many examples want the same rows first, so that their lists of favourites run out; equal rows go by id."""
+    rng = np.random.default_rng(examples)
+    # Of lengths 4 and 2, so that every similarity is exact and equal ones are equal in any order of summing.
+    values = rng.permuted(np.tile([1, 1, 1, 1, -1, -1, -1, 3, 0, 0, 0, 0], (150, 1)), axis=1).astype(np.float16)
+    values[100:] = values[:50]
+    own = rng.permuted(np.tile([1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0], (examples, 1)), axis=1).astype(np.float16)
+    rows = FakeRows({"hidden_weighted": values}, cuts=(1, 70, 149))
+    allowed = None if share is None else rng.random(150) < share
+    ids = {name: row for row, name in enumerate(rows.ids()) if allowed is None or allowed[row]}
+    for k in (1, examples, 60, len(ids), len(ids) + 5):
+        hits = Rds().rank(Examples([""] * examples, {}, {"hidden_weighted": own}), rows, k, allowed)
+        wanted = take_turns({name: values[row].astype(float) for name, row in ids.items()}, own, min(k, len(ids)))
+        assert [rows.ids()[row] for row in hits.ordinals] == wanted
+
+
+# ---- embedding -------------------------------------------------------------------------------------------------------
+
+
+def test_embedding_is_the_cosine_to_the_centroid_of_unit_vectors(built: Built) -> None:
+    rows, examples = representations(built, weigh=False)
+    centroid = np.mean([example / np.linalg.norm(example) for example in examples], axis=0)
+    expected = {own: cosine(values, centroid) for own, values in rows.items()}
+    assert_scores(built.scores("embedding"), expected, HALF)
+
+
+def test_embedding_gives_every_example_the_same_weight_whatever_its_length() -> None:
+    rows = FakeRows({"hidden_mean": np.eye(3, dtype=np.float16)})
+    own = np.array([[100, 0, 0], [0, 1, 0]], dtype=np.float16)
+    found = Embedding().scores(Examples(["", ""], {}, {"hidden_mean": own}), rows)
+    np.testing.assert_allclose(found, [0.5**0.5, 0.5**0.5, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize(("method", "column"), [(Embedding(), "hidden_mean"), (RdsMax(), "hidden_weighted")])
+def test_rows_of_zeros_are_like_nothing(method: Any, column: str) -> None:
+    rows = FakeRows({column: np.array([[0, 0], [1, 1], [-1, 0]], dtype=np.float16)})
+    found = method.scores(Examples([""], {}, {column: np.array([[2, 0]], dtype=np.float16)}), rows)
+    np.testing.assert_allclose(found, [0, 0.5**0.5, -1], atol=1e-6)
+
+
+# ---- probe -----------------------------------------------------------------------------------------------------------
+
+
+def unit_vectors(built: Built) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Give rows and examples as unit vectors: every block of mean and drift, centred, of the same length."""
+    read = pooled_reader(built.model)
+    corpus, examples = built.texts()
+
+    def blocks(text: str) -> list[np.ndarray]:
+        return read(text)["mean"] + read(text)["drift"]
+
+    center = [np.mean(own, axis=0) for own in zip(*(blocks(text) for text in corpus.values()), strict=True)]
+
+    def vector(text: str) -> np.ndarray:
+        centred = [own - c for own, c in zip(blocks(text), center, strict=True)]
+        scaled = np.concatenate([own / (np.linalg.norm(own) or 1) for own in centred])
+        return scaled / (np.linalg.norm(scaled) or 1)
+
+    return {own: vector(text) for own, text in corpus.items()}, np.stack([vector(text) for text in examples])
+
+
+def reference_probe(examples: np.ndarray, corpus: np.ndarray) -> np.ndarray:
+    """Score unit vectors of a corpus (n, d) by examples (E, d): kernel logistic regression in double precision."""
+    sample = corpus[:1024]
+    pairs = [sample[i] @ sample[j] for i in range(len(sample)) for j in range(i)]
+    spread = np.std(pairs) if pairs and np.std(pairs) > 1e-3 else 1.0
+
+    def kernel(left: np.ndarray, right: np.ndarray, width: float) -> np.ndarray:
+        return np.exp(width / spread * (left @ right.T - 1))
+
+    likeness = np.log(kernel(sample, examples, 2.0).mean(axis=1))
+    order = sorted(range(len(sample)), key=lambda i: (-likeness[i], i))
+    weights = np.zeros(len(sample))
+    for place, row in enumerate(order):
+        weights[row] = min(1, max(0, 10 * place / len(sample) - 1))
+    weights = weights / weights.sum() if weights.any() else np.full(len(sample), 1 / len(sample))
+
+    few = [round(i * (len(examples) - 1) / 127) for i in range(128)] if len(examples) > 128 else range(len(examples))
+    landmarks = np.concatenate([examples[list(few)], sample[:256]])
+    points = np.concatenate([examples, sample])
+    sign = np.repeat([1.0, -1.0], [len(examples), len(sample)])
+    mass = np.concatenate([np.full(len(examples), 1 / len(examples)), weights]) / 2
+    alpha, intercept = newton(kernel(points, landmarks, 0.5), kernel(landmarks, landmarks, 0.5), sign, mass, 1e-4)
+    return kernel(corpus, landmarks, 0.5) @ alpha + intercept
+
+
+def newton(
+    features: np.ndarray, gram: np.ndarray, sign: np.ndarray, mass: np.ndarray, penalty: float
+) -> tuple[np.ndarray, float]:
+    """Minimise Σ mass·log-loss + penalty/2·αᵀ gram α over α and an intercept, to the last digit."""
+    values, vectors = np.linalg.eigh(gram)
+    kept = values > 1e-9 * values[-1]
+    to_alpha = vectors[:, kept] / np.sqrt(values[kept])
+    x = np.column_stack([features @ to_alpha, np.ones(len(features))])
+    ridge = np.diag([penalty] * int(kept.sum()) + [0.0])
+
+    def loss(theta: np.ndarray) -> float:
+        return float(mass @ np.logaddexp(0, -sign * (x @ theta)) + theta @ ridge @ theta / 2)
+
+    theta = np.zeros(x.shape[1])
+    for _ in range(100):
+        wrong = 1 / (1 + np.exp(sign * (x @ theta)))
+        gradient = x.T @ (-mass * sign * wrong) + ridge @ theta
+        hessian = (x.T * (mass * wrong * (1 - wrong))) @ x + ridge
+        step, length = np.linalg.lstsq(hessian, gradient)[0], 1.0
+        while loss(theta - length * step) > loss(theta) and length > 1e-9:
+            length /= 2
+        theta = theta - length * step
+    assert np.abs(gradient).max() < 1e-9
+    return to_alpha @ theta[:-1], float(theta[-1])
+
+
+def probe_scores(examples: np.ndarray, corpus: np.ndarray, cuts: Sequence[int] = ()) -> np.ndarray:
+    """Score unit vectors by the package's probe."""
+    rows = FakeRows({"pca_unit": corpus.astype(np.float32)}, cuts)
+    return Probe().scores(Examples([""] * len(examples), {}, {"pca_unit": examples.astype(np.float32)}), rows)
+
+
+def cloud(rows: int, examples: int, dim: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Make unit vectors of examples that lie around two points, and of a corpus of which some rows lie there too."""
+    rng = np.random.default_rng(seed)
+    targets = 1.5 * rng.normal(size=(2, dim))
+    own = rng.normal(size=(examples, dim)) + targets[rng.integers(2, size=examples)]
+    corpus = rng.normal(size=(rows, dim))
+    near = rng.random(rows) < 0.1
+    corpus[near] += targets[rng.integers(2, size=near.sum())]
+    return tuple(values / np.linalg.norm(values, axis=1, keepdims=True) for values in (own, corpus))  # type: ignore[return-value]
+
+
+def assert_same_order(found: np.ndarray, expected: np.ndarray, gap: float) -> None:
+    """No row stands before one whose score is clearly higher."""
+    in_order = expected[np.argsort(-found, kind="stable")]
+    assert (np.minimum.accumulate(in_order) >= in_order - gap).all()
+
+
+def test_probe_scores_by_a_kernel_logistic_regression(built: Built) -> None:
+    corpus, examples = unit_vectors(built)
+    expected = dict(zip(corpus, reference_probe(examples, np.stack(list(corpus.values()))).tolist(), strict=True))
+    found = built.scores("probe")
+    assert_scores(found, expected, PROBE)
+    names = list(expected)
+    assert_same_order(np.array([found[own] for own in names]), np.array([expected[own] for own in names]), PROBE)
+    assert list(built.scores("probe", top=5)) == list(found)[:5]
+    assert list(built.scores("probe", where="id LIKE 'code%'")) == [own for own in found if own.startswith("code")]
+
+
+@pytest.mark.parametrize(
+    ("rows", "examples", "dim"),
+    [(60, 1, 48), (60, 7, 48), (5, 3, 20), (300, 30, 32), (1300, 150, 24)],
+    ids=["one example", "few", "fewer rows than ten", "more rows than landmarks", "more than the sample holds"],
+)
+def test_probe_scores_vectors_of_any_number_as_the_reference(rows: int, examples: int, dim: int) -> None:
+    own, corpus = cloud(rows, examples, dim)
+    expected = reference_probe(own, corpus)
+    found = probe_scores(own, corpus, cuts=(rows // 3, rows // 2))
+    assert found.dtype == np.float32
+    assert np.ptp(expected) > 2
+    np.testing.assert_allclose(found, expected, atol=PROBE_OF_VECTORS)
+    assert_same_order(found, expected, PROBE_OF_VECTORS)
+
+
+def test_equal_rows_tie_in_probe_wherever_they_lie() -> None:
+    own, corpus = cloud(240, 12, 96)
+    corpus = np.concatenate([corpus, corpus[::-1]])
+    found = probe_scores(own, corpus, cuts=(3, 50, 51, 300))
+    np.testing.assert_array_equal(found[:240], found[:239:-1])
+    assert len(set(found.tolist())) == 240
+
+
+@pytest.mark.parametrize("count", [3, 40, 128])
+def test_order_of_examples_does_not_matter_to_probe(count: int) -> None:
+    own, corpus = cloud(300, count, 32)
+    found = probe_scores(own, corpus)
+    for seed in range(3):
+        shuffled = np.random.default_rng(seed).permutation(own)
+        np.testing.assert_allclose(probe_scores(shuffled, corpus), found, atol=1e-3)
+
+
+def test_order_of_example_rows_does_not_matter_to_any_method_but_rds(built: Built, tmp_path: Path) -> None:
+    backwards = built.index.examples(write_lines(tmp_path / "backwards.jsonl", built.examples[::-1]))
+    for method in ("probe", "nas", "nag", "rds-max", "embedding"):
+        selection = built.index.query(backwards, method=method, top="100%")
+        again = dict(zip(selection.ids, selection.scores, strict=True))
+        for own, score in built.scores(method).items():
+            assert again[own] == pytest.approx(score, abs=1e-3), method
+
+
+def test_probe_leaves_out_examples_that_are_the_corpus_mean() -> None:
+    own, corpus = cloud(60, 5, 32)
+    with_nothing = np.concatenate([np.zeros((2, 32)), own])
+    np.testing.assert_array_equal(probe_scores(with_nothing, corpus), probe_scores(own, corpus))
+    with pytest.raises(CapabilityError, match=r"^nothing tells these examples apart from the corpus"):
+        probe_scores(np.zeros((2, 32)), corpus)
+
+
+@pytest.mark.parametrize("method", ["probe", "contrast"])
+def test_examples_equal_to_the_corpus_mean_are_refused_in_one_line(method: str, tmp_path: Path) -> None:
+    """Where all rows are one text, their mean is that text; run alone each, lest a batch change the last bit."""
+    row = {"instruction": "Add 1 and 2.", "output": "3"}
+    built = Built(tmp_path, [row | {"id": f"row-{number}"} for number in range(4)], views="pca", batch_tokens=1)
+    same = built.index.examples(write_lines(tmp_path / "same.jsonl", [row]))
+    with pytest.raises(CapabilityError, match=r"^nothing tells these examples apart[^\n]*$"):
+        built.index.query(same, method=method)
+    scores = list(built.scores(method).values())
+    assert len(scores) == 4
+    assert len(set(scores)) == 1
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_tiny_corpora_are_ranked_by_every_method(rows: int, tmp_path: Path) -> None:
+    built = Built(tmp_path, generate(Split.CORPUS, 1)[:rows])
+    for method in ("probe", "nas", "nag", "rds", "rds-max", "embedding"):
+        found = built.scores(method)
+        assert sorted(found) == sorted(row["id"] for row in built.corpus)
+        assert np.isfinite(list(found.values())).all()
+    corpus, examples = unit_vectors(built)
+    expected = reference_probe(examples, np.stack(list(corpus.values())))
+    found = built.scores("probe")
+    np.testing.assert_allclose([found[own] for own in corpus], expected, atol=PROBE_OF_VECTORS)
+
+
+@pytest.mark.parametrize("method", ["probe", "nas", "nag", "rds", "rds-max", "embedding"])
+def test_one_example_is_enough(method: str, built: Built, tmp_path: Path) -> None:
+    """A row of the corpus itself, which is then its own best match."""
+    row = built.corpus[17]
+    capability = built.index.examples(write_lines(tmp_path / "one.jsonl", [row]))
+    selection = built.index.query(capability, method=method, top="100%")
+    assert len(selection.ids) == len(built.corpus)
+    assert selection.ids[0] == row["id"]
+
+
+# ---- what an index was built without ---------------------------------------------------------------------------------
+
+NEEDED = {name: METHODS[name].view for name in MethodName}
+
+
+@pytest.fixture(scope="module", params=["pca", "topk", "hidden"])
+def partial(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Built]:
+    return request.param, Built(tmp_path_factory.mktemp("partial"), generate(Split.CORPUS, 1), views=request.param)
+
+
+def test_every_view_is_needed_by_a_method() -> None:
+    assert set(NEEDED.values()) == {None, *View}
+
+
+@pytest.mark.parametrize("method", MethodName)
+def test_method_without_its_view_is_refused_with_the_command(
+    method: MethodName, partial: tuple[str, Built], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view, built = partial
+    if NEEDED[method] in (None, view):
+        assert len(built.scores(method)) == len(built.corpus)
+        built.index.check_method(method)
+        return
+    message = rf"^method {method} needs the view {NEEDED[method]}, .* without; .*--views {view},{NEEDED[method]}$"
+    with pytest.raises(StoreError, match=message):
+        built.index.query(built.capability, method=method)
+    with pytest.raises(StoreError, match=message):
+        built.index.core([built.capability, replace(built.capability, name="again")], method=method)
+    monkeypatch.setattr("nait_index.index.open_encoder", lambda *_: pytest.fail("the model was loaded"))
+    with pytest.raises(StoreError, match=message):
+        NaitIndex(built.root).check_method(method)
+
+
+def test_unknown_method_is_refused_with_all_names(built: Built) -> None:
+    with pytest.raises(SelectionError, match=r"^there is no method 'nait2'; there are: probe, contrast, .*random$"):
+        built.index.query(built.capability, method="nait2")
+    with pytest.raises(SelectionError, match=r"^there is no method 'nait2'"):
+        built.index.check_method("nait2")
+
+
+def test_command_refuses_a_method_before_it_encodes_the_examples(
+    partial: tuple[str, Built], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view, built = partial
+    monkeypatch.setattr("nait_index.index.open_encoder", lambda *_: pytest.fail("the model was loaded"))
+    method = {"pca": "rds", "topk": "probe", "hidden": "nag"}[view]
+    message = refusal("query", built.root, "-e", built.file, "--method", method)
+    assert message.startswith(f"method {method} needs the view ")
+    assert f"--views {view}," in message
