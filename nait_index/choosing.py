@@ -202,9 +202,10 @@ class Chooser:
     def _check_view(self, what: str, view: View | None) -> None:
         held = self._manifest.fingerprint.views
         if view is not None and view not in held:
+            options = f"--views {','.join([*held, view])}" + (" --sae FOLDER" if view is View.SAE else "")
             raise StoreError(
-                f"{what} needs the view {view}, which {self._layout.root} was built without; build an index with "
-                f"--views {','.join([*held, view])}"
+                f"{what} needs the view {view}, which {self._layout.root} was built without; build another index with "
+                f"'nait-index build' and {options}"
             )
 
     def _rows_at(self, ordinals: Sequence[int]) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from nait_index.config import View
 from nait_index.methods.base import Examples, Rows, Scoring
-from nait_index.methods.rds import unit_rows
+from nait_index.methods.rds import rounded, unit_rows
 from nait_index.store.samples import HIDDEN_MEAN
 
 
@@ -23,4 +23,4 @@ class Embedding(Scoring):
     def scores(self, examples: Examples, rows: Rows) -> np.ndarray:
         """Score every row: (n,) float32, in [−1, 1]."""
         centroid = unit_rows(unit_rows(examples.signatures[HIDDEN_MEAN]).mean(axis=0, keepdims=True))[0]
-        return np.concatenate([unit_rows(block) @ centroid for block in rows.blocks(HIDDEN_MEAN)])
+        return rounded(np.concatenate([unit_rows(block) @ centroid for block in rows.blocks(HIDDEN_MEAN)]))

@@ -130,8 +130,9 @@ def logistic_regression(x: np.ndarray, positive: np.ndarray, mass: np.ndarray, p
         value = mass @ np.logaddexp(0, -margin) + penalty / 2 * theta[:-1] @ theta[:-1]
         return float(value), np.append(x.T @ pull + penalty * theta[:-1], pull.sum())
 
-    start = np.zeros(x.shape[1] + 1)
-    return np.asarray(minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 60}).x)
+    # The default tolerances are coarse beside so small a penalty.
+    options = {"maxiter": 500, "gtol": 1e-7, "ftol": 1e-14}
+    return np.asarray(minimize(loss, np.zeros(x.shape[1] + 1), jac=True, method="L-BFGS-B", options=options).x)
 
 
 def first_rows(rows: Rows, column: str, count: int) -> np.ndarray:

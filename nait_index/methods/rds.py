@@ -28,7 +28,7 @@ class RdsMax(Scoring):
         """Score every row: (n,) float32, in [−1, 1]."""
         own = unit_rows(examples.signatures[HIDDEN_WEIGHTED])
         blocks = [(unit_rows(block) @ own.T).max(axis=1) for block in rows.blocks(HIDDEN_WEIGHTED)]
-        return np.asarray(np.concatenate(blocks))
+        return rounded(np.concatenate(blocks))
 
 
 class Rds:
@@ -57,6 +57,11 @@ def unit_rows(values: np.ndarray) -> np.ndarray:
     values = values.astype(np.float32)
     lengths = np.linalg.norm(values, axis=1, keepdims=True)
     return np.asarray(np.divide(values, lengths, out=np.zeros_like(values), where=lengths > 0))
+
+
+def rounded(cosines: np.ndarray) -> np.ndarray:
+    """Round cosines to six digits, so that equal rows tie whatever block of a product they lay in."""
+    return np.asarray(np.round(cosines, 6).clip(-1, 1))
 
 
 def _similarities(own: np.ndarray, stored: np.ndarray) -> Iterator[np.ndarray]:
