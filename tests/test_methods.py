@@ -541,7 +541,8 @@ def test_method_without_its_view_is_refused_with_the_command(
         assert len(built.scores(method)) == len(built.corpus)
         built.index.check_method(method)
         return
-    message = rf"^method {method} needs the view {NEEDED[method]}, .* without; .*--views {view},{NEEDED[method]}$"
+    more = " --sae FOLDER" if NEEDED[method] == "sae" else ""
+    message = rf"^method {method} needs the view {NEEDED[method]}, .* without; .*--views {view},{NEEDED[method]}{more}$"
     with pytest.raises(StoreError, match=message):
         built.index.query(built.capability, method=method)
     with pytest.raises(StoreError, match=message):
