@@ -13,6 +13,9 @@ import click
 from benchmarks.environment import ROOT
 from benchmarks.quality.teaching_tables import teaching_tables
 
+MODELS = ("minilm", "bundled")
+"""Models that were measured on the whole pool."""
+
 RESULTS = ROOT / "benchmarks" / "results"
 TARGETS = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
 _MARKED = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -46,7 +49,7 @@ def pool_table() -> str:
 
 def retrieval_table() -> str:
     """Every method on every model: mean precision and its interval, without two unclear groups, AUC, 16 examples."""
-    results = _results("retrieval-*.json")
+    results = [own for own in _results("retrieval-*.json") if own["model"] in MODELS]
     methods = _best_first(results)
     header = [
         "",
@@ -111,7 +114,7 @@ def teaching_table(name: str) -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "pool": pool_table,
     "retrieval": retrieval_table,
-    **{f"retrieval-{model}": partial(capability_table, model) for model in ("minilm", "bundled", "less")},
+    **{f"retrieval-{model}": partial(capability_table, model) for model in (*MODELS, "less")},
     **{name: partial(teaching_table, name) for name in ("teaching", "teaching-transfer", "teaching-claims")},
 }
 

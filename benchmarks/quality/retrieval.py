@@ -31,6 +31,7 @@ from nait_index.methods.registry import METHODS
 FEW = 16
 # What gives no order of all rows, or takes its time: only the first tenth is asked for.
 TENTH_ONLY = {MethodName.RDS}
+TEXT_ONLY = {MethodName.BM25, MethodName.DSIR, MethodName.DSIR_MEAN}
 CLEAR = [name for name in GROUPS if name not in ("bbh", "general")]
 """Capabilities that have a clean group in the pool."""
 
@@ -139,8 +140,8 @@ def _capability(index: NaitIndex, rows: HeldRows, name: str, plan: Plan, records
     plans = dict(_draws(len(capability), plan.draws, plan.few_draws))
     pool = [len(index), name]
     own = [index.manifest.fingerprint.digest, index.manifest.basis, *pool]
-    # What reads the rows alone gives the same on every index of them.
-    state = {method: own if METHODS[MethodName(method)].view else pool for method in plan.methods}
+    # What reads the rows' text alone gives the same on every index of them.
+    state = {method: pool if method in TEXT_ONLY else own for method in plan.methods}
     for label, drawn in plans.items():
         examples: Examples | None = None
         for method in plan.methods:
