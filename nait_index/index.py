@@ -1,41 +1,33 @@
 """The facade: one index on disk, and what can be asked of it. Wiring only; the work is done in the packages below."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
-from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nait_index.building.builder import Builder, BuildReport, ProgressCallback
 from nait_index.building.estimate import Estimate, estimate
-from nait_index.building.examples import Encoded, ExampleEncoder
-from nait_index.building.fingerprint import fingerprint_of
-from nait_index.building.opening import open_encoder, open_gradients, restore_gradients
-from nait_index.capability import Capability, capability_of
+from nait_index.building.examples import ExampleEncoder
+from nait_index.building.opening import open_encoder
+from nait_index.building.reopening import reopen
+from nait_index.capability import Capability
 from nait_index.choosing import Chooser, Question
-from nait_index.config import BUNDLED_MODEL, Device, ModelConfig, Precision, SignatureConfig, View
-from nait_index.corpus import make_template, plain_text, read_corpus, restore_sample
-from nait_index.errors import CapabilityError, IncompleteIndexError, NaitError, OutputExistsError, SelectionError
+from nait_index.config import BUNDLED_MODEL, Device, ModelConfig, SignatureConfig, View
+from nait_index.corpus import make_template, read_corpus
+from nait_index.errors import IncompleteIndexError, NaitError, SelectionError
 from nait_index.index_rows import IndexRows
 from nait_index.inspection import Check, Verifier, describe
-from nait_index.methods.base import Examples
+from nait_index.library import Library
 from nait_index.methods.names import DEFAULT_METHOD, MethodName
 from nait_index.scoring import Confirm, QualitySpec, ScoreProgress, ScoreReport, score_index
 from nait_index.selection.combine import Combine
 from nait_index.selection.selection import Selection
 from nait_index.signatures.features import Feature
 from nait_index.store.bases import load_compressor
-from nait_index.store.capabilities import CapabilityTable, StoredCapability
-from nait_index.store.capability_file import read_capability, write_capability
 from nait_index.store.layout import Layout
-from nait_index.store.lock import write_lock
 from nait_index.store.manifest import Manifest, load_manifest
 from nait_index.store.samples import SampleTable
-from nait_index.types import Origin, RowFormat, Sample
+from nait_index.types import RowFormat
 
 PathLike = str | Path
 
@@ -64,7 +56,7 @@ class NaitIndex:
         self._compressor = load_compressor(self.layout, self.manifest.basis_hash)
         self._rows = IndexRows(self.layout, self._table, self._compressor, self.manifest.fingerprint.topk)
         self._chooser = Chooser(self.layout, self.manifest, self._table, self._rows)
-        self._stored = CapabilityTable(self.layout)
+        self._library = Library(self.layout, self.manifest, self._encoder)
 
     # ---- build ----------------------------------------------------------------------------------------------------
 
@@ -122,8 +114,7 @@ class NaitIndex:
     ) -> Capability:
         """Make a capability of example files without storing it."""
         own = _listed(files)
-        encoded = self._encoder().files(own, row_format)
-        return capability_of(name or Path(own[0]).stem, encoded, self._compressor.widths)
+        return self._library.make(name or Path(own[0]).stem, own, row_format)
 
     def add_capability(
         self,
@@ -138,56 +129,33 @@ class NaitIndex:
         :param force: replace a stored one of that name.
         :raises CapabilityError: there is one of that name, the name is empty, or no example is usable.
         """
-        self._free_name(name, force)
-        encoded = self._encoder().files(_listed(files), row_format)
-        capability = capability_of(name, encoded, self._compressor.widths)
-        with write_lock(self.layout):
-            self._stored.put(self._to_store(capability, encoded))
-        return capability
+        return self._library.add(name, _listed(files), row_format, force=force)
 
     def capability(self, name: str) -> Capability:
         """Read a stored capability.
 
         :raises CapabilityError: there is none of this name; the nearest names are offered.
         """
-        stored = self._stored.get(name)
-        if stored is None:
-            raise self._unknown(name)
-        if stored.fingerprint != self.manifest.fingerprint.digest:
-            raise CapabilityError(f"capability '{name}' was made for another index; add it again from its examples")
-        texts = tuple(plain_text(sample.parts) for sample in _samples(stored))
-        examples = Examples(texts, _part(stored.arrays, "summary."), _part(stored.arrays, "signatures."))
-        return Capability(stored.name, examples, stored.truncated, stored.rejected)
+        return self._library.get(name)
 
     def capabilities(self) -> list[dict[str, Any]]:
         """Give name, creation time and example counts of every stored capability, sorted by name."""
-        return self._stored.summaries()
+        return self._library.table.summaries()
 
     def capability_rows(self, name: str) -> list[str]:
         """Give the examples of a stored capability, as JSON text."""
-        stored = self._stored.get(name)
-        if stored is None:
-            raise self._unknown(name)
-        return list(stored.rows)
+        return self._library.rows(name)
 
     def remove_capability(self, name: str) -> None:
         """Remove a stored capability."""
-        if name not in self._stored.names():
-            raise self._unknown(name)
-        with write_lock(self.layout):
-            self._stored.remove(name)
+        self._library.remove(name)
 
     def export_capability(self, name: str, path: PathLike, *, force: bool = False) -> Path:
         """Write a stored capability to a file, to be imported into another index of the same fingerprint.
 
         :raises OutputExistsError: the file is there and ``force`` was not given.
         """
-        stored = self._stored.get(name)
-        if stored is None:
-            raise self._unknown(name)
-        if Path(path).exists() and not force:
-            raise OutputExistsError(f"{path}: exists already; overwrite it with --force, or choose another name")
-        write_capability(Path(path), stored, self.manifest.basis)
+        self._library.export(name, Path(path), force=force)
         return Path(path)
 
     def import_capability(self, path: PathLike, name: str | None = None, *, force: bool = False) -> Capability:
@@ -199,21 +167,7 @@ class NaitIndex:
         :param name: another name for it. :param force: replace a stored one of that name.
         :raises CapabilityError: the file is none, or is of an index of another fingerprint; or the name is taken.
         """
-        stored, basis = read_capability(Path(path))
-        stored = replace(stored, name=self._free_name(stored.name if name is None else name, force))
-        own = self.manifest.fingerprint.digest
-        if stored.fingerprint != own:
-            raise CapabilityError(
-                f"{path} is of an index of another fingerprint ({stored.fingerprint}, not {own}): another model, "
-                "template or length; add the examples themselves with 'nait-index capability add'"
-            )
-        if basis != self.manifest.basis:
-            encoded = self._encoder().again(_samples(stored))
-            capability = capability_of(stored.name, encoded, self._compressor.widths)
-            stored = replace(stored, arrays=_arrays(capability))
-        with write_lock(self.layout):
-            self._stored.put(stored)
-        return self.capability(stored.name)
+        return self._library.import_(Path(path), name, force=force)
 
     # ---- choosing -------------------------------------------------------------------------------------------------
 
@@ -263,7 +217,7 @@ class NaitIndex:
         :raises SelectionError: fewer than two capabilities, or a number of votes that cannot be met.
         """
         own, question = self._resolve(capabilities), Question(top, method, where, blend or {})
-        return self._chooser.core(own, question, votes, bootstrap, self._pooled)
+        return self._chooser.core(own, question, votes, bootstrap, self._library.pooled)
 
     def cover(self, *, top: str | int = "15%", where: str | None = None, rare: bool = False) -> Selection:
         """Choose rows that together activate the most neurons, for diversity and with no target (MADS).
@@ -309,7 +263,7 @@ class NaitIndex:
 
     def info(self) -> dict[str, Any]:
         """Describe the index: counts, model, layers, views with their bytes per row, fingerprint, capabilities."""
-        return describe(self.layout, self.manifest, self._table, self._stored)
+        return describe(self.layout, self.manifest, self._table, self._library.table)
 
     def verify(self, sample: int = 32) -> list[Check]:
         """Check the index against itself: counts, hashes, engine, and a sample of rows encoded again."""
@@ -337,78 +291,11 @@ class NaitIndex:
         wanted = [capabilities] if isinstance(capabilities, str | Capability) else capabilities
         return [self.capability(one) if isinstance(one, str) else one for one in wanted]
 
-    def _free_name(self, name: str, force: bool) -> str:
-        if not name.strip() or name != name.strip() or not name.isprintable():
-            raise CapabilityError(f"{name!r} is no usable name for a capability; take letters, digits, - and _")
-        if not force and name in self._stored.names():
-            raise CapabilityError(f"a capability '{name}' is stored already; replace it with --force, or choose a name")
-        return name
-
-    def _pooled(self, capability: Capability) -> np.ndarray:
-        """Give the pooled activations of a capability's examples, encoding stored ones again."""
-        if capability.pooled is not None:
-            return capability.pooled
-        stored = self._stored.get(capability.name)
-        if stored is None:
-            raise self._unknown(capability.name)
-        return self._encoder().again(_samples(stored)).pooled
-
     def _encoder(self) -> ExampleEncoder:
         """Load the index's own model when it is first needed, and refuse any other."""
         if self._loaded is None:
-            self._loaded = self._load_encoder()
+            self._loaded = reopen(self.layout, self.manifest, self._compressor, self._model, self._device)
         return self._loaded
-
-    def _load_encoder(self) -> ExampleEncoder:
-        record = self.manifest.model
-        config = ModelConfig(
-            name=self._model or record["name"],
-            site=record["site"],
-            layers=record["layers"],
-            template=record["template"],
-            max_length=record["max_length"],
-            dtype=Precision(record["dtype"]),
-            device=self._device,
-        )
-        own = self.manifest.fingerprint
-        signatures = SignatureConfig(
-            views=tuple(View(view) for view in own.views),
-            pca_dim=own.pca_dim,
-            topk=own.topk,
-            sae=record["sae"],
-            sae_keep=own.sae_keep,
-            grad_dim=own.grad_dim,
-            reservoir=own.reservoir,
-            seed=own.seed,
-        )
-        encoder = open_encoder(config, signatures)
-        template = make_template(config.template, encoder.model.tokenizer)
-        own.require(fingerprint_of(encoder, template, signatures), f"the model at {config.name}")
-        gradients = open_gradients(config, signatures)
-        if gradients is not None:
-            restore_gradients(gradients, self.layout, self.manifest.warmup_hash)
-        made = None if gradients is None else gradients.examples
-        return ExampleEncoder(encoder, template, signatures, self._compressor, made)
-
-    def _to_store(self, capability: Capability, encoded: Encoded) -> StoredCapability:
-        return StoredCapability(
-            name=capability.name,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            fingerprint=self.manifest.fingerprint.digest,
-            rows=tuple(sample.row for sample in encoded.samples),
-            formats=tuple(str(sample.format) for sample in encoded.samples),
-            truncated=capability.truncated,
-            rejected=capability.rejected,
-            arrays=_arrays(capability),
-        )
-
-    def _unknown(self, name: str) -> CapabilityError:
-        names = self._stored.names()
-        if near := get_close_matches(name, names, n=3, cutoff=0.4):
-            hint = f"did you mean {', '.join(near)}?"
-        else:
-            hint = f"it has {', '.join(names[:8])}" if names else "none is stored yet: nait-index capability add"
-        return CapabilityError(f"there is no capability '{name}' in {self.layout.root}; {hint}")
 
 
 def _combine(how: Combine | str) -> Combine:
@@ -416,22 +303,6 @@ def _combine(how: Combine | str) -> Combine:
         return Combine(how)
     except ValueError:
         raise SelectionError(f"there is no way to combine named '{how}'; there are: {', '.join(Combine)}") from None
-
-
-def _samples(stored: StoredCapability) -> list[Sample]:
-    return [
-        restore_sample(str(at), row, RowFormat(form), Origin(f"capability {stored.name}", at))
-        for at, (row, form) in enumerate(zip(stored.rows, stored.formats, strict=True), start=1)
-    ]
-
-
-def _arrays(capability: Capability) -> dict[str, np.ndarray]:
-    parts = {"summary": capability.examples.summary, "signatures": capability.examples.signatures}
-    return {f"{part}.{name}": own for part, arrays in parts.items() for name, own in arrays.items()}
-
-
-def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    return {name.removeprefix(prefix): own for name, own in arrays.items() if name.startswith(prefix)}
 
 
 def _listed(files: PathLike | Sequence[PathLike]) -> list[PathLike]:

@@ -1,0 +1,49 @@
+"""The model of a finished index, loaded again as it was, to encode examples like its rows."""
+
+from nait_index.building.examples import ExampleEncoder
+from nait_index.building.fingerprint import fingerprint_of
+from nait_index.building.opening import open_encoder, open_gradients, restore_gradients
+from nait_index.config import Device, ModelConfig, Precision, SignatureConfig, View
+from nait_index.corpus import make_template
+from nait_index.signatures.pca import Compressor
+from nait_index.store.layout import Layout
+from nait_index.store.manifest import Manifest
+
+
+def reopen(
+    layout: Layout, manifest: Manifest, compressor: Compressor, model: str | None, device: Device
+) -> ExampleEncoder:
+    """Load it, and refuse any other.
+
+    :param model: where it lies now, if not where it lay at the build.
+    :raises FingerprintError: it is not the same model. :raises ModelError: it cannot be loaded.
+    """
+    record = manifest.model
+    config = ModelConfig(
+        name=model or record["name"],
+        site=record["site"],
+        layers=record["layers"],
+        template=record["template"],
+        max_length=record["max_length"],
+        dtype=Precision(record["dtype"]),
+        device=device,
+    )
+    own = manifest.fingerprint
+    signatures = SignatureConfig(
+        views=tuple(View(view) for view in own.views),
+        pca_dim=own.pca_dim,
+        topk=own.topk,
+        sae=record["sae"],
+        sae_keep=own.sae_keep,
+        grad_dim=own.grad_dim,
+        reservoir=own.reservoir,
+        seed=own.seed,
+    )
+    encoder = open_encoder(config, signatures)
+    template = make_template(config.template, encoder.model.tokenizer)
+    own.require(fingerprint_of(encoder, template, signatures), f"the model at {config.name}")
+    gradients = open_gradients(config, signatures)
+    if gradients is not None:
+        restore_gradients(gradients, layout, manifest.warmup_hash)
+    made = None if gradients is None else gradients.examples
+    return ExampleEncoder(encoder, template, signatures, compressor, made)

@@ -1,0 +1,147 @@
+"""The feature library of an index: stored capabilities, and carrying them from one index to another."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+
+from nait_index.building.examples import Encoded, ExampleEncoder
+from nait_index.capability import Capability, capability_of
+from nait_index.corpus import plain_text, restore_sample
+from nait_index.errors import CapabilityError, OutputExistsError
+from nait_index.methods.base import Examples
+from nait_index.store.capabilities import CapabilityTable, StoredCapability
+from nait_index.store.capability_file import read_capability, write_capability
+from nait_index.store.layout import Layout
+from nait_index.store.lock import write_lock
+from nait_index.store.manifest import Manifest
+from nait_index.types import Origin, RowFormat, Sample
+
+
+class Library:
+    """Stored capabilities of one index.
+
+    :param encoder: gives what encodes examples; called when that is needed.
+    """
+
+    def __init__(self, layout: Layout, manifest: Manifest, encoder: Callable[[], ExampleEncoder]) -> None:
+        self.table = CapabilityTable(layout)
+        self._layout = layout
+        self._manifest = manifest
+        self._encoder = encoder
+
+    def make(self, name: str, files: Sequence[str | Path], row_format: RowFormat | None) -> Capability:
+        """Make a capability of example files without storing it."""
+        return capability_of(name, self._encoder().files(files, row_format), self._manifest.fingerprint.widths)
+
+    def add(self, name: str, files: Sequence[str | Path], row_format: RowFormat | None, *, force: bool) -> Capability:
+        """Make a capability of example files and store it."""
+        self._check_free(name, force)
+        encoded = self._encoder().files(files, row_format)
+        capability = capability_of(name, encoded, self._manifest.fingerprint.widths)
+        self._put(self._to_store(capability, encoded))
+        return capability
+
+    def get(self, name: str) -> Capability:
+        """Read a stored capability."""
+        stored = self._stored(name)
+        if stored.fingerprint != self._manifest.fingerprint.digest:
+            raise CapabilityError(f"capability '{name}' was made for another index; add it again from its examples")
+        texts = tuple(plain_text(sample.parts) for sample in _samples(stored))
+        examples = Examples(texts, _part(stored.arrays, "summary."), _part(stored.arrays, "signatures."))
+        return Capability(stored.name, examples, stored.truncated, stored.rejected)
+
+    def rows(self, name: str) -> list[str]:
+        """Give the examples of a stored capability, as JSON text."""
+        return list(self._stored(name).rows)
+
+    def pooled(self, capability: Capability) -> np.ndarray:
+        """Give the pooled activations of a capability's examples, encoding stored ones again."""
+        if capability.pooled is not None:
+            return capability.pooled
+        return self._encoder().again(_samples(self._stored(capability.name))).pooled
+
+    def remove(self, name: str) -> None:
+        """Remove a stored capability."""
+        self._stored(name)
+        with write_lock(self._layout):
+            self.table.remove(name)
+
+    def export(self, name: str, path: Path, *, force: bool) -> None:
+        """Write a stored capability to a file."""
+        stored = self._stored(name)
+        if path.exists() and not force:
+            raise OutputExistsError(f"{path}: exists already; overwrite it with --force, or choose another name")
+        write_capability(path, stored, self._manifest.basis)
+
+    def import_(self, path: Path, name: str | None, *, force: bool) -> Capability:
+        """Store a capability from a file, encoding its examples again where they are of another basis."""
+        stored, basis = read_capability(path)
+        stored = replace(stored, name=stored.name if name is None else name)
+        self._check_free(stored.name, force)
+        own = self._manifest.fingerprint
+        if stored.fingerprint != own.digest:
+            raise CapabilityError(
+                f"{path} is of an index of another fingerprint ({stored.fingerprint}, not {own.digest}): another "
+                "model, template or length; add the examples themselves with 'nait-index capability add'"
+            )
+        if basis != self._manifest.basis:
+            encoded = self._encoder().again(_samples(stored))
+            stored = replace(stored, arrays=_arrays(capability_of(stored.name, encoded, own.widths)))
+        self._put(stored)
+        return self.get(stored.name)
+
+    def _put(self, stored: StoredCapability) -> None:
+        with write_lock(self._layout):
+            self.table.put(stored)
+
+    def _stored(self, name: str) -> StoredCapability:
+        stored = self.table.get(name)
+        if stored is None:
+            raise self._unknown(name)
+        return stored
+
+    def _check_free(self, name: str, force: bool) -> None:
+        if not name.strip() or name != name.strip() or not name.isprintable():
+            raise CapabilityError(f"{name!r} is no usable name for a capability; take letters, digits, - and _")
+        if not force and name in self.table.names():
+            raise CapabilityError(f"a capability '{name}' is stored already; replace it with --force, or choose a name")
+
+    def _to_store(self, capability: Capability, encoded: Encoded) -> StoredCapability:
+        return StoredCapability(
+            name=capability.name,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            fingerprint=self._manifest.fingerprint.digest,
+            rows=tuple(sample.row for sample in encoded.samples),
+            formats=tuple(str(sample.format) for sample in encoded.samples),
+            truncated=capability.truncated,
+            rejected=capability.rejected,
+            arrays=_arrays(capability),
+        )
+
+    def _unknown(self, name: str) -> CapabilityError:
+        names = self.table.names()
+        if near := get_close_matches(name, names, n=3, cutoff=0.4):
+            hint = f"did you mean {', '.join(near)}?"
+        else:
+            hint = f"it has {', '.join(names[:8])}" if names else "none is stored yet: nait-index capability add"
+        return CapabilityError(f"there is no capability '{name}' in {self._layout.root}; {hint}")
+
+
+def _samples(stored: StoredCapability) -> list[Sample]:
+    return [
+        restore_sample(str(at), row, RowFormat(form), Origin(f"capability {stored.name}", at))
+        for at, (row, form) in enumerate(zip(stored.rows, stored.formats, strict=True), start=1)
+    ]
+
+
+def _arrays(capability: Capability) -> dict[str, np.ndarray]:
+    parts = {"summary": capability.examples.summary, "signatures": capability.examples.signatures}
+    return {f"{part}.{name}": own for part, arrays in parts.items() for name, own in arrays.items()}
+
+
+def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): own for name, own in arrays.items() if name.startswith(prefix)}
