@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from nait_index.activations.architectures import Site, find_sites
 from nait_index.activations.capture import Capture, Captured, Probes
+from nait_index.activations.halving import run_halving
 from nait_index.activations.model import LoadedModel, load
 from nait_index.activations.pooling import TokenSpan
 from nait_index.config import ModelConfig, PaddingSide
@@ -153,8 +154,15 @@ class Encoder:
         if lengths.size and lengths.min() < 1:
             raise ModelError(f"text {int(lengths.argmin())} has no tokens")
         self._check_known(tokens)
+
+        def run(rows: np.ndarray) -> Pooled:
+            return Pooled.of(rows, self._run([tokens[row].ids for row in rows]))
+
+        def refuse(row: int, error: Exception) -> NoReturn:
+            raise ModelError(f"out of memory on a single text of {lengths[row]} tokens; lower --max-length") from error
+
         for rows in plan_batches(lengths, self._batch_tokens):
-            yield from self._run_or_split(rows, tokens)
+            yield from run_halving(rows, run, refuse)
 
     def _check_known(self, tokens: Sequence[Tokens]) -> None:
         """Refuse tokens that the model has no embedding for: on a GPU they would end the process."""
@@ -164,23 +172,6 @@ class Encoder:
                 f"the tokenizer gives token {largest}, but the model knows {self._vocabulary} tokens only; "
                 f"model and tokenizer of '{self.config.name}' do not belong together"
             )
-
-    def _run_or_split(self, rows: np.ndarray, tokens: Sequence[Tokens]) -> Iterator[Pooled]:
-        try:
-            yield Pooled.of(rows, self._run([tokens[row].ids for row in rows]))
-            return
-        except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            if len(rows) == 1:
-                raise ModelError(
-                    f"out of memory on a single text of {len(tokens[rows[0]].ids)} tokens; lower --max-length"
-                ) from error
-        # Outside the handler, so that the failed batch's tensors are no longer held by the traceback.
-        self._free_memory()
-        half = len(rows) // 2
-        yield from self._run_or_split(rows[:half], tokens)
-        yield from self._run_or_split(rows[half:], tokens)
 
     def _run(self, batch: list[np.ndarray]) -> Captured:
         import torch
@@ -205,12 +196,6 @@ class Encoder:
             if _accepts(self.model.body, "position_ids"):
                 inputs["position_ids"] = positions
         return inputs, inputs["attention_mask"]
-
-    def _free_memory(self) -> None:
-        if self.model.device.type == "cuda":
-            import torch
-
-            torch.cuda.empty_cache()
 
 
 def plan_batches(lengths: np.ndarray, budget: int) -> Iterator[np.ndarray]:
@@ -243,12 +228,3 @@ def _accepts(body: Any, name: str) -> bool:  # noqa: ANN401
     import inspect
 
     return name in inspect.signature(body.forward).parameters
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    import torch
-
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error).lower()
-    return "out of memory" in text or "can't allocate memory" in text or "cannot allocate memory" in text

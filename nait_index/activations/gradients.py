@@ -21,7 +21,7 @@ from nait_index.activations.adapters import Adapters, GradientSettings
 from nait_index.activations.causal import LoadedCausal, load_causal
 from nait_index.activations.encoder import Tokens, plan_batches
 from nait_index.activations.halving import run_halving
-from nait_index.activations.next_token import Batch, Target, sample_losses
+from nait_index.activations.next_token import Batch, Target, refuse_large, sample_losses
 from nait_index.activations.per_sample import per_sample_gradients
 from nait_index.activations.projection import Projection
 from nait_index.activations.warmup import BETAS, EPSILON, Warmup, warm_up
@@ -157,7 +157,7 @@ class GradientEncoder:
             return _unit(rows, self._project([targets[row] for row in rows], feature))
 
         for batch in plan_batches(lengths, self._budget):
-            yield from run_halving(usable[batch], run)
+            yield from run_halving(usable[batch], run, refuse_large)
 
     def _project(self, targets: Sequence[Target], feature: Feature) -> np.ndarray:
         """Run one batch forward and back, and project each layer's gradients as they come: (b, d) float32."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from nait_index.activations.causal import LoadedCausal
 from nait_index.activations.encoder import plan_batches
+from nait_index.activations.halving import run_halving
 
 if TYPE_CHECKING:
     import torch
@@ -87,30 +88,17 @@ class Likelihood:
         for row in sorted(set(range(len(sequences))) - set(known)):
             yield row, Failure("it has tokens that the model has no embedding for")
         lengths = np.array([len(sequences[row]) for row in known], dtype=np.int64)
+
+        def numbered(rows: np.ndarray) -> list[tuple[int, Value | Failure]]:
+            return list(zip(map(int, rows), run(rows), strict=True))
+
         for batch in plan_batches(lengths, budget):
-            yield from self._run_or_halve(np.array(known)[batch], run)
+            for found in run_halving(np.array(known)[batch], numbered, _failure, _may_be_of_one):
+                yield from found
 
     def _is_known(self, ids: np.ndarray) -> bool:
         """Tell whether every token has an embedding: on a GPU one without would end the process."""
         return self.loaded.vocabulary is None or int(ids.max()) < self.loaded.vocabulary
-
-    def _run_or_halve(
-        self, rows: np.ndarray, run: Callable[[np.ndarray], Sequence[Value]]
-    ) -> Iterator[tuple[int, Value | Failure]]:
-        try:
-            values = run(rows)
-        except (RuntimeError, MemoryError, ValueError, IndexError) as error:
-            values, reason = None, " ".join(str(error).split())[:200] or type(error).__name__
-        # Outside the handler, so that the failed batch's tensors are no longer held by the traceback.
-        if values is not None:
-            yield from zip(map(int, rows), values, strict=True)
-            return
-        self._free_memory()
-        if len(rows) == 1:
-            yield int(rows[0]), Failure(reason)
-            return
-        for half in np.array_split(rows, 2):
-            yield from self._run_or_halve(half, run)
 
     def _losses(self, spans: Sequence[Span], sequences: Sequence[np.ndarray]) -> list[float]:
         import torch
@@ -155,11 +143,14 @@ class Likelihood:
         logits = self.loaded.model(**inputs, **self._extras).logits
         return logits[:, places]
 
-    def _free_memory(self) -> None:
-        if self.loaded.device.type == "cuda":
-            import torch
 
-            torch.cuda.empty_cache()
+def _may_be_of_one(error: Exception) -> bool:
+    """Tell whether an error may come of a single sequence, or of there being too many."""
+    return isinstance(error, RuntimeError | MemoryError | ValueError | IndexError)
+
+
+def _failure(row: int, error: Exception) -> list[tuple[int, Any]]:
+    return [(row, Failure(" ".join(str(error).split())[:200] or type(error).__name__))]
 
 
 def _parameters(model: Any) -> set[str]:  # noqa: ANN401

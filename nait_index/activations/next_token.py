@@ -7,9 +7,11 @@ S are the tokens that count: all but the first, or those from a given one on.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
+
+from nait_index.errors import ModelError
 
 if TYPE_CHECKING:
     import torch
@@ -56,6 +58,14 @@ class Batch:
     def shape(self) -> tuple[int, int]:
         """(B, T)."""
         return self.ids.shape[0], self.ids.shape[1]
+
+
+def refuse_large(row: int, error: Exception) -> NoReturn:
+    """Refuse the text whose gradient does not fit into memory even alone.
+
+    :raises ModelError: always.
+    """
+    raise ModelError("out of memory on the gradient of a single text; lower --max-length") from error
 
 
 def sample_losses(model: Any, batch: Batch) -> "torch.Tensor":  # noqa: ANN401 - a transformers model

@@ -14,7 +14,7 @@ import numpy as np
 from nait_index.activations.adapters import Adapters, GradientSettings
 from nait_index.activations.encoder import plan_batches
 from nait_index.activations.halving import run_halving
-from nait_index.activations.next_token import Batch, Target, sample_losses
+from nait_index.activations.next_token import Batch, Target, refuse_large, sample_losses
 from nait_index.errors import ModelError, StoreError
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _set_gradients(
     for weight in weights.values():
         weight.grad = torch.zeros_like(weight)
     for rows in plan_batches(np.array([len(target.ids) for target in targets]), budget):
-        for parts in run_halving(rows, gradients):
+        for parts in run_halving(rows, gradients, refuse_large):
             for weight, part in zip(weights.values(), parts, strict=True):
                 assert weight.grad is not None
                 weight.grad += part
