@@ -76,10 +76,9 @@ class Encoder:
             config.layers,
         )
         self.max_length = min(config.max_length, self.model.positions or config.max_length)
-        self._vocabulary = self.model.vocabulary
         padding = self.model.tokenizer.pad_token_id
         # Any token does; the tokenizer's own may be one that the model has no embedding for.
-        self._padding = 0 if padding is None or padding >= (self._vocabulary or np.inf) else padding
+        self._padding = 0 if padding is None or padding >= (self.model.vocabulary or np.inf) else padding
         # Keeps decoders from building a key-value cache that nothing reads.
         self._extras: dict[str, Any] = {"use_cache": False} if _accepts(self.model.body, "use_cache") else {}
         self._batch_tokens = config.batch_tokens or (65_536 if self.model.device.type == "cuda" else 2_048)
@@ -153,7 +152,7 @@ class Encoder:
         lengths = np.array([len(t.ids) for t in tokens])
         if lengths.size and lengths.min() < 1:
             raise ModelError(f"text {int(lengths.argmin())} has no tokens")
-        self._check_known(tokens)
+        check_known(tokens, self.model.vocabulary, self.config.name)
 
         def run(rows: np.ndarray) -> Pooled:
             return Pooled.of(rows, self._run([tokens[row].ids for row in rows]))
@@ -163,15 +162,6 @@ class Encoder:
 
         for rows in plan_batches(lengths, self._batch_tokens):
             yield from run_halving(rows, run, refuse)
-
-    def _check_known(self, tokens: Sequence[Tokens]) -> None:
-        """Refuse tokens that the model has no embedding for: on a GPU they would end the process."""
-        largest = max((int(own.ids.max()) for own in tokens), default=0)
-        if self._vocabulary is not None and largest >= self._vocabulary:
-            raise ModelError(
-                f"the tokenizer gives token {largest}, but the model knows {self._vocabulary} tokens only; "
-                f"model and tokenizer of '{self.config.name}' do not belong together"
-            )
 
     def _run(self, batch: list[np.ndarray]) -> Captured:
         import torch
@@ -196,6 +186,20 @@ class Encoder:
             if _accepts(self.model.body, "position_ids"):
                 inputs["position_ids"] = positions
         return inputs, inputs["attention_mask"]
+
+
+def check_known(tokens: Sequence[Tokens], vocabulary: int | None, name: str) -> None:
+    """Refuse tokens that the model has no embedding for: on a GPU they would end the process.
+
+    :param vocabulary: how many tokens it has an embedding for, where it says; :param name: of the model.
+    :raises ModelError: there is such a token.
+    """
+    largest = max((int(own.ids.max(initial=0)) for own in tokens), default=0)
+    if vocabulary is not None and largest >= vocabulary:
+        raise ModelError(
+            f"the tokenizer gives token {largest}, but the model knows {vocabulary} tokens only; "
+            f"model and tokenizer of '{name}' do not belong together"
+        )
 
 
 def plan_batches(lengths: np.ndarray, budget: int) -> Iterator[np.ndarray]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from nait_index.activations.adapters import Adapters, GradientSettings
 from nait_index.activations.causal import LoadedCausal, load_causal
-from nait_index.activations.encoder import Tokens, plan_batches
+from nait_index.activations.encoder import Tokens, check_known, plan_batches
 from nait_index.activations.halving import run_halving
 from nait_index.activations.next_token import Batch, Target, refuse_large, sample_losses
 from nait_index.activations.per_sample import per_sample_gradients
@@ -96,7 +96,7 @@ class GradientEncoder:
         :returns: what :meth:`restore` needs to give the same gradients again.
         :raises ModelError: no text can be trained on.
         """
-        self._check_known(tokens)
+        check_known(tokens, self.model.vocabulary, self._name)
         targets, _ = _targets(tokens, loss_from)
         made = warm_up(self.model.model, self.adapters, list(targets.values()), self.settings, self._budget)
         self.restore(made)
@@ -146,7 +146,7 @@ class GradientEncoder:
     ) -> Iterator[Gradients]:
         if not self._moments:
             raise ModelError("the adapters have not been warmed up: their gradients say little before")
-        self._check_known(tokens)
+        check_known(tokens, self.model.vocabulary, self._name)
         targets, reasons = _targets(tokens, loss_from)
         if reasons:
             yield Gradients(np.zeros(0, np.int64), np.zeros((0, self.settings.width), np.float32), reasons)
@@ -173,15 +173,6 @@ class GradientEncoder:
         with per_sample_gradients(model.get_input_embeddings(), self.adapters.layers, batch.shape, take) as backward:
             backward(sample_losses(model, batch).sum())
         return out.cpu().numpy()
-
-    def _check_known(self, tokens: Sequence[Tokens]) -> None:
-        """Refuse tokens that the model has no embedding for: on a GPU they would end the process."""
-        largest = max((int(own.ids.max(initial=0)) for own in tokens), default=0)
-        if self.model.vocabulary is not None and largest >= self.model.vocabulary:
-            raise ModelError(
-                f"the tokenizer gives token {largest}, but the model knows {self.model.vocabulary} tokens only; "
-                f"model and tokenizer of '{self._name}' do not belong together"
-            )
 
 
 def _targets(tokens: Sequence[Tokens], loss_from: Sequence[int] | None) -> tuple[dict[int, Target], dict[int, str]]:

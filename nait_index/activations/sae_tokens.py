@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nait_index.activations.encoder import Encoder, Tokens, plan_batches
+from nait_index.activations.encoder import Encoder, Tokens, check_known, plan_batches
 from nait_index.errors import ArchitectureError, CorpusError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def sample_texts(texts: Iterable[str], size: int, seed: int) -> list[str]:
 
 def _run(encoder: Encoder, tokens: Sequence[Tokens], path: str) -> Iterator[np.ndarray]:
     """Give the activations (m, H) of the texts' own tokens, batch by batch."""
-    encoder._check_known(tokens)
+    check_known(tokens, encoder.model.vocabulary, encoder.config.name)
     lengths = np.array([len(own.ids) for own in tokens], dtype=np.int64)
     for rows in plan_batches(lengths, encoder._batch_tokens):
         values = _activations(encoder, [tokens[row].ids for row in rows], path)
