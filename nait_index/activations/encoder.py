@@ -11,6 +11,7 @@ from nait_index.activations.architectures import Site, find_sites
 from nait_index.activations.capture import Capture, Captured, Probes
 from nait_index.activations.halving import run_halving
 from nait_index.activations.model import LoadedModel, load
+from nait_index.activations.padding import pad
 from nait_index.activations.pooling import TokenSpan
 from nait_index.config import ModelConfig, PaddingSide
 from nait_index.errors import ModelError
@@ -173,12 +174,7 @@ class Encoder:
     def _pad(self, batch: list[np.ndarray]) -> tuple[dict[str, "torch.Tensor"], "torch.Tensor"]:
         import torch
 
-        longest = max(len(ids) for ids in batch)
-        ids = np.full((len(batch), longest), self._padding, dtype=np.int64)
-        mask = np.zeros_like(ids)
-        for row, own in enumerate(batch):
-            where = slice(0, len(own)) if self.config.padding_side is PaddingSide.RIGHT else slice(-len(own), None)
-            ids[row, where], mask[row, where] = own, 1
+        ids, mask = pad(batch, self._padding, self.config.padding_side)
         device = self.model.device
         inputs = {"input_ids": torch.from_numpy(ids).to(device), "attention_mask": torch.from_numpy(mask).to(device)}
         if self.config.padding_side is PaddingSide.LEFT:

@@ -14,6 +14,7 @@ import numpy as np
 from nait_index.activations.causal import LoadedCausal
 from nait_index.activations.encoder import plan_batches
 from nait_index.activations.halving import run_halving
+from nait_index.activations.padding import pad
 
 if TYPE_CHECKING:
     import torch
@@ -130,10 +131,7 @@ class Likelihood:
         """Run a batch (B, T) and give its logits (B, W, V) at W places."""
         import torch
 
-        ids = np.zeros((len(sequences), max(map(len, sequences))), dtype=np.int64)
-        mask = np.zeros_like(ids)
-        for row, own in enumerate(sequences):
-            ids[row, : len(own)], mask[row, : len(own)] = own, 1
+        ids, mask = pad(sequences)
         device = self.loaded.device
         inputs = {"input_ids": torch.from_numpy(ids).to(device), "attention_mask": torch.from_numpy(mask).to(device)}
         places = places.to(device)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from nait_index.activations.padding import pad
 from nait_index.errors import ModelError
 
 if TYPE_CHECKING:
@@ -45,14 +46,10 @@ class Batch:
         """Pad with token 0: any token does."""
         import torch
 
-        lengths = np.array([len(target.ids) for target in targets])[:, None]
+        ids, mask = pad([target.ids for target in targets])
         starts = np.array([target.start for target in targets])[:, None]
-        positions = np.arange(lengths.max())[None]
-        mask = positions < lengths
-        ids = np.zeros(mask.shape, dtype=np.int64)
-        ids[mask] = np.concatenate([target.ids for target in targets])
-        arrays = ids, mask.astype(np.int64), mask & (positions >= starts)
-        return cls(*(torch.from_numpy(array).to(device) for array in arrays))
+        counts = (mask == 1) & (np.arange(mask.shape[1]) >= starts)
+        return cls(*(torch.from_numpy(array).to(device) for array in (ids, mask, counts)))
 
     @property
     def shape(self) -> tuple[int, int]:
