@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nait_index import NaitIndex
-from nait_index.activations.model import model_path
+from nait_index.activations.loading import model_path
 from nait_index.config import BUNDLED_MODEL
 from nait_index.demo.run import QUERIED, DemoOutcome, run
 from nait_index.demo.skills import SKILLS

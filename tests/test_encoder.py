@@ -589,11 +589,11 @@ def test_hashes_are_the_same_at_every_load_and_place(family: str, copied: Callab
 
 
 def test_hash_of_a_tokenizer_does_not_depend_on_its_use(tiny_model: TinyModels, make_encoder: MakeEncoder) -> None:
-    from nait_index.activations.model import _hash_tokenizer
+    from nait_index.activations.loading import hash_tokenizer
 
     encoder = make_encoder(tiny_model("bert"), max_length=8)
     encode(encoder)
-    assert _hash_tokenizer(encoder.model.tokenizer) == encoder.model.tokenizer_hash
+    assert hash_tokenizer(encoder.model.tokenizer) == encoder.model.tokenizer_hash
 
 
 @pytest.mark.parametrize("parameter", ["model.layers.2.mlp.down_proj.weight", "model.embed_tokens.weight"])

@@ -12,7 +12,7 @@ from tiny_models import save_tokenizer
 
 from nait_index.activations.causal import load_causal
 from nait_index.activations.likelihood import Failure, Likelihood, Span
-from nait_index.activations.model import model_path
+from nait_index.activations.loading import model_path
 from nait_index.config import BUNDLED_MODEL, Device, ModelConfig
 from nait_index.errors import ModelError
 from nait_index.quality.ifd import IfdScorer

@@ -12,7 +12,7 @@ from tiny_models import save_tokenizer
 
 from nait_index.activations.causal import load_causal
 from nait_index.activations.likelihood import Likelihood
-from nait_index.activations.model import model_path
+from nait_index.activations.loading import model_path
 from nait_index.config import BUNDLED_MODEL
 from nait_index.errors import ModelError, NaitError
 from nait_index.quality.rating_prompts import LEVELS, RATING_PROMPTS, read_rating_prompts

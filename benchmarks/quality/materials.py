@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.quality.run_cache import digest
 from benchmarks.quality.statistics import split
 from benchmarks.quality.tokens import Tokens, tokenize
-from nait_index.activations.model import model_path
+from nait_index.activations.loading import model_path
 from nait_index.corpus import make_template, read_corpus
 from nait_index.types import Sample
 

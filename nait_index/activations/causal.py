@@ -1,4 +1,4 @@
-"""Load a causal language model, head included: what scores the likelihood of text, by the rules of :mod:`model`.
+"""Load a causal language model, head included: what scores the likelihood of text, by the rules of :mod:`loading`.
 
 Safetensors only, no remote code, no random weights, and none that is told what it is to predict.
 """
@@ -6,21 +6,21 @@ Safetensors only, no remote code, no random weights, and none that is told what 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nait_index.activations.model import (
-    _attempt,
-    _check_complete,
-    _check_folder,
-    _check_tokenizer,
-    _device,
-    _dtype,
-    _first_position,
-    _hash_config,
-    _hash_tokenizer,
-    _hash_weights,
-    _positions,
-    _quiet_transformers,
-    _vocabulary,
+from nait_index.activations.loading import (
+    attempt,
+    check_complete,
+    check_folder,
+    check_tokenizer,
+    device_of,
+    dtype_of,
+    first_position_of,
+    hash_config,
+    hash_tokenizer,
+    hash_weights,
+    longest_input,
     model_path,
+    quiet_transformers,
+    vocabulary_of,
 )
 from nait_index.config import ModelConfig
 from nait_index.errors import ModelError
@@ -61,12 +61,12 @@ def load_causal(config: ModelConfig) -> LoadedCausal:
         or the model is not a causal language model.
     """
     path = model_path(config.name)
-    _check_folder(path)
-    device = _device(config.device)
-    dtype = _dtype(config.dtype, device)
-    with _quiet_transformers():
+    check_folder(path)
+    device = device_of(config.device)
+    dtype = dtype_of(config.dtype, device)
+    with quiet_transformers():
         settings, model, tokenizer = _parts(path, dtype)
-    _check_tokenizer(path, tokenizer)
+    check_tokenizer(path, tokenizer)
     model = model.to(device).eval().requires_grad_(False)
     _check_causal(path, model)
     return LoadedCausal(
@@ -75,12 +75,12 @@ def load_causal(config: ModelConfig) -> LoadedCausal:
         model_type=settings.model_type,
         device=device,
         dtype=dtype,
-        positions=_positions(settings, tokenizer, _first_position(model)),
-        vocabulary=_vocabulary(model),
+        positions=longest_input(settings, tokenizer, first_position_of(model)),
+        vocabulary=vocabulary_of(model),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        weights_hash=_hash_weights(model, frozenset()),
-        config_hash=_hash_config(settings),
-        tokenizer_hash=_hash_tokenizer(tokenizer),
+        weights_hash=hash_weights(model, frozenset()),
+        config_hash=hash_config(settings),
+        tokenizer_hash=hash_tokenizer(tokenizer),
     )
 
 
@@ -89,11 +89,11 @@ def _parts(path: str, dtype: "torch.dtype") -> tuple[Any, Any, Any]:
 
     # Unless told not to, transformers asks on standard input whether it may run code that it finds in the folder.
     trust = {"trust_remote_code": False}
-    settings = _attempt(path, "configuration", lambda: transformers.AutoConfig.from_pretrained(path, **trust))
+    settings = attempt(path, "configuration", lambda: transformers.AutoConfig.from_pretrained(path, **trust))
     auto = transformers.AutoModelForCausalLM
     if settings.is_encoder_decoder or type(settings) not in auto._model_mapping:
         raise ModelError(f"model '{path}' is of the family {settings.model_type}, which {_WANTED}")
-    model, report = _attempt(
+    model, report = attempt(
         path,
         "weights",
         lambda: auto.from_pretrained(
@@ -104,7 +104,7 @@ def _parts(path: str, dtype: "torch.dtype") -> tuple[Any, Any, Any]:
     return (
         settings,
         model,
-        _attempt(path, "tokenizer", lambda: transformers.AutoTokenizer.from_pretrained(path, **trust)),
+        attempt(path, "tokenizer", lambda: transformers.AutoTokenizer.from_pretrained(path, **trust)),
     )
 
 
@@ -120,7 +120,7 @@ def _check_head(path: str, report: dict[str, Any]) -> None:
             f"model '{path}' lacks the weights of {missing[0]}{more}; what it predicts would be random: save it as a "
             "causal language model, with its head, or name another with --model"
         )
-    _check_complete(path, frozenset(), report)
+    check_complete(path, frozenset(), report)
 
 
 def _check_causal(path: str, model: "nn.Module") -> None:
