@@ -10,7 +10,6 @@ from nait_index.capability import Capability, redrawn
 from nait_index.config import View
 from nait_index.errors import SelectionError, StoreError
 from nait_index.index_rows import IndexRows
-from nait_index.methods.nag import neuron_offsets
 from nait_index.methods.names import MethodName
 from nait_index.methods.registry import METHODS
 from nait_index.ranking import Ranked, Terms, rank
@@ -19,6 +18,7 @@ from nait_index.selection.combine import Combine, combine
 from nait_index.selection.core import agree, chance_size, required_votes, stability
 from nait_index.selection.coverage import cover, rarity
 from nait_index.selection.selection import Selection
+from nait_index.signatures.topk import neuron_offsets
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest
 from nait_index.store.samples import TOPK_NUMBERS, SampleTable
@@ -88,7 +88,7 @@ class Chooser:
         self._check_view("cover", View.TOPK)
         budget, allowed = Budget.parse(top), self._rows.allowed(where)
         available = self._manifest.rows if allowed is None else int(allowed.sum())
-        offsets = neuron_offsets(self._rows)
+        offsets = neuron_offsets(self._rows.widths, self._rows.topk)
         sets = np.concatenate([block + offsets for block in self._rows.blocks(TOPK_NUMBERS)])
         weights = rarity(sets, sum(self._rows.widths)) if rare else None
         found = cover(sets, self._rows.ids(), budget.resolve(available), weights, allowed)

@@ -11,7 +11,7 @@ import numpy as np
 
 from nait_index.config import View
 from nait_index.methods.base import Examples, Rows, Scoring
-from nait_index.methods.rds import rounded, unit_rows
+from nait_index.methods.cosine import rounded, unit_rows
 from nait_index.store.samples import HIDDEN_MEAN
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from nait_index.config import View
 from nait_index.methods.base import Examples, Rows, Scoring
+from nait_index.signatures.topk import neuron_offsets
 from nait_index.store.samples import TOPK_NUMBERS
 
 
@@ -23,16 +24,10 @@ class Nag(Scoring):
 
     def scores(self, examples: Examples, rows: Rows) -> np.ndarray:
         """Add up the profile's weights of every row's neurons: (n,) float32."""
-        offsets = neuron_offsets(rows)
+        offsets = neuron_offsets(rows.widths, rows.topk)
         counts = np.bincount((examples.signatures[TOPK_NUMBERS] + offsets).reshape(-1), minlength=sum(rows.widths))
         # Every layer gives as many neurons for each example, so its counts add up to examples times that number.
         kept = np.repeat([min(rows.topk, width) for width in rows.widths], rows.widths)
         profile = counts / (kept * len(examples)) / len(rows.widths)
         blocks = [profile[block + offsets].sum(axis=1) for block in rows.blocks(TOPK_NUMBERS)]
         return np.concatenate(blocks).astype(np.float32)
-
-
-def neuron_offsets(rows: Rows) -> np.ndarray:
-    """Give what to add to each column of neuron numbers (L·k,) so that numbers differ between layers."""
-    starts = np.cumsum([0, *rows.widths[:-1]])
-    return np.repeat(starts, [min(rows.topk, width) for width in rows.widths]).astype(np.int64)

@@ -23,7 +23,7 @@ import numpy as np
 from nait_index.config import View
 from nait_index.errors import CapabilityError
 from nait_index.methods.base import Examples, Rows, Scoring
-from nait_index.methods.rds import unit_rows
+from nait_index.methods.cosine import unit_rows
 from nait_index.signatures.features import Feature
 from nait_index.store.samples import dense_column
 

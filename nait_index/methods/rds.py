@@ -12,6 +12,7 @@ import numpy as np
 
 from nait_index.config import View
 from nait_index.methods.base import Examples, Rows, Scoring
+from nait_index.methods.cosine import rounded, unit_rows
 from nait_index.search.engine import Hits
 from nait_index.store.samples import HIDDEN_WEIGHTED
 
@@ -50,18 +51,6 @@ class Rds:
             chosen = _take_turns([_nearest(part, depth, ids) for part in _similarities(own, stored)], k)
         scores = 1 - np.arange(k) / max(k, 1)
         return Hits(scores.astype(np.float64), candidates[np.array(chosen, dtype=np.int64)])
-
-
-def unit_rows(values: np.ndarray) -> np.ndarray:
-    """Scale rows (n, d) to length 1, float32; a row of zeros stays zero."""
-    values = values.astype(np.float32)
-    lengths = np.linalg.norm(values, axis=1, keepdims=True)
-    return np.asarray(np.divide(values, lengths, out=np.zeros_like(values), where=lengths > 0))
-
-
-def rounded(cosines: np.ndarray) -> np.ndarray:
-    """Round cosines to six digits, so that equal rows tie whatever block of a product they lay in."""
-    return np.asarray(np.round(cosines, 6).clip(-1, 1))
 
 
 def _similarities(own: np.ndarray, stored: np.ndarray) -> Iterator[np.ndarray]:

@@ -36,6 +36,12 @@ def top_neurons(impact: np.ndarray, widths: Sequence[int], k: int) -> tuple[np.n
     return np.concatenate(numbers, axis=1), np.clip(np.concatenate(values, axis=1), -limit, limit).astype(np.float16)
 
 
+def neuron_offsets(widths: Sequence[int], k: int) -> np.ndarray:
+    """Give what to add to each column of neuron numbers (L·k,) int64 so that numbers differ between layers."""
+    starts = np.cumsum([0, *widths[:-1]])
+    return np.repeat(starts, [min(k, width) for width in widths]).astype(np.int64)
+
+
 def strongest(size: np.ndarray, k: int) -> np.ndarray:
     """Give the columns (n, k) of the k largest of each row of ``size`` (n, N), none of them negative, in order.
 
