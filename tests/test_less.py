@@ -13,7 +13,8 @@ from nait_index.activations.gradients import GradientEncoder, Gradients
 from nait_index.config import Device, ModelConfig, View
 from nait_index.errors import CapabilityError
 from nait_index.methods.base import Examples, Rows
-from nait_index.methods.less import COLUMN, Less
+from nait_index.methods.less import Less
+from nait_index.store.samples import GRADIENT
 
 Skill = Callable[[int, int], list[str]]
 
@@ -29,13 +30,13 @@ class Table:
         return len(self.gradients)
 
     def blocks(self, column: str) -> Iterator[np.ndarray]:
-        assert column == COLUMN
+        assert column == GRADIENT
         for start in range(0, len(self), self.block):
             yield self.gradients[start : start + self.block]
 
 
 def examples(gradients: np.ndarray) -> Examples:
-    return Examples(texts=[""] * len(gradients), summary={}, signatures={COLUMN: gradients})
+    return Examples(texts=[""] * len(gradients), summary={}, signatures={GRADIENT: gradients})
 
 
 def table(gradients: np.ndarray, block: int = 7) -> Rows:

@@ -17,9 +17,7 @@ import numpy as np
 from nait_index.config import View
 from nait_index.errors import CapabilityError
 from nait_index.methods.base import Examples, Rows, Scoring
-
-COLUMN = "grad"
-"""Signatures of unit length: what Adam would do on a row; of an example, its plain gradient."""
+from nait_index.store.samples import GRADIENT
 
 
 class Less(Scoring):
@@ -32,8 +30,8 @@ class Less(Scoring):
 
         :raises CapabilityError: there is no example.
         """
-        gradients = examples.signatures[COLUMN].astype(np.float32)
+        gradients = examples.signatures[GRADIENT].astype(np.float32)
         if not len(gradients):
             raise CapabilityError("less needs at least 1 example")
-        best = [(block.astype(np.float32) @ gradients.T).max(axis=1) for block in rows.blocks(COLUMN)]
+        best = [(block.astype(np.float32) @ gradients.T).max(axis=1) for block in rows.blocks(GRADIENT)]
         return np.concatenate(best) if best else np.zeros(0, np.float32)

@@ -18,8 +18,7 @@ import numpy as np
 from nait_index.config import View
 from nait_index.errors import CapabilityError
 from nait_index.methods.base import Examples, Rows, Scoring
-
-_NUMBERS, _VALUES = "sae_codes", "sae_values"
+from nait_index.store.samples import SAE_NUMBERS, SAE_VALUES
 
 
 class Mona(Scoring):
@@ -32,10 +31,10 @@ class Mona(Scoring):
 
         :raises CapabilityError: no example has any code.
         """
-        prototype = mean_of(examples.signatures[_NUMBERS], examples.signatures[_VALUES])
+        prototype = mean_of(examples.signatures[SAE_NUMBERS], examples.signatures[SAE_VALUES])
         if not prototype.any():
             raise CapabilityError("the sparse autoencoder sees nothing in these examples; give other ones")
-        blocks = zip(rows.blocks(_NUMBERS), rows.blocks(_VALUES), strict=True)
+        blocks = zip(rows.blocks(SAE_NUMBERS), rows.blocks(SAE_VALUES), strict=True)
         found = [jaccard(numbers, values, prototype) for numbers, values in blocks]
         return np.concatenate([np.zeros(0), *found]).astype(np.float32)
 

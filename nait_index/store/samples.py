@@ -29,6 +29,7 @@ TOPK_NUMBERS, TOPK_VALUES = "topk_neurons", "topk_values"
 HIDDEN_MEAN, HIDDEN_WEIGHTED = "hidden_mean", "hidden_weighted"
 SAE_NUMBERS, SAE_VALUES = "sae_codes", "sae_values"
 GRADIENT = "grad"
+"""Of unit length: what Adam would do on a row; of an example, its plain gradient."""
 
 
 def schema(arrays: Mapping[str, tuple["np.dtype[Any]", int]]) -> "pa.Schema":
