@@ -298,7 +298,7 @@ def test_the_basis_of_another_index_is_refused(index: Path, corpus: Path, model:
 def test_the_same_basis_is_always_the_same_file(index: Path, tmp_path: Path) -> None:
     from nait_index.store.bases import load_compressor, save_compressor
 
-    compressor = load_compressor(Layout(index))
+    compressor = load_compressor(Layout(index), manifest_of(index).basis_hash)
     (tmp_path / "copy").mkdir()
     hashes = {save_compressor(Layout(tmp_path / "copy"), compressor) for _ in range(30)}
     assert hashes == {manifest_of(index).basis_hash}
