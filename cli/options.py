@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from nait_index.config import Device
+from nait_index.config import Combine, Device
 from nait_index.methods.names import DEFAULT_METHOD, MethodName
 from nait_index.types import RowFormat
 
@@ -85,8 +85,8 @@ def combine_options(command: Command) -> Command:
     """Add how several capabilities become one selection."""
     how = click.option(
         "--combine",
-        type=click.Choice(["union", "mean", "round-robin", "weighted"]),
-        default="union",
+        type=click.Choice([str(name) for name in Combine]),
+        default=str(Combine.UNION),
         show_default=True,
         help="Of several capabilities: --top rows of each, or exactly --top rows by mean rank, in turn, or by quota.",
     )

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from nait_index.capability import Capability, redrawn
-from nait_index.config import View
+from nait_index.config import Combine, View
 from nait_index.errors import SelectionError, StoreError
 from nait_index.index_rows import IndexRows
 from nait_index.methods.names import MethodName
 from nait_index.methods.registry import METHODS
 from nait_index.ranking import Ranked, Terms, rank
 from nait_index.selection.budget import Budget
-from nait_index.selection.combine import Combine, combine
+from nait_index.selection.combine import combine
 from nait_index.selection.core import agree, chance_size, required_votes, stability
 from nait_index.selection.coverage import cover, rarity
 from nait_index.selection.selection import Selection

@@ -51,6 +51,15 @@ class View(StrEnum):
     GRAD = "grad"
 
 
+class Combine(StrEnum):
+    """How the rankings of several capabilities become one list."""
+
+    UNION = "union"
+    MEAN = "mean"
+    ROUND_ROBIN = "round-robin"
+    WEIGHTED = "weighted"
+
+
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
     """Which model to run, and how.

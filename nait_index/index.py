@@ -12,7 +12,7 @@ from nait_index.building.opening import open_encoder
 from nait_index.building.reopening import reopen
 from nait_index.capability import Capability
 from nait_index.choosing import Chooser, Question
-from nait_index.config import BUNDLED_MODEL, Device, ModelConfig, SignatureConfig, View
+from nait_index.config import BUNDLED_MODEL, Combine, Device, ModelConfig, SignatureConfig, View
 from nait_index.corpus import make_template, read_corpus
 from nait_index.errors import IncompleteIndexError, NaitError, SelectionError
 from nait_index.index_rows import IndexRows
@@ -20,7 +20,6 @@ from nait_index.inspection import Check, Verifier, describe
 from nait_index.library import Library
 from nait_index.methods.names import DEFAULT_METHOD, MethodName
 from nait_index.scoring import Confirm, QualitySpec, ScoreProgress, ScoreReport, score_index
-from nait_index.selection.combine import Combine
 from nait_index.selection.selection import Selection
 from nait_index.signatures.features import Feature
 from nait_index.store.bases import load_compressor

@@ -12,10 +12,9 @@ import pytest
 from helpers import build_small, nait_index, read_lines, refusal, samples_of, small_rows, small_signatures, write_lines
 
 from nait_index import NaitIndex
-from nait_index.config import View
+from nait_index.config import Combine, View
 from nait_index.errors import SelectionError, StoreError
 from nait_index.scoring import Imported
-from nait_index.selection.combine import Combine
 from nait_index.selection.selection import Selection
 
 ROWS = 30

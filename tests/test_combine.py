@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nait_index.config import Combine
 from nait_index.errors import SelectionError
-from nait_index.selection.combine import Combine, combine, quotas, take_turns, unite
+from nait_index.selection.combine import combine, quotas, take_turns, unite
 
 ROWS = "abcdefghij"
 PARTIAL = st.lists(st.lists(st.sampled_from(ROWS), unique=True, min_size=1), min_size=1, max_size=4)

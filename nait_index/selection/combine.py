@@ -11,9 +11,9 @@ first; equal mean ranks are in the order of ids.
 
 import math
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from fractions import Fraction
 
+from nait_index.config import Combine
 from nait_index.errors import SelectionError
 
 Rankings = Mapping[str, Sequence[str]]
@@ -21,15 +21,6 @@ Rankings = Mapping[str, Sequence[str]]
 
 Chosen = list[tuple[str, str]]
 """Id, and name of the capability that chose it, in the order of choice."""
-
-
-class Combine(StrEnum):
-    """How the rankings of several capabilities become one list."""
-
-    UNION = "union"
-    MEAN = "mean"
-    ROUND_ROBIN = "round-robin"
-    WEIGHTED = "weighted"
 
 
 def combine(rankings: Rankings, how: Combine, k: int, weights: Mapping[str, float] | None = None) -> Chosen:
