@@ -62,7 +62,7 @@ def train(
       nait-index sae train qwen.sae corpus.jsonl --model Qwen/Qwen2.5-0.5B
       nait-index build alpaca.nait corpus.jsonl --model Qwen/Qwen2.5-0.5B --views pca,sae --sae qwen.sae
     """
-    from nait_index.activations.sae_settings import SaeSettings
+    from nait_index.activations.sae.settings import SaeSettings
     from nait_index.sae import train_sae
 
     report = train_sae(

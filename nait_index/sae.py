@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nait_index.activations.encoder import Encoder
-from nait_index.activations.sae_settings import SaeReport, SaeSettings
+from nait_index.activations.sae.settings import SaeReport, SaeSettings
 from nait_index.config import Device, ModelConfig, Precision
 from nait_index.corpus import RowTemplateError, Template, make_template, read_corpus, restore_sample
 from nait_index.errors import IncompleteIndexError, ModelError, NaitError, OutputExistsError
@@ -20,7 +20,7 @@ from nait_index.store.samples import SampleTable
 from nait_index.types import Origin, Rejected, RowFormat, Sample
 
 if TYPE_CHECKING:
-    from nait_index.activations.sae import SaeSite, SparseAutoencoder
+    from nait_index.activations.sae.autoencoder import SaeSite, SparseAutoencoder
 
 Advance = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""
@@ -52,9 +52,9 @@ def train_sae(
     :param force: replace a sparse autoencoder that is there.
     :raises NaitError: of the kind that says what is wrong.
     """
-    from nait_index.activations.sae_capture import site_module
-    from nait_index.activations.sae_tokens import collect_tokens
-    from nait_index.activations.sae_training import train_on
+    from nait_index.activations.sae.capture import site_module
+    from nait_index.activations.sae.tokens import collect_tokens
+    from nait_index.activations.sae.training import train_on
 
     out, settings = Path(out), settings or SaeSettings()
     _check_out(out, force)
@@ -107,7 +107,7 @@ def _model(
 
 
 def _site(encoder: Encoder, layer: int) -> "SaeSite":
-    from nait_index.activations.sae import SaeSite, SaeSiteKind
+    from nait_index.activations.sae.autoencoder import SaeSite, SaeSiteKind
 
     count = encoder.layers[-1] + 1
     if not -count <= layer < count:
@@ -150,7 +150,7 @@ def _record(encoder: Encoder, sae: "SparseAutoencoder", settings: SaeSettings, r
 
 
 def _write(out: Path, sae: "SparseAutoencoder", hookpoint: str, record: dict[str, Any]) -> None:
-    from nait_index.activations.sae_formats import write_sparsify
+    from nait_index.activations.sae.formats import write_sparsify
 
     with _new_folder(out) as folder:
         write_sparsify(folder, sae, hookpoint)

@@ -39,10 +39,12 @@ WIDTH = 32
 @pytest.fixture(scope="module", autouse=True)
 def _short_and_failing() -> Iterator[None]:
     """Let the model fail on a row, and warm up in a few steps."""
-    from nait_index.activations.adapters import GradientSettings
+    from nait_index.activations.gradients.adapters import GradientSettings
 
     with planted_infinity(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nait_index.activations.adapters.GradientSettings", partial(GradientSettings, warmup_steps=6))
+        patch.setattr(
+            "nait_index.activations.gradients.adapters.GradientSettings", partial(GradientSettings, warmup_steps=6)
+        )
         yield
 
 
@@ -117,7 +119,7 @@ def test_every_row_has_a_gradient_of_unit_length(whole: Path) -> None:
 def test_the_warm_up_comes_before_the_first_shard_and_is_made_once(
     build: Callable[..., NaitIndex], corpus: Path, more: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nait_index.activations.gradients import GradientEncoder
+    from nait_index.activations.gradients.encoder import GradientEncoder
 
     warm_up, texts = GradientEncoder.warm_up, list[int]()
 
@@ -144,7 +146,7 @@ def test_other_views_are_those_of_an_index_without_gradients(
 
 
 BUILDER = "nait_index.building.builder"
-GRADIENTS = "nait_index.activations.gradients.GradientEncoder"
+GRADIENTS = "nait_index.activations.gradients.encoder.GradientEncoder"
 STEPS: list[tuple[str, int, str]] = [
     (f"{GRADIENTS}.warm_up", 1, "before"),
     (f"{GRADIENTS}.warm_up", 1, "after"),

@@ -10,15 +10,15 @@ import pytest
 import tiny_models
 from conftest import TinyModels
 
-from nait_index.activations import gradients as gradients_module
-from nait_index.activations.adapters import Adapters, GradientSettings
 from nait_index.activations.causal import load_causal
 from nait_index.activations.encoder import Tokens
-from nait_index.activations.gradients import GradientEncoder, Gradients
-from nait_index.activations.next_token import Batch, Target, sample_losses
-from nait_index.activations.per_sample import per_sample_gradients
-from nait_index.activations.projection import Projection
-from nait_index.activations.warmup import Warmup, warmup_from_bytes, warmup_to_bytes
+from nait_index.activations.gradients import encoder as gradients_module
+from nait_index.activations.gradients.adapters import Adapters, GradientSettings
+from nait_index.activations.gradients.encoder import GradientEncoder, Gradients
+from nait_index.activations.gradients.next_token import Batch, Target, sample_losses
+from nait_index.activations.gradients.per_sample import per_sample_gradients
+from nait_index.activations.gradients.projection import Projection
+from nait_index.activations.gradients.warmup import Warmup, warmup_from_bytes, warmup_to_bytes
 from nait_index.config import Device, ModelConfig
 from nait_index.errors import ArchitectureError, ModelError, NaitError, StoreError
 

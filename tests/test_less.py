@@ -7,9 +7,9 @@ from typing import cast
 import numpy as np
 import pytest
 
-from nait_index.activations.adapters import GradientSettings
 from nait_index.activations.encoder import Tokens
-from nait_index.activations.gradients import GradientEncoder, Gradients
+from nait_index.activations.gradients.adapters import GradientSettings
+from nait_index.activations.gradients.encoder import GradientEncoder, Gradients
 from nait_index.config import Device, ModelConfig, View
 from nait_index.errors import CapabilityError
 from nait_index.methods.base import Examples, Rows

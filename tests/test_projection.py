@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nait_index.activations.projection import Projection
+from nait_index.activations.gradients.projection import Projection
 
 torch = pytest.importorskip("torch")
 
@@ -78,7 +78,7 @@ def test_a_row_does_not_depend_on_its_batch() -> None:
 def test_hashes_made_anew_are_the_same_as_those_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     values = vectors("dense", 3)
     kept = project(np.concatenate([values, values]))
-    monkeypatch.setattr("nait_index.activations.projection._COORDINATES_KEPT", 5000)
+    monkeypatch.setattr("nait_index.activations.gradients.projection._COORDINATES_KEPT", 5000)
     projection = Projection(WIDTH, 0)
     for _ in range(2):
         out = torch.zeros(len(values), WIDTH)

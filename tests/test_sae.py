@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import TinyModels
 
-from nait_index.activations.sae import SaeSite, SaeSiteKind, SparseAutoencoder, load_sae
+from nait_index.activations.sae.autoencoder import SaeSite, SaeSiteKind, SparseAutoencoder, load_sae
 from nait_index.errors import ArchitectureError, ModelError
 from nait_index.signatures.codes import code_dtype, top_codes
 
@@ -261,7 +261,7 @@ def test_a_site_is_the_output_of_its_module(
 ) -> None:
     import torch
 
-    from nait_index.activations.sae_capture import site_module
+    from nait_index.activations.sae.capture import site_module
 
     encoder = make_encoder(tiny_model(family))
     encoder.close()
@@ -280,7 +280,7 @@ def test_a_site_is_the_output_of_its_module(
 def test_what_is_added_to_the_stream_comes_after_a_norm_where_there_is_one(
     tiny_model: TinyModels, make_encoder: Callable[..., Any]
 ) -> None:
-    from nait_index.activations.sae_capture import site_module
+    from nait_index.activations.sae.capture import site_module
 
     added = SaeSite(0, MLP_ADDED)
     gemma, llama = make_encoder(tiny_model("gemma2")), make_encoder(tiny_model("llama"))
@@ -289,7 +289,7 @@ def test_what_is_added_to_the_stream_comes_after_a_norm_where_there_is_one(
 
 
 def test_a_site_is_found_from_any_captured_layer(tiny_model: TinyModels, make_encoder: Callable[..., Any]) -> None:
-    from nait_index.activations.sae_capture import site_module
+    from nait_index.activations.sae.capture import site_module
 
     encoder = make_encoder(tiny_model("llama"), layers="last")
     assert site_module(encoder.sites, SaeSite(0, MLP), encoder.model.body) == "layers.0.mlp"
@@ -306,7 +306,7 @@ def test_mean_codes_are_those_of_a_samples_own_tokens(
 ) -> None:
     import torch
 
-    from nait_index.activations import sae_capture
+    from nait_index.activations.sae import capture as sae_capture
 
     monkeypatch.setattr(sae_capture, "_CHUNK", chunk)
     sae = load_sae(sparsify_folder(tmp_path / "layers.1"))
@@ -320,7 +320,7 @@ def test_mean_codes_are_those_of_a_samples_own_tokens(
 def test_what_is_not_finite_stays_in_its_sample(tmp_path: Path) -> None:
     import torch
 
-    from nait_index.activations.sae_capture import mean_codes
+    from nait_index.activations.sae.capture import mean_codes
 
     sae = load_sae(sparsify_folder(tmp_path / "layers.1"))
     hidden = torch.from_numpy(hidden_states(8).reshape(2, 4, WIDTH))
@@ -333,7 +333,7 @@ def test_what_is_not_finite_stays_in_its_sample(tmp_path: Path) -> None:
 def test_an_autoencoder_of_another_width_is_refused(tmp_path: Path) -> None:
     import torch
 
-    from nait_index.activations.sae_capture import mean_codes
+    from nait_index.activations.sae.capture import mean_codes
 
     sae = load_sae(sparsify_folder(tmp_path / "layers.1"))
     with pytest.raises(ModelError, match=f"width {WIDTH}, this model's have 8"):

@@ -12,8 +12,8 @@ from conftest import TinyModels
 from helpers import build_small, nait_index, refusal, small_rows, write_lines
 from tiny_models import HIDDEN, TEXTS
 
-from nait_index.activations.sae import SaeSite, SaeSiteKind, load_sae
-from nait_index.activations.sae_settings import SaeSettings
+from nait_index.activations.sae.autoencoder import SaeSite, SaeSiteKind, load_sae
+from nait_index.activations.sae.settings import SaeSettings
 from nait_index.errors import CorpusError, ModelError
 
 WIDTH, FEATURES, ACTIVE = 24, 40, 3
@@ -35,7 +35,7 @@ def sparse_tokens(count: int, seed: int = 0, width: int = WIDTH, features: int =
 
 
 def trained(settings: SaeSettings = SETTINGS) -> Any:
-    from nait_index.activations.sae_training import train_on
+    from nait_index.activations.sae.training import train_on
 
     return train_on(sparse_tokens(8000), SITE, settings)
 
@@ -64,7 +64,7 @@ def test_training_is_the_same_for_the_same_seed_alone() -> None:
 
 
 def test_dead_latents_come_back_to_life() -> None:
-    from nait_index.activations.sae_training import train_on
+    from nait_index.activations.sae.training import train_on
 
     tokens = sparse_tokens(8000, width=32, features=256)
     # So high a rate throws latents far off.
@@ -77,7 +77,7 @@ def test_dead_latents_come_back_to_life() -> None:
 
 
 def test_tokens_that_teach_nothing_are_refused() -> None:
-    from nait_index.activations.sae_training import train_on
+    from nait_index.activations.sae.training import train_on
 
     with pytest.raises(ModelError, match="too few"):
         train_on(sparse_tokens(39), SITE, SETTINGS)
@@ -95,8 +95,8 @@ def test_settings_that_cannot_be_are_refused(wrong: dict[str, int]) -> None:
 
 
 def collected(encoder: Any, texts: tuple[str, ...], count: int, seed: int = 0) -> np.ndarray:
-    from nait_index.activations.sae_capture import site_module
-    from nait_index.activations.sae_tokens import collect_tokens
+    from nait_index.activations.sae.capture import site_module
+    from nait_index.activations.sae.tokens import collect_tokens
 
     path = site_module(encoder.sites, SaeSite(1, SaeSiteKind.RESIDUAL), encoder.model.body)
     return collect_tokens(encoder, texts, path, count, seed=seed, add_special_tokens=True)
@@ -138,7 +138,7 @@ def test_no_more_tokens_are_kept_than_asked_for(tiny_model: TinyModels, make_enc
 
 
 def test_texts_are_drawn_evenly() -> None:
-    from nait_index.activations.sae_tokens import sample_texts
+    from nait_index.activations.sae.tokens import sample_texts
 
     drawn = [text for seed in range(400) for text in sample_texts(map(str, range(20)), 5, seed)]
     counts = np.bincount([int(text) for text in drawn], minlength=20)

@@ -13,7 +13,7 @@ from test_architectures import hooks_on, linear, load_body, top_two, top_two_of_
 from nait_index.activations import architectures
 from nait_index.activations.capture import Probes
 from nait_index.activations.encoder import Encoder, Pooled
-from nait_index.activations.sae import SaeSite, SaeSiteKind, SparseAutoencoder
+from nait_index.activations.sae.autoencoder import SaeSite, SaeSiteKind, SparseAutoencoder
 from nait_index.config import Device, ModelConfig, PaddingSide
 from nait_index.errors import ArchitectureError
 

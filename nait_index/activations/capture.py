@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from nait_index.activations.sae import SparseAutoencoder
+    from nait_index.activations.sae.autoencoder import SparseAutoencoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Capture:
                     handles.append(self._hang(up.path, self._up_hook(up.half, where), before=False))
                 offset += site.width
             if self._probes.sae is not None:
-                from nait_index.activations.sae_capture import sae_module
+                from nait_index.activations.sae.capture import sae_module
 
                 handles.append(
                     self._hang(sae_module(self._sites, self._probes.sae, self._body), self._encode, before=False)
@@ -194,7 +194,7 @@ class Capture:
         return run
 
     def _encode(self, module: "nn.Module", output: Any, span: TokenSpan) -> None:  # noqa: ANN401
-        from nait_index.activations.sae_capture import mean_codes
+        from nait_index.activations.sae.capture import mean_codes
 
         assert self._probes.sae is not None
         hidden = output[0] if isinstance(output, tuple) else output

@@ -215,7 +215,7 @@ class Builder:
         if self._gradients is None or not shards:
             return manifest
         if manifest.warmup_hash is None:
-            from nait_index.activations.warmup import warmup_to_bytes
+            from nait_index.activations.gradients.warmup import warmup_to_bytes
 
             texts = [row.text for row in spool.read(shards[0])]
             tokens = self._encoder.tokenize(texts, add_special_tokens=self._template.adds_special_tokens)

@@ -12,7 +12,7 @@ from nait_index.store.warmup import load_warmup
 _SAE_TOKENS = 8192
 
 if TYPE_CHECKING:
-    from nait_index.activations.gradients import GradientEncoder
+    from nait_index.activations.gradients.encoder import GradientEncoder
 
 
 def open_encoder(model: ModelConfig, signatures: SignatureConfig) -> Encoder:
@@ -22,7 +22,7 @@ def open_encoder(model: ModelConfig, signatures: SignatureConfig) -> Encoder:
     """
     sae = None
     if signatures.sae is not None:
-        from nait_index.activations.sae import load_sae
+        from nait_index.activations.sae.autoencoder import load_sae
 
         sae = load_sae(signatures.sae)
     return Encoder(model, probes=Probes(View.TOPK in signatures.views, hidden=View.HIDDEN in signatures.views, sae=sae))
@@ -37,9 +37,9 @@ def measure_sae(encoder: Encoder, texts: Sequence[str], add_special_tokens: bool
     sae = encoder.probes.sae
     if sae is None:
         return encoder, None
-    from nait_index.activations.sae_capture import sae_module
-    from nait_index.activations.sae_tokens import collect_tokens
-    from nait_index.activations.sae_training import unexplained_share
+    from nait_index.activations.sae.capture import sae_module
+    from nait_index.activations.sae.tokens import collect_tokens
+    from nait_index.activations.sae.training import unexplained_share
 
     path = sae_module(encoder.sites, sae, encoder.model.body)
     tokens = collect_tokens(encoder, texts, path, _SAE_TOKENS, seed=0, add_special_tokens=add_special_tokens)
@@ -53,8 +53,8 @@ def open_gradients(model: ModelConfig, signatures: SignatureConfig) -> "Gradient
     """
     if View.GRAD not in signatures.views:
         return None
-    from nait_index.activations.adapters import GradientSettings
-    from nait_index.activations.gradients import GradientEncoder
+    from nait_index.activations.gradients.adapters import GradientSettings
+    from nait_index.activations.gradients.encoder import GradientEncoder
 
     return GradientEncoder(model, GradientSettings(width=signatures.grad_dim, seed=signatures.seed))
 
@@ -64,6 +64,6 @@ def restore_gradients(gradients: "GradientEncoder", layout: Layout, expected_has
 
     :raises StoreError: the file is missing or is not the one the index was built with.
     """
-    from nait_index.activations.warmup import warmup_from_bytes
+    from nait_index.activations.gradients.warmup import warmup_from_bytes
 
     gradients.restore(warmup_from_bytes(load_warmup(layout, expected_hash)))

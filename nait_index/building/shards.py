@@ -22,7 +22,7 @@ from nait_index.signatures.pca import Compressor
 from nait_index.store.samples import GRADIENT
 
 if TYPE_CHECKING:
-    from nait_index.activations.gradients import Gradients
+    from nait_index.activations.gradients.encoder import Gradients
 
 SHARD_ROWS = 1024
 """Rows committed at a time. Batches are made within a shard, so the numbers depend on it: it never changes."""

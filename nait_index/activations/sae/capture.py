@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nait_index.activations.architectures import Site
-from nait_index.activations.sae import SaeSite, SaeSiteKind, SparseAutoencoder
-from nait_index.activations.sae_formats import FEED_FORWARD
+from nait_index.activations.sae.autoencoder import SaeSite, SaeSiteKind, SparseAutoencoder
+from nait_index.activations.sae.formats import FEED_FORWARD
 from nait_index.errors import ArchitectureError, ModelError
 
 if TYPE_CHECKING:

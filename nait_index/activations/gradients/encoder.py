@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nait_index.activations.adapters import Adapters, GradientSettings
 from nait_index.activations.causal import LoadedCausal, load_causal
 from nait_index.activations.encoder import Tokens, check_known, plan_batches
+from nait_index.activations.gradients.adapters import Adapters, GradientSettings
+from nait_index.activations.gradients.next_token import Batch, Target, refuse_large, sample_losses
+from nait_index.activations.gradients.per_sample import per_sample_gradients
+from nait_index.activations.gradients.projection import Projection
+from nait_index.activations.gradients.warmup import BETAS, EPSILON, Warmup, warm_up
 from nait_index.activations.halving import run_halving
-from nait_index.activations.next_token import Batch, Target, refuse_large, sample_losses
-from nait_index.activations.per_sample import per_sample_gradients
-from nait_index.activations.projection import Projection
-from nait_index.activations.warmup import BETAS, EPSILON, Warmup, warm_up
 from nait_index.config import ModelConfig
 from nait_index.errors import ModelError
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nait_index.activations.sae import SaeSite, SparseAutoencoder
-from nait_index.activations.sae_scaling import Spread
-from nait_index.activations.sae_settings import SaeReport, SaeSettings
+from nait_index.activations.sae.autoencoder import SaeSite, SparseAutoencoder
+from nait_index.activations.sae.scaling import Spread
+from nait_index.activations.sae.settings import SaeReport, SaeSettings
 from nait_index.errors import ModelError
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nait_index.activations.adapters import Adapters, GradientSettings
 from nait_index.activations.encoder import plan_batches
+from nait_index.activations.gradients.adapters import Adapters, GradientSettings
+from nait_index.activations.gradients.next_token import Batch, Target, refuse_large, sample_losses
 from nait_index.activations.halving import run_halving
-from nait_index.activations.next_token import Batch, Target, refuse_large, sample_losses
 from nait_index.errors import ModelError, StoreError
 
 if TYPE_CHECKING:

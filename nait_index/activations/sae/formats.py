@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nait_index.activations.sae import SaeSite, SaeSiteKind, SparseAutoencoder
+from nait_index.activations.sae.autoencoder import SaeSite, SaeSiteKind, SparseAutoencoder
 from nait_index.errors import ModelError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@
 h is a token's activation at the autoencoder's site. σ is TopK(ReLU(·)), which keeps the k largest (Gao et al. 2024,
 arXiv 2406.04093); ReLU alone; or JumpReLU, which keeps what exceeds a threshold of each latent's own (Rajamanoharan et
 al. 2024, arXiv 2407.14435). All three give codes that are never negative. The files are understood by
-:mod:`nait_index.activations.sae_formats`.
+:mod:`nait_index.activations.sae.formats`.
 """
 
 import hashlib
@@ -139,7 +139,7 @@ def load_sae(path: str | Path) -> SparseAutoencoder:
     :param path: the folder with ``cfg.json``, or one above it that holds no other.
     :raises ModelError: there is none, there are several, or it is of a kind that is not understood.
     """
-    from nait_index.activations.sae_formats import read_saelens, read_sparsify
+    from nait_index.activations.sae.formats import read_saelens, read_sparsify
 
     folder = _find(Path(path))
     if (folder / "sae.safetensors").is_file():

@@ -1,0 +1,1 @@
+"""Texts to projected gradients of the loss with respect to low-rank adapters."""

@@ -1,0 +1,1 @@
+"""Sparse autoencoders: their files, their codes of a sample, and their training where none exists for a model."""
