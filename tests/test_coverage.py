@@ -1,4 +1,4 @@
-"""Coverage: lazily chosen rows are those that the plain greedy rule gives, round after round, in any order of rows."""
+"""Coverage: chosen rows are those that the plain greedy rule gives, round after round, in any order of rows."""
 
 import itertools
 import math
@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nait_index.errors import SelectionError
+from nait_index.selection import coverage
 from nait_index.selection.coverage import cover, rarity
 
 NEURONS = 9
@@ -74,6 +75,31 @@ def test_many_rounds_over_many_rows_are_those_of_the_plain_rule() -> None:
         assert found.rounds.max() > 2
 
 
+@pytest.mark.parametrize("layered", [True, False])
+@pytest.mark.parametrize("weighted", [True, False])
+def test_layers_long_lists_and_blocks_change_nothing(
+    layered: bool, weighted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, small in (("_BLOCK", 7), ("_LONG", 5), ("_TOGETHER", 2)):
+        monkeypatch.setattr(coverage, name, small)
+    rng = np.random.default_rng(1)
+    layers = [np.argsort(rng.random((50, 20)) ** np.arange(1, 21), axis=1)[:, :3] for _ in range(3)]
+    sets = np.concatenate([own + 20 * at for at, own in enumerate(layers)], axis=1).astype(np.uint16)
+    if not layered:
+        sets = sets[:, rng.permutation(9)]
+    weights = rng.integers(0, 8, size=60) / 4 if weighted else np.ones(60)
+    ids = [f"{own:02d}" for own in rng.permutation(50)]
+    found = cover(sets, ids, 50, weights if weighted else None)
+    assert list(zip(found.ordinals, found.gains, found.rounds, strict=True)) == by_hand(sets, ids, 50, weights)
+    assert found.rounds.max() > 2
+
+
+def test_the_last_number_of_a_small_type_is_a_neuron_as_any_other() -> None:
+    sets = np.array([[0, 65535], [1, 65535], [2, 3]], dtype=np.uint16)
+    found = cover(sets, list("abc"), 3)
+    assert (found.ordinals.tolist(), found.gains.tolist(), found.covered) == ([0, 2, 1], [2, 2, 1], 5)
+
+
 @given(corpora(rows=7), WEIGHTS, st.integers(1, 3))
 def test_one_round_reaches_its_bound(corpus: tuple[np.ndarray, list[str]], weights: np.ndarray | None, k: int) -> None:
     sets, ids = corpus
@@ -127,6 +153,11 @@ def test_rows_that_nothing_tells_apart_come_in_the_order_of_ids() -> None:
 def test_sets_and_weights_that_are_none_are_refused() -> None:
     with pytest.raises(ValueError, match="twice"):
         cover(np.array([[3, 1, 3]]), ["a"], 1)
+    with pytest.raises(ValueError, match="twice"):
+        cover(np.array([[3, 1, 4, 3]]), ["a"], 1)
+    for numbers in ([[0, 2]], [[-1, 1]]):
+        with pytest.raises(ValueError, match="numbered from 0"):
+            cover(np.array(numbers), ["a"], 1, np.ones(2))
     for wrong in (-1.0, math.nan, math.inf):
         with pytest.raises(ValueError, match="weights are finite"):
             cover(np.array([[0, 1]]), ["a"], 1, np.array([1.0, wrong]))

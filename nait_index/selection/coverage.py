@@ -9,15 +9,14 @@ chosen one after the other, each adding the most to what is covered, of equal ro
 When all rows left would add nothing, the next round begins with nothing covered; no row is ever drawn at random. Greedy
 choice reaches at least 1 − 1/e of the best coverage that any k rows of one round have.
 
-It is the lazy greedy algorithm CELF (Leskovec et al., KDD 2007): within a round gains only shrink, so an old gain is a
-bound, and a row whose bound tops the heap and still holds is the best. What a row now gains is never summed again: each
-neuron's list of rows takes its weight off their gains when it is covered.
+A row's gain is never summed again: when a neuron is covered, its list of rows takes its weight off their gains. So one
+round touches each number of the sets at most once, and a choice is the largest of all gains. A heap of bounds that only
+shrink (CELF, Leskovec et al., KDD 2007) does not pay: the gains of most rows move with most choices.
 """
 
-import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import count, islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,12 @@ from nait_index.errors import SelectionError
 
 _BITS = 32
 """Weights are rounded to this many bits: sums of integers are exact, so equal sets have equal gains in any order."""
+
+_BLOCK = 2**14
+"""Rows that are copied or counted at once."""
+
+_LONG, _TOGETHER = 4096, 64
+"""Lists of so many rows are worked off one by one, shorter ones so many at a time: the cache has room for both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,9 @@ def rarity(sets: np.ndarray, neurons: int) -> np.ndarray:
 
     :param sets: (n, m) neuron numbers; :param neurons: D.
     """
-    df = np.bincount(sets.ravel(), minlength=neurons)
+    df = np.zeros(neurons, dtype=np.int64)
+    for start in range(0, len(sets), _BLOCK):  # counting makes int64 of what it counts
+        df += np.bincount(sets[start : start + _BLOCK].ravel(), minlength=neurons)
     return np.log(len(sets) / np.where(df, df, max(1, len(sets))))
 
 
@@ -73,75 +80,90 @@ def cover(
     candidates = _by_id(ids, allowed)
     if not 1 <= k <= len(candidates):
         raise SelectionError(f"{k} rows cannot be chosen from the {len(candidates)} there are")
-    own = sets[candidates]
-    fixed, unit = _fixed_point(np.ones(int(own.max(initial=0)) + 1) if weights is None else weights)
-    picks = list(islice(_greedy(_Gains(own, fixed)), k))
+    given = np.ones(int(sets.max(initial=0)) + 1) if weights is None else weights
+    fixed, unit = _fixed_point(given, sets.shape[1])
+    gains = _Gains(sets, candidates, fixed)
+    picks = list(islice(_greedy(gains), k))
     places = [place for place, _, _ in picks]
     return Cover(
         ordinals=candidates[places],
         gains=np.array([gain for _, gain, _ in picks]) * unit,
         rounds=np.array([turn for _, _, turn in picks]),
-        covered=len(np.unique(own[places])),
-        coverable=len(np.unique(own)),
+        covered=gains.activated(places),
+        coverable=gains.activated(),
     )
 
 
 class _Gains:
-    """What every row would add to what is covered, kept up to date neuron by neuron."""
+    """What every row would add to what is covered, kept up to date neuron by neuron.
 
-    def __init__(self, sets: np.ndarray, weights: np.ndarray) -> None:
+    A chosen row stays where it is, and adds nothing more: zero or less.
+
+    :param sets: of all rows. :param rows: those that may be chosen, whose places here are those in this list.
+    """
+
+    def __init__(self, sets: np.ndarray, rows: np.ndarray, weights: np.ndarray) -> None:
         self._sets = sets
+        self._rows = rows
         self._weights = weights
-        self._rows, self._starts = _rows_of_neurons(sets, len(weights))
-        self._first = np.array([weights[own].sum() for own in sets], dtype=np.int64)
+        self._lists, self._starts = _lists_of_neurons(sets, rows, len(weights))
+        self._first = _sums(sets, rows, weights)
+        self._chosen = np.zeros(len(rows), dtype=bool)
         self.restart()
-
-    def __len__(self) -> int:
-        return len(self._sets)
 
     def restart(self) -> None:
         """Begin with nothing covered."""
-        self.now = self._first.copy()
+        self._now = self._first.copy()
         self._open = self._weights > 0
 
+    def best(self) -> tuple[int, int]:
+        """Give the first of the rows that add the most, and what it adds."""
+        place = int(self._now.argmax())
+        return place, int(self._now[place])
+
+    def left(self) -> list[int]:
+        """Give the rows that are not chosen."""
+        places: list[int] = np.flatnonzero(~self._chosen).tolist()
+        return places
+
     def take(self, place: int) -> None:
-        """Cover what a row activates."""
-        own = self._sets[place]
+        """Choose a row: cover what it activates."""
+        self._chosen[place] = True
+        self._first[place] = 0
+        own = self._sets[self._rows[place]].astype(np.int64)
         fresh = own[self._open[own]]
         self._open[fresh] = False
-        for start, end, weight in zip(
-            self._starts[fresh].tolist(), self._starts[fresh + 1].tolist(), self._weights[fresh].tolist(), strict=True
-        ):
-            self.now[self._rows[start:end]] -= weight
+        starts, ends = self._starts[fresh], self._starts[fresh + 1]
+        sizes, weights = ends - starts, self._weights[fresh]
+        lists = [self._lists[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+        for at in np.flatnonzero(sizes >= _LONG).tolist():
+            np.subtract.at(self._now, lists[at], weights[at])
+        short = np.flatnonzero(sizes < _LONG)
+        for start in range(0, len(short), _TOGETHER):
+            some = short[start : start + _TOGETHER]
+            rows = np.concatenate([lists[at] for at in some.tolist()])
+            np.subtract.at(self._now, rows, np.repeat(weights[some], sizes[some]))
+
+    def activated(self, places: Sequence[int] | None = None) -> int:
+        """Count the neurons that these rows activate, or all rows."""
+        if places is None:
+            return int(np.count_nonzero(np.diff(self._starts)))
+        found = np.zeros(len(self._weights), dtype=bool)
+        for place in places:
+            found[self._sets[self._rows[place]]] = True
+        return int(found.sum())
 
 
 def _greedy(gains: _Gains) -> Iterator[tuple[int, int, int]]:
     """Give (place, gain, round) of all rows in the order of choice."""
-    free = np.ones(len(gains), dtype=bool)
     for turn in count(1):
         gains.restart()
-        left = np.flatnonzero(free)
-        if not gains.now[left].any():  # what is left activates nothing of any weight: no round would tell it apart
-            yield from ((int(place), 0, turn) for place in left)
+        if gains.best()[1] <= 0:  # what is left activates nothing of any weight: no round would tell it apart
+            yield from ((place, 0, turn) for place in gains.left())
             return
-        for place, gain in _one_round(gains, left):
-            yield place, gain, turn
-            free[place] = False
-
-
-def _one_round(gains: _Gains, places: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Give (place, gain) of the best row until none adds anything."""
-    heap = list(zip((-gains.now[places]).tolist(), places.tolist(), strict=True))
-    heapq.heapify(heap)
-    while heap and heap[0][0]:
-        bound, place = heap[0]
-        current = -int(gains.now[place])
-        if current != bound:
-            heapq.heapreplace(heap, (current, place))
-            continue
-        heapq.heappop(heap)
-        yield place, -bound
-        gains.take(place)
+        while (best := gains.best())[1] > 0:
+            yield *best, turn
+            gains.take(best[0])
 
 
 def _by_id(ids: Sequence[str], allowed: np.ndarray | None) -> np.ndarray:
@@ -150,21 +172,62 @@ def _by_id(ids: Sequence[str], allowed: np.ndarray | None) -> np.ndarray:
     return np.array(sorted(candidates, key=lambda at: ids[at]), dtype=np.int64)
 
 
-def _fixed_point(weights: np.ndarray) -> tuple[np.ndarray, float]:
-    """Give weights (D,) as int64, and what one of their units is worth: a power of two."""
+def _sums(sets: np.ndarray, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Add up the weights of some rows' neurons: (len(rows),), of the weights' dtype."""
+    sums = np.empty(len(rows), dtype=weights.dtype)
+    for start in range(0, len(rows), _BLOCK):
+        own = sets[rows[start : start + _BLOCK]]
+        weights[own].sum(axis=1, out=sums[start : start + _BLOCK])
+    return sums
+
+
+def _fixed_point(weights: np.ndarray, most: int) -> tuple[np.ndarray, float]:
+    """Give weights (D,) as whole numbers of the least size, and what one of their units is worth.
+
+    :param most: how many of them are added up at most; their sum fits the dtype.
+    """
     if not (np.isfinite(weights).all() and (weights >= 0).all()):
         raise ValueError("weights are finite and not negative")
     exponent = _BITS - int(np.frexp(weights.max(initial=0))[1])
-    return np.rint(np.ldexp(weights.astype(np.float64), exponent)).astype(np.int64), 2.0**-exponent
+    fixed = np.rint(np.ldexp(weights.astype(np.float64), exponent)).astype(np.int64)
+    common = max(1, int(np.gcd.reduce(fixed)))
+    fixed //= common
+    small = int(fixed.max(initial=0)) * most <= np.iinfo(np.int32).max
+    return fixed.astype(np.int32 if small else np.int64), common * 2.0**-exponent
 
 
-def _rows_of_neurons(sets: np.ndarray, neurons: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give the rows that activate each neuron, one neuron's after the other's, and where each begins (D + 1,)."""
+def _lists_of_neurons(sets: np.ndarray, rows: np.ndarray, neurons: int) -> tuple[np.ndarray, np.ndarray]:
+    """Give the places in ``rows`` that activate each neuron, one neuron's after the other's, and where each begins.
+
+    :returns: int32, and (D + 1,) int64.
+    """
     from scipy.sparse import csr_matrix
 
-    n, m = sets.shape
-    ones = np.ones(sets.size, dtype=np.int8)
-    lists: Any = csr_matrix((ones, sets.ravel(), np.arange(n + 1) * m), shape=(n, neurons)).tocsc()
-    if not lists.has_canonical_format:
-        raise ValueError("a row activates a neuron twice")
-    return lists.indices, lists.indptr
+    lists = np.empty(len(rows) * sets.shape[1], dtype=np.int32)
+    starts = np.zeros(neurons + 1, dtype=np.int64)
+    for columns in _apart(sets, neurons):
+        own = np.empty((len(rows), columns.stop - columns.start), dtype=np.int32)
+        for start in range(0, len(rows), _BLOCK):
+            own[start : start + _BLOCK] = sets[rows[start : start + _BLOCK], columns]
+        ones = np.ones(own.size, dtype=np.int8)
+        ends = np.arange(len(rows) + 1) * own.shape[1]
+        found: Any = csr_matrix((ones, own.ravel(), ends), shape=(len(rows), neurons)).tocsc()
+        if not found.has_canonical_format:
+            raise ValueError("a row activates a neuron twice")
+        done = len(rows) * columns.start
+        lists[done : done + own.size] = found.indices
+        starts += found.indptr
+    return lists, starts
+
+
+def _apart(sets: np.ndarray, neurons: int) -> list[slice]:
+    """Part the columns where all numbers before are less than all after, as between layers: short lists fit the cache.
+
+    :raises ValueError: a number is none of a neuron.
+    """
+    least, largest = sets.min(axis=0), sets.max(axis=0)
+    if sets.size and not 0 <= least.min() <= largest.max() < neurons:
+        raise ValueError("neurons are numbered from 0, and each has a weight")
+    before, after = np.maximum.accumulate(largest), np.minimum.accumulate(least[::-1])[::-1]
+    cuts = [0, *(np.flatnonzero(before[:-1] < after[1:]) + 1).tolist(), sets.shape[1]]
+    return [slice(start, end) for start, end in pairwise(cuts)]
