@@ -7,6 +7,7 @@ import pytest
 
 from nait_index.config import View
 from nait_index.errors import CapabilityError
+from nait_index.methods import mona
 from nait_index.methods.base import Examples, Rows
 from nait_index.methods.mona import Mona
 from nait_index.signatures.codes import top_codes
@@ -78,6 +79,14 @@ def test_latents_that_no_example_has_count_as_missing() -> None:
 def test_the_scan_is_the_same_whatever_the_blocks() -> None:
     codes, examples = sparse_rows(64, 4), sparse_rows(5, 5)
     np.testing.assert_array_equal(scores_of(codes, examples), scores_of(codes, examples, cuts=range(1, 64)))
+
+
+def test_the_scan_is_the_same_however_many_rows_are_compared_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes, examples = sparse_rows(150, 6), sparse_rows(5, 7)
+    wanted = scores_of(codes, examples)
+    for block in (1, 7, 149, 150, 151):
+        monkeypatch.setattr(mona, "_BLOCK", block)
+        np.testing.assert_array_equal(scores_of(codes, examples, cuts=(20, 20, 90)), wanted)
 
 
 def test_examples_without_a_code_are_refused() -> None:

@@ -20,6 +20,9 @@ from nait_index.errors import CapabilityError
 from nait_index.methods.base import Examples, Rows, Scoring
 from nait_index.store.samples import SAE_NUMBERS, SAE_VALUES
 
+_BLOCK = 512
+"""Rows that are compared at once: what is known of them fits the cache."""
+
 
 class Mona(Scoring):
     """Generalised Jaccard similarity of sparse codes."""
@@ -50,8 +53,15 @@ def jaccard(numbers: np.ndarray, values: np.ndarray, prototype: np.ndarray) -> n
 
     :param prototype: (F',), zero at its end, which stands for all latents beyond.
     """
-    own = values.astype(np.float64)
-    least = np.minimum(own, prototype[np.minimum(numbers, len(prototype) - 1)]).sum(axis=1)
-    most = own.sum(axis=1) + prototype.sum() - least
-    score: np.ndarray = np.divide(least, most, out=np.zeros_like(least), where=most > 0)
-    return score
+    scores, total = np.zeros(len(numbers)), prototype.sum()
+    room = np.empty((2, min(_BLOCK, len(numbers)), numbers.shape[1]))
+    for start in range(0, len(numbers), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        own, least = room[:, : len(numbers[block])]
+        np.copyto(own, values[block])
+        np.take(prototype, numbers[block], mode="clip", out=least)
+        np.minimum(own, least, out=least)
+        shared = least.sum(axis=1)
+        most = own.sum(axis=1) + total - shared
+        np.divide(shared, most, out=scores[block], where=most > 0)
+    return scores

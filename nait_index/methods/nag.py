@@ -16,6 +16,9 @@ from nait_index.methods.base import Examples, Rows, Scoring
 from nait_index.signatures.topk import neuron_offsets
 from nait_index.store.samples import TOPK_NUMBERS
 
+_BLOCK = 256
+"""Rows that are scored at once: their weights fit the cache."""
+
 
 class Nag(Scoring):
     """How much of the examples' most active neurons a sample shares."""
@@ -29,5 +32,22 @@ class Nag(Scoring):
         # Every layer gives as many neurons for each example, so its counts add up to examples times that number.
         kept = np.repeat([min(rows.topk, width) for width in rows.widths], rows.widths)
         profile = counts / (kept * len(examples)) / len(rows.widths)
-        blocks = [profile[block + offsets].sum(axis=1) for block in rows.blocks(TOPK_NUMBERS)]
-        return np.concatenate(blocks).astype(np.float32)
+        blocks = [shares(block, offsets, profile) for block in rows.blocks(TOPK_NUMBERS)]
+        return np.concatenate([np.zeros(0), *blocks]).astype(np.float32)
+
+
+def shares(numbers: np.ndarray, offsets: np.ndarray, profile: np.ndarray) -> np.ndarray:
+    """Add up the weights of every row's neurons: (n,) float64.
+
+    :param numbers: (n, m) within their layer. :param offsets: (m,) what makes them numbers in the profile (D,).
+    """
+    sums = np.empty(len(numbers))
+    places = np.empty((min(_BLOCK, len(numbers)), len(offsets)), dtype=np.intp)
+    weights = np.empty(places.shape)
+    for start in range(0, len(numbers), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        count = len(numbers[block])
+        np.add(numbers[block], offsets, out=places[:count])
+        np.take(profile, places[:count], mode="clip", out=weights[:count])  # the mode that needs no copy
+        weights[:count].sum(axis=1, out=sums[block])
+    return sums
