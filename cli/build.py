@@ -23,7 +23,10 @@ _MODEL, _SIGNATURES = ModelConfig(), SignatureConfig()
     "--views", default=",".join(_SIGNATURES.views), show_default=True, help=f"Signatures to keep, of {', '.join(View)}."
 )
 @click.option(
-    "--pca-dim", default=str(_SIGNATURES.pca_dim), show_default=True, help="Width of dense signatures, or 'full'."
+    "--pca-dim", default=str(_SIGNATURES.pca_dim), show_default=True, help="Bytes a row that a search scans, or 'full'."
+)
+@click.option(
+    "--fine-dim", default=_SIGNATURES.fine_dim, show_default=True, help="Bytes a row for nait's rows near the cut."
 )
 @click.option("--topk", default=_SIGNATURES.topk, show_default=True, help="Neurons kept a layer by the topk view.")
 @click.option("--sae", metavar="FOLDER", help="Sparse autoencoder of the sae view; see 'nait-index sae train'.")
@@ -51,6 +54,7 @@ def build(
     corpus: tuple[str, ...],
     views: str,
     pca_dim: str,
+    fine_dim: int,
     topk: int,
     sae: str | None,
     sae_keep: int,
@@ -77,6 +81,7 @@ def build(
     signatures = SignatureConfig(
         views=_views(views),
         pca_dim=_pca_dim(pca_dim),
+        fine_dim=fine_dim,
         topk=topk,
         sae=sae,
         sae_keep=sae_keep,

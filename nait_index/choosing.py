@@ -62,7 +62,7 @@ class Chooser:
         terms, provenance = self._read(question, capabilities)
         everything = len(capabilities) > 1 and how is Combine.MEAN
         deep = provenance["available"] if everything else terms.k
-        rankings = {own.name: rank(self._rows, own.examples, terms, deep) for own in capabilities}
+        rankings = self._rank(capabilities, terms, deep)
         if len(rankings) == 1 and weights is None:
             ranked = next(iter(rankings.values()))
             return Selection(ranked.ids, ranked.scores, ranked.ordinals, provenance, self._rows_at)
@@ -117,7 +117,7 @@ class Chooser:
             raise SelectionError("a core needs at least two capabilities; give several -c or -e")
         needed = required_votes(votes, len(capabilities))
         terms, provenance = self._read(question, capabilities)
-        rankings = {own.name: rank(self._rows, own.examples, terms) for own in capabilities}
+        rankings = self._rank(capabilities, terms, terms.k)
         agreed = agree([ranked.ids for ranked in rankings.values()], needed)
         ids = tuple(sample_id for sample_id, _, _ in agreed)
         details: dict[str, list[Any]] = {"votes": [own for _, own, _ in agreed]}
@@ -137,6 +137,10 @@ class Chooser:
             details=details,
         )
 
+    def _rank(self, capabilities: Sequence[Capability], terms: Terms, k: int) -> dict[str, Ranked]:
+        ranked = rank(self._rows, [own.examples for own in capabilities], terms, k)
+        return {own.name: one for own, one in zip(capabilities, ranked, strict=True)}
+
     def _redraw(
         self, capabilities: Sequence[Capability], pooled_of: PooledOf, terms: Terms, votes: int, draws: int
     ) -> Iterator[set[str]]:
@@ -149,7 +153,7 @@ class Chooser:
                 redrawn(own, values, widths, rng.integers(len(own), size=len(own)))
                 for own, values in zip(capabilities, pooled, strict=True)
             ]
-            chosen = [rank(self._rows, examples, terms).ids for examples in drawn]
+            chosen = [ranked.ids for ranked in rank(self._rows, drawn, terms)]
             yield {sample_id for sample_id, _, _ in agree(chosen, votes)}
 
     def _read(self, question: Question, capabilities: Sequence[Capability]) -> tuple[Terms, dict[str, Any]]:

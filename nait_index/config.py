@@ -94,7 +94,9 @@ class ModelConfig:
 class SignatureConfig:
     """What is kept of every sample.
 
-    :param pca_dim: width d of each dense signature; ``None`` keeps every neuron, exactly (``--pca-dim full``).
+    :param pca_dim: numbers of a row that a dense search scans, a byte each; ``None`` keeps every neuron, exactly
+        (``--pca-dim full``).
+    :param fine_dim: numbers kept of a row's mean activations, by which ``nait`` scores the rows near the cut again.
     :param reservoir: how many samples the principal components are fitted on.
     :param topk: neurons kept of each layer by the ``topk`` view.
     :param sae: folder of the sparse autoencoder that the ``sae`` view needs; :param sae_keep: codes kept of a row.
@@ -102,7 +104,8 @@ class SignatureConfig:
     """
 
     views: tuple[View, ...] = (View.PCA, View.TOPK)
-    pca_dim: int | None = 512
+    pca_dim: int | None = 1024
+    fine_dim: int = 2048
     topk: int = 20
     sae: str | None = None
     sae_keep: int = 256
@@ -119,6 +122,8 @@ class SignatureConfig:
             raise NaitError(f"--views must name each view once: {', '.join(View)}")
         if self.pca_dim is not None and self.pca_dim < 1:
             raise NaitError(f"--pca-dim must be at least 1 or 'full', not {self.pca_dim}")
+        if self.fine_dim < 1:
+            raise NaitError(f"--fine-dim must be at least 1, not {self.fine_dim}")
         if self.topk < 1:
             raise NaitError(f"--topk must be at least 1, not {self.topk}")
         if not 0 <= self.seed < 2**64:

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from nait_index.corpus import plain_text, restore_sample
-from nait_index.errors import NaitError
-from nait_index.search.engine import Engine, EngineStamp, Hits
+from nait_index.errors import NaitError, StoreError
+from nait_index.search.engine import Engine, EngineStamp
+from nait_index.search.fine import FineScores
+from nait_index.search.hits import Hits, best
 from nait_index.signatures.features import Feature
 from nait_index.signatures.pca import Compressor
 from nait_index.store.layout import Layout
@@ -66,9 +68,30 @@ class IndexRows:
         for _, values in self._table.signatures(column):
             yield values
 
-    def search(self, feature: Feature, query: np.ndarray, k: int, allowed: np.ndarray | None) -> Hits:
-        """Scan a dense signature for the largest inner products with a direction given over all neurons."""
-        return self.engine(feature).search(self._compressor.query(query, feature), k, allowed)
+    def project(self, direction: np.ndarray, feature: Feature) -> np.ndarray:
+        """Turn a direction over all neurons into a query (d,), for inner products with stored signatures."""
+        return self._compressor.query(direction, feature)
+
+    def steps(self, feature: Feature) -> np.ndarray:
+        """Give what one unit of each number of a signature is worth (d,) float32."""
+        return self._compressor.steps[feature]
+
+    def first(self, feature: Feature, count: int) -> np.ndarray:
+        """Read the scanned signatures of the first rows, a random sample of the corpus: (at most ``count``, d)."""
+        return np.array(self.engine(feature).rows[:count])
+
+    def scores(self, feature: Feature, queries: np.ndarray) -> np.ndarray:
+        """Give the inner products of every row's scanned signature with queries (q, d), in one pass: (q, n)."""
+        return self.engine(feature).scores(queries)
+
+    def search(self, feature: Feature, queries: np.ndarray, k: int, allowed: np.ndarray | None) -> list[Hits]:
+        """Give the largest inner products of each query (q, d), near the cut by all that is stored of a row."""
+        coarse = self.scores(feature, queries)
+        if self._compressor.dim(feature) == self.engine(feature).stamp.dim:
+            return [best(own, k, allowed) for own in coarse]
+        column = dense_column(feature)
+        fine = FineScores(lambda ordinals: self._table.signatures_at(ordinals, column), len(self))
+        return [fine.best(own, query, k, allowed) for own, query in zip(coarse, queries, strict=True)]
 
     def allowed(self, where: str | None) -> np.ndarray | None:
         """Give which rows (n,) bool pass a SQL filter; ``None`` without one."""
@@ -87,20 +110,26 @@ class IndexRows:
 
     def stamp(self, feature: Feature) -> EngineStamp:
         """Give the state of the table that an engine of this feature must be of."""
+        # A search scans as much of every signature as the narrowest has, whatever more the table keeps.
+        dim = min(self._compressor.dim(feature), self._compressor.dim(Feature.DRIFT))
         return EngineStamp(
             table_version=self._table.version,
             rows=len(self._table),
-            dim=self._compressor.dim(feature),
+            dim=dim if self._compressor.bases else self._compressor.dim(feature),
             dtype=str(self._compressor.dtype),
         )
 
     def _load(self, feature: Feature) -> Engine:
         column, stamp = dense_column(feature), self.stamp(feature)
-        engine = Engine.load(self._layout.engine, column, stamp)
-        if engine is None:
-            engine = Engine.build(self._table.signatures(column), stamp)
-            try:
-                engine.save(self._layout.engine, column)
-            except NaitError as error:  # a cache: without it the next start takes longer, and that is all
-                logger.warning("the engine is made anew at every start: %s", error)
-        return engine
+        engine = Engine.open(self._layout.engine, column, stamp)
+        if engine is not None:
+            return engine
+        try:
+            Engine.write(self._layout.engine, column, self.blocks(column), stamp)
+        except StoreError:
+            raise
+        except NaitError as error:  # a cache: without it the next start takes longer, and that is all
+            logger.warning("the engine is made anew at every start: %s", error)
+            return Engine.build(self.blocks(column), stamp)
+        engine = Engine.open(self._layout.engine, column, stamp)
+        return Engine.build(self.blocks(column), stamp) if engine is None else engine

@@ -1,15 +1,15 @@
-"""A capability and a method to ranked rows."""
+"""Capabilities and a method to ranked rows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from nait_index.index_rows import IndexRows
-from nait_index.methods.base import Examples
+from nait_index.methods.base import Examples, Scanned
 from nait_index.methods.names import MethodName
 from nait_index.methods.registry import METHODS
-from nait_index.search.engine import Hits, best
+from nait_index.search.hits import Hits, best
 from nait_index.selection.blend import blend
 
 
@@ -40,14 +40,21 @@ class Terms:
     quality: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
-def rank(rows: IndexRows, examples: Examples, terms: Terms, k: int | None = None) -> Ranked:
-    """Choose the rows that a method scores highest.
+def rank(rows: IndexRows, capabilities: Sequence[Examples], terms: Terms, k: int | None = None) -> list[Ranked]:
+    """Choose the rows that a method scores highest, for each of some capabilities.
 
     :param k: how many, if not as the terms say.
     :raises CapabilityError: the method needs more examples.
     """
     k = terms.k if k is None else k
-    hits = _blended(rows, examples, terms, k) if terms.blending else _hits(rows, examples, terms, k)
+    if terms.blending:
+        found = [_blended(rows, hits, terms, k) for hits in _hits(rows, capabilities, terms, len(rows))]
+    else:
+        found = _hits(rows, capabilities, terms, k)
+    return [_ranked(rows, hits, k) for hits in found]
+
+
+def _ranked(rows: IndexRows, hits: Hits, k: int) -> Ranked:
     ids = rows.take_ids(hits.ordinals)
     order = sorted(range(len(ids)), key=lambda i: (-float(hits.scores[i]), ids[i]))[:k]
     return Ranked(
@@ -57,13 +64,15 @@ def rank(rows: IndexRows, examples: Examples, terms: Terms, k: int | None = None
     )
 
 
-def _hits(rows: IndexRows, examples: Examples, terms: Terms, k: int) -> Hits:
-    return METHODS[terms.method].rank(examples, rows, k, terms.allowed)
+def _hits(rows: IndexRows, capabilities: Sequence[Examples], terms: Terms, k: int) -> list[Hits]:
+    method = METHODS[terms.method]
+    if isinstance(method, Scanned):
+        return method.rank_all(capabilities, rows, k, terms.allowed)
+    return [method.rank(examples, rows, k, terms.allowed) for examples in capabilities]
 
 
-def _blended(rows: IndexRows, examples: Examples, terms: Terms, k: int) -> Hits:
+def _blended(rows: IndexRows, whole: Hits, terms: Terms, k: int) -> Hits:
     """Blend the method's ranks of all rows that may be chosen with those of their quality."""
-    whole = _hits(rows, examples, terms, len(rows))
     scores = np.full(len(rows), np.nan)
     scores[whole.ordinals] = whole.scores
     mixed = blend(scores, terms.quality, terms.blending)

@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from nait_index.building.columns import Widths, all_column_types, dense_columns
+from nait_index.building.columns import Widths, all_column_types, dense_columns, dims_of
 from nait_index.building.fingerprint import fingerprint_of, model_record
 from nait_index.building.intake import Counts, Intake, Known, Spool, WorkRow
 from nait_index.building.opening import measure_sae, open_encoder, open_gradients, restore_gradients
@@ -192,7 +192,7 @@ class Builder:
                 raise CorpusError(
                     f"none of the rows can be used; the first: {next(iter(self._unusable.values())).reason}"
                 )
-            compressor = fit(reservoir.read, self._encoder.widths, self._signatures.pca_dim)
+            compressor = fit(reservoir.read, self._encoder.widths, dims_of(self._signatures))
             manifest = replace(manifest, basis_hash=save_compressor(self._layout, compressor))
             save_manifest(self._layout, manifest)
         else:

@@ -12,7 +12,7 @@ import numpy as np
 from nait_index.activations.encoder import Encoder, Pooled
 from nait_index.config import SignatureConfig, View
 from nait_index.signatures.features import POOLINGS, Feature, layer_norms
-from nait_index.signatures.pca import Compressor
+from nait_index.signatures.pca import Compressor, Dims
 from nait_index.signatures.topk import kept, number_dtype, top_neurons
 from nait_index.store.samples import (
     GRADIENT,
@@ -47,6 +47,11 @@ class Widths:
         return cls(encoder.widths, encoder.hidden_size, 0 if sae is None else sae.latents)
 
 
+def dims_of(config: SignatureConfig) -> Dims | None:
+    """Give the widths of dense signatures that were asked for; ``None`` for whole vectors."""
+    return None if config.pca_dim is None else Dims(config.pca_dim, config.fine_dim)
+
+
 def column_types(
     view: View, widths: Widths, config: SignatureConfig, dims: Mapping[Feature, int] | None
 ) -> ColumnTypes:
@@ -57,7 +62,7 @@ def column_types(
     half = np.dtype(np.float16)
     if view is View.PCA:
         whole = {feature: len(POOLINGS[feature]) * sum(widths.neurons) for feature in Feature}
-        dtype = np.dtype(np.float32) if dims is None else half
+        dtype = np.dtype(np.float32 if dims is None else np.int8)
         dense = {dense_column(feature): (dtype, (dims or whole)[feature]) for feature in Feature}
         return dense | {NORMS: (np.dtype(np.float32), len(widths.neurons))}
     if view is View.TOPK:

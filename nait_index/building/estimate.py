@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from nait_index.activations.encoder import Encoder, Tokens
-from nait_index.building.columns import Widths, column_types
+from nait_index.building.columns import Widths, column_types, dims_of
 from nait_index.building.intake import Intake, Spool
 from nait_index.building.shards import SHARD_ROWS
 from nait_index.config import SignatureConfig
@@ -55,9 +55,10 @@ def estimate(
     total = int(lengths.sum() * share)
     speed = _speed(encoder, [own for own in tokens if len(own.ids)])
     row_bytes = sum(len(row.row.encode()) for row in sample) / max(len(sample), 1)
-    dim = None if signatures.pca_dim is None else min(signatures.pca_dim, signatures.reservoir, counts.new)
     widths = Widths.of(encoder)
-    dims = None if dim is None else dict.fromkeys(Feature, dim)
+    asked = dims_of(signatures)
+    most = min(signatures.reservoir, counts.new)
+    dims = None if asked is None else {feature: min(asked[feature], most) for feature in Feature}
     columns = [own for view in signatures.views for own in column_types(view, widths, signatures, dims).values()]
     per_row = sum(dtype.itemsize * width for dtype, width in columns)
     return Estimate(

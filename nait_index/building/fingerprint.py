@@ -24,6 +24,7 @@ def fingerprint_of(encoder: Encoder, template: Template, signatures: SignatureCo
         dtype=dtype_name(encoder),
         views=tuple(signatures.views),
         pca_dim=signatures.pca_dim,
+        fine_dim=signatures.fine_dim,
         topk=signatures.topk,
         sae=None if encoder.probes.sae is None else encoder.probes.sae.content_hash,
         sae_keep=signatures.sae_keep,

@@ -32,6 +32,7 @@ def reopen(
     signatures = SignatureConfig(
         views=tuple(View(view) for view in own.views),
         pca_dim=own.pca_dim,
+        fine_dim=own.fine_dim,
         topk=own.topk,
         sae=record["sae"],
         sae_keep=own.sae_keep,

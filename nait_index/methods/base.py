@@ -9,8 +9,12 @@ import numpy as np
 
 from nait_index.config import View
 from nait_index.errors import CapabilityError
-from nait_index.search.engine import Hits, best
+from nait_index.search.hits import Hits, best
 from nait_index.signatures.features import Feature
+
+NOTHING_SAID = (
+    "nothing tells these examples apart from the corpus as a whole: every row would score the same; give other examples"
+)
 
 Summary = Mapping[str, np.ndarray]
 """What a method keeps of a capability's examples, by name; enough to make its query later without the examples."""
@@ -62,8 +66,20 @@ class Rows(Protocol):
     def blocks(self, column: str) -> Iterator[np.ndarray]:
         """Read one signature column, some rows at a time: (b, width)."""
 
-    def search(self, feature: Feature, query: np.ndarray, k: int, allowed: np.ndarray | None) -> Hits:
-        """Scan a dense signature for the largest inner products with a direction given over all neurons."""
+    def project(self, direction: np.ndarray, feature: Feature) -> np.ndarray:
+        """Turn a direction over all neurons into a query (d,), for inner products with stored signatures."""
+
+    def steps(self, feature: Feature) -> np.ndarray:
+        """Give what one unit of each number of a signature is worth (d,) float32."""
+
+    def first(self, feature: Feature, count: int) -> np.ndarray:
+        """Read the scanned signatures of the first rows, a random sample of the corpus: (at most ``count``, d)."""
+
+    def scores(self, feature: Feature, queries: np.ndarray) -> np.ndarray:
+        """Give the inner products of every row's scanned signature with queries (q, d), in one pass: (q, n)."""
+
+    def search(self, feature: Feature, queries: np.ndarray, k: int, allowed: np.ndarray | None) -> list[Hits]:
+        """Give the largest inner products of each query (q, d), near the cut by all that is stored of a row."""
 
 
 class Method(Protocol):
@@ -105,11 +121,47 @@ class Direction:
     constant: float = 0.0
 
 
-class Linear(ABC):
-    """A method whose score is linear in one of the dense features: one FAISS scan."""
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a scan needs: the score of a row is ``vector · signature + constant``.
+
+    :param vector: (d,) float32.
+    """
+
+    vector: np.ndarray
+    constant: float = 0.0
+
+
+class Scanned(ABC):
+    """A method whose score is an inner product with a dense signature: one scan, for any number of capabilities."""
 
     view: ClassVar[View | None] = View.PCA
     feature: ClassVar[Feature]
+
+    @abstractmethod
+    def query(self, examples: Examples, rows: Rows) -> Query:
+        """Make the query of some examples.
+
+        :raises CapabilityError: there are too few of them, or they say nothing.
+        """
+
+    def rank(self, examples: Examples, rows: Rows, k: int, allowed: np.ndarray | None) -> Hits:
+        """Give the ``k`` rows of highest score."""
+        return self.rank_all([examples], rows, k, allowed)[0]
+
+    def rank_all(self, capabilities: Sequence[Examples], rows: Rows, k: int, allowed: np.ndarray | None) -> list[Hits]:
+        """Rank for several capabilities in one pass over the rows."""
+        queries = [self.query(examples, rows) for examples in capabilities]
+        found = rows.search(self.feature, np.stack([query.vector for query in queries]), k, allowed)
+        # In double precision, lest a large constant make neighbouring scores equal.
+        return [
+            Hits(hits.scores.astype(np.float64) + query.constant, hits.ordinals)
+            for query, hits in zip(queries, found, strict=True)
+        ]
+
+
+class Linear(Scanned):
+    """A method whose query is a direction over all neurons, made of the examples alone."""
 
     @abstractmethod
     def summarise(self, examples: np.ndarray, widths: Sequence[int]) -> dict[str, np.ndarray]:
@@ -123,14 +175,9 @@ class Linear(ABC):
         :raises CapabilityError: the summary holds too little.
         """
 
-    def rank(self, examples: Examples, rows: Rows, k: int, allowed: np.ndarray | None) -> Hits:
-        """Scan the feature's signatures for the direction."""
+    def query(self, examples: Examples, rows: Rows) -> Query:
+        """Project the direction on the basis of the signatures."""
         direction = self.direction(examples.summary, rows.center, rows.widths)
         if not direction.vector.any() and len(rows) > 1:
-            raise CapabilityError(
-                "nothing tells these examples apart from the corpus as a whole: every row would score the same; give "
-                "other examples"
-            )
-        hits = rows.search(self.feature, direction.vector, k, allowed)
-        # In double precision, lest a large constant make neighbouring scores equal.
-        return Hits(hits.scores.astype(np.float64) + direction.constant, hits.ordinals)
+            raise CapabilityError(NOTHING_SAID)
+        return Query(rows.project(direction.vector, self.feature), direction.constant)

@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from nait_index.methods.base import Direction, Examples, Linear, Rows, Summary
-from nait_index.search.engine import Hits, best
+from nait_index.search.hits import Hits, best
 from nait_index.signatures.features import Feature, layer_slices
 from nait_index.store.samples import NORMS
 
@@ -37,11 +37,14 @@ class Nas(Linear):
         vector[own] = state / max(float(np.linalg.norm(state)), 1e-30)
         return Direction(vector, float(center[0].astype(np.float64) @ vector))
 
-    def rank(self, examples: Examples, rows: Rows, k: int, allowed: np.ndarray | None) -> Hits:
+    def rank_all(self, capabilities: Sequence[Examples], rows: Rows, k: int, allowed: np.ndarray | None) -> list[Hits]:
+        """Rank for one after the other: scores are cosines, not inner products."""
+        return [self._rank(examples, rows, k, allowed) for examples in capabilities]
+
+    def _rank(self, examples: Examples, rows: Rows, k: int, allowed: np.ndarray | None) -> Hits:
         """Divide every row's inner product by the length of its own state; a row of no length scores 0."""
-        hits = super().rank(examples, rows, len(rows), None)
-        products = np.zeros(len(rows))
-        products[hits.ordinals] = hits.scores
+        query = self.query(examples, rows)
+        products = rows.scores(self.feature, query.vector[None])[0].astype(np.float64) + query.constant
         lengths = np.concatenate([block[:, _layer(rows.widths)] for block in rows.blocks(NORMS)])
         cosines = np.divide(products, lengths, out=np.zeros(len(rows)), where=lengths > 0)
         return best(cosines.astype(np.float32), k, allowed)

@@ -13,7 +13,7 @@ import numpy as np
 from nait_index.config import View
 from nait_index.methods.base import Examples, Rows, Scoring
 from nait_index.methods.cosine import rounded, unit_rows
-from nait_index.search.engine import Hits
+from nait_index.search.hits import Hits
 from nait_index.store.samples import HIDDEN_WEIGHTED
 
 # Similarities held at once: 256 MiB.

@@ -1,12 +1,11 @@
-"""Exact search over dense signatures with FAISS.
+"""The search engine's own copy of a signature column: one file, mapped into memory and never read whole to open it.
 
-Choosing a tenth of a corpus is no top-10 query: every row is scored, in one pass over the codes that memory bandwidth
-bounds. The engine's files are a cache of one column of the table, made anew whenever the table has moved on.
+It is a cache of the table, made anew whenever the table has moved on.
 """
 
 import hashlib
-import io
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,11 +15,15 @@ import numpy as np
 
 from nait_index.errors import NaitError, StoreError
 from nait_index.files import atomic_write
+from nait_index.search.scan import scan, whole
 
 
 @dataclass(frozen=True, slots=True)
 class EngineStamp:
-    """Which state of the table an engine was made from."""
+    """Which state of the table an engine was made from.
+
+    :param dim: columns scanned, the first ones of the signature.
+    """
 
     table_version: int
     rows: int
@@ -28,160 +31,119 @@ class EngineStamp:
     dtype: str
 
 
-@dataclass(frozen=True, slots=True)
-class Hits:
-    """The best rows of one query, best first.
-
-    :param scores: (k,) float32; :param ordinals: (k,) int64 place in table order. Rows whose score equals that of the
-        last hit are all included, so that the caller can break the tie by id.
-    """
-
-    scores: np.ndarray
-    ordinals: np.ndarray
-
-
-def best(scores: np.ndarray, k: int, allowed: np.ndarray | None = None) -> Hits:
-    """Give the ``k`` highest of some scores (n,), and with them all that equal the last.
-
-    :param allowed: (n,) bool, rows that may be chosen; ``None`` for all.
-    """
-    candidates = np.arange(len(scores)) if allowed is None else np.flatnonzero(allowed)
-    own = scores[candidates]
-    k = min(k, len(own))
-    if k == 0:
-        return Hits(np.zeros(0, np.float32), np.zeros(0, np.int64))
-    cut = np.partition(own, len(own) - k)[len(own) - k]
-    kept = np.flatnonzero(own >= cut)
-    order = kept[np.argsort(-own[kept], kind="stable")]
-    return Hits(own[order].astype(np.float32), candidates[order])
-
-
-def import_faiss() -> Any:  # noqa: ANN401 - faiss is untyped
-    """Import FAISS, which comes with one of two extras.
-
-    :raises NaitError: neither is installed.
-    """
-    try:
-        import faiss
-    except ImportError as error:
-        raise NaitError(
-            f"FAISS is not installed ({error}): pip install 'nait-index[cpu]', or [gpu] on a GPU"
-        ) from error
-    return faiss
-
-
 class Engine:
-    """A FAISS index over one signature column, with the row id of every row."""
+    """A signature column, ready to be scanned.
 
-    def __init__(self, index: Any, row_ids: np.ndarray, stamp: EngineStamp) -> None:  # noqa: ANN401 - faiss is untyped
-        self._index = index
-        self.row_ids = row_ids
+    :param rows: (n, d) int8 or float32, in table order; :param longest: length of the longest of them.
+    """
+
+    def __init__(self, rows: np.ndarray, longest: float, stamp: EngineStamp) -> None:
+        self.rows = rows
         self.stamp = stamp
+        self._longest = longest
 
     @classmethod
-    def build(cls, batches: Iterable[tuple[np.ndarray, np.ndarray]], stamp: EngineStamp) -> "Engine":
-        """Make an engine from (row ids (b,), signatures (b, d)) batches in table order.
+    def build(cls, batches: Iterable[np.ndarray], stamp: EngineStamp) -> "Engine":
+        """Make an engine in memory of signatures (b, ≥ d) in table order.
 
         :raises StoreError: the batches do not add up to the rows of the stamp.
         """
-        faiss = import_faiss()
-        index: Any
-        if stamp.dtype == "float16":
-            index = faiss.IndexScalarQuantizer(stamp.dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
-        else:
-            index = faiss.IndexFlatIP(stamp.dim)
-        row_ids = []
-        for own_ids, signatures in batches:
-            index.add(np.ascontiguousarray(signatures, dtype=np.float32))
-            row_ids.append(own_ids)
-        if index.ntotal != stamp.rows:
-            raise StoreError(
-                f"the table gave {index.ntotal} rows where {stamp.rows} were expected; run 'nait-index verify'"
-            )
-        return cls(index, np.concatenate(row_ids) if row_ids else np.zeros(0, np.uint64), stamp)
+        rows = np.empty((stamp.rows, stamp.dim), dtype=stamp.dtype)
+        longest = 0.0
+        for start, part in _placed(batches, stamp):
+            rows[start : start + len(part)] = part
+            longest = max(longest, _longest(part))
+        return cls(rows, longest, stamp)
 
-    def save(self, folder: Path, name: str) -> None:
-        """Write the engine's files; the stamp comes last, so that a torn write is never taken for an engine.
+    @classmethod
+    def write(cls, folder: Path, name: str, batches: Iterable[np.ndarray], stamp: EngineStamp) -> None:
+        """Write an engine's files batch by batch; the stamp comes last, so a torn write is never taken for an engine.
 
-        :raises NaitError: they cannot be written.
+        :raises NaitError: they cannot be written. :raises StoreError: as for :meth:`build`.
         """
-        faiss = import_faiss()
+        stamp_path = folder / f"{name}.json"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            stamp_path = folder / f"{name}.json"
             stamp_path.unlink(missing_ok=True)
         except OSError as error:
             raise NaitError(f"{folder}: not written: {error.strerror or error}") from error
-        row_ids = io.BytesIO()
-        np.save(row_ids, self.row_ids)
-        contents = {
-            f"{name}.faiss": faiss.serialize_index(self._index).tobytes(),
-            f"{name}.rows.npy": row_ids.getvalue(),
-        }
-        for file_name, data in contents.items():
-            with atomic_write(folder / file_name) as file:
-                file.write(data)
-        hashes = {file_name: _hash(data) for file_name, data in contents.items()}
+        longest, digest = 0.0, hashlib.blake2b(digest_size=16)
+        with atomic_write(folder / f"{name}.npy") as file:
+            header = {"descr": np.dtype(stamp.dtype).str, "fortran_order": False, "shape": (stamp.rows, stamp.dim)}
+            np.lib.format.write_array_header_1_0(file, header)
+            for _, part in _placed(batches, stamp):
+                data = np.ascontiguousarray(part)
+                file.write(data.data)
+                digest.update(data.data)
+                longest = max(longest, _longest(data))
         with atomic_write(stamp_path) as file:
-            file.write(json.dumps(asdict(self.stamp) | {"hashes": hashes}).encode())
+            own = {"stamp": asdict(stamp), "longest": longest, "hash": digest.hexdigest()}
+            file.write(json.dumps(own).encode())
 
     @staticmethod
     def is_current(folder: Path, name: str, stamp: EngineStamp) -> bool:
         """Tell whether the files say that they are of this state of the table; they may be damaged all the same."""
-        try:
-            found = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return True
-        return isinstance(found, dict) and all(found.get(key) == own for key, own in asdict(stamp).items())
+        found = _read_stamp(folder / f"{name}.json")
+        return found is None or found["stamp"] == asdict(stamp)
 
     @classmethod
-    def load(cls, folder: Path, name: str, stamp: EngineStamp) -> "Engine | None":
-        """Read an engine, or give ``None`` where its files are missing, damaged, or of another state of the table."""
-        faiss = import_faiss()
+    def open(cls, folder: Path, name: str, stamp: EngineStamp) -> "Engine | None":
+        """Map an engine, or give ``None`` where its files are missing, cut short, or of another state of the table."""
+        found = _read_stamp(folder / f"{name}.json")
+        if found is None or found["stamp"] != asdict(stamp):
+            return None
+        path = folder / f"{name}.npy"
         try:
-            found = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-            hashes = found.pop("hashes")
-            codes, row_ids = (folder / f"{name}.faiss").read_bytes(), (folder / f"{name}.rows.npy").read_bytes()
-        except (OSError, ValueError, KeyError, AttributeError):
+            rows = np.load(path, mmap_mode="r", allow_pickle=False)
+            offset = os.path.getsize(path) - rows.nbytes
+        except (OSError, ValueError, EOFError, SyntaxError):
             return None
-        # FAISS trusts what it reads: a flipped bit could change the metric, so nothing is parsed before it is hashed.
-        if found != asdict(stamp) or hashes != {f"{name}.faiss": _hash(codes), f"{name}.rows.npy": _hash(row_ids)}:
+        as_stamped = rows.shape == (stamp.rows, stamp.dim) and rows.dtype == np.dtype(stamp.dtype)
+        if not as_stamped or rows.flags.f_contiguous and min(rows.shape) > 1 or offset % 64:
             return None
-        index = faiss.deserialize_index(np.frombuffer(codes, dtype=np.uint8))
-        return cls(index, np.load(io.BytesIO(row_ids), allow_pickle=False), stamp)
+        return cls(rows, float(found["longest"]), stamp)
 
-    def vectors(self, start: int, count: int) -> np.ndarray:
-        """Give the vectors of some rows as they are scanned, (count, d) float32."""
-        return np.asarray(self._index.reconstruct_n(start, count))
+    def is_whole(self, folder: Path, name: str) -> bool:
+        """Read every byte and tell whether it is as it was written."""
+        found = _read_stamp(folder / f"{name}.json")
+        return found is not None and hashlib.blake2b(self.rows.data, digest_size=16).hexdigest() == found["hash"]
 
-    def search(self, query: np.ndarray, k: int, allowed: np.ndarray | None = None) -> Hits:
-        """Score every row and give the best.
+    def scores(self, queries: np.ndarray) -> np.ndarray:
+        """Score every row by every query.
 
-        :param query: (d,) float32; the score is its inner product with a signature.
-        :param k: how many; all that are allowed, where there are fewer.
-        :param allowed: (n,) bool, rows that may be chosen; ``None`` for all.
+        :param queries: (q, d) float32, or wider: what lies beyond the scanned columns is left out.
+        :returns: (q, n) float32 inner products, exact up to the rounding of the query; see :mod:`nait_index.search.scan`.
         """
-        faiss = import_faiss()
-        count = self.stamp.rows if allowed is None else int(allowed.sum())
-        k = min(k, count)
-        if k == 0:
-            return Hits(np.zeros(0, np.float32), np.zeros(0, np.int64))
-        vector = np.ascontiguousarray(query[None], dtype=np.float32)
-        params = None
-        if allowed is not None:
-            params = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little")))
-        # One hit more than asked for shows whether the cut runs through rows of equal score.
-        scores, ordinals = self._index.search(vector, min(k + 1, count), params=params)
-        scores, ordinals = scores[0], ordinals[0]
-        if len(scores) > k and scores[k] == scores[k - 1]:
-            return self._search_above(vector, np.nextafter(scores[k], np.float32(-np.inf)), params)
-        return Hits(scores[:k], ordinals[:k])
-
-    def _search_above(self, vector: np.ndarray, threshold: np.float32, params: Any) -> Hits:  # noqa: ANN401
-        _, scores, ordinals = self._index.range_search(vector, float(threshold), params=params)
-        order = np.argsort(-scores, kind="stable")
-        return Hits(scores[order], ordinals[order])
+        queries = np.ascontiguousarray(queries[:, : self.stamp.dim], dtype=np.float32)
+        threads = os.cpu_count() or 1
+        if self.rows.dtype != np.int8:
+            return scan(self.rows, queries, threads)
+        numbers, units = whole(queries, self._longest)
+        scores = scan(self.rows, numbers, threads)
+        scores *= units[:, None].astype(np.float32)
+        return scores
 
 
-def _hash(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
+def _placed(batches: Iterable[np.ndarray], stamp: EngineStamp) -> Iterable[tuple[int, np.ndarray]]:
+    """Give where each batch begins, and its scanned columns."""
+    start = 0
+    for batch in batches:
+        if start + len(batch) <= stamp.rows:
+            yield start, batch[:, : stamp.dim]
+        start += len(batch)
+    if start != stamp.rows:
+        raise StoreError(f"the table gave {start} rows where {stamp.rows} were expected; run 'nait-index verify'")
+
+
+def _longest(rows: np.ndarray) -> float:
+    values = rows.astype(np.float32)
+    return float(np.sqrt(np.einsum("nd,nd->n", values, values).max(initial=0)))
+
+
+def _read_stamp(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        whole = isinstance(found["stamp"], dict) and isinstance(found["hash"], str) and float(found["longest"]) >= 0
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if whole else None

@@ -1,22 +1,31 @@
-"""Dense signatures: feature vectors projected on the principal components of a sample of the corpus.
+"""Dense signatures: feature vectors projected on the principal components of a sample of the corpus, at 8 bits each.
 
 There are two sets of components. ``raw`` spans means and drifts alike and serves both: NAIT projects means on a
 direction found among drifts, which a basis fitted to means alone holds badly. ``unit`` spans the unit vectors.
+
+A signature is a row of whole numbers from −127 to 127; times the step of its component, each is a coordinate. Steps
+differ, so that a component of small variance is as finely resolved as one of large; since a score is an inner product,
+they go into the query, and rows are compared as they are stored.
 
 The fit works on the n×n Gram matrix of the sample, never on a D×D covariance, and walks over the sample one layer at a
 time: its memory is n² + n·N numbers beside the components themselves, whatever the number of layers.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 
-from nait_index.signatures.features import Feature, feature_blocks, layer_slices, unit_block
+from nait_index.signatures.features import POOLINGS, Feature, feature_blocks, layer_slices, unit_block
 
 PooledBlock = Callable[[int, slice], np.ndarray]
 """Reads one block (n, N) of the reservoir's pooled activations: pooling number, slice of neurons."""
+
+LEVELS = 127
+"""Largest size of a code."""
+
+_HEADROOM = 1.1  # rows outside the sample may lie a little further out than any in it
 
 
 class BasisName(StrEnum):
@@ -31,16 +40,30 @@ BASIS_OF = {Feature.MEAN: BasisName.RAW, Feature.DRIFT: BasisName.RAW, Feature.U
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What turns feature vectors into dense signatures.
+    """Directions that feature vectors are projected on.
 
     :param components: (d, F) float32 with orthonormal rows, F the length of the vectors.
     :param variances: (d,) float32, mean square along each component over the reservoir, descending.
-    :param scale: signatures are divided by it, which keeps them within float16.
     """
 
     components: np.ndarray
     variances: np.ndarray
-    scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class Dims:
+    """Widths of the signatures; fewer where the reservoir spans fewer dimensions.
+
+    :param scanned: of ``unit`` and ``drift``, and what a search for ``mean`` scans of it.
+    :param fine: of ``mean``, by which the rows near the cut are scored again.
+    """
+
+    scanned: int
+    fine: int
+
+    def __getitem__(self, feature: Feature) -> int:
+        """Give the width of one feature's signature."""
+        return max(self.fine, self.scanned) if feature is Feature.MEAN else self.scanned
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,81 +71,116 @@ class Compressor:
     """Pooled activations to the dense signatures of an index.
 
     :param widths: neurons of every layer; :param center: (2, D) float32, the corpus mean as the reservoir gives it.
-    :param bases: empty where signatures are the whole vectors (``--pca-dim full``).
+    :param bases: empty where signatures are the whole vectors (``--pca-dim full``), in float32.
+    :param steps: (d,) float32 for each feature: what one unit of each code is worth.
     """
 
     widths: tuple[int, ...]
     center: np.ndarray
-    bases: dict[BasisName, Basis]
+    bases: Mapping[BasisName, Basis]
+    steps: Mapping[Feature, np.ndarray]
 
     @property
-    def dtype(self) -> "np.dtype[np.floating]":
-        """Signatures are float16, and float32 where nothing is compressed."""
-        return np.dtype(np.float16 if self.bases else np.float32)
+    def dtype(self) -> "np.dtype[np.signedinteger | np.floating]":
+        """Give the dtype of signatures."""
+        return np.dtype(np.int8) if self.bases else np.dtype(np.float32)
 
     def dim(self, feature: Feature) -> int:
         """Width d of the signature of a feature."""
-        if self.bases:
-            return len(self.bases[BASIS_OF[feature]].components)
-        return sum(self.widths) * (2 if feature is Feature.UNIT else 1)
+        return len(self.steps[feature])
 
     def compress(self, pooled: np.ndarray, feature: Feature) -> np.ndarray:
         """Turn pooled activations (n, 2, D) into signatures (n, d)."""
         blocks = feature_blocks(pooled, self.center, feature, self.widths)
         if not self.bases:
             return np.concatenate(list(blocks), axis=1)
-        basis = self.bases[BASIS_OF[feature]]
-        signatures = np.zeros((len(pooled), self.dim(feature)), dtype=np.float32)
+        components = self.components(feature)
+        projected = np.zeros((len(pooled), self.dim(feature)), dtype=np.float32)
         start = 0
         for block in blocks:
             end = start + block.shape[1]
-            signatures += block @ basis.components[:, start:end].T
+            projected += block @ components[:, start:end].T
             start = end
-        return (signatures / np.float32(basis.scale)).astype(self.dtype)
+        return self.round(projected, feature)
+
+    def components(self, feature: Feature) -> np.ndarray:
+        """Give the directions (d, F) that a feature is projected on."""
+        return self.bases[BASIS_OF[feature]].components[: self.dim(feature)]
+
+    def round(self, projected: np.ndarray, feature: Feature) -> np.ndarray:
+        """Turn coordinates (n, d) into signatures."""
+        codes = np.rint(projected / self.steps[feature])
+        return np.clip(codes, -LEVELS, LEVELS, out=codes).astype(np.int8)
+
+    def restore(self, signatures: np.ndarray, feature: Feature) -> np.ndarray:
+        """Turn signatures (n, d), or the first columns of them, into coordinates, float32."""
+        return signatures * self.steps[feature][: signatures.shape[1]]
 
     def query(self, direction: np.ndarray, feature: Feature) -> np.ndarray:
         """Turn a direction q into a vector (d,) whose inner product with a signature estimates q · x.
 
-        Exact as far as the components span q.
+        Exact as far as the components span q, but for the rounding of the signature.
         """
         direction = direction.astype(np.float32)
         if not self.bases:
             return direction
-        basis = self.bases[BASIS_OF[feature]]
-        return np.asarray((basis.components @ direction) * np.float32(basis.scale))
+        return np.asarray((self.components(feature) @ direction) * self.steps[feature])
 
 
-def fit(read: PooledBlock, widths: Sequence[int], dim: int | None) -> Compressor:
+def fit(read: PooledBlock, widths: Sequence[int], dims: Dims | None) -> Compressor:
     """Fit the compressor of an index.
 
     :param read: gives the reservoir's pooled activations block by block.
-    :param dim: width d of a signature; fewer where the reservoir spans fewer dimensions; ``None`` keeps whole vectors.
+    :param dims: widths of the signatures; ``None`` keeps whole vectors.
     """
     center = np.zeros((2, sum(widths)), dtype=np.float32)
     for pooling in (0, 1):
         for neurons in layer_slices(widths):
             center[pooling, neurons] = read(pooling, neurons).mean(axis=0, dtype=np.float64)
-    if dim is None:
-        return Compressor(tuple(widths), center, {})
-    bases = {
-        BasisName.RAW: _components(lambda: _raw_blocks(read, center, widths), dim),
-        BasisName.UNIT: _components(lambda: _unit_blocks(read, center, widths), dim),
+    if dims is None:
+        ones = {feature: np.ones(len(POOLINGS[feature]) * sum(widths), np.float32) for feature in Feature}
+        return Compressor(tuple(widths), center, {}, ones)
+    total = sum(widths)
+    raw, along = _components(lambda: _raw_blocks(read, center, widths), total, dims[Feature.MEAN])
+    unit, unit_along = _components(lambda: _unit_blocks(read, center, widths), 2 * total, dims[Feature.UNIT])
+    # The first half of the raw sample are means, the second are drifts; see _raw_blocks.
+    means = (len(along) + 1) // 2
+    balance = _balance(read, center, widths)
+    steps = {
+        Feature.MEAN: _steps(along[:means]),
+        Feature.DRIFT: _steps(along[means:, : dims[Feature.DRIFT]] / balance),
+        Feature.UNIT: _steps(unit_along),
     }
-    return Compressor(tuple(widths), center, bases)
+    return Compressor(tuple(widths), center, {BasisName.RAW: raw, BasisName.UNIT: unit}, steps)
+
+
+def _steps(along: np.ndarray) -> np.ndarray:
+    """Give the steps (d,) that hold the coordinates (n, d) of a sample."""
+    reach = np.abs(along).max(axis=0, initial=0) * _HEADROOM / LEVELS
+    return np.where(reach > 0, reach, 1).astype(np.float32)
+
+
+def _halves(
+    read: PooledBlock, center: np.ndarray, neurons: slice
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give one layer's centred means of every other row, and its drifts of the rows between."""
+    return read(0, neurons)[0::2] - center[0, neurons], read(1, neurons)[1::2] - center[1, neurons]
+
+
+def _balance(read: PooledBlock, center: np.ndarray, widths: Sequence[int]) -> np.float32:
+    """Give the factor that brings the drifts to the total variance of the means."""
+    energy = np.zeros(2)
+    for neurons in layer_slices(widths):
+        halves = _halves(read, center, neurons)
+        energy += [float(np.mean(half.astype(np.float64) ** 2)) if half.size else 0.0 for half in halves]
+    return np.float32(np.sqrt(energy[0] / energy[1])) if energy.all() else np.float32(1.0)
 
 
 def _raw_blocks(read: PooledBlock, center: np.ndarray, widths: Sequence[int]) -> Iterator[np.ndarray]:
     """Half of the rows give their means, the other half their drifts, brought to the same total variance."""
-
-    def halves(neurons: slice) -> tuple[np.ndarray, np.ndarray]:
-        return read(0, neurons)[0::2] - center[0, neurons], read(1, neurons)[1::2] - center[1, neurons]
-
-    energy = np.zeros(2)
+    balance = _balance(read, center, widths)
     for neurons in layer_slices(widths):
-        energy += [float(np.mean(half.astype(np.float64) ** 2)) if half.size else 0.0 for half in halves(neurons)]
-    balance = np.float32(np.sqrt(energy[0] / energy[1])) if energy.all() else np.float32(1.0)
-    for neurons in layer_slices(widths):
-        means, drifts = halves(neurons)
+        means, drifts = _halves(read, center, neurons)
         yield np.concatenate([means, drifts * balance])
 
 
@@ -132,16 +190,26 @@ def _unit_blocks(read: PooledBlock, center: np.ndarray, widths: Sequence[int]) -
             yield unit_block(read(pooling, neurons) - center[pooling, neurons], len(widths))
 
 
-def _components(blocks: Callable[[], Iterator[np.ndarray]], dim: int) -> Basis:
-    """Give the leading right singular vectors of the matrix whose column blocks are given (each time anew)."""
+def _components(
+    blocks: Callable[[], Iterator[np.ndarray]], length: int, dim: int
+) -> tuple[Basis, np.ndarray]:
+    """Give the leading right singular vectors of a matrix (n, length), and the coordinates (n, d) of its rows.
+
+    :param blocks: gives the column blocks of the matrix, each time anew.
+    """
     gram: np.ndarray | float = 0.0
     for block in blocks():
         gram = gram + (block @ block.T).astype(np.float64)
     values, vectors = _top_eigenpairs(np.asarray(gram), dim)
     loadings = (vectors / np.sqrt(values)).T.astype(np.float32)
-    components = np.concatenate([loadings @ block for block in blocks()], axis=1)
+    components = np.empty((len(loadings), length), dtype=np.float32)
+    start = 0
+    for block in blocks():
+        end = start + block.shape[1]
+        np.matmul(loadings, block, out=components[:, start:end])
+        start = end
     variances = (values / len(vectors)).astype(np.float32)
-    return Basis(components, variances, float(np.sqrt(variances[0])))
+    return Basis(components, variances), (vectors * np.sqrt(values)).astype(np.float32)
 
 
 def _top_eigenpairs(gram: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray]:

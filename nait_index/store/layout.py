@@ -16,6 +16,7 @@ class Layout:
         self.samples = self.database / "samples.lance"
         self.capabilities = self.database / "capabilities.lance"
         self.basis = self.root / "basis.safetensors"
+        self.components = self.root / "components.safetensors"
         self.warmup = self.root / "warmup.safetensors"
         self.engine = self.root / "engine"
         self.rejected = self.root / "rejected.jsonl"

@@ -12,7 +12,7 @@ from nait_index.errors import FingerprintError, NotAnIndexError, StoreError
 from nait_index.files import atomic_write
 from nait_index.store.layout import Layout
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _LIBRARIES = ("nait-index", "torch", "transformers", "tokenizers", "numpy", "lancedb", "pylance")
 
 
@@ -31,6 +31,7 @@ class Fingerprint:
     dtype: str
     views: tuple[str, ...]
     pca_dim: int | None
+    fine_dim: int
     topk: int
     sae: str | None
     sae_keep: int

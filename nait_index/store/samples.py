@@ -135,6 +135,12 @@ class SampleTable:
             flat = values.flatten().to_numpy(zero_copy_only=False)
             yield batch.column("_rowid").to_numpy(), flat.reshape(len(values), values.type.list_size)
 
+    def signatures_at(self, ordinals: np.ndarray, column: str) -> np.ndarray:
+        """Read one signature column of some rows, given by their place in table order: (m, width)."""
+        values = self._dataset().take(ordinals, columns=[column])[column].combine_chunks()
+        width = values.type.list_size
+        return np.asarray(values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), width))
+
     def row_ids(self) -> np.ndarray:
         """Give the row ids (n,) uint64 in table order."""
         batches = self._dataset().to_batches(columns=["position"], with_row_id=True, scan_in_order=True)

@@ -1,0 +1,48 @@
+"""A second, finer look at the rows near the cut.
+
+What a search scans is the beginning of a longer signature. How far the scores of the two lie apart is measured on a
+sample of the rows; every row whose scanned score is not further below the cut than twice that is scored again.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from nait_index.search.hits import Hits, best
+
+_SAMPLE = 1024
+"""Rows on which the difference is measured: the first of the table, which lie in random order."""
+
+
+class FineScores:
+    """Scores by whole signatures.
+
+    :param read: gives the whole signatures (m, d) of some rows; :param rows: how many there are.
+    """
+
+    def __init__(self, read: Callable[[np.ndarray], np.ndarray], rows: int) -> None:
+        self._read = read
+        self._sampled = np.arange(min(_SAMPLE, rows))
+        self._sample = read(self._sampled)
+
+    def best(self, coarse: np.ndarray, query: np.ndarray, k: int, allowed: np.ndarray | None) -> Hits:
+        """Give the ``k`` rows of highest score.
+
+        :param coarse: (n,) scores of all rows by what was scanned; :param query: (d,) the whole query.
+        """
+        found = best(coarse, k, allowed)
+        if not len(found.ordinals):
+            return found
+        away = np.abs(_products(self._sample, query) - coarse[self._sampled]).max()
+        near = coarse >= found.scores[-1] - 2 * away
+        candidates = np.flatnonzero(near if allowed is None else near & allowed)
+        hits = best(_products(self._read(candidates), query), k)
+        return Hits(hits.scores, candidates[hits.ordinals])
+
+
+def _products(rows: np.ndarray, query: np.ndarray) -> np.ndarray:
+    # Rounded, so that equal rows tie whatever block of a product they lay in.
+    scores = np.concatenate([np.zeros(0), *(rows[at : at + 1024] @ query for at in range(0, len(rows), 1024))])
+    size = float(np.abs(scores).max(initial=0))
+    digits = 6 - int(np.ceil(np.log10(size))) if size > 0 else 0
+    return np.round(scores, digits)
