@@ -1,4 +1,4 @@
-"""One shard through the model: tokenise, run, pool, compress."""
+"""One shard through the model: run, pool, compress."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -11,11 +11,11 @@ from nait_index.building.columns import (
     Widths,
     all_column_types,
     column_types,
-    dense_columns,
     direct_columns,
     empty_columns,
 )
 from nait_index.building.intake import WorkRow
+from nait_index.building.projecting import project_columns
 from nait_index.building.staging import ShardFacts
 from nait_index.config import SignatureConfig
 from nait_index.signatures.pca import Compressor
@@ -67,27 +67,25 @@ class SignatureSink:
     def put(self, pooled: Pooled) -> None:
         """Compress them and copy the signatures into place."""
         made = direct_columns(pooled, self._widths, self._config)
-        made |= dense_columns(pooled.values, self._config, self._compressor)
+        made |= project_columns(pooled.values, self._config, self._compressor)
         for name, values in made.items():
             self.columns[name][pooled.rows] = values
 
 
 def run_shard(
     encoder: Encoder,
-    texts: Sequence[str],
-    add_special_tokens: bool,
+    tokens: Sequence[Tokens],
     sink: ShardSink,
     advance: Callable[[int, int], None] = lambda rows, tokens: None,
     gradients: GradientSource | None = None,
 ) -> ShardFacts:
-    """Run the texts of one shard through the model into a sink.
+    """Run the tokenised texts of one shard through the model into a sink.
 
     A text without tokens, or whose activations are not finite, gets a reason instead.
 
     :param advance: told the number of rows and tokens of every batch that is done.
     :param gradients: makes the projected gradients of tokenised texts, where they are kept.
     """
-    tokens = encoder.tokenize(texts, add_special_tokens=add_special_tokens)
     n_tokens = np.array([len(own.ids) for own in tokens], dtype=np.int32)
     reasons = {row: "its text has no tokens" for row, own in enumerate(tokens) if len(own.ids) == 0}
     usable = np.array([row for row in range(len(tokens)) if row not in reasons], dtype=np.int64)
