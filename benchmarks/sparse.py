@@ -85,7 +85,7 @@ def measure(scale: Scale, index: Path | None) -> dict[str, Any]:
 
 
 def cover_times(sets: np.ndarray, weights: np.ndarray | None = None) -> dict[str, Any]:
-    """Choose the budget, and set the time against reading the sets once, and against changing a gain for each number."""
+    """Choose the budget; set the time against reading the sets once, and against changing a gain for each number."""
     ids = [f"{row:08d}" for row in range(len(sets))]
     chosen = round(BUDGET * len(sets))
     seconds, found = _timed(lambda: cover(sets, ids, chosen, weights))
