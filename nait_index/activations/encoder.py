@@ -10,6 +10,7 @@ import numpy as np
 from nait_index.activations.architectures import Site, find_sites
 from nait_index.activations.capture import Capture, Captured, Probes
 from nait_index.activations.halving import run_halving
+from nait_index.activations.host import HostCopy, late
 from nait_index.activations.model import LoadedModel, load
 from nait_index.activations.padding import pad
 from nait_index.activations.pooling import TokenSpan
@@ -47,12 +48,6 @@ class Pooled:
     hidden: np.ndarray | None = None
     codes: np.ndarray | None = None
 
-    @classmethod
-    def of(cls, rows: np.ndarray, captured: Captured) -> "Pooled":
-        """Bring a batch to the host."""
-        parts = (captured.neurons, captured.impact, captured.hidden, captured.codes)
-        return cls(rows, *(None if part is None else part.cpu().numpy() for part in parts))  # type: ignore[arg-type]
-
     @property
     def finite(self) -> np.ndarray:
         """Tell which rows (b,) are finite throughout."""
@@ -64,6 +59,17 @@ class Pooled:
         """Keep some rows."""
         parts = (self.values, self.impact, self.hidden, self.codes)
         return Pooled(self.rows[which], *(None if part is None else part[which] for part in parts))  # type: ignore[arg-type]
+
+
+class _Underway:
+    """A batch whose pooled activations are on their way to the host."""
+
+    def __init__(self, rows: np.ndarray, captured: Captured) -> None:
+        self._rows = rows
+        self._copy = HostCopy([captured.neurons, captured.impact, captured.hidden, captured.codes])
+
+    def wait(self) -> Pooled:
+        return Pooled(self._rows, *self._copy.arrays())  # type: ignore[arg-type]  # neurons are always there
 
 
 class Encoder:
@@ -155,14 +161,15 @@ class Encoder:
             raise ModelError(f"text {int(lengths.argmin())} has no tokens")
         check_known(tokens, self.model.vocabulary, self.config.name)
 
-        def run(rows: np.ndarray) -> Pooled:
-            return Pooled.of(rows, self._run([tokens[row].ids for row in rows]))
+        def run(rows: np.ndarray) -> _Underway:
+            return _Underway(rows, self._run([tokens[row].ids for row in rows]))
 
         def refuse(row: int, error: Exception) -> NoReturn:
             raise ModelError(f"out of memory on a single text of {lengths[row]} tokens; lower --max-length") from error
 
-        for rows in plan_batches(lengths, self._batch_tokens):
-            yield from run_halving(rows, run, refuse)
+        batches = plan_batches(lengths, self._batch_tokens)
+        begun = (batch for rows in batches for batch in run_halving(rows, run, refuse))
+        yield from late(begun, 1 if self.model.device.type == "cuda" else 0)
 
     def _run(self, batch: list[np.ndarray]) -> Captured:
         import torch

@@ -8,17 +8,22 @@ which is written last.
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from nait_index.activations.encoder import Tokens
 from nait_index.building.columns import Widths, all_column_types, dense_columns, dims_of
 from nait_index.building.fingerprint import fingerprint_of, model_record
 from nait_index.building.intake import Counts, Intake, Known, Spool, WorkRow
 from nait_index.building.opening import measure_sae, open_encoder, open_gradients, restore_gradients
+from nait_index.building.overlap import Behind, ahead
 from nait_index.building.rejects import RejectedRows
 from nait_index.building.shards import (
     SHARD_ROWS,
@@ -80,6 +85,16 @@ class BuildReport:
     rows: int
     tokens: int
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One shard's rows, with what is known of them where they are staged, else with their tokens."""
+
+    rows: Sequence[WorkRow]
+    staged: StagedShard
+    facts: ShardFacts | None
+    tokens: Sequence[Tokens]
 
 
 class Builder:
@@ -185,7 +200,7 @@ class Builder:
         manifest = self._warm_up(spool, shards, manifest)
         if manifest.basis_hash is None:
             first = shards[: -(-self._signatures.reservoir // SHARD_ROWS)]
-            staged = [self._stage(spool.read(shard)) for shard in first]
+            staged = self._stage(spool, first)
             self._notify(Progress(Stage.FITTING, self._done, self._total, self._tokens))
             reservoir = Reservoir(staged)
             if len(reservoir) == 0:
@@ -198,8 +213,9 @@ class Builder:
         else:
             compressor = load_compressor(self._layout, manifest.basis_hash)
         self._table.create(self._schema(compressor))
-        for shard in shards:
-            self._commit(spool.read(shard), compressor)
+        with ahead(partial(self._prepare, spool), shards) as works, Behind() as writer:
+            for work in works:
+                self._commit(work, compressor, writer)
         return manifest
 
     def _measure_sae(self, spool: Spool, shards: Sequence[Sequence[int]], manifest: Manifest) -> Manifest:
@@ -225,38 +241,54 @@ class Builder:
         restore_gradients(self._gradients, self._layout, manifest.warmup_hash)
         return manifest
 
-    def _staged(self, rows: Sequence[WorkRow]) -> StagedShard:
-        return StagedShard(self._layout.staging, [row.id for row in rows])
-
-    def _stage(self, rows: Sequence[WorkRow]) -> StagedShard:
-        """Run one of the first shards and keep its activations whole on disk."""
-        staged = self._staged(rows)
+    def _prepare(self, spool: Spool, shard: Sequence[int]) -> _Work:
+        """Read the rows of one shard, and tokenise them unless they are staged already."""
+        rows = spool.read(shard)
+        staged = StagedShard(self._layout.staging, [row.id for row in rows])
         facts = staged.facts()
-        if facts is None:
-            array = staged.create(sum(self._encoder.widths))
-            sink = ArraySink(array, self._widths, self._signatures)
-            facts = self._run_shard(rows, sink)
-            staged.finish(array, sink.columns, facts)
-        else:
-            self._advance(len(rows), 0)
-        self._note_unusable(rows, facts)
-        return staged
+        if facts is not None:
+            return _Work(rows, staged, facts, ())
+        texts = [row.text for row in rows]
+        tokens = self._encoder.tokenize(texts, add_special_tokens=self._template.adds_special_tokens)
+        return _Work(rows, staged, None, tokens)
 
-    def _commit(self, rows: Sequence[WorkRow], compressor: Compressor) -> None:
+    def _stage(self, spool: Spool, shards: Sequence[Sequence[int]]) -> list[StagedShard]:
+        """Run the first shards and keep their activations whole on disk."""
+        done = []
+        with ahead(partial(self._prepare, spool), shards) as works, Behind() as writer:
+            for work in works:
+                facts = work.facts
+                if facts is None:
+                    array = work.staged.create(sum(self._encoder.widths))
+                    sink = ArraySink(array, self._widths, self._signatures)
+                    facts = self._run_shard(work, sink)
+                    writer.do(partial(work.staged.finish, array, sink.columns, facts))
+                else:
+                    self._advance(len(work.rows), 0)
+                self._note_unusable(work.rows, facts)
+                done.append(work.staged)
+        return done
+
+    def _commit(self, work: _Work, compressor: Compressor, writer: Behind) -> None:
         """Bring one shard into the table, from its staged activations where it has them."""
-        staged = self._staged(rows)
-        facts = staged.facts()
+        facts = work.facts
         if facts is None:
-            sink = SignatureSink(len(rows), self._widths, self._signatures, compressor)
-            facts = self._run_shard(rows, sink)
+            sink = SignatureSink(len(work.rows), self._widths, self._signatures, compressor)
+            facts = self._run_shard(work, sink)
             signatures = sink.columns
         else:
-            signatures = staged.columns() | dense_columns(staged.pooled(), self._signatures, compressor)
-        self._note_unusable(rows, facts)
+            pooled = work.staged.pooled()
+            signatures = work.staged.columns() | dense_columns(pooled, self._signatures, compressor)
+        self._note_unusable(work.rows, facts)
         self._truncated += int(facts.truncated[facts.usable].sum())
+        writer.do(partial(self._write, work, facts, signatures, compressor))
+
+    def _write(
+        self, work: _Work, facts: ShardFacts, signatures: Mapping[str, np.ndarray], compressor: Compressor
+    ) -> None:
         if len(facts.usable):
-            self._table.append(table_columns(rows, facts, signatures), self._schema(compressor))
-        staged.remove()
+            self._table.append(table_columns(work.rows, facts, signatures), self._schema(compressor))
+        work.staged.remove()
 
     def _schema(self, compressor: Compressor) -> Any:  # noqa: ANN401 - pyarrow is not typed
         return schema(all_column_types(self._widths, self._signatures, compressor))
@@ -266,10 +298,9 @@ class Builder:
             row = rows[number]
             self._unusable[row.id] = Rejected(row.origin, reason, row.row)
 
-    def _run_shard(self, rows: Sequence[WorkRow], sink: ShardSink) -> ShardFacts:
-        texts = [row.text for row in rows]
+    def _run_shard(self, work: _Work, sink: ShardSink) -> ShardFacts:
         gradients = None if self._gradients is None else self._gradients.rows
-        return run_shard(self._encoder, texts, self._template.adds_special_tokens, sink, self._advance, gradients)
+        return run_shard(self._encoder, work.tokens, sink, self._advance, gradients)
 
     def _advance(self, rows: int, tokens: int) -> None:
         self._done += rows

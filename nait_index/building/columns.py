@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nait_index.activations.encoder import Encoder, Pooled
+from nait_index.activations.products import multiply
 from nait_index.config import SignatureConfig, View
 from nait_index.signatures.features import POOLINGS, Feature, layer_norms
 from nait_index.signatures.pca import Compressor, Dims
@@ -112,7 +113,9 @@ def dense_columns(
         return {}
     starts = range(0, max(len(pooled), 1), rows)
     return {
-        dense_column(feature): np.concatenate([compressor.compress(pooled[at : at + rows], feature) for at in starts])
+        dense_column(feature): np.concatenate(
+            [compressor.compress(pooled[at : at + rows], feature, multiply) for at in starts]
+        )
         for feature in Feature
     }
 

@@ -92,8 +92,8 @@ class ExampleEncoder:
     def _encode(self, samples: Sequence[Sample], texts: Sequence[str], rejected: Sequence[Rejected]) -> Encoded:
         pooled = np.zeros((len(samples), 2, sum(self._encoder.widths)), dtype=np.float32)
         sink = ArraySink(pooled, Widths.of(self._encoder), self._signatures)
-        special = self._template.adds_special_tokens
-        facts: ShardFacts = run_shard(self._encoder, texts, special, sink, gradients=self._gradients)
+        tokens = self._encoder.tokenize(texts, add_special_tokens=self._template.adds_special_tokens)
+        facts: ShardFacts = run_shard(self._encoder, tokens, sink, gradients=self._gradients)
         unusable = [Rejected(samples[i].origin, reason, samples[i].row) for i, reason in facts.reasons.items()]
         usable = facts.usable
         columns = {name: values[usable] for name, values in sink.columns.items()}

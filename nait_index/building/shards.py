@@ -1,4 +1,4 @@
-"""One shard through the model: tokenise, run, pool, compress."""
+"""One shard through the model: run, pool, compress."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -74,20 +74,18 @@ class SignatureSink:
 
 def run_shard(
     encoder: Encoder,
-    texts: Sequence[str],
-    add_special_tokens: bool,
+    tokens: Sequence[Tokens],
     sink: ShardSink,
     advance: Callable[[int, int], None] = lambda rows, tokens: None,
     gradients: GradientSource | None = None,
 ) -> ShardFacts:
-    """Run the texts of one shard through the model into a sink.
+    """Run the tokenised texts of one shard through the model into a sink.
 
     A text without tokens, or whose activations are not finite, gets a reason instead.
 
     :param advance: told the number of rows and tokens of every batch that is done.
     :param gradients: makes the projected gradients of tokenised texts, where they are kept.
     """
-    tokens = encoder.tokenize(texts, add_special_tokens=add_special_tokens)
     n_tokens = np.array([len(own.ids) for own in tokens], dtype=np.int32)
     reasons = {row: "its text has no tokens" for row, own in enumerate(tokens) if len(own.ids) == 0}
     usable = np.array([row for row in range(len(tokens)) if row not in reasons], dtype=np.int64)

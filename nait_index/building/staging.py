@@ -6,6 +6,7 @@ interrupted before or during the fit goes on with the shards it has.
 
 import hashlib
 import json
+import mmap
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ class StagedShard:
     def finish(self, array: np.ndarray, columns: Mapping[str, np.ndarray], facts: ShardFacts) -> None:
         """Declare the file complete, and keep beside it the columns that need no basis."""
         array.flush()  # type: ignore[attr-defined]  # a memmap, which numpy types as an array
+        let_go(array)
         with atomic_write(self._columns) as file:
             np.savez(file, **columns)  # type: ignore[arg-type]  # numpy's stubs take one keyword for another
         with atomic_write(self._facts) as file:
@@ -109,4 +111,17 @@ class Reservoir:
 
     def read(self, pooling: int, neurons: slice) -> np.ndarray:
         """Read one block (n, N)."""
-        return np.concatenate([pooled[usable, pooling, neurons] for pooled, usable in self._parts])
+        block = np.empty((len(self), neurons.stop - neurons.start), dtype=np.float32)
+        start = 0
+        for pooled, usable in self._parts:
+            block[start : start + len(usable)] = pooled[usable, pooling, neurons]
+            start += len(usable)
+            let_go(pooled)
+        return block
+
+
+def let_go(array: np.ndarray) -> None:
+    """Take the pages of a mapped file out of this process's memory; what they hold stays in the system's cache."""
+    pages: mmap.mmap | None = getattr(array, "_mmap", None)
+    if pages is not None and hasattr(mmap, "MADV_DONTNEED"):
+        pages.madvise(mmap.MADV_DONTNEED)

@@ -34,7 +34,7 @@ SAMPLE = 1024
 
 _WIDTH = 2.0  # κ
 _SPARED, _FULL = 0.1, 0.2  # shares of the sample: no negatives up to the first, whole ones from the second
-_PENALTY = 5e-4  # λ
+_PENALTY = 1e-3  # λ
 
 
 class Probe(Scanned):

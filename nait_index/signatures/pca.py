@@ -22,6 +22,8 @@ from nait_index.signatures.features import POOLINGS, Feature, feature_blocks, la
 PooledBlock = Callable[[int, slice], np.ndarray]
 """Reads one block (n, N) of the reservoir's pooled activations: pooling number, slice of neurons."""
 
+Product = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
 LEVELS = 127
 """Largest size of a code."""
 
@@ -89,8 +91,11 @@ class Compressor:
         """Width d of the signature of a feature."""
         return len(self.steps[feature])
 
-    def compress(self, pooled: np.ndarray, feature: Feature) -> np.ndarray:
-        """Turn pooled activations (n, 2, D) into signatures (n, d)."""
+    def compress(self, pooled: np.ndarray, feature: Feature, multiply: Product = np.matmul) -> np.ndarray:
+        """Turn pooled activations (n, 2, D) into signatures (n, d).
+
+        :param multiply: multiplies two matrices.
+        """
         blocks = feature_blocks(pooled, self.center, feature, self.widths)
         if not self.bases:
             return np.concatenate(list(blocks), axis=1)
@@ -99,7 +104,7 @@ class Compressor:
         start = 0
         for block in blocks:
             end = start + block.shape[1]
-            projected += block @ components[:, start:end].T
+            projected += multiply(block, components[:, start:end].T)
             start = end
         return self.round(projected, feature)
 
@@ -160,9 +165,7 @@ def _steps(along: np.ndarray) -> np.ndarray:
     return np.where(reach > 0, reach, 1).astype(np.float32)
 
 
-def _halves(
-    read: PooledBlock, center: np.ndarray, neurons: slice
-) -> tuple[np.ndarray, np.ndarray]:
+def _halves(read: PooledBlock, center: np.ndarray, neurons: slice) -> tuple[np.ndarray, np.ndarray]:
     """Give one layer's centred means of every other row, and its drifts of the rows between."""
     return read(0, neurons)[0::2] - center[0, neurons], read(1, neurons)[1::2] - center[1, neurons]
 
@@ -190,9 +193,7 @@ def _unit_blocks(read: PooledBlock, center: np.ndarray, widths: Sequence[int]) -
             yield unit_block(read(pooling, neurons) - center[pooling, neurons], len(widths))
 
 
-def _components(
-    blocks: Callable[[], Iterator[np.ndarray]], length: int, dim: int
-) -> tuple[Basis, np.ndarray]:
+def _components(blocks: Callable[[], Iterator[np.ndarray]], length: int, dim: int) -> tuple[Basis, np.ndarray]:
     """Give the leading right singular vectors of a matrix (n, length), and the coordinates (n, d) of its rows.
 
     :param blocks: gives the column blocks of the matrix, each time anew.
