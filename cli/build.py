@@ -103,6 +103,8 @@ def build(
         )
     assert built.report is not None
     _print_facts(asdict(built.report), as_json)
+    for warning in built.report.warnings:
+        note(warning)
     if built.report.rejected:
         note(f"rejected rows, with reasons: {built.layout.rejected}")
     if built.report.truncated:

@@ -112,7 +112,7 @@ class Verifier:
         opened = IndexRows(self._layout, self._table, self._compressor, self._manifest.fingerprint.topk)
         for feature in Feature:
             column = dense_column(feature)
-            if not (self._layout.engine / f"{column}.faiss").is_file():
+            if not (self._layout.engine / f"{column}.npy").is_file():
                 continue
             yield Check(f"engine {column}", *self._compare(opened, feature))
 
@@ -120,14 +120,13 @@ class Verifier:
         folder, column, stamp = self._layout.engine, dense_column(feature), opened.stamp(feature)
         if not Engine.is_current(folder, column, stamp):
             return None, "of an earlier state of the table; it is made again when it is needed"
-        engine = Engine.load(folder, column, stamp)
-        if engine is None:
+        engine = Engine.open(folder, column, stamp)
+        if engine is None or not engine.is_whole(folder, column):
             return False, f"damaged; delete the folder {folder}, and it is made again"
         start, same = 0, True
-        for row_ids, stored in self._table.signatures(column):
-            end = start + len(row_ids)
-            same &= np.array_equal(engine.row_ids[start:end], row_ids)
-            same &= np.array_equal(engine.vectors(start, len(row_ids)), stored.astype(np.float32))
+        for stored in opened.blocks(column):
+            end = start + len(stored)
+            same &= np.array_equal(engine.rows[start:end], stored[:, : stamp.dim])
             start = end
         return same, f"{start} vectors compared" if same else f"not the table's vectors; delete the folder {folder}"
 
@@ -142,7 +141,8 @@ class Verifier:
             encoded = self._open_encoder().again([self._restore(row) for row in rows])
         except NaitError as error:
             return Check("encoding", None, f"not checked: {error}")
-        again = encoded.signatures[column].astype(np.float32)
+        again = encoded.signatures[column].astype(np.float32) * self._compressor.steps[Feature.UNIT]
+        stored = stored * self._compressor.steps[Feature.UNIT]
         lengths = np.linalg.norm(stored, axis=1) * np.linalg.norm(again, axis=1)
         cosines = np.where(lengths > 0, (stored * again).sum(axis=1) / np.maximum(lengths, 1e-30), 1.0)
         limit = _SAME_COSINE.get(self._manifest.fingerprint.dtype, _SAME_COSINE_16_BIT)

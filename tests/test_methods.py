@@ -23,7 +23,7 @@ from nait_index.methods.nas import Nas
 from nait_index.methods.probe import Probe
 from nait_index.methods.rds import Rds, RdsMax
 from nait_index.methods.registry import METHODS
-from nait_index.search.engine import Hits
+from nait_index.search.hits import Hits
 
 Scores = dict[str, float]
 TOPK = 12

@@ -11,8 +11,8 @@ import pytest
 from helpers import build_small, samples_of, small_rows, write_lines
 
 from nait_index.activations.host import late
-from nait_index.building.overlap import Behind, ahead
 from nait_index.building.columns import dense_columns
+from nait_index.building.overlap import Behind, ahead
 from nait_index.config import SignatureConfig
 from nait_index.signatures.features import Feature
 from nait_index.signatures.pca import fit

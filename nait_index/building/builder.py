@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from nait_index.activations.encoder import Tokens
-from nait_index.building.columns import Widths, all_column_types, dense_columns, dims_of
+from nait_index.building.columns import Widths, all_column_types, dense_columns
 from nait_index.building.fingerprint import fingerprint_of, model_record
+from nait_index.building.fitting import fidelity_of, fit_basis, fitted_shards, unfaithful
 from nait_index.building.intake import Counts, Intake, Known, Spool, WorkRow
 from nait_index.building.opening import measure_sae, open_encoder, open_gradients, restore_gradients
 from nait_index.building.overlap import Behind, ahead
@@ -33,12 +34,12 @@ from nait_index.building.shards import (
     run_shard,
     table_columns,
 )
-from nait_index.building.staging import Reservoir, ShardFacts, StagedShard
+from nait_index.building.staging import ShardFacts, StagedShard
 from nait_index.config import ModelConfig, SignatureConfig
 from nait_index.corpus import make_template, rejected_writer
 from nait_index.errors import CorpusError, NaitError, StoreError
 from nait_index.files import TEMPORARY
-from nait_index.signatures.pca import Compressor, fit
+from nait_index.signatures.pca import Compressor
 from nait_index.store.bases import load_compressor, save_compressor
 from nait_index.store.layout import Layout
 from nait_index.store.lock import write_lock
@@ -75,6 +76,7 @@ class BuildReport:
     """What a build did: ``read = indexed + present + rejected``; ``truncated`` of the indexed ones.
 
     :param rows: samples the index now holds; :param tokens: run through the model by this call, in ``seconds``.
+    :param fidelity: how faithful the signatures are; see :class:`~nait_index.fidelity.Fidelity`.
     """
 
     read: int
@@ -85,6 +87,12 @@ class BuildReport:
     rows: int
     tokens: int
     seconds: float
+    fidelity: Mapping[str, Any] | None = None
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know, a line each."""
+        return unfaithful(self.fidelity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +183,7 @@ class Builder:
             rows=manifest.rows,
             tokens=self._tokens,
             seconds=time.monotonic() - started,
+            fidelity=manifest.fidelity,
         )
 
     def _open_manifest(self) -> Manifest:
@@ -199,16 +208,20 @@ class Builder:
         manifest = self._measure_sae(spool, shards, manifest)
         manifest = self._warm_up(spool, shards, manifest)
         if manifest.basis_hash is None:
-            first = shards[: -(-self._signatures.reservoir // SHARD_ROWS)]
-            staged = self._stage(spool, first)
+            # One shard more than the basis is fitted on tells how faithful it is to rows that it has not seen.
+            staged = self._stage(spool, shards[: fitted_shards(self._signatures) + 1])
             self._notify(Progress(Stage.FITTING, self._done, self._total, self._tokens))
-            reservoir = Reservoir(staged)
-            if len(reservoir) == 0:
+            fitted = fit_basis(staged, self._encoder.widths, self._signatures)
+            if fitted is None:
                 raise CorpusError(
                     f"none of the rows can be used; the first: {next(iter(self._unusable.values())).reason}"
                 )
-            compressor = fit(reservoir.read, self._encoder.widths, dims_of(self._signatures))
-            manifest = replace(manifest, basis_hash=save_compressor(self._layout, compressor))
+            compressor = fitted
+            manifest = replace(
+                manifest,
+                basis_hash=save_compressor(self._layout, compressor),
+                fidelity=fidelity_of(staged, compressor, self._signatures),
+            )
             save_manifest(self._layout, manifest)
         else:
             compressor = load_compressor(self._layout, manifest.basis_hash)

@@ -99,7 +99,7 @@ class Engine:
         except (OSError, ValueError, EOFError, SyntaxError):
             return None
         as_stamped = rows.shape == (stamp.rows, stamp.dim) and rows.dtype == np.dtype(stamp.dtype)
-        if not as_stamped or rows.flags.f_contiguous and min(rows.shape) > 1 or offset % 64:
+        if not as_stamped or not rows.flags.c_contiguous or offset % 64:
             return None
         return cls(rows, float(found["longest"]), stamp)
 
@@ -112,7 +112,7 @@ class Engine:
         """Score every row by every query.
 
         :param queries: (q, d) float32, or wider: what lies beyond the scanned columns is left out.
-        :returns: (q, n) float32 inner products, exact up to the rounding of the query; see :mod:`nait_index.search.scan`.
+        :returns: (q, n) float32 inner products, exact but for the rounding of the query, see :func:`~.scan.whole`.
         """
         queries = np.ascontiguousarray(queries[:, : self.stamp.dim], dtype=np.float32)
         threads = os.cpu_count() or 1

@@ -1,7 +1,7 @@
 """Every row scored by every query in one pass over the signatures.
 
-Choosing a tenth of a corpus is no top-10 query: all rows are scored, and what bounds that is reading the codes. They are
-read once for all queries, a tile at a time that fits the cache, turned to floating point there and multiplied.
+Choosing a tenth of a corpus is no top-10 query: all rows are scored, and what bounds that is reading the codes. They
+are read once for all queries, a tile at a time that fits the cache, turned to floating point there and multiplied.
 
 Scores are exact. A query is rounded to whole numbers too, as fine as float32 can add them up without rounding (its
 product with any row stays below 2^24), so that every sum is the same in whatever order it is made, on any processor:

@@ -115,11 +115,11 @@ class Compressor:
     def round(self, projected: np.ndarray, feature: Feature) -> np.ndarray:
         """Turn coordinates (n, d) into signatures."""
         codes = np.rint(projected / self.steps[feature])
-        return np.clip(codes, -LEVELS, LEVELS, out=codes).astype(np.int8)
+        return np.asarray(np.clip(codes, -LEVELS, LEVELS).astype(np.int8))
 
     def restore(self, signatures: np.ndarray, feature: Feature) -> np.ndarray:
         """Turn signatures (n, d), or the first columns of them, into coordinates, float32."""
-        return signatures * self.steps[feature][: signatures.shape[1]]
+        return np.asarray(signatures * self.steps[feature][: signatures.shape[1]])
 
     def query(self, direction: np.ndarray, feature: Feature) -> np.ndarray:
         """Turn a direction q into a vector (d,) whose inner product with a signature estimates q · x.

@@ -78,6 +78,8 @@ class Manifest:
     :param model: its name as given, the resolved settings, and its family.
     :param basis_hash: of the fitted compressor; :param warmup_hash: of the adapters of the view ``grad``.
     :param sae_unexplained: share of the activations' variance that the sparse autoencoder leaves unexplained.
+    :param fidelity: how faithful the signatures are, as :mod:`nait_index.fidelity` measured it when the basis was
+        fitted; ``None`` where they are exact.
     :param versions: libraries at the time of the first build: recorded, not compared, since an upgrade must not lock
         anyone out of an index.
     """
@@ -93,6 +95,7 @@ class Manifest:
     basis_hash: str | None = None
     warmup_hash: str | None = None
     sae_unexplained: float | None = None
+    fidelity: Mapping[str, Any] | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
