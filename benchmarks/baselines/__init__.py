@@ -1,0 +1,1 @@
+"""What people run today, written as they write it, to be measured beside this project."""

