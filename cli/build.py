@@ -44,6 +44,7 @@ _MODEL, _SIGNATURES = ModelConfig(), SignatureConfig()
     help="What the model computes in; auto is bfloat16 on a GPU, float32 on a CPU.",
 )  # fmt: skip
 @click.option("--seed", default=_SIGNATURES.seed, show_default=True, help="Seed of the order of encoding.")
+@click.option("--approximate", is_flag=True, help="Make an approximate search too, for few rows of very many.")
 @click.option("--limit", type=int, help="Read only the first so many rows.")
 @click.option("--dry-run", is_flag=True, help="Say what it would cost, and build nothing.")
 @device_option
@@ -61,6 +62,7 @@ def build(
     grad_dim: int,
     seed: int,
     limit: int | None,
+    approximate: bool,
     dry_run: bool,
     row_format: str | None,
     as_json: bool,
@@ -99,7 +101,14 @@ def build(
         return
     with build_progress() as progress:
         built = NaitIndex.build(
-            index, corpus, model=config, signatures=signatures, row_format=form, limit=limit, progress=progress
+            index,
+            corpus,
+            model=config,
+            signatures=signatures,
+            row_format=form,
+            limit=limit,
+            progress=progress,
+            approximate=approximate,
         )
     assert built.report is not None
     _print_facts(asdict(built.report), as_json)

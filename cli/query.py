@@ -4,15 +4,28 @@ from pathlib import Path
 
 import click
 
+from nait_index.config import SearchMode
+
 from .choose import Choice, show_selection
 from .options import combine_options, index_argument, selection_options, weights_of
+from .output import note
 
 
 @click.command()
 @index_argument
 @selection_options
 @combine_options
-def query(index: Path, combine: str, weights: tuple[str, ...], **options: object) -> None:
+@click.option(
+    "--search",
+    type=click.Choice([str(mode) for mode in SearchMode]),
+    default=str(SearchMode.EXACT),
+    show_default=True,
+    help="approximate finds up to 1,000 rows of very many faster; the index must be built with --approximate.",
+)
+@click.option("--explain-plan", is_flag=True, help="Say which way the search took, and why.")
+def query(
+    index: Path, combine: str, weights: tuple[str, ...], search: str, explain_plan: bool, **options: object
+) -> None:
     """Choose the rows of INDEX that teach a capability.
 
     Name a stored capability with -c, or give a file of in-domain examples with -e. Of several, the union of what each
@@ -34,5 +47,8 @@ def query(index: Path, combine: str, weights: tuple[str, ...], **options: object
         combine=combine,
         weights=shares,
         blend=choice.blend,
+        search=search,
     )
+    if explain_plan or search != SearchMode.EXACT:
+        note(f"plan: {selection.provenance['plan']}")
     show_selection(selection, choice.output, "chosen")

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 
 from nait_index.capability import Capability, redrawn
-from nait_index.config import Combine, View
+from nait_index.config import Combine, SearchMode, View
 from nait_index.errors import SelectionError, StoreError
 from nait_index.index_rows import IndexRows
+from nait_index.methods.base import Scanned
 from nait_index.methods.names import MethodName
 from nait_index.methods.registry import METHODS
 from nait_index.ranking import Ranked, Terms, rank
+from nait_index.search.plan import Plan, make_plan
 from nait_index.selection.budget import Budget
 from nait_index.selection.combine import combine
 from nait_index.selection.core import agree, chance_size, required_votes, stability
@@ -34,12 +36,14 @@ class Question:
 
     :param top: how much is chosen. :param where: among which rows.
     :param blending: weights of quality scores that are blended with the method's.
+    :param mode: how the dense signatures are searched.
     """
 
     top: str | int
     method: MethodName | str
     where: str | None
     blending: Mapping[str, float] = field(default_factory=dict)
+    mode: SearchMode = SearchMode.EXACT
 
 
 class Chooser:
@@ -172,15 +176,27 @@ class Chooser:
                 f"--blend: no row to choose from has {' and '.join(question.blending)}; compute them with 'nait-index "
                 "score', or widen --where"
             )
-        terms = Terms(method, budget.resolve(available), allowed, question.blending, quality)
+        k = budget.resolve(available)
+        plan = self._plan(method, question.mode, k, len(capabilities), filtered=allowed is not None)
+        terms = Terms(method, k, allowed, question.blending, quality, plan.mode)
         return terms, self._origin() | {
             "method": str(method),
+            "plan": plan.why,
             "capabilities": {own.name: {"examples": len(own), "truncated": own.truncated} for own in capabilities},
             "budget": budget.text,
             "where": question.where,
             "blend": dict(question.blending),
             "available": available,
         }
+
+    def _plan(self, method: MethodName, wanted: SearchMode, k: int, queries: int, *, filtered: bool) -> Plan:
+        own = METHODS[method]
+        if not isinstance(own, Scanned):
+            return Plan(SearchMode.EXACT, f"{method} scores every one of the {len(self._rows):,} rows")
+        made = self._rows.approximate(own.feature) if wanted is SearchMode.APPROXIMATE else None
+        recall, scanned = None if made is None else made.recall, self._rows.stamp(own.feature)
+        width = scanned.dim * np.dtype(scanned.dtype).itemsize
+        return make_plan(wanted, k, scanned.rows, width, queries, filtered=filtered, recall=recall)
 
     def _origin(self) -> dict[str, Any]:
         return {

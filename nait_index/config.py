@@ -51,6 +51,13 @@ class View(StrEnum):
     GRAD = "grad"
 
 
+class SearchMode(StrEnum):
+    """How the dense signatures are searched."""
+
+    EXACT = "exact"
+    APPROXIMATE = "approximate"
+
+
 class Combine(StrEnum):
     """How the rankings of several capabilities become one list."""
 

@@ -12,13 +12,14 @@ from nait_index.building.opening import open_encoder
 from nait_index.building.reopening import reopen
 from nait_index.capability import Capability
 from nait_index.choosing import Chooser, Question
-from nait_index.config import BUNDLED_MODEL, Combine, Device, ModelConfig, SignatureConfig, View
+from nait_index.config import BUNDLED_MODEL, Combine, Device, ModelConfig, SearchMode, SignatureConfig, View
 from nait_index.corpus import make_template, read_corpus
 from nait_index.errors import IncompleteIndexError, NaitError, SelectionError
 from nait_index.index_rows import IndexRows
 from nait_index.inspection import Check, Verifier, describe
 from nait_index.library import Library
 from nait_index.methods.names import DEFAULT_METHOD, MethodName
+from nait_index.methods.probe import sample_queries
 from nait_index.scoring import Confirm, QualitySpec, ScoreProgress, ScoreReport, score_index
 from nait_index.selection.selection import Selection
 from nait_index.signatures.features import Feature
@@ -70,12 +71,14 @@ class NaitIndex:
         row_format: RowFormat | None = None,
         limit: int | None = None,
         progress: ProgressCallback | None = None,
+        approximate: bool = False,
     ) -> "NaitIndex":
         """Build an index, finish an interrupted build, or add what is new; then open it.
 
         :param corpus: files or folders of instruction rows; ``-`` is standard input.
         :param model: a folder or hub name, or a full configuration.
         :param limit: read only so many rows.
+        :param approximate: make an approximate search too, for few rows of very many; see :meth:`query`.
         :raises NaitError: of the kind that says what is wrong.
         """
         files = _listed(corpus)
@@ -87,6 +90,8 @@ class NaitIndex:
         index.report = report
         if View.PCA in index.manifest.fingerprint.views:
             index._rows.engine(Feature.UNIT)
+            if approximate:
+                index._rows.make_approximate(Feature.UNIT, sample_queries(index._rows))
         return index
 
     @staticmethod
@@ -180,6 +185,7 @@ class NaitIndex:
         combine: Combine | str = Combine.UNION,
         weights: Mapping[str, float] | None = None,
         blend: Mapping[str, float] | None = None,
+        search: SearchMode | str = SearchMode.EXACT,
     ) -> Selection:
         """Choose the rows that teach a capability, or several together.
 
@@ -191,9 +197,11 @@ class NaitIndex:
             or ``weighted``, which give exactly ``top`` rows; :param weights: of each capability, for ``weighted``.
         :param blend: weights of quality scores, by column: the score becomes (1 − Σ|w|)·rank of the method +
             Σ |w|·rank of the column, ranks from 0 to 1; a negative weight prefers low values.
+        :param search: ``approximate`` finds few rows of many faster, where the index was built for it; which way was
+            taken, and why, is in ``provenance["plan"]``.
         :raises CapabilityError: a name is unknown. :raises SelectionError: budget or filter cannot be met.
         """
-        question = Question(top, method, where, blend or {})
+        question = Question(top, method, where, blend or {}, SearchMode(search))
         return self._chooser.query(self._resolve(capabilities), question, _combine(combine), weights)
 
     def core(

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from nait_index.config import SearchMode
 from nait_index.corpus import plain_text, restore_sample
 from nait_index.errors import NaitError, StoreError
+from nait_index.search.approximate import Approximate
 from nait_index.search.engine import Engine, EngineStamp
 from nait_index.search.fine import FineScores
 from nait_index.search.hits import Hits, best
@@ -31,6 +33,7 @@ class IndexRows:
         self._table = table
         self._compressor = compressor
         self._engines: dict[Feature, Engine] = {}
+        self._approximate: dict[Feature, Approximate | None] = {}
         self._ids: list[str] | None = None
 
     @property
@@ -84,14 +87,35 @@ class IndexRows:
         """Give the inner products of every row's scanned signature with queries (q, d), in one pass: (q, n)."""
         return self.engine(feature).scores(queries)
 
-    def search(self, feature: Feature, queries: np.ndarray, k: int, allowed: np.ndarray | None) -> list[Hits]:
+    def search(
+        self, feature: Feature, queries: np.ndarray, k: int, allowed: np.ndarray | None, mode: SearchMode
+    ) -> list[Hits]:
         """Give the largest inner products of each query (q, d), near the cut by all that is stored of a row."""
+        approximate = self.approximate(feature) if mode is SearchMode.APPROXIMATE else None
+        if approximate is not None:
+            return [approximate.search(query, k) for query in queries]
         coarse = self.scores(feature, queries)
         if self._compressor.dim(feature) == self.engine(feature).stamp.dim:
             return [best(own, k, allowed) for own in coarse]
         column = dense_column(feature)
         fine = FineScores(lambda ordinals: self._table.signatures_at(ordinals, column), len(self))
         return [fine.best(own, query, k, allowed) for own, query in zip(coarse, queries, strict=True)]
+
+    def approximate(self, feature: Feature) -> Approximate | None:
+        """Open the approximate search of a feature; ``None`` where there is none of this state of the table."""
+        if feature not in self._approximate:
+            column, steps = dense_column(feature), self.steps(feature)
+            self._approximate[feature] = Approximate.load(self._layout.engine, column, self.engine(feature), steps)
+        return self._approximate[feature]
+
+    def make_approximate(self, feature: Feature, queries: np.ndarray) -> None:
+        """Make the approximate search of a feature.
+
+        :param queries: (q, d) queries such as will be asked; the recall is measured on them.
+        """
+        made = Approximate.build(self.engine(feature), self.steps(feature), queries)
+        made.save(self._layout.engine, dense_column(feature))
+        self._approximate[feature] = made
 
     def allowed(self, where: str | None) -> np.ndarray | None:
         """Give which rows (n,) bool pass a SQL filter; ``None`` without one."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from nait_index.config import SearchMode
 from nait_index.index_rows import IndexRows
 from nait_index.methods.base import Examples, Scanned
 from nait_index.methods.names import MethodName
@@ -38,6 +39,7 @@ class Terms:
     allowed: np.ndarray | None = None
     blending: Mapping[str, float] = field(default_factory=dict)
     quality: Mapping[str, np.ndarray] = field(default_factory=dict)
+    mode: SearchMode = SearchMode.EXACT
 
 
 def rank(rows: IndexRows, capabilities: Sequence[Examples], terms: Terms, k: int | None = None) -> list[Ranked]:
@@ -67,7 +69,7 @@ def _ranked(rows: IndexRows, hits: Hits, k: int) -> Ranked:
 def _hits(rows: IndexRows, capabilities: Sequence[Examples], terms: Terms, k: int) -> list[Hits]:
     method = METHODS[terms.method]
     if isinstance(method, Scanned):
-        return method.rank_all(capabilities, rows, k, terms.allowed)
+        return method.rank_all(capabilities, rows, k, terms.allowed, terms.mode)
     return [method.rank(examples, rows, k, terms.allowed) for examples in capabilities]
 
 

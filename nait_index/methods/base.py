@@ -7,7 +7,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from nait_index.config import View
+from nait_index.config import SearchMode, View
 from nait_index.errors import CapabilityError
 from nait_index.search.hits import Hits, best
 from nait_index.signatures.features import Feature
@@ -78,7 +78,9 @@ class Rows(Protocol):
     def scores(self, feature: Feature, queries: np.ndarray) -> np.ndarray:
         """Give the inner products of every row's scanned signature with queries (q, d), in one pass: (q, n)."""
 
-    def search(self, feature: Feature, queries: np.ndarray, k: int, allowed: np.ndarray | None) -> list[Hits]:
+    def search(
+        self, feature: Feature, queries: np.ndarray, k: int, allowed: np.ndarray | None, mode: SearchMode
+    ) -> list[Hits]:
         """Give the largest inner products of each query (q, d), near the cut by all that is stored of a row."""
 
 
@@ -149,10 +151,17 @@ class Scanned(ABC):
         """Give the ``k`` rows of highest score."""
         return self.rank_all([examples], rows, k, allowed)[0]
 
-    def rank_all(self, capabilities: Sequence[Examples], rows: Rows, k: int, allowed: np.ndarray | None) -> list[Hits]:
+    def rank_all(
+        self,
+        capabilities: Sequence[Examples],
+        rows: Rows,
+        k: int,
+        allowed: np.ndarray | None,
+        mode: SearchMode = SearchMode.EXACT,
+    ) -> list[Hits]:
         """Rank for several capabilities in one pass over the rows."""
         queries = [self.query(examples, rows) for examples in capabilities]
-        found = rows.search(self.feature, np.stack([query.vector for query in queries]), k, allowed)
+        found = rows.search(self.feature, np.stack([query.vector for query in queries]), k, allowed, mode)
         # In double precision, lest a large constant make neighbouring scores equal.
         return [
             Hits(hits.scores.astype(np.float64) + query.constant, hits.ordinals)

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from nait_index.config import SearchMode
 from nait_index.methods.base import Direction, Examples, Linear, Rows, Summary
 from nait_index.search.hits import Hits, best
 from nait_index.signatures.features import Feature, layer_slices
@@ -37,7 +38,14 @@ class Nas(Linear):
         vector[own] = state / max(float(np.linalg.norm(state)), 1e-30)
         return Direction(vector, float(center[0].astype(np.float64) @ vector))
 
-    def rank_all(self, capabilities: Sequence[Examples], rows: Rows, k: int, allowed: np.ndarray | None) -> list[Hits]:
+    def rank_all(
+        self,
+        capabilities: Sequence[Examples],
+        rows: Rows,
+        k: int,
+        allowed: np.ndarray | None,
+        mode: SearchMode = SearchMode.EXACT,
+    ) -> list[Hits]:
         """Rank for one after the other: scores are cosines, not inner products."""
         return [self._rank(examples, rows, k, allowed) for examples in capabilities]
 

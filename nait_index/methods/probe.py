@@ -35,6 +35,7 @@ SAMPLE = 1024
 _WIDTH = 2.0  # κ
 _SPARED, _FULL = 0.1, 0.2  # shares of the sample: no negatives up to the first, whole ones from the second
 _PENALTY = 1e-3  # λ
+_QUERIES, _NEIGHBOURS = 16, 16
 
 
 class Probe(Scanned):
@@ -65,6 +66,14 @@ class Classifier:
 
     weights: np.ndarray
     intercept: float
+
+
+def sample_queries(rows: Rows) -> np.ndarray:
+    """Make queries such as are asked, of rows of the corpus: (q, d). Some random rows' neighbours are the examples."""
+    steps = rows.steps(Probe.feature)
+    sample = rows.first(Probe.feature, SAMPLE) * steps
+    near = np.argsort(-(sample[:_QUERIES] @ sample.T), axis=1, kind="stable")[:, :_NEIGHBOURS]
+    return np.stack([train(sample[examples], sample).weights * steps for examples in near])
 
 
 def train(examples: np.ndarray, sample: np.ndarray) -> Classifier:

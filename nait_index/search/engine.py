@@ -123,6 +123,11 @@ class Engine:
         scores *= units[:, None].astype(np.float32)
         return scores
 
+    def scores_at(self, ordinals: np.ndarray, queries: np.ndarray) -> np.ndarray:
+        """Score some rows, given by their places: (q, m) float32, the same numbers as :meth:`scores` gives them."""
+        some = Engine(np.asarray(self.rows[ordinals]), self._longest, self.stamp)
+        return some.scores(queries)
+
 
 def _placed(batches: Iterable[np.ndarray], stamp: EngineStamp) -> Iterable[tuple[int, np.ndarray]]:
     """Give where each batch begins, and its scanned columns."""

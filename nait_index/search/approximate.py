@@ -1,0 +1,154 @@
+"""Approximate search for the few best rows of many: FAISS's inverted lists first, exact scores for what they find.
+
+The rows are clustered by their leading coordinates, which hold most of their variance. A query visits the cells nearest
+to it, takes the best candidates by those coordinates, and scores them exactly by the whole codes. How many cells must
+be visited is measured when it is built, against the exact scan; the recall reached is kept beside it.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nait_index.errors import NaitError
+from nait_index.files import atomic_write
+from nait_index.search.engine import Engine, EngineStamp
+from nait_index.search.hits import Hits, best
+
+MOST = 1000
+"""Rows that an approximate search is asked for at most; beyond, an exact scan costs little more."""
+
+_COORDINATES = 256
+_DEPTH = 4  # candidates for every row asked for
+_MEASURED = 100  # rows asked for when recall is measured
+_WANTED = 0.99
+_LEAST_ROWS = 10_000
+_BLOCK = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """What was measured when an approximate search was built.
+
+    :param cells: how many there are; :param visited: how many a query visits.
+    :param lowest: share of the exact 100 best that it finds, of the worst query; :param mean: of all ``queries``.
+    """
+
+    cells: int
+    visited: int
+    queries: int
+    lowest: float
+    mean: float
+
+
+class Approximate:
+    """An approximate search over one engine.
+
+    :param index: FAISS's. :param steps: (d,) what one unit of each code is worth.
+    """
+
+    def __init__(self, index: Any, engine: Engine, steps: np.ndarray, recall: Recall) -> None:  # noqa: ANN401 - untyped
+        self.recall = recall
+        self._index = index
+        self._engine = engine
+        self._steps = steps
+        self._width = min(_COORDINATES, engine.stamp.dim)
+        index.nprobe = recall.visited
+
+    @classmethod
+    def build(cls, engine: Engine, steps: np.ndarray, queries: np.ndarray) -> "Approximate":
+        """Cluster the rows of an engine, and find how many cells must be visited.
+
+        :param queries: (q, d) float32 in the units of the codes, such as will be asked.
+        :raises NaitError: there are too few rows for it to be of use.
+        """
+        rows = engine.rows
+        if len(rows) < _LEAST_ROWS:
+            raise NaitError(
+                f"approximate search is for {_LEAST_ROWS:,} rows and more, this index has {len(rows):,}; leave out "
+                "--approximate: an exact scan takes milliseconds"
+            )
+        faiss = import_faiss()
+        width, cells = min(_COORDINATES, rows.shape[1]), round(len(rows) ** 0.5)
+        index = faiss.index_factory(width, f"IVF{cells},SQ8", faiss.METRIC_INNER_PRODUCT)
+        index.parallel_mode = 1  # over the cells of one query
+        index.cp.niter, index.cp.seed = 10, 0
+        index.train(_coordinates(rows[: 64 * cells], steps, width))
+        for at in range(0, len(rows), _BLOCK):
+            index.add(_coordinates(rows[at : at + _BLOCK], steps, width))
+        exact = [set(best(scores, _MEASURED).ordinals[:_MEASURED].tolist()) for scores in engine.scores(queries)]
+        visited = 1
+        while True:
+            visited = min(2 * visited, cells)
+            found = cls(index, engine, steps, Recall(cells, visited, len(queries), 0, 0))
+            shares = [
+                len(own & set(found.search(query, _MEASURED).ordinals.tolist())) / _MEASURED
+                for own, query in zip(exact, queries, strict=True)
+            ]
+            mean = float(np.mean(shares))
+            if mean >= _WANTED or visited == cells:
+                return cls(index, engine, steps, Recall(cells, visited, len(queries), min(shares), round(mean, 4)))
+
+    def search(self, query: np.ndarray, k: int) -> Hits:
+        """Give about the ``k`` best rows, with exact scores.
+
+        :param query: (d,) float32 in the units of the codes.
+        """
+        vector = query[: self._engine.stamp.dim]
+        leading = (vector / self._steps[: len(vector)])[None, : self._width]
+        _, found = self._index.search(np.ascontiguousarray(leading, dtype=np.float32), _DEPTH * k)
+        candidates = np.sort(found[0][found[0] >= 0])
+        hits = best(self._engine.scores_at(candidates, vector[None])[0], k)
+        return Hits(hits.scores, candidates[hits.ordinals])
+
+    def save(self, folder: Path, name: str) -> None:
+        """Write it; its stamp comes last.
+
+        :raises NaitError: it cannot be written.
+        """
+        data = import_faiss().serialize_index(self._index).tobytes()
+        (folder / f"{name}.ivf.json").unlink(missing_ok=True)
+        with atomic_write(folder / f"{name}.ivf") as file:
+            file.write(data)
+        own = {"stamp": asdict(self._engine.stamp), "recall": asdict(self.recall), "hash": _hash(data)}
+        with atomic_write(folder / f"{name}.ivf.json") as file:
+            file.write(json.dumps(own).encode())
+
+    @classmethod
+    def load(cls, folder: Path, name: str, engine: Engine, steps: np.ndarray) -> "Approximate | None":
+        """Read it, or give ``None`` where there is none, or none of this state of the table."""
+        try:
+            found = json.loads((folder / f"{name}.ivf.json").read_text(encoding="utf-8"))
+            # FAISS trusts what it reads, so nothing is parsed before it is hashed.
+            data = (folder / f"{name}.ivf").read_bytes()
+            if EngineStamp(**found["stamp"]) != engine.stamp or found["hash"] != _hash(data):
+                return None
+            recall = Recall(**found["recall"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return cls(import_faiss().deserialize_index(np.frombuffer(data, dtype=np.uint8)), engine, steps, recall)
+
+
+def import_faiss() -> Any:  # noqa: ANN401 - faiss is untyped
+    """Import FAISS, which comes with one of two extras.
+
+    :raises NaitError: neither is installed.
+    """
+    try:
+        import faiss
+    except ImportError as error:
+        raise NaitError(
+            f"FAISS is not installed ({error}): pip install 'nait-index[cpu]', or [gpu] on a GPU"
+        ) from error
+    return faiss
+
+
+def _coordinates(codes: np.ndarray, steps: np.ndarray, width: int) -> np.ndarray:
+    return np.ascontiguousarray(codes[:, :width] * steps[:width], dtype=np.float32)
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
