@@ -52,7 +52,8 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def small_shards(size: int = SHARD) -> Iterator[None]:
     """Cut shards of a few rows."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nait_index.building.builder.SHARD_ROWS", size)
+        for module in ("builder", "fitting"):
+            patch.setattr(f"nait_index.building.{module}.SHARD_ROWS", size)
         yield
 
 
@@ -140,7 +141,8 @@ def basis_of(root: Path) -> dict[str, bytes]:
     """Read the arrays of the fitted basis, as bytes."""
     from safetensors.numpy import load_file
 
-    return {name: array.tobytes() for name, array in load_file(root / "basis.safetensors").items()}
+    files = [root / "basis.safetensors", root / "components.safetensors"]
+    return {name: array.tobytes() for file in files if file.is_file() for name, array in load_file(file).items()}
 
 
 _NOTES = re.compile(r"^using the small bundled model|^\S+: \d+ examples")

@@ -53,7 +53,9 @@ def test_many_rows_and_queries_in_one_pass(dtype: str) -> None:
     scores = make(stored).scores(queries)
     expected = (stored.astype(np.float64) @ queries.T).T
     assert scores.shape == (9, 5_000)
-    np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=2e-4 * np.abs(expected).max())
+    # Queries are rounded to whole numbers, of which the errors do not grow with a row's score.
+    errors = np.sqrt(np.mean((scores - expected) ** 2, axis=1))
+    assert (errors < (5e-4 if dtype == "int8" else 1e-6) * expected.std(axis=1)).all()
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])

@@ -159,7 +159,7 @@ STEPS: list[tuple[str, int, str]] = [
     (f"{GRADIENTS}._project", 3, "before"),
     (f"{BUILDER}.StagedShard.finish", 1, "after"),
     (f"{BUILDER}.StagedShard.finish", 2, "before"),
-    (f"{BUILDER}.fit", 1, "after"),
+    (f"{BUILDER}.fit_basis", 1, "after"),
     (f"{BUILDER}.save_manifest", 3, "after"),
     (f"{BUILDER}.SampleTable.append", 1, "after"),
     (f"{BUILDER}.SampleTable.append", 2, "after"),

@@ -13,7 +13,7 @@ from helpers import refusal, samples_of, write_lines
 from nait_reference import cosine, pooled_reader, ranking, text_of
 
 from nait_index import NaitIndex
-from nait_index.config import Device, ModelConfig, SignatureConfig, View
+from nait_index.config import Device, ModelConfig, SearchMode, SignatureConfig, View
 from nait_index.demo.corpus import Split, generate
 from nait_index.errors import CapabilityError, SelectionError, StoreError
 from nait_index.methods.base import Examples
@@ -23,7 +23,8 @@ from nait_index.methods.nas import Nas
 from nait_index.methods.probe import Probe
 from nait_index.methods.rds import Rds, RdsMax
 from nait_index.methods.registry import METHODS
-from nait_index.search.hits import Hits
+from nait_index.search.engine import Engine, EngineStamp
+from nait_index.search.hits import Hits, best
 
 Scores = dict[str, float]
 TOPK = 12
@@ -31,17 +32,25 @@ EXACT = 1e-4
 """Of scores made of float32."""
 HALF = 2e-3
 """Of cosines of vectors that are stored in float16."""
-PROBE, PROBE_OF_VECTORS = 1e-2, 4e-2
-"""Of log-odds of an index, and of vectors made up: the minimiser stops before the last digit."""
+PROBE = 1e-2
+"""Of log-odds: the minimiser stops before the last digit."""
 
 
 class FakeRows:
-    """Rows with ids in their order and some columns, read in blocks of different sizes."""
+    """Rows with ids in their order and some columns, read in blocks of different sizes.
+
+    :param steps: of dense signatures that are codes; those of others are 1.
+    """
 
     def __init__(
-        self, columns: Mapping[str, np.ndarray], cuts: Sequence[int] = (), widths: tuple[int, ...] = (), topk: int = 1
+        self,
+        columns: Mapping[str, np.ndarray],
+        cuts: Sequence[int] = (),
+        widths: tuple[int, ...] = (),
+        topk: int = 1,
+        steps: np.ndarray | None = None,
     ) -> None:
-        self._columns, self._cuts, self.widths, self.topk = columns, cuts, widths, topk
+        self._columns, self._cuts, self.widths, self.topk, self._steps = columns, cuts, widths, topk, steps
         self.center = np.zeros((2, sum(widths)), dtype=np.float32)
 
     def __len__(self) -> int:
@@ -53,11 +62,27 @@ class FakeRows:
     def blocks(self, column: str) -> Iterator[np.ndarray]:
         yield from np.split(self._columns[column], self._cuts)
 
-    def search(self, feature: str, query: np.ndarray, k: int, allowed: np.ndarray | None) -> Hits:
-        assert allowed is None
-        scores = self._columns[f"pca_{feature}"] @ query
-        order = np.argsort(-scores, kind="stable")[:k]
-        return Hits(scores[order], order)
+    def project(self, direction: np.ndarray, feature: str) -> np.ndarray:
+        assert self._steps is None
+        return direction.astype(np.float32)
+
+    def steps(self, feature: str) -> np.ndarray:
+        width = self._columns[f"pca_{feature}"].shape[1]
+        return np.ones(width, np.float32) if self._steps is None else self._steps
+
+    def first(self, feature: str, count: int) -> np.ndarray:
+        return self._columns[f"pca_{feature}"][:count]
+
+    def scores(self, feature: str, queries: np.ndarray) -> np.ndarray:
+        stored = self._columns[f"pca_{feature}"]
+        stamp = EngineStamp(1, len(self), stored.shape[1], str(stored.dtype))
+        return Engine.build(self.blocks(f"pca_{feature}"), stamp).scores(queries)
+
+    def search(
+        self, feature: str, queries: np.ndarray, k: int, allowed: np.ndarray | None, mode: SearchMode
+    ) -> list[Hits]:
+        assert mode is SearchMode.EXACT
+        return [best(own, k, allowed) for own in self.scores(feature, queries)]
 
 
 # ---- one index, and what is known of its rows by hand ----------------------------------------------------------------
@@ -349,71 +374,87 @@ def unit_vectors(built: Built) -> tuple[dict[str, np.ndarray], np.ndarray]:
 
 
 def reference_probe(examples: np.ndarray, corpus: np.ndarray) -> np.ndarray:
-    """Score unit vectors of a corpus (n, d) by examples (E, d): kernel logistic regression in double precision."""
+    """Score leading coordinates of unit vectors (n, d) by those of examples (E, d).
+
+    Logistic regression in double precision, the coordinate that every training vector has for itself written out.
+    """
     sample = corpus[:1024]
     pairs = [sample[i] @ sample[j] for i in range(len(sample)) for j in range(i)]
     spread = np.std(pairs) if pairs and np.std(pairs) > 1e-3 else 1.0
-
-    def kernel(left: np.ndarray, right: np.ndarray, width: float) -> np.ndarray:
-        return np.exp(width / spread * (left @ right.T - 1))
-
-    likeness = np.log(kernel(sample, examples, 2.0).mean(axis=1))
+    likeness = np.log(np.exp(2 / spread * (sample @ examples.T - 1)).mean(axis=1) + 1e-30)
     order = sorted(range(len(sample)), key=lambda i: (-likeness[i], i))
     weights = np.zeros(len(sample))
     for place, row in enumerate(order):
         weights[row] = min(1, max(0, 10 * place / len(sample) - 1))
     weights = weights / weights.sum() if weights.any() else np.full(len(sample), 1 / len(sample))
 
-    few = [round(i * (len(examples) - 1) / 127) for i in range(128)] if len(examples) > 128 else range(len(examples))
-    landmarks = np.concatenate([examples[list(few)], sample[:256]])
     points = np.concatenate([examples, sample])
+    left_out = [np.sqrt(max(0, 1 - point @ point)) for point in points]
     sign = np.repeat([1.0, -1.0], [len(examples), len(sample)])
     mass = np.concatenate([np.full(len(examples), 1 / len(examples)), weights]) / 2
-    alpha, intercept = newton(kernel(points, landmarks, 0.5), kernel(landmarks, landmarks, 0.5), sign, mass, 1e-4)
-    return kernel(corpus, landmarks, 0.5) @ alpha + intercept
+    theta = newton(np.column_stack([points, np.diag(left_out)]), sign, mass, 1e-3)
+    return corpus @ theta[: corpus.shape[1]] + theta[-1]
 
 
-def newton(
-    features: np.ndarray, gram: np.ndarray, sign: np.ndarray, mass: np.ndarray, penalty: float
-) -> tuple[np.ndarray, float]:
-    """Minimise Σ mass·log-loss + penalty/2·αᵀ gram α over α and an intercept, to the last digit."""
-    values, vectors = np.linalg.eigh(gram)
-    kept = values > 1e-9 * values[-1]
-    to_alpha = vectors[:, kept] / np.sqrt(values[kept])
-    x = np.column_stack([features @ to_alpha, np.ones(len(features))])
-    ridge = np.diag([penalty] * int(kept.sum()) + [0.0])
+def newton(points: np.ndarray, sign: np.ndarray, mass: np.ndarray, penalty: float) -> np.ndarray:
+    """Minimise Σ mass·log-loss + penalty/2·‖w‖² over w and an intercept, which comes last, to the last digit."""
+    x = np.column_stack([points, np.ones(len(points))])
+    ridge = np.full(x.shape[1], penalty)
+    ridge[-1] = 0
 
     def loss(theta: np.ndarray) -> float:
-        return float(mass @ np.logaddexp(0, -sign * (x @ theta)) + theta @ ridge @ theta / 2)
+        return float(mass @ np.logaddexp(0, -sign * (x @ theta)) + ridge @ theta**2 / 2)
 
     theta = np.zeros(x.shape[1])
-    for _ in range(100):
+    for _ in range(60):
         wrong = 1 / (1 + np.exp(sign * (x @ theta)))
-        gradient = x.T @ (-mass * sign * wrong) + ridge @ theta
-        hessian = (x.T * (mass * wrong * (1 - wrong))) @ x + ridge
-        step, length = np.linalg.lstsq(hessian, gradient)[0], 1.0
+        gradient = x.T @ (-mass * sign * wrong) + ridge * theta
+        if np.abs(gradient).max() < 1e-10:
+            return theta
+        hessian = (x.T * (mass * wrong * (1 - wrong))) @ x + np.diag(ridge)
+        step, length = np.linalg.solve(hessian, gradient), 1.0
         while loss(theta - length * step) > loss(theta) and length > 1e-9:
             length /= 2
         theta = theta - length * step
-    assert np.abs(gradient).max() < 1e-9
-    return to_alpha @ theta[:-1], float(theta[-1])
+    raise AssertionError("the reference did not converge")
 
 
-def probe_scores(examples: np.ndarray, corpus: np.ndarray, cuts: Sequence[int] = ()) -> np.ndarray:
-    """Score unit vectors by the package's probe."""
-    rows = FakeRows({"pca_unit": corpus.astype(np.float32)}, cuts)
-    return Probe().scores(Examples([""] * len(examples), {}, {"pca_unit": examples.astype(np.float32)}), rows)
+def probe_scores(examples: np.ndarray, corpus: np.ndarray) -> np.ndarray:
+    """Score unit vectors, or what is stored of them, by the package's probe: from codes, or from float32 as they are.
+
+    Codes are scored as the index does it; what they are rounded to is the reference's affair.
+    """
+    codes = np.issubdtype(corpus.dtype, np.integer)
+    own, stored = (values if codes else values.astype(np.float32) for values in (examples, corpus))
+    rows = FakeRows({"pca_unit": stored}, steps=STEPS[: corpus.shape[1]] if codes else None)
+    hits = Probe().rank(Examples([""] * len(examples), {}, {"pca_unit": own}), rows, len(corpus), None)
+    assert (np.diff(hits.scores) <= 0).all()
+    scores = np.full(len(corpus), np.nan)
+    scores[hits.ordinals] = hits.scores
+    return scores
 
 
-def cloud(rows: int, examples: int, dim: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Make unit vectors of examples that lie around two points, and of a corpus of which some rows lie there too."""
+STEPS = (0.01 * 0.97 ** np.arange(64)).astype(np.float32)
+"""What a unit of each number of a made-up signature is worth."""
+
+
+def to_codes(values: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(values / STEPS[: values.shape[1]]), -127, 127).astype(np.int8)
+
+
+def cloud(rows: int, examples: int, dim: int, seed: int = 0, kept: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Make unit vectors of examples that lie around two points, and of a corpus of which some rows lie there too.
+
+    :param kept: how many of the ``dim`` coordinates are stored; ``None`` for all.
+    """
     rng = np.random.default_rng(seed)
     targets = 1.5 * rng.normal(size=(2, dim))
     own = rng.normal(size=(examples, dim)) + targets[rng.integers(2, size=examples)]
     corpus = rng.normal(size=(rows, dim))
     near = rng.random(rows) < 0.1
     corpus[near] += targets[rng.integers(2, size=near.sum())]
-    return tuple(values / np.linalg.norm(values, axis=1, keepdims=True) for values in (own, corpus))  # type: ignore[return-value]
+    scaled = [values / np.linalg.norm(values, axis=1, keepdims=True) for values in (own, corpus)]
+    return scaled[0][:, :kept], scaled[1][:, :kept]
 
 
 def assert_same_order(found: np.ndarray, expected: np.ndarray, gap: float) -> None:
@@ -422,7 +463,7 @@ def assert_same_order(found: np.ndarray, expected: np.ndarray, gap: float) -> No
     assert (np.minimum.accumulate(in_order) >= in_order - gap).all()
 
 
-def test_probe_scores_by_a_kernel_logistic_regression(built: Built) -> None:
+def test_probe_scores_by_a_logistic_regression(built: Built) -> None:
     corpus, examples = unit_vectors(built)
     expected = dict(zip(corpus, reference_probe(examples, np.stack(list(corpus.values()))).tolist(), strict=True))
     found = built.scores("probe")
@@ -433,32 +474,56 @@ def test_probe_scores_by_a_kernel_logistic_regression(built: Built) -> None:
     assert list(built.scores("probe", where="id LIKE 'code%'")) == [own for own in found if own.startswith("code")]
 
 
-@pytest.mark.parametrize(
+SIZES = pytest.mark.parametrize(
     ("rows", "examples", "dim"),
     [(60, 1, 48), (60, 7, 48), (5, 3, 20), (300, 30, 32), (1300, 150, 24)],
-    ids=["one example", "few", "fewer rows than ten", "more rows than landmarks", "more than the sample holds"],
+    ids=["one example", "few", "fewer rows than ten", "more rows than dimensions", "more than the sample holds"],
 )
-def test_probe_scores_vectors_of_any_number_as_the_reference(rows: int, examples: int, dim: int) -> None:
-    own, corpus = cloud(rows, examples, dim)
+
+
+@SIZES
+@pytest.mark.parametrize("share", [1, 0.5])
+def test_probe_scores_vectors_of_any_number_as_the_reference(share: float, rows: int, examples: int, dim: int) -> None:
+    """Of whole vectors, and of half of their coordinates."""
+    own, corpus = cloud(rows, examples, dim, kept=int(share * dim))
     expected = reference_probe(own, corpus)
-    found = probe_scores(own, corpus, cuts=(rows // 3, rows // 2))
-    assert found.dtype == np.float32
+    found = probe_scores(own, corpus)
     assert np.ptp(expected) > 2
-    np.testing.assert_allclose(found, expected, atol=PROBE_OF_VECTORS)
-    assert_same_order(found, expected, PROBE_OF_VECTORS)
+    np.testing.assert_allclose(found, expected, atol=PROBE)
+    assert_same_order(found, expected, PROBE)
+
+
+@SIZES
+def test_probe_scores_codes_by_what_they_stand_for(rows: int, examples: int, dim: int) -> None:
+    own, corpus = (to_codes(values) for values in cloud(rows, examples, dim, kept=dim // 2))
+    expected = reference_probe(
+        own.astype(np.float64) * STEPS[: dim // 2], corpus.astype(np.float64) * STEPS[: dim // 2]
+    )
+    assert np.ptp(expected) > 2
+    np.testing.assert_allclose(probe_scores(own, corpus), expected, atol=PROBE)
+
+
+def test_the_coordinate_that_is_left_out_counts() -> None:
+    """Lest the comparisons above tell nothing of it: with it known to be nothing, scores are other ones."""
+    own, corpus = cloud(300, 30, 32, kept=16)
+
+    def lengthened(values: np.ndarray) -> np.ndarray:
+        return values / np.linalg.norm(values, axis=1, keepdims=True)
+
+    assert np.abs(reference_probe(lengthened(own), lengthened(corpus)) - reference_probe(own, corpus)).max() > 1
 
 
 def test_equal_rows_tie_in_probe_wherever_they_lie() -> None:
-    own, corpus = cloud(240, 12, 96)
+    own, corpus = (to_codes(values) for values in cloud(240, 12, 96, kept=64))
     corpus = np.concatenate([corpus, corpus[::-1]])
-    found = probe_scores(own, corpus, cuts=(3, 50, 51, 300))
+    found = probe_scores(own, corpus)
     np.testing.assert_array_equal(found[:240], found[:239:-1])
-    assert len(set(found.tolist())) == 240
+    assert len(set(found.tolist())) > 230
 
 
 @pytest.mark.parametrize("count", [3, 40, 128])
 def test_order_of_examples_does_not_matter_to_probe(count: int) -> None:
-    own, corpus = cloud(300, count, 32)
+    own, corpus = cloud(300, count, 32, kept=24)
     found = probe_scores(own, corpus)
     for seed in range(3):
         shuffled = np.random.default_rng(seed).permutation(own)
@@ -505,7 +570,7 @@ def test_tiny_corpora_are_ranked_by_every_method(rows: int, tmp_path: Path) -> N
     corpus, examples = unit_vectors(built)
     expected = reference_probe(examples, np.stack(list(corpus.values())))
     found = built.scores("probe")
-    np.testing.assert_allclose([found[own] for own in corpus], expected, atol=PROBE_OF_VECTORS)
+    np.testing.assert_allclose([found[own] for own in corpus], expected, atol=PROBE)
 
 
 @pytest.mark.parametrize("method", ["probe", "nas", "nag", "rds", "rds-max", "embedding"])

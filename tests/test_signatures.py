@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nait_index.signatures.features import Feature, feature_vectors
-from nait_index.signatures.pca import BASIS_OF, BasisName, Compressor, fit
+from nait_index.signatures.pca import BASIS_OF, LEVELS, BasisName, Compressor, Dims, fit
 from nait_index.signatures.topk import kept, number_dtype, top_neurons
 
 WIDTHS = (7, 5, 9)
@@ -83,17 +83,78 @@ def test_without_compression_signatures_are_the_vectors_and_queries_the_directio
 
 @pytest.mark.parametrize("feature", [Feature.MEAN, Feature.DRIFT])
 def test_inner_products_survive_where_the_components_span_the_data(feature: Feature) -> None:
-    array = pooled(60, rank=6)
-    compressor = fit(reader(array), WIDTHS, 30)
+    """But for the rounding: at most half a step of every component, and seldom near as much."""
+    array = pooled(600, rank=6)
+    compressor = fit(reader(array), WIDTHS, Dims(30, 30))
+    assert compressor.dim(feature) <= 12
     vectors = by_hand(array, array.astype(np.float64).mean(axis=0), feature)
     direction = np.random.default_rng(1).normal(size=vectors.shape[1])
-    estimate = compressor.compress(array, feature).astype(np.float64) @ compressor.query(direction, feature)
-    np.testing.assert_allclose(estimate, vectors @ direction, atol=5e-3 * np.abs(vectors @ direction).max())
+    codes, query = compressor.compress(array, feature), compressor.query(direction, feature)
+    inside = (np.abs(codes.astype(int)) < LEVELS).all(axis=1)
+    assert inside.mean() > 0.9, "the sample is half of the rows, and few of the others lie further out"
+    exact = vectors @ direction
+    errors = (codes.astype(np.float64) @ query - exact)[inside]
+    noise = 1e-5 * np.abs(exact).max()
+    assert np.abs(errors).max() <= np.abs(query).sum() / 2 + noise
+    assert np.sqrt(np.mean(errors**2)) < 1.3 * np.linalg.norm(query) / np.sqrt(12) + noise
+    assert np.abs(errors).max() < 0.05 * np.abs(exact).max(), "the comparison would tell little"
+
+
+def test_codes_are_coordinates_in_steps_that_hold_the_sample() -> None:
+    array = pooled(60)
+    compressor = fit(reader(array), WIDTHS, Dims(8, 12))
+    vectors = by_hand(array, array.astype(np.float64).mean(axis=0), Feature.UNIT)
+    along = vectors @ compressor.components(Feature.UNIT).T
+    steps = compressor.steps[Feature.UNIT]
+    np.testing.assert_allclose(steps, np.abs(along).max(axis=0) * 1.1 / LEVELS, rtol=1e-3)
+    codes = compressor.compress(array, Feature.UNIT)
+    assert codes.dtype == compressor.dtype == np.int8
+    assert 110 <= np.abs(codes.astype(int)).max(axis=0).min() <= np.abs(codes.astype(int)).max() <= 116
+    restored = compressor.restore(codes, Feature.UNIT)
+    assert restored.dtype == np.float32
+    assert (np.abs(restored - along) <= steps * 0.5001 + 1e-5).all()
+    np.testing.assert_array_equal(compressor.restore(codes[:, :3], Feature.UNIT), restored[:, :3])
+
+
+@pytest.mark.parametrize("feature", list(Feature))
+def test_coordinates_beyond_the_steps_are_cut_and_never_wrap_round(feature: Feature) -> None:
+    compressor = fit(reader(pooled(60)), WIDTHS, Dims(5, 5))
+    steps = compressor.steps[feature]
+    far = np.array([[-1e6], [-127.6], [-127.4], [0.4], [0.6], [127.4], [128.0], [1e6]], np.float32) * steps
+    codes = compressor.round(far, feature)
+    assert (codes == np.array([-127, -127, -127, 0, 1, 127, 127, 127], np.int8)[:, None]).all()
+
+
+def test_steps_go_into_the_query() -> None:
+    compressor = fit(reader(pooled(60)), WIDTHS, Dims(6, 9))
+    for feature in Feature:
+        direction = np.random.default_rng(2).normal(size=compressor.components(feature).shape[1]).astype(np.float32)
+        expected = (compressor.components(feature).astype(np.float64) @ direction) * compressor.steps[feature]
+        query = compressor.query(direction, feature)
+        assert (query.dtype, query.shape) == (np.float32, (compressor.dim(feature),))
+        np.testing.assert_allclose(query, expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(("scanned", "fine", "mean"), [(4, 9, 9), (9, 4, 9), (7, 7, 7)])
+def test_means_may_be_wider_than_what_is_scanned(scanned: int, fine: int, mean: int) -> None:
+    array = pooled(60)
+    compressor = fit(reader(array), WIDTHS, Dims(scanned, fine))
+    wanted = {Feature.MEAN: mean, Feature.DRIFT: scanned, Feature.UNIT: scanned}
+    assert {feature: compressor.dim(feature) for feature in Feature} == wanted
+    assert {feature: Dims(scanned, fine)[feature] for feature in Feature} == wanted
+    assert {feature: compressor.compress(array, feature).shape[1] for feature in Feature} == wanted
+    raw = compressor.bases[BasisName.RAW].components
+    np.testing.assert_array_equal(compressor.components(Feature.DRIFT), raw[:scanned])
+    # What is scanned of a wide mean is what a narrow one would be.
+    narrow = fit(reader(array), WIDTHS, Dims(scanned, scanned))
+    np.testing.assert_array_equal(
+        compressor.compress(array, Feature.MEAN)[:, :scanned], narrow.compress(array, Feature.MEAN)
+    )
 
 
 def test_unit_components_are_the_right_singular_vectors_of_the_unit_vectors() -> None:
     array = pooled(50)
-    compressor = fit(reader(array), WIDTHS, 8)
+    compressor = fit(reader(array), WIDTHS, Dims(8, 8))
     vectors = by_hand(array, array.astype(np.float64).mean(axis=0), Feature.UNIT)
     _, sizes, right = np.linalg.svd(vectors, full_matrices=False)
     basis = compressor.bases[BasisName.UNIT]
@@ -104,21 +165,23 @@ def test_unit_components_are_the_right_singular_vectors_of_the_unit_vectors() ->
 
 def test_components_are_orthonormal_and_the_fit_is_repeatable_to_the_bit() -> None:
     array = pooled(40)
-    first, second = (fit(reader(array), WIDTHS, 10) for _ in range(2))
+    first, second = (fit(reader(array), WIDTHS, Dims(10, 10)) for _ in range(2))
     for name in BasisName:
         components = first.bases[name].components
         np.testing.assert_allclose(components @ components.T, np.eye(10), atol=1e-4)
         assert (components == second.bases[name].components).all()
+    for feature in Feature:
+        assert (first.steps[feature] == second.steps[feature]).all()
 
 
 def test_fewer_components_than_asked_for_where_the_reservoir_spans_fewer() -> None:
-    compressor = fit(reader(pooled(5)), WIDTHS, 512)
+    compressor = fit(reader(pooled(5)), WIDTHS, Dims(512, 1024))
     assert {feature: compressor.dim(feature) <= 5 for feature in Feature} == dict.fromkeys(Feature, True)
 
 
 def test_a_reservoir_of_equal_rows_gives_finite_signatures() -> None:
     array = np.repeat(pooled(1), 6, axis=0)
-    compressor: Compressor = fit(reader(array), WIDTHS, 4)
+    compressor: Compressor = fit(reader(array), WIDTHS, Dims(4, 4))
     for feature in Feature:
         assert np.isfinite(compressor.compress(array, feature)).all()
         assert len(compressor.bases[BASIS_OF[feature]].components) >= 1
