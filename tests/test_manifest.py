@@ -22,6 +22,8 @@ from helpers import (
 
 from nait_index import NaitIndex
 from nait_index.errors import FingerprintError
+from nait_index.search.engine import Engine
+from nait_index.signatures.features import Feature
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Fingerprint, save_manifest
 
@@ -111,6 +113,7 @@ OPTIONS: list[tuple[str, list[str]]] = [
     ("views", ["--views", "pca"]),
     ("pca_dim", ["--pca-dim", "64"]),
     ("pca_dim", ["--pca-dim", "full"]),
+    ("fine_dim", ["--fine-dim", "512"]),
     ("topk", ["--topk", "3"]),
     ("seed", ["--seed", "7"]),
 ]
@@ -189,16 +192,17 @@ def test_an_index_of_a_newer_version_is_refused_for_reading_and_writing(index: P
 
 
 @pytest.mark.parametrize("fields", [{}, {"fingerprint": {"weights": "x"}, "old": 1}], ids=["same", "other"])
+@pytest.mark.parametrize("schema", [1, 2])
 def test_an_index_of_an_older_version_is_refused_for_reading_and_writing(
-    fields: dict[str, Any], index: Path, corpus: Path, model: Path
+    schema: int, fields: dict[str, Any], index: Path, corpus: Path, model: Path
 ) -> None:
-    _edit(index, lambda own: own.update({"schema_version": 1} | fields))
+    _edit(index, lambda own: own.update({"schema_version": schema} | fields))
     before = (index / "manifest.json").read_bytes()
     for command in (["info", index], ["query", index, "-c", "own"], ["build", index, corpus, "--model", model]):
         line = refusal(*command)
         assert str(index) in line
         assert "older" in line
-        assert "schema 1, not 2" in line
+        assert f"schema {schema}, not 3" in line
         assert "remove it and build it again" in line
     assert (index / "manifest.json").read_bytes() == before
 
@@ -291,8 +295,52 @@ def _refused_small_build(index: Path, corpus: Path, model: Path) -> str:
 
 def test_the_basis_of_another_index_is_refused(index: Path, corpus: Path, model: Path, tmp_path: Path) -> None:
     build_small(tmp_path / "other.nait", corpus, model=model, limit=20)
+    shutil.copy(tmp_path / "other.nait" / "components.safetensors", index / "components.safetensors")
+    assert "another index" in refusal("query", index, "-c", "own", "--method", "contrast")
     shutil.copy(tmp_path / "other.nait" / "basis.safetensors", index / "basis.safetensors")
     assert "another index" in refusal("info", index)
+
+
+@pytest.mark.parametrize("damage", [_remove, _cut, _empty, _flip_first, _flip_last])
+def test_damaged_components_are_named_when_they_are_needed_and_not_before(
+    damage: Callable[[Path], None], index: Path, examples: Path, model: Path
+) -> None:
+    file = index / "components.safetensors"
+    wanted = nait_index("query", index, "-c", "own", "--method", "probe", "--json").json
+    damage(file)
+    assert nait_index("info", index).code == 0
+    assert nait_index("rows", index).code == 0
+    assert nait_index("query", index, "-c", "own", "--method", "probe", "--json").json == wanted
+    assert len(_ranking(index, "random")) == ROWS
+    for command in (
+        *(["query", index, "-c", "own", "--method", method] for method in ("contrast", "nait", "nait-drift", "nas")),
+        ["query", index, "-e", examples, "--method", "probe"],
+        ["capability", "add", index, "new", examples],
+    ):
+        line = refusal(*command)
+        assert line.startswith(f"{file} is "), command
+        assert line.endswith("build the index again")
+    more = write_lines(index.parent / "more.jsonl", small_rows(ROWS + 2))
+    before = manifest_of(index), samples_of(index)
+    assert str(file) in _refused_small_build(index, more, model)
+    assert (manifest_of(index), samples_of(index)) == before
+
+
+@pytest.mark.parametrize("damage", [_remove, _flip_last])
+def test_damaged_components_are_found_by_verify(damage: Callable[[Path], None], index: Path) -> None:
+    damage(index / "components.safetensors")
+    outcome = nait_index("verify", index, "--json")
+    assert outcome.code == 1
+    assert "components.safetensors" in outcome.out + outcome.err
+
+
+def test_an_index_of_whole_vectors_has_no_components(model: Path, corpus: Path, examples: Path, tmp_path: Path) -> None:
+    root = tmp_path / "full.nait"
+    build_small(root, corpus, model=model, signatures=small_signatures(pca_dim=None))
+    assert not (root / "components.safetensors").exists()
+    for method in ("probe", "contrast", "nait"):
+        assert nait_index("query", root, "-e", examples, "--method", method).code == 0
+    assert nait_index("verify", root).code == 0
 
 
 def test_the_same_basis_is_always_the_same_file(index: Path, tmp_path: Path) -> None:
@@ -358,20 +406,37 @@ def _files(index: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("damage", [_remove, _cut, _empty])
-@pytest.mark.parametrize("number", [0, 1, 2], ids=["vectors", "stamp", "row ids"])
-def test_a_damaged_engine_is_made_again(damage: Callable[[Path], None], number: int, index: Path, built: Path) -> None:
-    wanted = _ranking(built)
-    damage(_files(index)[number])
+@pytest.mark.parametrize("name", ["pca_unit.npy", "pca_unit.json"])
+def test_a_damaged_engine_is_made_again(damage: Callable[[Path], None], name: str, index: Path, built: Path) -> None:
+    wanted, before = _ranking(built), (index / "engine" / "pca_unit.npy").read_bytes()
+    damage(index / "engine" / name)
     assert _ranking(index) == wanted
+    assert (index / "engine" / "pca_unit.npy").read_bytes() == before
     assert _ranking(index, where="n_tokens > 0") == wanted
     assert nait_index("verify", index).code == 0
 
 
 def test_a_deleted_engine_folder_is_made_again_for_every_method(index: Path) -> None:
     wanted = {method: _ranking(index, method) for method in ("contrast", "nait", "nait-drift")}
-    assert len(_files(index)) == 9
+    names = [path.name for path in _files(index)]
+    assert names == [f"pca_{feature}.{kind}" for feature in ("drift", "mean", "unit") for kind in ("json", "npy")]
     shutil.rmtree(index / "engine")
     assert {method: _ranking(index, method) for method in wanted} == wanted
+    assert [path.name for path in _files(index)] == names
+
+
+def test_an_engine_that_cannot_be_written_is_made_in_memory(index: Path, built: Path) -> None:
+    wanted = _ranking(built)
+    shutil.rmtree(index / "engine")
+    (index / "engine").write_bytes(b"in the way")
+    assert _ranking(index) == wanted
+
+
+def test_an_engine_holds_a_byte_for_every_number_that_is_scanned(index: Path) -> None:
+    rows = np.load(index / "engine" / "pca_unit.npy", allow_pickle=False)
+    stored = {own: np.frombuffer(row["pca_unit"], np.int8) for own, row in samples_of(index).items()}
+    assert (rows.dtype, len(rows)) == (np.int8, ROWS)
+    assert sorted(row.tobytes() for row in rows) == sorted(row[: rows.shape[1]].tobytes() for row in stored.values())
 
 
 def test_an_engine_of_an_older_version_of_the_table_is_made_again(index: Path, model: Path, tmp_path: Path) -> None:
@@ -384,32 +449,52 @@ def test_an_engine_of_an_older_version_of_the_table_is_made_again(index: Path, m
     assert _ranking(index) == wanted
 
 
-def test_a_flipped_bit_in_the_engine_is_found(index: Path) -> None:
-    _flip(next(file for file in _files(index) if file.suffix == ".faiss"), 0.6)
+@pytest.mark.parametrize("place", [0.5, 0.8, 1])
+def test_a_flipped_bit_in_the_engine_is_found(place: float, index: Path) -> None:
+    _flip(index / "engine" / "pca_unit.npy", place)
     outcome = nait_index("verify", index, "--json")
     assert outcome.code == 1
     assert [check["name"] for check in json.loads(outcome.out) if check["passed"] is False] == ["engine pca_unit"]
 
 
-def test_a_flipped_bit_in_the_engine_is_found_whichever_row_it_hits(index: Path) -> None:
-    _flip(next(file for file in _files(index) if file.suffix == ".faiss"), 0.6)
+def test_a_flipped_bit_in_the_engine_is_found_whichever_rows_are_encoded_again(index: Path) -> None:
+    _flip(index / "engine" / "pca_unit.npy", 0.6)
     assert {nait_index("verify", index, "--sample", "1").code for _ in range(6)} == {1}
 
 
-def test_row_ids_of_the_engine_that_were_changed_are_found(index: Path) -> None:
-    file = next(file for file in _files(index) if file.suffix == ".npy")
-    row_ids = np.load(file)
-    np.save(file, row_ids[::-1].copy())
-    assert nait_index("verify", index).code == 1
+def test_rows_of_the_engine_that_changed_places_are_found(index: Path) -> None:
+    file = index / "engine" / "pca_unit.npy"
+    rows = np.load(file)
+    np.save(file, rows[::-1].copy())
+    outcome = nait_index("verify", index, "--json")
+    assert outcome.code == 1
+    assert [check["name"] for check in json.loads(outcome.out) if check["passed"] is False] == ["engine pca_unit"]
 
 
-def test_a_flipped_bit_in_the_header_of_the_engine_never_changes_a_ranking(index: Path) -> None:
-    wanted = _ranking(index)
-    file = next(file for file in _files(index) if file.suffix == ".faiss")
-    whole = file.read_bytes()
-    for place in range(80):
-        for bit in (0, 3):
+@pytest.mark.parametrize("bits", [range(0, 8, 2), range(1, 8, 2)], ids=["even", "odd"])
+def test_a_flipped_bit_in_the_header_of_the_engine_never_changes_a_ranking(bits: range, index: Path) -> None:
+    """Every byte of what comes before the rows; by the index's own reader, since a query a bit would take minutes."""
+    own = NaitIndex(index)
+    folder, stamp = index / "engine", own._rows.stamp(Feature.UNIT)
+    file = folder / "pca_unit.npy"
+    whole, rows = file.read_bytes(), np.load(file)
+    assert len(whole) - rows.nbytes == 128
+    for place in range(128):
+        for bit in bits:
             data = bytearray(whole)
             data[place] ^= 1 << bit
             file.write_bytes(data)
-            assert _ranking(index) == wanted, f"bit {bit} of byte {place}"
+            engine = Engine.open(folder, "pca_unit", stamp)
+            assert engine is None or np.array_equal(engine.rows, rows), f"bit {bit} of byte {place}"
+
+
+@pytest.mark.parametrize(
+    ("place", "bit"), [(3, 0), (6, 1), (8, 1), (8, 4), (10, 0), (20, 2), (60, 3), (70, 0), (100, 3)]
+)
+def test_an_engine_of_a_damaged_header_is_made_again(place: int, bit: int, index: Path) -> None:
+    wanted, file = _ranking(index), index / "engine" / "pca_unit.npy"
+    data = bytearray(file.read_bytes())
+    data[place] ^= 1 << bit
+    file.write_bytes(data)
+    assert _ranking(index) == wanted
+    assert nait_index("verify", index).code == 0
