@@ -65,13 +65,16 @@ def small_signatures(**changes: Any) -> "SignatureConfig":
 
 
 def build_small(root: Path, corpus: Path | Sequence[Path], **options: Any) -> "NaitIndex":
-    """Build an index in small shards, with the model that comes with the package unless another is named."""
+    """Build an index in small shards, with the model that comes with the package unless another is named.
+
+    :param options: of the model, of the build, and ``shard``, the rows of a shard.
+    """
     from nait_index import NaitIndex
     from nait_index.config import BUNDLED_MODEL, Device, ModelConfig
 
     name, length = str(options.pop("model", BUNDLED_MODEL)), options.pop("max_length", 512)
     options.setdefault("signatures", small_signatures())
-    with small_shards():
+    with small_shards(options.pop("shard", SHARD)):
         return NaitIndex.build(
             root, corpus, model=ModelConfig(name=name, device=Device.CPU, max_length=length), **options
         )

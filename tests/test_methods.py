@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_models
-from helpers import refusal, samples_of, write_lines
+from helpers import build_small, refusal, samples_of, small_rows, small_signatures, write_lines
 from nait_reference import cosine, pooled_reader, ranking, text_of
 
 from nait_index import NaitIndex
@@ -25,6 +25,7 @@ from nait_index.methods.rds import Rds, RdsMax
 from nait_index.methods.registry import METHODS
 from nait_index.search.engine import Engine, EngineStamp
 from nait_index.search.hits import Hits, best
+from nait_index.signatures.features import Feature
 
 Scores = dict[str, float]
 TOPK = 12
@@ -571,6 +572,35 @@ def test_tiny_corpora_are_ranked_by_every_method(rows: int, tmp_path: Path) -> N
     expected = reference_probe(examples, np.stack(list(corpus.values())))
     found = built.scores("probe")
     np.testing.assert_allclose([found[own] for own in corpus], expected, atol=PROBE)
+
+
+@pytest.mark.parametrize("method", ["probe", "contrast", "nait", "nait-drift", "nas"])
+def test_a_model_with_one_huge_neuron_is_ranked_by_every_dense_method(method: str, huge: Path, tmp_path: Path) -> None:
+    """As many models have: what the neurons span as they are is then narrower than what the unit vectors span."""
+    index = NaitIndex(huge)
+    assert index._compressor.dim(Feature.DRIFT) < index._compressor.dim(Feature.UNIT)
+    capability = index.examples(write_lines(tmp_path / "examples.jsonl", small_rows(5, first=100)))
+    selection = index.query(capability, method=method, top="100%")
+    assert len(set(selection.ids)) == 60
+    assert np.isfinite(selection.scores).all()
+    assert len(set(selection.scores)) > 50
+
+
+@pytest.fixture(scope="module")
+def huge(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build an index of a model whose layers have one neuron of 3,000 times the size."""
+    from safetensors.numpy import load_file, save_file
+
+    folder = tmp_path_factory.mktemp("huge")
+    tiny_models.save_family("llama", folder / "model")
+    weights = load_file(folder / "model" / "model.safetensors")
+    for name, values in weights.items():
+        if "up_proj" in name:
+            values[3] *= 3000
+    save_file(weights, folder / "model" / "model.safetensors", metadata={"format": "pt"})
+    corpus = write_lines(folder / "corpus.jsonl", small_rows(60))
+    build_small(folder / "own.nait", corpus, model=folder / "model", signatures=small_signatures(reservoir=48))
+    return folder / "own.nait"
 
 
 @pytest.mark.parametrize("method", ["probe", "nas", "nag", "rds", "rds-max", "embedding"])
