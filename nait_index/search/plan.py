@@ -31,9 +31,9 @@ def make_plan(
         return Plan(SearchMode.EXACT, f"{scan}, since {reason}")
     return Plan(
         SearchMode.APPROXIMATE,
-        f"approximate: {recall.visited} of {recall.cells:,} cells visited, candidates scored exactly; of the best 100 it "
-        f"found {recall.mean:.1%} on average and {recall.lowest:.0%} at worst, measured on {recall.queries} queries when "
-        "it was made",
+        f"approximate: {recall.visited} of {recall.cells:,} cells visited, candidates scored exactly; of the best 100 "
+        f"it found {recall.mean:.1%} on average and {recall.lowest:.0%} at worst, measured on {recall.queries} queries "
+        "when it was made",
     )
 
 
