@@ -20,7 +20,7 @@ import click
 
 from benchmarks.environment import ROOT, environment, shared_data
 from benchmarks.speed.models import model_folder
-from nait_index.building.builder import Builder
+from nait_index.building.builder import Builder, Progress
 from nait_index.config import ModelConfig, SignatureConfig
 from nait_index.corpus import read_corpus
 
@@ -51,7 +51,12 @@ def main(sizes: tuple[int, ...], model: str, max_length: int, reservoir: int, ch
 def watched_build(model: str, corpus: Path, max_length: int, reservoir: int) -> dict[str, Any]:
     """Build once and give MiB: with the model loaded, at the peak, and the peaks of both kinds of memory."""
     config = ModelConfig(model, max_length=max_length)
-    with Builder(corpus.parent / "own.nait", config, SignatureConfig(reservoir=reservoir)) as builder:
+    stages: dict[str, int] = {}
+
+    def note(progress: Progress) -> None:
+        stages[progress.stage] = max(stages.get(progress.stage, 0), _status()["RssAnon"])
+
+    with Builder(corpus.parent / "own.nait", config, SignatureConfig(reservoir=reservoir), note) as builder:
         loaded = _status()["VmRSS"]
         started = time.monotonic()
         with _peaks() as peaks:
@@ -65,6 +70,7 @@ def watched_build(model: str, corpus: Path, max_length: int, reservoir: int) -> 
         "beyond the model": peak - loaded,
         "peak of anonymous memory": peaks["RssAnon"],
         "peak of mapped files": peaks["RssFile"],
+        "most anonymous memory seen at signs of progress, by stage": stages,
     }
 
 
