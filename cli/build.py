@@ -41,7 +41,7 @@ _MODEL, _SIGNATURES = ModelConfig(), SignatureConfig()
 @click.option("--batch-tokens", type=int, help="Tokens a batch, padding counted. Default: 2048, on a GPU 65536.")
 @click.option(
     "--dtype", type=click.Choice([str(p) for p in Precision]), default=str(_MODEL.dtype), show_default=True,
-    help="What the model computes in; auto is bfloat16 on a GPU, float32 on a CPU.",
+    help="What the model computes in; auto is bfloat16 where the processor or GPU is made for it, else float32.",
 )  # fmt: skip
 @click.option("--seed", default=_SIGNATURES.seed, show_default=True, help="Seed of the order of encoding.")
 @click.option("--approximate", is_flag=True, help="Make an approximate search too, for few rows of very many.")

@@ -19,7 +19,7 @@ class Device(StrEnum):
 
 
 class Precision(StrEnum):
-    """What the model computes in; ``AUTO`` is bfloat16 on a GPU and float32 on a CPU."""
+    """What the model computes in; ``AUTO`` is bfloat16 on a GPU and on a CPU that multiplies in it, else float32."""
 
     AUTO = "auto"
     FLOAT32 = "float32"

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 # Read once, when those libraries are first imported, in this process or in one that a test starts.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+# Numbers are compared with float32 ones computed by hand, on whatever processor.
+os.environ["NAIT_INDEX_AUTO_DTYPE"] = "float32"
 os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.environment import shared_data
 from benchmarks.pool import GROUPS
 from nait_index.activations.encoder import Encoder
-from nait_index.config import ModelConfig
+from nait_index.config import ModelConfig, Precision
 from nait_index.corpus import make_template, read_corpus
 from nait_index.types import Sample
 
@@ -19,7 +19,7 @@ def encode_all(model: str, max_length: int, rows: int, folder: Path) -> dict[str
     data = shared_data()
     files = {"pool": data / "pool.jsonl"} | {name: data / "capabilities" / f"{name}.jsonl" for name in GROUPS}
     arrays = {}
-    with Encoder(ModelConfig(name=model, max_length=max_length)) as encoder:
+    with Encoder(ModelConfig(name=model, max_length=max_length, dtype=Precision.FLOAT32)) as encoder:
         template = make_template("auto", encoder.model.tokenizer)
         for name, file in files.items():
             parts = [own.parts for own in read_corpus([file], None) if isinstance(own, Sample)]

@@ -32,7 +32,7 @@ SCANNED = 1024
 @click.argument("name")
 @click.option("--model", required=True, help="Folder of a model, 'bundled', or 'shape'.")
 @click.option("--max-length", default=256, show_default=True)
-@click.option("--rows", default=12_288, show_default=True, help="Rows of the pool, the reservoir among them.")
+@click.option("--rows", default=8_192, show_default=True, help="Rows of the pool, the reservoir among them.")
 @click.option("--reservoir", default=4096, show_default=True)
 @click.option("--quick", is_flag=True, help="Only whether it runs: nothing is written.")
 def main(name: str, model: str, max_length: int, rows: int, reservoir: int, quick: bool) -> None:

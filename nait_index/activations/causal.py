@@ -63,7 +63,7 @@ def load_causal(config: ModelConfig) -> LoadedCausal:
     path = model_path(config.name)
     check_folder(path)
     device = device_of(config.device)
-    dtype = dtype_of(config.dtype, device)
+    dtype = dtype_of(config.dtype, device, on_cpu=False)
     with quiet_transformers():
         settings, model, tokenizer = _parts(path, dtype)
     check_tokenizer(path, tokenizer)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -14,6 +15,10 @@ from nait_index.errors import ModelError
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+
+AUTO_DTYPE = "NAIT_INDEX_AUTO_DTYPE"
+"""Environment variable that says what ``--dtype auto`` is, for machines that must agree on it."""
 
 
 def model_path(name: str) -> str:
@@ -88,14 +93,36 @@ def device_of(device: Device) -> "torch.device":
     return torch.device(device.value)
 
 
-def dtype_of(dtype: Precision, device: "torch.device") -> "torch.dtype":
-    """Give what the model computes in."""
+def dtype_of(dtype: Precision, device: "torch.device", *, on_cpu: bool = True) -> "torch.dtype":
+    """Give what the model computes in.
+
+    :param on_cpu: whether ``auto`` may take bfloat16 on a CPU too, where the processor multiplies in it.
+    """
     import torch
 
     if dtype is Precision.AUTO:
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
+        dtype = _auto()
+    if dtype is Precision.AUTO:
+        native = device.type == "cuda" or (on_cpu and device.type == "cpu" and cpu_multiplies_bfloat16())
+        return torch.bfloat16 if native else torch.float32
     resolved: torch.dtype = getattr(torch, dtype.value)
     return resolved
+
+
+def _auto() -> Precision:
+    wanted = os.environ.get(AUTO_DTYPE, Precision.AUTO)
+    try:
+        return Precision(wanted)
+    except ValueError:
+        raise ModelError(f"{AUTO_DTYPE} is '{wanted}'; it may be {', '.join(Precision)}") from None
+
+
+def cpu_multiplies_bfloat16() -> bool:
+    """Tell whether the processor has instructions for it; without, bfloat16 is slower than float32."""
+    import torch
+
+    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(bool(known.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
 
 
 def first_position_of(body: "nn.Module") -> int:

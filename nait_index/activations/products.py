@@ -1,7 +1,7 @@
 """Matrix products on the host between two forward passes, by the threads that run those.
 
-numpy's BLAS has threads of its own. They keep spinning for some milliseconds after every product, and where all cores
-are the model's that slows the next forward pass down: MiniLM on 2 cores by a fifth.
+numpy's BLAS has threads of its own, which go on spinning for a while after every product. Where all cores are the
+model's they take time from the next forward pass.
 """
 
 import numpy as np

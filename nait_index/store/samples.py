@@ -89,11 +89,8 @@ class SampleTable:
 
     def compact(self) -> None:
         """Merge the many small files of a build into few; earlier versions stay readable."""
-        import lancedb
-
-        # Whatever its age, the version that readers see until the manifest names the new one must not be pruned here.
-        table = lancedb.connect(str(self._layout.database)).open_table(NAME)
-        table.optimize(cleanup_older_than=timedelta(days=36_500))
+        # One thread and small batches: merging must not take more memory than building did.
+        self._dataset().optimize.compact_files(batch_size=1024, num_threads=1)
 
     def prune(self, older_than: timedelta) -> None:
         """Delete the versions before the last that are older than this."""
