@@ -54,7 +54,8 @@ class NaitIndex:
         self._loaded: ExampleEncoder | None = None
         self._table = SampleTable(self.layout, self.manifest.table_version)
         self._compressor = load_compressor(self.layout, self.manifest.basis_hash)
-        self._rows = IndexRows(self.layout, self._table, self._compressor, self.manifest.fingerprint.topk)
+        own = self.manifest.fingerprint
+        self._rows = IndexRows(self.layout, self._table, self._compressor, own.topk, own.pca_dim)
         self._chooser = Chooser(self.layout, self.manifest, self._table, self._rows)
         self._library = Library(self.layout, self.manifest, self._encoder)
 

@@ -25,10 +25,14 @@ class IndexRows:
     """All rows of an index. Engines are opened when first needed, or made where they are out of date.
 
     :param topk: neurons kept of each layer by the ``topk`` view.
+    :param scanned: how much of a dense signature a search scans, whatever more the table keeps; ``None`` for all.
     """
 
-    def __init__(self, layout: Layout, table: SampleTable, compressor: Compressor, topk: int) -> None:
+    def __init__(
+        self, layout: Layout, table: SampleTable, compressor: Compressor, topk: int, scanned: int | None
+    ) -> None:
         self.topk = topk
+        self._scanned = scanned
         self._layout = layout
         self._table = table
         self._compressor = compressor
@@ -134,12 +138,11 @@ class IndexRows:
 
     def stamp(self, feature: Feature) -> EngineStamp:
         """Give the state of the table that an engine of this feature must be of."""
-        # A search scans as much of every signature as the narrowest has, whatever more the table keeps.
-        dim = min(self._compressor.dim(feature), self._compressor.dim(Feature.DRIFT))
+        dim = self._compressor.dim(feature)
         return EngineStamp(
             table_version=self._table.version,
             rows=len(self._table),
-            dim=dim if self._compressor.bases else self._compressor.dim(feature),
+            dim=dim if self._scanned is None else min(dim, self._scanned),
             dtype=str(self._compressor.dtype),
         )
 

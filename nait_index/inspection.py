@@ -55,6 +55,7 @@ def describe(layout: Layout, manifest: Manifest, table: SampleTable, capabilitie
         "neurons": sum(own.widths),
         "views": views,
         "sae_unexplained": manifest.sae_unexplained,
+        "fidelity": manifest.fidelity,
         "bytes_per_row": sum(view["bytes_per_row"] for view in views.values()),
         "size_on_disk": sum(path.stat().st_size for path in layout.root.rglob("*") if path.is_file()),
         "fingerprint": own.digest,
@@ -86,7 +87,8 @@ class Verifier:
         :param sample: how many rows to encode again.
         """
         picked = np.sort(np.random.default_rng().permutation(len(self._table))[:sample])
-        return [self._count(), self._rejects(), self._content(), *self._engines(), self._encoding(picked)]
+        checks = [self._count(), self._rejects(), self._content(), self._components()]
+        return [*checks, *self._engines(), self._encoding(picked)]
 
     def _count(self) -> Check:
         rows, wanted = len(self._table), self._manifest.rows
@@ -107,9 +109,18 @@ class Verifier:
         detail = f"row {wrong[0]!r} and {len(wrong) - 1} more were altered" if wrong else "every row has its hash"
         return Check("content", not wrong, detail)
 
+    def _components(self) -> Check:
+        """Read the components, which opening an index does not."""
+        try:
+            sizes = [f"{len(basis.components)} {name}" for name, basis in self._compressor.bases.items()]
+        except NaitError as error:
+            return Check("components", False, str(error))
+        return Check("components", True, " and ".join(sizes) or "none: signatures are whole")
+
     def _engines(self) -> Iterator[Check]:
         """Compare every engine that was made with the table, vector by vector."""
-        opened = IndexRows(self._layout, self._table, self._compressor, self._manifest.fingerprint.topk)
+        own = self._manifest.fingerprint
+        opened = IndexRows(self._layout, self._table, self._compressor, own.topk, own.pca_dim)
         for feature in Feature:
             column = dense_column(feature)
             if not (self._layout.engine / f"{column}.npy").is_file():

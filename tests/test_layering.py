@@ -29,8 +29,9 @@ BELOW: dict[str, set[str]] = {name: GROUND for name in BESIDE_ONE_ANOTHER} | {
     "index_rows": GROUND | BESIDE_ONE_ANOTHER,
     "capability": GROUND | {"building", "corpus", "methods"},
     "library": GROUND | {"building", "capability", "corpus", "methods", "store"},
-    "ranking": {"index_rows", "methods", "search", "selection"},
-    "choosing": GROUND | {"capability", "index_rows", "methods", "ranking", "selection", "signatures", "store"},
+    "ranking": {"config", "index_rows", "methods", "search", "selection"},
+    "choosing": GROUND
+    | {"capability", "index_rows", "methods", "ranking", "search", "selection", "signatures", "store"},
     "inspection": GROUND | BESIDE_ONE_ANOTHER | {"building", "index_rows"},
 }
 """What each part may import of the package, besides itself."""

@@ -28,7 +28,7 @@ from nait_index.activations.encoder import Encoder, Tokens
 from nait_index.building.builder import Builder
 from nait_index.config import ModelConfig, Precision, SignatureConfig
 from nait_index.corpus import make_template, read_corpus
-from nait_index.signatures.pca import fit
+from nait_index.signatures.pca import Dims, fit
 from nait_index.types import Sample
 
 POOL_ROWS = 29_581
@@ -61,7 +61,8 @@ def measure(folder: str, scratch: Path, rows: int, rounds: int, script_rows: int
     texts, tokens = _tokenised(config, _write(scratch / "own.jsonl", own))
     lengths = np.array([len(one.ids) for one in tokens])
     half = replace(config, dtype=Precision.BFLOAT16)
-    whole, bare, bare_half = Rounds(config, own, scratch / "f32"), Bare(config), Bare(half)
+    whole, whole_half = Rounds(config, own, scratch / "f32"), Rounds(half, own, scratch / "bf16")
+    bare, bare_half = Bare(config), Bare(half)
     script = HookScript(folder, 256)
     few, few_tokens = texts[:script_rows], int(lengths[:script_rows].sum())
     total = int(lengths.sum())
@@ -69,11 +70,13 @@ def measure(folder: str, scratch: Path, rows: int, rounds: int, script_rows: int
         "bare": (lambda: bare.run(tokens), total),
         "build": (whole.run, total),
         "bare bfloat16": (lambda: bare_half.run(tokens), total),
+        "build bfloat16": (whole_half.run, total),
         "script, one row at a time": (lambda: script.run(few, 1), few_tokens),
         "script, batches of 8": (lambda: script.run(few, 8), few_tokens),
     }
     seconds = _by_turns({name: work for name, (work, _) in works.items()}, rounds)
     whole.close()
+    whole_half.close()
     rates = {name: works[name][1] / np.array(taken) for name, taken in seconds.items()}
     result: dict[str, Any] = {
         "rows": rows,
@@ -82,7 +85,13 @@ def measure(folder: str, scratch: Path, rows: int, rounds: int, script_rows: int
         "tokens_per_second": {name: [round(float(rate), 1) for rate in own] for name, own in rates.items()},
         "ratios": {
             "build / bare": _ratio(rates["build"], rates["bare"]),
+            "build / bare, bfloat16": _ratio(rates["build bfloat16"], rates["bare bfloat16"]),
             "bfloat16 / float32, bare": _ratio(rates["bare bfloat16"], rates["bare"]),
+            "bfloat16 / float32, build": _ratio(rates["build bfloat16"], rates["build"]),
+            "build bfloat16 / script, one row at a time": _ratio(
+                rates["build bfloat16"], rates["script, one row at a time"]
+            ),
+            "build bfloat16 / script, batches of 8": _ratio(rates["build bfloat16"], rates["script, batches of 8"]),
             "build / script, one row at a time": _ratio(rates["build"], rates["script, one row at a time"]),
             "build / script, batches of 8": _ratio(rates["build"], rates["script, batches of 8"]),
         },
@@ -96,7 +105,7 @@ def _on_whole_pool(
     """Add the fit, which a build does once, at the size that it has by default."""
     pooled = np.random.default_rng(0).standard_normal((reservoir, 2, sum(widths)), dtype=np.float32)
     started = time.perf_counter()
-    fit(lambda pooling, neurons: pooled[:, pooling, neurons], widths, 512)
+    fit(lambda pooling, neurons: pooled[:, pooling, neurons], widths, Dims(1024, 2048))
     fitting = time.perf_counter() - started
     tokens = float(lengths.mean()) * POOL_ROWS
     build, bare = tokens / float(rates["build"].max()) + fitting, tokens / float(rates["bare"].max())

@@ -33,14 +33,21 @@ def fit_basis(staged: Sequence[StagedShard], widths: Sequence[int], config: Sign
 def fidelity_of(
     staged: Sequence[StagedShard], compressor: Compressor, config: SignatureConfig
 ) -> Mapping[str, Any] | None:
-    """Measure how faithful the signatures of the last staged shard are; ``None`` where there is nothing to measure."""
-    last = staged[-1]
-    sample, facts = Reservoir([last]), last.facts()
-    if not compressor.bases or View.PCA not in config.views or len(sample) < _LEAST_ROWS or facts is None:
+    """Measure how faithful the signatures of one staged shard are; ``None`` where there is nothing to measure.
+
+    It is the last that has rows enough: the one that the basis was not fitted on, where there is one.
+    """
+    if not compressor.bases or View.PCA not in config.views:
         return None
+    large = [at for at, own in enumerate(staged) if len(Reservoir([own])) >= _LEAST_ROWS]
+    if not large:
+        return None
+    last = staged[large[-1]]
+    sample, facts = Reservoir([last]), last.facts()
+    assert facts is not None
     columns = dense_columns(last.pooled(), config, compressor)
     unit, mean = (columns[dense_column(own)][facts.usable] for own in (Feature.UNIT, Feature.MEAN))
-    held_out = len(staged) > fitted_shards(config)
+    held_out = large[-1] >= fitted_shards(config)
     return asdict(measure_fidelity(sample.read, unit, mean, compressor, seed=config.seed, held_out=held_out))
 
 

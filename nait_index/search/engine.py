@@ -4,9 +4,10 @@ It is a cache of the table, made anew whenever the table has moved on.
 """
 
 import hashlib
+import io
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -69,8 +70,7 @@ class Engine:
             raise NaitError(f"{folder}: not written: {error.strerror or error}") from error
         longest, digest = 0.0, hashlib.blake2b(digest_size=16)
         with atomic_write(folder / f"{name}.npy") as file:
-            header = {"descr": np.dtype(stamp.dtype).str, "fortran_order": False, "shape": (stamp.rows, stamp.dim)}
-            np.lib.format.write_array_header_1_0(file, header)
+            file.write(_header(stamp))
             for _, part in _placed(batches, stamp):
                 data = np.ascontiguousarray(part)
                 file.write(data.data)
@@ -78,7 +78,7 @@ class Engine:
                 longest = max(longest, _longest(data))
         with atomic_write(stamp_path) as file:
             own = {"stamp": asdict(stamp), "longest": longest, "hash": digest.hexdigest()}
-            file.write(json.dumps(own).encode())
+            file.write(json.dumps(own | {"seal": _seal(own)}).encode())
 
     @staticmethod
     def is_current(folder: Path, name: str, stamp: EngineStamp) -> bool:
@@ -92,14 +92,15 @@ class Engine:
         found = _read_stamp(folder / f"{name}.json")
         if found is None or found["stamp"] != asdict(stamp):
             return None
-        path = folder / f"{name}.npy"
+        path, header = folder / f"{name}.npy", _header(stamp)
         try:
-            rows = np.load(path, mmap_mode="r", allow_pickle=False)
-            offset = os.path.getsize(path) - rows.nbytes
-        except (OSError, ValueError, EOFError, SyntaxError):
-            return None
-        as_stamped = rows.shape == (stamp.rows, stamp.dim) and rows.dtype == np.dtype(stamp.dtype)
-        if not as_stamped or not rows.flags.c_contiguous or offset % 64:
+            with path.open("rb") as file:
+                as_stamped = file.read(len(header)) == header
+            size = len(header) + stamp.rows * stamp.dim * np.dtype(stamp.dtype).itemsize
+            if not as_stamped or os.path.getsize(path) != size:
+                return None
+            rows = np.memmap(path, np.dtype(stamp.dtype), "r", len(header), (stamp.rows, stamp.dim))
+        except (OSError, ValueError):
             return None
         return cls(rows, float(found["longest"]), stamp)
 
@@ -145,10 +146,22 @@ def _longest(rows: np.ndarray) -> float:
     return float(np.sqrt(np.einsum("nd,nd->n", values, values).max(initial=0)))
 
 
+def _header(stamp: EngineStamp) -> bytes:
+    """Give the first bytes of the file, so that anything that reads .npy files can read it."""
+    header = io.BytesIO()
+    described = {"descr": np.dtype(stamp.dtype).str, "fortran_order": False, "shape": (stamp.rows, stamp.dim)}
+    np.lib.format.write_array_header_1_0(header, described)
+    return header.getvalue()
+
+
+def _seal(own: Mapping[str, Any]) -> str:
+    """Stand for everything that the stamp's file says."""
+    return hashlib.blake2b(json.dumps(own, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
 def _read_stamp(path: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        whole = isinstance(found["stamp"], dict) and isinstance(found["hash"], str) and float(found["longest"]) >= 0
-    except (OSError, ValueError, KeyError, TypeError):
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found if found.pop("seal") == _seal(found) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return found if whole else None

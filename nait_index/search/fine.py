@@ -10,6 +10,8 @@ import numpy as np
 
 from nait_index.search.hits import Hits, best
 
+_BLOCK = 1024
+_LENGTH = float(1 << 30)
 _SAMPLE = 1024
 """Rows on which the difference is measured: the first of the table, which lie in random order."""
 
@@ -33,16 +35,21 @@ class FineScores:
         found = best(coarse, k, allowed)
         if not len(found.ordinals):
             return found
-        away = np.abs(_products(self._sample, query) - coarse[self._sampled]).max()
+        numbers, unit = _whole(query)
+        away = np.abs(_products(self._sample, numbers, unit) - coarse[self._sampled]).max()
         near = coarse >= found.scores[-1] - 2 * away
         candidates = np.flatnonzero(near if allowed is None else near & allowed)
-        hits = best(_products(self._read(candidates), query), k)
+        hits = best(_products(self._read(candidates), numbers, unit), k)
         return Hits(hits.scores, candidates[hits.ordinals])
 
 
-def _products(rows: np.ndarray, query: np.ndarray) -> np.ndarray:
-    # Rounded, so that equal rows tie whatever block of a product they lay in.
-    scores = np.concatenate([np.zeros(0), *(rows[at : at + 1024] @ query for at in range(0, len(rows), 1024))])
-    size = float(np.abs(scores).max(initial=0))
-    digits = 6 - int(np.ceil(np.log10(size))) if size > 0 else 0
-    return np.round(scores, digits)
+def _whole(query: np.ndarray) -> tuple[np.ndarray, float]:
+    """Round a query to whole numbers that float64 adds up without rounding, so that equal rows score equal."""
+    length = float(np.linalg.norm(query.astype(np.float64)))
+    unit = length / _LENGTH if length > 0 else 1.0
+    return np.rint(query / unit), unit
+
+
+def _products(rows: np.ndarray, numbers: np.ndarray, unit: float) -> np.ndarray:
+    parts = [rows[at : at + _BLOCK].astype(np.float64) @ numbers for at in range(0, len(rows), _BLOCK)]
+    return np.asarray(np.concatenate([np.zeros(0), *parts]) * unit)

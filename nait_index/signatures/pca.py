@@ -146,11 +146,11 @@ def fit(read: PooledBlock, widths: Sequence[int], dims: Dims | None) -> Compress
         ones = {feature: np.ones(len(POOLINGS[feature]) * sum(widths), np.float32) for feature in Feature}
         return Compressor(tuple(widths), center, {}, ones)
     total = sum(widths)
-    raw, along = _components(lambda: _raw_blocks(read, center, widths), total, dims[Feature.MEAN])
+    balance = _balance(read, center, widths)
+    raw, along = _components(lambda: _raw_blocks(read, center, widths, balance), total, dims[Feature.MEAN])
     unit, unit_along = _components(lambda: _unit_blocks(read, center, widths), 2 * total, dims[Feature.UNIT])
     # The first half of the raw sample are means, the second are drifts; see _raw_blocks.
     means = (len(along) + 1) // 2
-    balance = _balance(read, center, widths)
     steps = {
         Feature.MEAN: _steps(along[:means]),
         Feature.DRIFT: _steps(along[means:, : dims[Feature.DRIFT]] / balance),
@@ -175,13 +175,14 @@ def _balance(read: PooledBlock, center: np.ndarray, widths: Sequence[int]) -> np
     energy = np.zeros(2)
     for neurons in layer_slices(widths):
         halves = _halves(read, center, neurons)
-        energy += [float(np.mean(half.astype(np.float64) ** 2)) if half.size else 0.0 for half in halves]
+        energy += [float(np.vdot(half, half)) / half.size if half.size else 0.0 for half in halves]
     return np.float32(np.sqrt(energy[0] / energy[1])) if energy.all() else np.float32(1.0)
 
 
-def _raw_blocks(read: PooledBlock, center: np.ndarray, widths: Sequence[int]) -> Iterator[np.ndarray]:
+def _raw_blocks(
+    read: PooledBlock, center: np.ndarray, widths: Sequence[int], balance: np.float32
+) -> Iterator[np.ndarray]:
     """Half of the rows give their means, the other half their drifts, brought to the same total variance."""
-    balance = _balance(read, center, widths)
     for neurons in layer_slices(widths):
         means, drifts = _halves(read, center, neurons)
         yield np.concatenate([means, drifts * balance])

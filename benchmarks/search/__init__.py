@@ -1,0 +1,1 @@
+"""How long choosing takes, beside what else could do it and beside reading the codes."""
