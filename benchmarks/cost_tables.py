@@ -50,17 +50,21 @@ def search_table(result: Result) -> Table:
         ("one over reading", [f"{own['one over read']:.1f}" for own in sizes]),
         ("eight over one", [f"{own['eight over one']:.1f}" for own in sizes]),
         ("opening", [_ms(own["open"]) for own in sizes]),
-        ("approximate, top 100", [_ms(own["approximate"]["one, top 100"]) for own in sizes]),
-        ("… recall at 100 (lowest)", [_recall(own["approximate"]) for own in sizes]),
-        ("… times faster than exact", [f"{own['approximate']['times faster']:.0f}" for own in sizes]),
+        ("approximate, top 100", [_ms(own.get("approximate", {}).get("one, top 100")) for own in sizes]),
+        ("… recall at 100 (lowest)", [_recall(own.get("approximate")) for own in sizes]),
+        ("… times faster than exact", [_times(own.get("approximate")) for own in sizes]),
     ]
     peers = dict.fromkeys(name for own in sizes for name in own.get("peers", {}))
     rows += [(name, [_ms(own.get("peers", {}).get(name)) for own in sizes]) for name in peers]
     return ["milliseconds", *(f"{own['rows']:,} x {own['bytes_per_row']} B" for own in sizes)], rows
 
 
-def _recall(own: Mapping[str, Any]) -> str:
-    return f"{own['recall']:.3f} ({own['lowest recall']:.2f})"
+def _recall(own: Mapping[str, Any] | None) -> str:
+    return "–" if own is None else f"{own['recall']:.3f} ({own['lowest recall']:.2f})"
+
+
+def _times(own: Mapping[str, Any] | None) -> str:
+    return "–" if own is None else f"{own['times faster']:.0f}"
 
 
 def _ms(seconds: float | None) -> str:

@@ -134,9 +134,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "search": partial(cost_table, search_table, "search"),
     "sparse": partial(cost_table, sparse_table, "sparse"),
     **{
-        f"fidelity-{method}-{model}": partial(
-            cost_table, partial(fidelity_table, method=method), f"fidelity-{model}"
-        )
+        f"fidelity-{method}-{model}": partial(cost_table, partial(fidelity_table, method=method), f"fidelity-{model}")
         for method in ("probe", "nait")
         for model in FAITHFUL
     },
@@ -158,7 +156,8 @@ def _render(header: list[str], rows: list[tuple[str, list[str]]]) -> str:
 
 def _where(results: list[dict[str, Any]]) -> str:
     places = {f"{own['environment']['processor']}, {own['environment']['cores']} cores" for own in results}
-    commits = {own["environment"]["commit"].split()[0][:10] for own in results}
+    times = [when for own in results for when in (own["environment"], *own.get("earlier", []))]
+    commits = {when["commit"].split()[0][:10] for when in times}
     return f"\nMeasured on {' and '.join(sorted(places))}; commit {', '.join(sorted(commits))}.\n"
 
 

@@ -65,7 +65,7 @@ dsir.buckets = cache(dsir.buckets)
 @click.argument("name")
 @click.option("--index", type=click.Path(path_type=Path), help="An index of the pool; built in the cache if not given.")
 @click.option("--model", default="bundled", show_default=True, help="Folder of the model, where the index is built.")
-@click.option("--methods", help="Comma-separated; all that the index has the views for if not given.")
+@click.option("--methods", help="Comma-separated, measured again beside earlier results; all there are if not given.")
 @click.option("--draws", default=10, show_default=True, help="Redraws of the examples for the interval.")
 @click.option("--few-draws", default=3, show_default=True, help="Draws of 16 examples.")
 @click.option(
@@ -92,9 +92,10 @@ def main(
         f"{runs:,} rankings of {len(opened):,} rows, by {', '.join(wanted)}; about {runs / 90:.0f} min", err=True
     )
     records = RunCache(folder / "retrieval.jsonl")
-    rows = HeldRows(opened.layout, opened._table, opened._compressor, opened.manifest.fingerprint.topk)
+    own = opened.manifest.fingerprint
+    rows = HeldRows(opened.layout, opened._table, opened._compressor, own.topk, own.pca_dim)
     plan = Plan(tuple(wanted), draws, few_draws)
-    found = {own: _capability(opened, rows, own, plan, records) for own in capabilities}
+    found = {group: _capability(opened, rows, group, plan, records) for group in capabilities}
     result = {
         "environment": environment(),
         "model": name,
@@ -106,8 +107,20 @@ def main(
     }
     if not quick:
         path = ROOT / "benchmarks" / "results" / f"retrieval-{name}.json"
+        result = result if methods is None or not path.exists() else beside(result, json.loads(path.read_text()))
         path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     click.echo(json.dumps(result["means"], indent=1))
+
+
+def beside(result: dict[str, Any], earlier: dict[str, Any]) -> dict[str, Any]:
+    """Put methods that were measured again beside those that were not, and say when those were."""
+    kept = [method for method in earlier["means"] if method not in result["means"]]
+    when = earlier["environment"] | {"methods": kept}
+    return result | {
+        "earlier": [*earlier.get("earlier", []), when],
+        "capabilities": {name: earlier["capabilities"][name] | own for name, own in result["capabilities"].items()},
+        "means": earlier["means"] | result["means"],
+    }
 
 
 def _build(path: Path, model: str, limit: int | None) -> NaitIndex:
