@@ -5,11 +5,13 @@ well each method finds the right rows is measured in :mod:`benchmarks.quality`.
 """
 
 import json
-import resource
+import os
 import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +55,8 @@ def measure(index: Path, model: str, max_length: int, limit: int | None, scratch
     """Build, store, query, core."""
     data = shared_data()
     arguments = ["--model", model, "--max-length", str(max_length)] + (["--limit", str(limit)] if limit else [])
-    seconds, report = _run("build", str(index), str(data / "pool.jsonl"), *arguments)
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
-    built = json.loads(report)
+    build = _run("build", str(index), str(data / "pool.jsonl"), *arguments)
+    built = json.loads(build.output)
     for capability in GROUPS:
         _run(
             "capability",
@@ -66,21 +67,27 @@ def measure(index: Path, model: str, max_length: int, limit: int | None, scratch
             machine=False,
         )
     output = ["--force", "-o", str(scratch / "out.jsonl")]
-    from_file, _ = _run("query", str(index), "-e", str(data / "capabilities" / "gsm8k.jsonl"), *output)
-    stored = min(_run("query", str(index), "-c", "gsm8k", *output)[0] for _ in range(3))
-    _, info = _run("info", str(index))
+    from_file = _run("query", str(index), "-e", str(data / "capabilities" / "gsm8k.jsonl"), *output)
+    stored = [_run("query", str(index), "-c", "gsm8k", *output) for _ in range(5)]
     opened = NaitIndex(index)
-    facts = json.loads(info)
+    facts = json.loads(_run("info", str(index)).output)
     return {
         "build": built
         | {
-            "wall_seconds": round(seconds, 1),
+            "wall_seconds": round(build.seconds, 1),
             "tokens_per_second": round(built["tokens"] / built["seconds"]),
-            "peak_memory_gib": round(peak, 2),
+            "peak_memory_gib": round(build.peak_mib / 1024, 2),
         },
         "bytes_per_row": {name: view["bytes_per_row"] for name, view in facts["views"].items()},
         "size_on_disk": facts["size_on_disk"],
-        "query_seconds": {"file of 400 examples": round(from_file, 2), "stored": round(stored, 2)},
+        "query_seconds": {
+            "file of 400 examples": round(from_file.seconds, 2),
+            "stored": round(min(own.seconds for own in stored), 2),
+        },
+        "query_memory_mib": {
+            "peak": round(max(own.peak_mib for own in stored)),
+            "engine file": round((index / "engine" / "pca_unit.npy").stat().st_size / 2**20),
+        },
         "core": core(opened),
     }
 
@@ -97,14 +104,29 @@ def _group(row: str) -> str:
     return group
 
 
-def _run(*words: str, machine: bool = True) -> tuple[float, str]:
-    """Run the command line, and give the seconds from start to end of the process, and its output."""
+@dataclass(frozen=True)
+class Ran:
+    """What became of a process: seconds from its start to its end, its largest resident memory, what it printed."""
+
+    seconds: float
+    peak_mib: float
+    output: str
+
+
+def _run(*words: str, machine: bool = True) -> Ran:
+    """Run the command line."""
     started = time.monotonic()
-    command = ["nait-index", *words, *(["--json"] if machine else [])]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise click.ClickException(done.stderr.strip())
-    return time.monotonic() - started, done.stdout
+    command = [str(Path(sys.executable).parent / "nait-index"), *words, *(["--json"] if machine else [])]
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+        assert process.stdout is not None
+        output = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            errors.seek(0)
+            raise click.ClickException(errors.read().strip())
+    return Ran(time.monotonic() - started, usage.ru_maxrss / 1024, output)
 
 
 if __name__ == "__main__":

@@ -46,12 +46,18 @@ def pool_table() -> str:
             "query, 400 examples from a file, seconds",
             [f"{own['query_seconds']['file of 400 examples']:.1f}" for own in results],
         ),
+        ("query, peak memory, MiB (engine file)", [_query_memory(own) for own in results]),
         (
             "core of gsm8k, humaneval, knowledge (chance)",
             [f"{own['core']['found']} ({own['core']['chance']:.1f})" for own in results],
         ),
     ]
     return _render(["", *(own["model"] for own in results)], rows) + _where(results)
+
+
+def _query_memory(result: dict[str, Any]) -> str:
+    own = result.get("query_memory_mib")
+    return "–" if own is None else f"{own['peak']:,} ({own['engine file']:,})"
 
 
 def retrieval_table() -> str:
