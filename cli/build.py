@@ -9,7 +9,7 @@ import click
 from nait_index.config import BUNDLED_MODEL, ModelConfig, Precision, SignatureConfig, View
 
 from .options import device_option, format_option, index_argument, json_option, row_format_of
-from .output import note, print_json, print_table
+from .output import fidelity_text, note, print_json, print_table
 from .progress import build_progress
 
 _MODEL, _SIGNATURES = ModelConfig(), SignatureConfig()
@@ -111,7 +111,8 @@ def build(
             approximate=approximate,
         )
     assert built.report is not None
-    _print_facts(asdict(built.report), as_json)
+    facts = asdict(built.report)
+    _print_facts(facts if as_json else facts | {"fidelity": fidelity_text(built.report.fidelity)}, as_json)
     for warning in built.report.warnings:
         note(warning)
     if built.report.rejected:

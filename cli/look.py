@@ -8,7 +8,7 @@ import click
 from nait_index.config import Device
 
 from .options import device_option, index_argument, json_option, model_override_option
-from .output import note, preview, print_json, print_table
+from .output import fidelity_text, note, preview, print_json, print_table
 
 
 @click.command()
@@ -28,6 +28,7 @@ def info(index: Path, as_json: bool) -> None:
         print_json(facts)
         return
     flat = {name: value for name, value in facts.items() if not isinstance(value, dict | list)}
+    flat["fidelity"] = fidelity_text(facts["fidelity"])
     flat["model"] = facts["model"]["name"]
     flat["views"] = ", ".join(
         f"{name} ({view['bytes_per_row']:,} bytes a row)" for name, view in facts["views"].items()

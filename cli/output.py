@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -30,6 +30,13 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     for line in [list(header), *cells] if any(header) else cells:
         start = "  ".join(own.ljust(width) for own, width in zip(line[:-1], widths[:-1], strict=True))
         click.echo(f"{start}  {_shorten(line[-1], room)}".strip())
+
+
+def fidelity_text(fidelity: Mapping[str, Any] | None) -> str:
+    """Say how faithful signatures are."""
+    if fidelity is None:
+        return "not measured"
+    return ", ".join(f"{fidelity[method][1]:.1%} ({method})" for method in ("probe", "nait"))
 
 
 def preview(row: str) -> str:
