@@ -26,6 +26,7 @@ from nait_index.signatures.features import Feature, feature_vectors
 from nait_index.signatures.pca import Compressor, Dims, fit
 
 SCANNED = 1024
+WIDEST_TURNED = 2048  # a random rotation is as costly as its width cubed
 
 
 @click.command()
@@ -142,6 +143,8 @@ def _curves(data: _Data, feature: Feature, whole: Any, scores: Any) -> dict[str,
     for kind in KINDS:
         for size in SIZES:
             dim = min(size * 8 // kind.bits, widest)
+            if dim > WIDEST_TURNED and "rotated" in kind.name:
+                break
             learned = data.coordinates(feature, "sample")[:, :dim]
             found = {
                 name: _overlap(own, scores(data, name, lambda values, k=kind, s=learned: k.squeeze(s, values), dim))

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -41,12 +43,18 @@ def four_bits(sample: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 def four_bits_rotated(sample: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Rotate at random first, which spreads the variance evenly over the coordinates."""
-    import faiss
-
-    rotation = faiss.RandomRotationMatrix(values.shape[1], values.shape[1])
-    rotation.init(0)
+    rotation = _rotation(values.shape[1])
     turned = [rotation.apply(np.ascontiguousarray(own)) for own in (sample, values)]
     return np.asarray(rotation.reverse_transform(four_bits(*turned)))
+
+
+@cache
+def _rotation(dim: int) -> Any:  # noqa: ANN401 - faiss is untyped
+    import faiss
+
+    rotation = faiss.RandomRotationMatrix(dim, dim)
+    rotation.init(0)
+    return rotation
 
 
 KINDS = (
