@@ -198,7 +198,7 @@ def test_the_counts_are_printed(model: Path, tmp_path: Path) -> None:
     corpus = write_lines(tmp_path / "corpus.jsonl", MESSY)
     outcome = nait_index("build", tmp_path / "own.nait", corpus, "--model", model, "--max-length", "64")
     assert outcome.code == 0, outcome.err
-    printed = dict(line.split() for line in outcome.out.splitlines() if line.strip())
+    printed = dict(line.split(maxsplit=1) for line in outcome.out.splitlines() if line.strip())
     wanted = {"read": "11", "indexed": "7", "present": "0", "rejected": "4", "truncated": "1", "rows": "7"}
     assert {name: printed[name] for name in wanted} == wanted
     assert str(tmp_path / "own.nait" / "rejected.jsonl") in outcome.err
