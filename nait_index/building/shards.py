@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 SHARD_ROWS = 1024
 """Rows committed at a time. Batches are made within a shard, so the numbers depend on it: it never changes."""
 
+_AT_ONCE = 32 << 20
+"""Bytes of pooled activations that are projected at a time."""
 
 GradientSource = Callable[[Sequence[Tokens]], Iterable["Gradients"]]
 """Makes the projected gradients of tokenised texts, batch by batch."""
@@ -40,6 +42,9 @@ class ShardSink(Protocol):
 
     def put(self, pooled: Pooled) -> None:
         """Take some rows of the shard."""
+
+    def finish(self) -> None:
+        """Do what is left to do when all rows were taken."""
 
 
 class ArraySink:
@@ -56,6 +61,9 @@ class ArraySink:
         for name, values in direct_columns(pooled, self._widths, self._config).items():
             self.columns[name][pooled.rows] = values
 
+    def finish(self) -> None:
+        """Everything is in place already."""
+
 
 class SignatureSink:
     """Keeps signatures only."""
@@ -63,13 +71,26 @@ class SignatureSink:
     def __init__(self, size: int, widths: Widths, config: SignatureConfig, compressor: Compressor) -> None:
         self._widths, self._config, self._compressor = widths, config, compressor
         self.columns = empty_columns(size, all_column_types(widths, config, compressor), dense=True)
+        self._waiting: list[Pooled] = []
+        self._waiting_bytes = 0
 
     def put(self, pooled: Pooled) -> None:
-        """Compress them and copy the signatures into place."""
-        made = direct_columns(pooled, self._widths, self._config)
-        made |= dense_columns(pooled.values, self._config, self._compressor)
-        for name, values in made.items():
+        """Keep what needs no basis, and the rest until there is enough of it: a product reads the whole basis."""
+        for name, values in direct_columns(pooled, self._widths, self._config).items():
             self.columns[name][pooled.rows] = values
+        self._waiting.append(pooled)
+        self._waiting_bytes += pooled.values.nbytes
+        if self._waiting_bytes >= _AT_ONCE:
+            self.finish()
+
+    def finish(self) -> None:
+        """Compress what waits, and copy the signatures into place."""
+        if self._waiting:
+            rows = np.concatenate([own.rows for own in self._waiting])
+            pooled = np.concatenate([own.values for own in self._waiting])
+            self._waiting, self._waiting_bytes = [], 0
+            for name, values in dense_columns(pooled, self._config, self._compressor).items():
+                self.columns[name][rows] = values
 
 
 def run_shard(
@@ -97,6 +118,7 @@ def run_shard(
         batch = replace(batch, rows=rows)
         sink.put(batch if finite.all() else batch.take(finite))
         advance(len(rows), int(n_tokens[rows].sum()))
+    sink.finish()
     if gradients is not None:
         usable = np.array([row for row in usable if row not in reasons], dtype=np.int64)
         for made in gradients([tokens[row] for row in usable]):
