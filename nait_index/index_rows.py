@@ -11,7 +11,7 @@ from nait_index.errors import NaitError, StoreError
 from nait_index.search.approximate import Approximate
 from nait_index.search.engine import Engine, EngineStamp
 from nait_index.search.fine import FineScores
-from nait_index.search.hits import Hits, best
+from nait_index.search.hits import Hits, best_of_each
 from nait_index.signatures.features import Feature
 from nait_index.signatures.pca import Compressor
 from nait_index.store.layout import Layout
@@ -100,7 +100,7 @@ class IndexRows:
             return [approximate.search(query, k) for query in queries]
         coarse = self.scores(feature, queries)
         if self._compressor.dim(feature) == self.engine(feature).stamp.dim:
-            return [best(own, k, allowed) for own in coarse]
+            return best_of_each(coarse, k, allowed)
         column = dense_column(feature)
         fine = FineScores(lambda ordinals: self._table.signatures_at(ordinals, column), len(self))
         return [fine.best(own, query, k, allowed) for own, query in zip(coarse, queries, strict=True)]

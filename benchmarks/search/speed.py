@@ -19,7 +19,7 @@ from benchmarks.environment import ROOT, environment
 from benchmarks.search.rows import make_queries, make_rows, resident_mib, threads
 from nait_index.search.approximate import Approximate
 from nait_index.search.engine import Engine, EngineStamp
-from nait_index.search.hits import best
+from nait_index.search.hits import best, best_of_each
 
 LANCE_INDEXED = 30_000  # rows that LanceDB's own index is made of; of more it takes many minutes
 
@@ -73,8 +73,7 @@ def measure(scratch: Path, rows: int, dim: int) -> dict[str, Any]:
 
 
 def _ours(engine: Engine, queries: np.ndarray, k: int) -> None:
-    for scores in engine.scores(queries):
-        best(scores, k)
+    best_of_each(engine.scores(queries), k)
 
 
 def _approximate(engine: Engine, steps: np.ndarray, queries: np.ndarray, exact: float) -> dict[str, Any]:

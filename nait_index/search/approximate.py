@@ -22,7 +22,7 @@ MOST = 1000
 """Rows that an approximate search is asked for at most; beyond, an exact scan costs little more."""
 
 _COORDINATES = 256
-_DEPTH = 4  # candidates for every row asked for
+_DEPTHS = (4, 8, 16, 32)
 _MEASURED = 100  # rows asked for when recall is measured
 _WANTED = 0.99
 _LEAST_ROWS = 10_000
@@ -34,11 +34,13 @@ class Recall:
     """What was measured when an approximate search was built.
 
     :param cells: how many there are; :param visited: how many a query visits.
+    :param depth: candidates that are scored exactly for every row asked for.
     :param lowest: share of the exact 100 best that it finds, of the worst query; :param mean: of all ``queries``.
     """
 
     cells: int
     visited: int
+    depth: int
     queries: int
     lowest: float
     mean: float
@@ -80,17 +82,21 @@ class Approximate:
         for at in range(0, len(rows), _BLOCK):
             index.add(_coordinates(rows[at : at + _BLOCK], steps, width))
         exact = [set(best(scores, _MEASURED).ordinals[:_MEASURED].tolist()) for scores in engine.scores(queries)]
-        visited = 1
-        while True:
-            visited = min(2 * visited, cells)
-            found = cls(index, engine, steps, Recall(cells, visited, len(queries), 0, 0))
+
+        def measured(visited: int, depth: int) -> Recall:
+            found = cls(index, engine, steps, Recall(cells, visited, depth, len(queries), 0, 0))
             shares = [
                 len(own & set(found.search(query, _MEASURED).ordinals.tolist())) / _MEASURED
                 for own, query in zip(exact, queries, strict=True)
             ]
-            mean = float(np.mean(shares))
-            if mean >= _WANTED or visited == cells:
-                return cls(index, engine, steps, Recall(cells, visited, len(queries), min(shares), round(mean, 4)))
+            return Recall(cells, visited, depth, len(queries), min(shares), round(float(np.mean(shares)), 4))
+
+        # First how deep the leading coordinates must be trusted, then how few cells are enough.
+        deep = (measured(cells, depth) for depth in _DEPTHS)
+        depth = next((own.depth for own in deep if own.mean >= _WANTED), _DEPTHS[-1])
+        tries = (measured(min(2**power, cells), depth) for power in range(1, cells.bit_length() + 1))
+        recall = next(own for own in tries if own.mean >= _WANTED or own.visited == cells)
+        return cls(index, engine, steps, recall)
 
     def search(self, query: np.ndarray, k: int) -> Hits:
         """Give about the ``k`` best rows, with exact scores.
@@ -99,7 +105,7 @@ class Approximate:
         """
         vector = query[: self._engine.stamp.dim]
         leading = (vector / self._steps[: len(vector)])[None, : self._width]
-        _, found = self._index.search(np.ascontiguousarray(leading, dtype=np.float32), _DEPTH * k)
+        _, found = self._index.search(np.ascontiguousarray(leading, dtype=np.float32), self.recall.depth * k)
         candidates = np.sort(found[0][found[0] >= 0])
         hits = best(self._engine.scores_at(candidates, vector[None])[0], k)
         return Hits(hits.scores, candidates[hits.ordinals])

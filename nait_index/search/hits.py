@@ -1,5 +1,7 @@
 """The best rows of a query, and how they are taken from the scores of all."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +17,17 @@ class Hits:
 
     scores: np.ndarray
     ordinals: np.ndarray
+
+
+def best_of_each(scores: np.ndarray, k: int, allowed: np.ndarray | None = None) -> list[Hits]:
+    """Give the best rows of every query; of several at once, on all cores.
+
+    :param scores: (q, n). :param allowed: (n,) bool, rows that may be chosen; ``None`` for all.
+    """
+    if len(scores) == 1:
+        return [best(scores[0], k, allowed)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(lambda own: best(own, k, allowed), scores))
 
 
 def best(scores: np.ndarray, k: int, allowed: np.ndarray | None = None) -> Hits:
