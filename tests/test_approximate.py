@@ -1,0 +1,121 @@
+"""Approximate search: what it finds beside the exact scan, when it is taken, and what the plan says of it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import nait_index, small_rows, write_lines
+
+from nait_index.config import SearchMode
+from nait_index.errors import NaitError
+from nait_index.search.approximate import MOST, Approximate, Recall
+from nait_index.search.engine import Engine, EngineStamp
+from nait_index.search.hits import best
+from nait_index.search.plan import make_plan
+
+ROWS, WIDTH = 12_000, 64
+RECALL = Recall(cells=110, visited=8, depth=4, queries=5, lowest=0.97, mean=0.995)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    """Rows of 40 clusters."""
+    rng = np.random.default_rng(0)
+    spread = np.arange(1, WIDTH + 1) ** -0.5
+    centers = rng.normal(size=(40, WIDTH)) * spread
+    values = centers[rng.integers(40, size=ROWS)] + 0.5 * spread * rng.normal(size=(ROWS, WIDTH))
+    codes = np.rint(30 * values / spread).clip(-127, 127).astype(np.int8)
+    return Engine.build([codes], EngineStamp(1, ROWS, WIDTH, "int8"))
+
+
+STEPS = (np.arange(1, WIDTH + 1) ** -0.5 / 30).astype(np.float32)
+
+
+def queries(engine: Engine, count: int, seed: int) -> np.ndarray:
+    """Point at some rows, a little beside them."""
+    rng = np.random.default_rng(seed)
+    near = engine.rows[rng.integers(ROWS, size=count)].astype(np.float32)
+    return (near + 5 * rng.normal(size=near.shape)).astype(np.float32) * STEPS**2
+
+
+def test_it_finds_almost_all_that_the_exact_scan_finds_and_scores_it_the_same(engine: Engine, tmp_path: Path) -> None:
+    made = Approximate.build(engine, STEPS, queries(engine, 8, seed=1))
+    assert made.recall.mean >= 0.99
+    assert made.recall.visited < made.recall.cells == round(ROWS**0.5)
+    shares = []
+    for query in queries(engine, 20, seed=2):
+        scores = engine.scores(query[None])[0]
+        exact, found = best(scores, 100), made.search(query, 100)
+        shares.append(len(set(exact.ordinals.tolist()) & set(found.ordinals.tolist())) / 100)
+        assert (np.diff(found.scores) <= 0).all()
+        np.testing.assert_array_equal(found.scores, scores[found.ordinals])
+    assert np.mean(shares) >= 0.97
+    made.save(tmp_path, "x")
+    again = Approximate.load(tmp_path, "x", engine, STEPS)
+    assert again is not None
+    assert again.recall == made.recall
+    query = queries(engine, 1, seed=3)[0]
+    assert again.search(query, 10).ordinals.tolist() == made.search(query, 10).ordinals.tolist()
+
+
+@pytest.mark.parametrize("name", ["x.ivf", "x.ivf.json"])
+def test_damaged_files_and_another_state_of_the_table_are_not_used(engine: Engine, tmp_path: Path, name: str) -> None:
+    Approximate.build(engine, STEPS, queries(engine, 2, seed=1)).save(tmp_path, "x")
+    other = Engine(engine.rows, 1.0, EngineStamp(2, ROWS, WIDTH, "int8"))
+    assert Approximate.load(tmp_path, "x", other, STEPS) is None
+    data = bytearray((tmp_path / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / name).write_bytes(data)
+    assert Approximate.load(tmp_path, "x", engine, STEPS) is None
+    (tmp_path / name).unlink()
+    assert Approximate.load(tmp_path, "x", engine, STEPS) is None
+
+
+def test_few_rows_are_refused(engine: Engine) -> None:
+    few = Engine(engine.rows[:500], 1.0, EngineStamp(1, 500, WIDTH, "int8"))
+    with pytest.raises(NaitError, match="this index has 500"):
+        Approximate.build(few, STEPS, queries(engine, 1, seed=1))
+
+
+@pytest.mark.parametrize(
+    ("k", "filtered", "recall", "reason"),
+    [
+        (100, False, None, "built without --approximate"),
+        (100, True, RECALL, "cannot filter"),
+        (MOST + 1, False, RECALL, "at most 1,000 rows, not 1,001"),
+    ],
+)
+def test_the_scan_is_taken_where_an_approximate_search_cannot_serve(
+    k: int, filtered: bool, recall: Recall | None, reason: str
+) -> None:
+    plan = make_plan(SearchMode.APPROXIMATE, k, 5_000, 1024, 1, filtered=filtered, recall=recall)
+    assert plan.mode is SearchMode.EXACT
+    assert reason in plan.why
+
+
+def test_an_approximate_search_is_taken_when_it_is_asked_for_and_never_else() -> None:
+    asked = make_plan(SearchMode.APPROXIMATE, MOST, 5_000, 1024, 1, filtered=False, recall=RECALL)
+    assert asked.mode is SearchMode.APPROXIMATE
+    assert "8 of 110 cells" in asked.why
+    assert "99.5%" in asked.why
+    plan = make_plan(SearchMode.EXACT, 10, 5_000, 1024, 3, filtered=False, recall=RECALL)
+    assert plan.mode is SearchMode.EXACT
+    assert "5,000 x 1,024 bytes read once for 3 capabilities" in plan.why
+
+
+def test_the_command_line_says_its_plan(tiny_model: Callable[[str], Path], tmp_path: Path) -> None:
+    corpus, index = write_lines(tmp_path / "corpus.jsonl", small_rows(30)), tmp_path / "own.nait"
+    model = tiny_model("llama")
+    refused = nait_index("build", index, corpus, "--model", model, "--approximate")
+    assert refused.code == 1
+    assert "approximate search is for 10,000 rows" in refused.err
+    asked = ("query", index, "-e", corpus, "--top", "3", "--json")
+    assert "plan: " not in nait_index(*asked).err
+    explained = nait_index(*asked, "--explain-plan")
+    assert explained.code == 0, explained.err
+    assert "plan: exact scan: every row scored, 30 x" in explained.err
+    other = nait_index(*asked, "--search", "approximate")
+    assert "since the index was built without --approximate" in other.err
+    words = nait_index("query", index, "-e", corpus, "--top", "3", "--method", "bm25", "--explain-plan")
+    assert "plan: bm25 scores every one of the 30 rows" in words.err
