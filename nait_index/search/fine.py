@@ -1,7 +1,8 @@
 """A second, finer look at the rows near the cut.
 
 What a search scans is the beginning of a longer signature. How far the scores of the two lie apart is measured on a
-sample of the rows; every row whose scanned score is not further below the cut than twice that is scored again.
+sample of the rows; every row whose scanned score is not further below the cut than four standard deviations of that is
+scored again.
 """
 
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import numpy as np
 from nait_index.search.hits import Hits, best
 
 _BLOCK = 1024
+_DEVIATIONS = 4
 _LENGTH = float(1 << 30)
 _SAMPLE = 1024
 """Rows on which the difference is measured: the first of the table, which lie in random order."""
@@ -36,8 +38,8 @@ class FineScores:
         if not len(found.ordinals):
             return found
         numbers, unit = _whole(query)
-        away = np.abs(_products(self._sample, numbers, unit) - coarse[self._sampled]).max()
-        near = coarse >= found.scores[-1] - 2 * away
+        apart = _products(self._sample, numbers, unit) - coarse[self._sampled]
+        near = coarse >= found.scores[-1] - _DEVIATIONS * np.sqrt(np.mean(apart**2))
         candidates = np.flatnonzero(near if allowed is None else near & allowed)
         hits = best(_products(self._read(candidates), numbers, unit), k)
         return Hits(hits.scores, candidates[hits.ordinals])
