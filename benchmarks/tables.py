@@ -131,7 +131,7 @@ def cost_table(make: Callable[[Any], Any], *names: str, many: bool = False) -> s
     return _render(header, rows) + _where(results)
 
 
-FAITHFUL = ("minilm", "bundled", "shape")
+FAITHFUL = ("minilm", "bundled")
 """Models whose signatures' fidelity was measured."""
 
 TABLES: dict[str, Callable[[], str]] = {
