@@ -1,1 +1,1 @@
-"""Signatures to the best rows: the FAISS engine."""
+"""Signatures to the best rows: an exact scan of all, or an approximate search for few."""
