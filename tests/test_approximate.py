@@ -1,6 +1,7 @@
 """Approximate search: what it finds beside the exact scan, when it is taken, and what the plan says of it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,14 @@ def test_it_finds_almost_all_that_the_exact_scan_finds_and_scores_it_the_same(en
     assert again.recall == made.recall
     query = queries(engine, 1, seed=3)[0]
     assert again.search(query, 10).ordinals.tolist() == made.search(query, 10).ordinals.tolist()
+
+
+def test_as_many_rows_are_given_as_were_asked_for_however_few_the_visited_cells_hold(engine: Engine) -> None:
+    made = Approximate.build(engine, STEPS, queries(engine, 2, seed=1))
+    few = Approximate(made._index, engine, STEPS, replace(made.recall, visited=1))
+    query = queries(engine, 1, seed=4)[0]
+    wanted = best(engine.scores(query[None])[0], MOST)
+    assert few.search(query, MOST).ordinals.tolist() == wanted.ordinals.tolist()
 
 
 @pytest.mark.parametrize("name", ["x.ivf", "x.ivf.json"])

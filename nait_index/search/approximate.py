@@ -99,7 +99,7 @@ class Approximate:
         return cls(index, engine, steps, recall)
 
     def search(self, query: np.ndarray, k: int) -> Hits:
-        """Give about the ``k`` best rows, with exact scores.
+        """Give about the ``k`` best rows, with exact scores; never fewer than an exact scan gives.
 
         :param query: (d,) float32 in the units of the codes.
         """
@@ -107,6 +107,8 @@ class Approximate:
         leading = (vector / self._steps[: len(vector)])[None, : self._width]
         _, found = self._index.search(np.ascontiguousarray(leading, dtype=np.float32), self.recall.depth * k)
         candidates = np.sort(found[0][found[0] >= 0])
+        if len(candidates) < k:  # the cells visited hold too few
+            return best(self._engine.scores(vector[None])[0], k)
         hits = best(self._engine.scores_at(candidates, vector[None])[0], k)
         return Hits(hits.scores, candidates[hits.ordinals])
 
