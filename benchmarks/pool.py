@@ -86,7 +86,7 @@ def measure(index: Path, model: str, max_length: int, limit: int | None, scratch
         },
         "query_memory_mib": {
             "peak": round(max(own.peak_mib for own in stored)),
-            "engine file": round((index / "engine" / "pca_unit.npy").stat().st_size / 2**20),
+            "engine file": round(next((index / "engine").glob("*/pca_unit.npy")).stat().st_size / 2**20),
         },
         "core": core(opened),
     }

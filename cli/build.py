@@ -1,15 +1,15 @@
 """``nait-index build``."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import click
 
 from nait_index.config import BUNDLED_MODEL, ModelConfig, Precision, SignatureConfig, View
 
-from .options import device_option, format_option, index_argument, json_option, row_format_of
-from .output import fidelity_text, note, print_json, print_table
+from .built import show_built
+from .options import Place, device_option, format_option, index_argument, json_option, replace_option, row_format_of
+from .output import note, print_facts
 from .progress import build_progress
 
 _MODEL, _SIGNATURES = ModelConfig(), SignatureConfig()
@@ -45,13 +45,14 @@ _MODEL, _SIGNATURES = ModelConfig(), SignatureConfig()
 )  # fmt: skip
 @click.option("--seed", default=_SIGNATURES.seed, show_default=True, help="Seed of the order of encoding.")
 @click.option("--approximate", is_flag=True, help="Make an approximate search too, for few rows of very many.")
+@replace_option
 @click.option("--limit", type=int, help="Read only the first so many rows.")
 @click.option("--dry-run", is_flag=True, help="Say what it would cost, and build nothing.")
 @device_option
 @format_option
 @json_option
 def build(
-    index: Path,
+    index: Place,
     corpus: tuple[str, ...],
     views: str,
     pca_dim: str,
@@ -63,6 +64,7 @@ def build(
     seed: int,
     limit: int | None,
     approximate: bool,
+    replace: bool,
     dry_run: bool,
     row_format: str | None,
     as_json: bool,
@@ -94,14 +96,14 @@ def build(
         note("using the small bundled model, made for trying things out; name a real one with --model")
     form = row_format_of(row_format)
     if dry_run:
-        _print_facts(
+        print_facts(
             asdict(NaitIndex.estimate(corpus, model=config, signatures=signatures, row_format=form, limit=limit)),
             as_json,
         )
         return
     with build_progress() as progress:
         built = NaitIndex.build(
-            index,
+            index.path,
             corpus,
             model=config,
             signatures=signatures,
@@ -109,16 +111,10 @@ def build(
             limit=limit,
             progress=progress,
             approximate=approximate,
+            replace=replace,
+            storage=index.storage,
         )
-    assert built.report is not None
-    facts = asdict(built.report)
-    _print_facts(facts if as_json else facts | {"fidelity": fidelity_text(built.report.fidelity)}, as_json)
-    for warning in built.report.warnings:
-        note(warning)
-    if built.report.rejected:
-        note(f"rejected rows, with reasons: {built.layout.rejected}")
-    if built.report.truncated:
-        note(f"truncated rows were cut at {built.manifest.fingerprint.max_length} tokens")
+    show_built(built, as_json)
 
 
 def _model_config(options: dict[str, Any]) -> ModelConfig:
@@ -142,10 +138,3 @@ def _pca_dim(text: str) -> int | None:
     if not text.isdecimal():
         raise click.BadParameter(f"'{text}' is neither a number nor 'full'", param_hint="--pca-dim")
     return int(text)
-
-
-def _print_facts(facts: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print_json(facts)
-    else:
-        print_table(("", ""), [(name.replace("_", " "), value) for name, value in facts.items()])

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
-from nait_index.config import Device
-
 from .options import (
+    Place,
+    at_option,
     device_option,
     force_option,
     format_option,
@@ -38,7 +38,7 @@ def capability() -> None:
 @model_override_option
 @device_option
 def add(
-    index: Path, name: str, files: tuple[str, ...], force: bool, row_format: str | None, model: str | None, device: str
+    index: Place, name: str, files: tuple[str, ...], force: bool, row_format: str | None, model: str | None, device: str
 ) -> None:
     """Store the examples in FILE under NAME, encoded like the corpus. 16 to 64 examples already work.
 
@@ -46,26 +46,23 @@ def add(
     Example:
       nait-index capability add alpaca.nait math gsm8k.jsonl
     """
-    from nait_index.index import NaitIndex
-
-    opened = NaitIndex(index, model=model, device=Device(device))
+    opened = index.open(model, device)
     own = opened.add_capability(name, files, row_format=row_format_of(row_format), force=force)
     note(f"stored '{name}': {len(own)} examples, {own.truncated} truncated, {own.rejected} rejected")
 
 
 @capability.command("list")
+@at_option
 @index_argument
 @json_option
-def list_(index: Path, as_json: bool) -> None:
+def list_(index: Place, as_json: bool) -> None:
     """List the stored capabilities.
 
     \b
     Example:
       nait-index capability list alpaca.nait
     """
-    from nait_index.index import NaitIndex
-
-    found = NaitIndex(index).capabilities()
+    found = index.open().capabilities()
     if as_json:
         print_json(found)
     elif found:
@@ -75,19 +72,18 @@ def list_(index: Path, as_json: bool) -> None:
 
 
 @capability.command("show")
+@at_option
 @index_argument
 @click.argument("name")
 @json_option
-def show(index: Path, name: str, as_json: bool) -> None:
+def show(index: Place, name: str, as_json: bool) -> None:
     """Show the examples of a stored capability; all of them with --json.
 
     \b
     Example:
       nait-index capability show alpaca.nait math
     """
-    from nait_index.index import NaitIndex
-
-    found = NaitIndex(index).capability_rows(name)
+    found = index.open().capability_rows(name)
     if as_json:
         print_json([json.loads(row) for row in found])
         return
@@ -98,34 +94,31 @@ def show(index: Path, name: str, as_json: bool) -> None:
 @capability.command("remove")
 @index_argument
 @click.argument("name")
-def remove(index: Path, name: str) -> None:
+def remove(index: Place, name: str) -> None:
     """Remove a stored capability.
 
     \b
     Example:
       nait-index capability remove alpaca.nait math
     """
-    from nait_index.index import NaitIndex
-
-    NaitIndex(index).remove_capability(name)
+    index.open().remove_capability(name)
     note(f"removed '{name}'")
 
 
 @capability.command("export")
+@at_option
 @index_argument
 @click.argument("name")
 @click.argument("file", type=click.Path(path_type=Path))
 @force_option
-def export(index: Path, name: str, file: Path, force: bool) -> None:
+def export(index: Place, name: str, file: Path, force: bool) -> None:
     """Write a stored capability to FILE, examples included, for another index of the same model and settings.
 
     \b
     Example:
       nait-index capability export alpaca.nait math math.capability
     """
-    from nait_index.index import NaitIndex
-
-    NaitIndex(index).export_capability(name, file, force=force)
+    index.open().export_capability(name, file, force=force)
     note(f"wrote {file}")
 
 
@@ -136,14 +129,12 @@ def export(index: Path, name: str, file: Path, force: bool) -> None:
 @force_option
 @model_override_option
 @device_option
-def import_(index: Path, file: Path, name: str | None, force: bool, model: str | None, device: str) -> None:
+def import_(index: Place, file: Path, name: str | None, force: bool, model: str | None, device: str) -> None:
     """Store a capability that export wrote. Its examples are encoded again where the corpus was another one.
 
     \b
     Example:
       nait-index capability import dolly.nait math.capability
     """
-    from nait_index.index import NaitIndex
-
-    own = NaitIndex(index, model=model, device=Device(device)).import_capability(file, name, force=force)
+    own = index.open(model, device).import_capability(file, name, force=force)
     note(f"stored '{own.name}': {len(own)} examples")

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nait_index.config import Device
 from nait_index.methods.names import MethodName
 
-from .options import require_some, row_format_of
+from .options import Place, require_some, row_format_of
 from .output import PREVIEW_ROWS, note, preview, print_json, print_table
 
 if TYPE_CHECKING:
@@ -62,11 +61,9 @@ class Choice:
         blend = parse_weights(own["blend"]) if own["blend"] else {}
         return cls(**own | {"method": MethodName(own["method"]), "blend": blend, "output": output})
 
-    def open(self, index: Path) -> "NaitIndex":
+    def open(self, index: Place) -> "NaitIndex":
         """Open the index, and refuse a method that it lacks the view for."""
-        from nait_index.index import NaitIndex
-
-        opened = NaitIndex(index, model=self.model, device=Device(self.device))
+        opened = index.open(self.model, self.device)
         opened.check_method(self.method)
         return opened
 

@@ -1,15 +1,14 @@
 """``nait-index core``."""
 
-from pathlib import Path
-
 import click
 
 from .choose import Choice, show_selection
-from .options import index_argument, selection_options
+from .options import Place, at_option, index_argument, selection_options
 from .output import note
 
 
 @click.command()
+@at_option
 @index_argument
 @click.option("--votes", default="all", show_default=True, metavar="all|M", help="How many capabilities must agree.")
 @click.option(
@@ -17,7 +16,7 @@ from .output import note
     help="Redraw the examples so often, and give each row the share of draws in which it stays in the core.",
 )  # fmt: skip
 @selection_options
-def core(index: Path, votes: str, bootstrap: int, **options: object) -> None:
+def core(index: Place, votes: str, bootstrap: int, **options: object) -> None:
     """Choose the rows of INDEX that several capabilities agree on.
 
     Each capability selects its --top; the core is what all of them, or at least --votes of them, hold. It is never

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import click
 
-from .options import force_option, index_argument, json_option
+from .options import Place, at_option, force_option, index_argument, json_option
 from .output import note
 
 
 @click.command()
+@at_option
 @index_argument
 @click.option("--top", default="15%", show_default=True, metavar="N|P%", help="How much to choose.")
 @click.option("--where", metavar="SQL", help="Choose among these rows only, e.g. 'n_tokens < 1024'.")
@@ -18,7 +19,7 @@ from .output import note
 @force_option
 @json_option
 def cover(
-    index: Path,
+    index: Place,
     top: str,
     where: str | None,
     rare: bool,
@@ -36,13 +37,11 @@ def cover(
     Example:
       nait-index cover alpaca.nait --top 15% -o diverse.jsonl
     """
-    from nait_index.index import NaitIndex
-
     from .choose import Output, show_selection
 
     wanted = Output(output, scores, force, as_json)
     wanted.check(top)
-    selection = NaitIndex(index).cover(top=top, where=where, rare=rare)
+    selection = index.open().cover(top=top, where=where, rare=rare)
     show_selection(selection, wanted, "chosen")
     found = selection.provenance["coverage"]
     note(f"covered {found['covered']:,} of {found['coverable']:,} neurons in {found['rounds']} rounds")

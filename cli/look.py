@@ -1,29 +1,25 @@
 """``nait-index info``, ``verify`` and ``rows``: looking at an index."""
 
 import json
-from pathlib import Path
 
 import click
 
-from nait_index.config import Device
-
-from .options import device_option, index_argument, json_option, model_override_option
+from .options import Place, at_option, device_option, index_argument, json_option, model_override_option
 from .output import fidelity_text, note, preview, print_json, print_table
 
 
 @click.command()
+@at_option
 @index_argument
 @json_option
-def info(index: Path, as_json: bool) -> None:
+def info(index: Place, as_json: bool) -> None:
     """Say what INDEX holds and how it was made.
 
     \b
     Example:
       nait-index info alpaca.nait --json
     """
-    from nait_index.index import NaitIndex
-
-    facts = NaitIndex(index).info()
+    facts = index.open().info()
     if as_json:
         print_json(facts)
         return
@@ -38,6 +34,7 @@ def info(index: Path, as_json: bool) -> None:
 
 
 @click.command()
+@at_option
 @index_argument
 @click.option(
     "--sample", type=click.IntRange(min=1), default=32, show_default=True, help="Rows to encode again and compare."
@@ -45,7 +42,7 @@ def info(index: Path, as_json: bool) -> None:
 @model_override_option
 @device_option
 @json_option
-def verify(index: Path, sample: int, model: str | None, device: str, as_json: bool) -> None:
+def verify(index: Place, sample: int, model: str | None, device: str, as_json: bool) -> None:
     """Check INDEX against itself: counts, hashes, engine, and a sample of rows encoded again.
 
     Ends with exit code 1 where a check fails.
@@ -54,9 +51,7 @@ def verify(index: Path, sample: int, model: str | None, device: str, as_json: bo
     Example:
       nait-index verify alpaca.nait
     """
-    from nait_index.index import NaitIndex
-
-    checks = NaitIndex(index, model=model, device=Device(device)).verify(sample)
+    checks = index.open(model, device).verify(sample)
     if as_json:
         print_json([{"name": own.name, "passed": own.passed, "detail": own.detail} for own in checks])
     else:
@@ -67,12 +62,13 @@ def verify(index: Path, sample: int, model: str | None, device: str, as_json: bo
 
 
 @click.command()
+@at_option
 @index_argument
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--where", metavar="SQL", help="Only these rows, e.g. 'truncated' or \"file = 'a.jsonl'\".")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many.")
 @json_option
-def rows(index: Path, ids: tuple[str, ...], where: str | None, limit: int, as_json: bool) -> None:
+def rows(index: Place, ids: tuple[str, ...], where: str | None, limit: int, as_json: bool) -> None:
     """Show rows of INDEX: those of some IDs, or the first in the order of the corpus.
 
     \b
@@ -80,9 +76,8 @@ def rows(index: Path, ids: tuple[str, ...], where: str | None, limit: int, as_js
       nait-index rows alpaca.nait --where 'n_tokens > 1000' --json
     """
     from nait_index.corpus import to_json
-    from nait_index.index import NaitIndex
 
-    found = NaitIndex(index).rows(list(ids) or None, where=where, limit=limit + 1)
+    found = index.open().rows(list(ids) or None, where=where, limit=limit + 1)
     more = len(found) > limit
     found = found[:limit]
     if as_json:

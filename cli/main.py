@@ -14,10 +14,12 @@ from .capability import capability
 from .core import core
 from .cover import cover
 from .demo import demo
+from .grow import add, rebuild, remove
 from .look import info, rows, verify
 from .query import query
 from .sae import sae
 from .score import score
+from .versions import optimize, restore, tag, versions
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -34,7 +36,10 @@ def cli() -> None:
     """
 
 
-for command in (build, query, core, cover, score, capability, sae, info, verify, rows, demo):
+for command in (
+    build, add, remove, rebuild, query, core, cover, score, capability, sae, info, verify, rows,
+    versions, tag, restore, optimize, demo,
+):  # fmt: skip
     cli.add_command(command)
 
 

@@ -1,8 +1,10 @@
 """Arguments and options that several commands share."""
 
+import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -10,10 +12,61 @@ from nait_index.config import Combine, Device
 from nait_index.methods.names import DEFAULT_METHOD, MethodName
 from nait_index.types import RowFormat
 
+if TYPE_CHECKING:
+    from nait_index.index import NaitIndex
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-index_argument = click.argument("index", type=click.Path(path_type=Path))
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which index a command is about.
+
+    :param path: a folder or a URI. :param storage: options of the object store. :param at: a version or tag.
+    """
+
+    path: str
+    storage: dict[str, str] | None = None
+    at: str | None = None
+
+    def open(self, model: str | None = None, device: str = "auto") -> "NaitIndex":
+        """Open it for reading."""
+        from nait_index.index import NaitIndex
+
+        return NaitIndex(self.path, at=self.at, model=model, device=Device(device), storage=self.storage)
+
+
+def index_argument(command: Command) -> Any:  # noqa: ANN401 - what click makes of it
+    """Add the argument INDEX, passed on as a :class:`Place`."""
+
+    @functools.wraps(command)
+    def placed(*args: Any, index: str, storage_option: tuple[str, ...], at: str | None = None, **own: Any) -> Any:  # noqa: ANN401
+        return command(*args, index=Place(index, _storage(storage_option), at), **own)
+
+    storage = click.option(
+        "--storage-option",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Of the object store that INDEX lies in, e.g. region=eu-west-1. Repeatable.",
+    )
+    return click.argument("index")(storage(placed))
+
+
+def at_option(command: Command) -> Command:
+    """Add the choice of an old version, to what has INDEX."""
+    return click.option("--at", metavar="VERSION|TAG", help="Read this version of INDEX, not the last.")(command)
+
+
+def _storage(pairs: Sequence[str]) -> dict[str, str] | None:
+    if any("=" not in pair or pair.startswith("=") for pair in pairs):
+        raise click.UsageError("--storage-option is not of the form KEY=VALUE, such as region=eu-west-1")
+    return dict(pair.split("=", 1) for pair in pairs) or None
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+replace_option = click.option(
+    "--replace", is_flag=True, help="Let rows take the place of those of the same id and other content."
+)
 force_option = click.option("--force", is_flag=True, help="Replace what is there.")
 format_option = click.option(
     "--format",

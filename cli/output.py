@@ -32,6 +32,14 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         click.echo(f"{start}  {_shorten(line[-1], room)}".strip())
 
 
+def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
+    """Print one thing's facts, a line each."""
+    if as_json:
+        print_json(facts)
+    else:
+        print_table(("", ""), [(name.replace("_", " "), value) for name, value in facts.items()])
+
+
 def fidelity_text(fidelity: Mapping[str, Any] | None) -> str:
     """Say how faithful signatures are."""
     if fidelity is None:

@@ -1,17 +1,16 @@
 """``nait-index query``."""
 
-from pathlib import Path
-
 import click
 
 from nait_index.config import SearchMode
 
 from .choose import Choice, show_selection
-from .options import combine_options, index_argument, selection_options, weights_of
+from .options import Place, at_option, combine_options, index_argument, selection_options, weights_of
 from .output import note
 
 
 @click.command()
+@at_option
 @index_argument
 @selection_options
 @combine_options
@@ -24,7 +23,7 @@ from .output import note
 )
 @click.option("--explain-plan", is_flag=True, help="Say which way the search took, and why.")
 def query(
-    index: Path, combine: str, weights: tuple[str, ...], search: str, explain_plan: bool, **options: object
+    index: Place, combine: str, weights: tuple[str, ...], search: str, explain_plan: bool, **options: object
 ) -> None:
     """Choose the rows of INDEX that teach a capability.
 

@@ -9,7 +9,7 @@ import click
 
 from nait_index.config import Device
 
-from .options import device_option, index_argument, json_option
+from .options import Place, device_option, index_argument, json_option
 from .output import note, print_json, print_table
 from .score_progress import score_progress
 
@@ -25,7 +25,7 @@ batch_option = click.option("--batch-tokens", type=int, help="Most tokens of a b
 @click.group()
 @index_argument
 @click.pass_context
-def score(context: click.Context, index: Path) -> None:
+def score(context: click.Context, index: Place) -> None:
     """Score the quality of every row of INDEX, once; then filter and blend by it.
 
     Each kind of score becomes two columns, such as ifd and ifd_status. A row that cannot be scored has a status and
@@ -50,7 +50,7 @@ def score(context: click.Context, index: Path) -> None:
 @json_option
 @click.pass_obj
 def ifd(
-    index: Path,
+    index: Place,
     model: str | None,
     template: str | None,
     max_length: int | None,
@@ -90,7 +90,7 @@ def ifd(
 @json_option
 @click.pass_obj
 def selectit(
-    index: Path,
+    index: Place,
     models: tuple[str, ...],
     prompts: Path | None,
     alpha: float,
@@ -133,7 +133,7 @@ def selectit(
 @json_option
 @click.pass_obj
 def judge(
-    index: Path,
+    index: Place,
     url: str,
     judge_model: str,
     key_env: str | None,
@@ -175,7 +175,7 @@ def judge(
 @force_option
 @json_option
 @click.pass_obj
-def import_(index: Path, file: Path, name: str | None, force: bool, as_json: bool) -> None:
+def import_(index: Place, file: Path, name: str | None, force: bool, as_json: bool) -> None:
     """Take over scores computed elsewhere.
 
     FILE is .csv or .jsonl with id and value. Ids that the index does not have are set aside and counted; rows
@@ -191,7 +191,7 @@ def import_(index: Path, file: Path, name: str | None, force: bool, as_json: boo
 
 
 def _run(
-    index: Path,
+    index: Place,
     spec: "QualitySpec",
     name: str | None,
     force: bool,
@@ -201,12 +201,9 @@ def _run(
 ) -> None:
     from dataclasses import asdict
 
-    from nait_index.index import NaitIndex
-
+    opened = index.open(device=device)
     with score_progress() as progress:
-        report = NaitIndex(index, device=Device(device)).score(
-            spec, name=name, force=force, progress=progress, confirm=confirm
-        )
+        report = opened.score(spec, name=name, force=force, progress=progress, confirm=confirm)
     if as_json:
         print_json(asdict(report))
         return
@@ -215,7 +212,7 @@ def _run(
     print_table((f"{report.name}_status", "rows"), counts)
     note(f"{report.computed:,} rows in {report.seconds:.1f} s, {report.reused:,} were done before")
     if report.set_aside:
-        note(f"{report.set_aside:,} lines set aside, see {index / 'scores' / report.name}.rejected.jsonl")
+        note(f"{report.set_aside:,} lines set aside, see {opened.layout.scores / report.name}.rejected.jsonl")
     if report.statuses.get("failed"):
         note(f"{report.statuses['failed']:,} rows failed; run the same command again to try them again")
 

@@ -201,16 +201,17 @@ class Chooser:
 
     def _origin(self) -> dict[str, Any]:
         return {
-            "index": str(self._layout.root),
+            "index": self._layout.name,
             "fingerprint": self._manifest.fingerprint.digest,
-            "table_version": self._manifest.table_version,
+            "basis": self._manifest.basis,
+            "version": self._manifest.version,
         }
 
     def _quality(self, name: str) -> np.ndarray:
         known = score_names(self._table)
         if name not in known:
             raise SelectionError(
-                f"--blend: {self._layout.root} has no score '{name}'; "
+                f"--blend: {self._layout.name} has no score '{name}'; "
                 + (f"it has {', '.join(known)}" if known else "make one with 'nait-index score'")
             )
         return self._rows.numbers(name)
@@ -225,7 +226,7 @@ class Chooser:
         if view is not None and view not in held:
             options = f"--views {','.join([*held, view])}" + (" --sae FOLDER" if view is View.SAE else "")
             raise StoreError(
-                f"{what} needs the view {view}, which {self._layout.root} was built without; build another index with "
+                f"{what} needs the view {view}, which {self._layout.name} was built without; build another index with "
                 f"'nait-index build' and {options}"
             )
 

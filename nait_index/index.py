@@ -1,5 +1,6 @@
 """The facade: one index on disk, and what can be asked of it. Wiring only; the work is done in the packages below."""
 
+import gc
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -9,12 +10,12 @@ from nait_index.building.builder import Builder, BuildReport, ProgressCallback
 from nait_index.building.estimate import Estimate, estimate
 from nait_index.building.examples import ExampleEncoder
 from nait_index.building.opening import open_encoder
-from nait_index.building.reopening import reopen
+from nait_index.building.reopening import recorded, reopen
 from nait_index.capability import Capability
 from nait_index.choosing import Chooser, Question
 from nait_index.config import BUNDLED_MODEL, Combine, Device, ModelConfig, SearchMode, SignatureConfig, View
 from nait_index.corpus import make_template, read_corpus
-from nait_index.errors import IncompleteIndexError, NaitError, SelectionError
+from nait_index.errors import IncompleteIndexError, NaitError, SelectionError, StoreError
 from nait_index.index_rows import IndexRows
 from nait_index.inspection import Check, Verifier, describe
 from nait_index.library import Library
@@ -25,9 +26,15 @@ from nait_index.selection.selection import Selection
 from nait_index.signatures.features import Feature
 from nait_index.store.bases import load_compressor
 from nait_index.store.layout import Layout
+from nait_index.store.lock import hold_for_reading
 from nait_index.store.manifest import Manifest, load_manifest
 from nait_index.store.samples import SampleTable
+from nait_index.store.seals import check_files
 from nait_index.types import RowFormat
+from nait_index.upkeep.optimizing import Optimized, optimize
+from nait_index.upkeep.rebuilding import rebuild
+from nait_index.upkeep.removing import remove_rows
+from nait_index.upkeep.versions import remove_tag, restore_version, tag_version
 
 PathLike = str | Path
 
@@ -35,29 +42,48 @@ PathLike = str | Path
 class NaitIndex:
     """An index, opened for reading.
 
-    :param path: its directory.
+    What it shows stays as it is while others write; open it again to see what they wrote.
+
+    :param path: its folder, or a URI such as ``s3://bucket/my.nait``.
+    :param at: a version, by number or tag; by default the last.
     :param model: where its model lies now, if not where it lay at the build; it must be the same one.
     :param device: where to run the model for new examples.
+    :param storage: options of the object store, such as ``region`` and ``endpoint``.
     :raises NotAnIndexError: there is none. :raises IncompleteIndexError: its build was interrupted.
+    :raises StoreError: a file is damaged, or there is no such version.
     """
 
-    def __init__(self, path: PathLike, *, model: str | None = None, device: Device = Device.AUTO) -> None:
-        self.layout = Layout(path)
-        self.manifest: Manifest = load_manifest(self.layout)
-        if self.manifest.table_version is None:
+    def __init__(
+        self,
+        path: PathLike,
+        *,
+        at: str | int | None = None,
+        model: str | None = None,
+        device: Device = Device.AUTO,
+        storage: Mapping[str, str] | None = None,
+    ) -> None:
+        self.layout = Layout(path, storage)
+        newest = load_manifest(self.layout)
+        if newest.head is None:
             raise IncompleteIndexError(
                 f"the build of {path} was interrupted; run the same 'nait-index build' command again to finish it"
             )
+        self._release = hold_for_reading(self.layout, self)
+        self.manifest: Manifest = newest if at is None else newest.at(at, self.layout.name)
         self.report: BuildReport | None = None
+        self._is_newest = at is None
         self._model = model
         self._device = device
         self._loaded: ExampleEncoder | None = None
-        self._table = SampleTable(self.layout, self.manifest.table_version)
+        head = self.manifest.head
+        assert head is not None
+        check_files(self.layout, head)
+        self._table = SampleTable(self.layout, head.table_version)
         self._compressor = load_compressor(self.layout, self.manifest.basis_hash)
         own = self.manifest.fingerprint
         self._rows = IndexRows(self.layout, self._table, self._compressor, own.topk, own.pca_dim)
         self._chooser = Chooser(self.layout, self.manifest, self._table, self._rows)
-        self._library = Library(self.layout, self.manifest, self._encoder)
+        self._library = Library(self.layout, self.manifest, self._encoder, self._moved)
 
     # ---- build ----------------------------------------------------------------------------------------------------
 
@@ -73,6 +99,8 @@ class NaitIndex:
         limit: int | None = None,
         progress: ProgressCallback | None = None,
         approximate: bool = False,
+        replace: bool = False,
+        storage: Mapping[str, str] | None = None,
     ) -> "NaitIndex":
         """Build an index, finish an interrupted build, or add what is new; then open it.
 
@@ -80,20 +108,57 @@ class NaitIndex:
         :param model: a folder or hub name, or a full configuration.
         :param limit: read only so many rows.
         :param approximate: make an approximate search too, for few rows of very many; see :meth:`query`.
+        :param replace: let rows take the place of those that have their id and another content.
         :raises NaitError: of the kind that says what is wrong.
         """
         files = _listed(corpus)
         items = _limited(read_corpus(files, row_format), limit)
         config = model if isinstance(model, ModelConfig) else ModelConfig(name=model)
-        with Builder(path, config, signatures or SignatureConfig(), progress) as builder:
+        layout = Layout(path, storage)
+        with Builder(layout, config, signatures or SignatureConfig(), progress, replace_rows=replace) as builder:
             report = builder.run(items, [str(file) for file in files])
-        index = cls(path, model=config.name, device=config.device)
+        index = cls(path, model=config.name, device=config.device, storage=storage)
         index.report = report
         if View.PCA in index.manifest.fingerprint.views:
             index._rows.engine(Feature.UNIT)
             if approximate:
                 index._rows.make_approximate(Feature.UNIT, sample_queries(index._rows))
         return index
+
+    @classmethod
+    def add(
+        cls,
+        path: PathLike,
+        corpus: PathLike | Sequence[PathLike],
+        *,
+        row_format: RowFormat | None = None,
+        limit: int | None = None,
+        replace: bool = False,
+        model: str | None = None,
+        device: Device = Device.AUTO,
+        progress: ProgressCallback | None = None,
+        storage: Mapping[str, str] | None = None,
+    ) -> "NaitIndex":
+        """Add rows to an index, with its own model and settings; those that it has already are left out.
+
+        :param replace: let rows take the place of those that have their id and another content, which is an error
+            otherwise. :param model: where the index's model lies now, if it was moved.
+        :returns: the index, opened, with what was done in ``report``.
+        :raises CorpusError: an id is there with another content.
+        """
+        manifest = load_manifest(Layout(path, storage))
+        config, signatures = recorded(manifest, model, device)
+        return cls.build(
+            path,
+            corpus,
+            model=config,
+            signatures=signatures,
+            row_format=row_format,
+            limit=limit,
+            progress=progress,
+            replace=replace,
+            storage=storage,
+        )
 
     @staticmethod
     def estimate(
@@ -134,6 +199,7 @@ class NaitIndex:
         :param force: replace a stored one of that name.
         :raises CapabilityError: there is one of that name, the name is empty, or no example is usable.
         """
+        self._check_newest()
         return self._library.add(name, _listed(files), row_format, force=force)
 
     def capability(self, name: str) -> Capability:
@@ -153,6 +219,7 @@ class NaitIndex:
 
     def remove_capability(self, name: str) -> None:
         """Remove a stored capability."""
+        self._check_newest()
         self._library.remove(name)
 
     def export_capability(self, name: str, path: PathLike, *, force: bool = False) -> Path:
@@ -172,6 +239,7 @@ class NaitIndex:
         :param name: another name for it. :param force: replace a stored one of that name.
         :raises CapabilityError: the file is none, or is of an index of another fingerprint; or the name is taken.
         """
+        self._check_newest()
         return self._library.import_(Path(path), name, force=force)
 
     # ---- choosing -------------------------------------------------------------------------------------------------
@@ -192,8 +260,8 @@ class NaitIndex:
 
         :param capabilities: stored names, or what :meth:`examples` gave.
         :param top: ``10%`` (rounded down, at least 1) or a number of rows; of those that pass ``where``.
-        :param where: SQL condition over ``id``, ``n_tokens``, ``truncated``, ``file``, ``format``, ``position`` and the
-            scores that :meth:`score` made.
+        :param where: SQL condition over ``id``, ``n_tokens``, ``truncated``, ``file``, ``format``, ``position``, the
+            scores that :meth:`score` made, and any field of the rows: ``source = 'gsm8k'``, ``meta.lang = 'en'``.
         :param combine: how several rankings become one: ``union`` (``top`` rows of each), or ``mean``, ``round-robin``
             or ``weighted``, which give exactly ``top`` rows; :param weights: of each capability, for ``weighted``.
         :param blend: weights of quality scores, by column: the score becomes (1 − Σ|w|)·rank of the method +
@@ -260,6 +328,7 @@ class NaitIndex:
         :param force: begin anew, whatever settings came before. :param confirm: asked before a judge is paid.
         """
         model, device = self._model, self._device
+        self._check_newest()
         return score_index(
             self.layout, spec, name=name, model=model, device=device, force=force, progress=progress, confirm=confirm
         )
@@ -286,18 +355,94 @@ class NaitIndex:
         """
         columns = ("n_tokens", "truncated", "format", "file", "file_row", "row")
         if ids is None:
-            return self._table.listing(columns, where, limit)
+            return self._rows.listing(columns, where, limit)
         found = self._table.find(ids, columns)
-        missing = [sample_id for sample_id in ids if sample_id not in {row["id"] for row in found}]
+        there = {row["id"] for row in found}
+        missing = [sample_id for sample_id in ids if sample_id not in there]
         if missing:
-            raise SelectionError(f"there is no row with id {missing[0]!r} in {self.layout.root}")
+            raise SelectionError(f"there is no row with id {missing[0]!r} in {self.layout.name}")
         return found[:limit]
+
+    # ---- a living index -------------------------------------------------------------------------------------------
+
+    def versions(self) -> list[dict[str, Any]]:
+        """List the versions that are kept, oldest first: number, time, what changed, rows, tags."""
+        tags = self.manifest.tags
+        return [
+            {"version": own.number, "created": own.created, "change": own.change, "rows": own.rows}
+            | {"tags": [name for name, number in tags.items() if number == own.number]}
+            for own in self.manifest.history
+        ]
+
+    def tag(self, name: str, *, force: bool = False) -> int:
+        """Name the version that this object shows, so that it is kept; :param force: move a tag that is there."""
+        return tag_version(self.layout, name, self.manifest.version, force=force)
+
+    def remove_tag(self, name: str) -> None:
+        """Forget a tag."""
+        remove_tag(self.layout, name)
+
+    def remove(self, ids: Sequence[str] | None = None, *, where: str | None = None) -> int:
+        """Remove rows by their ids, or those that a filter holds for; this object goes on showing them.
+
+        :returns: how many. :raises SelectionError: an id is not there, no row matches, or none would be left.
+        """
+        self._check_newest()
+        return remove_rows(self.layout, ids, where)
+
+    def restore(self, version: str | int) -> int:
+        """Make an old version the last one again; this object goes on showing what it showed.
+
+        :returns: the new version's number.
+        """
+        return restore_version(self.layout, version).version
+
+    def optimize(self, keep_days: float = 7) -> Optimized:
+        """Merge files, and forget versions without a tag that were replaced more than so many days ago."""
+        gc.collect()  # objects that nobody has any more are no readers
+        self._release()
+        try:
+            return optimize(self.layout, keep_days)
+        finally:
+            self._release = hold_for_reading(self.layout, self)
+
+    def rebuild(
+        self, path: PathLike, *, progress: ProgressCallback | None = None, storage: Mapping[str, str] | None = None
+    ) -> "NaitIndex":
+        """Encode the rows of this index again into a new one, whose basis is fitted to all of them.
+
+        Scores and capabilities come along. This index stays as it is.
+
+        :raises OutputExistsError: there is a finished index in the new place.
+        """
+        place = Layout(path, storage)
+        report = rebuild(self.layout, self.manifest, place, model=self._model, device=self._device, progress=progress)
+        index = NaitIndex(path, model=self._model, device=self._device, storage=storage)
+        index.report = report
+        for name in self._library.table.names():
+            stored = self._library.table.get(name)
+            assert stored is not None
+            index._library.adopt(stored)
+        return index
 
     # ---- inside ---------------------------------------------------------------------------------------------------
 
     def _resolve(self, capabilities: str | Capability | Sequence[str | Capability]) -> list[Capability]:
         wanted = [capabilities] if isinstance(capabilities, str | Capability) else capabilities
         return [self.capability(one) if isinstance(one, str) else one for one in wanted]
+
+    def _moved(self, manifest: Manifest) -> None:
+        """Go on with the manifest that a change of the capabilities left, unless the rows have changed as well."""
+        if manifest.table_version == self.manifest.table_version:
+            self.manifest = manifest
+            self._chooser = Chooser(self.layout, manifest, self._table, self._rows)
+
+    def _check_newest(self) -> None:
+        if not self._is_newest:
+            raise StoreError(
+                f"version {self.manifest.version} of {self.layout.name} was opened by name, and old versions are not "
+                "changed; leave out --at, or make it the last one with 'nait-index restore'"
+            )
 
     def _encoder(self) -> ExampleEncoder:
         """Load the index's own model when it is first needed, and refuse any other."""

@@ -1,7 +1,8 @@
 """The rows of an index as methods see them: signatures, texts, numbers, and the dense search; always in table order."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,8 +15,10 @@ from nait_index.search.fine import FineScores
 from nait_index.search.hits import Hits, best_of_each
 from nait_index.signatures.features import Feature
 from nait_index.signatures.pca import Compressor
+from nait_index.store.filters import matching_rows
 from nait_index.store.layout import Layout
 from nait_index.store.samples import SampleTable, dense_column
+from nait_index.store.seals import Looks
 from nait_index.types import Origin, RowFormat
 
 logger = logging.getLogger(__name__)
@@ -36,6 +39,7 @@ class IndexRows:
         self._layout = layout
         self._table = table
         self._compressor = compressor
+        self._folder = layout.engine(table.version)
         self._engines: dict[Feature, Engine] = {}
         self._approximate: dict[Feature, Approximate | None] = {}
         self._ids: list[str] | None = None
@@ -109,7 +113,7 @@ class IndexRows:
         """Open the approximate search of a feature; ``None`` where there is none of this state of the table."""
         if feature not in self._approximate:
             column, steps = dense_column(feature), self.steps(feature)
-            self._approximate[feature] = Approximate.load(self._layout.engine, column, self.engine(feature), steps)
+            self._approximate[feature] = Approximate.load(self._folder, column, self.engine(feature), steps)
         return self._approximate[feature]
 
     def make_approximate(self, feature: Feature, queries: np.ndarray) -> None:
@@ -118,12 +122,20 @@ class IndexRows:
         :param queries: (q, d) queries such as will be asked; the recall is measured on them.
         """
         made = Approximate.build(self.engine(feature), self.steps(feature), queries)
-        made.save(self._layout.engine, dense_column(feature))
+        made.save(self._folder, dense_column(feature))
         self._approximate[feature] = made
 
     def allowed(self, where: str | None) -> np.ndarray | None:
         """Give which rows (n,) bool pass a SQL filter; ``None`` without one."""
-        return None if where is None else np.isin(self._table.row_ids(), self._table.matching(where))
+        return None if where is None else matching_rows(self._table, where)
+
+    def listing(self, columns: Sequence[str], where: str | None, limit: int | None) -> list[dict[str, Any]]:
+        """Read plain columns of the rows that a SQL filter holds for, in the order of the corpus."""
+        allowed = self.allowed(where)
+        order = np.argsort(self._table.numbers("position"), kind="stable")
+        chosen = (order if allowed is None else order[allowed[order]])[:limit]
+        taken = self._table.take(chosen, ["id", *columns])
+        return [dict(zip(taken, values, strict=True)) for values in zip(*taken.values(), strict=True)]
 
     def take_ids(self, ordinals: np.ndarray) -> list[str]:
         """Give the ids at some places."""
@@ -148,15 +160,27 @@ class IndexRows:
 
     def _load(self, feature: Feature) -> Engine:
         column, stamp = dense_column(feature), self.stamp(feature)
-        engine = Engine.open(self._layout.engine, column, stamp)
+        engine = self._open(column, stamp)
         if engine is not None:
             return engine
         try:
-            Engine.write(self._layout.engine, column, self.blocks(column), stamp)
+            Engine.write(self._folder, column, self.blocks(column), stamp)
         except StoreError:
             raise
         except NaitError as error:  # a cache: without it the next start takes longer, and that is all
             logger.warning("the engine is made anew at every start: %s", error)
             return Engine.build(self.blocks(column), stamp)
-        engine = Engine.open(self._layout.engine, column, stamp)
+        engine = self._open(column, stamp)
         return Engine.build(self.blocks(column), stamp) if engine is None else engine
+
+    def _open(self, column: str, stamp: EngineStamp) -> Engine | None:
+        """Open the files of an engine; a damaged one is none."""
+        engine = Engine.open(self._folder, column, stamp)
+        path, looks = self._folder / f"{column}.npy", Looks(self._layout)
+        if engine is None or looks.same(path):
+            return engine
+        if not engine.is_whole(self._folder, column):
+            return None
+        looks.remember(path)
+        looks.save()
+        return engine

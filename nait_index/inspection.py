@@ -18,6 +18,7 @@ from nait_index.store.capabilities import CapabilityTable
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest
 from nait_index.store.samples import SampleTable, dense_column
+from nait_index.store.seals import check_files
 from nait_index.types import Origin, RowFormat, Sample
 
 OpenEncoder = Callable[[], ExampleEncoder]
@@ -38,16 +39,19 @@ class Check:
 
 def describe(layout: Layout, manifest: Manifest, table: SampleTable, capabilities: CapabilityTable) -> dict[str, Any]:
     """Collect what there is to know about an index."""
-    own = manifest.fingerprint
+    own, head = manifest.fingerprint, manifest.head
+    assert head is not None
     sizes = table.signature_bytes()
     columns = {view: {name: own for name, own in sizes.items() if name.split("_")[0] == view} for view in own.views}
     views = {view: {"columns": sizes, "bytes_per_row": sum(sizes.values())} for view, sizes in columns.items()}
     return {
-        "path": str(layout.root),
+        "path": layout.name,
+        "version": manifest.version,
+        "tags": sorted(name for name, own in manifest.tags.items() if own == manifest.version),
         "rows": manifest.rows,
-        "truncated": manifest.truncated,
+        "truncated": head.truncated,
         "rejected": count_rejected(layout),
-        "tokens": manifest.tokens,
+        "tokens": head.tokens,
         "sources": list(manifest.sources),
         "model": dict(manifest.model),
         "layers": len(own.layers),
@@ -59,13 +63,14 @@ def describe(layout: Layout, manifest: Manifest, table: SampleTable, capabilitie
         "bytes_per_row": sum(view["bytes_per_row"] for view in views.values()),
         "size_on_disk": sum(path.stat().st_size for path in layout.root.rglob("*") if path.is_file()),
         "fingerprint": own.digest,
-        "versions": dict(manifest.versions),
+        "libraries": dict(manifest.libraries),
         "capabilities": capabilities.names(),
     }
 
 
 def count_rejected(layout: Layout) -> int:
     """Count the rows that could not be used."""
+    layout.pull(layout.rejected)
     return sum(1 for _ in read_rejected(layout.rejected)) if layout.rejected.is_file() else 0
 
 
@@ -86,9 +91,33 @@ class Verifier:
 
         :param sample: how many rows to encode again.
         """
+        files = self._files()
+        if not files.passed:
+            return [files]
         picked = np.sort(np.random.default_rng().permutation(len(self._table))[:sample])
-        checks = [self._count(), self._rejects(), self._content(), self._components()]
+        checks = [files, self._count(), self._rejects(), self._content(), self._components(), self._versions()]
         return [*checks, *self._engines(), self._encoding(picked)]
+
+    def _files(self) -> Check:
+        """Read every file of the tables, and compare it with what was written."""
+        assert self._manifest.head is not None
+        try:
+            count = check_files(self._layout, self._manifest.head, thorough=True)
+        except NaitError as error:
+            return Check("files", False, str(error))
+        return Check("files", True, f"{count} read, each with its hash" if count else "left to the object store")
+
+    def _versions(self) -> Check:
+        """Open every version that is kept."""
+        for own in self._manifest.history:
+            try:
+                check_files(self._layout, own)
+                rows = len(SampleTable(self._layout, own.table_version))
+            except NaitError as error:
+                return Check("versions", False, f"version {own.number}: {error}")
+            if rows != own.rows:
+                return Check("versions", False, f"version {own.number} has {rows} rows, the manifest says {own.rows}")
+        return Check("versions", True, f"{len(self._manifest.history)} can be read")
 
     def _count(self) -> Check:
         rows, wanted = len(self._table), self._manifest.rows
@@ -99,7 +128,7 @@ class Verifier:
     def _rejects(self) -> Check:
         try:
             found = count_rejected(self._layout)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, NaitError) as error:
             return Check("rejected rows", False, f"{self._layout.rejected.name} is damaged: {error}")
         return Check("rejected rows", True, f"{found} in {self._layout.rejected.name}, each with its reason")
 
@@ -120,15 +149,17 @@ class Verifier:
     def _engines(self) -> Iterator[Check]:
         """Compare every engine that was made with the table, vector by vector."""
         own = self._manifest.fingerprint
+        folder = self._layout.engine(self._table.version)
         opened = IndexRows(self._layout, self._table, self._compressor, own.topk, own.pca_dim)
         for feature in Feature:
             column = dense_column(feature)
-            if not (self._layout.engine / f"{column}.npy").is_file():
+            if not (folder / f"{column}.npy").is_file():
                 continue
             yield Check(f"engine {column}", *self._compare(opened, feature))
 
     def _compare(self, opened: IndexRows, feature: Feature) -> tuple[bool | None, str]:
-        folder, column, stamp = self._layout.engine, dense_column(feature), opened.stamp(feature)
+        folder, column = self._layout.engine(self._table.version), dense_column(feature)
+        stamp = opened.stamp(feature)
         if not Engine.is_current(folder, column, stamp):
             return None, "of an earlier state of the table; it is made again when it is needed"
         engine = Engine.open(folder, column, stamp)

@@ -18,20 +18,30 @@ from nait_index.store.capability_file import read_capability, write_capability
 from nait_index.store.layout import Layout
 from nait_index.store.lock import write_lock
 from nait_index.store.manifest import Manifest
+from nait_index.store.publish import publish, settled_capabilities
 from nait_index.types import Origin, RowFormat, Sample
 
 
 class Library:
     """Stored capabilities of one index.
 
-    :param encoder: gives what encodes examples; called when that is needed.
+    :param manifest: of the version that is read. :param encoder: gives what encodes examples; called when needed.
+    :param changed: told the manifest after every change.
     """
 
-    def __init__(self, layout: Layout, manifest: Manifest, encoder: Callable[[], ExampleEncoder]) -> None:
-        self.table = CapabilityTable(layout)
+    def __init__(
+        self,
+        layout: Layout,
+        manifest: Manifest,
+        encoder: Callable[[], ExampleEncoder],
+        changed: Callable[[Manifest], None] = lambda manifest: None,
+    ) -> None:
+        assert manifest.head is not None
+        self.table = CapabilityTable(layout, manifest.head.capabilities_version)
         self._layout = layout
         self._manifest = manifest
         self._encoder = encoder
+        self._changed = changed
 
     def make(self, name: str, files: Sequence[str | Path], row_format: RowFormat | None) -> Capability:
         """Make a capability of example files without storing it."""
@@ -67,8 +77,7 @@ class Library:
     def remove(self, name: str) -> None:
         """Remove a stored capability."""
         self._stored(name)
-        with write_lock(self._layout):
-            self.table.remove(name)
+        self._change(f"capability '{name}' removed", lambda table: table.remove(name))
 
     def export(self, name: str, path: Path, *, force: bool) -> None:
         """Write a stored capability to a file."""
@@ -88,15 +97,30 @@ class Library:
                 f"{path} is of an index of another fingerprint ({stored.fingerprint}, not {own.digest}): another "
                 "model, template or length; add the examples themselves with 'nait-index capability add'"
             )
-        if basis != self._manifest.basis:
-            encoded = self._encoder().again(_samples(stored))
-            stored = replace(stored, arrays=_arrays(capability_of(stored.name, encoded, own.widths)))
-        self._put(stored)
+        if basis == self._manifest.basis:
+            self._put(stored)
+        else:
+            self.adopt(stored)
         return self.get(stored.name)
 
+    def adopt(self, stored: StoredCapability) -> None:
+        """Store a capability of an index with another basis, its examples encoded again."""
+        encoded = self._encoder().again(_samples(stored))
+        arrays = _arrays(capability_of(stored.name, encoded, self._manifest.fingerprint.widths))
+        self._put(replace(stored, arrays=arrays))
+
     def _put(self, stored: StoredCapability) -> None:
+        self._change(f"capability '{stored.name}' stored", lambda table: table.put(stored))
+
+    def _change(self, what: str, change: Callable[[CapabilityTable], None]) -> None:
+        """Change the table of capabilities, as one new version of the index."""
         with write_lock(self._layout):
-            self.table.put(stored)
+            manifest = settled_capabilities(self._layout)
+            table = CapabilityTable(self._layout)
+            change(table)
+            manifest = publish(self._layout, manifest, what, capabilities_version=table.version)
+        self.table = CapabilityTable(self._layout, table.version)
+        self._changed(manifest)
 
     def _stored(self, name: str) -> StoredCapability:
         stored = self.table.get(name)
@@ -128,7 +152,7 @@ class Library:
             hint = f"did you mean {', '.join(near)}?"
         else:
             hint = f"it has {', '.join(names[:8])}" if names else "none is stored yet: nait-index capability add"
-        return CapabilityError(f"there is no capability '{name}' in {self._layout.root}; {hint}")
+        return CapabilityError(f"there is no capability '{name}' in {self._layout.name}; {hint}")
 
 
 def _samples(stored: StoredCapability) -> list[Sample]:

@@ -18,6 +18,7 @@ from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest, load_manifest
 from nait_index.store.samples import SampleTable
 from nait_index.store.scores import check_name, publish_scores
+from nait_index.store.seals import check_files
 from nait_index.types import Origin, RowFormat
 
 __all__ = [
@@ -79,18 +80,22 @@ def score_index(
     """
     started = time.monotonic()
     manifest = load_manifest(layout)
-    if manifest.table_version is None:
-        raise IncompleteIndexError(f"the build of {layout.root} was interrupted; finish it with 'nait-index build'")
+    if manifest.head is None:
+        raise IncompleteIndexError(f"the build of {layout.name} was interrupted; finish it with 'nait-index build'")
+    check_files(layout, manifest.head)
     table = SampleTable(layout, manifest.table_version)
     own_name = name or default_name(spec)
     check_name(table, own_name)
     scorer = open_scorer(spec, _home(manifest, model, device))
-    with Journal(journal_path(layout, own_name), scorer.settings, force=force) as journal:
+    path = journal_path(layout, own_name)
+    layout.pull(path)
+    with Journal(path, scorer.settings, force=force) as journal:
         if isinstance(spec, Judge):
             _agree(estimate_cost(_Work(table, journal), spec.price_in, spec.price_out), confirm)
         run = _Run(table, journal, manifest.rows, progress)
         run.score(scorer)
         publish_scores(layout, own_name, lambda row_id, content: _looked_up(journal, row_id, content))
+        layout.push(path)
         set_aside = _set_aside(layout, own_name, scorer, table)
         return run.report(own_name, set_aside, time.monotonic() - started)
 

@@ -64,7 +64,7 @@ def small_signatures(**changes: Any) -> "SignatureConfig":
     return SignatureConfig(**({"reservoir": 2 * SHARD} | changes))
 
 
-def build_small(root: Path, corpus: Path | Sequence[Path], **options: Any) -> "NaitIndex":
+def build_small(root: Path | str, corpus: Path | Sequence[Path], **options: Any) -> "NaitIndex":
     """Build an index in small shards, with the model that comes with the package unless another is named.
 
     :param options: of the model, of the build, and ``shard``, the rows of a shard.
@@ -100,15 +100,16 @@ def planted_infinity() -> Iterator[None]:
         yield
 
 
-def samples_of(root: Path) -> dict[str, dict[str, Any]]:
+def samples_of(root: Path | str, storage: dict[str, str] | None = None) -> dict[str, dict[str, Any]]:
     """Read every column of every sample that readers of an index see, by id; signatures as bytes."""
     import lance
 
     from nait_index.store.layout import Layout
     from nait_index.store.manifest import load_manifest
 
-    layout = Layout(root)
-    table = lance.dataset(str(layout.samples), version=load_manifest(layout).table_version).to_table()
+    layout = Layout(root, storage)
+    version = load_manifest(layout).table_version
+    table = lance.dataset(layout.samples, version=version, storage_options=layout.storage).to_table()
     columns: dict[str, list[Any]] = {}
     for name in table.column_names:
         column = table[name].combine_chunks()
@@ -135,9 +136,25 @@ def manifest_of(root: Path) -> "Manifest":
 def counts_of(root: Path) -> dict[str, Any]:
     """Give what the index says of rows and model, but not what tells how often the build was started."""
     manifest = manifest_of(root)
-    left_out = ("table_version", "basis_hash", "next_position")
+    left_out = ("history", "basis_hash", "next_position", "first_rows")
     counts = {own.name: getattr(manifest, own.name) for own in fields(manifest) if own.name not in left_out}
-    return counts | {"rejected": len(read_lines(root / "rejected.jsonl"))}
+    assert manifest.head is not None
+    head = {name: getattr(manifest.head, name) for name in ("rows", "truncated", "tokens")}
+    return counts | head | {"rejected": len(read_lines(root / "rejected.jsonl"))}
+
+
+def engine_of(root: Path) -> Path:
+    """Give the folder of what searches scan of the version that readers see."""
+    return root / "engine" / str(manifest_of(root).table_version)
+
+
+def announce(root: Path, **state: Any) -> None:
+    """Let readers see what was written into the table of samples behind the index's back."""
+    from nait_index.store.layout import Layout
+    from nait_index.store.publish import publish
+    from nait_index.store.samples import SampleTable
+
+    publish(Layout(root), manifest_of(root), "altered", table_version=SampleTable(Layout(root)).version, **state)
 
 
 def basis_of(root: Path) -> dict[str, bytes]:

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import (
+    announce,
     build_small,
+    engine_of,
     manifest_of,
     nait_index,
     refusal,
@@ -192,7 +194,7 @@ def test_an_index_of_a_newer_version_is_refused_for_reading_and_writing(index: P
 
 
 @pytest.mark.parametrize("fields", [{}, {"fingerprint": {"weights": "x"}, "old": 1}], ids=["same", "other"])
-@pytest.mark.parametrize("schema", [1, 2])
+@pytest.mark.parametrize("schema", [1, 2, 3])
 def test_an_index_of_an_older_version_is_refused_for_reading_and_writing(
     schema: int, fields: dict[str, Any], index: Path, corpus: Path, model: Path
 ) -> None:
@@ -202,14 +204,14 @@ def test_an_index_of_an_older_version_is_refused_for_reading_and_writing(
         line = refusal(*command)
         assert str(index) in line
         assert "older" in line
-        assert f"schema {schema}, not 3" in line
+        assert f"schema {schema}, not 4" in line
         assert "remove it and build it again" in line
     assert (index / "manifest.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"[]", b"null", b'"text"', b"{}", b'{"schema_version": 1}', b"\xff\xfe", b'{"schema_version": "one"}'],
+    [b"", b"{", b"[]", b"null", b'"text"', b"{}", b"\xff\xfe", b'{"schema_version": "one"}'],
 )
 def test_a_damaged_manifest_is_named_in_one_line(content: bytes, index: Path, corpus: Path, model: Path) -> None:
     (index / "manifest.json").write_bytes(content)
@@ -222,7 +224,7 @@ def test_a_damaged_manifest_is_named_in_one_line(content: bytes, index: Path, co
 @pytest.mark.parametrize("field", FIELDS)
 def test_a_manifest_edited_by_hand_is_refused(field: str, index: Path) -> None:
     _edit(index, lambda own: own["fingerprint"].update({field: "edited"}))
-    assert "altered" in refusal("info", index)
+    assert "seal" in refusal("info", index)
 
 
 @pytest.mark.parametrize("key", ["fingerprint", "fingerprint_digest", "schema_version", "model", "sources"])
@@ -239,7 +241,7 @@ def test_no_manifest_is_ever_left_half_written(index: Path, monkeypatch: pytest.
 
     monkeypatch.setattr("os.fsync", torn)
     with pytest.raises(KeyboardInterrupt):
-        save_manifest(Layout(index), replace(manifest_of(index), rows=0))
+        save_manifest(Layout(index), replace(manifest_of(index), next_position=0))
     assert (index / "manifest.json").read_bytes() == before
     assert list(index.glob("*.tmp")) == []
 
@@ -366,7 +368,7 @@ def test_rows_that_were_altered_in_the_table_are_found(index: Path) -> None:
 
     table = lancedb.connect(str(index / "lance")).open_table("samples")
     table.update(where="id = 'row-003'", values={"row": '{"id": "row-003", "instruction": "Altered", "output": "x"}'})
-    save_manifest(Layout(index), replace(manifest_of(index), table_version=table.version))
+    announce(index)
     outcome = nait_index("verify", index, "--json")
     assert outcome.code == 1
     failed = {check["name"]: check["detail"] for check in json.loads(outcome.out) if check["passed"] is False}
@@ -378,7 +380,7 @@ def test_rows_that_are_gone_from_the_table_are_found(index: Path) -> None:
 
     table = lancedb.connect(str(index / "lance")).open_table("samples")
     table.delete("id = 'row-003'")
-    save_manifest(Layout(index), replace(manifest_of(index), table_version=table.version))
+    announce(index)
     outcome = nait_index("verify", index)
     assert outcome.code == 1
     assert "FAILED" in outcome.out
@@ -392,7 +394,7 @@ def test_signatures_that_belong_to_other_rows_are_found(index: Path) -> None:
     own = {row["id"]: row for row in table.search().where("id IN ('row-003', 'row-008')").limit(2).to_list()}
     for here, there in (("row-003", "row-008"), ("row-008", "row-003")):
         table.update(where=f"id = '{here}'", values={"pca_unit": list(map(float, own[there]["pca_unit"]))})
-    save_manifest(Layout(index), replace(manifest_of(index), table_version=table.version))
+    announce(index)
     outcome = nait_index("verify", index, "--json")
     assert outcome.code == 1
     assert "encoding" in {check["name"] for check in json.loads(outcome.out) if check["passed"] is False}
@@ -402,16 +404,16 @@ def test_signatures_that_belong_to_other_rows_are_found(index: Path) -> None:
 
 
 def _files(index: Path) -> list[Path]:
-    return sorted((index / "engine").iterdir())
+    return sorted(engine_of(index).iterdir())
 
 
 @pytest.mark.parametrize("damage", [_remove, _cut, _empty])
 @pytest.mark.parametrize("name", ["pca_unit.npy", "pca_unit.json"])
 def test_a_damaged_engine_is_made_again(damage: Callable[[Path], None], name: str, index: Path, built: Path) -> None:
-    wanted, before = _ranking(built), (index / "engine" / "pca_unit.npy").read_bytes()
-    damage(index / "engine" / name)
+    wanted, before = _ranking(built), (engine_of(index) / "pca_unit.npy").read_bytes()
+    damage(engine_of(index) / name)
     assert _ranking(index) == wanted
-    assert (index / "engine" / "pca_unit.npy").read_bytes() == before
+    assert (engine_of(index) / "pca_unit.npy").read_bytes() == before
     assert _ranking(index, where="n_tokens > 0") == wanted
     assert nait_index("verify", index).code == 0
 
@@ -433,7 +435,7 @@ def test_an_engine_that_cannot_be_written_is_made_in_memory(index: Path, built: 
 
 
 def test_an_engine_holds_a_byte_for_every_number_that_is_scanned(index: Path) -> None:
-    rows = np.load(index / "engine" / "pca_unit.npy", allow_pickle=False)
+    rows = np.load(engine_of(index) / "pca_unit.npy", allow_pickle=False)
     stored = {own: np.frombuffer(row["pca_unit"], np.int8) for own, row in samples_of(index).items()}
     assert (rows.dtype, len(rows)) == (np.int8, ROWS)
     assert sorted(row.tobytes() for row in rows) == sorted(row[: rows.shape[1]].tobytes() for row in stored.values())
@@ -451,19 +453,19 @@ def test_an_engine_of_an_older_version_of_the_table_is_made_again(index: Path, m
 
 @pytest.mark.parametrize("place", [0.5, 0.8, 1])
 def test_a_flipped_bit_in_the_engine_is_found(place: float, index: Path) -> None:
-    _flip(index / "engine" / "pca_unit.npy", place)
+    _flip(engine_of(index) / "pca_unit.npy", place)
     outcome = nait_index("verify", index, "--json")
     assert outcome.code == 1
     assert [check["name"] for check in json.loads(outcome.out) if check["passed"] is False] == ["engine pca_unit"]
 
 
 def test_a_flipped_bit_in_the_engine_is_found_whichever_rows_are_encoded_again(index: Path) -> None:
-    _flip(index / "engine" / "pca_unit.npy", 0.6)
+    _flip(engine_of(index) / "pca_unit.npy", 0.6)
     assert {nait_index("verify", index, "--sample", "1").code for _ in range(6)} == {1}
 
 
 def test_rows_of_the_engine_that_changed_places_are_found(index: Path) -> None:
-    file = index / "engine" / "pca_unit.npy"
+    file = engine_of(index) / "pca_unit.npy"
     rows = np.load(file)
     np.save(file, rows[::-1].copy())
     outcome = nait_index("verify", index, "--json")
@@ -475,7 +477,7 @@ def test_rows_of_the_engine_that_changed_places_are_found(index: Path) -> None:
 def test_a_flipped_bit_in_the_header_of_the_engine_never_changes_a_ranking(bits: range, index: Path) -> None:
     """Every byte of what comes before the rows; by the index's own reader, since a query a bit would take minutes."""
     own = NaitIndex(index)
-    folder, stamp = index / "engine", own._rows.stamp(Feature.UNIT)
+    folder, stamp = engine_of(index), own._rows.stamp(Feature.UNIT)
     file = folder / "pca_unit.npy"
     whole, rows = file.read_bytes(), np.load(file)
     assert len(whole) - rows.nbytes == 128
@@ -492,7 +494,7 @@ def test_a_flipped_bit_in_the_header_of_the_engine_never_changes_a_ranking(bits:
     ("place", "bit"), [(3, 0), (6, 1), (8, 1), (8, 4), (10, 0), (20, 2), (60, 3), (70, 0), (100, 3)]
 )
 def test_an_engine_of_a_damaged_header_is_made_again(place: int, bit: int, index: Path) -> None:
-    wanted, file = _ranking(index), index / "engine" / "pca_unit.npy"
+    wanted, file = _ranking(index), engine_of(index) / "pca_unit.npy"
     data = bytearray(file.read_bytes())
     data[place] ^= 1 << bit
     file.write_bytes(data)

@@ -10,16 +10,15 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from enum import StrEnum
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nait_index.activations.encoder import Tokens
 from nait_index.building.columns import Widths, all_column_types, dense_columns
+from nait_index.building.drift import Drift, measure_drift
 from nait_index.building.fingerprint import fingerprint_of, model_record
 from nait_index.building.fitting import fidelity_of, fit_basis, fitted_shards, unfaithful
 from nait_index.building.intake import Counts, Intake, Known, Spool, WorkRow
@@ -44,9 +43,13 @@ from nait_index.store.bases import load_compressor, save_compressor
 from nait_index.store.layout import Layout
 from nait_index.store.lock import write_lock
 from nait_index.store.manifest import Manifest, library_versions, load_manifest, save_manifest
+from nait_index.store.publish import interrupted_build, publish, table_state
 from nait_index.store.samples import SampleTable, schema
 from nait_index.store.warmup import save_warmup
 from nait_index.types import Rejected, Sample
+
+_MOST_FRAGMENTS = 64
+"""Files of rows above which a build merges them. Merging writes every row once more, so it does not do so each time."""
 
 
 class Stage(StrEnum):
@@ -76,6 +79,7 @@ class BuildReport:
     """What a build did: ``read = indexed + present + rejected``; ``truncated`` of the indexed ones.
 
     :param rows: samples the index now holds; :param tokens: run through the model by this call, in ``seconds``.
+    :param replaced: how many of the indexed ones took the place of a row of the same id.
     :param fidelity: how faithful the signatures are; see :class:`~nait_index.fidelity.Fidelity`.
     """
 
@@ -88,11 +92,14 @@ class BuildReport:
     tokens: int
     seconds: float
     fidelity: Mapping[str, Any] | None = None
+    replaced: int = 0
+    drift: Drift | None = None
 
     @property
     def warnings(self) -> list[str]:
         """What the user should know, a line each."""
-        return unfaithful(self.fidelity)
+        stale = [] if self.drift is None else self.drift.warnings
+        return [*unfaithful(self.fidelity), *stale]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,18 +115,22 @@ class _Work:
 class Builder:
     """One build of one index. Loads the model; close it when done (context manager).
 
+    :param replace_rows: let rows take the place of those that have their id and another content.
     :raises NaitError: the place cannot hold an index, or the model cannot be loaded.
     """
 
     def __init__(
         self,
-        root: str | Path,
+        layout: Layout,
         model: ModelConfig,
         signatures: SignatureConfig,
         progress: ProgressCallback | None = None,
+        *,
+        replace_rows: bool = False,
     ) -> None:
-        self._layout = Layout(root)
+        self._layout = layout
         _check_root(self._layout)
+        self._replace_rows = replace_rows
         self._model = model
         self._signatures = signatures
         self._encoder = open_encoder(model, signatures)
@@ -156,7 +167,7 @@ class Builder:
             try:
                 return self._run(items, sources)
             except NaitError:
-                if not was_there and not self._layout.manifest.exists():
+                if not was_there and self._layout.read(self._layout.manifest) is None:
                     shutil.rmtree(self._layout.root, ignore_errors=True)
                 raise
 
@@ -172,6 +183,7 @@ class Builder:
             manifest = self._encode(spool, manifest)
         finally:
             spool.remove()
+        before = manifest.next_position
         manifest = self._finish(manifest, sources, counts)
         unusable = len(self._unusable)
         return BuildReport(
@@ -184,22 +196,33 @@ class Builder:
             tokens=self._tokens,
             seconds=time.monotonic() - started,
             fidelity=manifest.fidelity,
+            replaced=counts.replaced,
+            drift=self._drift(manifest, before),
         )
 
     def _open_manifest(self) -> Manifest:
         fingerprint = fingerprint_of(self._encoder, self._template, self._signatures)
-        if not self._layout.manifest.is_file():
+        if self._layout.read(self._layout.manifest) is None:
             record = model_record(self._model, self._signatures, self._encoder)
-            return Manifest(fingerprint=fingerprint, model=record, versions=library_versions())
+            return Manifest(fingerprint=fingerprint, model=record, libraries=library_versions())
         manifest = load_manifest(self._layout)
         manifest.fingerprint.require(fingerprint, "this build")
+        interrupted_build(self._layout, manifest)  # which this one goes on with
         return manifest
 
     def _take_in(self, items: Iterable[Sample | Rejected], spool: Spool, manifest: Manifest) -> Counts:
-        known = {sample_id: Known(digest, position) for sample_id, digest, position in self._table.known()}
-        intake = Intake(self._template, known, manifest.next_position)
+        intake = Intake(self._template, self._known(), manifest.next_position, replace=self._replace_rows)
         with rejected_writer(self._layout.staging / "rejected.jsonl") as rejects:
             return intake.run(items, spool, rejects)
+
+    def _known(self) -> dict[str, Known]:
+        """Give what the table has of every row. Until a build is finished, a row and the one in its place are there."""
+        known: dict[str, Known] = {}
+        for sample_id, digest, position in self._table.known():
+            other = known.get(sample_id)
+            if other is None or other.position < position:
+                known[sample_id] = Known(digest, position)
+        return known
 
     def _encode(self, spool: Spool, manifest: Manifest) -> Manifest:
         """Encode every row of the spool, fitting the basis first where there is none yet."""
@@ -325,33 +348,58 @@ class Builder:
         self._notify(Progress(Stage.FINISHING, self._done, self._total, self._tokens))
         rejects = RejectedRows(self._layout)
         rejects.prepare(self._unusable.values(), counts.last_rows)
-        if self._table.version != manifest.table_version:
-            self._table.compact()
-        first_time = manifest.table_version is None
-        manifest = replace(
-            manifest,
-            sources=tuple(dict.fromkeys([*manifest.sources, *sources])),
-            rows=len(self._table),
-            truncated=self._table.count("truncated"),
-            tokens=self._table.total("n_tokens"),
-            next_position=self._table.largest("position") + 1,
-            table_version=self._table.version,
-        )
-        rejects.publish()
-        save_manifest(self._layout, manifest)
-        # Versions that no reader can have open are not kept; others for a week.
-        self._table.prune(timedelta(0) if first_time else timedelta(days=7))
+        manifest = replace(manifest, sources=tuple(dict.fromkeys([*manifest.sources, *sources])))
+        if self._table.version == manifest.table_version:
+            rejects.publish()
+            save_manifest(self._layout, manifest)
+        else:
+            manifest = self._publish(manifest, counts, rejects)
         shutil.rmtree(self._layout.staging, ignore_errors=True)
         return manifest
+
+    def _publish(self, manifest: Manifest, counts: Counts, rejects: RejectedRows) -> Manifest:
+        self._table.delete(self._superseded())
+        if manifest.head is None or self._table.fragments > _MOST_FRAGMENTS:
+            self._table.compact()
+        state = table_state(self._table)
+        added = state["rows"] - manifest.rows
+        end = max(manifest.next_position, self._table.largest("position") + 1)
+        first_rows = end if manifest.head is None else manifest.first_rows
+        rejects.publish()
+        replaced = f", {counts.replaced:,} replaced" if counts.replaced else ""
+        return publish(
+            self._layout,
+            replace(manifest, next_position=end, first_rows=first_rows),
+            f"{added:,} rows added{replaced}",
+            **state,
+        )
+
+    def _superseded(self) -> list[int]:
+        """Find the positions of rows that others of the same id have taken the place of."""
+        if len(self._table) == len(known := self._known()):
+            return []
+        kept = {own.position for own in known.values()}
+        return [position for _, _, position in self._table.known() if position not in kept]
+
+    def _drift(self, manifest: Manifest, first_new: int) -> Drift | None:
+        """Measure how the rows that came in fit the basis; ``None`` for those that it was fitted on."""
+        if first_new == 0 or manifest.basis_hash is None:
+            return None
+        compressor = load_compressor(self._layout, manifest.basis_hash)
+        return measure_drift(self._table, compressor, manifest.first_rows, first_new)
 
 
 def _check_root(layout: Layout) -> None:
     """Refuse a place that is something else than an index, lest a build mix its files with another's."""
     root = layout.root
-    if root.exists() and not root.is_dir():
+    if layout.remote is not None:
+        others = [] if layout.read(layout.manifest) is not None else layout.remote.others()
+    elif root.exists() and not root.is_dir():
         raise StoreError(f"{root} is a file; an index is a folder, name another")
-    if root.is_dir() and not layout.manifest.is_file():
-        own = {layout.lock, layout.staging, *root.glob(TEMPORARY)}
+    elif root.is_dir() and not layout.manifest.is_file():
+        own = {layout.lock, layout.readers, layout.staging, *root.glob(TEMPORARY)}
         others = sorted(path.name for path in root.iterdir() if path not in own)
-        if others:
-            raise StoreError(f"{root} is not an index and not empty (it holds {others[0]}); name another folder")
+    else:
+        others = []
+    if others:
+        raise StoreError(f"{layout.name} is not an index and not empty (it holds {others[0]}); name another folder")

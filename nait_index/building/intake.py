@@ -49,11 +49,13 @@ class Known:
 class Counts:
     """How many rows were read, and what became of them: ``read = new + present + rejected``.
 
+    :param replaced: how many of the new ones take the place of a row of the same id.
     :param last_rows: number of the last row read of each file.
     """
 
     read: int = 0
     new: int = 0
+    replaced: int = 0
     present: int = 0
     rejected: int = 0
     last_rows: dict[str, int] = field(default_factory=dict)
@@ -141,9 +143,13 @@ class Intake:
     :param known: what an index has already, by id.
     :param first_position: where this run's positions begin; a row known at or after it was taken in by an earlier,
         interrupted start of the same run.
+    :param replace: whether a row takes the place of one that has its id and another content.
     """
 
-    def __init__(self, template: Template, known: Mapping[str, Known], first_position: int) -> None:
+    def __init__(
+        self, template: Template, known: Mapping[str, Known], first_position: int, *, replace: bool = False
+    ) -> None:
+        self._replace = replace
         self._template = template
         self._known = known
         self._first_position = first_position
@@ -179,10 +185,13 @@ class Intake:
         digest = sample.content_hash
         known = self._known.get(sample.id)
         if known is not None and known.content_hash != digest:
-            raise CorpusError(
-                f"{sample.origin}: id {sample.id!r} is in the index with another content; give the row another id, or "
-                "build a new index"
-            )
+            if not self._replace:
+                raise CorpusError(
+                    f"{sample.origin}: id {sample.id!r} is in the index with another content; put this row in its "
+                    "place with --replace, or give it another id"
+                )
+            known = None
+            counts.replaced += 1
         counts.present += known is not None
         counts.new += known is None
         if known is None:

@@ -15,6 +15,7 @@ class RejectedRows:
     """
 
     def __init__(self, layout: Layout) -> None:
+        self._layout = layout
         self._final = layout.rejected
         self._own = layout.staging / "rejected.jsonl"
         self._merged = layout.staging / "rejected-merged.jsonl"
@@ -33,8 +34,10 @@ class RejectedRows:
     def publish(self) -> None:
         """Put the file where it belongs."""
         os.replace(self._merged, self._final)
+        self._layout.push(self._final)
 
     def _earlier(self, last_rows: Mapping[str, int]) -> Iterator[Rejected]:
+        self._layout.pull(self._final)
         if self._final.is_file():
             for own in read_rejected(self._final):
                 name = own.origin.file

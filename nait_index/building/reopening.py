@@ -10,15 +10,12 @@ from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest
 
 
-def reopen(
-    layout: Layout, manifest: Manifest, compressor: Compressor, model: str | None, device: Device
-) -> ExampleEncoder:
-    """Load it, and refuse any other.
+def recorded(manifest: Manifest, model: str | None, device: Device) -> tuple[ModelConfig, SignatureConfig]:
+    """Give the settings that an index was built with.
 
-    :param model: where it lies now, if not where it lay at the build.
-    :raises FingerprintError: it is not the same model. :raises ModelError: it cannot be loaded.
+    :param model: where its model lies now, if not where it lay at the build.
     """
-    record = manifest.model
+    record, own = manifest.model, manifest.fingerprint
     config = ModelConfig(
         name=model or record["name"],
         site=record["site"],
@@ -28,7 +25,6 @@ def reopen(
         dtype=Precision(record["dtype"]),
         device=device,
     )
-    own = manifest.fingerprint
     signatures = SignatureConfig(
         views=tuple(View(view) for view in own.views),
         pca_dim=own.pca_dim,
@@ -40,9 +36,21 @@ def reopen(
         reservoir=own.reservoir,
         seed=own.seed,
     )
+    return config, signatures
+
+
+def reopen(
+    layout: Layout, manifest: Manifest, compressor: Compressor, model: str | None, device: Device
+) -> ExampleEncoder:
+    """Load it, and refuse any other.
+
+    :param model: where it lies now, if not where it lay at the build.
+    :raises FingerprintError: it is not the same model. :raises ModelError: it cannot be loaded.
+    """
+    config, signatures = recorded(manifest, model, device)
     encoder = open_encoder(config, signatures)
     template = make_template(config.template, encoder.model.tokenizer)
-    own.require(fingerprint_of(encoder, template, signatures), f"the model at {config.name}")
+    manifest.fingerprint.require(fingerprint_of(encoder, template, signatures), f"the model at {config.name}")
     gradients = open_gradients(config, signatures)
     if gradients is not None:
         restore_gradients(gradients, layout, manifest.warmup_hash)

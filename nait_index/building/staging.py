@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from nait_index.files import atomic_write
+from nait_index.store.sealed import file_hash, hash_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class StagedShard:
         self._array = self._folder / "pooled.npy"
         self._columns = self._folder / "columns.npz"
         self._facts = self._folder / "facts.json"
+        self._known: ShardFacts | None = None
 
     def create(self, width: int) -> np.ndarray:
         """Make the file, to be filled by the caller."""
@@ -61,19 +63,27 @@ class StagedShard:
             np.savez(file, **columns)  # type: ignore[arg-type]  # numpy's stubs take one keyword for another
         with atomic_write(self._facts) as file:
             value = {
+                "hashes": [file_hash(self._array), file_hash(self._columns)],
                 "ids": self.ids,
                 "n_tokens": facts.n_tokens.tolist(),
                 "truncated": facts.truncated.tolist(),
                 "reasons": {str(row): reason for row, reason in facts.reasons.items()},
             }
-            file.write(json.dumps(value).encode())
+            file.write(json.dumps(value | {"seal": hash_of(json.dumps(value).encode())}).encode())
 
     def facts(self) -> ShardFacts | None:
-        """Read what is known of the rows; ``None`` where the shard is not complete or holds other rows."""
-        if not self._facts.is_file():
-            return None
-        value = json.loads(self._facts.read_text())
-        if value["ids"] != self.ids:
+        """Read what is known of the rows; ``None`` where the shard is not complete, or damaged, and so not done."""
+        if self._known is None:
+            self._known = self._read()
+        return self._known
+
+    def _read(self) -> ShardFacts | None:
+        try:
+            value = json.loads(self._facts.read_text())
+            sealed = value.pop("seal") == hash_of(json.dumps(value).encode())
+            if not sealed or value["hashes"] != [file_hash(self._array), file_hash(self._columns)]:
+                return None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
         return ShardFacts(
             np.array(value["n_tokens"], dtype=np.int32),

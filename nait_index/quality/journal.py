@@ -3,14 +3,15 @@
 ``INDEX/scores/NAME.jsonl``: first the settings, then one line a row, the last line of a row being the one that counts::
 
     {"settings": {"kind": "ifd", …}}
-    {"id": "row-001", "value": 0.71, "status": "ok", "content": "…"}
-    {"id": "row-002", "value": null, "status": "failed", "content": "…", "reason": "out of memory"}
+    {"id": "row-001", "value": 0.71, "status": "ok", "content": "…", "seal": "…"}
+    {"id": "row-002", "value": null, "status": "failed", "content": "…", "reason": "out of memory", "seal": "…"}
 
 ``content`` is the content hash of the row that was scored: the score of a row that was replaced since does not count.
 """
 
 import fcntl
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ class Entry:
 
 def journal_path(layout: Layout, name: str) -> Path:
     """Give the place of a score's journal."""
-    return layout.root / "scores" / f"{name}.jsonl"
+    return layout.scores / f"{name}.jsonl"
 
 
 class Journal:
@@ -88,7 +89,8 @@ class Journal:
         """Write down what a row got; it survives the end of this process."""
         row = score.row
         line = {"id": row.id, "value": score.value, "status": str(score.status), "content": row.content}
-        self._write(line | ({"reason": score.reason} if score.reason else {}))
+        line |= {"reason": score.reason} if score.reason else {}
+        self._write(line | {"seal": _seal(line)})
         self.entries[row.id] = Entry(score.value, score.status, row.content)
 
     def _lock(self) -> None:
@@ -107,6 +109,8 @@ class Journal:
         self._require(first)
         for number, line in enumerate(lines, start=2):
             try:
+                if line.pop("seal") != _seal(line):
+                    raise ValueError("its seal does not match what it says")
                 self.entries[line["id"]] = Entry(line["value"], Status(line["status"]), line["content"])
             except (KeyError, TypeError, ValueError) as error:
                 raise self._damaged(number) from error
@@ -145,3 +149,8 @@ class Journal:
     def _write(self, value: Mapping[str, Any]) -> None:
         self._file.write(json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8") + b"\n")
         self._file.flush()
+
+
+def _seal(line: Mapping[str, Any]) -> str:
+    """Stand for what a line says, so that a damaged digit is no other score."""
+    return f"{zlib.crc32(json.dumps(line, sort_keys=True).encode()):08x}"

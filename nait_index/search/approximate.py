@@ -7,6 +7,7 @@ be visited is measured when it is built, against the exact scan; the recall reac
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 
 from nait_index.errors import NaitError
 from nait_index.files import atomic_write
-from nait_index.search.engine import Engine, EngineStamp
+from nait_index.search.engine import Engine, read_stamp, seal
 from nait_index.search.hits import Hits, best
 
 MOST = 1000
@@ -117,27 +118,82 @@ class Approximate:
 
         :raises NaitError: it cannot be written.
         """
-        data = import_faiss().serialize_index(self._index).tobytes()
+        from safetensors.numpy import save
+
+        data = save(_arrays(self._index))
         (folder / f"{name}.ivf.json").unlink(missing_ok=True)
         with atomic_write(folder / f"{name}.ivf") as file:
             file.write(data)
         own = {"stamp": asdict(self._engine.stamp), "recall": asdict(self.recall), "hash": _hash(data)}
         with atomic_write(folder / f"{name}.ivf.json") as file:
-            file.write(json.dumps(own).encode())
+            file.write(json.dumps(own | {"seal": seal(own)}).encode())
 
     @classmethod
     def load(cls, folder: Path, name: str, engine: Engine, steps: np.ndarray) -> "Approximate | None":
         """Read it, or give ``None`` where there is none, or none of this state of the table."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        found = read_stamp(folder / f"{name}.ivf.json")
         try:
-            found = json.loads((folder / f"{name}.ivf.json").read_text(encoding="utf-8"))
-            # FAISS trusts what it reads, so nothing is parsed before it is hashed.
             data = (folder / f"{name}.ivf").read_bytes()
-            if EngineStamp(**found["stamp"]) != engine.stamp or found["hash"] != _hash(data):
+            if found is None or found["stamp"] != asdict(engine.stamp) or found["hash"] != _hash(data):
                 return None
             recall = Recall(**found["recall"])
-        except (OSError, ValueError, KeyError, TypeError):
+            index = _index_of(load(data), len(engine.rows), recall.cells)
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError):
             return None
-        return cls(import_faiss().deserialize_index(np.frombuffer(data, dtype=np.uint8)), engine, steps, recall)
+        return cls(index, engine, steps, recall)
+
+
+def _arrays(index: Any) -> dict[str, np.ndarray]:  # noqa: ANN401
+    """Take FAISS's index apart. Its own format is not kept: FAISS trusts what it reads, arrays can be checked."""
+    faiss = import_faiss()
+    lists, cells = index.invlists, index.nlist
+    sizes = np.array([lists.list_size(cell) for cell in range(cells)], dtype=np.int64)
+    filled = [(cell, int(size)) for cell, size in enumerate(sizes) if size]
+    ids = [faiss.rev_swig_ptr(lists.get_ids(cell), size).copy() for cell, size in filled]
+    width = index.code_size
+    codes = [
+        faiss.rev_swig_ptr(lists.get_codes(cell), size * width).reshape(size, width).copy() for cell, size in filled
+    ]
+    return {
+        "centroids": faiss.downcast_index(index.quantizer).reconstruct_n(0, cells),
+        "ranges": faiss.vector_to_array(index.sq.trained),
+        "sizes": sizes,
+        "ids": np.concatenate(ids).astype(np.int64),
+        "codes": np.concatenate(codes),
+    }
+
+
+def _index_of(arrays: Mapping[str, np.ndarray], rows: int, cells: int) -> Any:  # noqa: ANN401
+    """Put FAISS's index together again.
+
+    :raises ValueError: the arrays do not fit each other.
+    """
+    faiss = import_faiss()
+    centroids, ranges, sizes, ids, codes = (arrays[own] for own in ("centroids", "ranges", "sizes", "ids", "codes"))
+    width = centroids.shape[-1]
+    expected = {"centroids": (cells, width), "ranges": (2 * width,), "sizes": (cells,), "ids": (rows,)}
+    expected["codes"] = (rows, width)
+    types = {"centroids": np.float32, "ranges": np.float32, "sizes": np.int64, "ids": np.int64, "codes": np.uint8}
+    fitting = all(arrays[own].shape == expected[own] and arrays[own].dtype == types[own] for own in expected)
+    if not fitting or sizes.min() < 0 or sizes.sum() != rows or not np.array_equal(np.sort(ids), np.arange(rows)):
+        raise ValueError("not the arrays of an inverted file")
+    quantizer = faiss.IndexFlatIP(width)
+    quantizer.add(centroids)
+    kind = faiss.ScalarQuantizer.QT_8bit
+    index = faiss.IndexIVFScalarQuantizer(quantizer, width, cells, kind, faiss.METRIC_INNER_PRODUCT)
+    index.referenced_objects = [quantizer]  # which FAISS does not own
+    faiss.copy_array_to_vector(ranges, index.sq.trained)
+    index.is_trained, index.ntotal, index.parallel_mode = True, rows, 1
+    start = 0
+    for cell, size in enumerate(sizes):
+        own_ids, own_codes = ids[start : start + size].copy(), codes[start : start + size].copy()
+        if size:
+            index.invlists.add_entries(cell, int(size), faiss.swig_ptr(own_ids), faiss.swig_ptr(own_codes))
+        start += size
+    return index
 
 
 def import_faiss() -> Any:  # noqa: ANN401 - faiss is untyped

@@ -78,18 +78,18 @@ class Engine:
                 longest = max(longest, _longest(data))
         with atomic_write(stamp_path) as file:
             own = {"stamp": asdict(stamp), "longest": longest, "hash": digest.hexdigest()}
-            file.write(json.dumps(own | {"seal": _seal(own)}).encode())
+            file.write(json.dumps(own | {"seal": seal(own)}).encode())
 
     @staticmethod
     def is_current(folder: Path, name: str, stamp: EngineStamp) -> bool:
         """Tell whether the files say that they are of this state of the table; they may be damaged all the same."""
-        found = _read_stamp(folder / f"{name}.json")
+        found = read_stamp(folder / f"{name}.json")
         return found is None or found["stamp"] == asdict(stamp)
 
     @classmethod
     def open(cls, folder: Path, name: str, stamp: EngineStamp) -> "Engine | None":
         """Map an engine, or give ``None`` where its files are missing, cut short, or of another state of the table."""
-        found = _read_stamp(folder / f"{name}.json")
+        found = read_stamp(folder / f"{name}.json")
         if found is None or found["stamp"] != asdict(stamp):
             return None
         path, header = folder / f"{name}.npy", _header(stamp)
@@ -106,7 +106,7 @@ class Engine:
 
     def is_whole(self, folder: Path, name: str) -> bool:
         """Read every byte and tell whether it is as it was written."""
-        found = _read_stamp(folder / f"{name}.json")
+        found = read_stamp(folder / f"{name}.json")
         return found is not None and hashlib.blake2b(self.rows.data, digest_size=16).hexdigest() == found["hash"]
 
     def scores(self, queries: np.ndarray) -> np.ndarray:
@@ -154,14 +154,15 @@ def _header(stamp: EngineStamp) -> bytes:
     return header.getvalue()
 
 
-def _seal(own: Mapping[str, Any]) -> str:
+def seal(own: Mapping[str, Any]) -> str:
     """Stand for everything that the stamp's file says."""
     return hashlib.blake2b(json.dumps(own, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def _read_stamp(path: Path) -> dict[str, Any] | None:
+def read_stamp(path: Path) -> dict[str, Any] | None:
+    """Read a stamp's file, or give ``None`` where there is none, or not as it was written."""
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return found if found.pop("seal") == _seal(found) else None
+        return found if found.pop("seal") == seal(found) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -21,11 +21,11 @@ def save_compressor(layout: Layout, compressor: Compressor) -> str:
 
     large = {f"{name}.components": np.ascontiguousarray(own.components) for name, own in compressor.bases.items()}
     large |= {f"{name}.variances": own.variances for name, own in compressor.bases.items()}
-    components = write_sealed(layout.components, save(large)) if large else None
+    components = write_sealed(layout, layout.components, save(large)) if large else None
     small = {"center": compressor.center} | {f"steps.{feature}": own for feature, own in compressor.steps.items()}
     # One entry only: safetensors writes several in an order of its own, and the same basis must have the same hash.
     settings = {"widths": compressor.widths, "bases": list(compressor.bases), "components": components}
-    return write_sealed(layout.basis, save(small, metadata={"compressor": json.dumps(settings)}))
+    return write_sealed(layout, layout.basis, save(small, metadata={"compressor": json.dumps(settings)}))
 
 
 def load_compressor(layout: Layout, expected_hash: str | None) -> Compressor:
@@ -36,7 +36,7 @@ def load_compressor(layout: Layout, expected_hash: str | None) -> Compressor:
     """
     from safetensors.numpy import load
 
-    data = read_sealed(layout.basis, expected_hash)
+    data = read_sealed(layout, layout.basis, expected_hash)
     arrays = load(data)
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     settings = json.loads(header["__metadata__"]["compressor"])
@@ -65,6 +65,6 @@ class _StoredBases(Mapping[BasisName, Basis]):
         from safetensors.numpy import load
 
         if self._read is None:
-            arrays = load(read_sealed(self._layout.components, self._hash))
+            arrays = load(read_sealed(self._layout, self._layout.components, self._hash))
             self._read = {own: Basis(arrays[f"{own}.components"], arrays[f"{own}.variances"]) for own in self._names}
         return self._read[name]

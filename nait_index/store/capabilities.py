@@ -1,12 +1,20 @@
 """Stored capabilities: their examples and what was computed from them, by name, in LanceDB."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from nait_index.errors import StoreError
+from nait_index.store.dataset import (
+    create_table,
+    explained,
+    has_dataset,
+    keep_versions,
+    open_dataset,
+    open_table,
+    writing,
+)
 from nait_index.store.layout import Layout
 
 NAME = "capabilities"
@@ -31,10 +39,21 @@ class StoredCapability:
 
 
 class CapabilityTable:
-    """All stored capabilities of one index."""
+    """All stored capabilities of one index.
 
-    def __init__(self, layout: Layout) -> None:
+    :param version: which committed version to read, 0 for none; ``None`` reads the last.
+    """
+
+    def __init__(self, layout: Layout, version: int | None = None) -> None:
         self._layout = layout
+        self._version = version
+
+    @property
+    def version(self) -> int:
+        """Number of the committed version that is read, 0 where nothing was ever stored."""
+        if not self.exists():
+            return 0
+        return int(open_dataset(self._layout, self._layout.capabilities, self._version).version)
 
     def names(self) -> list[str]:
         """Give all names, sorted."""
@@ -66,7 +85,6 @@ class CapabilityTable:
 
     def put(self, capability: StoredCapability) -> None:
         """Store one, in place of any other of its name, in one commit."""
-        import lancedb
         import pyarrow as pa
         from safetensors.numpy import save
 
@@ -94,28 +112,43 @@ class CapabilityTable:
             "formats": list(capability.formats),
             "arrays": save({name: np.ascontiguousarray(array) for name, array in capability.arrays.items()}),
         }
-        table = lancedb.connect(str(self._layout.database)).create_table(NAME, schema=schema, exist_ok=True)
-        merge = table.merge_insert("name").when_matched_update_all().when_not_matched_insert_all()
-        merge.execute(pa.Table.from_pylist([row], schema=schema))
+        create_table(self._layout, NAME, schema)
+        merge = open_table(self._layout, NAME).merge_insert("name").when_matched_update_all()
+        with writing(self._layout):
+            merge.when_not_matched_insert_all().execute(pa.Table.from_pylist([row], schema=schema))
 
     def remove(self, name: str) -> None:
         """Remove one."""
-        import lancedb
+        with writing(self._layout):
+            open_table(self._layout, NAME).delete(_name_is(name))
 
-        lancedb.connect(str(self._layout.database)).open_table(NAME).delete(_name_is(name))
+    def compact(self) -> None:
+        """Merge its files; earlier versions stay readable."""
+        with writing(self._layout):
+            open_dataset(self._layout, self._layout.capabilities).optimize.compact_files()
+
+    def restore(self) -> None:
+        """Make the version that is read the last one again."""
+        with writing(self._layout):
+            if self._version == 0:
+                open_table(self._layout, NAME).delete("true")
+            else:
+                open_dataset(self._layout, self._layout.capabilities, self._version).restore()
+
+    def keep(self, versions: Iterable[int]) -> None:
+        """Delete all versions but these and the last."""
+        keep_versions(self._layout, self._layout.capabilities, versions)
+
+    def exists(self) -> bool:
+        """Tell whether one was ever stored."""
+        return has_dataset(self._layout, self._layout.capabilities)
 
     def _rows(self, columns: Sequence[str] | None, where: str | None = None) -> list[dict[str, Any]]:
-        import lance
-
-        if not (self._layout.capabilities / "_versions").is_dir():
+        if self._version == 0 or (self._version is None and not self.exists()):
             return []
-        try:
-            dataset = lance.dataset(str(self._layout.capabilities))
+        dataset = open_dataset(self._layout, self._layout.capabilities, self._version)
+        with explained(f"{self._layout.capabilities} cannot be read", "remove it and add them again"):
             rows: list[dict[str, Any]] = dataset.scanner(columns=columns, filter=where).to_table().to_pylist()
-        except (ValueError, OSError) as error:
-            raise StoreError(
-                f"{self._layout.capabilities} cannot be read ({error}); remove it and add them again"
-            ) from error
         return rows
 
 

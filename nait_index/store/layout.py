@@ -1,24 +1,101 @@
-"""Where everything lies inside an index directory."""
+"""Where everything lies inside an index: a folder, or a prefix in an object store with a folder here that serves it."""
 
+import hashlib
+import os
+from collections.abc import Mapping
 from pathlib import Path
+
+from nait_index.errors import NaitError
+from nait_index.files import atomic_write
+from nait_index.store.remote import Remote, is_remote
 
 
 class Layout:
     """Paths of one index.
 
-    The database is the truth; ``engine`` can be made from it again; ``staging`` serves a running build.
+    The database is the truth; ``engine`` can be made from it again; ``staging`` serves a running build. Of an index in
+    an object store, those two, and copies of its small files, lie in the user's cache folder.
+
+    :param place: a folder, or a URI such as ``s3://bucket/my.nait``.
+    :param storage: options of the object store, as ``key=value``; its usual environment variables count too.
+    :raises NaitError: the place is none that an index can lie in.
     """
 
-    def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
+    def __init__(self, place: str | Path, storage: Mapping[str, str] | None = None) -> None:
+        self.name = str(place)
+        self.remote = Remote(self.name, storage or {}) if is_remote(self.name) else None
+        if storage and self.remote is None:
+            raise NaitError(f"--storage-option is for an object store such as s3://bucket/my.nait, not for {self.name}")
+        self.root = Path(place) if self.remote is None else _cache_folder(self.name)
+        base = str(self.root) if self.remote is None else self.name.rstrip("/")
         self.manifest = self.root / "manifest.json"
-        self.database = self.root / "lance"
-        self.samples = self.database / "samples.lance"
-        self.capabilities = self.database / "capabilities.lance"
+        self.seals = self.root / "seals.json"
         self.basis = self.root / "basis.safetensors"
         self.components = self.root / "components.safetensors"
         self.warmup = self.root / "warmup.safetensors"
-        self.engine = self.root / "engine"
         self.rejected = self.root / "rejected.jsonl"
+        self.scores = self.root / "scores"
         self.staging = self.root / "staging"
         self.lock = self.root / ".lock"
+        self.readers = self.root / ".readers"
+        self.engines = self.root / "engine"
+        self.database = f"{base}/lance"
+        self.samples = f"{self.database}/samples.lance"
+        self.capabilities = f"{self.database}/capabilities.lance"
+
+    def engine(self, table_version: int) -> Path:
+        """Give the folder of what searches scan of one version of the table."""
+        return self.engines / str(table_version)
+
+    @property
+    def storage(self) -> dict[str, str] | None:
+        """Options with which LanceDB opens the database."""
+        return None if self.remote is None else self.remote.options
+
+    # ---- small files, whole ---------------------------------------------------------------------------------------
+
+    def read(self, path: Path) -> bytes | None:
+        """Read a file of the index, ``None`` where there is none."""
+        if self.remote is not None:
+            return self.remote.get(self._key(path))
+        return path.read_bytes() if path.is_file() else None
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Write a file of the index, whole or not at all."""
+        if self.remote is not None:
+            self.remote.put(self._key(path), data)
+        _write(path, data)
+
+    def mirror(self, path: Path, data: bytes) -> None:
+        """Keep a copy here of a file in an object store."""
+        if self.remote is not None:
+            _write(path, data)
+
+    def pull(self, path: Path) -> None:
+        """Bring the copy here of a file in an object store up to date."""
+        if self.remote is not None:
+            data = self.remote.get(self._key(path))
+            if data is None:
+                path.unlink(missing_ok=True)
+            else:
+                self.mirror(path, data)
+
+    def push(self, path: Path) -> None:
+        """Bring a file in an object store up to date with the copy here."""
+        if self.remote is not None:
+            self.remote.put(self._key(path), path.read_bytes())
+
+    def _key(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+
+def _write(path: Path, data: bytes) -> None:
+    if not path.parent.is_dir():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as file:
+        file.write(data)
+
+
+def _cache_folder(uri: str) -> Path:
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "nait-index" / hashlib.blake2b(uri.rstrip("/").encode(), digest_size=16).hexdigest()

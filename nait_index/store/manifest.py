@@ -1,18 +1,19 @@
-"""The manifest: what an index is made of, and the fingerprint of everything that changes a number in it."""
+"""The manifest: what an index is made of, its versions, and the fingerprint of all that changes a number in it."""
 
 import hashlib
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
 from nait_index.errors import FingerprintError, NotAnIndexError, StoreError
-from nait_index.files import atomic_write
 from nait_index.store.layout import Layout
+from nait_index.store.sealed import hash_of
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _LIBRARIES = ("nait-index", "torch", "transformers", "tokenizers", "numpy", "lancedb", "pylance")
 
 
@@ -70,38 +71,105 @@ def _short(value: object) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Version:
+    """One state of an index that readers can see.
+
+    :param number: counted from 1. :param created: UTC, ISO 8601. :param change: what made it, in words.
+    :param rows: of the table, :param truncated: of them, :param tokens: in them.
+    :param table_version: of the table of samples; :param capabilities_version: of that of capabilities, 0 for none.
+    """
+
+    number: int
+    created: str
+    change: str
+    rows: int
+    truncated: int
+    tokens: int
+    table_version: int
+    capabilities_version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """What ``manifest.json`` says.
 
-    :param table_version: the version of the table that readers see, which the last finished build left; ``None`` until
-        the first build is finished, and an index without it is not opened.
     :param model: its name as given, the resolved settings, and its family.
+    :param sources: corpus files that were ever read. :param next_position: of the next row that comes in.
+    :param first_rows: positions before this one were in the first build, whose rows the basis was fitted on.
     :param basis_hash: of the fitted compressor; :param warmup_hash: of the adapters of the view ``grad``.
     :param sae_unexplained: share of the activations' variance that the sparse autoencoder leaves unexplained.
     :param fidelity: how faithful the signatures are, as :mod:`nait_index.fidelity` measured it when the basis was
         fitted; ``None`` where they are exact.
-    :param versions: libraries at the time of the first build: recorded, not compared, since an upgrade must not lock
-        anyone out of an index.
+    :param libraries: at the time of the first build: recorded, not compared, since an upgrade must not lock anyone out
+        of an index.
+    :param history: all versions that are kept, the last of which readers see; empty until the first build is finished,
+        and an index without any is not opened.
+    :param tags: names of versions.
     """
 
     fingerprint: Fingerprint
     model: Mapping[str, Any]
     sources: tuple[str, ...] = ()
-    rows: int = 0
-    truncated: int = 0
-    tokens: int = 0
     next_position: int = 0
-    table_version: int | None = None
+    first_rows: int = 0
     basis_hash: str | None = None
     warmup_hash: str | None = None
     sae_unexplained: float | None = None
     fidelity: Mapping[str, Any] | None = None
-    versions: Mapping[str, str] = field(default_factory=dict)
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    history: tuple[Version, ...] = ()
+    tags: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def head(self) -> Version | None:
+        """The version that readers see."""
+        return self.history[-1] if self.history else None
+
+    @property
+    def version(self) -> int:
+        """Number of the version that readers see, 0 where there is none."""
+        return self.head.number if self.head else 0
+
+    @property
+    def rows(self) -> int:
+        """How many samples readers see."""
+        return self.head.rows if self.head else 0
+
+    @property
+    def table_version(self) -> int | None:
+        """Version of the table that readers see."""
+        return self.head.table_version if self.head else None
 
     @property
     def basis(self) -> str:
         """Stands for the fitted parts, in which indexes of one fingerprint still differ."""
         return f"{self.basis_hash}/{self.warmup_hash}"
+
+    def then(self, change: str, **state: Any) -> "Manifest":  # noqa: ANN401 - the fields of Version
+        """Give the manifest with one more version.
+
+        :param state: what differs from the last one.
+        """
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        state |= {"number": self.version + 1, "created": now, "change": change}
+        head = Version(**state) if self.head is None else replace(self.head, **state)
+        return replace(self, history=(*self.history, head))
+
+    def at(self, wanted: str | int, name: str) -> "Manifest":
+        """Give the manifest as it was at a version.
+
+        :param wanted: its number or tag. :param name: of the index, for the message.
+        :raises StoreError: there is no such version.
+        """
+        number = self.tags.get(str(wanted))
+        if number is None and str(wanted).isdecimal():
+            number = int(wanted)
+        kept = tuple(own for own in self.history if number is not None and own.number <= number)
+        if not kept or kept[-1].number != number:
+            tags = f", and the tags {', '.join(self.tags)}" if self.tags else ""
+            numbers = ", ".join(str(own.number) for own in self.history[-10:])
+            raise StoreError(f"{name} has no version '{wanted}'; it has {numbers}{tags}; see 'nait-index versions'")
+        return replace(self, history=kept)
 
 
 def library_versions() -> dict[str, str]:
@@ -117,42 +185,48 @@ def library_versions() -> dict[str, str]:
 
 def save_manifest(layout: Layout, manifest: Manifest) -> None:
     """Write the manifest, whole or not at all."""
-    data = {"schema_version": SCHEMA_VERSION, "fingerprint_digest": manifest.fingerprint.digest} | asdict(manifest)
-    with atomic_write(layout.manifest) as file:
-        file.write(json.dumps(data, indent=2, ensure_ascii=False).encode() + b"\n")
+    own = {"fingerprint_digest": manifest.fingerprint.digest} | asdict(manifest)
+    data = {"schema_version": SCHEMA_VERSION, "seal": _seal(own)} | own
+    layout.write(layout.manifest, json.dumps(data, indent=2, ensure_ascii=False).encode() + b"\n")
 
 
 def load_manifest(layout: Layout) -> Manifest:
     """Read the manifest.
 
-    :raises NotAnIndexError: there is none. :raises StoreError: it is damaged, or of a newer version of this package.
+    :raises NotAnIndexError: there is none. :raises StoreError: it is damaged, or of another version of this package.
     """
-    if not layout.manifest.is_file():
-        what = "does not exist" if not layout.root.exists() else "holds no manifest.json"
-        raise NotAnIndexError(f"{layout.root} is not an index: it {what}; make one with 'nait-index build'")
+    text = layout.read(layout.manifest)
+    if text is None:
+        there = layout.remote is not None or layout.root.exists()
+        what = "holds no manifest.json" if there else "does not exist"
+        raise NotAnIndexError(f"{layout.name} is not an index: it {what}; make one with 'nait-index build'")
     try:
-        data = json.loads(layout.manifest.read_text(encoding="utf-8"))
-        version = data.pop("schema_version")
-        digest = data.pop("fingerprint_digest")
-        if version > SCHEMA_VERSION:
-            raise StoreError(
-                f"{layout.root} was written by a newer nait-index (schema {version}, not {SCHEMA_VERSION}); upgrade"
-            )
-        if version < SCHEMA_VERSION:
-            raise StoreError(
-                f"{layout.root} was written by an older nait-index (schema {version}, not {SCHEMA_VERSION}); remove "
-                "it and build it again"
-            )
-        raw = data.pop("fingerprint")
-        fields: dict[str, Any] = {key: tuple(own) if isinstance(own, list) else own for key, own in raw.items()}
-        fingerprint = Fingerprint(**fields)
-        manifest = Manifest(fingerprint=fingerprint, **data | {"sources": tuple(data["sources"])})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return _parsed(json.loads(text), layout.name)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StoreError(
-            f"{layout.manifest} is damaged ({error}); restore it from a copy or build the index again"
+            f"{layout.manifest} is damaged ({error}); restore it from a copy, or build the index again"
         ) from error
-    if digest != fingerprint.digest:
+
+
+def _parsed(data: dict[str, Any], name: str) -> Manifest:
+    version = data.pop("schema_version")
+    if version > SCHEMA_VERSION:
+        raise StoreError(f"{name} was written by a newer nait-index (schema {version}, not {SCHEMA_VERSION}); upgrade")
+    if version < SCHEMA_VERSION:
         raise StoreError(
-            f"{layout.manifest} was altered: its fingerprint does not match its fields; build the index again"
+            f"{name} was written by an older nait-index (schema {version}, not {SCHEMA_VERSION}); remove it and build "
+            "it again"
         )
-    return manifest
+    if data.pop("seal") != _seal(data):
+        raise ValueError("its seal does not match what it says")
+    del data["fingerprint_digest"]
+    fields: dict[str, Any] = {
+        key: tuple(own) if isinstance(own, list) else own for key, own in data.pop("fingerprint").items()
+    }
+    history = tuple(Version(**own) for own in data.pop("history"))
+    return Manifest(Fingerprint(**fields), **data | {"sources": tuple(data["sources"]), "history": history})
+
+
+def _seal(own: Mapping[str, Any]) -> str:
+    """Stand for everything that the manifest says."""
+    return hash_of(json.dumps(own, sort_keys=True).encode())

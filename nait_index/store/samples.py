@@ -3,13 +3,12 @@
 Written through ``lancedb``; read through ``lance``, which opens the same files in a third of the time.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nait_index.errors import SelectionError, StoreError
+from nait_index.store.dataset import create_table, has_dataset, keep_versions, open_dataset, open_table, writing
 from nait_index.store.layout import Layout
 
 if TYPE_CHECKING:
@@ -17,13 +16,15 @@ if TYPE_CHECKING:
 
 NAME = "samples"
 
+_AT_ONCE = 10_000  # rows deleted in one commit
+
 
 def dense_column(feature: str) -> str:
     """Name the column of a dense signature."""
     return f"pca_{feature}"
 
 
-_SIGNATURE_PREFIXES = ("pca_", "topk_", "hidden_", "sae_", "grad")
+SIGNATURE_PREFIXES = ("pca_", "topk_", "hidden_", "sae_", "grad")
 NORMS = "pca_norms"
 TOPK_NUMBERS, TOPK_VALUES = "topk_neurons", "topk_values"
 HIDDEN_MEAN, HIDDEN_WEIGHTED = "hidden_mean", "hidden_weighted"
@@ -63,38 +64,54 @@ class SampleTable:
     def __init__(self, layout: Layout, version: int | None = None) -> None:
         self._layout = layout
         self._version = version
+        self._opened: Any = None
 
     def create(self, table_schema: "pa.Schema") -> None:
         """Create the table if it is not there yet."""
-        import lancedb
-
-        if any((self._layout.samples / "_versions").glob("*.manifest")):
-            return  # it may have columns of scores, which the schema of a build does not have
-        # exist_ok: a plain create is not exclusive in Lance, and a later one silently replaces an earlier one's rows.
-        lancedb.connect(str(self._layout.database)).create_table(NAME, schema=table_schema, exist_ok=True)
+        if not self.exists():  # else it may have columns of scores, which the schema of a build does not have
+            create_table(self._layout, NAME, table_schema)
 
     def append(self, columns: Mapping[str, Any], table_schema: "pa.Schema") -> None:
         """Add rows in one commit: all of them or none. Columns that only the table has, of scores, get nulls.
 
         :param columns: a list for each plain column, an (n, width) array for each signature column.
         """
-        import lancedb
         import pyarrow as pa
 
         arrays = [_to_arrow(columns[field.name], field) for field in table_schema]
-        table = lancedb.connect(str(self._layout.database)).open_table(NAME)
+        table = open_table(self._layout, NAME)
         scores = [field for field in table.schema if field.name not in table_schema.names]
         arrays += [pa.nulls(len(arrays[0]), field.type) for field in scores]
-        table.add(pa.Table.from_arrays(arrays, schema=pa.schema([*table_schema, *scores])))
+        with writing(self._layout):
+            table.add(pa.Table.from_arrays(arrays, schema=pa.schema([*table_schema, *scores])))
+
+    def delete(self, positions: Sequence[int]) -> None:
+        """Delete the rows at some positions; earlier versions keep them."""
+        with writing(self._layout):
+            for at in range(0, len(positions), _AT_ONCE):
+                own = ", ".join(str(position) for position in positions[at : at + _AT_ONCE])
+                self._dataset().delete(f"position IN ({own})")
 
     def compact(self) -> None:
         """Merge the many small files of a build into few; earlier versions stay readable."""
         # One thread and small batches: merging must not take more memory than building did.
-        self._dataset().optimize.compact_files(batch_size=1024, num_threads=1)
+        with writing(self._layout):
+            self._dataset().optimize.compact_files(batch_size=1024, num_threads=1)
 
-    def prune(self, older_than: timedelta) -> None:
-        """Delete the versions before the last that are older than this."""
-        self._dataset().cleanup_old_versions(older_than=older_than)
+    @property
+    def fragments(self) -> int:
+        """How many files the rows lie in."""
+        return len(self._dataset().get_fragments())
+
+    def restore(self) -> None:
+        """Make the version that is read the last one again."""
+        with writing(self._layout):
+            self._dataset().restore()
+        self._opened = None
+
+    def keep(self, versions: Iterable[int]) -> None:
+        """Delete all versions but these and the last."""
+        keep_versions(self._layout, self._layout.samples, versions)
 
     @property
     def version(self) -> int:
@@ -106,7 +123,7 @@ class SampleTable:
 
     def exists(self) -> bool:
         """Tell whether the table was created."""
-        return (self._layout.samples / "_versions").is_dir()
+        return has_dataset(self._layout, self._layout.samples)
 
     def schema(self) -> "pa.Schema":
         """Give the table's schema as it lies on disk."""
@@ -170,14 +187,6 @@ class SampleTable:
         table = self._dataset().take([int(i) for i in ordinals], columns=list(columns))
         return {name: table[name].to_pylist() for name in columns}
 
-    def matching(self, where: str) -> np.ndarray:
-        """Give the row ids (m,) uint64 of the samples for which a SQL condition over the plain columns holds.
-
-        :raises SelectionError: the condition cannot be understood.
-        """
-        row_ids: np.ndarray = self._scan(["id"], where)["_rowid"].to_numpy()
-        return row_ids
-
     def find(self, ids: Sequence[str], columns: Sequence[str]) -> list[dict[str, Any]]:
         """Read the samples of these ids, in the order given; ids that are not there are left out."""
         quoted = ", ".join("'" + sample_id.replace("'", "''") + "'" for sample_id in ids)
@@ -192,35 +201,21 @@ class SampleTable:
         for batch in self._dataset().to_batches(columns=list(columns), scan_in_order=True):
             yield from batch.to_pylist()
 
-    def listing(self, columns: Sequence[str], where: str | None, limit: int | None) -> list[dict[str, Any]]:
-        """Read plain columns of the rows that a SQL condition holds for, in the order of the corpus.
+    def head(self, columns: Sequence[str], count: int) -> list[dict[str, Any]]:
+        """Read plain columns of the first rows, in table order."""
+        rows: list[dict[str, Any]] = self._dataset().head(count, columns=list(columns)).to_pylist()
+        return rows
 
-        :raises SelectionError: the condition cannot be understood.
-        """
-        places = self._scan(["id", "position"], where)
-        order = np.argsort(places["position"].to_numpy(), kind="stable")[:limit]
-        return self.find(places["id"].take(order).to_pylist(), columns)
-
-    def _scan(self, columns: Sequence[str], where: str | None) -> "pa.Table":
-        try:
-            return self._dataset().scanner(columns=list(columns), filter=where, with_row_id=True).to_table()
-        except (ValueError, OSError) as error:
-            said = " ".join(str(error).split()).removeprefix("Invalid user input: ")
-            reason = said.split(", /")[0].split(" Valid fields are")[0]
-            columns = ", ".join(field.name for field in self.schema() if not field.name.startswith(_SIGNATURE_PREFIXES))
-            raise SelectionError(
-                f"--where '{where}' cannot be used: {reason.rstrip('. ')}; the columns are {columns}"
-            ) from error
+    def scan(self, columns: Sequence[str], where: str) -> "pa.Table":
+        """Read plain columns, and ``_rowid``, of the rows that a SQL condition over the plain columns holds for."""
+        return self._dataset().scanner(columns=list(columns), filter=where, with_row_id=True).to_table()
 
     def _dataset(self) -> Any:  # noqa: ANN401 - lance is not typed
-        import lance
-
-        if not self.exists():
-            raise StoreError(f"{self._layout.samples} is missing; build the index again")
-        try:
-            return lance.dataset(str(self._layout.samples), version=self._version)
-        except (ValueError, OSError) as error:
-            raise StoreError(f"{self._layout.samples} cannot be read ({error}); build the index again") from error
+        if self._version is None:
+            return open_dataset(self._layout, self._layout.samples)
+        if self._opened is None:
+            self._opened = open_dataset(self._layout, self._layout.samples, self._version)
+        return self._opened
 
 
 def _to_arrow(values: Any, field: "pa.Field") -> "pa.Array":  # noqa: ANN401

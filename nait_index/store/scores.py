@@ -6,15 +6,14 @@ gives, row by row, so that no failure can move a score to another row.
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from nait_index.errors import IncompleteIndexError, NaitError
+from nait_index.errors import NaitError
+from nait_index.store.dataset import open_dataset, writing
 from nait_index.store.layout import Layout
 from nait_index.store.lock import write_lock
-from nait_index.store.manifest import load_manifest, save_manifest
-from nait_index.store.samples import _SIGNATURE_PREFIXES, SampleTable
+from nait_index.store.publish import publish, settled
+from nait_index.store.samples import SIGNATURE_PREFIXES, SampleTable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,7 +48,7 @@ def check_name(table: SampleTable, name: str) -> None:
         raise NaitError(f"--name '{name}' cannot name a column; take a small letter, then small letters, digits and _")
     taken = set(table.schema().names)
     scores = score_names(table)
-    if name.startswith(_SIGNATURE_PREFIXES) or (name not in scores and {name, status_column(name)} & taken):
+    if name.startswith(SIGNATURE_PREFIXES) or (name not in scores and {name, status_column(name)} & taken):
         raise NaitError(f"--name '{name}' is taken: the index has such a column already; choose another")
 
 
@@ -60,20 +59,13 @@ def publish_scores(layout: Layout, name: str, lookup: Lookup) -> bool:
     :raises IncompleteIndexError: a build of this index was interrupted. :raises IndexBusyError: another one runs.
     """
     with write_lock(layout):
-        manifest = load_manifest(layout)
+        manifest = settled(layout)
         table = SampleTable(layout)
-        if manifest.table_version is None or len(table) != manifest.rows:
-            raise IncompleteIndexError(
-                f"a build of {layout.root} was interrupted; finish it with the same 'nait-index build' command, then "
-                "score again: what was computed is kept"
-            )
         check_name(table, name)
-        # Where the two differ, something was interrupted between a write and its announcement.
-        if table.version == manifest.table_version and _is_current(table, name, lookup):
+        if _is_current(table, name, lookup):
             return False
         _replace_columns(layout, table, name, lookup)
-        save_manifest(layout, replace(manifest, table_version=table.version))
-        table.prune(timedelta(days=7))
+        publish(layout, manifest, f"score {name}", table_version=table.version)
     return True
 
 
@@ -98,7 +90,8 @@ def _replace_columns(layout: Layout, table: SampleTable, name: str, lookup: Look
         arrays = [pa.array([own[at] for own in found], field.type) for at, field in enumerate(schema)]
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
-    dataset: Any = lance.dataset(str(layout.samples))
-    if name in score_names(table):
-        dataset.drop_columns([name, status_column(name)])
-    dataset.add_columns(columns, read_columns=["id", "content_hash"])
+    with writing(layout):
+        dataset = open_dataset(layout, layout.samples)
+        if name in score_names(table):
+            dataset.drop_columns([name, status_column(name)])
+        dataset.add_columns(columns, read_columns=["id", "content_hash"])

@@ -6,7 +6,7 @@ from nait_index.store.sealed import read_sealed, write_sealed
 
 def save_warmup(layout: Layout, data: bytes) -> str:
     """Write it, whole or not at all, and give its hash (32 hex digits)."""
-    return write_sealed(layout.warmup, data)
+    return write_sealed(layout, layout.warmup, data)
 
 
 def load_warmup(layout: Layout, expected_hash: str | None) -> bytes:
@@ -14,4 +14,4 @@ def load_warmup(layout: Layout, expected_hash: str | None) -> bytes:
 
     :raises StoreError: it is missing or is not the one the index was built with.
     """
-    return read_sealed(layout.warmup, expected_hash)
+    return read_sealed(layout, layout.warmup, expected_hash)

@@ -1,0 +1,124 @@
+"""Lance datasets, opened and created the same way everywhere, and what Lance says turned into one line."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nait_index.errors import NaitError, StoreError
+from nait_index.store.layout import Layout
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_KEPT = "kept-"
+
+
+@contextmanager
+def explained(what: str, remedy: str) -> Iterator[None]:
+    """Turn what Lance raises into one clear line.
+
+    :param what: what was done to which table; :param remedy: what the user can do.
+    :raises StoreError: Lance raised something.
+    """
+    try:
+        yield
+    except NaitError:
+        raise
+    except (ValueError, OSError, RuntimeError) as error:
+        raise StoreError(f"{what}: {_first_line(error)}; {remedy}") from error
+    except BaseException as error:
+        # What Lance's Rust code did not foresee comes as this, which is no Exception.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise StoreError(f"{what}: {_first_line(error)}; {remedy}") from error
+
+
+def open_dataset(layout: Layout, uri: str, version: int | None = None) -> Any:  # noqa: ANN401 - lance is not typed
+    """Open a table.
+
+    :param version: which committed version; ``None`` is the last.
+    :raises StoreError: it is missing or damaged.
+    """
+    import lance
+
+    if layout.remote is None and not has_dataset(layout, uri):
+        raise StoreError(f"{uri} is missing; restore it from a copy, or build the index again")
+    with explained(f"{uri} cannot be read", "restore it from a copy, or build the index again"):
+        return lance.dataset(uri, version=version, storage_options=layout.storage)
+
+
+def has_dataset(layout: Layout, uri: str) -> bool:
+    """Tell whether a table was created."""
+    if layout.remote is None:
+        return any((Path(uri) / "_versions").glob("*.manifest"))
+    import lance
+
+    try:
+        lance.dataset(uri, storage_options=layout.storage)
+    except ValueError as error:
+        if "was not found" in str(error):
+            return False
+        raise StoreError(f"{uri} cannot be read: {_first_line(error)}") from error
+    return True
+
+
+def create_table(layout: Layout, name: str, schema: "pa.Schema") -> None:
+    """Create a table if it is not there yet."""
+    # exist_ok: a plain create is not exclusive in Lance, and a later one silently replaces an earlier one's rows.
+    with explained(f"{layout.name}: the table {name} cannot be made", "mend that and run the command again"):
+        _connect(layout).create_table(name, schema=schema, exist_ok=True)
+
+
+def open_table(layout: Layout, name: str) -> Any:  # noqa: ANN401
+    """Open a table for writing, through LanceDB."""
+    with explained(f"{layout.name}: the table {name} cannot be opened", "restore it from a copy"):
+        return _connect(layout).open_table(name)
+
+
+@contextmanager
+def writing(layout: Layout) -> Iterator[None]:
+    """Say what is wrong where a write fails: a full disk, a folder that may not be written."""
+    with explained(f"{layout.name} cannot be written", "what was committed is kept; mend that and run it again"):
+        yield
+
+
+def keep_versions(layout: Layout, uri: str, versions: Iterable[int]) -> None:
+    """Delete all versions of a table but these and the last; these are tagged, so that nobody else deletes them."""
+    wanted = {f"{_KEPT}{version}": version for version in versions}
+    with writing(layout):
+        dataset = open_dataset(layout, uri)
+        had = {name for name in dataset.tags.list() if name.startswith(_KEPT)}
+        for name in sorted(wanted.keys() - had):
+            dataset.tags.create(name, wanted[name])
+        for name in sorted(had - wanted.keys()):
+            dataset.tags.delete(name)
+        # Files of no version may be those that another writer is about to commit: Lance leaves them for a week.
+        dataset.cleanup_old_versions(older_than=timedelta(0), error_if_tagged_old_versions=False)
+
+
+def files_of(uri: str, dataset: Any) -> list[Path]:  # noqa: ANN401
+    """List what a version of a table on this machine is read from, its manifest first."""
+    root = Path(uri)
+    files = [version_file(uri, dataset.version)]
+    for fragment in dataset.get_fragments():
+        files += [root / "data" / own.path for own in fragment.data_files()]
+        deleted = fragment.deletion_file()
+        files += [root / deleted] if deleted else []
+    return files
+
+
+def version_file(uri: str, version: int) -> Path:
+    """Give where Lance keeps what a version of a table is made of."""
+    return Path(uri) / "_versions" / f"{2**64 - 1 - version}.manifest"
+
+
+def _connect(layout: Layout) -> Any:  # noqa: ANN401
+    import lancedb
+
+    return lancedb.connect(layout.database, storage_options=layout.storage)
+
+
+def _first_line(error: BaseException) -> str:
+    return " ".join(str(error).split(", /home/")[0].split())[:300].rstrip(". ")

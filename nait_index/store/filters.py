@@ -1,0 +1,175 @@
+"""Which rows a SQL condition holds for: over the table's own plain columns, and over any field of the rows themselves.
+
+A condition that names a field, such as ``source = 'gsm8k'`` or ``metadata.lang = 'en'``, is answered by reading that
+field out of the rows' JSON into a table in memory, which the same SQL then runs on. Nothing is kept twice, no schema
+changes when rows with new fields come in, and old versions can be asked the same.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nait_index.errors import SelectionError, StoreError
+from nait_index.store.dataset import explained
+from nait_index.store.samples import SIGNATURE_PREFIXES, SampleTable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_PLACE = "place_in_table_order"
+FIELDS = "fields"
+"""``fields.NAME`` is a field of the rows, where NAME alone is a column of the table."""
+
+_LONGEST = 10_000  # characters
+_DEEPEST = 50  # parentheses: the parser is recursive
+_SAMPLED = 256  # rows whose fields are listed in a message
+_TOKEN = re.compile(r"""'(?:[^']|'')*'|"[^"]*"|`([^`]+)`|([^\W\d]\w*)|(.)""", re.DOTALL)
+
+
+def matching_rows(table: SampleTable, where: str) -> np.ndarray:
+    """Give which rows (n,) bool, in table order, a SQL condition holds for.
+
+    :raises SelectionError: the condition cannot be understood.
+    """
+    names = _names(where)
+    try:
+        with explained("", ""):
+            found = table.scan(["id"], where)["_rowid"].to_numpy()
+        return np.isin(table.row_ids(), found)
+    except StoreError as error:
+        # It names something that is no column of the table: then it is a field of the rows, or nothing.
+        own = _plain_columns(table)
+        fields = {root: inner for root, inner in _tree(names).items() if root not in own}
+        if not _are_fields(table, fields):
+            raise _refusal(table, where, error) from error
+    columns = [name for name in own if name in {path[0] for path in names}]
+    return _matching_in_memory(table, where, columns, fields)
+
+
+def _matching_in_memory(table: SampleTable, where: str, columns: list[str], fields: Mapping[str, Any]) -> np.ndarray:
+    import lance
+
+    rows = _in_memory(table, columns, fields)
+    mask = np.zeros(len(rows), dtype=bool)
+    try:
+        with explained("", ""):
+            memory = lance.write_dataset(rows, "memory://filter")
+            mask[memory.scanner(columns=[_PLACE], filter=where).to_table()[_PLACE].to_numpy()] = True
+    except StoreError as error:
+        raise _refusal(table, where, error) from error
+    return mask
+
+
+def matching_positions(table: SampleTable, where: str) -> list[int]:
+    """Give the positions of the rows that a SQL condition holds for, ascending.
+
+    :raises SelectionError: the condition cannot be understood.
+    """
+    mask = matching_rows(table, where)
+    return sorted(int(position) for position in table.numbers("position")[mask])
+
+
+def _names(where: str) -> list[tuple[str, ...]]:
+    """Give the names that a condition may refer to, each as its path; too many do no harm.
+
+    :raises SelectionError: it is no condition.
+    """
+    if len(where) > _LONGEST:
+        raise SelectionError(f"--where has {len(where):,} characters, {_LONGEST:,} are allowed")
+    names: list[tuple[str, ...]] = []
+    depth, dotted = 0, False
+    for match in _TOKEN.finditer(where):
+        quoted, plain, sign = match.groups()
+        name = quoted or plain
+        if name:
+            names.append((*names.pop(), name) if dotted and names else (name,))
+        depth += (sign == "(") - (sign == ")")
+        if depth > _DEEPEST:
+            raise SelectionError(f"--where is nested more than {_DEEPEST} levels deep")
+        if sign == ";":
+            raise SelectionError("--where must be one condition, without ';'")
+        if sign is None or not sign.isspace():
+            dotted = sign == "."
+    return names
+
+
+def _tree(names: Iterable[tuple[str, ...]]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for path in names:
+        place = tree
+        for name in path:
+            place = place.setdefault(name, {})
+    return tree
+
+
+def _plain_columns(table: SampleTable) -> list[str]:
+    return [name for name in table.schema().names if not name.startswith(SIGNATURE_PREFIXES)]
+
+
+def _are_fields(table: SampleTable, names: Mapping[str, Any]) -> bool:
+    """Tell whether any of some names is a field of any row."""
+    return FIELDS in names or any(names.keys() & _row(record).keys() for record in table.records(["row"]))
+
+
+def _row(record: Mapping[str, Any]) -> dict[str, Any]:
+    own: dict[str, Any] = json.loads(record["row"])
+    return own
+
+
+def _in_memory(table: SampleTable, columns: list[str], wanted: Mapping[str, Any]) -> "pa.Table":
+    import pyarrow as pa
+
+    rows: list[dict[str, Any]] = []
+    own: dict[str, list[Any]] = {name: [] for name in columns}
+    for record in table.records(list(dict.fromkeys(["row", *columns]))):
+        for name, values in own.items():
+            values.append(record[name])
+        row = _row(record)
+        rows.append({name: row if name == FIELDS else row.get(name) for name in wanted})
+    schema = table.schema()
+    arrays = {name: pa.array(values, schema.field(name).type) for name, values in own.items()}
+    for name, inner in wanted.items():
+        values = [row[name] for row in rows]
+        if any(value is not None for value in values):
+            arrays[name] = _array(values, inner)
+    return pa.table({_PLACE: pa.array(np.arange(len(rows)))} | arrays)
+
+
+def _array(values: list[Any], inner: Mapping[str, Any]) -> "pa.Array":
+    """Turn what a field holds, row by row, into one column of the type that all of it has; mixed types become text."""
+    import pyarrow as pa
+
+    if inner and any(isinstance(value, dict) for value in values):
+        parts = {name: [value.get(name) if isinstance(value, dict) else None for value in values] for name in inner}
+        return pa.StructArray.from_arrays([_array(part, inner[name]) for name, part in parts.items()], list(parts))
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {bool}:
+        return pa.array(values, pa.bool_())
+    if kinds == {int} and all(value is None or -(2**63) <= value < 2**63 for value in values):
+        return pa.array(values, pa.int64())
+    if kinds and kinds <= {int, float}:
+        return pa.array([None if value is None else _float(value) for value in values], pa.float64())
+    texts = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
+    # Half a surrogate pair, which JSON can hold, is no text for Arrow.
+    whole = [None if text is None else text.encode("utf-8", "replace").decode() for text in texts]
+    return pa.array(whole, pa.large_string())
+
+
+def _float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
+
+
+def _refusal(table: SampleTable, where: str, error: StoreError) -> SelectionError:
+    said = " ".join(str(error.__cause__).split()).removeprefix("Invalid user input: ")
+    reason = said.split(", /")[0].split(" Valid fields are")[0][:200]
+    fields = dict.fromkeys(name for record in table.head(["row"], _SAMPLED) for name in _row(record))
+    names = [*_plain_columns(table), *(name for name in fields if name.isprintable())]
+    return SelectionError(
+        f"--where '{where[:200]}' cannot be used: {reason.rstrip('. ')}; there are {', '.join(dict.fromkeys(names))}"
+    )

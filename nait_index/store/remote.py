@@ -1,0 +1,150 @@
+"""Small files of an index in an object store, and who may write there."""
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from nait_index.errors import IndexBusyError, NaitError, StoreError
+
+LOCK = ".lock"
+BEAT = 20.0
+"""Seconds after which a writer renews its lock."""
+_STALE = 6 * BEAT
+
+_CLIENT = ("allow_http", "allow_invalid_certificates", "connect_timeout", "timeout", "proxy_url")
+
+
+def is_remote(name: str) -> bool:
+    """Tell a URI from a path."""
+    return "://" in name
+
+
+class Remote:
+    """A prefix in an object store.
+
+    :param options: as LanceDB takes them: ``region``, ``endpoint``, ``aws_access_key_id``, ``allow_http``, …
+    :raises NaitError: obstore is not installed, or URI or options are of no known kind.
+    """
+
+    def __init__(self, uri: str, options: Mapping[str, str]) -> None:
+        self.uri = uri
+        self.options = dict(options)
+        self._store = _connect(uri, self.options)
+
+    def get(self, key: str) -> bytes | None:
+        """Read an object, ``None`` where there is none."""
+        try:
+            with self._explained("cannot be read"):
+                return bytes(self._store.get(key).bytes())
+        except FileNotFoundError:
+            return None
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object; readers see the old one or the new one."""
+        with self._explained("cannot be written"):
+            self._store.put(key, data)
+
+    def others(self) -> list[str]:
+        """List what lies there beside the lock, as far as it takes to tell that there is something."""
+        with self._explained("cannot be read"):
+            first: list[Any] = list(next(iter(self._store.list(chunk_size=8)), []))
+        return sorted(own["path"] for own in first if own["path"] != LOCK)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the index for writing. A writer that is gone stops renewing its lock, which ends two minutes later.
+
+        :raises IndexBusyError: another process holds it.
+        """
+        tag = self._acquire()
+        ended = threading.Event()
+        held = {"tag": tag}
+        thread = threading.Thread(target=self._renew, args=(ended, held), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            if held["tag"]:
+                with self._explained("cannot be written"):
+                    self._store.delete(LOCK)
+
+    def _acquire(self) -> str:
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        with self._explained("cannot be written"):
+            try:
+                return str(self._store.put(LOCK, _holder(), mode="create")["e_tag"])
+            except AlreadyExistsError:
+                pass
+            try:
+                found = self._store.head(LOCK)
+                if time.time() - found["last_modified"].timestamp() > _STALE:
+                    return str(self._store.put(LOCK, _holder(), mode={"e_tag": found["e_tag"]})["e_tag"])
+            except (PreconditionError, FileNotFoundError):
+                pass  # another one was faster
+        raise IndexBusyError(
+            f"{self.uri} is being written by {self._written_by()}; wait until it is done (a writer that was "
+            f"killed lets go after {_STALE:.0f} s)"
+        )
+
+    def _written_by(self) -> str:
+        try:
+            found = json.loads(self.get(LOCK) or b"{}")
+            return f"process {found['process']} on {found['host']}"
+        except (ValueError, KeyError, TypeError):
+            return "another process"
+
+    def _renew(self, ended: threading.Event, held: dict[str, str]) -> None:
+        from obstore.exceptions import BaseError, PreconditionError
+
+        while held["tag"] and not ended.wait(BEAT):
+            try:
+                held["tag"] = self._store.put(LOCK, _holder(), mode={"e_tag": held["tag"]})["e_tag"]
+            except PreconditionError:  # held up for so long that another writer took it
+                held["tag"] = ""
+            except (BaseError, OSError):  # tried again; a store that is gone for good is told of by the next commit
+                continue
+
+    @contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+
+        try:
+            yield
+        except (FileNotFoundError, AlreadyExistsError, PreconditionError):
+            raise
+        except (BaseError, OSError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise StoreError(
+                f"{self.uri} {what}: {reason}; check the address, --storage-option and the credentials"
+            ) from error
+
+
+def _holder() -> bytes:
+    # With the time, so that every renewal is another object with another tag.
+    return json.dumps({"host": socket.gethostname(), "process": os.getpid(), "time": time.time()}).encode()
+
+
+def _connect(uri: str, options: Mapping[str, str]) -> Any:  # noqa: ANN401
+    try:
+        from obstore.exceptions import BaseError
+        from obstore.store import from_url
+    except ImportError as error:
+        raise NaitError(f"{uri}: an index in an object store needs 'pip install nait-index[s3]' ({error})") from error
+    client = {key: _plain(value) for key, value in options.items() if key in _CLIENT}
+    config = {key: value for key, value in options.items() if key not in _CLIENT}
+    try:
+        return from_url(uri, config=config or None, client_options=client or None)
+    except (BaseError, ValueError, TypeError) as error:
+        raise NaitError(f"{uri} cannot be opened: {' '.join(str(error).split())[:200]}") from error
+
+
+def _plain(value: str) -> str | bool:
+    return {"true": True, "false": False}.get(value.lower(), value)

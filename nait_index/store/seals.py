@@ -1,0 +1,148 @@
+"""The files of the tables and their hashes, so that a damaged one is found before anything is read from it.
+
+Lance keeps no checksums of its data: a flipped bit in a signature would be a wrong score. Its files are never changed
+once they are written, so each is hashed once, when a version is published (``seals.json``). Reading them all whenever
+an index is opened would take longer than a search; a file that looks as it did when it was last checked, by size, times
+and inode, is taken to be the same, as Git does. ``nait-index verify`` reads everything.
+
+Object stores check what they hold themselves; there, only the small files are checked.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from nait_index.errors import NaitError, StoreError
+from nait_index.files import atomic_write
+from nait_index.store.dataset import files_of, open_dataset, version_file
+from nait_index.store.layout import Layout
+from nait_index.store.manifest import Manifest, Version
+from nait_index.store.sealed import file_hash, hash_of
+
+_SETTLED = 1.0
+"""A file that was written less than so many seconds before it was checked may have changed since unseen."""
+
+
+def seal_files(layout: Layout, manifest: Manifest) -> None:
+    """Hash the files of the tables that the manifest's last version reads and none before it did."""
+    if layout.remote is not None or manifest.head is None:
+        return
+    seals = _read_seals(layout) if layout.seals.is_file() else {}
+    known = {name for name in seals if (layout.root / name).is_file()}
+    new = {str(path.relative_to(layout.root)): path for path in _files(layout, manifest.head)}
+    seals = {name: seals[name] for name in known} | {
+        name: file_hash(path) for name, path in new.items() if name not in known
+    }
+    layout.write(layout.seals, json.dumps({"files": seals, "seal": _seal(seals)}, indent=1).encode())
+
+
+def check_files(layout: Layout, version: Version, *, thorough: bool = False) -> int:
+    """Check every file of the tables that a version is read from, and give how many there are.
+
+    :param thorough: read all of them, however they look.
+    :raises StoreError: one is missing or damaged.
+    """
+    if layout.remote is not None:
+        return 0
+    seals, looks = _read_seals(layout), Looks(layout)
+    # What the tables are made of comes first: nothing is parsed before it was checked.
+    tables = list(_version_files(layout, version))
+    for path in tables:
+        _check(layout, path, seals, looks, thorough)
+    files = _files(layout, version)
+    for path in files:
+        if path not in tables:
+            _check(layout, path, seals, looks, thorough)
+    looks.save()
+    return len(files)
+
+
+class Looks:
+    """How files looked when their content was last checked. Kept beside the engines, which it is a cache like."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._path = layout.engines / "checked.json"
+        self._known: dict[str, Any] = {}
+        self._changed = False
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            found = json.loads(self._path.read_text(encoding="utf-8"))
+            if found["seal"] == _seal(found["files"]):
+                self._known = found["files"]
+
+    def same(self, path: Path) -> bool:
+        """Tell whether a file looks as it did."""
+        return self._known.get(self._name(path)) == _look(path)
+
+    def remember(self, path: Path) -> None:
+        """Take down how a file looks whose content was just checked."""
+        look = _look(path)
+        if max(look[1], look[2]) < time.time_ns() - _SETTLED * 1e9:
+            self._known[self._name(path)] = look
+            self._changed = True
+
+    def save(self) -> None:
+        """Keep it for the next time, where the index may be written."""
+        if self._changed:
+            files = {name: own for name, own in self._known.items() if (self._layout.root / name).exists()}
+            with suppress(NaitError, OSError):
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                with atomic_write(self._path) as file:
+                    file.write(json.dumps({"files": files, "seal": _seal(files)}).encode())
+
+    def _name(self, path: Path) -> str:
+        return str(path.relative_to(self._layout.root))
+
+
+def _check(layout: Layout, path: Path, seals: Mapping[str, str], looks: Looks, thorough: bool) -> None:
+    expected = seals.get(str(path.relative_to(layout.root)))
+    remedy = "restore it from a copy, or build the index again"
+    if expected is None or not path.is_file():
+        what = "is not among the sealed files" if path.is_file() else "is missing"
+        raise StoreError(f"{path} {what}; {remedy}")
+    if not thorough and looks.same(path):
+        return
+    if file_hash(path) != expected:
+        raise StoreError(f"{path} is damaged (its hash differs); {remedy}")
+    looks.remember(path)
+
+
+def _version_files(layout: Layout, version: Version) -> Iterable[Path]:
+    yield version_file(layout.samples, version.table_version)
+    if version.capabilities_version:
+        yield version_file(layout.capabilities, version.capabilities_version)
+
+
+def _files(layout: Layout, version: Version) -> list[Path]:
+    files = files_of(layout.samples, open_dataset(layout, layout.samples, version.table_version))
+    if version.capabilities_version:
+        own = open_dataset(layout, layout.capabilities, version.capabilities_version)
+        files += files_of(layout.capabilities, own)
+    return files
+
+
+def _look(path: Path) -> list[int]:
+    own = os.stat(path)
+    return [own.st_size, own.st_mtime_ns, own.st_ctime_ns, own.st_ino]
+
+
+def _seal(own: Mapping[str, Any]) -> str:
+    return hash_of(json.dumps(own, sort_keys=True).encode())
+
+
+def _read_seals(layout: Layout) -> dict[str, str]:
+    try:
+        found = json.loads(layout.seals.read_bytes())
+        files: dict[str, str] = found["files"]
+        if found["seal"] == _seal(files):
+            return files
+        reason = "its seal does not match what it says"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = str(error)
+    raise StoreError(
+        f"{layout.seals} is missing or damaged ({reason}); restore it from a copy, or build the index again"
+    )

@@ -1,0 +1,510 @@
+"""An index whose corpus changes: rows come and go, versions are named and read again, files are merged."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import (
+    build_small,
+    interrupt_call,
+    manifest_of,
+    nait_index,
+    read_lines,
+    refusal,
+    samples_of,
+    small_rows,
+    small_shards,
+    write_lines,
+)
+
+from nait_index import NaitIndex
+from nait_index.errors import SelectionError, StoreError
+
+ROWS = 30
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Callable[[str], Path]) -> Path:
+    return tiny_model("llama")
+
+
+def _rows(count: int, first: int = 0) -> list[dict[str, Any]]:
+    """Give rows with fields of their own: of one type, of several, nested, and missing here and there."""
+    rows = small_rows(count, first)
+    for at, row in enumerate(rows, start=first):
+        row |= {"source": "odd" if at % 2 else "even", "score": at / 2, "level": at if at % 3 else str(at)}
+        row |= {"meta": {"lang": "de" if at % 5 else "en", "deep": {"at": at}}, "Mixed Case": at, "file": "mine"}
+        if at % 4 == 0:
+            row["rare"] = True
+    return rows
+
+
+@pytest.fixture(scope="module")
+def built(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("built")
+    corpus = write_lines(root / "corpus.jsonl", _rows(ROWS))
+    build_small(root / "own.nait", corpus, model=model)
+    examples = write_lines(root / "examples.jsonl", small_rows(6, first=500))
+    NaitIndex(root / "own.nait").add_capability("own", examples)
+    return root
+
+
+@pytest.fixture
+def index(built: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(built / "own.nait", tmp_path / "own.nait"))
+
+
+@pytest.fixture
+def more(tmp_path: Path) -> Path:
+    return write_lines(tmp_path / "more.jsonl", [*_rows(4, first=ROWS - 2), "no json"])
+
+
+def _changed(tmp_path: Path) -> Path:
+    """Give two known rows with another content, one known as it is, and a new one."""
+    rows = _rows(3)
+    rows[0]["output"] = rows[1]["output"] = "Something else altogether."
+    return write_lines(tmp_path / "changed.jsonl", [*rows, *_rows(1, first=ROWS)])
+
+
+def _ids(index: Path, where: str) -> list[str]:
+    return [row["id"] for row in NaitIndex(index).rows(where=where)]
+
+
+# ---- adding -------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_new_is_added_with_the_settings_of_the_build(index: Path, more: Path, built: Path, model: Path) -> None:
+    outcome = nait_index("add", index, more, "--json").json
+    assert {name: outcome[name] for name in ("read", "indexed", "present", "rejected", "rows", "replaced")} == {
+        "read": 5, "indexed": 2, "present": 2, "rejected": 1, "rows": ROWS + 2, "replaced": 0,
+    }  # fmt: skip
+    other = build_small(built / "other.nait", built / "corpus.jsonl", model=model)
+    build_small(other.layout.root, more, model=model)
+    assert samples_of(index) == samples_of(other.layout.root)
+    assert read_lines(index / "rejected.jsonl")[0]["reason"].startswith("not JSON")
+    assert "bundled" not in nait_index("add", index, more).err
+
+
+def test_nothing_new_makes_no_new_version(index: Path, built: Path) -> None:
+    before = manifest_of(index)
+    assert nait_index("add", index, built / "corpus.jsonl", "--json").json["indexed"] == 0
+    assert manifest_of(index).history == before.history
+
+
+def test_the_same_id_with_another_content_is_an_error_that_changes_nothing(index: Path, tmp_path: Path) -> None:
+    before = (index / "manifest.json").read_bytes()
+    line = refusal("add", index, _changed(tmp_path))
+    assert "'row-000'" in line
+    assert "--replace" in line
+    assert (index / "manifest.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("verb", ["add", "build"])
+def test_or_takes_the_place_of_the_old_one(verb: str, index: Path, tmp_path: Path, model: Path, built: Path) -> None:
+    changed, old = _changed(tmp_path), NaitIndex(index)
+    if verb == "add":
+        report = NaitIndex.add(index, changed, replace=True).report
+    else:
+        report = build_small(index, changed, model=model, replace=True).report
+    assert report is not None
+    assert (report.read, report.indexed, report.present, report.replaced, report.rows) == (4, 3, 1, 2, ROWS + 1)
+    rows = {row["id"]: row for row in NaitIndex(index).rows()}
+    assert len(rows) == ROWS + 1
+    assert "altogether" in rows["row-000"]["row"]
+    assert "altogether" not in old.rows(["row-000"])[0]["row"], "who has it open goes on seeing what was there"
+    # Replaced once, it is what is there.
+    again = NaitIndex.add(index, changed, replace=True).report
+    assert again is not None
+    assert (again.indexed, again.replaced, again.present) == (0, 0, 4)
+    whole = samples_of(index)
+    alone = NaitIndex.add(shutil.copytree(built / "own.nait", tmp_path / "alone.nait"), changed, replace=True)
+    assert {name: row["pca_unit"] for name, row in whole.items()} == {
+        name: row["pca_unit"] for name, row in samples_of(alone.layout.root).items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("place", "call", "after"),
+    [
+        ("nait_index.store.samples.SampleTable.append", 1, True),
+        ("nait_index.store.samples.SampleTable.delete", 1, False),
+        ("nait_index.store.samples.SampleTable.delete", 1, True),
+        ("nait_index.building.builder.publish", 1, False),
+        ("nait_index.store.publish.save_manifest", 1, False),
+        ("nait_index.store.publish.save_manifest", 1, True),
+    ],
+)
+def test_a_replacement_that_is_interrupted_goes_on(
+    place: str, call: int, after: bool, index: Path, tmp_path: Path
+) -> None:
+    whole = Path(shutil.copytree(index, tmp_path / "whole.nait"))
+    changed = _changed(tmp_path)
+    NaitIndex.add(whole, changed, replace=True)
+    before = samples_of(index)
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_call(patch, place, call=call, after=after)
+        with pytest.raises(KeyboardInterrupt):
+            NaitIndex.add(index, changed, replace=True)
+    if (place, after) != ("nait_index.store.publish.save_manifest", True):
+        assert samples_of(index) == before
+    NaitIndex.add(index, changed, replace=True)
+    assert samples_of(index) == samples_of(whole)
+    assert all(check.passed is not False for check in NaitIndex(index).verify(4))
+
+
+def test_an_interrupted_addition_can_be_given_up(index: Path, more: Path) -> None:
+    before, number = samples_of(index), manifest_of(index).version
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_call(patch, "nait_index.building.builder.publish")
+        with pytest.raises(KeyboardInterrupt):
+            NaitIndex.add(index, more)
+    line = refusal("remove", index, "--where", "id = 'row-003'")
+    assert "finish it" in line
+    assert f"restore {index} {number}" in line
+    assert nait_index("restore", index, str(number)).code == 0
+    assert samples_of(index) == before
+    assert nait_index("remove", index, "--where", "id = 'row-003'").code == 0
+    assert samples_of(index).keys() == before.keys() - {"row-003"}
+
+
+# ---- removing -----------------------------------------------------------------------------------------------------
+
+
+def test_rows_are_removed_by_a_filter_or_by_their_ids(index: Path, tmp_path: Path) -> None:
+    old = NaitIndex(index)
+    assert nait_index("remove", index, "--where", "source = 'odd' AND n_tokens > 0", "--json").json == {
+        "removed": 15, "rows": 15,
+    }  # fmt: skip
+    ids = tmp_path / "ids.txt"
+    ids.write_text('row-000\n\n"row-002"\n', encoding="utf-8")
+    assert nait_index("remove", index, "--ids", ids).code == 0
+    left = {f"row-{at:03}" for at in range(4, ROWS, 2)}
+    assert set(samples_of(index)) == left
+    chosen = NaitIndex(index).query("own", top="100%")
+    assert set(chosen.ids) == left
+    assert len(old.query("own", top="100%")) == ROWS
+    assert all(check.passed is not False for check in NaitIndex(index).verify(4))
+    info = NaitIndex(index).info()
+    assert info["rows"] == 13
+    assert info["tokens"] == sum(row["n_tokens"] for row in samples_of(index).values())
+
+
+def test_a_removed_row_comes_back_with_its_file(index: Path, built: Path) -> None:
+    before = samples_of(index)
+    NaitIndex(index).remove(["row-003", "row-029"])
+    assert NaitIndex.add(index, built / "corpus.jsonl").report.indexed == 2  # type: ignore[union-attr]
+    after = samples_of(index)
+    assert after.keys() == before.keys()
+    assert len({row["position"] for row in after.values()}) == ROWS
+    assert {row["content_hash"] for row in after.values()} == {row["content_hash"] for row in before.values()}
+
+
+@pytest.mark.parametrize(
+    ("ids", "where", "said"),
+    [
+        (["row-003", "none"], None, "'none'"),
+        (None, "n_tokens < 0", "no row"),
+        (None, "n_tokens > 0", "all 30"),
+        (None, "nonsense > 0", "nonsense"),
+        (None, "n_tokens > 0; DROP TABLE samples", "';'"),
+    ],
+)
+def test_what_cannot_be_removed_is_refused_and_nothing_is(
+    ids: list[str] | None, where: str | None, said: str, index: Path
+) -> None:
+    before = (index / "manifest.json").read_bytes()
+    with pytest.raises(SelectionError, match=said):
+        NaitIndex(index).remove(ids, where=where)
+    assert (index / "manifest.json").read_bytes() == before
+    assert len(samples_of(index)) == ROWS
+
+
+def test_an_interrupted_removal_has_not_happened(index: Path) -> None:
+    before = samples_of(index)
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_call(patch, "nait_index.store.publish.save_manifest")
+        with pytest.raises(KeyboardInterrupt):
+            NaitIndex(index).remove(["row-003"])
+    assert samples_of(index) == before
+    NaitIndex(index).remove(["row-004"])
+    assert samples_of(index).keys() == before.keys() - {"row-004"}
+
+
+def test_ids_with_anything_in_them_are_removed_one_by_one(model: Path, tmp_path: Path) -> None:
+    import json
+
+    odd = ["a'b", "x' OR '1'='1", "line\nbreak", "../../etc", '"quoted"', "back`tick", "ünï", " space ", "%", "\\"]
+    rows = [row | {"id": own} for row, own in zip(small_rows(len(odd)), odd, strict=True)]
+    root = tmp_path / "own.nait"
+    build_small(root, write_lines(tmp_path / "corpus.jsonl", [*rows, *small_rows(4, first=50)]), model=model)
+    assert NaitIndex(root).rows(odd)[2]["id"] == "line\nbreak"
+    ids = tmp_path / "ids.txt"
+    for at, own in enumerate(odd, start=1):
+        ids.write_text(json.dumps(own) + "\n", encoding="utf-8")
+        assert nait_index("remove", root, "--ids", ids, "--json").json == {"removed": 1, "rows": 14 - at}
+        assert own not in samples_of(root)
+
+
+# ---- filters ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("where", "wanted"),
+    [
+        ("source = 'odd'", lambda at: at % 2),
+        ("source = 'odd' AND n_tokens > 0 AND score < 5", lambda at: at % 2 and at < 10),
+        ("score BETWEEN 2 AND 3", lambda at: 4 <= at <= 6),
+        ("level = '6' OR level = '7'", lambda at: at in (6, 7)),
+        ("meta.lang = 'en'", lambda at: at % 5 == 0),
+        ("meta.deep.at >= 28", lambda at: at >= 28),
+        ("rare", lambda at: at % 4 == 0),
+        ("rare IS NULL", lambda at: at % 4),
+        ("`Mixed Case` IN (3, 4)", lambda at: at in (3, 4)),
+        ("fields.file = 'mine' AND fields.id < 'row-002'", lambda at: at < 2),
+        ("file = 'mine'", lambda at: False),
+        ("source LIKE 'o%' AND lower(source) = 'odd' AND output LIKE '1%'", lambda at: at in {3, 5, 7, 13, 15, 17}),
+        ("row LIKE '%\"score\": 1.5%'", lambda at: at == 3),
+    ],
+)  # fmt: skip
+def test_a_filter_names_any_field_of_the_rows(where: str, wanted: Callable[[int], Any], built: Path) -> None:
+    assert _ids(built / "own.nait", where) == [f"row-{at:03}" for at in range(ROWS) if wanted(at)]
+
+
+def test_filters_by_fields_serve_every_verb(built: Path) -> None:
+    index = NaitIndex(built / "own.nait")
+    odd = {f"row-{at:03}" for at in range(1, ROWS, 2)}
+    where = "source = 'odd'"
+    assert set(index.query("own", top="100%", where=where).ids) == odd
+    assert set(index.cover(top="100%", where=where).ids) == odd
+    assert set(index.query("own", top="100%", where=where, method="random").ids) == odd
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("nonsense = 1", "nonsense"),
+        ("meta.nonsense = 1", "nonsense"),
+        ("source = ", "cannot be used"),
+        ("source = 'odd", "cannot be used"),
+        ("source = (SELECT 1)", "cannot be used"),
+        ("read_csv('/etc/passwd') = source", "cannot be used"),
+        ("source = 'odd'; DELETE FROM samples", "';'"),
+        ("(" * 60 + "1 = 1" + ")" * 60, "50 levels"),
+        ("source = '" + "x" * 10_000 + "'", "10,000"),
+        ("pca_unit IS NOT NULL", ""),
+    ],
+)
+def test_a_filter_that_cannot_be_used_is_named(where: str, said: str, built: Path) -> None:
+    if said:
+        assert said in refusal("rows", built / "own.nait", "--where", where)
+    else:
+        assert nait_index("rows", built / "own.nait", "--where", where).code == 0
+
+
+# ---- versions -----------------------------------------------------------------------------------------------------
+
+
+def _chosen(index: Path, out: Path, *options: str) -> tuple[bytes, bytes]:
+    outcome = nait_index("query", index, "-c", "own", "--top", "40%", "-o", out, "--force", *options)
+    assert outcome.code == 0, outcome.err
+    return out.read_bytes(), out.with_name(out.name + ".meta.json").read_bytes()
+
+
+def test_a_selection_can_be_made_again_byte_for_byte(index: Path, more: Path, built: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    wanted = _chosen(index, out)
+    number = manifest_of(index).version
+    assert nait_index("tag", index, "paper").code == 0
+    other = write_lines(tmp_path / "other.jsonl", small_rows(5, first=900))
+    changes: list[tuple[str | Path, ...]] = [
+        ("add", index, more),
+        ("capability", "add", index, "own", other, "--force"),
+        ("add", index, _changed(tmp_path), "--replace"),
+        ("remove", index, "--where", "source = 'even'"),
+        ("score", index, "import", write_lines(tmp_path / "s.jsonl", [{"id": "row-001", "value": 1}]), "--name", "own"),
+        ("capability", "remove", index, "own"),
+        ("optimize", index, "--keep-days", "0"),
+    ]
+    for change in changes:
+        assert nait_index(*change).code == 0, change
+        assert _chosen(index, out, "--at", "paper") == wanted, change
+        assert _chosen(index, out, "--at", str(number)) == wanted, change
+    assert nait_index("capability", "list", index, "--json").json == []
+    assert [own["name"] for own in nait_index("capability", "list", index, "--at", "paper", "--json").json] == ["own"]
+    assert len(nait_index("rows", index, "--at", "paper", "--limit", "99", "--json").out.splitlines()) == ROWS
+    assert nait_index("info", index, "--at", "paper", "--json").json["rows"] == ROWS
+    assert nait_index("verify", index, "--at", "paper").code == 0
+    assert nait_index("restore", index, "paper").code == 0
+    restored = _chosen(index, out)
+    assert restored[0] == wanted[0]
+
+
+def test_versions_are_listed_with_what_made_them(index: Path, more: Path) -> None:
+    nait_index("add", index, more)
+    nait_index("remove", index, "--where", "id = 'row-001'")
+    nait_index("tag", index, "last")
+    nait_index("tag", index, "first", "--at", "1")
+    found = nait_index("versions", index, "--json").json
+    assert [(own["version"], own["rows"], own["tags"]) for own in found] == [
+        (1, ROWS, ["first"]), (2, ROWS, []), (3, ROWS + 2, []), (4, ROWS + 1, ["last"]),
+    ]  # fmt: skip
+    assert [own["change"] for own in found] == [
+        "30 rows added", "capability 'own' stored", "2 rows added", "1 rows removed",
+    ]  # fmt: skip
+    assert nait_index("versions", index).out.count("\n") == 5
+
+
+def test_tags_are_kept_moved_and_forgotten(index: Path) -> None:
+    own = NaitIndex(index)
+    assert own.tag("a.b-1") == 2
+    assert NaitIndex(index, at=1).tag("other") == 1
+    with pytest.raises(StoreError, match="--force"):
+        NaitIndex(index, at=1).tag("a.b-1")
+    assert NaitIndex(index, at=1).tag("a.b-1", force=True) == 1
+    own.remove_tag("other")
+    assert manifest_of(index).tags == {"a.b-1": 1}
+    with pytest.raises(StoreError, match=r"no tag 'other'; it has a\.b-1"):
+        own.remove_tag("other")
+    for name in ("1", "", "-x", "a b", "../x", "ü", "x" * 65):
+        with pytest.raises(StoreError, match="no usable tag"):
+            own.tag(name)
+
+
+@pytest.mark.parametrize("wanted", ["9", "0", "-1", "nonsense", "1.0", ""])
+def test_a_version_that_is_not_there_is_refused(wanted: str, index: Path) -> None:
+    assert "it has 1, 2" in refusal("info", index, "--at", wanted)
+    assert "it has 1, 2" in refusal("restore", "--", index, wanted)
+
+
+def test_an_old_version_is_not_changed(index: Path, more: Path) -> None:
+    old = NaitIndex(index, at=1)
+    for change in (lambda: old.remove(["row-001"]), lambda: old.add_capability("x", more)):
+        with pytest.raises(StoreError, match="old versions are not changed"):
+            change()
+
+
+def test_what_was_restored_is_as_it_was(index: Path, more: Path) -> None:
+    before = samples_of(index)
+    nait_index("add", index, more)
+    grown = samples_of(index)
+    assert nait_index("restore", index, "2").code == 0
+    assert samples_of(index) == before
+    assert NaitIndex(index, at=3).manifest.rows == len(grown)
+    report = NaitIndex.add(index, more).report
+    assert report is not None
+    assert report.indexed == 2
+    assert {own: row["pca_unit"] for own, row in samples_of(index).items()} == {
+        own: row["pca_unit"] for own, row in grown.items()
+    }
+
+
+# ---- optimising ---------------------------------------------------------------------------------------------------
+
+
+def test_files_are_merged_and_old_versions_forgotten(index: Path, tmp_path: Path) -> None:
+    for at in range(3):
+        NaitIndex.add(index, write_lines(tmp_path / f"{at}.jsonl", small_rows(2, first=100 + 2 * at)))
+    NaitIndex(index, at=3).tag("kept")
+    before = samples_of(index)
+    done = nait_index("optimize", index, "--keep-days", "0", "--json").json
+    assert done["fragments"][1] == 1 < done["fragments"][0]
+    assert (done["forgotten"], done["kept"], done["in_use"]) == (4, 2, False)
+    assert min(done["size"]) > 0
+    assert samples_of(index) == before
+    assert [own["version"] for own in NaitIndex(index).versions()] == [3, 6]
+    assert len(NaitIndex(index, at="kept")) == ROWS + 2
+    assert all(check.passed is not False for check in NaitIndex(index).verify(4))
+    again = nait_index("optimize", index, "--keep-days", "0", "--json").json
+    assert (again["forgotten"], again["fragments"]) == (0, [1, 1])
+
+
+def test_recent_versions_are_kept_unless_told_otherwise(index: Path, more: Path) -> None:
+    NaitIndex.add(index, more)
+    assert nait_index("optimize", index, "--json").json["forgotten"] == 0
+    assert "--keep-days" in refusal("optimize", index, "--keep-days", "-1")
+
+
+def test_a_reader_is_never_disturbed(index: Path, more: Path) -> None:
+    reader = NaitIndex(index)  # nothing but the manifest was read so far
+    NaitIndex.add(index, more)
+    done = NaitIndex(index).optimize(keep_days=0)
+    assert done.in_use
+    assert done.forgotten == 0
+    assert set(reader.query("own", top="100%").ids) == {f"row-{at:03}" for at in range(ROWS)}
+    assert len(reader.rows()) == ROWS
+    del reader
+    assert NaitIndex(index).optimize(keep_days=0).forgotten > 0
+
+
+# ---- drift, and a new basis ---------------------------------------------------------------------------------------
+
+
+def _vague(count: int) -> list[dict[str, Any]]:
+    rng = np.random.default_rng(0)
+    return [
+        {"id": f"vague-{at}", "text": " ".join(chr(int(own)) * 3 for own in rng.integers(0x4E00, 0x9FFF, 12))}
+        for at in range(count)
+    ]
+
+
+def test_drift_is_measured_and_said(model: Path, tmp_path: Path) -> None:
+    root = tmp_path / "own.nait"
+    with small_shards():
+        build_small(root, write_lines(tmp_path / "corpus.jsonl", small_rows(64)), model=model)
+        same = NaitIndex.add(root, write_lines(tmp_path / "same.jsonl", small_rows(32, first=64))).report
+        other = NaitIndex.add(root, write_lines(tmp_path / "other.jsonl", _vague(32))).report
+    assert same is not None
+    assert other is not None
+    assert same.drift is not None
+    assert other.drift is not None
+    assert same.drift.first == other.drift.first
+    assert other.drift.new > 1.5 * other.drift.first > same.drift.new
+    assert not [own for own in same.warnings if "drifted" in own]
+    assert "rebuild" in next(own for own in other.warnings if "drifted" in own)
+
+
+def test_drift_is_the_share_that_signatures_leave_out(model: Path, tmp_path: Path) -> None:
+    """Against the definition: the unit vectors themselves, and what their projection leaves of them."""
+    from nait_index.building.drift import measure_drift
+    from nait_index.signatures.features import Feature, feature_blocks
+
+    root = tmp_path / "own.nait"
+    build_small(root, write_lines(tmp_path / "corpus.jsonl", small_rows(64)), model=model)
+    own = NaitIndex(root)
+    drift = measure_drift(own._table, own._compressor, 32, 32)
+    assert drift is not None
+    examples = own.examples(tmp_path / "corpus.jsonl")
+    assert examples.pooled is not None
+    blocks = feature_blocks(examples.pooled, own._compressor.center, Feature.UNIT, own._compressor.widths)
+    vectors = np.concatenate(list(blocks), axis=1)
+    spanned = vectors @ own._compressor.components(Feature.UNIT).T
+    left = ((vectors - spanned @ own._compressor.components(Feature.UNIT)) ** 2).sum(axis=1)
+    assert drift.new == pytest.approx(left[32:].mean(), abs=0.01)
+    assert drift.first == pytest.approx(left[:32].mean(), abs=0.01)
+
+
+def test_a_rebuild_is_a_build_of_the_rows_that_are_there(index: Path, more: Path, model: Path, tmp_path: Path) -> None:
+    NaitIndex.add(index, more)
+    NaitIndex(index).remove(["row-003"])
+    scores = write_lines(tmp_path / "s.jsonl", [{"id": "row-001", "value": 7}])
+    assert nait_index("score", index, "import", scores, "--name", "own").code == 0
+    before = {path: path.read_bytes() for path in index.rglob("*") if path.is_file() and "engine" not in path.parts}
+    new = tmp_path / "new.nait"
+    with small_shards():
+        assert nait_index("rebuild", index, new).code == 0
+    left = [row for row in _rows(ROWS + 2) if row["id"] != "row-003"]
+    plain = build_small(tmp_path / "plain.nait", write_lines(tmp_path / "left.jsonl", left), model=model)
+    signatures = {own: row["pca_unit"] for own, row in samples_of(plain.layout.root).items()}
+    rebuilt = samples_of(new)
+    assert {own: row["pca_unit"] for own, row in rebuilt.items()} == signatures
+    assert {own: row["row"] for own, row in rebuilt.items()} == {
+        own: row["row"] for own, row in samples_of(index).items()
+    }
+    assert (rebuilt["row-001"]["own"], rebuilt["row-002"]["own"]) == (7, None)
+    assert len(NaitIndex(new).query("own", top=3)) == 3
+    assert {path: path.read_bytes() for path in before} == before
+    assert "exists already" in refusal("rebuild", index, new)
+    assert nait_index("verify", new).code == 0

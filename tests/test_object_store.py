@@ -1,0 +1,242 @@
+"""An index in an object store: an S3-compatible server on loopback, started here."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import build_small, interrupt_call, nait_index, refusal, samples_of, small_rows, write_lines
+
+from nait_index.errors import IndexBusyError, NaitError
+from nait_index.store.layout import Layout
+from nait_index.store.lock import write_lock
+
+pytestmark = pytest.mark.slow
+
+ROWS = 30
+_KEYS = {
+    "aws_access_key_id": "own",
+    "aws_secret_access_key": "very-secret",
+    "region": "us-east-1",
+    "allow_http": "true",
+}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    pytest.importorskip("obstore", reason="needs the extra s3")
+    pytest.importorskip("moto.server", reason="needs moto[server]")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        address = f"http://127.0.0.1:{port}"
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(urllib.request.Request(f"{address}/bucket", method="PUT"), timeout=5).close()
+                break
+            except (urllib.error.URLError, ConnectionError):
+                time.sleep(0.1)
+        yield address
+        process.kill()
+
+
+@pytest.fixture
+def storage(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Options of the store; what serves the indexes there lies in a new cache folder for each test."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return _KEYS | {"endpoint": server}
+
+
+@pytest.fixture
+def uri(request: pytest.FixtureRequest) -> str:
+    return f"s3://bucket/{request.node.name}/own.nait"
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    return write_lines(tmp_path / "corpus.jsonl", [*small_rows(ROWS), "no json"])
+
+
+@pytest.fixture
+def examples(tmp_path: Path) -> Path:
+    return write_lines(tmp_path / "examples.jsonl", small_rows(6, first=500))
+
+
+def _options(storage: dict[str, str]) -> list[str]:
+    return [part for key, value in storage.items() for part in ("--storage-option", f"{key}={value}")]
+
+
+def _stored(uri: str, storage: dict[str, str]) -> dict[str, dict[str, Any]]:
+    return samples_of(uri, storage)
+
+
+def test_everything_works_there_as_it_does_here(
+    uri: str, storage: dict[str, str], corpus: Path, examples: Path, tmp_path: Path
+) -> None:
+    here = tmp_path / "here.nait"
+    build_small(here, corpus)
+    build_small(uri, corpus, storage=storage)
+    assert _stored(uri, storage) == samples_of(here)
+    options = _options(storage)
+
+    def same(*command: str | Path) -> None:
+        verb, *rest = command
+        there, local = nait_index(verb, uri, *rest, *options), nait_index(verb, here, *rest)
+        assert (there.code, local.code) == (0, 0), there.err
+        assert there.out.replace(uri, "X") == local.out.replace(str(here), "X")
+
+    same("query", "-e", examples, "--top", "10", "--json")
+    same("rows", "--where", "n_tokens > 10", "--json")
+    assert nait_index("capability", "add", uri, "own", examples, *options).code == 0
+    assert nait_index("capability", "add", here, "own", examples).code == 0
+    same("query", "-c", "own", "--top", "10", "--json")
+    same("cover", "--top", "10", "--json")
+    more = write_lines(tmp_path / "more.jsonl", small_rows(8, first=ROWS))
+    for place, own in ((uri, options), (str(here), [])):
+        assert nait_index("tag", place, "before", *own).code == 0
+        assert nait_index("add", place, more, *own).code == 0
+        assert nait_index("remove", place, "--where", "id = 'row-003'", *own).code == 0
+    same("query", "-c", "own", "--top", "10", "--json")
+    same("query", "--at", "before", "-c", "own", "--top", "10", "--json")
+    scores = write_lines(tmp_path / "scores.jsonl", [{"id": f"row-{at:03}", "value": at} for at in range(ROWS)])
+    assert nait_index("score", *options, uri, "import", scores, "--name", "own").code == 0
+    assert nait_index("score", here, "import", scores, "--name", "own").code == 0
+    same("rows", "--where", "own > 7", "--json")
+    assert nait_index("optimize", uri, *options).code == 0
+    assert nait_index("restore", uri, "before", *options).code == 0
+    assert _stored(uri, storage).keys() == {f"row-{at:03}" for at in range(ROWS)}
+    checks = {check["name"]: check["passed"] for check in nait_index("verify", uri, "--json", *options).json}
+    assert False not in checks.values()
+
+
+def test_another_machine_sees_the_same(
+    uri: str, storage: dict[str, str], corpus: Path, examples: Path, tmp_path: Path
+) -> None:
+    build_small(uri, corpus, storage=storage)
+    command = ["query", uri, "-e", examples, "--top", "9", "--json", *_options(storage)]
+    wanted = nait_index(*command).json
+    shutil.rmtree(tmp_path / "cache")
+    assert nait_index(*command).json == wanted
+    assert nait_index("info", uri, "--json", *_options(storage)).json["rejected"] == 1
+    more = write_lines(tmp_path / "more.jsonl", [*small_rows(3, first=ROWS), "nor this"])
+    shutil.rmtree(tmp_path / "cache")
+    assert nait_index("add", uri, more, "--json", *_options(storage)).json["rows"] == ROWS + 3
+    shutil.rmtree(tmp_path / "cache")
+    info = nait_index("info", uri, "--json", *_options(storage)).json
+    assert (info["rows"], info["rejected"]) == (ROWS + 3, 2)
+
+
+@pytest.mark.parametrize("place", ["save_compressor", "publish"])
+def test_an_interrupted_build_is_finished_on_another_machine(
+    place: str, uri: str, storage: dict[str, str], corpus: Path, tmp_path: Path
+) -> None:
+    here = tmp_path / "here.nait"
+    build_small(here, corpus)
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_call(patch, f"nait_index.building.builder.{place}")
+        with pytest.raises(KeyboardInterrupt):
+            build_small(uri, corpus, storage=storage)
+    assert "was interrupted" in refusal("info", uri, *_options(storage))
+    shutil.rmtree(tmp_path / "cache")
+    build_small(uri, corpus, storage=storage)
+    assert _stored(uri, storage) == samples_of(here)
+
+
+def test_environment_variables_do_as_well(
+    uri: str, storage: dict[str, str], corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in storage.items():
+        monkeypatch.setenv(f"AWS_{name.removeprefix('aws_').upper()}", value)
+    build_small(uri, corpus)
+    assert nait_index("info", uri, "--json").json["rows"] == ROWS
+
+
+def test_one_writer_at_a_time(uri: str, storage: dict[str, str], corpus: Path, tmp_path: Path) -> None:
+    from nait_index.store import remote
+
+    build_small(uri, corpus, storage=storage)
+    command = ["tag", uri, "own", *_options(storage)]
+    with write_lock(Layout(uri, storage)):
+        os.rename(tmp_path / "cache", tmp_path / "elsewhere")  # as from another machine
+        message = refusal(*command)
+        assert str(os.getpid()) in message
+        assert socket.gethostname() in message
+        # One that is gone lets go after a while.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(remote, "_STALE", -1.0)
+            assert nait_index(*command).code == 0
+    assert nait_index("tag", uri, "other", *_options(storage)).code == 0
+
+
+def test_a_lock_that_is_held_is_renewed(uri: str, storage: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from nait_index.store import remote
+
+    monkeypatch.setattr(remote, "BEAT", 0.1)
+    own = Layout(uri, storage).remote
+    assert own is not None
+    with own.lock():
+        first = own.get(remote.LOCK)
+        deadline = time.monotonic() + 10
+        while own.get(remote.LOCK) == first and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert own.get(remote.LOCK) != first
+        with pytest.raises(IndexBusyError):
+            own.lock().__enter__()
+    assert own.get(remote.LOCK) is None
+
+
+@pytest.mark.parametrize(
+    ("place", "change", "said"),
+    [
+        ("s3://no-such-bucket/own.nait", {}, "no-such-bucket"),
+        ("s3://bucket/nothing-there", {}, "is not an index"),
+        ("s3://bucket/own.nait", {"endpoint": "http://127.0.0.1:9"}, "cannot be read"),
+        ("s3://bucket/own.nait", {"nonsense": "x"}, "cannot be opened"),
+        ("nonsense://bucket/own.nait", {}, "cannot be opened"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(
+    place: str, change: dict[str, str], said: str, storage: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_MAX_RETRIES", "0")
+    line = refusal("info", place, *_options(storage | change))
+    assert said in line
+    assert "very-secret" not in line
+
+
+def test_options_of_a_store_are_for_a_store(tmp_path: Path) -> None:
+    assert "object store" in refusal("info", tmp_path, "--storage-option", "region=x")
+    assert "KEY=VALUE" in refusal("info", tmp_path, "--storage-option", "region", code=2)
+
+
+def test_a_prefix_with_other_things_in_it_is_no_place_for_an_index(
+    uri: str, storage: dict[str, str], corpus: Path
+) -> None:
+    remote = Layout(uri, storage).remote
+    assert remote is not None
+    remote.put("thesis.txt", b"mine")
+    with pytest.raises(NaitError, match="not empty"):
+        build_small(uri, corpus, storage=storage)
+    assert remote.get("thesis.txt") == b"mine"
+
+
+def test_credentials_are_written_nowhere(uri: str, storage: dict[str, str], corpus: Path, tmp_path: Path) -> None:
+    build_small(uri, corpus, storage=storage)
+    layout = Layout(uri, storage)
+    assert layout.remote is not None
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files
+    assert not any(b"very-secret" in path.read_bytes() for path in files)
+    manifest = layout.remote.get("manifest.json")
+    assert manifest is not None
+    assert b"very-secret" not in manifest
