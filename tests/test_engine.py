@@ -1,5 +1,8 @@
 """The engine finds what a plain NumPy product finds: same rows, same scores, ties all there."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -191,3 +194,57 @@ def test_a_table_of_other_length_is_refused(rows: int, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="the table gave 2 rows"):
         Engine.write(tmp_path, "x", [vectors(2, "int8")], EngineStamp(1, rows, 16, "int8"))
     assert not list(tmp_path.iterdir())
+
+
+_SMALL_MEMORY = """
+import resource, sys
+import numpy as np
+import os
+import subprocess
+import sys
+from pathlib import Path
+from nait_index.search.engine import Engine, EngineStamp
+from nait_index.search.hits import best
+
+rows, dim = 400_000, 1024
+stamp = EngineStamp(1, rows, dim, "int8")
+codes = np.random.default_rng(0).integers(-127, 128, (4_000, dim)).astype(np.int8)
+resource.setrlimit(resource.RLIMIT_DATA, (300 << 20, 300 << 20))
+# The same rows again and again, one bit apart from each other, so that what is best can be told.
+def batches():
+    for at in range(100):
+        yield np.roll(codes, at, axis=1)
+Engine.write(Path(sys.argv[1]), "x", batches(), stamp)
+engine = Engine.open(Path(sys.argv[1]), "x", stamp)
+try:
+    np.array(engine.rows)
+    raise SystemExit("the limit does not hold")
+except MemoryError:
+    pass
+queries = np.random.default_rng(1).standard_normal((3, dim)).astype(np.float32)
+scores = engine.scores(queries)
+for own, query in zip(scores, queries):
+    hits = best(own, 50)
+    merged = []
+    for at in range(0, rows, 50_000):
+        part = best(engine.scores_at(np.arange(at, at + 50_000), query[None])[0], 50)
+        merged += zip((-part.scores).tolist(), (part.ordinals + at).tolist())
+    merged = sorted(merged)[: len(hits.ordinals)]
+    assert [place for _, place in merged] == hits.ordinals.tolist()
+    assert [-score for score, _ in merged] == hits.scores.tolist()
+print("same")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit on a process's own memory is Linux's")
+def test_a_table_larger_than_memory_is_scanned_piece_by_piece_and_exactly(tmp_path: Path) -> None:
+    """400 MB of signatures in a process that may have 300 MB of its own, and the same from eight pieces merged."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", _SMALL_MEMORY, str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "same\n", done.stderr

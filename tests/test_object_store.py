@@ -195,6 +195,26 @@ def test_a_lock_that_is_held_is_renewed(uri: str, storage: dict[str, str], monke
     assert own.get(remote.LOCK) is None
 
 
+def test_a_writer_that_lost_its_lock_writes_no_more(
+    uri: str, storage: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nait_index.store import remote
+
+    monkeypatch.setattr(remote, "BEAT", 0.1)
+    slow, other = Layout(uri, storage).remote, Layout(uri, storage).remote
+    assert slow is not None
+    assert other is not None
+    with slow.lock():
+        other.put(remote.LOCK, b"taken over")
+        deadline = time.monotonic() + 10
+        while slow._tag and time.monotonic() < deadline:
+            time.sleep(0.05)
+        with pytest.raises(IndexBusyError, match="another process writes there"):
+            slow.put("manifest.json", b"old")
+    assert other.get("manifest.json") is None
+    assert other.get(remote.LOCK) == b"taken over"
+
+
 @pytest.mark.parametrize(
     ("place", "change", "said"),
     [

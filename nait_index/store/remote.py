@@ -35,6 +35,7 @@ class Remote:
         self.uri = uri
         self.options = dict(options)
         self._store = _connect(uri, self.options)
+        self._tag: str | None = None  # of the lock that this process holds; empty where another one took it
 
     def get(self, key: str) -> bytes | None:
         """Read an object, ``None`` where there is none."""
@@ -45,7 +46,14 @@ class Remote:
             return None
 
     def put(self, key: str, data: bytes) -> None:
-        """Write an object; readers see the old one or the new one."""
+        """Write an object; readers see the old one or the new one.
+
+        :raises IndexBusyError: this process was held up for so long that another one took its lock.
+        """
+        if self._tag == "":
+            raise IndexBusyError(
+                f"{self.uri}: another process writes there by now; run the command again when it is done"
+            )
         with self._explained("cannot be written"):
             self._store.put(key, data)
 
@@ -61,17 +69,17 @@ class Remote:
 
         :raises IndexBusyError: another process holds it.
         """
-        tag = self._acquire()
+        self._tag = self._acquire()
         ended = threading.Event()
-        held = {"tag": tag}
-        thread = threading.Thread(target=self._renew, args=(ended, held), daemon=True)
+        thread = threading.Thread(target=self._renew, args=(ended,), daemon=True)
         thread.start()
         try:
             yield
         finally:
             ended.set()
             thread.join()
-            if held["tag"]:
+            tag, self._tag = self._tag, None
+            if tag:
                 with self._explained("cannot be written"):
                     self._store.delete(LOCK)
 
@@ -101,14 +109,14 @@ class Remote:
         except (ValueError, KeyError, TypeError):
             return "another process"
 
-    def _renew(self, ended: threading.Event, held: dict[str, str]) -> None:
+    def _renew(self, ended: threading.Event) -> None:
         from obstore.exceptions import BaseError, PreconditionError
 
-        while held["tag"] and not ended.wait(BEAT):
+        while self._tag and not ended.wait(BEAT):
             try:
-                held["tag"] = self._store.put(LOCK, _holder(), mode={"e_tag": held["tag"]})["e_tag"]
-            except PreconditionError:  # held up for so long that another writer took it
-                held["tag"] = ""
+                self._tag = str(self._store.put(LOCK, _holder(), mode={"e_tag": self._tag})["e_tag"])
+            except PreconditionError:
+                self._tag = ""
             except (BaseError, OSError):  # tried again; a store that is gone for good is told of by the next commit
                 continue
 
