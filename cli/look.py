@@ -30,7 +30,7 @@ def info(index: Place, as_json: bool) -> None:
         f"{name} ({view['bytes_per_row']:,} bytes a row)" for name, view in facts["views"].items()
     )
     flat["capabilities"] = ", ".join(facts["capabilities"]) or "none"
-    print_table(("", ""), [(name.replace("_", " "), value) for name, value in flat.items()])
+    print_table(("", ""), [(name.replace("_", " "), value) for name, value in flat.items() if value is not None])
 
 
 @click.command()

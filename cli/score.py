@@ -30,6 +30,7 @@ def score(context: click.Context, index: Place) -> None:
 
     Each kind of score becomes two columns, such as ifd and ifd_status. A row that cannot be scored has a status and
     no number. An interrupted run goes on where it was; after new rows were added, the same command scores them.
+    Options of INDEX, such as --storage-option, come before it.
 
     \b
     Example:

@@ -28,6 +28,7 @@ from nait_index.store.bases import load_compressor
 from nait_index.store.layout import Layout
 from nait_index.store.lock import hold_for_reading
 from nait_index.store.manifest import Manifest, load_manifest
+from nait_index.store.publish import mark_approximate
 from nait_index.store.samples import SampleTable
 from nait_index.store.seals import check_files
 from nait_index.types import RowFormat
@@ -121,8 +122,8 @@ class NaitIndex:
         index.report = report
         if View.PCA in index.manifest.fingerprint.views:
             index._rows.engine(Feature.UNIT)
-            if approximate:
-                index._rows.make_approximate(Feature.UNIT, sample_queries(index._rows))
+            if approximate or index.manifest.approximate:
+                index._make_approximate()
         return index
 
     @classmethod
@@ -402,9 +403,12 @@ class NaitIndex:
         gc.collect()  # objects that nobody has any more are no readers
         self._release()
         try:
-            return optimize(self.layout, keep_days)
+            done = optimize(self.layout, keep_days)
         finally:
             self._release = hold_for_reading(self.layout, self)
+        if self.manifest.approximate:
+            NaitIndex(self.layout.name, storage=self.layout.storage)._make_approximate()
+        return done
 
     def rebuild(
         self, path: PathLike, *, progress: ProgressCallback | None = None, storage: Mapping[str, str] | None = None
@@ -430,6 +434,11 @@ class NaitIndex:
     def _resolve(self, capabilities: str | Capability | Sequence[str | Capability]) -> list[Capability]:
         wanted = [capabilities] if isinstance(capabilities, str | Capability) else capabilities
         return [self.capability(one) if isinstance(one, str) else one for one in wanted]
+
+    def _make_approximate(self) -> None:
+        """Make the approximate search of this version, and write down that there is one."""
+        self._rows.make_approximate(Feature.UNIT, sample_queries(self._rows))
+        mark_approximate(self.layout)
 
     def _moved(self, manifest: Manifest) -> None:
         """Go on with the manifest that a change of the capabilities left, unless the rows have changed as well."""

@@ -90,7 +90,7 @@ def test_few_rows_are_refused(engine: Engine) -> None:
 @pytest.mark.parametrize(
     ("k", "filtered", "recall", "reason"),
     [
-        (100, False, None, "built without --approximate"),
+        (100, False, None, "no approximate search of this version"),
         (100, True, RECALL, "cannot filter"),
         (MOST + 1, False, RECALL, "at most 1,000 rows, not 1,001"),
     ],
@@ -125,6 +125,23 @@ def test_the_command_line_says_its_plan(tiny_model: Callable[[str], Path], tmp_p
     assert explained.code == 0, explained.err
     assert "plan: exact scan: every row scored, 30 x" in explained.err
     other = nait_index(*asked, "--search", "approximate")
-    assert "since the index was built without --approximate" in other.err
+    assert "since there is no approximate search of this version" in other.err
     words = nait_index("query", index, "-e", corpus, "--top", "3", "--method", "bm25", "--explain-plan")
     assert "plan: bm25 scores every one of the 30 rows" in words.err
+
+
+def test_an_index_that_has_one_keeps_having_one(tiny_model: Callable[[str], Path], tmp_path: Path) -> None:
+    corpus, more = tmp_path / "corpus.jsonl", tmp_path / "more.jsonl"
+    write_lines(corpus, small_rows(400))
+    write_lines(more, small_rows(40, first=400))
+    index, asked = tmp_path / "own.nait", ("--top", "3", "--search", "approximate")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nait_index.search.approximate._LEAST_ROWS", 100)
+        assert nait_index("build", index, corpus, "--model", tiny_model("llama"), "--approximate").code == 0
+        assert "plan: approximate" in nait_index("query", index, "-e", more, *asked).err
+        assert nait_index("add", index, more).code == 0
+        assert "plan: approximate" in nait_index("query", index, "-e", more, *asked).err
+        assert nait_index("remove", index, "--where", "id = 'row-007'").code == 0
+        assert "no approximate search of this version" in nait_index("query", index, "-e", more, *asked).err
+        assert nait_index("optimize", index).code == 0
+        assert "plan: approximate" in nait_index("query", index, "-e", more, *asked).err

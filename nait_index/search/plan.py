@@ -39,7 +39,7 @@ def make_plan(
 
 def _obstacle(k: int, filtered: bool, recall: Recall | None) -> str | None:
     if recall is None:
-        return "the index was built without --approximate"
+        return "there is no approximate search of this version ('build --approximate' and 'optimize' make one)"
     if filtered:
         return "an approximate search cannot filter or blend"
     return f"approximate search gives at most {MOST:,} rows, not {k:,}" if k > MOST else None

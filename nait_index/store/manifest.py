@@ -102,6 +102,7 @@ class Manifest:
         fitted; ``None`` where they are exact.
     :param libraries: at the time of the first build: recorded, not compared, since an upgrade must not lock anyone out
         of an index.
+    :param approximate: whether it has an approximate search, which is made again when rows were added.
     :param history: all versions that are kept, the last of which readers see; empty until the first build is finished,
         and an index without any is not opened.
     :param tags: names of versions.
@@ -117,6 +118,7 @@ class Manifest:
     sae_unexplained: float | None = None
     fidelity: Mapping[str, Any] | None = None
     libraries: Mapping[str, str] = field(default_factory=dict)
+    approximate: bool = False
     history: tuple[Version, ...] = ()
     tags: Mapping[str, int] = field(default_factory=dict)
 

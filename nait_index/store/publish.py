@@ -6,11 +6,13 @@ So a change that is interrupted anywhere has not happened, and what it left behi
 
 import shutil
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from nait_index.errors import IncompleteIndexError
 from nait_index.store.capabilities import CapabilityTable
 from nait_index.store.layout import Layout
+from nait_index.store.lock import write_lock
 from nait_index.store.manifest import Manifest, load_manifest, save_manifest
 from nait_index.store.samples import SampleTable
 from nait_index.store.seals import seal_files
@@ -37,6 +39,14 @@ def table_state(table: SampleTable) -> dict[str, int]:
         "tokens": table.total("n_tokens"),
         "table_version": table.version,
     }
+
+
+def mark_approximate(layout: Layout) -> None:
+    """Write down that an index has an approximate search; it is a cache, so this makes no version."""
+    with write_lock(layout):
+        manifest = load_manifest(layout)
+        if not manifest.approximate:
+            save_manifest(layout, replace(manifest, approximate=True))
 
 
 def keep(layout: Layout, manifest: Manifest) -> None:
