@@ -29,6 +29,7 @@ from nait_index.building.builder import Builder
 from nait_index.config import ModelConfig, Precision, SignatureConfig
 from nait_index.corpus import make_template, read_corpus
 from nait_index.signatures.pca import Dims, fit
+from nait_index.store.layout import Layout
 from nait_index.types import Sample
 
 POOL_ROWS = 29_581
@@ -123,7 +124,7 @@ class Rounds:
         self._scratch = scratch
         scratch.mkdir()
         self._round = 0
-        self._builder = Builder(scratch / "own.nait", config, SignatureConfig(reservoir=1024))
+        self._builder = Builder(Layout(scratch / "own.nait"), config, SignatureConfig(reservoir=1024))
         self.widths = self._builder._encoder.widths  # the benchmark's own look inside
         self.run()
 

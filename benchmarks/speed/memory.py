@@ -23,6 +23,7 @@ from benchmarks.speed.models import model_folder
 from nait_index.building.builder import Builder, Progress
 from nait_index.config import ModelConfig, SignatureConfig
 from nait_index.corpus import read_corpus
+from nait_index.store.layout import Layout
 
 _FIELDS = ("VmRSS", "VmHWM", "RssAnon", "RssFile")
 
@@ -56,7 +57,7 @@ def watched_build(model: str, corpus: Path, max_length: int, reservoir: int) -> 
     def note(progress: Progress) -> None:
         stages[progress.stage] = max(stages.get(progress.stage, 0), _status()["RssAnon"])
 
-    with Builder(corpus.parent / "own.nait", config, SignatureConfig(reservoir=reservoir), note) as builder:
+    with Builder(Layout(corpus.parent / "own.nait"), config, SignatureConfig(reservoir=reservoir), note) as builder:
         loaded = _status()["VmRSS"]
         started = time.monotonic()
         with _peaks() as peaks:

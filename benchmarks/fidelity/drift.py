@@ -1,0 +1,88 @@
+"""A basis on rows of another kind: ``python -m benchmarks.fidelity.drift NAME --model MODEL``; results/drift-NAME.json.
+
+One group of the pool after the other is kept away from the fit, as if it came in later. Measured are what ``add``
+measures, the share of the rows that signatures leave out, and what that costs: the overlap of what signatures choose
+with what whole activations choose, before and after the basis is fitted to all groups.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from benchmarks.environment import ROOT, environment, shared_data
+from benchmarks.fidelity.activations import encode_all
+from benchmarks.fidelity.curves import widths_of
+from nait_index.fidelity import measure_fidelity
+from nait_index.signatures.features import Feature
+from nait_index.signatures.pca import Compressor, Dims, fit
+
+_MEASURED = 1000
+_LEAST = 2 * _MEASURED
+
+
+@click.command()
+@click.argument("name")
+@click.option("--model", required=True, help="Folder of a model, or 'bundled'.")
+@click.option("--max-length", default=256, show_default=True)
+@click.option("--rows", default=29_581, show_default=True, help="Rows of the pool.")
+@click.option("--reservoir", default=4096, show_default=True)
+def main(name: str, model: str, max_length: int, rows: int, reservoir: int) -> None:
+    """Encode once, then fit and measure for every group."""
+    with tempfile.TemporaryDirectory() as scratch:
+        pool = encode_all(model, max_length, rows, Path(scratch))["pool"]
+        groups = _groups(rows)
+        names = [own for own in sorted(set(groups)) if own != "other" and (groups == own).sum() >= _LEAST]
+        found = {}
+        for own in names:
+            found[own] = _measure(pool, groups == own, widths_of(model), reservoir)
+            click.echo(f"{own}: {found[own]}", err=True)
+    result = {"environment": environment(), "model": name, "reservoir": reservoir, "groups": found}
+    path = ROOT / "benchmarks" / "results" / f"drift-{name}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def _groups(rows: int) -> np.ndarray:
+    """Give the group of every row, in the order in which they are encoded."""
+    with (shared_data() / "pool.jsonl").open(encoding="utf-8") as file:
+        own = np.array([json.loads(line)["group"] for line in file])
+    return own[np.random.default_rng(0).permutation(len(own))[:rows]]
+
+
+def _measure(pool: np.ndarray, new: np.ndarray, widths: tuple[int, ...], reservoir: int) -> dict[str, Any]:
+    known, later = np.flatnonzero(~new), np.flatnonzero(new)
+    old_rows, new_rows = known[reservoir : reservoir + _MEASURED], later[:_MEASURED]
+    before = _fitted(pool, known[:reservoir], widths)
+    # Of all groups, in the shares that they have in the pool.
+    share = round(reservoir * new.mean())
+    after = _fitted(pool, np.concatenate([known[: reservoir - share], later[-share:]]), widths)
+    return {
+        "old rows": _figures(pool, old_rows, before),
+        "new rows": _figures(pool, new_rows, before),
+        "new rows, basis of all": _figures(pool, new_rows, after),
+    }
+
+
+def _fitted(pool: np.ndarray, rows: np.ndarray, widths: tuple[int, ...]) -> Compressor:
+    return fit(_reader(pool[np.sort(rows)].astype(np.float32)), widths, Dims(1024, 2048))
+
+
+def _reader(pooled: np.ndarray) -> Callable[[int, slice], np.ndarray]:
+    return lambda pooling, neurons: pooled[:, pooling, neurons]
+
+
+def _figures(pool: np.ndarray, rows: np.ndarray, compressor: Compressor) -> dict[str, float]:
+    pooled = pool[np.sort(rows)].astype(np.float32)
+    unit, mean = (compressor.compress(pooled, own) for own in (Feature.UNIT, Feature.MEAN))
+    coordinates = compressor.restore(unit, Feature.UNIT).astype(np.float64)
+    fidelity = measure_fidelity(_reader(pooled), unit, mean, compressor, seed=0, held_out=True)
+    left_out = float(np.mean(1 - np.einsum("nd,nd->n", coordinates, coordinates)))
+    return {"left out": round(left_out, 4), "probe": fidelity.probe[1], "nait": fidelity.nait[1]}
+
+
+if __name__ == "__main__":
+    main()
