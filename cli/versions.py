@@ -21,7 +21,9 @@ def versions(index: Place, as_json: bool) -> None:
       nait-index versions alpaca.nait
       nait-index query alpaca.nait --at 3 -c math -o as-it-was.jsonl
     """
-    found = index.open().versions()
+    from nait_index.index import NaitIndex
+
+    found = NaitIndex.versions(index.path, storage=index.storage)
     if as_json:
         print_json(found)
         return
@@ -65,7 +67,9 @@ def restore(index: Place, version: str) -> None:
     Example:
       nait-index restore alpaca.nait paper-v1
     """
-    note(f"{version} is version {index.open().restore(version)} now")
+    from nait_index.index import NaitIndex
+
+    note(f"{version} is version {NaitIndex.restore(index.path, version, storage=index.storage)} now")
 
 
 @click.command()

@@ -366,13 +366,14 @@ class NaitIndex:
 
     # ---- a living index -------------------------------------------------------------------------------------------
 
-    def versions(self) -> list[dict[str, Any]]:
-        """List the versions that are kept, oldest first: number, time, what changed, rows, tags."""
-        tags = self.manifest.tags
+    @staticmethod
+    def versions(path: PathLike, *, storage: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+        """List the versions of an index that are kept, oldest first: number, time, what changed, rows, tags."""
+        manifest = load_manifest(Layout(path, storage))
         return [
             {"version": own.number, "created": own.created, "change": own.change, "rows": own.rows}
-            | {"tags": [name for name, number in tags.items() if number == own.number]}
-            for own in self.manifest.history
+            | {"tags": [name for name, number in manifest.tags.items() if number == own.number]}
+            for own in manifest.history
         ]
 
     def tag(self, name: str, *, force: bool = False) -> int:
@@ -391,12 +392,15 @@ class NaitIndex:
         self._check_newest()
         return remove_rows(self.layout, ids, where)
 
-    def restore(self, version: str | int) -> int:
-        """Make an old version the last one again; this object goes on showing what it showed.
+    @staticmethod
+    def restore(path: PathLike, version: str | int, *, storage: Mapping[str, str] | None = None) -> int:
+        """Make an old version of an index the last one again, even where the last one is damaged.
 
-        :returns: the new version's number.
+        Of the last version itself, this gives up an interrupted build. Versions between stay.
+
+        :returns: the new version's number. :raises StoreError: there is no such version.
         """
-        return restore_version(self.layout, version).version
+        return restore_version(Layout(path, storage), version).version
 
     def optimize(self, keep_days: float = 7) -> Optimized:
         """Merge files, and forget versions without a tag that were replaced more than so many days ago."""

@@ -414,7 +414,7 @@ def test_files_are_merged_and_old_versions_forgotten(index: Path, tmp_path: Path
     assert (done["forgotten"], done["kept"], done["in_use"]) == (4, 2, False)
     assert min(done["size"]) > 0
     assert samples_of(index) == before
-    assert [own["version"] for own in NaitIndex(index).versions()] == [3, 6]
+    assert [own["version"] for own in NaitIndex.versions(index)] == [3, 6]
     assert len(NaitIndex(index, at="kept")) == ROWS + 2
     assert all(check.passed is not False for check in NaitIndex(index).verify(4))
     again = nait_index("optimize", index, "--keep-days", "0", "--json").json
@@ -508,3 +508,20 @@ def test_a_rebuild_is_a_build_of_the_rows_that_are_there(index: Path, more: Path
     assert {path: path.read_bytes() for path in before} == before
     assert "exists already" in refusal("rebuild", index, new)
     assert nait_index("verify", new).code == 0
+
+
+def test_a_damaged_version_is_left_for_an_older_one(index: Path, more: Path) -> None:
+    before = samples_of(index)
+    old = set((index / "lance" / "samples.lance" / "data").iterdir())
+    NaitIndex.add(index, more)
+    new = next(iter(set((index / "lance" / "samples.lance" / "data").iterdir()) - old))
+    data = bytearray(new.read_bytes())
+    data[len(data) // 3] ^= 1
+    new.write_bytes(data)
+    line = refusal("query", index, "-c", "own")
+    assert f"{new} is damaged" in line
+    assert "nait-index versions" in line
+    assert len(nait_index("versions", index, "--json").json) == 3
+    assert str(new) in refusal("restore", index, "3")
+    assert nait_index("restore", index, "2").code == 0
+    assert samples_of(index) == before

@@ -100,7 +100,7 @@ class Looks:
 
 def _check(layout: Layout, path: Path, seals: Mapping[str, str], looks: Looks, thorough: bool) -> None:
     expected = seals.get(str(path.relative_to(layout.root)))
-    remedy = "restore it from a copy, or build the index again"
+    remedy = "put a copy in its place, go back to an older version ('nait-index versions'), or build the index again"
     if expected is None or not path.is_file():
         what = "is not among the sealed files" if path.is_file() else "is missing"
         raise StoreError(f"{path} {what}; {remedy}")

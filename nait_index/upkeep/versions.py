@@ -1,6 +1,7 @@
 """Naming versions of an index, and making an old one the present one again."""
 
 import re
+import shutil
 from dataclasses import replace
 
 from nait_index.errors import StoreError
@@ -10,6 +11,7 @@ from nait_index.store.lock import write_lock
 from nait_index.store.manifest import Manifest, load_manifest, save_manifest
 from nait_index.store.publish import publish
 from nait_index.store.samples import SampleTable
+from nait_index.store.seals import check_files
 
 
 def tag_version(layout: Layout, name: str, wanted: str | int | None, *, force: bool = False) -> int:
@@ -52,7 +54,9 @@ def restore_version(layout: Layout, wanted: str | int) -> Manifest:
         manifest = load_manifest(layout)
         old = manifest.at(wanted, layout.name).head
         assert old is not None
+        check_files(layout, old)
         SampleTable(layout, old.table_version).restore()
+        shutil.rmtree(layout.staging, ignore_errors=True)
         capabilities = CapabilityTable(layout)
         if capabilities.version != old.capabilities_version:
             CapabilityTable(layout, old.capabilities_version).restore()
