@@ -352,7 +352,7 @@ def test_versions_are_listed_with_what_made_them(index: Path, more: Path) -> Non
         (1, ROWS, ["first"]), (2, ROWS, []), (3, ROWS + 2, []), (4, ROWS + 1, ["last"]),
     ]  # fmt: skip
     assert [own["change"] for own in found] == [
-        "30 rows added", "capability 'own' stored", "2 rows added", "1 rows removed",
+        "30 rows added", "capability 'own' stored", "2 rows added", "1 row removed",
     ]  # fmt: skip
     assert nait_index("versions", index).out.count("\n") == 5
 
@@ -424,7 +424,8 @@ def test_files_are_merged_and_old_versions_forgotten(index: Path, tmp_path: Path
 def test_recent_versions_are_kept_unless_told_otherwise(index: Path, more: Path) -> None:
     NaitIndex.add(index, more)
     assert nait_index("optimize", index, "--json").json["forgotten"] == 0
-    assert "--keep-days" in refusal("optimize", index, "--keep-days", "-1")
+    for days in ("-1", "nan", "inf", "1e9"):
+        assert "--keep-days must be" in refusal("optimize", index, "--keep-days", days)
 
 
 def test_a_reader_is_never_disturbed(index: Path, more: Path) -> None:

@@ -142,6 +142,7 @@ class Builder:
         self._unusable: dict[str, Rejected] = {}
         self._tokens = 0
         self._truncated = 0
+        self._replaced = 0
         self._done = 0
         self._total = 0
 
@@ -196,7 +197,7 @@ class Builder:
             tokens=self._tokens,
             seconds=time.monotonic() - started,
             fidelity=manifest.fidelity,
-            replaced=counts.replaced,
+            replaced=self._replaced,
             drift=self._drift(manifest, before),
         )
 
@@ -353,12 +354,14 @@ class Builder:
             rejects.publish()
             save_manifest(self._layout, manifest)
         else:
-            manifest = self._publish(manifest, counts, rejects)
+            manifest = self._publish(manifest, rejects)
         shutil.rmtree(self._layout.staging, ignore_errors=True)
         return manifest
 
-    def _publish(self, manifest: Manifest, counts: Counts, rejects: RejectedRows) -> Manifest:
-        self._table.delete(self._superseded())
+    def _publish(self, manifest: Manifest, rejects: RejectedRows) -> Manifest:
+        superseded = self._superseded()
+        self._table.delete(superseded)
+        self._replaced = len(superseded)
         if manifest.head is None or self._table.fragments > _MOST_FRAGMENTS:
             self._table.compact()
         state = table_state(self._table)
@@ -366,11 +369,11 @@ class Builder:
         end = max(manifest.next_position, self._table.largest("position") + 1)
         first_rows = end if manifest.head is None else manifest.first_rows
         rejects.publish()
-        replaced = f", {counts.replaced:,} replaced" if counts.replaced else ""
+        replaced = f", {self._replaced:,} replaced" if self._replaced else ""
         return publish(
             self._layout,
             replace(manifest, next_position=end, first_rows=first_rows),
-            f"{added:,} rows added{replaced}",
+            f"{added:,} row{'' if added == 1 else 's'} added{replaced}",
             **state,
         )
 

@@ -49,13 +49,11 @@ class Known:
 class Counts:
     """How many rows were read, and what became of them: ``read = new + present + rejected``.
 
-    :param replaced: how many of the new ones take the place of a row of the same id.
     :param last_rows: number of the last row read of each file.
     """
 
     read: int = 0
     new: int = 0
-    replaced: int = 0
     present: int = 0
     rejected: int = 0
     last_rows: dict[str, int] = field(default_factory=dict)
@@ -191,7 +189,6 @@ class Intake:
                     "place with --replace, or give it another id"
                 )
             known = None
-            counts.replaced += 1
         counts.present += known is not None
         counts.new += known is None
         if known is None:

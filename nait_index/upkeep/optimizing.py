@@ -13,6 +13,9 @@ from nait_index.store.samples import SampleTable
 from nait_index.store.seals import seal_files
 
 
+_LONGEST = 36_500
+
+
 @dataclass(frozen=True, slots=True)
 class Optimized:
     """What an optimisation did.
@@ -35,8 +38,8 @@ def optimize(layout: Layout, keep_days: float) -> Optimized:
     Nothing is forgotten while anybody has an index on this machine open; in an object store, where that cannot be
     told, nothing that was replaced within a day.
     """
-    if keep_days < 0:
-        raise StoreError(f"--keep-days must be at least 0, not {keep_days:g}")
+    if not 0 <= keep_days <= _LONGEST:
+        raise StoreError(f"--keep-days must be from 0 to {_LONGEST:,}, not {keep_days:g}")
     if layout.remote is not None and keep_days < 1:
         raise StoreError("--keep-days must be at least 1 in an object store: who reads there cannot be told")
     with write_lock(layout):

@@ -49,7 +49,12 @@ def remove_rows(layout: Layout, ids: Sequence[str] | None, where: str | None) ->
         if len(positions) == manifest.rows:
             raise SelectionError(f"that would remove all {manifest.rows:,} rows; remove {layout.name} itself instead")
         table.delete(positions)
-        publish(layout, manifest, f"{len(positions):,} rows removed", **table_state(table))
+        publish(
+            layout,
+            manifest,
+            f"{len(positions):,} row{'' if len(positions) == 1 else 's'} removed",
+            **table_state(table),
+        )
     return len(positions)
 
 
@@ -60,5 +65,5 @@ def _positions(table: SampleTable, ids: Sequence[str] | None) -> list[int]:
     missing = [sample_id for sample_id in ids if sample_id not in places]
     if missing:
         more = f", nor {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise SelectionError(f"there is no row with id {missing[0]!r}{more}; nothing was removed")
+        raise SelectionError(f"there is no row with id {missing[0][:80]!r}{more}; nothing was removed")
     return sorted({places[sample_id] for sample_id in ids})
