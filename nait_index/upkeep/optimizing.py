@@ -12,7 +12,6 @@ from nait_index.store.publish import keep, publish, settled
 from nait_index.store.samples import SampleTable
 from nait_index.store.seals import seal_files
 
-
 _LONGEST = 36_500
 
 
