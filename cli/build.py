@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from nait_index.config import BUNDLED_MODEL, ModelConfig, Precision, SignatureConfig, View
+from nait_index.config import BUNDLED_MODEL, Engine, EngineConfig, ModelConfig, Precision, SignatureConfig, View
 
 from .options import device_option, format_option, index_argument, json_option, row_format_of
 from .output import fidelity_text, note, print_json, print_table
@@ -47,6 +47,12 @@ _MODEL, _SIGNATURES = ModelConfig(), SignatureConfig()
 @click.option("--approximate", is_flag=True, help="Make an approximate search too, for few rows of very many.")
 @click.option("--limit", type=int, help="Read only the first so many rows.")
 @click.option("--dry-run", is_flag=True, help="Say what it would cost, and build nothing.")
+@click.option(
+    "--engine", type=click.Choice([str(own) for own in Engine]), default=str(Engine.LOCAL), show_default=True,
+    help="What runs the model: this process, or workers of a Ray cluster. The numbers are the same.",
+)  # fmt: skip
+@click.option("--workers", type=int, help="With --engine ray. Default: one a GPU, or without GPUs one a machine.")
+@click.option("--address", help="Of a Ray cluster that this machine is part of, such as auto. Default: start one here.")
 @device_option
 @format_option
 @json_option
@@ -66,6 +72,9 @@ def build(
     dry_run: bool,
     row_format: str | None,
     as_json: bool,
+    engine: str,
+    workers: int | None,
+    address: str | None,
     **model: Any,  # noqa: ANN401 - the options of ModelConfig, by name
 ) -> None:
     """Run the model once over CORPUS and keep a signature of every row in INDEX.
@@ -109,6 +118,7 @@ def build(
             limit=limit,
             progress=progress,
             approximate=approximate,
+            engine=EngineConfig(Engine(engine), workers, address),
         )
     assert built.report is not None
     facts = asdict(built.report)

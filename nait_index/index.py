@@ -12,8 +12,18 @@ from nait_index.building.opening import open_encoder
 from nait_index.building.reopening import reopen
 from nait_index.capability import Capability
 from nait_index.choosing import Chooser, Question
-from nait_index.config import BUNDLED_MODEL, Combine, Device, ModelConfig, SearchMode, SignatureConfig, View
+from nait_index.config import (
+    BUNDLED_MODEL,
+    Combine,
+    Device,
+    EngineConfig,
+    ModelConfig,
+    SearchMode,
+    SignatureConfig,
+    View,
+)
 from nait_index.corpus import make_template, read_corpus
+from nait_index.distributed.engine import open_engine
 from nait_index.errors import IncompleteIndexError, NaitError, SelectionError
 from nait_index.index_rows import IndexRows
 from nait_index.inspection import Check, Verifier, describe
@@ -73,6 +83,7 @@ class NaitIndex:
         limit: int | None = None,
         progress: ProgressCallback | None = None,
         approximate: bool = False,
+        engine: EngineConfig | None = None,
     ) -> "NaitIndex":
         """Build an index, finish an interrupted build, or add what is new; then open it.
 
@@ -80,12 +91,16 @@ class NaitIndex:
         :param model: a folder or hub name, or a full configuration.
         :param limit: read only so many rows.
         :param approximate: make an approximate search too, for few rows of very many; see :meth:`query`.
+        :param engine: what runs the rows through the model; ``None`` is this process.
         :raises NaitError: of the kind that says what is wrong.
         """
         files = _listed(corpus)
         items = _limited(read_corpus(files, row_format), limit)
         config = model if isinstance(model, ModelConfig) else ModelConfig(name=model)
-        with Builder(path, config, signatures or SignatureConfig(), progress) as builder:
+        with (
+            open_engine(engine or EngineConfig()) as own,
+            Builder(path, config, signatures or SignatureConfig(), progress, own) as builder,
+        ):
             report = builder.run(items, [str(file) for file in files])
         index = cls(path, model=config.name, device=config.device)
         index.report = report
