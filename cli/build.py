@@ -8,7 +8,17 @@ import click
 from nait_index.config import BUNDLED_MODEL, ModelConfig, Precision, SignatureConfig, View
 
 from .built import show_built
-from .options import Place, device_option, format_option, index_argument, json_option, replace_option, row_format_of
+from .options import (
+    Place,
+    device_option,
+    engine_of,
+    engine_options,
+    format_option,
+    index_argument,
+    json_option,
+    replace_option,
+    row_format_of,
+)
 from .output import note, print_facts
 from .progress import build_progress
 
@@ -48,6 +58,7 @@ _MODEL, _SIGNATURES = ModelConfig(), SignatureConfig()
 @replace_option
 @click.option("--limit", type=int, help="Read only the first so many rows.")
 @click.option("--dry-run", is_flag=True, help="Say what it would cost, and build nothing.")
+@engine_options
 @device_option
 @format_option
 @json_option
@@ -68,6 +79,9 @@ def build(
     dry_run: bool,
     row_format: str | None,
     as_json: bool,
+    engine: str,
+    workers: int | None,
+    address: str | None,
     **model: Any,  # noqa: ANN401 - the options of ModelConfig, by name
 ) -> None:
     """Run the model once over CORPUS and keep a signature of every row in INDEX.
@@ -113,6 +127,7 @@ def build(
             approximate=approximate,
             replace=replace,
             storage=index.storage,
+            engine=engine_of(engine, workers, address),
         )
     show_built(built, as_json)
 

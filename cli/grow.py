@@ -11,6 +11,8 @@ from .options import (
     Place,
     at_option,
     device_option,
+    engine_of,
+    engine_options,
     format_option,
     index_argument,
     json_option,
@@ -28,6 +30,7 @@ from .progress import build_progress
 @replace_option
 @click.option("--limit", type=int, help="Read only the first so many rows.")
 @model_override_option
+@engine_options
 @device_option
 @format_option
 @json_option
@@ -39,6 +42,9 @@ def add(
     model: str | None,
     device: str,
     row_format: str | None,
+    engine: str,
+    workers: int | None,
+    address: str | None,
     as_json: bool,
 ) -> None:
     """Add the rows of MORE to INDEX, with the model and settings that it was built with.
@@ -63,6 +69,7 @@ def add(
             device=Device(device),
             progress=progress,
             storage=index.storage,
+            engine=engine_of(engine, workers, address),
         )
     show_built(built, as_json)
 

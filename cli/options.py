@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from nait_index.config import Combine, Device
+from nait_index.config import Combine, Device, Engine, EngineConfig
 from nait_index.methods.names import DEFAULT_METHOD, MethodName
 from nait_index.types import RowFormat
 
@@ -84,6 +84,26 @@ device_option = click.option(
 model_override_option = click.option(
     "--model", help="Where the index's model lies now, if it was moved. It must be the same one."
 )
+
+
+def engine_options(command: Command) -> Command:
+    """Add what runs the rows through the model; :func:`engine_of` reads it."""
+    kind = click.option(
+        "--engine", type=click.Choice([str(own) for own in Engine]), default=str(Engine.LOCAL), show_default=True,
+        help="What runs the model: this process, or workers of a Ray cluster. The numbers are the same.",
+    )  # fmt: skip
+    workers = click.option(
+        "--workers", type=int, help="With --engine ray. Default: one a GPU, or without GPUs one a machine."
+    )
+    address = click.option(
+        "--address", help="Of a Ray cluster that this machine is part of, such as auto. Default: start one here."
+    )
+    return kind(workers(address(command)))
+
+
+def engine_of(engine: str, workers: int | None, address: str | None) -> EngineConfig:
+    """Read what :func:`engine_options` gave."""
+    return EngineConfig(Engine(engine), workers, address)
 
 
 def selection_options(command: Command) -> Command:

@@ -67,6 +67,38 @@ class Combine(StrEnum):
     WEIGHTED = "weighted"
 
 
+class Engine(StrEnum):
+    """What runs the rows of a build through the model: this process, or actors of a Ray cluster."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """Where a build's rows are run through the model. It changes no number.
+
+    :param workers: encoders at work side by side, each with a model of its own; ``None`` is one for each GPU of the
+        cluster, and where it has none, one for each machine.
+    :param address: of a running Ray cluster that this machine is part of; ``None`` starts one here, and stops it again.
+    """
+
+    kind: Engine = Engine.LOCAL
+    workers: int | None = None
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind is Engine.LOCAL and (self.workers, self.address) != (None, None):
+            raise NaitError("--workers and --address are of --engine ray; the local engine is one process")
+        if self.workers is not None and self.workers < 1:
+            raise NaitError(f"--workers must be at least 1, not {self.workers}")
+        if self.address is not None and self.address.startswith("ray://"):
+            raise NaitError(
+                f"--address {self.address} is that of a Ray client, which shares no machine with the cluster; run the "
+                "build on one of its machines, with --address auto"
+            )
+
+
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
     """Which model to run, and how.

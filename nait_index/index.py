@@ -13,8 +13,18 @@ from nait_index.building.opening import open_encoder
 from nait_index.building.reopening import recorded, reopen
 from nait_index.capability import Capability
 from nait_index.choosing import Chooser, Question
-from nait_index.config import BUNDLED_MODEL, Combine, Device, ModelConfig, SearchMode, SignatureConfig, View
+from nait_index.config import (
+    BUNDLED_MODEL,
+    Combine,
+    Device,
+    EngineConfig,
+    ModelConfig,
+    SearchMode,
+    SignatureConfig,
+    View,
+)
 from nait_index.corpus import make_template, read_corpus
+from nait_index.distributed.engine import open_engine
 from nait_index.errors import IncompleteIndexError, NaitError, SelectionError, StoreError
 from nait_index.index_rows import IndexRows
 from nait_index.inspection import Check, Verifier, describe
@@ -102,6 +112,7 @@ class NaitIndex:
         approximate: bool = False,
         replace: bool = False,
         storage: Mapping[str, str] | None = None,
+        engine: EngineConfig | None = None,
     ) -> "NaitIndex":
         """Build an index, finish an interrupted build, or add what is new; then open it.
 
@@ -110,13 +121,17 @@ class NaitIndex:
         :param limit: read only so many rows.
         :param approximate: make an approximate search too, for few rows of very many; see :meth:`query`.
         :param replace: let rows take the place of those that have their id and another content.
+        :param engine: what runs the rows through the model; ``None`` is this process.
         :raises NaitError: of the kind that says what is wrong.
         """
         files = _listed(corpus)
         items = _limited(read_corpus(files, row_format), limit)
         config = model if isinstance(model, ModelConfig) else ModelConfig(name=model)
         layout = Layout(path, storage)
-        with Builder(layout, config, signatures or SignatureConfig(), progress, replace_rows=replace) as builder:
+        with (
+            open_engine(engine or EngineConfig()) as own,
+            Builder(layout, config, signatures or SignatureConfig(), progress, own, replace_rows=replace) as builder,
+        ):
             report = builder.run(items, [str(file) for file in files])
         index = cls(path, model=config.name, device=config.device, storage=storage)
         index.report = report
@@ -139,6 +154,7 @@ class NaitIndex:
         device: Device = Device.AUTO,
         progress: ProgressCallback | None = None,
         storage: Mapping[str, str] | None = None,
+        engine: EngineConfig | None = None,
     ) -> "NaitIndex":
         """Add rows to an index, with its own model and settings; those that it has already are left out.
 
@@ -159,6 +175,7 @@ class NaitIndex:
             progress=progress,
             replace=replace,
             storage=storage,
+            engine=engine,
         )
 
     @staticmethod

@@ -24,6 +24,7 @@ BELOW: dict[str, set[str]] = {name: GROUND for name in BESIDE_ONE_ANOTHER} | {
     "quality": GROUND | {"activations", "corpus", "store"},
     "fidelity": {"methods", "signatures"},
     "building": GROUND | BESIDE_ONE_ANOTHER | {"fidelity"},
+    "distributed": GROUND | {"activations", "building", "corpus", "signatures", "store"},
     "sae": GROUND | {"activations", "corpus", "store"},
     "scoring": GROUND | {"quality", "corpus", "store"},
     "index_rows": GROUND | BESIDE_ONE_ANOTHER,

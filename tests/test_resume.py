@@ -334,6 +334,28 @@ def test_an_interrupted_addition_stays_readable_whoever_cleans_up(
     assert _ranking(root, examples) == _ranking(whole, examples)
 
 
+def test_a_build_that_merges_its_files_on_the_way_ends_the_same(
+    build: Build, corpus: Path, more: Path, grown: Path, examples: Path, tmp_path: Path
+) -> None:
+    import lance
+
+    root = tmp_path / "own.nait"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(f"{BUILDER}._COMMITS", 2)
+        build(root, corpus)
+        interrupt_call(patch, f"{BUILDER}.publish")
+        with pytest.raises(KeyboardInterrupt):
+            build(root, [corpus, more])
+        table: Any = lance.dataset(str(root / "lance" / "samples.lance"))
+        assert len(table.versions()) < 6
+    build(root, [corpus, more])
+    _assert_same(root, grown, examples)
+    from nait_index import NaitIndex
+
+    order = [row["id"] for row in NaitIndex(root)._table.records(["id"])]
+    assert order == [row["id"] for row in NaitIndex(grown)._table.records(["id"])]
+
+
 def test_rows_of_an_abandoned_addition_never_share_a_place_with_others(
     build: Build, corpus: Path, more: Path, tmp_path: Path
 ) -> None:

@@ -109,6 +109,13 @@ def dtype_of(dtype: Precision, device: "torch.device", *, on_cpu: bool = True) -
     return resolved
 
 
+def settled_precision(dtype: Precision, device: Device) -> Precision:
+    """Give what the model computes in on a device that another machine may have."""
+    import torch
+
+    return Precision(str(dtype_of(dtype, torch.device(device.value))).removeprefix("torch."))
+
+
 def _auto() -> Precision:
     wanted = os.environ.get(AUTO_DTYPE, Precision.AUTO)
     try:

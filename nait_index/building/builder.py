@@ -12,29 +12,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
+from itertools import takewhile
 from typing import Any
 
-import numpy as np
-
-from nait_index.activations.encoder import Tokens
 from nait_index.building.columns import Widths, all_column_types, dense_columns
 from nait_index.building.drift import Drift, measure_drift
+from nait_index.building.encoding import EncodedShard, Encoding, Engine, Job, LocalEngine
 from nait_index.building.fingerprint import fingerprint_of, model_record
 from nait_index.building.fitting import fidelity_of, fit_basis, fitted_shards, unfaithful
 from nait_index.building.intake import Counts, Intake, Known, Spool, WorkRow
-from nait_index.building.opening import measure_sae, open_encoder, open_gradients, restore_gradients
-from nait_index.building.overlap import Behind, ahead
+from nait_index.building.opening import open_encoder
+from nait_index.building.overlap import Behind
 from nait_index.building.rejects import RejectedRows
-from nait_index.building.shards import (
-    SHARD_ROWS,
-    ArraySink,
-    ShardSink,
-    SignatureSink,
-    run_shard,
-    table_columns,
-)
+from nait_index.building.shards import SHARD_ROWS, table_columns
 from nait_index.building.staging import ShardFacts, StagedShard
-from nait_index.config import ModelConfig, SignatureConfig
+from nait_index.config import ModelConfig, SignatureConfig, View
 from nait_index.corpus import make_template, rejected_writer
 from nait_index.errors import CorpusError, NaitError, StoreError
 from nait_index.files import TEMPORARY
@@ -45,11 +37,13 @@ from nait_index.store.lock import write_lock
 from nait_index.store.manifest import Manifest, library_versions, load_manifest, save_manifest
 from nait_index.store.publish import interrupted_build, publish, table_state
 from nait_index.store.samples import SampleTable, schema
-from nait_index.store.warmup import save_warmup
+from nait_index.store.warmup import load_warmup, save_warmup
 from nait_index.types import Rejected, Sample
 
 _MOST_FRAGMENTS = 64
 """Files of rows above which a build merges them. Merging writes every row once more, so it does not do so each time."""
+_COMMITS = 256
+"""Shards after which a running build merges files and forgets its own versions: each commit lists all files anew."""
 
 
 class Stage(StrEnum):
@@ -102,19 +96,10 @@ class BuildReport:
         return [*unfaithful(self.fidelity), *stale]
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """One shard's rows, with what is known of them where they are staged, else with their tokens."""
-
-    rows: Sequence[WorkRow]
-    staged: StagedShard
-    facts: ShardFacts | None
-    tokens: Sequence[Tokens]
-
-
 class Builder:
     """One build of one index. Loads the model; close it when done (context manager).
 
+    :param engine: what runs the rows through the model; ``None`` is this process.
     :param replace_rows: let rows take the place of those that have their id and another content.
     :raises NaitError: the place cannot hold an index, or the model cannot be loaded.
     """
@@ -125,24 +110,28 @@ class Builder:
         model: ModelConfig,
         signatures: SignatureConfig,
         progress: ProgressCallback | None = None,
+        engine: Engine | None = None,
         *,
         replace_rows: bool = False,
     ) -> None:
         self._layout = layout
         _check_root(self._layout)
         self._replace_rows = replace_rows
+        engine = engine or LocalEngine()
         self._model = model
         self._signatures = signatures
-        self._encoder = open_encoder(model, signatures)
+        self._encoder = open_encoder(engine.settle(model), signatures)
         self._widths = Widths.of(self._encoder)
-        self._gradients = open_gradients(model, signatures)
         self._template = make_template(model.template, self._encoder.model.tokenizer)
+        self._encoding = self._open_encoding(engine)
         self._notify = progress or (lambda _: None)
         self._table = SampleTable(self._layout)
         self._unusable: dict[str, Rejected] = {}
         self._tokens = 0
         self._truncated = 0
         self._replaced = 0
+        self._commits = 0
+        self._kept: set[int] = set()
         self._done = 0
         self._total = 0
 
@@ -150,9 +139,8 @@ class Builder:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._encoding.close()
         self._encoder.close()
-        if self._gradients is not None:
-            self._gradients.close()
 
     def run(self, items: Iterable[Sample | Rejected], sources: Sequence[str]) -> BuildReport:
         """Build the index, go on with an interrupted build, or add what is new.
@@ -231,6 +219,7 @@ class Builder:
         self._total = sum(len(shard) for shard in shards)
         manifest = self._measure_sae(spool, shards, manifest)
         manifest = self._warm_up(spool, shards, manifest)
+        staged: Sequence[StagedShard]
         if manifest.basis_hash is None:
             # One shard more than the basis is fitted on tells how faithful it is to rows that it has not seen.
             staged = self._stage(spool, shards[: fitted_shards(self._signatures) + 1])
@@ -249,83 +238,100 @@ class Builder:
             save_manifest(self._layout, manifest)
         else:
             compressor = load_compressor(self._layout, manifest.basis_hash)
+            # What was staged by an earlier start comes first, since that committed shards in their order.
+            candidates = self._places(spool, shards[: fitted_shards(self._signatures) + 1])
+            staged = list(takewhile(StagedShard.facts, candidates))
         self._table.create(self._schema(compressor))
-        with ahead(partial(self._prepare, spool), shards) as works, Behind() as writer:
-            for work in works:
-                self._commit(work, compressor, writer)
+        self._kept = {own.table_version for own in manifest.history}
+        with Behind() as writer:
+            for own, shard in zip(staged, shards, strict=False):
+                self._commit(self._compressed(own, spool.read(shard), compressor), compressor, writer, own)
+            with self._encoding.encode(spool, shards[len(staged) :], compressor) as encoded:
+                for one in encoded:
+                    self._commit(one, compressor, writer)
         return manifest
+
+    def _open_encoding(self, engine: Engine) -> Encoding:
+        return engine.open(
+            Job(
+                self._model,
+                self._signatures,
+                self._encoder,
+                fingerprint_of(self._encoder, self._template, self._signatures),
+                self._template.adds_special_tokens,
+                self._advance,
+            )
+        )
 
     def _measure_sae(self, spool: Spool, shards: Sequence[Sequence[int]], manifest: Manifest) -> Manifest:
         """State once how well the sparse autoencoder of the view ``sae`` reconstructs this corpus."""
-        if manifest.sae_unexplained is not None or not shards:
+        if self._signatures.sae is None or manifest.sae_unexplained is not None or not shards:
             return manifest
         texts = [row.text for row in spool.read(shards[0])]
-        self._encoder, unexplained = measure_sae(self._encoder, texts, self._template.adds_special_tokens)
-        return replace(manifest, sae_unexplained=unexplained)
+        return replace(manifest, sae_unexplained=self._encoding.measure_sae(texts))
 
     def _warm_up(self, spool: Spool, shards: Sequence[Sequence[int]], manifest: Manifest) -> Manifest:
         """Train the adapters of the view ``grad`` on the first shard, or put them where that left them."""
-        if self._gradients is None or not shards:
+        if View.GRAD not in self._signatures.views or not shards:
             return manifest
         if manifest.warmup_hash is None:
-            from nait_index.activations.gradients.warmup import warmup_to_bytes
-
-            texts = [row.text for row in spool.read(shards[0])]
-            tokens = self._encoder.tokenize(texts, add_special_tokens=self._template.adds_special_tokens)
-            data = warmup_to_bytes(self._gradients.warm_up(tokens))
+            data = self._encoding.warm_up([row.text for row in spool.read(shards[0])])
             manifest = replace(manifest, warmup_hash=save_warmup(self._layout, data))
             save_manifest(self._layout, manifest)
-        restore_gradients(self._gradients, self._layout, manifest.warmup_hash)
+        self._encoding.restore(load_warmup(self._layout, manifest.warmup_hash))
         return manifest
 
-    def _prepare(self, spool: Spool, shard: Sequence[int]) -> _Work:
-        """Read the rows of one shard, and tokenise them unless they are staged already."""
-        rows = spool.read(shard)
-        staged = StagedShard(self._layout.staging, [row.id for row in rows])
-        facts = staged.facts()
-        if facts is not None:
-            return _Work(rows, staged, facts, ())
-        texts = [row.text for row in rows]
-        tokens = self._encoder.tokenize(texts, add_special_tokens=self._template.adds_special_tokens)
-        return _Work(rows, staged, None, tokens)
+    def _places(self, spool: Spool, shards: Sequence[Sequence[int]]) -> list[StagedShard]:
+        """Give where the activations of some shards lie, or will lie."""
+        return [StagedShard(self._layout.staging, [row.id for row in spool.read(shard)]) for shard in shards]
 
     def _stage(self, spool: Spool, shards: Sequence[Sequence[int]]) -> list[StagedShard]:
         """Run the first shards and keep their activations whole on disk."""
-        done = []
-        with ahead(partial(self._prepare, spool), shards) as works, Behind() as writer:
-            for work in works:
-                facts = work.facts
-                if facts is None:
-                    array = work.staged.create(sum(self._encoder.widths))
-                    sink = ArraySink(array, self._widths, self._signatures)
-                    facts = self._run_shard(work, sink)
-                    writer.do(partial(work.staged.finish, array, sink.columns, facts))
-                else:
-                    self._advance(len(work.rows), 0)
-                self._note_unusable(work.rows, facts)
-                done.append(work.staged)
-        return done
+        staged = self._places(spool, shards)
+        left = []
+        for number, own in enumerate(staged):
+            facts = own.facts()
+            if facts is None:
+                left.append(number)
+            else:
+                self._note_unusable(spool.read(shards[number]), facts)
+                self._advance(len(own.ids), 0)
+        width = sum(self._encoder.widths)
+        with (
+            self._encoding.stage(
+                spool, [shards[number] for number in left], lambda at: staged[left[at]].create(width)
+            ) as encoded,
+            Behind() as writer,
+        ):
+            for number, one in zip(left, encoded, strict=True):
+                assert one.activations is not None
+                writer.do(partial(staged[number].finish, one.activations, one.columns, one.facts))
+                self._note_unusable(one.rows, one.facts)
+        return staged
 
-    def _commit(self, work: _Work, compressor: Compressor, writer: Behind) -> None:
-        """Bring one shard into the table, from its staged activations where it has them."""
-        facts = work.facts
-        if facts is None:
-            sink = SignatureSink(len(work.rows), self._widths, self._signatures, compressor)
-            facts = self._run_shard(work, sink)
-            signatures = sink.columns
-        else:
-            pooled = work.staged.pooled()
-            signatures = work.staged.columns() | dense_columns(pooled, self._signatures, compressor)
-        self._note_unusable(work.rows, facts)
-        self._truncated += int(facts.truncated[facts.usable].sum())
-        writer.do(partial(self._write, work, facts, signatures, compressor))
+    def _compressed(self, staged: StagedShard, rows: Sequence[WorkRow], compressor: Compressor) -> EncodedShard:
+        facts = staged.facts()
+        assert facts is not None
+        dense = dense_columns(staged.pooled(), self._signatures, compressor)
+        return EncodedShard(rows, facts, staged.columns() | dense)
 
-    def _write(
-        self, work: _Work, facts: ShardFacts, signatures: Mapping[str, np.ndarray], compressor: Compressor
+    def _commit(
+        self, shard: EncodedShard, compressor: Compressor, writer: Behind, staged: StagedShard | None = None
     ) -> None:
-        if len(facts.usable):
-            self._table.append(table_columns(work.rows, facts, signatures), self._schema(compressor))
-        work.staged.remove()
+        """Bring one shard into the table; what was staged of it is not needed any more then."""
+        self._note_unusable(shard.rows, shard.facts)
+        self._truncated += int(shard.facts.truncated[shard.facts.usable].sum())
+        writer.do(partial(self._write, shard, compressor, staged))
+
+    def _write(self, shard: EncodedShard, compressor: Compressor, staged: StagedShard | None) -> None:
+        if len(shard.facts.usable):
+            self._table.append(table_columns(shard.rows, shard.facts, shard.columns), self._schema(compressor))
+            self._commits += 1
+            if self._commits % _COMMITS == 0:
+                self._table.compact()
+                self._table.keep(self._kept)
+        if staged is not None:
+            staged.remove()
 
     def _schema(self, compressor: Compressor) -> Any:  # noqa: ANN401 - pyarrow is not typed
         return schema(all_column_types(self._widths, self._signatures, compressor))
@@ -334,10 +340,6 @@ class Builder:
         for number, reason in facts.reasons.items():
             row = rows[number]
             self._unusable[row.id] = Rejected(row.origin, reason, row.row)
-
-    def _run_shard(self, work: _Work, sink: ShardSink) -> ShardFacts:
-        gradients = None if self._gradients is None else self._gradients.rows
-        return run_shard(self._encoder, work.tokens, sink, self._advance, gradients)
 
     def _advance(self, rows: int, tokens: int) -> None:
         self._done += rows

@@ -105,6 +105,16 @@ class Spool:
         """Keep the place of a row that an interrupted start of this build has committed."""
         self._place(sample_id, self._DONE)
 
+    @property
+    def path(self) -> Path:
+        """Where the file lies, for :func:`read_texts`."""
+        return self._path
+
+    def places(self, numbers: Sequence[int]) -> list[int]:
+        """Give where in the file some rows begin, once they can be read there by another process."""
+        self._file.flush()
+        return [self._offsets[number] for number in numbers]
+
     def shards(self, size: int) -> list[Sequence[int]]:
         """Cut the order of encoding into shards, and give the numbers of the rows of each that are left to do.
 
@@ -133,6 +143,18 @@ class Spool:
         self._offsets.append(offset)
         digest = hashlib.blake2b(sample_id.encode(), digest_size=8, salt=self._salt).digest()
         self._hashes.append(int.from_bytes(digest, "little"))
+
+
+def read_texts(path: Path, places: Iterable[int]) -> list[str]:
+    """Read the texts of some rows of a spool that another process holds, in the order given."""
+    with path.open("rb") as file:
+        return [_text_at(file, place) for place in places]
+
+
+def _text_at(file: BinaryIO, place: int) -> str:
+    file.seek(place)
+    text: str = json.loads(file.readline())[-1]
+    return text
 
 
 class Intake:
