@@ -11,6 +11,7 @@
 
 import fcntl
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,8 +49,7 @@ class Journal:
         self.path = path
         self.entries: dict[str, Entry] = {}
         self._settings = json.loads(json.dumps(settings))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: BinaryIO = path.open("a+b")
+        self._file = _open(path)
         try:
             self._lock()
             self._anew = force or not self._read()
@@ -145,3 +145,11 @@ class Journal:
     def _write(self, value: Mapping[str, Any]) -> None:
         self._file.write(json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8") + b"\n")
         self._file.flush()
+
+
+def _open(path: Path) -> BinaryIO:
+    """Open a journal for reading and adding, and never what a link in an index of someone else's leads to."""
+    if path.parent.is_symlink() or path.is_symlink():
+        raise StoreError(f"{path} is reached by a link, which is not followed; remove the link")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return open(path, "a+b", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666))
