@@ -287,7 +287,7 @@ def test_examples_that_nothing_tells_apart_from_the_corpus_are_refused(model: Pa
     ("top", "said"),
     [
         ("0%", "0%"), ("200%", "200%"), ("100.1%", "100.1%"), ("0", "0"), ("21", "20"), ("-5%", "-5%"),
-        ("ten", "ten"), ("", "''"), ("5%%", "5%%"), ("1e3", "1e3"),
+        ("ten", "ten"), ("", "''"), ("5%%", "5%%"), ("1e3", "1e3"), ("9" * 5000, "999"), ("9" * 5000 + "%", "999"),
     ],
 )  # fmt: skip
 def test_a_budget_that_cannot_be_met_is_refused(top: str, said: str, index: Path, tmp_path: Path) -> None:
