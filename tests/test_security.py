@@ -102,6 +102,7 @@ def pickled(place: str, bomb: Bomb) -> bytes:
         np.savez(file, topk_neurons=np.array([bomb], dtype=object))
     else:
         pickle.dump(bomb, file)
+        file.write(b"\n")  # a journal's last line must have its end
     return file.getvalue()
 
 
@@ -527,7 +528,7 @@ def echo(code: int, body: str, **more: Any) -> Iterator[str]:
     [
         Echo.body,
         '{"error": {"message": "wrong key: KEY"}}',
-        '{"error": "' + "x" * 190 + ' KEY"}',
+        '{"error": "' + "x" * 175 + ' KEY"}',
         "KEY",
         "",
         "[" * 60_000,

@@ -11,7 +11,6 @@
 
 import fcntl
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,4 +151,4 @@ def _open(path: Path) -> BinaryIO:
     if path.parent.is_symlink() or path.is_symlink():
         raise StoreError(f"{path} is reached by a link, which is not followed; remove the link")
     path.parent.mkdir(parents=True, exist_ok=True)
-    return open(path, "a+b", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666))
+    return path.open("a+b")

@@ -100,8 +100,13 @@ def _raw(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-line_files = st.lists(json_texts(), max_size=5).map(lambda lines: b"\n".join(map(_raw, lines)))
-list_files = st.lists(json_texts(), max_size=5).map(lambda lines: b"[" + b",\n".join(map(_raw, lines)) + b"]")
+# Good rows among the odd ones, for without one that tells the format a file is refused as a whole.
+_lines = st.lists(json_texts() | good_rows.map(json_line) | rows.map(json_line), max_size=5)
+line_files = _lines.map(lambda lines: b"\n".join(map(_raw, lines)))
+list_files = _lines.map(lambda lines: b"[" + b",\n".join(map(_raw, lines)) + b"]")
+HOSTILE_LINES = "\n".join(
+    json_line(row) for text in HOSTILE for row in ({"id": text, "text": "x"}, {"text": text}, {"text": "x", text: text})
+).encode()
 
 
 @st.composite

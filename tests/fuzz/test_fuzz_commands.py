@@ -13,9 +13,21 @@ from pathlib import Path
 import pytest
 from cases import COUNTED, LONG, cases
 from helpers import Outcome, nait_index, read_lines, small_rows, write_lines
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from made import HOSTILE, WHOLE, any_bytes, arguments, damaged, good_rows, json_line, json_texts, line_files, texts
+from made import (
+    HOSTILE,
+    HOSTILE_LINES,
+    WHOLE,
+    any_bytes,
+    arguments,
+    damaged,
+    good_rows,
+    json_line,
+    json_texts,
+    line_files,
+    texts,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -106,6 +118,7 @@ def check_build(place: Path, corpus: Path, model: Path) -> None:
 
 @cases(12, 250)
 @given(good=st.lists(good_rows, max_size=3), data=line_files)
+@example(good=[], data=HOSTILE_LINES)
 def test_a_build_of_any_lines(model: Path, place: Path, good: list[dict[str, str]], data: bytes) -> None:
     corpus = emptied(place) / "corpus.jsonl"
     corpus.write_bytes(b"".join(json_line(row).encode() + b"\n" for row in good) + data)
@@ -244,6 +257,7 @@ score_lines = st.lists(
 
 @cases(15, 300)
 @given(lines=score_lines, form=st.sampled_from([".jsonl", ".csv"]))
+@example(lines=["[" * 100_000], form=".jsonl")
 def test_scores_from_any_file(index: Path, place: Path, lines: list[str], form: str) -> None:
     path = emptied(place) / f"other{form}"
     header = "id,value\n" if form == ".csv" else ""
@@ -293,6 +307,8 @@ option_values = (
 
 @cases(40, 800)
 @given(option=st.sampled_from(_OPTIONS), value=option_values, weighted=st.booleans())
+@example(option="--top", value="9" * 5000, weighted=False)
+@example(option="--weight", value="letters=nan", weighted=True)
 def test_options_of_any_text(index: Path, option: str, value: str, weighted: bool) -> None:
     command = ["core", index, "-c", "letters"] if option == "--votes" else ["query", index, "-c", "letters"]
     more = ["--combine=weighted"] if weighted and option == "--weight" else []

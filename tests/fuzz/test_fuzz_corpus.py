@@ -10,9 +10,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from cases import COUNTED, LONG, cases
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from made import (
+    HOSTILE_LINES,
     SUFFIXES,
     WHOLE,
     any_bytes,
@@ -112,7 +113,8 @@ def test_damaged_files(form: str, data: st.DataObject) -> None:
 
 
 @cases(100, 1500)
-@given(data=line_files, row_format=st.none() | st.sampled_from(RowFormat))
+@given(data=line_files, row_format=st.none() | st.sampled_from([RowFormat.ALPACA, *RowFormat]))
+@example(data=HOSTILE_LINES, row_format=None)
 def test_lines_of_any_json_come_back_byte_for_byte(data: bytes, row_format: RowFormat | None) -> None:
     with corpus_file("corpus.jsonl", data) as path:
         taken = take_in(path, row_format)
@@ -129,7 +131,8 @@ def test_lines_of_any_json_come_back_byte_for_byte(data: bytes, row_format: RowF
 
 
 @cases(60, 700)
-@given(data=list_files, row_format=st.none() | st.sampled_from(RowFormat))
+@given(data=list_files, row_format=st.none() | st.sampled_from([RowFormat.ALPACA, *RowFormat]))
+@example(data=b"[" + HOSTILE_LINES.replace(b"\n", b",") + b"]", row_format=None)
 def test_lists_of_any_json(data: bytes, row_format: RowFormat | None) -> None:
     with corpus_file("corpus.json", data) as path:
         take_in(path, row_format)
