@@ -99,7 +99,7 @@ def check_build(place: Path, corpus: Path, model: Path) -> None:
     counts = json.loads(outcome.out)
     assert counts["read"] == counts["indexed"] + counts["present"] + counts["rejected"]
     assert counts["rejected"] == len(read_lines(own / "rejected.jsonl"))
-    listed = run("rows", own, "--json", "--limit", "1000").out.splitlines()
+    listed = run("rows", own, "--json", "--limit", "1000").out.encode().splitlines()
     assert len(listed) == counts["indexed"] == counts["rows"]
     by_id = {row["id"]: row for row in map(json.loads, listed)}
     assert len(by_id) == len(listed)

@@ -79,6 +79,7 @@ def take_in(path: Path, row_format: RowFormat | None = None) -> tuple[Counts, li
         own.id: (own.row, "\n".join(part.text for part in own.parts), own.content_hash) for own in samples
     }
     assert len(work) == len(samples) == counts.new
+    "".join(row.id + row.row + row.text for row in work).encode()
     return counts, samples, work
 
 
