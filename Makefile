@@ -9,7 +9,7 @@ DEMO ?= demo-out
 HAS_GPU := $(shell command -v nvidia-smi 2>/dev/null)
 TORCH ?= $(if $(HAS_GPU),torch,torch==2.13.0)
 
-.PHONY: demo test lint format bench bench-quick tables clean
+.PHONY: demo test fuzz lint format bench bench-quick tables clean
 
 demo: $(VENV)/.installed
 	@rm -rf $(DEMO)
@@ -17,6 +17,10 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
+
+# Some twenty-five thousand generated cases, different every time; `make test` runs a thousand, always the same.
+fuzz: $(VENV)/.installed-dev
+	NAIT_FUZZ=long $(BIN)/python -m pytest tests/fuzz
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

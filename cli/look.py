@@ -75,14 +75,12 @@ def rows(index: Place, ids: tuple[str, ...], where: str | None, limit: int, as_j
     Example:
       nait-index rows alpaca.nait --where 'n_tokens > 1000' --json
     """
-    from nait_index.corpus import to_json
-
     found = index.open().rows(list(ids) or None, where=where, limit=limit + 1)
     more = len(found) > limit
     found = found[:limit]
     if as_json:
         for row in found:
-            click.echo(to_json(row | {"row": json.loads(row["row"])}))
+            print_json(row | {"row": json.loads(row["row"])}, indent=None)
         return
     print_table(("id", "tokens", "row"), [(row["id"], row["n_tokens"], preview(row["row"])) for row in found])
     if more:

@@ -16,6 +16,7 @@ from .cover import cover
 from .demo import demo
 from .grow import add, rebuild, remove
 from .look import info, rows, verify
+from .output import one_line
 from .query import query
 from .sae import sae
 from .score import score
@@ -48,7 +49,7 @@ def main() -> None:
     try:
         sys.exit(cli.main(prog_name="nait-index", standalone_mode=False) or 0)
     except click.ClickException as error:
-        error.show()
+        _show(error)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted; what was finished is kept, run the same command again to go on", err=True)
@@ -56,5 +57,13 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(0)
     except (NaitError, OSError) as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {one_line(str(error))}", err=True)
         sys.exit(1)
+
+
+def _show(error: click.ClickException) -> None:
+    """Say what click does, with the message on one line whatever the user wrote."""
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        click.echo(f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n", err=True)
+    click.echo(f"Error: {one_line(error.format_message())}", err=True)

@@ -1,6 +1,7 @@
 """How results look: tables for people, JSON for machines, notes on the error stream."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,16 +11,22 @@ import click
 PREVIEW_ROWS = 20
 
 
+def one_line(text: str) -> str:
+    """Give text as one line that cannot steer the terminal: what is not printable becomes an escape."""
+    return "".join(own if own.isprintable() else own.encode("unicode_escape").decode() for own in text)
+
+
 def note(text: str) -> None:
     """Say something that is no data."""
-    click.echo(text, err=True)
+    click.echo(one_line(text), err=True)
 
 
-def print_json(value: object) -> None:
+def print_json(value: object, *, indent: int | None = 2) -> None:
     """Print one JSON value."""
     from nait_index.corpus import to_json
 
-    click.echo(to_json(value, indent=2))
+    # JSON itself escapes the control characters before the space, but not those that begin at DEL.
+    click.echo(re.sub("[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", to_json(value, indent=indent)))
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -45,7 +45,7 @@ def write_lines(path: Path, rows: Sequence[Mapping[str, Any] | str]) -> Path:
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Read JSON lines."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
 @contextmanager

@@ -413,6 +413,18 @@ def test_control_characters_of_rows_never_reach_the_terminal(odd: Path) -> None:
         assert all(own.isprintable() or own == "\n" for own in printed)
 
 
+@pytest.mark.parametrize("name", ["two\nlines", "\x1b[31mred", "\x9bred", "\udcff"])
+def test_what_a_user_names_stays_on_the_line_of_the_error(name: str, odd: Path, tmp_path: Path) -> None:
+    for arguments, code in (
+        (["build", tmp_path / "new.nait", tmp_path / f"{name}.jsonl"], 1),
+        (["query", odd, "-c", name], 1),
+        (["query", odd, "-c", "odd", "-o", tmp_path / name / "out.jsonl"], 1),
+        (["query", odd, "-c", "odd", "--method", name], 2),
+        (["info", odd, f"--{name}"], 2),
+    ):
+        assert refusal(*arguments, code=code).isprintable()
+
+
 @pytest.mark.parametrize("command", [["rows"], ["capability", "show"]], ids=" ".join)
 def test_rows_with_half_a_surrogate_pair_are_shown_as_json(command: list[str], odd: Path) -> None:
     name = ["odd"] if command[0] == "capability" else []

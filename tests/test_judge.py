@@ -307,3 +307,44 @@ def test_the_key_comes_from_the_environment(server: Server, tmp_path: Path, monk
     assert nait_index(*command).code == 0
     assert set(server.keys) == {"Bearer s3cret"}
     assert not any("s3cret" in path.read_text() for path in (root / "scores").iterdir())
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "", "localhost", "ftp://host/v1", "http://", "http://[::1", "http://host:port", "http://host:99999",
+        "http://a b", "http://a\nb", "http://hôst", "http://me:secret@host",
+    ],
+)  # fmt: skip
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(NaitError, match="--url"):
+        Endpoint(url, "large")
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 70])
+def test_a_host_that_cannot_be_looked_up_ends_the_run(host: str) -> None:
+    with pytest.raises(NaitError, match="is no address"):
+        Endpoint(f"http://{host}/v1", "large", retries=0).ask([], Pace(None))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"temperature": float("nan")}, {"temperature": float("inf")}, {"timeout": float("nan")}, {"timeout": 0}],
+)
+def test_settings_that_are_no_numbers_are_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(NaitError, match=f"--{next(iter(settings))}"):
+        Endpoint("http://host", "large", **settings)  # type: ignore[arg-type]
+
+
+def test_an_answer_that_is_nested_deep_may_pass(server: Server) -> None:
+    server.reply = lambda text, attempt: Reply(body=b"[" * 100_000) if attempt == 1 else Reply("3")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Pace, "sleep", lambda self, seconds: None)
+        assert Endpoint(server.url, "large").ask([{"role": "user", "content": "x"}], Pace(None)) == "3"
+
+
+def test_thoughts_without_an_end_take_no_time() -> None:
+    started = time.monotonic()
+    assert parse_answer("4\n" + "<think>" * 300_000) == 4
+    assert parse_answer("<think>1</think>" + "<think>" * 300_000) is None
+    assert time.monotonic() - started < 5

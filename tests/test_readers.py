@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import warnings
+from array import array
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -228,6 +229,44 @@ def test_arrow_values_that_json_lacks(tmp_path: Path) -> None:
     }
 
 
+def test_arrow_values_that_python_lacks_cost_one_row(tmp_path: Path) -> None:
+    """Dates of before year 1 and after year 9999, zones that do not exist, text that is not UTF-8."""
+    days = pa.array([0, 2**31 - 1, -(2**31), 1], pa.int32())
+    when = pa.Array.from_buffers(pa.date32(), 4, days.buffers())
+    path = tmp_path / "rows.parquet"
+    pa.parquet.write_table(pa.table({"text": ["a", "b", "c", "d"], "when": when}), path)
+    read = list(read_corpus([path]))
+    assert [json.loads(row.row)["when"] for row in read if isinstance(row, Sample)] == ["1970-01-01", "1970-01-02"]
+    lost = [(row.origin.row, row.reason, row.row) for row in read if isinstance(row, Rejected)]
+    assert [(number, content) for number, _, content in lost] == [(2, ""), (3, "")]
+    assert all(reason.startswith("holds a value that cannot be read: ") for _, reason, _ in lost)
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    """As in CSV: one of the two would silently be left out."""
+    table = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], ["text", "text"])
+    for name in ("rows.parquet", "rows.arrow"):
+        path = tmp_path / name
+        pa.parquet.write_table(table, path) if ".p" in name else pa.feather.write_feather(table, path)
+        assert "two columns named 'text'; rename one" in error_of(path)
+
+
+@pytest.mark.parametrize("writer", [pa.ipc.new_file, pa.ipc.new_stream])
+def test_damaged_offsets_in_an_arrow_file_are_refused(writer: Any, tmp_path: Path) -> None:
+    """Arrow itself follows them to wherever they lead."""
+    table = pa.table({"text": ["four", "five5", "six"]})
+    file = io.BytesIO()
+    with writer(file, table.schema) as opened:
+        opened.write_table(table)
+    offsets = [array("i", own).tobytes() for own in ([0, 4, 9, 12], [0, 4, 3, 12])]
+    assert file.getvalue().count(offsets[0]) == 1
+    path = tmp_path / "rows.arrow"
+    path.write_bytes(file.getvalue())
+    assert [sample.parts[0].text for sample in samples(path)] == ["four", "five5", "six"]
+    path.write_bytes(file.getvalue().replace(*offsets))
+    assert "not a whole and valid Arrow file" in error_of(path)
+
+
 @pytest.mark.parametrize("as_dict", [False, True])
 def test_save_to_disk_folder(tmp_path: Path, as_dict: bool) -> None:
     """What the real library saves is read without it, shard after shard, split after split."""
@@ -398,6 +437,14 @@ def test_unusable_folders(tmp_path: Path) -> None:
     assert "no such file" in error_of(tmp_path)
     (tmp_path / "state.json").write_text("{}")
     assert "damaged save_to_disk folder" in error_of(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a\0b.jsonl", "\ud800.jsonl"])
+def test_what_cannot_be_the_name_of_a_file(name: str) -> None:
+    """It is said in characters that can be written."""
+    error = error_of(name)
+    assert error.endswith("cannot be the name of a file")
+    assert error.isprintable()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

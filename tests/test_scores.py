@@ -308,6 +308,15 @@ def test_imported_json_lines(root: Path, tmp_path: Path) -> None:
     assert (report.name, report.set_aside, report.statuses) == ("own", 3, {"ok": 1})
 
 
+def test_imported_lines_of_odd_json(root: Path, tmp_path: Path) -> None:
+    """One nested too deep is refused by its line; half a surrogate pair is set aside in a file that can be read."""
+    deep = write(tmp_path / "deep.jsonl", [{"id": "row-000", "value": 1}, "[" * 100_000])
+    assert "deep.jsonl, line 2: not valid JSON" in refusal("score", root, "import", deep)
+    odd = write(tmp_path / "odd.jsonl", [{"id": "row-000", "value": 1}, '{"id": "\\ud800", "value": 1}'])
+    assert nait_index("score", root, "import", odd).code == 0
+    assert [own["id"] for own in read_lines(root / "scores" / "odd.rejected.jsonl")] == ["\ud800"]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [

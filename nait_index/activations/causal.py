@@ -17,6 +17,7 @@ from nait_index.activations.loading import (
     hash_config,
     hash_tokenizer,
     hash_weights,
+    load_settings,
     longest_input,
     model_path,
     quiet_transformers,
@@ -89,7 +90,7 @@ def _parts(path: str, dtype: "torch.dtype") -> tuple[Any, Any, Any]:
 
     # Unless told not to, transformers asks on standard input whether it may run code that it finds in the folder.
     trust = {"trust_remote_code": False}
-    settings = attempt(path, "configuration", lambda: transformers.AutoConfig.from_pretrained(path, **trust))
+    settings = load_settings(path)
     auto = transformers.AutoModelForCausalLM
     if settings.is_encoder_decoder or type(settings) not in auto._model_mapping:
         raise ModelError(f"model '{path}' is of the family {settings.model_type}, which {_WANTED}")

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+_ATTENTION = (None, "eager", "sdpa", "flex_attention")
 AUTO_DTYPE = "NAIT_INDEX_AUTO_DTYPE"
 """Environment variable that says what ``--dtype auto`` is, for machines that must agree on it."""
 
@@ -54,6 +56,24 @@ def attempt(path: str, what: str, load_part: Any) -> Any:  # noqa: ANN401 - what
         raise ModelError(f"the {what} of model '{path}' cannot be loaded: {reason}") from error
     except Exception as error:  # safetensors raises its own, unrelated class for a damaged file
         raise ModelError(f"the {what} of model '{path}' cannot be read ({type(error).__name__}: {error})") from error
+
+
+def load_settings(path: str) -> Any:  # noqa: ANN401 - whatever transformers returns
+    """Load a model's configuration.
+
+    Of what it says about attention only what torch itself computes counts: transformers takes any other name for code
+    on the hub, which it would fetch and run.
+
+    :raises ModelError: there is none, or it needs code of its own.
+    """
+    import transformers
+
+    load = partial(transformers.AutoConfig.from_pretrained, path, trust_remote_code=False)
+    settings = attempt(path, "configuration", load)
+    for own in (settings, *(getattr(settings, name, None) for name in settings.sub_configs)):
+        if getattr(own, "_attn_implementation", None) not in _ATTENTION:
+            own._attn_implementation = None
+    return settings
 
 
 def check_complete(path: str, unset: frozenset[str], report: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from nait_index.activations.loading import (
     hash_config,
     hash_tokenizer,
     hash_weights,
+    load_settings,
     longest_input,
     model_path,
     quiet_transformers,
@@ -64,7 +65,7 @@ def load(config: ModelConfig) -> LoadedModel:
     # Unless told not to, transformers asks on standard input whether it may run code that it finds in the folder.
     trust = {"trust_remote_code": False}
     with quiet_transformers():
-        settings = attempt(path, "configuration", lambda: transformers.AutoConfig.from_pretrained(path, **trust))
+        settings = load_settings(path)
         auto = transformers.AutoModelForTextEncoding if settings.is_encoder_decoder else transformers.AutoModel
         body, report = attempt(
             path,

@@ -5,6 +5,7 @@ from nait_index.building.fingerprint import fingerprint_of
 from nait_index.building.opening import open_encoder, open_gradients, restore_gradients
 from nait_index.config import Device, ModelConfig, Precision, SignatureConfig, View
 from nait_index.corpus import make_template
+from nait_index.errors import StoreError
 from nait_index.signatures.pca import Compressor
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest
@@ -14,7 +15,15 @@ def recorded(manifest: Manifest, model: str | None, device: Device) -> tuple[Mod
     """Give the settings that an index was built with.
 
     :param model: where its model lies now, if not where it lay at the build.
+    :raises StoreError: the manifest names some that there are not.
     """
+    try:
+        return _recorded(manifest, model, device)
+    except ValueError as error:
+        raise StoreError(f"the manifest names settings that there are not: {error}; build the index again") from error
+
+
+def _recorded(manifest: Manifest, model: str | None, device: Device) -> tuple[ModelConfig, SignatureConfig]:
     record, own = manifest.model, manifest.fingerprint
     config = ModelConfig(
         name=model or record["name"],

@@ -6,9 +6,10 @@ is there, become null.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.ipc
@@ -19,6 +20,7 @@ from nait_index.errors import CorpusError
 from nait_index.types import Origin, Rejected
 
 _BATCH_ROWS = 1024
+_NO_VALUE = (ValueError, OverflowError)  # dates before year 1, say, or after year 9999
 _FILE_MAGIC = b"ARROW1"  # what the random-access format begins with; the other one is the stream `datasets` writes
 
 
@@ -54,10 +56,34 @@ def _arrow_batches(data: pa.MemoryMappedFile) -> Iterator[pa.RecordBatch]:
 def _rows(batches: Iterator[pa.RecordBatch], name: str) -> Iterator[RawRow | Rejected]:
     number = 0
     for batch in batches:
+        _check_columns(batch.schema.names, name)
+        batch.validate(full=True)  # Arrow trusts the offsets in a file, and follows damaged ones out of memory
         for start in range(0, batch.num_rows, _BATCH_ROWS):
-            for row in batch.slice(start, _BATCH_ROWS).to_pylist():
+            for value in _values(batch.slice(start, _BATCH_ROWS)):
                 number += 1
-                yield parse_row(Origin(name, number), to_json(_without_nan(row), default=_as_text))
+                yield _row(Origin(name, number), value)
+
+
+def _check_columns(columns: Sequence[str], name: str) -> None:
+    """Refuse two columns of one name: only one of them could be kept."""
+    repeated = sorted({column for column in columns if columns.count(column) > 1})
+    if repeated:
+        raise CorpusError(f"{name}: has two columns named {repeated[0]!r}; rename one")
+
+
+def _values(rows: pa.RecordBatch) -> list[dict[str, Any] | Exception]:
+    """Give rows as Python values; where that fails, one by one, with the error of each that has no such form."""
+    try:
+        values: list[dict[str, Any] | Exception] = rows.to_pylist()
+        return values
+    except _NO_VALUE as error:
+        return [error] if len(rows) == 1 else [_values(rows.slice(at, 1))[0] for at in range(len(rows))]
+
+
+def _row(origin: Origin, value: dict[str, Any] | Exception) -> RawRow | Rejected:
+    if isinstance(value, Exception):
+        return Rejected(origin, f"holds a value that cannot be read: {_one_line(value)}", "")
+    return parse_row(origin, to_json(_without_nan(value), default=_as_text))
 
 
 def _without_nan(value: object) -> object:
@@ -77,5 +103,9 @@ def _readable(name: str, kind: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = _one_line(error)
         raise CorpusError(f"{name}: not a whole and valid {kind} file ({reason}); fetch or write it again") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

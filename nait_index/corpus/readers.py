@@ -6,6 +6,7 @@ file that cannot be read is an error.
 
 import gzip
 import json
+import os
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -44,6 +45,7 @@ def corpus_files(path: Path) -> list[Path]:
     if path == STDIN:
         return [path]
     with _explained(path):
+        _check_name(path)
         path.stat()
         files = _folder_files(path) if path.is_dir() else [path]
     for file in files:
@@ -81,15 +83,31 @@ def _folder_files(folder: Path) -> list[Path]:
     try:
         if splits.is_file():
             names = json.loads(splits.read_bytes())["splits"]
-            return [file for name in names for file in _folder_files(folder / name)]
+            return [file for name in names for file in _folder_files(_inside(folder, name))]
         if state.is_file():
-            return [folder / shard["filename"] for shard in json.loads(state.read_bytes())["_data_files"]]
+            return [_inside(folder, shard["filename"]) for shard in json.loads(state.read_bytes())["_data_files"]]
     except (ValueError, LookupError, TypeError) as error:
         raise CorpusError(f"{display_name(folder)}: damaged save_to_disk folder ({error!r}); save it again") from error
     files = sorted(file for file in folder.iterdir() if _suffix(file) in _SUFFIXES and not file.name.startswith("."))
     if not files:
         raise CorpusError(f"{display_name(folder)}: a folder with no file that ends in {', '.join(_SUFFIXES)}")
     return files
+
+
+def _check_name(path: Path) -> None:
+    try:
+        named = "\0" not in str(path) and os.fsencode(path) != b""
+    except UnicodeEncodeError:  # half a surrogate pair
+        named = False
+    if not named:
+        raise CorpusError(f"{display_name(path)!r} cannot be the name of a file")
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """Give a file right in a folder, by a name that comes from a file and must not lead elsewhere."""
+    if name in ("", "..") or Path(name).name != name or not name.isprintable():
+        raise CorpusError(f"{display_name(folder)}: names {name!r}, which is not right in this folder; save it again")
+    return folder / name
 
 
 def _suffix(file: Path) -> str:
@@ -110,7 +128,8 @@ def _explained(file: Path) -> Iterator[None]:
     except RecursionError as error:
         raise CorpusError(f"{name}: nested too deep to be read; use one object a line") from error
     except OSError as error:
-        raise CorpusError(f"{name}: cannot be read: {error.strerror or str(error).splitlines()[0]}") from error
+        reason = error.strerror or " ".join(str(error).split())[:300] or type(error).__name__
+        raise CorpusError(f"{name}: cannot be read: {reason}") from error
 
 
 def _closest(file: Path) -> str:

@@ -49,8 +49,12 @@ def to_json(value: object, default: Callable[[Any], Any] | None = None, *, inden
 
 def printable(text: bytes | str) -> str:
     """Any bytes, and any text Python made of undecodable bytes, as text that can be written as UTF-8."""
-    data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
-    return data.decode("utf-8", "backslashreplace")
+    if isinstance(text, bytes):
+        return text.decode("utf-8", "backslashreplace")
+    try:
+        return printable(text.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:  # a surrogate that stands for no byte
+        return text.encode("utf-8", "backslashreplace").decode()
 
 
 def json_kind(value: object) -> str:

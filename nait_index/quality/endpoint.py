@@ -6,6 +6,7 @@ the row's own fault (400, 413, 422) fails the row.
 """
 
 import json
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from nait_index.quality.pace import Pace
 _ROWS_FAULT = frozenset({400, 413, 422})
 _PASSING = frozenset({408, 409, 425, 429})
 _LONGEST_WAIT = 300.0
+_LONGEST_TIMEOUT = 86_400
 _LARGEST_ANSWER = 4 * 2**20
 
 
@@ -61,9 +63,16 @@ class Endpoint:
     timeout: float = 60.0
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not _is_address(self.url):
             raise NaitError(f"--url '{self.url}' is no address; give one such as https://api.example.com/v1")
+        if "@" in urlsplit(self.url).netloc:
+            raise NaitError("--url holds a name or a password, which messages would show; give a key with --key-env")
+        if self.key is not None and not _is_plain(self.key):
+            raise NaitError("the key holds a space, a line end or another character that no key has; set it anew")
+        if self.temperature is not None and not math.isfinite(self.temperature):
+            raise NaitError(f"--temperature must be a finite number, not {self.temperature}")
+        if not 0 < self.timeout <= _LONGEST_TIMEOUT:
+            raise NaitError(f"--timeout must be from 0 to {_LONGEST_TIMEOUT} seconds, not {self.timeout}")
 
     @property
     def address(self) -> str:
@@ -81,7 +90,7 @@ class Endpoint:
             if not pace.wait():
                 raise RequestFailed("stopped")
             try:
-                return self._attempt(messages)
+                return self._hidden(self._attempt(messages))
             except _Again as failed:
                 reason = str(failed)
                 # The jitter keeps workers that failed together from coming back together.
@@ -101,8 +110,10 @@ class Endpoint:
             with error:
                 raise self._refused(error) from error
         except (OSError, HTTPException) as error:  # no connection, a broken one, or none in time
-            reason = getattr(error, "reason", None) or error
-            raise _Again(f"no answer from {self.address}: {_one_line(reason) or type(error).__name__}") from error
+            reason = _one_line(getattr(error, "reason", None) or error) or type(error).__name__
+            raise _Again(f"no answer from {self.address}: {self._hidden(reason)}") from error
+        except UnicodeError as error:  # a part of the host's name is empty or too long
+            raise NaitError(f"--url '{self.url}' is no address: {_one_line(error)}") from error
 
     def _request(self, messages: Sequence[Mapping[str, str]]) -> Request:
         body: dict[str, Any] = {"model": self.model, "messages": list(messages)}
@@ -115,12 +126,16 @@ class Endpoint:
 
     def _refused(self, error: HTTPError) -> Exception:
         """Judge an HTTP error: to be tried again, the row's fault, or the end."""
-        said = f"{self.address} answered {error.code}: {_message(error)}"
+        said = f"{self.address} answered {error.code}: {_one_line(self._hidden(_message(error)))}"
         if error.code in _PASSING or error.code >= 500:
             return _Again(said, _retry_after(error.headers.get("Retry-After")), everyone=error.code == 429)
         if error.code in _ROWS_FAULT:
             return RequestFailed(said)
         return NaitError(f"{said}; check --url, --judge-model and the key")
+
+    def _hidden(self, text: str) -> str:
+        """Take the key out of what a server says, for that is shown and written down."""
+        return text.replace(self.key, "[the key]") if self.key else text
 
 
 class _NoRedirect(HTTPRedirectHandler):
@@ -133,17 +148,30 @@ class _NoRedirect(HTTPRedirectHandler):
 _OPENER = build_opener(_NoRedirect)
 
 
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return _is_plain(url) and parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets or a port that are none
+        return False
+
+
+def _is_plain(text: str) -> bool:
+    """Tell whether text can stand in the head of a request."""
+    return text.isascii() and text.isprintable() and text != "" and " " not in text
+
+
 def _content(body: bytes) -> str:
     """Find the answer in a response; one that is empty is an answer too."""
     try:
         content = json.loads(body)["choices"][0]["message"]["content"]
-    except (ValueError, KeyError, IndexError, TypeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
         raise _Again("the answer is not that of /chat/completions") from error
     return content if isinstance(content, str) else ""
 
 
 def _message(error: HTTPError) -> str:
-    """Give what the server says of an error, in one short line."""
+    """Give what the server says of an error."""
     try:
         body = error.read(2**16).decode("utf-8", "replace")
     except (OSError, HTTPException):
@@ -151,9 +179,9 @@ def _message(error: HTTPError) -> str:
     try:
         own = json.loads(body)["error"]
         body = own["message"] if isinstance(own, dict) else own
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         pass
-    return _one_line(body) or str(error.reason)
+    return str(body) if str(body).strip() else str(error.reason)
 
 
 def _retry_after(value: str | None) -> float | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nait_index.corpus import to_json
 from nait_index.errors import CorpusError
 from nait_index.files import atomic_write
 from nait_index.quality.score import Row, Score
@@ -104,7 +105,7 @@ def _json_records(path: Path, file: Iterable[str]) -> Iterator[tuple[int, object
             continue
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CorpusError(f"{path}, line {number}: not valid JSON ({error})") from error
         if not isinstance(record, dict) or not {"id", "value"} <= record.keys():
             raise CorpusError(f'{path}, line {number}: not an object such as {{"id": "row-1", "value": 0.5}}')
@@ -134,4 +135,4 @@ def write_set_aside(path: Path, lines: Iterable[SetAside]) -> None:
     with atomic_write(path) as file:
         for own in lines:
             record = {"line": own.line, "id": own.id, "reason": own.reason}
-            file.write(json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
+            file.write(to_json(record).encode() + b"\n")

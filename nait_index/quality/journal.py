@@ -49,8 +49,7 @@ class Journal:
         self.path = path
         self.entries: dict[str, Entry] = {}
         self._settings = json.loads(json.dumps(settings))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: BinaryIO = path.open("a+b")
+        self._file = _open(path)
         try:
             self._lock()
             self._anew = force or not self._read()
@@ -154,3 +153,11 @@ class Journal:
 def _seal(line: Mapping[str, Any]) -> str:
     """Stand for what a line says, so that a damaged digit is no other score."""
     return f"{zlib.crc32(json.dumps(line, sort_keys=True).encode()):08x}"
+
+
+def _open(path: Path) -> BinaryIO:
+    """Open a journal for reading and adding, and never what a link in an index of someone else's leads to."""
+    if path.parent.is_symlink() or path.is_symlink():
+        raise StoreError(f"{path} is reached by a link, which is not followed; remove the link")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("a+b")

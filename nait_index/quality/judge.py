@@ -78,7 +78,9 @@ def parse_answer(answer: str) -> float | None:
 
     What a reasoning model thinks first, and a scale after the number (``4/5``, ``4 out of 5``), do not count.
     """
-    spoken = re.sub(r"<think>.*?</think>", "", answer, flags=re.DOTALL)
+    # What follows the last end of a thought holds no whole one; searching it could take its length squared.
+    thought, end, last = answer.rpartition("</think>")
+    spoken = re.sub(r"<think>.*?</think>", "", thought + end, flags=re.DOTALL) + last
     line = next((line for line in spoken.splitlines() if line.strip()), "")
     numbers = re.findall(r"-?\d+(?:\.\d+)?", re.sub(r"(?<=\d)\s*(?:/|out of)\s*5(?:\.0+)?\b", "", line))
     if len(numbers) != 1 or not LOWEST <= float(numbers[0]) <= HIGHEST:

@@ -25,12 +25,12 @@ class Budget:
         :raises SelectionError: it is neither, or selects nothing, or more than everything.
         """
         text = str(text).strip()
-        if match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", text):
+        if match := re.fullmatch(r"(\d{1,18}(?:\.\d{1,18})?)\s*%", text):
             share = Fraction(match[1]) / 100
             if not 0 < share <= 1:
                 raise SelectionError(f"--top {text} is not between 0% and 100%")
             return cls(text, share=share)
-        if re.fullmatch(r"\d+", text):
+        if re.fullmatch(r"\d{1,18}", text):
             if int(text) == 0:
                 raise SelectionError("--top 0 selects nothing; give at least 1 row")
             return cls(text, rows=int(text))

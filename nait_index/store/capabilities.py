@@ -12,7 +12,6 @@ from nait_index.store.dataset import (
     has_dataset,
     keep_versions,
     open_dataset,
-    open_table,
     writing,
 )
 from nait_index.store.layout import Layout
@@ -113,14 +112,15 @@ class CapabilityTable:
             "arrays": save({name: np.ascontiguousarray(array) for name, array in capability.arrays.items()}),
         }
         create_table(self._layout, NAME, schema)
-        merge = open_table(self._layout, NAME).merge_insert("name").when_matched_update_all()
         with writing(self._layout):
+            dataset = open_dataset(self._layout, self._layout.capabilities)
+            merge = dataset.merge_insert("name").when_matched_update_all()
             merge.when_not_matched_insert_all().execute(pa.Table.from_pylist([row], schema=schema))
 
     def remove(self, name: str) -> None:
         """Remove one."""
         with writing(self._layout):
-            open_table(self._layout, NAME).delete(_name_is(name))
+            open_dataset(self._layout, self._layout.capabilities).delete(_name_is(name))
 
     def compact(self) -> None:
         """Merge its files; earlier versions stay readable."""
@@ -131,7 +131,7 @@ class CapabilityTable:
         """Make the version that is read the last one again."""
         with writing(self._layout):
             if self._version == 0:
-                open_table(self._layout, NAME).delete("true")
+                open_dataset(self._layout, self._layout.capabilities).delete("true")
             else:
                 open_dataset(self._layout, self._layout.capabilities, self._version).restore()
 

@@ -66,15 +66,24 @@ def has_dataset(layout: Layout, uri: str) -> bool:
 
 def create_table(layout: Layout, name: str, schema: "pa.Schema") -> None:
     """Create a table if it is not there yet."""
+    import lancedb
+
     # exist_ok: a plain create is not exclusive in Lance, and a later one silently replaces an earlier one's rows.
     with explained(f"{layout.name}: the table {name} cannot be made", "mend that and run the command again"):
-        _connect(layout).create_table(name, schema=schema, exist_ok=True)
+        lancedb.connect(layout.database, storage_options=layout.storage).create_table(
+            name, schema=schema, exist_ok=True
+        )
 
 
-def open_table(layout: Layout, name: str) -> Any:  # noqa: ANN401
-    """Open a table for writing, through LanceDB."""
-    with explained(f"{layout.name}: the table {name} cannot be opened", "restore it from a copy"):
-        return _connect(layout).open_table(name)
+def append_rows(layout: Layout, uri: str, rows: "pa.Table") -> None:
+    """Add rows in one commit: all of them or none.
+
+    Not through LanceDB: it makes the embedding functions that a table names, whoever wrote their names there.
+    """
+    import lance
+
+    with writing(layout):
+        lance.write_dataset(rows, uri, mode="append", storage_options=layout.storage)
 
 
 @contextmanager
@@ -112,12 +121,6 @@ def files_of(uri: str, dataset: Any) -> list[Path]:  # noqa: ANN401
 def version_file(uri: str, version: int) -> Path:
     """Give where Lance keeps what a version of a table is made of."""
     return Path(uri) / "_versions" / f"{2**64 - 1 - version}.manifest"
-
-
-def _connect(layout: Layout) -> Any:  # noqa: ANN401
-    import lancedb
-
-    return lancedb.connect(layout.database, storage_options=layout.storage)
 
 
 def _first_line(error: BaseException) -> str:

@@ -3,9 +3,10 @@
 import hashlib
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from nait_index.errors import NaitError
+from nait_index.errors import NaitError, StoreError
 from nait_index.files import atomic_write
 from nait_index.store.remote import Remote, is_remote
 
@@ -52,6 +53,18 @@ class Layout:
         """Options with which LanceDB opens the database."""
         return None if self.remote is None else self.remote.options
 
+    def refuse_links(self) -> None:
+        """Refuse an index that holds links: one of somebody else's could have files outside it written to.
+
+        :raises StoreError: names the first.
+        """
+        inner = () if self.remote is not None else (self.database, self.samples, self.capabilities)
+        for folder in (self.root, self.engines, self.scores, *inner):
+            with suppress(OSError), os.scandir(folder) as entries:
+                links = sorted(entry.path for entry in entries if entry.is_symlink())
+                if links:
+                    raise _link(links[0])
+
     # ---- small files, whole ---------------------------------------------------------------------------------------
 
     def read(self, path: Path) -> bytes | None:
@@ -87,6 +100,10 @@ class Layout:
 
     def _key(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
+
+
+def _link(path: str | Path) -> StoreError:
+    return StoreError(f"{path} is a link; an index holds files, no links; put what it leads to in its place")
 
 
 def _write(path: Path, data: bytes) -> None:

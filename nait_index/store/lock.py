@@ -16,6 +16,7 @@ def write_lock(layout: Layout) -> Iterator[None]:
 
     :raises IndexBusyError: another process holds it. :raises StoreError: the folder may not be written.
     """
+    layout.refuse_links()
     try:
         layout.root.mkdir(parents=True, exist_ok=True)
         file = layout.lock.open("a+")

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from nait_index.errors import FingerprintError, NotAnIndexError, StoreError
 from nait_index.store.layout import Layout
@@ -197,6 +198,7 @@ def load_manifest(layout: Layout) -> Manifest:
 
     :raises NotAnIndexError: there is none. :raises StoreError: it is damaged, or of another version of this package.
     """
+    layout.refuse_links()
     text = layout.read(layout.manifest)
     if text is None:
         there = layout.remote is not None or layout.root.exists()
@@ -204,7 +206,7 @@ def load_manifest(layout: Layout) -> Manifest:
         raise NotAnIndexError(f"{layout.name} is not an index: it {what}; make one with 'nait-index build'")
     try:
         return _parsed(json.loads(text), layout.name)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise StoreError(
             f"{layout.manifest} is damaged ({error}); restore it from a copy, or build the index again"
         ) from error
@@ -221,12 +223,57 @@ def _parsed(data: dict[str, Any], name: str) -> Manifest:
         )
     if data.pop("seal") != _seal(data):
         raise ValueError("its seal does not match what it says")
-    del data["fingerprint_digest"]
+    digest = data.pop("fingerprint_digest")
     fields: dict[str, Any] = {
         key: tuple(own) if isinstance(own, list) else own for key, own in data.pop("fingerprint").items()
     }
     history = tuple(Version(**own) for own in data.pop("history"))
-    return Manifest(Fingerprint(**fields), **data | {"sources": tuple(data["sources"]), "history": history})
+    own = Manifest(Fingerprint(**fields), **data | {"sources": tuple(data["sources"]), "history": history})
+    if digest != own.fingerprint.digest:
+        raise ValueError("its fingerprint does not match its digest")
+    for part in (own, own.fingerprint, *own.history):
+        _check_types(part)
+    _check_record(own)
+    return own
+
+
+def _check_types(own: Any) -> None:  # noqa: ANN401 - one of the dataclasses above
+    """Check that fields hold what they are declared to: whoever made the file can have written anything.
+
+    :raises TypeError: one does not.
+    """
+    for name, declared in get_type_hints(type(own)).items():
+        if not _is_of(getattr(own, name), declared):
+            raise TypeError(f"{name} is {getattr(own, name)!r:.40}")
+
+
+def _is_of(value: object, declared: Any) -> bool:  # noqa: ANN401
+    kind, inner = get_origin(declared), get_args(declared)
+    if declared is Any:
+        return True
+    if kind is UnionType:
+        return any(_is_of(value, own) for own in inner)
+    if kind is tuple:
+        return isinstance(value, tuple) and all(_is_of(own, inner[0]) for own in value)
+    if kind is Mapping:
+        return isinstance(value, Mapping) and all(
+            isinstance(key, inner[0]) and _is_of(own, inner[1]) for key, own in value.items()
+        )
+    return isinstance(value, declared) and (declared is bool or not isinstance(value, bool))
+
+
+def _check_record(own: Manifest) -> None:
+    """Check what is read out of the mappings."""
+    texts = ("name", "type", "site", "layers", "template", "dtype")
+    wrong = [name for name in texts if not isinstance(own.model[name], str)]
+    if wrong or not isinstance(own.model["max_length"], int) or not isinstance(own.model["sae"], str | None):
+        raise TypeError(f"model is {dict(own.model)!r:.80}")
+    if own.fidelity is not None and not all(
+        isinstance(number, float | int) for method in ("probe", "nait") for number in own.fidelity[method]
+    ):
+        raise TypeError(f"fidelity is {dict(own.fidelity)!r:.80}")
+    if any(version.table_version < 1 or version.capabilities_version < 0 for version in own.history):
+        raise ValueError("a version of the table is not a number from 1")
 
 
 def _seal(own: Mapping[str, Any]) -> str:

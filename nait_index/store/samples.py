@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nait_index.store.dataset import create_table, has_dataset, keep_versions, open_dataset, open_table, writing
+from nait_index.store.dataset import append_rows, create_table, has_dataset, keep_versions, open_dataset, writing
 from nait_index.store.layout import Layout
 
 if TYPE_CHECKING:
@@ -79,11 +79,10 @@ class SampleTable:
         import pyarrow as pa
 
         arrays = [_to_arrow(columns[field.name], field) for field in table_schema]
-        table = open_table(self._layout, NAME)
-        scores = [field for field in table.schema if field.name not in table_schema.names]
+        scores = [field for field in self.schema() if field.name not in table_schema.names]
         arrays += [pa.nulls(len(arrays[0]), field.type) for field in scores]
-        with writing(self._layout):
-            table.add(pa.Table.from_arrays(arrays, schema=pa.schema([*table_schema, *scores])))
+        rows = pa.Table.from_arrays(arrays, schema=pa.schema([*table_schema, *scores]))
+        append_rows(self._layout, self._layout.samples, rows)
 
     def delete(self, positions: Sequence[int]) -> None:
         """Delete the rows at some positions; earlier versions keep them."""

@@ -1,0 +1,612 @@
+"""What SECURITY.md promises: nothing that is read is run, nothing is written elsewhere, and the key stays a secret."""
+
+import json
+import os
+import pickle
+import shutil
+import sys
+import threading
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc
+import pytest
+from helpers import announce, interrupt_call, nait_index, read_lines, refusal, small_rows, small_shards, write_lines
+
+from nait_index.corpus import read_corpus
+from nait_index.errors import CorpusError, NaitError
+from nait_index.quality.endpoint import Endpoint
+from nait_index.quality.pace import Pace
+
+pytestmark = pytest.mark.slow
+
+LENGTH = ("--max-length", "32")
+KEY = "sk-dont-tell-anyone-0123456789"
+
+
+class Bomb:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, sign: Path) -> None:
+        self.sign = sign
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.sign),)
+
+
+@pytest.fixture
+def sign(tmp_path: Path) -> Iterator[Path]:
+    """Give the folder that what must not run would make, and check in the end that it did not."""
+    yield tmp_path / "ran"
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Callable[[str], Path]) -> Path:
+    return tiny_model("llama")
+
+
+@pytest.fixture(scope="module")
+def built(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build an index with a capability and a score, and files to go with it; not to be changed."""
+    folder = tmp_path_factory.mktemp("built")
+    corpus = write_lines(folder / "corpus.jsonl", small_rows(20))
+    assert nait_index("build", folder / "own.nait", corpus, "--model", model, *LENGTH).code == 0
+    examples = write_lines(folder / "examples.jsonl", small_rows(4, first=100))
+    assert nait_index("capability", "add", folder / "own.nait", "letters", examples).code == 0
+    assert nait_index("capability", "export", folder / "own.nait", "letters", folder / "letters.capability").code == 0
+    (folder / "good.csv").write_text("id,value\nrow-001,0.5\n")
+    assert nait_index("score", folder / "own.nait", "import", folder / "good.csv").code == 0
+    assert nait_index("query", folder / "own.nait", "-c", "letters").code == 0
+    write_lines(folder / "more.jsonl", small_rows(5, first=50))
+    return folder
+
+
+@pytest.fixture
+def folder(built: Path, tmp_path: Path) -> Path:
+    """Give a copy of all that, to be changed."""
+    return Path(shutil.copytree(built, tmp_path / "work"))
+
+
+def use(folder: Path, model: Path) -> None:
+    """Do everything that reads an index; how it ends does not matter here."""
+    own = folder / "own.nait"
+    for command in (
+        ["info", own],
+        ["rows", own],
+        ["query", own, "-c", "letters", "--method", "nait"],
+        ["query", own, "-e", folder / "examples.jsonl", "--where", "good > 0"],
+        ["capability", "import", own, folder / "letters.capability", "--force"],
+        ["score", own, "import", folder / "good.csv"],
+        ["verify", own, "--model", model],
+        ["build", own, folder / "more.jsonl", "--model", model, *LENGTH],
+    ):
+        with suppress(Exception):
+            nait_index(*command)
+
+
+def pickled(place: str, bomb: Bomb) -> bytes:
+    """Give a pickle in the form that a file of this name has where one is allowed."""
+    import io
+
+    file = io.BytesIO()
+    if place.endswith(".npy"):
+        np.save(file, np.array([bomb], dtype=object), allow_pickle=True)
+    elif place.endswith(".npz"):
+        np.savez(file, topk_neurons=np.array([bomb], dtype=object))
+    else:
+        pickle.dump(bomb, file)
+        file.write(b"\n")  # a journal's last line must have its end
+    return file.getvalue()
+
+
+# ---- pickles ------------------------------------------------------------------------------------------------------
+
+PLACES = (
+    "manifest.json", "basis.safetensors", "components.safetensors", "rejected.jsonl", "scores/good.jsonl",
+    "engine/pca_unit.npy", "engine/pca_unit.json", "engine/pca_unit.ivf", "../letters.capability",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_pickle_in_an_index_is_not_loaded(place: str, folder: Path, model: Path, sign: Path) -> None:
+    (folder / "own.nait" / place).write_bytes(pickled(place, Bomb(sign)))
+    use(folder, model)
+
+
+@pytest.mark.parametrize("place", ["pooled.npy", "columns.npz", "facts.json"])
+def test_a_pickle_in_what_an_interrupted_build_left_is_not_loaded(
+    place: str, model: Path, tmp_path: Path, sign: Path
+) -> None:
+    own, corpus = tmp_path / "own.nait", write_lines(tmp_path / "corpus.jsonl", small_rows(20))
+    command = ["build", own, corpus, "--model", model, *LENGTH]
+    with pytest.MonkeyPatch.context() as patch, small_shards():
+        interrupt_call(patch, "nait_index.building.builder.fit_basis")
+        assert nait_index(*command).code == 130
+    staged = list(own.glob(f"staging/shard-*/{place}"))
+    assert staged
+    for path in staged:
+        path.write_bytes(pickled(place, Bomb(sign)))
+    with suppress(Exception), small_shards():
+        nait_index(*command)
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "pytorch_model-00001-of-00001.bin"])
+@pytest.mark.parametrize("command", ["build", "score"])
+def test_a_model_of_pickled_weights_is_refused(
+    name: str, command: str, folder: Path, model: Path, sign: Path, tmp_path: Path
+) -> None:
+    import torch
+
+    own = Path(shutil.copytree(model, tmp_path / "model"))
+    (own / "model.safetensors").unlink()
+    torch.save({"model.norm.weight": Bomb(sign)}, own / name)
+    if "00001" in name:
+        index = {"metadata": {}, "weight_map": {"model.norm.weight": name}}
+        (own / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    assert "cannot be loaded" in refusal(*_with_model(command, folder, own))
+
+
+def test_a_pickled_adapter_beside_a_model_is_not_loaded(folder: Path, model: Path, sign: Path, tmp_path: Path) -> None:
+    import torch
+
+    own = Path(shutil.copytree(model, tmp_path / "model"))
+    torch.save({"base_model.model.x": Bomb(sign)}, own / "adapter_model.bin")
+    (own / "adapter_config.json").write_text(
+        json.dumps(
+            {"peft_type": "LORA", "base_model_name_or_path": str(model), "r": 2, "target_modules": ["down_proj"]}
+        )
+    )
+    for command in ("build", "score"):
+        nait_index(*_with_model(command, folder, own))
+
+
+def test_a_pickled_sparse_autoencoder_is_refused(folder: Path, model: Path, sign: Path) -> None:
+    import torch
+
+    sae = folder / "layers.1"
+    sae.mkdir()
+    (sae / "cfg.json").write_text('{"k": 4}')
+    torch.save({"W_dec": Bomb(sign)}, sae / "sae.safetensors")
+    command = _with_model("build", folder, model)
+    assert "sae.safetensors" in refusal(*command, "--views", "pca,sae", "--sae", sae)
+
+
+def test_a_pickled_type_in_an_arrow_file_is_not_loaded(tmp_path: Path, sign: Path) -> None:
+    metadata = {"ARROW:extension:name": "arrow.py_extension_type", "ARROW:extension:metadata": pickle.dumps(Bomb(sign))}
+    schema = pa.schema([pa.field("text", pa.string(), metadata=metadata)])
+    path = tmp_path / "corpus.arrow"
+    with pa.ipc.new_file(path, schema) as writer:
+        writer.write_table(pa.table([pa.array(["a"])], schema=schema))
+    with suppress(CorpusError):
+        list(read_corpus([path]))
+
+
+# ---- code of others -----------------------------------------------------------------------------------------------
+
+
+def _with_model(command: str, folder: Path, model: Path) -> list[str | Path]:
+    if command == "build":
+        return ["build", folder / "new.nait", folder / "corpus.jsonl", "--model", model, *LENGTH]
+    return ["score", folder / "own.nait", "ifd", "--model", model]
+
+
+def _with_code(model: Path, own: Path, sign: Path, model_type: str) -> Path:
+    """Copy a model and put code beside it that its files ask to be run."""
+    shutil.copytree(model, own)
+    code = f"import os\nos.mkdir({str(sign)!r})\nclass Own: pass\n"
+    for name in ("own.py", "modeling_own.py", "__init__.py", "setup.py", "custom_generate/generate.py"):
+        (own / name).parent.mkdir(exist_ok=True)
+        (own / name).write_text(code)
+    autos = ("AutoConfig", "AutoModel", "AutoModelForCausalLM", "AutoTokenizer", "AutoProcessor")
+    for name in ("config.json", "tokenizer_config.json"):
+        settings = json.loads((own / name).read_text())
+        settings["auto_map"] = {
+            auto: ["own.Own", "own.Own"] if auto == "AutoTokenizer" else "own.Own" for auto in autos
+        }
+        if model_type:
+            settings |= {"model_type": model_type, "tokenizer_class": "Own"}
+        (own / name).write_text(json.dumps(settings))
+    return own
+
+
+@pytest.mark.parametrize("model_type", ["", "own"])
+@pytest.mark.parametrize("command", ["build", "score"])
+def test_code_in_a_model_folder_is_never_run(
+    model_type: str, command: str, folder: Path, model: Path, sign: Path, tmp_path: Path
+) -> None:
+    """There is no option that would allow it: a model that works without is used, one that does not is refused."""
+    own = _with_code(model, tmp_path / "model", sign, model_type)
+    if model_type:
+        assert str(own) in refusal(*_with_model(command, folder, own))
+    else:
+        assert nait_index(*_with_model(command, folder, own)).code == 0
+
+
+@pytest.mark.parametrize("field", ["attn_implementation", "_attn_implementation", "use_kernels"])
+@pytest.mark.parametrize("kernel", ["some/kernel", "kernels-community/flash-attn2", "flash_attention_2"])
+def test_a_kernel_that_a_model_names_is_not_fetched(
+    field: str, kernel: str, folder: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A configuration can name an attention kernel, which is code, and transformers would get it from the hub."""
+    own, asked = Path(shutil.copytree(model, tmp_path / "model")), []
+    settings = json.loads((own / "config.json").read_text())
+    (own / "config.json").write_text(json.dumps(settings | {field: kernel}))
+    monkeypatch.setattr("transformers.integrations.hub_kernels.is_kernels_available", lambda: True)
+    monkeypatch.setattr("transformers.integrations.hub_kernels.get_kernel", lambda *own, **_: asked.append(own))
+    for command in ("build", "score"):
+        assert nait_index(*_with_model(command, folder, own)).code == 0
+    assert asked == []
+
+
+ESCAPES = (
+    "{{{{ cycler.__init__.__globals__.os.mkdir('{sign}') }}}}",
+    "{{{{ lipsum.__globals__['os'].mkdir('{sign}') }}}}",
+    "{{{{ parts[0].__class__.__init__.__globals__ }}}}",
+    "{{{{ (messages | attr('__class__')).__mro__ }}}}",
+    "{{{{ parts | map(attribute='__class__') | list | first | attr('mro') }}}}",
+    "{{{{ '{{0.__class__.__mro__}}'.format(messages) }}}}",
+    "{{{{ self.__init__.__globals__.__builtins__.__import__('os').mkdir('{sign}') }}}}",
+    "{{{{ messages.append(1) }}}}",
+    "{{% include '/etc/passwd' %}}",
+    "{{% import '/etc/passwd' as x %}}",
+)
+
+
+@pytest.mark.parametrize("escape", ESCAPES)
+@pytest.mark.parametrize("kind", ["file", "chat"])
+def test_a_template_does_not_get_out_of_its_sandbox(
+    escape: str, kind: str, folder: Path, model: Path, sign: Path, tmp_path: Path
+) -> None:
+    """A file or a model's own chat template: no attribute that leads to code is given, and no file is included."""
+    source, own, template = escape.format(sign=sign), Path(shutil.copytree(model, tmp_path / "model")), "chat"
+    if kind == "file":
+        (tmp_path / "own.jinja").write_text(source)
+        template = str(tmp_path / "own.jinja")
+    else:
+        (own / "chat_template.jinja").write_text(source)
+    outcome = nait_index(*_with_model("build", folder, own), "--template", template)
+    assert "root:" not in outcome.out + outcome.err
+    if outcome.code == 0:  # a sandbox may give nothing instead of refusing
+        assert "<class" not in "".join(path.read_text("utf-8", "replace") for path in folder.rglob("*.jsonl"))
+    else:
+        assert len(outcome.errors) == 1
+
+
+# ---- indexes of strangers -----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def opened_files() -> Iterator[list[str]]:
+    """Note the path of every file that Python code opens."""
+    noted: list[str] = []
+    active = True
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if active and event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
+            noted.append(os.fsdecode(arguments[0]))
+
+    sys.addaudithook(hook)  # cannot be taken away again
+    try:
+        yield noted
+    finally:
+        active = False
+
+
+def test_looking_at_a_strangers_index_reads_nothing_outside_it(
+    folder: Path, model: Path, sign: Path, tmp_path: Path
+) -> None:
+    """The model, template and autoencoder that its manifest names are read only where something is to be encoded."""
+    stranger = _with_code(model, tmp_path / "stranger", sign, "own")
+    (stranger / "own.jinja").write_text(ESCAPES[0].format(sign=sign))
+    path = folder / "own.nait" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["model"] |= {"name": str(stranger), "template": str(stranger / "own.jinja"), "sae": str(stranger)}
+    path.write_text(json.dumps(sealed(manifest)))
+    own = folder / "own.nait"
+    with opened_files() as opened:
+        assert nait_index("info", own).code == 0
+        assert nait_index("rows", own).code == 0
+        assert nait_index("query", own, "-c", "letters").code == 0
+    assert str(path) in opened
+    assert [name for name in opened if name.startswith(str(stranger))] == []
+    assert nait_index("query", own, "-e", folder / "examples.jsonl").code == 1
+
+
+MANIFESTS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "list": lambda own: [own],
+    "schema text": lambda own: own | {"schema_version": "3"},
+    "more fields": lambda own: own | {"run": "rm -rf /"},
+    "digest": lambda own: own | {"fingerprint_digest": "0" * 16},
+    "no fingerprint": lambda own: own | {"fingerprint": None},
+    "other fingerprint": lambda own: own | {"fingerprint": {"weights": "x"}},
+    "basis": lambda own: own | {"basis_hash": "../" * 40},
+    "unfinished": lambda own: own | {"history": []},
+    "version": lambda own: own | {"history": [own["history"][0] | {"table_version": -1}]},
+    "huge version": lambda own: own | {"history": [own["history"][0] | {"table_version": 2**70}]},
+    "version of text": lambda own: own | {"history": [own["history"][0] | {"rows": "many"}]},
+    "history": lambda own: own | {"history": {"a": 1}},
+    "tags": lambda own: own | {"tags": ["a"]},
+    "model": lambda own: own | {"model": None},
+    "part of the model": lambda own: own | {"model": own["model"] | {"name": 5}},
+    "libraries": lambda own: own | {"libraries": 5},
+    "fidelity": lambda own: own | {"fidelity": {}},
+    "true for a number": lambda own: own | {"next_position": True},
+    "dtype": lambda own: own | {"model": own["model"] | {"dtype": "float99"}},
+    "view": lambda own: own | {"fingerprint": own["fingerprint"] | {"views": ["pca", "rm"]}},
+}
+
+
+def sealed(manifest: Any) -> Any:
+    """Seal a manifest, as whoever made it can."""
+    from nait_index.store.manifest import _seal
+
+    if not isinstance(manifest, dict):
+        return manifest
+    own = {name: value for name, value in manifest.items() if name not in ("seal", "schema_version")}
+    return {"schema_version": manifest["schema_version"], "seal": _seal(own)} | own
+
+
+@pytest.mark.parametrize("change", MANIFESTS.values(), ids=MANIFESTS)
+def test_a_manifest_of_odd_values_is_refused(change: Callable[[dict[str, Any]], Any], folder: Path) -> None:
+    path = folder / "own.nait" / "manifest.json"
+    path.write_text(json.dumps(sealed(change(json.loads(path.read_text())))))
+    refusal("query", folder / "own.nait", "-e", folder / "examples.jsonl")
+
+
+@pytest.mark.parametrize("table", ["samples", "capabilities"])
+def test_a_table_that_names_an_embedding_function_runs_nothing(
+    table: str, folder: Path, model: Path, tmp_path: Path
+) -> None:
+    import lance
+
+    own, sign, stranger = folder / "own.nait", tmp_path / "ran", tmp_path / "stranger"
+    shutil.copytree(model, stranger)
+    settings = json.loads((stranger / "config.json").read_text())
+    settings |= {"model_type": "own", "auto_map": {"AutoConfig": "own.Own", "AutoModel": "own.Own"}}
+    (stranger / "config.json").write_text(json.dumps(settings))
+    (stranger / "own.py").write_text(f"import os\nos.mkdir({str(sign)!r})\n")
+    function = {
+        "name": "huggingface",
+        "model": {"name": str(stranger), "trust_remote_code": True},
+        "source_column": "row",
+        "vector_column": "v",
+    }
+    path = str(own / "lance" / f"{table}.lance")
+    lance.dataset(path).update_schema_metadata({"embedding_functions": json.dumps([function])})
+    announce(own, **({} if table == "samples" else {"capabilities_version": lance.dataset(path).version}))
+    use(folder, model)
+    assert not sign.exists()
+
+
+# ---- paths --------------------------------------------------------------------------------------------------------
+
+
+def outside(folder: Path) -> dict[str, bytes | None]:
+    """Read what lies in a folder but outside its index."""
+    paths = [path for path in folder.rglob("*") if "own.nait" not in path.relative_to(folder).parts]
+    return {str(path): path.read_bytes() if path.is_file() else None for path in paths}
+
+
+@pytest.mark.parametrize("name", ["../x", "../../x.jsonl", "/tmp/x", "a/b", "..", "x\\..\\y", "~/x"])
+def test_names_and_ids_that_are_paths_write_nothing_outside_the_index(name: str, folder: Path, model: Path) -> None:
+    own = folder / "own.nait"
+    write_lines(folder / "more.jsonl", [{"id": name, "text": "an id"}, {"id": f"{name}2", "text": "another"}])
+    before = outside(folder)
+    assert nait_index("build", own, folder / "more.jsonl", "--model", model, *LENGTH).code == 0
+    assert nait_index("rows", own, name, "--json").json["id"] == name
+    assert nait_index("capability", "add", own, name, folder / "examples.jsonl").code == 0
+    assert nait_index("query", own, "-c", name).code == 0
+    assert "--name" in refusal("score", own, "import", folder / "good.csv", "--name", name)
+    assert outside(folder) == before
+
+
+def _saved(folder: Path, row: str) -> Path:
+    """Write what ``save_to_disk`` does: one shard, and the file that names it."""
+    folder.mkdir(parents=True)
+    table = pa.table({"text": [row]})
+    with pa.ipc.new_stream(folder / "data.arrow", table.schema) as writer:
+        writer.write_table(table)
+    (folder / "state.json").write_text('{"_data_files": [{"filename": "data.arrow"}]}')
+    return folder
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret/data.arrow", "{root}/secret/data.arrow", "in/../../secret/data.arrow", "..", ".", ""]
+)
+def test_a_saved_folder_cannot_name_files_outside_it(name: str, tmp_path: Path) -> None:
+    _saved(tmp_path / "secret", "a secret")
+    own = _saved(tmp_path / "own", "a row")
+    assert len(list(read_corpus([own]))) == 1
+    shards = {"_data_files": [{"filename": "data.arrow"}, {"filename": name.format(root=tmp_path)}]}
+    (own / "state.json").write_text(json.dumps(shards))
+    with pytest.raises(CorpusError, match="not right in this folder"):
+        list(read_corpus([own]))
+    splits = tmp_path / "splits"
+    _saved(splits / "train", "a row")
+    (splits / "dataset_dict.json").write_text('{"splits": ["train"]}')
+    assert len(list(read_corpus([splits]))) == 1
+    parent = str(Path(name.format(root=tmp_path)).parent) if "secret" in name else name
+    (splits / "dataset_dict.json").write_text(json.dumps({"splits": ["train", parent]}))
+    with pytest.raises(CorpusError, match="not right in this folder"):
+        list(read_corpus([splits]))
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_an_output_replaces_a_link_and_not_what_it_leads_to(there: bool, folder: Path) -> None:
+    target, out = folder / "target.jsonl", folder / "out.jsonl"
+    out.symlink_to(target)
+    if there:
+        target.write_text("mine")
+        assert "exists already" in refusal("query", folder / "own.nait", "-c", "letters", "-o", out)
+    assert nait_index("query", folder / "own.nait", "-c", "letters", "-o", out, "--force").code == 0
+    assert not out.is_symlink()
+    assert (target.read_text() == "mine") if there else not target.exists()
+
+
+@pytest.mark.parametrize("place", ["scores", "scores/good.jsonl", "scores/good.rejected.jsonl", "rejected.jsonl"])
+def test_a_link_in_an_index_is_not_written_through(place: str, folder: Path, model: Path) -> None:
+    _link_outside(folder, place, model)
+
+
+@pytest.mark.parametrize("place", [".lock", "staging", "engine", "lance"])
+def test_a_link_in_the_store_of_an_index_is_not_written_through(place: str, folder: Path, model: Path) -> None:
+    _link_outside(folder, place, model)
+
+
+def _link_outside(folder: Path, place: str, model: Path) -> None:
+    own, target = folder / "own.nait" / place, folder / "target"
+    if own.is_dir():
+        own.rename(target)
+    elif place == "staging":
+        target.mkdir()
+        (target / "rows.jsonl").write_text("mine")
+    else:
+        own.unlink(missing_ok=True)
+        target.write_text("mine")
+    own.symlink_to(target)
+    before = outside(folder)
+    for command in (
+        ["score", folder / "own.nait", "import", folder / "good.csv", "--force"],
+        ["score", folder / "own.nait", "import", folder / "good.csv", "--name", "other"],
+        ["capability", "add", folder / "own.nait", "new", folder / "examples.jsonl"],
+        ["build", folder / "own.nait", folder / "more.jsonl", "--model", model, *LENGTH],
+        ["query", folder / "own.nait", "-c", "letters"],
+    ):
+        with suppress(Exception):
+            nait_index(*command)
+    assert outside(folder) == before
+
+
+# ---- the judge's key ----------------------------------------------------------------------------------------------
+
+
+class Echo(BaseHTTPRequestHandler):
+    """Answers with whatever key it was given, in every way that an answer has."""
+
+    code = 200
+    body = '{"choices": [{"message": {"content": "KEY"}}]}'
+    location = "/KEY"
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+
+    def do_POST(self) -> None:
+        self.asked.append(self.path)
+        self.rfile.read(int(self.headers["Content-Length"]))
+        key = self.headers["Authorization"].removeprefix("Bearer ")
+        self.send_response(self.code, f"no {key}")
+        self.send_header("Location", self.location.replace("KEY", key))
+        self.end_headers()
+        self.wfile.write(self.body.replace("KEY", key).encode())
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextmanager
+def echo(code: int, body: str, **more: Any) -> Iterator[str]:
+    """Run such a server, and give its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Own", (Echo,), {"code": code, "body": body, **more}))
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.parametrize("code", [200, 302, 400, 401, 429, 500])
+@pytest.mark.parametrize(
+    "body",
+    [
+        Echo.body,
+        '{"error": {"message": "wrong key: KEY"}}',
+        '{"error": "' + "x" * 175 + ' KEY"}',
+        "KEY",
+        "",
+        "[" * 60_000,
+    ],
+    ids=["answer", "object", "long", "text", "nothing", "deep"],
+)
+def test_the_key_is_in_no_file_and_no_message(
+    code: int, body: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However a server repeats it: neither the key nor a good part of it is shown or kept."""
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setenv("JUDGE_KEY", KEY)
+    with echo(code, body) as url:
+        asked = ["--url", url, "--judge-model", "large", "--key-env", "JUDGE_KEY", "--yes", "--retries", "0"]
+        outcome = nait_index("score", folder / "own.nait", "judge", *asked)
+    written = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    assert (folder / "own.nait" / "scores" / "judge.jsonl").exists()
+    for part in (KEY, KEY[:12]):
+        assert part not in outcome.out + outcome.err
+        assert part.encode() not in written
+    assert KEY not in repr(Endpoint(url, "large", KEY))
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key is for the address that was given."""
+    monkeypatch.setenv("no_proxy", "*")
+    asked: list[str] = []
+    with echo(200, Echo.body, asked=asked) as other, echo(code, "", location=f"{other}/chat/completions") as url:
+        with pytest.raises(NaitError, match=str(code)):
+            Endpoint(url, "large", KEY, retries=0).ask([], Pace(None))
+    assert asked == []
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\n", f"{KEY}\r", f"{KEY}é", f"a {KEY}"])
+def test_a_key_that_cannot_be_sent_is_not_shown(key: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUDGE_KEY", key)
+    asked = ["--url", "http://127.0.0.1:1", "--judge-model", "large", "--key-env", "JUDGE_KEY", "--yes"]
+    assert KEY not in refusal("score", folder / "own.nait", "judge", *asked)
+
+
+def test_a_password_in_an_address_is_not_shown() -> None:
+    with pytest.raises(NaitError) as error:
+        Endpoint(f"https://me:{KEY}@api.example.com/v1", "large")
+    assert KEY not in str(error.value)
+
+
+# ---- terminals ----------------------------------------------------------------------------------------------------
+
+STEERING = "\x1b[2J\x1b]0;owned\x07\x9b31m\x7f\u202e\r\x08"
+
+
+def test_rows_cannot_steer_the_terminal(model: Path, tmp_path: Path) -> None:
+    """Control characters of ids, texts and file names are shown as something else, on both streams."""
+    own, corpus = tmp_path / "own.nait", tmp_path / f"corpus{STEERING}.jsonl"
+    rows = [{"id": f"{at}{STEERING}", "instruction": f"{STEERING}{at}", "output": STEERING} for at in range(5)]
+    write_lines(corpus, [*rows, {"id": rows[0]["id"], "instruction": "twice"}])
+    shown = [
+        nait_index("build", own, corpus, "--model", model, *LENGTH),
+        nait_index("info", own),
+        nait_index("info", own, "--json"),
+        nait_index("rows", own),
+        nait_index("rows", own, "--where", "n_tokens < 0 OR true", "--json"),
+        nait_index("rows", own, f"none{STEERING}"),
+        nait_index("rows", own, "--where", STEERING),
+        nait_index("rows", own, f"--none{STEERING}"),
+        nait_index("query", own, "-e", corpus, "--method", "length"),
+        nait_index("query", own, "-c", STEERING),
+        nait_index("capability", "add", own, "letters", corpus),
+        nait_index("capability", "show", own, "letters"),
+        nait_index("build", tmp_path / "new.nait", tmp_path / STEERING),
+    ]
+    assert [outcome.code for outcome in shown] == [0, 0, 0, 0, 0, 1, 1, 2, 0, 1, 0, 0, 1]
+    for outcome in shown:
+        assert [own for own in outcome.out + outcome.err if unicodedata.category(own) == "Cc" and own != "\n"] == []
+    listed = [json.loads(line) for line in shown[4].out.splitlines()]
+    assert [row["row"] for row in listed] == rows
+    assert read_lines(own / "rejected.jsonl")[0]["reason"].startswith("duplicate id")
