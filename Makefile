@@ -45,6 +45,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.speed.precision minilm
 	$(BIN)/python -m benchmarks.speed.memory
 	$(BIN)/python -m benchmarks.speed.fit
+	$(BIN)/python -m benchmarks.speed.workers
 	$(BIN)/python -m benchmarks.fidelity.curves minilm --model $(MINILM)
 	$(BIN)/python -m benchmarks.fidelity.curves bundled --model bundled
 	$(BIN)/python -m benchmarks.fidelity.curves shape --model shape --rows 6144 --max-length 64

@@ -123,6 +123,16 @@ def test_torch_and_transformers_are_imported_below_activations_alone() -> None:
     assert any(file.startswith("activations/") for file in importing)
 
 
+def test_ray_is_imported_by_its_engine_alone_and_only_when_it_is_used() -> None:
+    importing = {
+        (_part(file), at_import)
+        for file in PACKAGE_FILES
+        for name, at_import in _imports(file)
+        if name.split(".")[0] == "ray"
+    }
+    assert importing == {("distributed", False)}
+
+
 def test_torch_and_transformers_are_never_imported_before_they_are_used() -> None:
     early = {
         (_relative(file), name)

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -238,6 +238,14 @@ def _assert_same(root: Path, expected: Path) -> None:
     assert counts_of(root) == counts_of(expected)
     assert basis_of(root) == basis_of(expected)
     assert (root / "rejected.jsonl").read_bytes() == (expected / "rejected.jsonl").read_bytes()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _native_precision() -> Iterator[None]:
+    """Let ``--dtype auto`` be what it is outside the tests, for gradients and activations apart."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("NAIT_INDEX_AUTO_DTYPE")
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -129,11 +129,11 @@ def dtype_of(dtype: Precision, device: "torch.device", *, on_cpu: bool = True) -
     return resolved
 
 
-def settled_precision(dtype: Precision, device: Device) -> Precision:
-    """Give what the model computes in on a device that another machine may have."""
+def settled_precision(dtype: Precision, device: Device, *, on_cpu: bool = True) -> Precision:
+    """Give by name what the model computes in, like :func:`dtype_of`, on a device that another machine may have."""
     import torch
 
-    return Precision(str(dtype_of(dtype, torch.device(device.value))).removeprefix("torch."))
+    return Precision(str(dtype_of(dtype, torch.device(device.value), on_cpu=on_cpu)).removeprefix("torch."))
 
 
 def _auto() -> Precision:

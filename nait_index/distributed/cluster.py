@@ -3,6 +3,7 @@
 import logging
 import os
 import secrets
+import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -91,11 +92,19 @@ def _init(address: str | None) -> None:
     # "local": an address in RAY_ADDRESS, or a cluster that someone left running, is not what was asked for.
     own = {"address": "local", "include_dashboard": False, "object_store_memory": _STORE_BYTES}
     try:
+        _knock(address)
         with _no_standard_error():
             ray.init(**({"address": address} if address else own), **quiet)
     except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
         reason = " ".join(str(error).split())[:300]
         raise NaitError(f"no Ray cluster at --address {address}: {reason}" if address else f"Ray: {reason}") from error
+
+
+def _knock(address: str | None) -> None:
+    """Ask whether anyone is there at all; Ray itself goes on asking for minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _own_token() -> dict[str, str]:

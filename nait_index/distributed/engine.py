@@ -69,9 +69,13 @@ class RayEngine:
         sae = None if signatures.sae is None else str(Path(signatures.sae).resolve())
         # Workers begin in folders of their own.
         name = str(Path(own.name).resolve()) if Path(own.name).is_dir() else own.name
-        model = replace(own, name=name, device=device)
         task = Task(
-            model, replace(signatures, sae=sae), job.fingerprint, job.add_special_tokens, threads=thread_count()
+            model=replace(own, name=name, device=device),
+            gradient_dtype=settled_precision(job.model.dtype, device, on_cpu=False),
+            signatures=replace(signatures, sae=sae),
+            fingerprint=job.fingerprint,
+            add_special_tokens=job.add_special_tokens,
+            threads=thread_count(),
         )
         return RayEncoding(task, count, share, job.advance)
 

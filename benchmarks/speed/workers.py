@@ -1,0 +1,106 @@
+"""Workers of a Ray cluster beside the local engine: ``python -m benchmarks.speed.workers``.
+
+Every build is a process of its own, as from the command line, on a cluster of this machine alone. All build the same
+index, so their rates are comparable; the seconds before the first shard is committed, in which processes begin and
+load the model, are told apart from the rate after. On one machine without a GPU, workers share its cores: there this
+says what Ray costs, not what it gains.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+
+from benchmarks.environment import ROOT, environment, shared_data
+from benchmarks.speed.models import model_folder
+from nait_index.building.builder import Builder, Progress, Stage
+from nait_index.config import Engine, EngineConfig, ModelConfig, SignatureConfig
+from nait_index.corpus import read_corpus
+from nait_index.distributed.engine import open_engine
+
+
+@click.command()
+@click.option("--model", default="minilm", show_default=True, help="minilm, qwen3, tiny or bundled.")
+@click.option("--rows", default=12_288, show_default=True)
+@click.option("--reservoir", default=1024, show_default=True, help="Rows of the fit.")
+@click.option("--max-length", default=256, show_default=True)
+@click.option("--workers", type=int, multiple=True, default=(1, 2), show_default=True)
+@click.option("--rounds", default=3, show_default=True)
+@click.option("--child", nargs=2, hidden=True, help="Corpus and number of workers, 0 for the local engine, of a build.")
+def main(
+    model: str,
+    rows: int,
+    reservoir: int,
+    max_length: int,
+    workers: tuple[int, ...],
+    rounds: int,
+    child: tuple[str, str] | None,
+) -> None:
+    """Measure, and write results/workers-MODEL.json."""
+    if child is not None:
+        click.echo(json.dumps(timed_build(model, Path(child[0]), int(child[1]), reservoir, max_length)))
+        return
+    names = {0: "local"} | {count: f"ray, {count} worker{'s' * (count > 1)}" for count in workers}
+    builds: dict[str, list[dict[str, Any]]] = {name: [] for name in names.values()}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = model_folder(model, Path(scratch))
+        corpus = Path(scratch) / "corpus.jsonl"
+        lines = (shared_data() / "pool.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+        corpus.write_text("".join(lines[:rows]), encoding="utf-8")
+        for _ in range(rounds):
+            for count, name in names.items():
+                builds[name].append(_build(folder, corpus, count, reservoir, max_length))
+    settings = {"model": model, "rows": rows, "reservoir": reservoir, "max_length": max_length}
+    result = {"environment": environment(), "ray": version("ray"), "threads": torch.get_num_threads()}
+    result |= settings | {"builds": builds}
+    path = ROOT / "benchmarks" / "results" / f"workers-{model}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    click.echo(json.dumps(result, indent=1))
+
+
+def timed_build(model: str, corpus: Path, workers: int, reservoir: int, max_length: int) -> dict[str, Any]:
+    """Build once, and give seconds and rates."""
+    config = EngineConfig(Engine.RAY, workers) if workers else EngineConfig()
+    seen: list[tuple[float, int]] = []
+
+    def note(progress: Progress) -> None:
+        if progress.stage is Stage.ENCODING:
+            seen.append((time.perf_counter(), progress.rows))
+
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as scratch, open_engine(config) as engine:
+        own, signatures = ModelConfig(model, max_length=max_length), SignatureConfig(reservoir=reservoir)
+        with Builder(Path(scratch) / "own.nait", own, signatures, note, engine) as builder:
+            report = builder.run(read_corpus([corpus]), [corpus.name])
+    seconds = time.perf_counter() - started
+    # The staged shards come before the fit, and a Ray cluster's actors begin anew after it.
+    staged = min(report.rows, 2 * 1024)
+    after = [(at, rows) for at, rows in seen if rows > staged]
+    (first_at, first), (last_at, last) = after[0], after[-1]
+    return {
+        "seconds": round(seconds, 1),
+        "rows per second": round(report.rows / seconds, 1),
+        "rows per second once under way": round((last - first) / max(last_at - first_at, 1e-9), 1),
+        "seconds until under way": round(first_at - started, 1),
+    }
+
+
+def _build(model: str, corpus: Path, workers: int, reservoir: int, max_length: int) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.speed.workers", "--model", model, "--reservoir", str(reservoir)]
+    command += ["--max-length", str(max_length), "--child", str(corpus), str(workers)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    if done.returncode:
+        raise click.ClickException(done.stderr[-2000:])
+    own: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return own
+
+
+if __name__ == "__main__":
+    main()
