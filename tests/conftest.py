@@ -1,6 +1,7 @@
 """What the tests share. Nothing here imports torch, transformers, faiss or lancedb before a test asks for a model."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,3 +61,11 @@ def bundled() -> Iterator["Encoder"]:
 
     with Encoder(ModelConfig(device=Device.CPU)) as encoder:
         yield encoder
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell how many cases the tests in ``fuzz`` have generated."""
+    if "cases" in sys.modules:
+        counted = sys.modules["cases"].COUNTED
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(counted.items()))
+        terminalreporter.write_line(f"fuzz: {counted.total():,} cases ({kinds})")
