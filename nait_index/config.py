@@ -106,6 +106,8 @@ class ModelConfig:
     :param name: folder or hub name of the model; ``bundled`` is the one inside the package.
     :param site: ``mlp`` finds the neurons by family; anything else is a module path with ``{i}`` for the layer.
     :param layers: ``all``, ``last``, or comma-separated layer numbers; negative numbers count from the end.
+    :param gradient_dtype: what gradients are computed in; ``None`` settles it by ``dtype``, ``auto`` being float32 on
+        every CPU.
     :param batch_tokens: most tokens of a batch, padding counted; ``None`` is 2,048 on a CPU, whose caches larger
         batches overflow (MiniLM on 2 cores runs a third faster than with 8,192), and 65,536 on a GPU.
     """
@@ -119,6 +121,7 @@ class ModelConfig:
     device: Device = Device.AUTO
     batch_tokens: int | None = None
     padding_side: PaddingSide = PaddingSide.RIGHT
+    gradient_dtype: Precision | None = None
 
     def __post_init__(self) -> None:
         if self.max_length < 2:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from nait_index.building.examples import Encoded, ExampleEncoder
-from nait_index.capability import Capability, capability_of
+from nait_index.capability import Capability, capability_of, summarise
 from nait_index.corpus import plain_text, restore_sample
 from nait_index.errors import CapabilityError, OutputExistsError
 from nait_index.methods.base import Examples
@@ -19,6 +19,7 @@ from nait_index.store.layout import Layout
 from nait_index.store.lock import write_lock
 from nait_index.store.manifest import Manifest
 from nait_index.store.publish import publish, settled_capabilities
+from nait_index.store.samples import SampleTable
 from nait_index.types import Origin, RowFormat, Sample
 
 
@@ -97,11 +98,23 @@ class Library:
                 f"{path} is of an index of another fingerprint ({stored.fingerprint}, not {own.digest}): another "
                 "model, template or length; add the examples themselves with 'nait-index capability add'"
             )
-        if basis == self._manifest.basis:
+        if basis == self._manifest.basis and self._fits(stored):
             self._put(stored)
         else:
             self.adopt(stored)
         return self.get(stored.name)
+
+    def _fits(self, stored: StoredCapability) -> bool:
+        """Tell whether arrays from a file are such as this index makes them of so many examples."""
+        widths = self._manifest.fingerprint.widths
+        summary = summarise(np.ones((2, 2, sum(widths)), np.float32), widths)
+        found = {name: own.shape for name, own in _part(stored.arrays, "summary.").items()}
+        signatures = _part(stored.arrays, "signatures.")
+        columns = SampleTable(self._layout, self._manifest.table_version).signature_widths()
+        expected = {name: (len(stored.rows), width) for name, width in columns.items()}
+        return found == {name: own.shape for name, own in summary.items()} and expected == {
+            name: own.shape for name, own in signatures.items()
+        }
 
     def adopt(self, stored: StoredCapability) -> None:
         """Store a capability of an index with another basis, its examples encoded again."""

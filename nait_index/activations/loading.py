@@ -133,7 +133,8 @@ def settled_precision(dtype: Precision, device: Device, *, on_cpu: bool = True) 
     """Give by name what the model computes in, like :func:`dtype_of`, on a device that another machine may have."""
     import torch
 
-    return Precision(str(dtype_of(dtype, torch.device(device.value), on_cpu=on_cpu)).removeprefix("torch."))
+    own = device_of(device) if device is Device.AUTO else torch.device(device.value)
+    return Precision(str(dtype_of(dtype, own, on_cpu=on_cpu)).removeprefix("torch."))
 
 
 def _auto() -> Precision:

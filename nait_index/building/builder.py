@@ -118,9 +118,10 @@ class Builder:
         _check_root(self._layout)
         self._replace_rows = replace_rows
         engine = engine or LocalEngine()
-        self._model = model
+        settled = engine.settle(model)
+        self._model = replace(model, gradient_dtype=settled.gradient_dtype)
         self._signatures = signatures
-        self._encoder = open_encoder(engine.settle(model), signatures)
+        self._encoder = open_encoder(settled, signatures)
         self._widths = Widths.of(self._encoder)
         self._template = make_template(model.template, self._encoder.model.tokenizer)
         self._encoding = self._open_encoding(engine)

@@ -5,18 +5,19 @@ A shard is run as a whole, so its numbers do not depend on who runs it, nor on h
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
 import numpy as np
 
 from nait_index.activations.encoder import Encoder, Tokens
+from nait_index.activations.loading import settled_precision
 from nait_index.building.intake import Spool, WorkRow
 from nait_index.building.overlap import ahead
 from nait_index.building.running import Advance, Runner
 from nait_index.building.staging import ShardFacts
-from nait_index.config import ModelConfig, SignatureConfig
+from nait_index.config import Device, ModelConfig, Precision, SignatureConfig
 from nait_index.signatures.pca import Compressor
 from nait_index.store.manifest import Fingerprint
 
@@ -79,6 +80,11 @@ class Encoding(Protocol):
         """Let the models go."""
 
 
+def gradient_precision(model: ModelConfig, device: Device) -> Precision:
+    """Settle what gradients are computed in, on the device that they are computed on."""
+    return model.gradient_dtype or settled_precision(model.dtype, device, on_cpu=False)
+
+
 class Engine(Protocol):
     """Where builds run their rows through the model."""
 
@@ -97,7 +103,7 @@ class LocalEngine:
 
     def settle(self, model: ModelConfig) -> ModelConfig:
         """Load it where it will run."""
-        return model
+        return replace(model, gradient_dtype=gradient_precision(model, model.device))
 
     def open(self, job: Job) -> "LocalEncoding":
         """Take the builder's model."""

@@ -44,6 +44,7 @@ def model_record(config: ModelConfig, signatures: SignatureConfig, encoder: Enco
         "template": config.template,
         "max_length": encoder.max_length,
         "dtype": dtype_name(encoder),
+        "gradient_dtype": None if config.gradient_dtype is None else str(config.gradient_dtype),
         # Unlike a model's, its name is always that of a folder, so it is found from anywhere.
         "sae": None if signatures.sae is None else str(Path(signatures.sae).resolve()),
     }

@@ -1,6 +1,7 @@
 """What an index's views need of the model, and nothing else: an encoder, and gradients for the view ``grad``."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nait_index.activations.capture import Probes
@@ -56,6 +57,7 @@ def open_gradients(model: ModelConfig, signatures: SignatureConfig) -> "Gradient
     from nait_index.activations.gradients.adapters import GradientSettings
     from nait_index.activations.gradients.encoder import GradientEncoder
 
+    model = model if model.gradient_dtype is None else replace(model, dtype=model.gradient_dtype)
     return GradientEncoder(model, GradientSettings(width=signatures.grad_dim, seed=signatures.seed))
 
 

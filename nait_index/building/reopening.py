@@ -32,6 +32,7 @@ def _recorded(manifest: Manifest, model: str | None, device: Device) -> tuple[Mo
         template=record["template"],
         max_length=record["max_length"],
         dtype=Precision(record["dtype"]),
+        gradient_dtype=None if record["gradient_dtype"] is None else Precision(record["gradient_dtype"]),
         device=device,
     )
     signatures = SignatureConfig(

@@ -16,7 +16,7 @@ import numpy as np
 
 from nait_index.activations.loading import settled_precision
 from nait_index.activations.threads import thread_count
-from nait_index.building.encoding import EncodedShard, Engine, Job, LocalEngine, Room
+from nait_index.building.encoding import EncodedShard, Engine, Job, LocalEngine, Room, gradient_precision
 from nait_index.building.intake import Spool
 from nait_index.building.running import Advance
 from nait_index.config import Device, EngineConfig, ModelConfig
@@ -60,7 +60,8 @@ class RayEngine:
         :raises NaitError: the cluster has not the GPUs or CPUs.
         """
         device, _, _ = self._places(model)
-        return replace(model, device=Device.CPU, dtype=settled_precision(model.dtype, device))
+        dtype, gradient_dtype = settled_precision(model.dtype, device), gradient_precision(model, device)
+        return replace(model, device=Device.CPU, dtype=dtype, gradient_dtype=gradient_dtype)
 
     def open(self, job: Job) -> "RayEncoding":
         """Settle what the workers are told."""
@@ -71,7 +72,6 @@ class RayEngine:
         name = str(Path(own.name).resolve()) if Path(own.name).is_dir() else own.name
         task = Task(
             model=replace(own, name=name, device=device),
-            gradient_dtype=settled_precision(job.model.dtype, device, on_cpu=False),
             signatures=replace(signatures, sae=sae),
             fingerprint=job.fingerprint,
             add_special_tokens=job.add_special_tokens,

@@ -15,7 +15,7 @@ from nait_index.building.fingerprint import fingerprint_of
 from nait_index.building.intake import read_texts
 from nait_index.building.opening import open_encoder
 from nait_index.building.running import Runner
-from nait_index.config import ModelConfig, Precision, SignatureConfig
+from nait_index.config import ModelConfig, SignatureConfig
 from nait_index.corpus import make_template
 from nait_index.corpus.templates import TemplateName
 from nait_index.distributed.blocks import ACTIVATIONS, error_piece, to_pieces
@@ -36,13 +36,11 @@ class Task:
     """What a worker must know.
 
     :param model: with a name that means the same on every machine, and a precision that does not depend on it.
-    :param gradient_dtype: what gradients are computed in: ``auto`` is another precision for them on some CPUs.
     :param fingerprint: of the builder's own model.
     :param threads: that the builder would compute with; as many here, or the last bit may differ.
     """
 
     model: ModelConfig
-    gradient_dtype: Precision
     signatures: SignatureConfig
     fingerprint: Fingerprint
     add_special_tokens: bool
@@ -67,8 +65,7 @@ def open_runner(task: Task) -> Runner:
             f"the model '{task.model.name}' on {socket.gethostname()} is another one than where the build was started: "
             f"they differ in {', '.join(wrong)}; put the same files there"
         )
-    with_head = replace(task.model, dtype=task.gradient_dtype)
-    return Runner(encoder, with_head, task.signatures, add_special_tokens=task.add_special_tokens)
+    return Runner(encoder, task.model, task.signatures, add_special_tokens=task.add_special_tokens)
 
 
 def read_shards(shards: "pa.Table", spool: str) -> "pa.Table":

@@ -11,6 +11,7 @@ import numpy as np
 from nait_index.errors import CapabilityError
 from nait_index.files import atomic_write
 from nait_index.store.capabilities import StoredCapability
+from nait_index.store.typed import check_types
 
 _FORMAT = "nait-index capability 1"
 
@@ -50,7 +51,11 @@ def read_capability(path: Path) -> tuple[StoredCapability, str]:
         facts = json.loads(metadata["capability"])
         basis = str(facts.pop("basis"))
         own = facts | {"rows": tuple(facts["rows"]), "formats": tuple(facts["formats"]), "arrays": arrays}
-        return StoredCapability(**own), basis
+        stored = StoredCapability(**own)
+        check_types(stored)
+        if not stored.rows or len(stored.rows) != len(stored.formats):
+            raise ValueError("it has no examples, or not the format of each")
+        return stored, basis
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CapabilityError(f"{path} is damaged, or no exported capability ({error})") from error
 

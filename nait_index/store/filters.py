@@ -24,7 +24,16 @@ FIELDS = "fields"
 """``fields.NAME`` is a field of the rows, where NAME alone is a column of the table."""
 
 _LONGEST = 10_000  # characters
-_DEEPEST = 50  # parentheses: the parser is recursive
+_DEEPEST = 12  # parentheses: the parser is recursive, and takes twice as long for each of some
+_MOST_SIGNS = 50  # of arithmetic: it recurses into each
+_SIGNS = frozenset("(),.=<>!+-*/%[]0123456789")
+_FUNCTIONS = frozenset(
+    "abs btrim ceil char_length character_length coalesce concat contains ends_with floor greatest least left length "
+    "lower ltrim nullif regexp_like regexp_match replace reverse right round rtrim signum starts_with strpos substr "
+    "trim upper".split()
+)
+"""What a condition may call: nothing that makes much of little, or that Lance is known to die of."""
+_WORDS = frozenset("all and any between case else end escape false ilike in is like not null or then true when".split())
 _SAMPLED = 256  # rows whose fields are listed in a message
 _TOKEN = re.compile(r"""'(?:[^']|'')*'|"[^"]*"|`([^`]+)`|([^\W\d]\w*)|(.)""", re.DOTALL)
 
@@ -77,23 +86,35 @@ def _names(where: str) -> list[tuple[str, ...]]:
 
     :raises SelectionError: it is no condition.
     """
+    if len(re.findall(r"\bnot\b", where, re.IGNORECASE)) > _MOST_SIGNS:
+        raise SelectionError("--where has too many NOT")
     if len(where) > _LONGEST:
         raise SelectionError(f"--where has {len(where):,} characters, {_LONGEST:,} are allowed")
     names: list[tuple[str, ...]] = []
-    depth, dotted = 0, False
+    depth = signs = 0
+    before: str | None = None  # what came last, spaces aside
     for match in _TOKEN.finditer(where):
         quoted, plain, sign = match.groups()
+        if sign is not None and sign.isspace():
+            continue
         name = quoted or plain
         if name:
-            names.append((*names.pop(), name) if dotted and names else (name,))
+            names.append((*names.pop(), name) if before == "." and names else (name,))
+        elif sign == "(" and before is not None and before.isidentifier():
+            _check_called(before)
+        elif sign is not None and sign not in _SIGNS:
+            raise SelectionError(f"--where '{where[:200]}' cannot be used: {sign!r} has no place in one condition")
         depth += (sign == "(") - (sign == ")")
-        if depth > _DEEPEST:
-            raise SelectionError(f"--where is nested more than {_DEEPEST} levels deep")
-        if sign == ";":
-            raise SelectionError("--where must be one condition, without ';'")
-        if sign is None or not sign.isspace():
-            dotted = sign == "."
+        signs += sign is not None and sign in "+-*/%"
+        if depth > _DEEPEST or signs > _MOST_SIGNS:
+            raise SelectionError(f"--where is nested more than {_DEEPEST} levels deep, or calculates too much")
+        before = plain or quoted or sign or "'"
     return names
+
+
+def _check_called(name: str) -> None:
+    if name.lower() not in _FUNCTIONS | _WORDS:
+        raise SelectionError(f"--where cannot call {name}; there are {', '.join(sorted(_FUNCTIONS))}")
 
 
 def _tree(names: Iterable[tuple[str, ...]]) -> dict[str, Any]:

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 from nait_index.errors import FingerprintError, NotAnIndexError, StoreError
 from nait_index.store.layout import Layout
 from nait_index.store.sealed import hash_of
+from nait_index.store.typed import check_types
 
 SCHEMA_VERSION = 4
 _LIBRARIES = ("nait-index", "torch", "transformers", "tokenizers", "numpy", "lancedb", "pylance")
@@ -232,41 +232,17 @@ def _parsed(data: dict[str, Any], name: str) -> Manifest:
     if digest != own.fingerprint.digest:
         raise ValueError("its fingerprint does not match its digest")
     for part in (own, own.fingerprint, *own.history):
-        _check_types(part)
+        check_types(part)
     _check_record(own)
     return own
-
-
-def _check_types(own: Any) -> None:  # noqa: ANN401 - one of the dataclasses above
-    """Check that fields hold what they are declared to: whoever made the file can have written anything.
-
-    :raises TypeError: one does not.
-    """
-    for name, declared in get_type_hints(type(own)).items():
-        if not _is_of(getattr(own, name), declared):
-            raise TypeError(f"{name} is {getattr(own, name)!r:.40}")
-
-
-def _is_of(value: object, declared: Any) -> bool:  # noqa: ANN401
-    kind, inner = get_origin(declared), get_args(declared)
-    if declared is Any:
-        return True
-    if kind is UnionType:
-        return any(_is_of(value, own) for own in inner)
-    if kind is tuple:
-        return isinstance(value, tuple) and all(_is_of(own, inner[0]) for own in value)
-    if kind is Mapping:
-        return isinstance(value, Mapping) and all(
-            isinstance(key, inner[0]) and _is_of(own, inner[1]) for key, own in value.items()
-        )
-    return isinstance(value, declared) and (declared is bool or not isinstance(value, bool))
 
 
 def _check_record(own: Manifest) -> None:
     """Check what is read out of the mappings."""
     texts = ("name", "type", "site", "layers", "template", "dtype")
     wrong = [name for name in texts if not isinstance(own.model[name], str)]
-    if wrong or not isinstance(own.model["max_length"], int) or not isinstance(own.model["sae"], str | None):
+    wrong += [name for name in ("sae", "gradient_dtype") if not isinstance(own.model[name], str | None)]
+    if wrong or not isinstance(own.model["max_length"], int):
         raise TypeError(f"model is {dict(own.model)!r:.80}")
     if own.fidelity is not None and not all(
         isinstance(number, float | int) for method in ("probe", "nait") for number in own.fidelity[method]

@@ -128,6 +128,12 @@ class SampleTable:
         """Give the table's schema as it lies on disk."""
         return self._dataset().schema
 
+    def signature_widths(self) -> dict[str, int]:
+        """Give the width of every signature column."""
+        import pyarrow as pa
+
+        return {field.name: field.type.list_size for field in self.schema() if pa.types.is_fixed_size_list(field.type)}
+
     def signature_bytes(self) -> dict[str, int]:
         """Give the bytes a row of every signature column."""
         import pyarrow as pa
@@ -188,7 +194,7 @@ class SampleTable:
 
     def find(self, ids: Sequence[str], columns: Sequence[str]) -> list[dict[str, Any]]:
         """Read the samples of these ids, in the order given; ids that are not there are left out."""
-        quoted = ", ".join("'" + sample_id.replace("'", "''") + "'" for sample_id in ids)
+        quoted = ", ".join("'" + sample_id.replace("'", "''") + "'" for sample_id in ids if _is_text(sample_id))
         if not quoted:
             return []
         rows = self._dataset().scanner(columns=["id", *columns], filter=f"id IN ({quoted})").to_table().to_pylist()
@@ -215,6 +221,15 @@ class SampleTable:
         if self._opened is None:
             self._opened = open_dataset(self._layout, self._layout.samples, self._version)
         return self._opened
+
+
+def _is_text(value: str) -> bool:
+    """Tell whether a value can be written as UTF-8, as all ids can."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _to_arrow(values: Any, field: "pa.Field") -> "pa.Array":  # noqa: ANN401

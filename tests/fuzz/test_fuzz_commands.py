@@ -85,7 +85,7 @@ def emptied(place: Path) -> Path:
 
 def state_of(index: Path) -> dict[str, tuple[int, int]]:
     """Give what tells whether anything in an index was written."""
-    files = [path for path in index.rglob("*") if path.is_file() and path.name != ".lock"]
+    files = [path for path in index.rglob("*") if path.is_file() and path.name not in (".lock", "checked.json")]
     return {str(path.relative_to(index)): (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
 
 
@@ -165,17 +165,17 @@ ATTACKS = (
     "1=1; DROP TABLE samples", "id = 'a' UNION SELECT * FROM samples", "id IN (SELECT id FROM samples)",
     "EXISTS (SELECT 1)", "COPY samples TO '/tmp/owned'", "SET x = 1", "id = '",
     "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/passwd'",
-    "row_number() OVER () > 1", "count(*) > 0", " OR ".join(["id = 'a'"] * 500), "(" * 500 + "true" + ")" * 500,
+    "row_number() OVER () > 1", "count(*) > 0", "id = ?", "id = $1", "id = :name", "n_tokens::decimal(99,0) > 1",
+    " OR ".join(["id = 'a'"] * 500), "(" * 500 + "true" + ")" * 500,
     "id = '" + "x" * 100_000 + "'", "id IN (" + ", ".join(["'a'"] * 5000) + ")", "NOT " * 300 + "truncated",
     "id LIKE '" + "%a" * 500 + "'", "regexp_like(id, '" + "(a*)*" * 30 + "b')", "id = '\0'", "\udcff",
 )  # fmt: skip
-# Placeholders are left out: see below.
 filters = (
     st.sampled_from(ATTACKS)
     | texts
     | st.lists(st.sampled_from(_OPERANDS) | st.sampled_from(_JOINTS), min_size=1, max_size=8).map("".join)
     | st.tuples(st.sampled_from(_OPERANDS), st.sampled_from(["=", "<", " LIKE "]), texts.map(repr)).map("".join)
-).filter(lambda own: not re.search(r"[?$]|(?<!:):(?!:)", own))
+)
 
 
 @cases(80, 1500)
@@ -191,13 +191,11 @@ def test_a_filter_of_any_text_reads_rows_or_is_refused(index: Path, place: Path,
     assert len(list(place.iterdir())) == (0 if chosen.code else 2)
 
 
-@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="the table's planner panics, and nothing catches that")
 @pytest.mark.parametrize("where", ["id = ?", "id = $1", "id = :name", "n_tokens::decimal(99,0) > 1"])
 def test_a_filter_that_the_planner_gives_up_on_is_refused(where: str, index: Path) -> None:
     assert "--where" in run("rows", index, f"--where={where}").err
 
 
-@pytest.mark.xfail(strict=True, reason="the table's planner follows a long sum down until its stack ends")
 def test_a_filter_of_a_thousand_sums_does_not_end_the_process(index: Path) -> None:
     where = "n_tokens" + "+1" * 1000 + " > 0"
     code = "from nait_index_cli.main import main; main()"
@@ -207,7 +205,6 @@ def test_a_filter_of_a_thousand_sums_does_not_end_the_process(index: Path) -> No
     assert done.returncode in (0, 1)
 
 
-@pytest.mark.xfail(strict=True, raises=UnicodeEncodeError, reason="ids are looked up as they are given")
 def test_an_id_that_is_no_text_is_not_found(index: Path) -> None:
     assert "there is no row" in run("rows", index, os.fsdecode(b"\xff")).err
 
