@@ -37,7 +37,9 @@ def shared_data() -> Path:
 
 
 def _module() -> str:
-    return ".".join(Path(sys.argv[0]).resolve().relative_to(ROOT).with_suffix("").parts)
+    path = Path(sys.argv[0]).resolve()
+    own = path.relative_to(ROOT).with_suffix("") if path.is_relative_to(ROOT) else Path(path.parent.name)
+    return ".".join(own.parts)
 
 
 def _short(word: str) -> str:

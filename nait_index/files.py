@@ -1,9 +1,10 @@
 """Files that are either whole or not there."""
 
+import fcntl
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,14 +25,36 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """
     if not path.parent.is_dir():
         raise NaitError(f"{path}: not written, there is no folder {path.parent}; create it first")
-    temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
+    temporary: Path | None = None
     try:
-        with temporary.open("xb") as file:
+        temporary, opened = _temporary(path.parent)
+        with opened as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+            temporary.replace(path)
     except OSError as error:
         raise NaitError(f"{path}: not written: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Delete the temporary files in a folder whose writers were killed; those that somebody still writes stay."""
+    for path in folder.glob(TEMPORARY):
+        with suppress(OSError), path.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+
+
+def _temporary(folder: Path) -> tuple[Path, BinaryIO]:
+    """Make a temporary file, locked as long as it is open, so that :func:`remove_abandoned` leaves it alone."""
+    while True:
+        path = folder / f".{secrets.token_hex(8)}.tmp"
+        file = path.open("xb")
+        with suppress(OSError):  # where there are no such locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return path, file
+        file.close()  # taken for abandoned before it was locked

@@ -152,8 +152,6 @@ class Builder:
         """
         was_there = self._layout.root.exists()
         with write_lock(self._layout):
-            for left_over in self._layout.root.glob(TEMPORARY):
-                left_over.unlink(missing_ok=True)
             try:
                 return self._run(items, sources)
             except NaitError:

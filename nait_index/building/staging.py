@@ -4,9 +4,11 @@ Each becomes a folder with its pooled activations and, written last, what else i
 interrupted before or during the fit goes on with the shards it has.
 """
 
+import errno
 import hashlib
 import json
 import mmap
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nait_index.errors import NaitError
 from nait_index.files import atomic_write
 from nait_index.store.sealed import file_hash, hash_of
 
@@ -53,7 +56,9 @@ class StagedShard:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._facts.unlink(missing_ok=True)
         shape = (len(self.ids), 2, width)
-        return np.lib.format.open_memmap(self._array, mode="w+", dtype=np.float32, shape=shape)
+        array = np.lib.format.open_memmap(self._array, mode="w+", dtype=np.float32, shape=shape)
+        _take_room(self._array)
+        return array
 
     def finish(self, array: np.ndarray, columns: Mapping[str, np.ndarray], facts: ShardFacts) -> None:
         """Declare the file complete, and keep beside it the columns that need no basis."""
@@ -104,6 +109,17 @@ class StagedShard:
     def remove(self) -> None:
         """Delete it."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _take_room(path: Path) -> None:
+    """Have the disk give the room that a file says it has: a mapped page without any would end this process."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                    raise NaitError(f"{path}: not written: {error.strerror}") from error
 
 
 class Reservoir:

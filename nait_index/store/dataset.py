@@ -103,8 +103,11 @@ def keep_versions(layout: Layout, uri: str, versions: Iterable[int]) -> None:
             dataset.tags.create(name, wanted[name])
         for name in sorted(had - wanted.keys()):
             dataset.tags.delete(name)
-        # Files of no version may be those that another writer is about to commit: Lance leaves them for a week.
-        dataset.cleanup_old_versions(older_than=timedelta(0), error_if_tagged_old_versions=False)
+        # Files of no version are what killed writers left, since whoever calls this holds the write lock. In an object
+        # store, where a lock may have been taken over, Lance leaves them for a week.
+        dataset.cleanup_old_versions(
+            older_than=timedelta(0), error_if_tagged_old_versions=False, delete_unverified=layout.remote is None
+        )
 
 
 def files_of(uri: str, dataset: Any) -> list[Path]:  # noqa: ANN401

@@ -1,5 +1,6 @@
 """One writer at a time on an index, and readers that a clean-up must not disturb."""
 
+import errno
 import fcntl
 import os
 import weakref
@@ -7,19 +8,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 
 from nait_index.errors import IndexBusyError, StoreError
+from nait_index.files import remove_abandoned
 from nait_index.store.layout import Layout
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 @contextmanager
 def write_lock(layout: Layout) -> Iterator[None]:
     """Hold the index for writing. The system lets go of the lock when the process ends, however it ends.
 
+    What writers that were killed have left half-written is deleted.
+
     :raises IndexBusyError: another process holds it. :raises StoreError: the folder may not be written.
     """
     layout.refuse_links()
     try:
         layout.root.mkdir(parents=True, exist_ok=True)
-        file = layout.lock.open("a+")
+        file = layout.lock.open("a+b", buffering=0)
     except OSError as error:
         raise StoreError(f"{layout.root} cannot be written: {error.strerror or error}") from error
     with file:
@@ -27,16 +33,31 @@ def write_lock(layout: Layout) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            holder = file.read().strip() or "another process"
+            holder = file.read().decode().strip() or "another process"
             raise IndexBusyError(f"{layout.name} is being written by {holder}; wait until it is done") from None
         with suppress(OSError):  # who holds it is said for people; a full disk is told of by what follows
             file.truncate(0)
-            file.write(f"process {os.getpid()}")
-            file.flush()
-        with nullcontext() if layout.remote is None else layout.remote.lock():
+            file.write(f"process {os.getpid()}".encode())
+        for folder in (layout.root, layout.scores, layout.engines, *layout.engines.glob("*")):
+            remove_abandoned(folder)
+        with nullcontext() if layout.remote is None else layout.remote.lock(), _room(layout):
             yield
         with suppress(OSError):
             file.truncate(0)
+
+
+@contextmanager
+def _room(layout: Layout) -> Iterator[None]:
+    """Say where there was no room to write, which the system's own error does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        place = error.filename or layout.name
+        raise StoreError(
+            f"{place} cannot be written: {error.strerror}; what was committed is kept; mend that and run it again"
+        ) from error
 
 
 def hold_for_reading(layout: Layout, reader: object) -> Callable[[], object]:

@@ -1,0 +1,1 @@
+"""Faults of every kind, tried many times and counted."""
