@@ -24,6 +24,7 @@ from nait_index.building.builder import Builder, Progress, Stage
 from nait_index.config import Engine, EngineConfig, ModelConfig, SignatureConfig
 from nait_index.corpus import read_corpus
 from nait_index.distributed.engine import open_engine
+from nait_index.store.layout import Layout
 
 
 @click.command()
@@ -77,7 +78,7 @@ def timed_build(model: str, corpus: Path, workers: int, reservoir: int, max_leng
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch, open_engine(config) as engine:
         own, signatures = ModelConfig(model, max_length=max_length), SignatureConfig(reservoir=reservoir)
-        with Builder(Path(scratch) / "own.nait", own, signatures, note, engine) as builder:
+        with Builder(Layout(Path(scratch) / "own.nait"), own, signatures, note, engine) as builder:
             report = builder.run(read_corpus([corpus]), [corpus.name])
     seconds = time.perf_counter() - started
     # The staged shards come before the fit, and a Ray cluster's actors begin anew after it.
