@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from nait_index.building.builder import Progress, ProgressCallback
+    from nait_index.building.report import Progress, ProgressCallback
 
 
 @contextmanager
@@ -18,7 +18,7 @@ def build_progress() -> Iterator["ProgressCallback | None"]:
     if not sys.stderr.isatty():
         yield None
         return
-    from nait_index.building.builder import Stage
+    from nait_index.building.report import Stage
 
     state = {"text": "loading the model"}
     started: list[float] = []

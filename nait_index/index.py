@@ -6,11 +6,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from nait_index.building.builder import Builder, BuildReport, ProgressCallback
+from nait_index.building.builder import Builder
 from nait_index.building.estimate import Estimate, estimate
 from nait_index.building.examples import ExampleEncoder
 from nait_index.building.opening import open_encoder
 from nait_index.building.reopening import recorded, reopen
+from nait_index.building.report import BuildReport, ProgressCallback
 from nait_index.capability import Capability
 from nait_index.choosing import Chooser, Question
 from nait_index.config import (

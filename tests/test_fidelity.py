@@ -11,8 +11,8 @@ import pytest
 from helpers import build_small, manifest_of, nait_index, small_rows, small_signatures, write_lines
 from nait_reference import principal_directions
 
-from nait_index.building.builder import BuildReport
 from nait_index.building.fitting import unfaithful
+from nait_index.building.report import BuildReport
 from nait_index.config import View
 from nait_index.fidelity import Fidelity, measure_fidelity, overlap
 from nait_index.methods.probe import train

@@ -28,7 +28,7 @@ from nait_index.config import View
 from nait_index.store.layout import Layout
 
 if TYPE_CHECKING:
-    from nait_index.building.builder import Progress, ProgressCallback
+    from nait_index.building.report import Progress, ProgressCallback
 
 pytestmark = pytest.mark.slow
 

@@ -132,7 +132,7 @@ def test_or_takes_the_place_of_the_old_one(verb: str, index: Path, tmp_path: Pat
         ("nait_index.store.samples.SampleTable.append", 1, True),
         ("nait_index.store.samples.SampleTable.delete", 1, False),
         ("nait_index.store.samples.SampleTable.delete", 1, True),
-        ("nait_index.building.builder.publish", 1, False),
+        ("nait_index.building.builder.publish_rows", 1, False),
         ("nait_index.store.publish.save_manifest", 1, False),
         ("nait_index.store.publish.save_manifest", 1, True),
     ],
@@ -158,7 +158,7 @@ def test_a_replacement_that_is_interrupted_goes_on(
 def test_an_interrupted_addition_can_be_given_up(index: Path, more: Path) -> None:
     before, number = samples_of(index), manifest_of(index).version
     with pytest.MonkeyPatch.context() as patch:
-        interrupt_call(patch, "nait_index.building.builder.publish")
+        interrupt_call(patch, "nait_index.building.builder.publish_rows")
         with pytest.raises(KeyboardInterrupt):
             NaitIndex.add(index, more)
     line = refusal("remove", index, "--where", "id = 'row-003'")

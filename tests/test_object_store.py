@@ -136,7 +136,7 @@ def test_another_machine_sees_the_same(
     assert (info["rows"], info["rejected"]) == (ROWS + 3, 2)
 
 
-@pytest.mark.parametrize("place", ["save_compressor", "publish"])
+@pytest.mark.parametrize("place", ["save_compressor", "publish_rows"])
 def test_an_interrupted_build_is_finished_on_another_machine(
     place: str, uri: str, storage: dict[str, str], corpus: Path, tmp_path: Path
 ) -> None:

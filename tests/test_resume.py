@@ -29,7 +29,7 @@ from helpers import (
 
 if TYPE_CHECKING:
     from nait_index import NaitIndex
-    from nait_index.building.builder import Progress, ProgressCallback
+    from nait_index.building.report import Progress, ProgressCallback
 
 pytestmark = pytest.mark.slow
 
@@ -152,8 +152,8 @@ STEPS: list[tuple[str, int, str]] = [
     ("RejectedRows.prepare", 1, "after"),
     ("RejectedRows.publish", 1, "before"),
     ("RejectedRows.publish", 1, "after"),
-    ("publish", 1, "before"),
-    ("publish", 1, "after"),
+    ("publish_rows", 1, "before"),
+    ("publish_rows", 1, "after"),
     ("Builder._finish", 1, "after"),
     ("Engine.write", 1, "before"),
     ("Engine.write", 1, "after"),
@@ -249,7 +249,7 @@ def test_an_interrupted_first_build_is_refused_by_every_reader(
         (f"{BUILDER}.SampleTable.append", 1),
         (f"{BUILDER}.SampleTable.append", 3),
         (f"{BUILDER}.SampleTable.delete", 1),
-        (f"{BUILDER}.publish", 1),
+        (f"{BUILDER}.publish_rows", 1),
         ("nait_index.store.publish.save_manifest", 1),
     ],
 )
@@ -343,7 +343,7 @@ def test_a_build_that_merges_its_files_on_the_way_ends_the_same(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(f"{BUILDER}._COMMITS", 2)
         build(root, corpus)
-        interrupt_call(patch, f"{BUILDER}.publish")
+        interrupt_call(patch, f"{BUILDER}.publish_rows")
         with pytest.raises(KeyboardInterrupt):
             build(root, [corpus, more])
         table: Any = lance.dataset(str(root / "lance" / "samples.lance"))

@@ -238,7 +238,7 @@ def test_numbers_and_statuses_never_contradict_each_other() -> None:
 def test_an_interrupted_build_is_finished_first(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     more = write(tmp_path / "more.jsonl", small_rows(12, first=ROWS))
     with monkeypatch.context() as patch:
-        interrupt_call(patch, "nait_index.building.builder.publish")
+        interrupt_call(patch, "nait_index.building.builder.publish_rows")
         with pytest.raises(KeyboardInterrupt):
             build_small(root, more)
     with pytest.raises(StoreError, match=r"a build of .* was interrupted"):

@@ -20,7 +20,8 @@ import click
 
 from benchmarks.environment import ROOT, environment, shared_data
 from benchmarks.speed.models import model_folder
-from nait_index.building.builder import Builder, Progress
+from nait_index.building.builder import Builder
+from nait_index.building.report import Progress
 from nait_index.config import ModelConfig, SignatureConfig
 from nait_index.corpus import read_corpus
 from nait_index.store.layout import Layout

@@ -20,7 +20,8 @@ import torch
 
 from benchmarks.environment import ROOT, environment, shared_data
 from benchmarks.speed.models import model_folder
-from nait_index.building.builder import Builder, Progress, Stage
+from nait_index.building.builder import Builder
+from nait_index.building.report import Progress, Stage
 from nait_index.config import Engine, EngineConfig, ModelConfig, SignatureConfig
 from nait_index.corpus import read_corpus
 from nait_index.distributed.engine import open_engine

@@ -8,9 +8,8 @@ which is written last.
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import takewhile
 from typing import Any
@@ -19,81 +18,30 @@ from nait_index.building.columns import Widths, all_column_types, dense_columns
 from nait_index.building.drift import Drift, measure_drift
 from nait_index.building.encoding import EncodedShard, Encoding, Engine, Job, LocalEngine
 from nait_index.building.fingerprint import fingerprint_of, model_record
-from nait_index.building.fitting import fidelity_of, fit_basis, fitted_shards, unfaithful
-from nait_index.building.intake import Counts, Intake, Known, Spool, WorkRow
+from nait_index.building.finishing import check_place, known_rows, publish_rows
+from nait_index.building.fitting import fidelity_of, fit_basis, fitted_shards
+from nait_index.building.intake import Counts, Intake, Spool, WorkRow
 from nait_index.building.opening import open_encoder
 from nait_index.building.overlap import Behind
 from nait_index.building.rejects import RejectedRows
+from nait_index.building.report import BuildReport, Progress, ProgressCallback, Stage
 from nait_index.building.shards import SHARD_ROWS, table_columns
 from nait_index.building.staging import ShardFacts, StagedShard
 from nait_index.config import ModelConfig, SignatureConfig, View
 from nait_index.corpus import make_template, rejected_writer
-from nait_index.errors import CorpusError, NaitError, StoreError
-from nait_index.files import TEMPORARY
+from nait_index.errors import CorpusError, NaitError
 from nait_index.signatures.pca import Compressor
 from nait_index.store.bases import load_compressor, save_compressor
 from nait_index.store.layout import Layout
 from nait_index.store.lock import write_lock
 from nait_index.store.manifest import Manifest, library_versions, load_manifest, save_manifest
-from nait_index.store.publish import interrupted_build, publish, table_state
+from nait_index.store.publish import interrupted_build
 from nait_index.store.samples import SampleTable, schema
 from nait_index.store.warmup import load_warmup, save_warmup
 from nait_index.types import Rejected, Sample
 
-_MOST_FRAGMENTS = 64
-"""Files of rows above which a build merges them. Merging writes every row once more, so it does not do so each time."""
 _COMMITS = 256
 """Shards after which a running build merges files and forgets its own versions: each commit lists all files anew."""
-
-
-class Stage(StrEnum):
-    """What a build is doing."""
-
-    READING = "reading"
-    ENCODING = "encoding"
-    FITTING = "fitting the basis"
-    FINISHING = "finishing"
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a build is. ``tokens`` counts what this process has run through the model."""
-
-    stage: Stage
-    rows: int
-    total: int
-    tokens: int
-
-
-ProgressCallback = Callable[[Progress], None]
-
-
-@dataclass(frozen=True, slots=True)
-class BuildReport:
-    """What a build did: ``read = indexed + present + rejected``; ``truncated`` of the indexed ones.
-
-    :param rows: samples the index now holds; :param tokens: run through the model by this call, in ``seconds``.
-    :param replaced: how many of the indexed ones took the place of a row of the same id.
-    :param fidelity: how faithful the signatures are; see :class:`~nait_index.fidelity.Fidelity`.
-    """
-
-    read: int
-    indexed: int
-    present: int
-    truncated: int
-    rejected: int
-    rows: int
-    tokens: int
-    seconds: float
-    fidelity: Mapping[str, Any] | None = None
-    replaced: int = 0
-    drift: Drift | None = None
-
-    @property
-    def warnings(self) -> list[str]:
-        """What the user should know, a line each."""
-        stale = [] if self.drift is None else self.drift.warnings
-        return [*unfaithful(self.fidelity), *stale]
 
 
 class Builder:
@@ -115,7 +63,7 @@ class Builder:
         replace_rows: bool = False,
     ) -> None:
         self._layout = layout
-        _check_root(self._layout)
+        check_place(self._layout)
         self._replace_rows = replace_rows
         engine = engine or LocalEngine()
         settled = engine.settle(model)
@@ -199,18 +147,9 @@ class Builder:
         return manifest
 
     def _take_in(self, items: Iterable[Sample | Rejected], spool: Spool, manifest: Manifest) -> Counts:
-        intake = Intake(self._template, self._known(), manifest.next_position, replace=self._replace_rows)
+        intake = Intake(self._template, known_rows(self._table), manifest.next_position, replace=self._replace_rows)
         with rejected_writer(self._layout.staging / "rejected.jsonl") as rejects:
             return intake.run(items, spool, rejects)
-
-    def _known(self) -> dict[str, Known]:
-        """Give what the table has of every row. Until a build is finished, a row and the one in its place are there."""
-        known: dict[str, Known] = {}
-        for sample_id, digest, position in self._table.known():
-            other = known.get(sample_id)
-            if other is None or other.position < position:
-                known[sample_id] = Known(digest, position)
-        return known
 
     def _encode(self, spool: Spool, manifest: Manifest) -> Manifest:
         """Encode every row of the spool, fitting the basis first where there is none yet."""
@@ -355,35 +294,10 @@ class Builder:
             rejects.publish()
             save_manifest(self._layout, manifest)
         else:
-            manifest = self._publish(manifest, rejects)
+            rejects.publish()
+            manifest, self._replaced = publish_rows(self._layout, self._table, manifest)
         shutil.rmtree(self._layout.staging, ignore_errors=True)
         return manifest
-
-    def _publish(self, manifest: Manifest, rejects: RejectedRows) -> Manifest:
-        superseded = self._superseded()
-        self._table.delete(superseded)
-        self._replaced = len(superseded)
-        if manifest.head is None or self._table.fragments > _MOST_FRAGMENTS:
-            self._table.compact()
-        state = table_state(self._table)
-        added = state["rows"] - manifest.rows
-        end = max(manifest.next_position, self._table.largest("position") + 1)
-        first_rows = end if manifest.head is None else manifest.first_rows
-        rejects.publish()
-        replaced = f", {self._replaced:,} replaced" if self._replaced else ""
-        return publish(
-            self._layout,
-            replace(manifest, next_position=end, first_rows=first_rows),
-            f"{added:,} row{'' if added == 1 else 's'} added{replaced}",
-            **state,
-        )
-
-    def _superseded(self) -> list[int]:
-        """Find the positions of rows that others of the same id have taken the place of."""
-        if len(self._table) == len(known := self._known()):
-            return []
-        kept = {own.position for own in known.values()}
-        return [position for _, _, position in self._table.known() if position not in kept]
 
     def _drift(self, manifest: Manifest, first_new: int) -> Drift | None:
         """Measure how the rows that came in fit the basis; ``None`` for those that it was fitted on."""
@@ -391,19 +305,3 @@ class Builder:
             return None
         compressor = load_compressor(self._layout, manifest.basis_hash)
         return measure_drift(self._table, compressor, manifest.first_rows, first_new)
-
-
-def _check_root(layout: Layout) -> None:
-    """Refuse a place that is something else than an index, lest a build mix its files with another's."""
-    root = layout.root
-    if layout.remote is not None:
-        others = [] if layout.read(layout.manifest) is not None else layout.remote.others()
-    elif root.exists() and not root.is_dir():
-        raise StoreError(f"{root} is a file; an index is a folder, name another")
-    elif root.is_dir() and not layout.manifest.is_file():
-        own = {layout.lock, layout.readers, layout.staging, *root.glob(TEMPORARY)}
-        others = sorted(path.name for path in root.iterdir() if path not in own)
-    else:
-        others = []
-    if others:
-        raise StoreError(f"{layout.name} is not an index and not empty (it holds {others[0]}); name another folder")

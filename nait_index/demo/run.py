@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nait_index.building.builder import ProgressCallback
+from nait_index.building.report import ProgressCallback
 from nait_index.demo.corpus import write
 from nait_index.errors import OutputExistsError
 from nait_index.index import NaitIndex
