@@ -19,12 +19,13 @@ from benchmarks.cost_tables import (
 )
 from benchmarks.environment import ROOT
 from benchmarks.quality.teaching_tables import teaching_tables
+from benchmarks.scaling_tables import drift_table, far_table, per_million_table, workers_table
 
 MODELS = ("minilm", "bundled")
 """Models that were measured on the whole pool."""
 
 RESULTS = ROOT / "benchmarks" / "results"
-TARGETS = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
+TARGETS = (ROOT / "README.md", ROOT / "benchmarks" / "README.md", ROOT / "docs" / "scaling.md")
 _MARKED = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -144,6 +145,12 @@ TABLES: dict[str, Callable[[], str]] = {
         for method in ("probe", "nait")
         for model in FAITHFUL
     },
+    "per-million": partial(
+        cost_table, per_million_table, "pool-minilm", "search", "sparse", "fit", "build-memory-tiny", many=True
+    ),
+    "far": partial(cost_table, far_table, "search"),
+    "workers": partial(cost_table, workers_table, "workers-bundled"),
+    "drift": partial(cost_table, drift_table, "drift-bundled"),
     "pool": pool_table,
     "retrieval": retrieval_table,
     **{f"retrieval-{model}": partial(capability_table, model) for model in (*MODELS, "less")},

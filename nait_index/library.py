@@ -11,7 +11,7 @@ import numpy as np
 from nait_index.building.examples import Encoded, ExampleEncoder
 from nait_index.capability import Capability, capability_of, summarise
 from nait_index.corpus import plain_text, restore_sample
-from nait_index.errors import CapabilityError, OutputExistsError
+from nait_index.errors import CapabilityError, NaitError, OutputExistsError
 from nait_index.methods.base import Examples
 from nait_index.store.capabilities import CapabilityTable, StoredCapability
 from nait_index.store.capability_file import read_capability, write_capability
@@ -98,6 +98,10 @@ class Library:
                 f"{path} is of an index of another fingerprint ({stored.fingerprint}, not {own.digest}): another "
                 "model, template or length; add the examples themselves with 'nait-index capability add'"
             )
+        try:
+            _samples(stored)
+        except (ValueError, NaitError) as error:
+            raise CapabilityError(f"{path} holds examples that cannot be read ({error}); export it again") from error
         if basis == self._manifest.basis and self._fits(stored):
             self._put(stored)
         else:

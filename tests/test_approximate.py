@@ -145,3 +145,35 @@ def test_an_index_that_has_one_keeps_having_one(tiny_model: Callable[[str], Path
         assert "no approximate search of this version" in nait_index("query", index, "-e", more, *asked).err
         assert nait_index("optimize", index).code == 0
         assert "plan: approximate" in nait_index("query", index, "-e", more, *asked).err
+
+
+@pytest.mark.parametrize("what", ["ids", "sizes", "codes", "centroids", "missing", "no arrays"])
+def test_arrays_that_do_not_fit_are_not_used(what: str, engine: Engine, tmp_path: Path) -> None:
+    """Files that somebody made, with hash and seal as they should be."""
+    import json
+
+    from safetensors.numpy import load, save
+
+    from nait_index.search.approximate import _hash
+    from nait_index.search.engine import read_stamp, seal
+
+    Approximate.build(engine, STEPS, queries(engine, 2, seed=1)).save(tmp_path, "x")
+    assert Approximate.load(tmp_path, "x", engine, STEPS) is not None
+    arrays = load((tmp_path / "x.ivf").read_bytes())
+    if what == "ids":
+        arrays["ids"][0] = 10**9
+    elif what == "sizes":
+        arrays["sizes"][:2] += np.array([1, -1]) * (arrays["sizes"][1] + 1)
+    elif what == "codes":
+        arrays["codes"] = arrays["codes"][:, :-1].copy()
+    elif what == "centroids":
+        arrays["centroids"] = arrays["centroids"].astype(np.float64)
+    else:
+        del arrays["ranges"]
+    data = b"not arrays" if what == "no arrays" else save(arrays)
+    (tmp_path / "x.ivf").write_bytes(data)
+    stamp = read_stamp(tmp_path / "x.ivf.json")
+    assert stamp is not None
+    stamp["hash"] = _hash(data)
+    (tmp_path / "x.ivf.json").write_text(json.dumps(stamp | {"seal": seal(stamp)}))
+    assert Approximate.load(tmp_path, "x", engine, STEPS) is None

@@ -385,6 +385,58 @@ def test_a_table_that_names_an_embedding_function_runs_nothing(
     assert not sign.exists()
 
 
+CAPABILITIES: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "name": lambda own: own | {"name": 5},
+    "created": lambda own: own | {"created": 5},
+    "counts": lambda own: own | {"truncated": "x"},
+    "no rows": lambda own: own | {"rows": [], "formats": []},
+    "format": lambda own: own | {"formats": ["own"] * len(own["rows"])},
+    "rows that are no text": lambda own: own | {"rows": [5] * len(own["rows"])},
+    "rows that are no JSON": lambda own: own | {"rows": ["x"] * len(own["rows"])},
+    "more": lambda own: own | {"run": "rm"},
+}
+
+
+def _altered(path: Path, change: Callable[[dict[str, Any]], Any], arrays: dict[str, np.ndarray] | None = None) -> None:
+    """Change what a capability file says, and seal it as whoever made it can."""
+    from safetensors import safe_open
+    from safetensors.numpy import load_file, save_file
+
+    from nait_index.store.capability_file import _hash
+
+    with safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+    own = load_file(path) if arrays is None else arrays
+    text = json.dumps(change(json.loads(metadata["capability"])))
+    save_file(own, path, metadata=metadata | {"capability": text, "hash": _hash(text, own)})
+
+
+@pytest.mark.parametrize("change", CAPABILITIES.values(), ids=CAPABILITIES)
+def test_a_capability_file_of_odd_values_is_refused(change: Callable[[dict[str, Any]], Any], folder: Path) -> None:
+    path = folder / "own.capability"
+    assert nait_index("capability", "export", folder / "own.nait", "letters", path).code == 0
+    _altered(path, change)
+    refusal("capability", "import", folder / "own.nait", path, "--force")
+    assert nait_index("query", folder / "own.nait", "-c", "letters").code == 0
+
+
+@pytest.mark.parametrize("less", ["all", "first", "short"])
+def test_examples_of_a_capability_file_without_fitting_arrays_are_encoded_again(less: str, folder: Path) -> None:
+    from safetensors.numpy import load_file
+
+    own, path = folder / "own.nait", folder / "own.capability"
+    wanted = nait_index("query", own, "-c", "letters", "--json").json["selected"]
+    assert nait_index("capability", "export", own, "letters", path).code == 0
+    arrays = load_file(path)
+    if less == "short":
+        arrays = {name: value[:1].copy() for name, value in arrays.items()}
+    else:
+        arrays = {} if less == "all" else dict(list(arrays.items())[1:])
+    _altered(path, lambda facts: facts, arrays)
+    assert nait_index("capability", "import", own, path, "--force").code == 0
+    assert nait_index("query", own, "-c", "letters", "--json").json["selected"] == wanted
+
+
 # ---- paths --------------------------------------------------------------------------------------------------------
 
 

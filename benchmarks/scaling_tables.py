@@ -1,0 +1,104 @@
+"""Tables of what a million rows cost here, and of what a hundred million would cost elsewhere, with the arithmetic."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Table = tuple[list[str], list[tuple[str, list[str]]]]
+Result = Mapping[str, Any]
+
+# The corpus and the model that are extrapolated to.
+_ROWS = 100_000_000
+_TOKENS = 150  # a row
+_LAYERS, _NEURONS, _PARAMETERS = 32, 11_008, 6.5e9  # of a Llama of 7B, without embedding and head
+# A GPU, by its data sheet, and what is assumed of it.
+_PEAK, _SHARE = 989e12, 0.4
+_DIMS = 1024, 2048, 1024  # scanned, fine, drift: the defaults
+_TEXT, _PLAIN = 700, 120  # bytes a row: of the pool's rows, and of ids, hashes and counts
+
+
+def per_million_table(results: Sequence[Result]) -> Table:
+    """Give what was measured, for a million rows, on two cores."""
+    pool, search, sparse, fit, memory = results
+    build, million = pool["build"], next(own for own in search["sizes"] if own["rows"] == 1_000_000)
+    rate, tokens = build["tokens_per_second"], build["tokens"] / build["rows"]
+    bytes_a_row = sum(pool["bytes_per_row"].values())
+    large = memory["mebibytes"]["300000"]
+    thirds = 1_000_000 / sparse["rows"]
+    cover = sparse["cover"]["zipf"]["seconds"]
+    rows = [
+        ("build, MiniLM (22M), hours", f"{tokens:.0f} tokens x 1 M / {rate:,} tokens/s", tokens * 1e6 / rate / 3600, 1),
+        ("signatures in the table, GB", f"{bytes_a_row:,} B x 1 M", bytes_a_row / 1e3, 1),
+        ("scanned (`engine/`), GB a feature", "1,024 B x 1 M", 1.024, 1),
+        ("query, top 10 %, seconds", "measured at 1 M", million["one, top 10%"], 3),
+        ("eight capabilities, seconds", "measured at 1 M", million["eight, top 10%"], 2),
+        ("`cover` at 15 %, seconds", f"{cover} s at {sparse['rows']:,}, x {thirds:.1f}", cover * thirds, 0),
+        ("fit of the basis at 350,000 neurons, seconds", "measured, whatever the rows", fit["seconds"], 0),
+        ("memory of a build beyond the model, MiB", "measured at 300,000", large["beyond the model"], 0),
+    ]
+    return _arithmetic(rows)
+
+
+def far_table(search: Result) -> Table:
+    """Give what 100 M rows and a model of 7B come to: arithmetic, not measurement."""
+    million = next(own for own in search["sizes"] if own["rows"] == 1_000_000)
+    one, neurons = million["one, top 10%"], _LAYERS * _NEURONS
+    flops = 2 * _PARAMETERS * _TOKENS
+    gpu_seconds = flops * _ROWS / (_PEAK * _SHARE)
+    scanned, fine, drift = _DIMS
+    projected = 2 * neurons * (2 * scanned + fine + drift)
+    dense, sparse = scanned + fine + drift + 4 * _LAYERS, _LAYERS * 20 * 4
+    row = dense + sparse + _TEXT + _PLAIN
+    basis = 4 * neurons * (2 * scanned + max(fine, drift))
+    rows_a_second = _PEAK * _SHARE / flops
+    rows = [
+        ("neurons", f"{_LAYERS} layers x {_NEURONS:,}", f"{neurons:,}"),
+        ("forward pass a row", f"2 x 6.5 G parameters x {_TOKENS} tokens", f"{flops / 1e12:.2f} TFLOP"),
+        ("rows a second and GPU", f"989 TFLOP/s x {_SHARE:.0%} (assumed) / that", f"{rows_a_second:,.0f}"),
+        ("**GPU hours**", "100 M / that / 3,600", f"**{gpu_seconds / 3600:,.0f}**"),
+        ("projection a row", "2 x neurons x (2 x 1,024 + 2,048 + 1,024)", f"{projected / 1e9:.1f} GFLOP"),
+        ("CPU for it beside each GPU", "x rows a second", f"{projected * rows_a_second / 1e9:,.0f} GFLOP/s"),
+        ("activations to it", "2 x neurons x 4 B x rows a second", f"{8 * neurons * rows_a_second / 1e9:.1f} GB/s"),
+        ("basis", "4 B x neurons x (2 x 1,024 + 2,048)", f"{basis / 1e9:.1f} GB in each worker's memory"),
+        ("table", f"({dense:,} + {sparse:,} + {_TEXT + _PLAIN}) B x 100 M", f"{row * _ROWS / 1e12:.2f} TB"),
+        ("scanned (`engine/`)", "1,024 B x 100 M, a feature", "102 GB"),
+        ("query, top 10 %, in memory, 2 cores", f"{one:.3f} s a million x 100", f"{one * 100:.0f} s"),
+        ("the same from a disk of 3 GB/s", "102 GB / 3 GB/s", "34 s"),
+        ("scores in memory", "4 B x 100 M, a capability", "0.4 GB"),
+        ("memory of the first build's process", "160 B x 100 M, ids seen", "16 GB"),
+        ("memory of an addition's process", "440 B x 100 M, ids seen and ids known", "44 GB"),
+    ]  # fmt: skip
+    return ["quantity", "arithmetic", ""], [(name, [how, what]) for name, how, what in rows]
+
+
+def workers_table(result: Result) -> Table:
+    """Give the rows a second of the engines: the median of the rounds, once under way and over all."""
+    rows = []
+    base = _median(result["builds"]["ray, 1 worker"], "rows per second once under way")
+    for name, builds in result["builds"].items():
+        way = _median(builds, "rows per second once under way")
+        cells = [f"{way:.1f}", f"{way / base:.2f}", f"{_median(builds, 'rows per second'):.1f}"]
+        rows.append((name, [*cells, f"{_median(builds, 'seconds until under way'):.0f}"]))
+    return ["engine", "rows/s once under way", "over one worker", "rows/s in all", "seconds until under way"], rows
+
+
+def drift_table(result: Result) -> Table:
+    """Give what a basis leaves out of rows of a group that it has not seen, and what that costs."""
+    rows = []
+    for name, own in result["groups"].items():
+        old, new, refitted = (own[key] for key in ("old rows", "new rows", "new rows, basis of all"))
+        cells = [f"{old['left out']:.2f}", f"{new['left out']:.2f}", f"{new['left out'] / old['left out']:.1f}"]
+        cells += [f"{part['probe']:.3f}" for part in (old, new, refitted)]
+        cells += [f"{part['nait']:.3f}" for part in (old, new, refitted)]
+        rows.append((name, cells))
+    header = ["new group", "left out, old rows", "new", "ratio", "`probe`, old", "new", "new, refitted"]
+    return [*header, "`nait`, old", "new", "new, refitted"], rows
+
+
+def _arithmetic(rows: Sequence[tuple[str, str, float, int]]) -> Table:
+    return ["a million rows", "how", ""], [(name, [how, f"{value:,.{digits}f}"]) for name, how, value, digits in rows]
+
+
+def _median(builds: Sequence[Mapping[str, float]], key: str) -> float:
+    values = sorted(own[key] for own in builds)
+    middle = len(values) // 2
+    return values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
