@@ -81,7 +81,7 @@ def workers_table(result: Result) -> Table:
     return ["engine", "rows/s once under way", "over one worker", "rows/s in all", "seconds until under way"], rows
 
 
-def drift_table(result: Result) -> Table:
+def shift_table(result: Result) -> Table:
     """Give what a basis leaves out of rows of a group that it has not seen, and what that costs."""
     rows = []
     for name, own in result["groups"].items():

@@ -19,7 +19,7 @@ from benchmarks.cost_tables import (
 )
 from benchmarks.environment import ROOT
 from benchmarks.quality.teaching_tables import teaching_tables
-from benchmarks.scaling_tables import drift_table, far_table, per_million_table, workers_table
+from benchmarks.scaling_tables import far_table, per_million_table, shift_table, workers_table
 
 MODELS = ("minilm", "bundled")
 """Models that were measured on the whole pool."""
@@ -150,7 +150,7 @@ TABLES: dict[str, Callable[[], str]] = {
     ),
     "far": partial(cost_table, far_table, "search"),
     "workers": partial(cost_table, workers_table, "workers-bundled"),
-    "drift": partial(cost_table, drift_table, "drift-bundled"),
+    "shift": partial(cost_table, shift_table, "shift-bundled"),
     "pool": pool_table,
     "retrieval": retrieval_table,
     **{f"retrieval-{model}": partial(capability_table, model) for model in (*MODELS, "less")},

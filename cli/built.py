@@ -16,9 +16,9 @@ def show_built(built: "NaitIndex", as_json: bool) -> None:
     facts = asdict(report)
     if not as_json:
         facts["fidelity"] = fidelity_text(report.fidelity)
-        drift = facts.pop("drift")
-        if drift is not None:
-            facts["left out by signatures"] = f"{drift['new']:.1%} of the new rows, {drift['first']:.1%} of the first"
+        shift = facts.pop("shift")
+        if shift is not None:
+            facts["left out by signatures"] = f"{shift['new']:.1%} of the new rows, {shift['first']:.1%} of the first"
     print_facts(facts, as_json)
     for warning in report.warnings:
         note(warning)

@@ -113,7 +113,7 @@ def remove(index: Place, ids: Path | None, where: str | None, as_json: bool) -> 
 def rebuild(index: Place, new: str, model: str | None, device: str, as_json: bool) -> None:
     """Encode the rows that INDEX keeps into the index NEW, with a basis that is fitted to all of them.
 
-    For a corpus that has drifted away from what the first build saw; 'add' says when. Settings, scores and
+    For a corpus that has shifted away from what the first build saw; 'add' says when. Settings, scores and
     capabilities come along, INDEX stays as it is, and the corpus files are not needed. NEW takes the same
     --storage-option as INDEX where both lie in an object store.
 

@@ -454,7 +454,7 @@ def test_a_reader_is_never_disturbed(index: Path, more: Path) -> None:
     assert NaitIndex(index).optimize(keep_days=0).forgotten > 0
 
 
-# ---- drift, and a new basis ---------------------------------------------------------------------------------------
+# ---- another kind of rows, and a new basis ---------------------------------------------------------------------------
 
 
 def _vague(count: int) -> list[dict[str, Any]]:
@@ -465,7 +465,7 @@ def _vague(count: int) -> list[dict[str, Any]]:
     ]
 
 
-def test_drift_is_measured_and_said(model: Path, tmp_path: Path) -> None:
+def test_a_shift_is_measured_and_said(model: Path, tmp_path: Path) -> None:
     root = tmp_path / "own.nait"
     with small_shards():
         build_small(root, write_lines(tmp_path / "corpus.jsonl", small_rows(64)), model=model)
@@ -473,32 +473,32 @@ def test_drift_is_measured_and_said(model: Path, tmp_path: Path) -> None:
         other = NaitIndex.add(root, write_lines(tmp_path / "other.jsonl", _vague(32))).report
     assert same is not None
     assert other is not None
-    assert same.drift is not None
-    assert other.drift is not None
-    assert same.drift.first == other.drift.first
-    assert other.drift.new > 1.5 * other.drift.first > same.drift.new
-    assert not [own for own in same.warnings if "drifted" in own]
-    assert "rebuild" in next(own for own in other.warnings if "drifted" in own)
+    assert same.shift is not None
+    assert other.shift is not None
+    assert same.shift.first == other.shift.first
+    assert other.shift.new > 1.5 * other.shift.first > same.shift.new
+    assert not [own for own in same.warnings if "shifted" in own]
+    assert "rebuild" in next(own for own in other.warnings if "shifted" in own)
 
 
-def test_drift_is_the_share_that_signatures_leave_out(model: Path, tmp_path: Path) -> None:
+def test_a_shift_is_the_share_that_signatures_leave_out(model: Path, tmp_path: Path) -> None:
     """Against the definition: the unit vectors themselves, and what their projection leaves of them."""
-    from nait_index.building.drift import measure_drift
+    from nait_index.building.shift import measure_shift
     from nait_index.signatures.features import Feature, feature_blocks
 
     root = tmp_path / "own.nait"
     build_small(root, write_lines(tmp_path / "corpus.jsonl", small_rows(64)), model=model)
     own = NaitIndex(root)
-    drift = measure_drift(own._table, own._compressor, 32, 32)
-    assert drift is not None
+    shift = measure_shift(own._table, own._compressor, 32, 32)
+    assert shift is not None
     examples = own.examples(tmp_path / "corpus.jsonl")
     assert examples.pooled is not None
     blocks = feature_blocks(examples.pooled, own._compressor.center, Feature.UNIT, own._compressor.widths)
     vectors = np.concatenate(list(blocks), axis=1)
     spanned = vectors @ own._compressor.components(Feature.UNIT).T
     left = ((vectors - spanned @ own._compressor.components(Feature.UNIT)) ** 2).sum(axis=1)
-    assert drift.new == pytest.approx(left[32:].mean(), abs=0.01)
-    assert drift.first == pytest.approx(left[:32].mean(), abs=0.01)
+    assert shift.new == pytest.approx(left[32:].mean(), abs=0.01)
+    assert shift.first == pytest.approx(left[:32].mean(), abs=0.01)
 
 
 def test_a_rebuild_is_a_build_of_the_rows_that_are_there(index: Path, more: Path, model: Path, tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from itertools import takewhile
 from typing import Any
 
 from nait_index.building.columns import Widths, all_column_types, dense_columns
-from nait_index.building.drift import Drift, measure_drift
 from nait_index.building.encoding import EncodedShard, Encoding, Engine, Job, LocalEngine
 from nait_index.building.fingerprint import fingerprint_of, model_record
 from nait_index.building.finishing import check_place, known_rows, publish_rows
@@ -26,6 +25,7 @@ from nait_index.building.overlap import Behind
 from nait_index.building.rejects import RejectedRows
 from nait_index.building.report import BuildReport, Progress, ProgressCallback, Stage
 from nait_index.building.shards import SHARD_ROWS, table_columns
+from nait_index.building.shift import Shift, measure_shift
 from nait_index.building.staging import ShardFacts, StagedShard
 from nait_index.config import ModelConfig, SignatureConfig, View
 from nait_index.corpus import make_template, rejected_writer
@@ -133,7 +133,7 @@ class Builder:
             seconds=time.monotonic() - started,
             fidelity=manifest.fidelity,
             replaced=self._replaced,
-            drift=self._drift(manifest, before),
+            shift=self._shift(manifest, before),
         )
 
     def _open_manifest(self) -> Manifest:
@@ -299,9 +299,9 @@ class Builder:
         shutil.rmtree(self._layout.staging, ignore_errors=True)
         return manifest
 
-    def _drift(self, manifest: Manifest, first_new: int) -> Drift | None:
+    def _shift(self, manifest: Manifest, first_new: int) -> Shift | None:
         """Measure how the rows that came in fit the basis; ``None`` for those that it was fitted on."""
         if first_new == 0 or manifest.basis_hash is None:
             return None
         compressor = load_compressor(self._layout, manifest.basis_hash)
-        return measure_drift(self._table, compressor, manifest.first_rows, first_new)
+        return measure_shift(self._table, compressor, manifest.first_rows, first_new)

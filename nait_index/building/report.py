@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from nait_index.building.drift import Drift
 from nait_index.building.fitting import unfaithful
+from nait_index.building.shift import Shift
 
 
 class Stage(StrEnum):
@@ -50,10 +50,10 @@ class BuildReport:
     seconds: float
     fidelity: Mapping[str, Any] | None = None
     replaced: int = 0
-    drift: Drift | None = None
+    shift: Shift | None = None
 
     @property
     def warnings(self) -> list[str]:
         """What the user should know, a line each."""
-        stale = [] if self.drift is None else self.drift.warnings
+        stale = [] if self.shift is None else self.shift.warnings
         return [*unfaithful(self.fidelity), *stale]

@@ -19,7 +19,7 @@ _LEAST_ROWS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Drift:
+class Shift:
     """Mean reconstruction error, as a share of 1, of the rows of the first build and of those that came now.
 
     :param rows: how many of each it was measured on.
@@ -40,12 +40,12 @@ class Drift:
         if not self.is_stale:
             return []
         return [
-            f"the corpus has drifted: signatures leave out {self.new:.0%} of the new rows, but {self.first:.0%} of "
+            f"the corpus has shifted: signatures leave out {self.new:.0%} of the new rows, but {self.first:.0%} of "
             "those that the basis was fitted for; 'nait-index rebuild INDEX NEW' fits one to all rows"
         ]
 
 
-def measure_drift(table: SampleTable, compressor: Compressor, first_rows: int, first_new: int) -> Drift | None:
+def measure_shift(table: SampleTable, compressor: Compressor, first_rows: int, first_new: int) -> Shift | None:
     """Compare the rows from position ``first_new`` on with those of the first build, before ``first_rows``.
 
     :returns: ``None`` where there are too few of either, or signatures leave nothing out.
@@ -60,7 +60,7 @@ def measure_drift(table: SampleTable, compressor: Compressor, first_rows: int, f
     # The table's first rows are those that the basis was fitted on; the last are more like what it has not seen.
     samples = old[-_SAMPLE:], new[-_SAMPLE:]
     first, now = (_error(table.signatures_at(own, column), compressor) for own in samples)
-    return Drift(first, now, (len(samples[0]), len(samples[1])))
+    return Shift(first, now, (len(samples[0]), len(samples[1])))
 
 
 def _error(signatures: np.ndarray, compressor: Compressor) -> float:

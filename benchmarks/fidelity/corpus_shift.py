@@ -1,4 +1,6 @@
-"""A basis on rows of another kind: ``python -m benchmarks.fidelity.drift NAME --model MODEL``; results/drift-NAME.json.
+"""A basis on rows of another kind: ``python -m benchmarks.fidelity.corpus_shift NAME --model MODEL``.
+
+Writes results/shift-NAME.json.
 
 One group of the pool after the other is kept away from the fit, as if it came in later. Measured are what ``add``
 measures, the share of the rows that signatures leave out, and what that costs: the overlap of what signatures choose
@@ -42,7 +44,7 @@ def main(name: str, model: str, max_length: int, rows: int, reservoir: int) -> N
             found[own] = _measure(pool, groups == own, widths_of(model), reservoir)
             click.echo(f"{own}: {found[own]}", err=True)
     result = {"environment": environment(), "model": name, "reservoir": reservoir, "groups": found}
-    path = ROOT / "benchmarks" / "results" / f"drift-{name}.json"
+    path = ROOT / "benchmarks" / "results" / f"shift-{name}.json"
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
