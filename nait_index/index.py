@@ -75,12 +75,13 @@ class NaitIndex:
         storage: Mapping[str, str] | None = None,
     ) -> None:
         self.layout = Layout(path, storage)
-        newest = load_manifest(self.layout)
-        if newest.head is None:
+        if load_manifest(self.layout).head is None:
             raise IncompleteIndexError(
                 f"the build of {path} was interrupted; run the same 'nait-index build' command again to finish it"
             )
         self._release = hold_for_reading(self.layout, self)
+        # Read again, since what it named may have been forgotten before it was held.
+        newest = load_manifest(self.layout)
         self.manifest: Manifest = newest if at is None else newest.at(at, self.layout.name)
         self.report: BuildReport | None = None
         self._is_newest = at is None

@@ -99,7 +99,8 @@ class Looks:
 
 
 def _check(layout: Layout, path: Path, seals: Mapping[str, str], looks: Looks, thorough: bool) -> None:
-    expected = seals.get(str(path.relative_to(layout.root)))
+    inside = path.is_relative_to(layout.root) and ".." not in path.parts
+    expected = seals.get(str(path.relative_to(layout.root))) if inside else None
     remedy = "put a copy in its place, go back to an older version ('nait-index versions'), or build the index again"
     if expected is None or not path.is_file():
         what = "is not among the sealed files" if path.is_file() else "is missing"
