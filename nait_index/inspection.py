@@ -18,7 +18,7 @@ from nait_index.store.capabilities import CapabilityTable
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest
 from nait_index.store.samples import SampleTable, dense_column
-from nait_index.store.seals import check_files
+from nait_index.store.seals import check_files, check_rejects
 from nait_index.types import Origin, RowFormat, Sample
 
 OpenEncoder = Callable[[], ExampleEncoder]
@@ -69,8 +69,12 @@ def describe(layout: Layout, manifest: Manifest, table: SampleTable, capabilitie
 
 
 def count_rejected(layout: Layout) -> int:
-    """Count the rows that could not be used."""
+    """Count the rows that could not be used.
+
+    :raises StoreError: the list of them is missing or damaged.
+    """
     layout.pull(layout.rejected)
+    check_rejects(layout)
     return sum(1 for _ in read_rejected(layout.rejected)) if layout.rejected.is_file() else 0
 
 

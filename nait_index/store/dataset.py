@@ -89,8 +89,42 @@ def append_rows(layout: Layout, uri: str, rows: "pa.Table") -> None:
 @contextmanager
 def writing(layout: Layout) -> Iterator[None]:
     """Say what is wrong where a write fails: a full disk, a folder that may not be written."""
-    with explained(f"{layout.name} cannot be written", "what was committed is kept; mend that and run it again"):
+    remedy = "what was committed is kept; mend that and run it again"
+    with explained(f"{layout.name} cannot be written", remedy):
         yield
+        for uri in (layout.samples, layout.capabilities):
+            if layout.remote is None and has_dataset(layout, uri):
+                torn = torn_file(uri, open_dataset(layout, uri))
+                if torn is not None:
+                    raise StoreError(f"{torn} was not written to its end, as on a full disk; {remedy}")
+
+
+def torn_file(uri: str, dataset: Any) -> Path | None:  # noqa: ANN401
+    """Find a file of rows that is shorter than its version says.
+
+    Where the last bytes of a file cannot be written, Lance commits it all the same.
+    """
+    for fragment in dataset.get_fragments():
+        for own in fragment.data_files():
+            path = Path(uri, "data", own.path)
+            if own.file_size_bytes and path.is_file() and path.stat().st_size < own.file_size_bytes:
+                return path
+    return None
+
+
+def drop_torn_versions(layout: Layout, uri: str) -> None:
+    """Go back to the last version of a table whose files were all written to their end."""
+    if layout.remote is not None or not has_dataset(layout, uri):
+        return
+    dataset = newest = open_dataset(layout, uri)
+    while torn_file(uri, dataset) is not None:
+        older = [own["version"] for own in newest.versions() if own["version"] < dataset.version]
+        if not older:
+            return  # to be told of by who reads it
+        dataset = open_dataset(layout, uri, max(older))
+    if dataset is not newest:
+        with writing(layout):
+            dataset.restore()
 
 
 def keep_versions(layout: Layout, uri: str, versions: Iterable[int]) -> None:

@@ -11,11 +11,12 @@ from typing import Any
 
 from nait_index.errors import IncompleteIndexError
 from nait_index.store.capabilities import CapabilityTable
+from nait_index.store.dataset import drop_torn_versions
 from nait_index.store.layout import Layout
 from nait_index.store.lock import write_lock
 from nait_index.store.manifest import Manifest, load_manifest, save_manifest
 from nait_index.store.samples import SampleTable
-from nait_index.store.seals import seal_files
+from nait_index.store.seals import check_files, seal_files
 
 
 def publish(layout: Layout, manifest: Manifest, change: str, **state: Any) -> Manifest:  # noqa: ANN401
@@ -76,7 +77,13 @@ def settled(layout: Layout) -> Manifest:
 
 
 def interrupted_build(layout: Layout, manifest: Manifest) -> bool:
-    """Tell whether rows of an interrupted build are there; what any other interrupted change left is taken back."""
+    """Tell whether rows of an interrupted build are there; what any other interrupted change left is taken back.
+
+    :raises StoreError: a file of what readers see is damaged: merging files would hide that for good.
+    """
+    if manifest.head is not None:
+        check_files(layout, manifest.head)
+    drop_torn_versions(layout, layout.samples)
     table = SampleTable(layout)
     if manifest.head is None or table.version == manifest.table_version:
         return False
@@ -89,6 +96,7 @@ def interrupted_build(layout: Layout, manifest: Manifest) -> bool:
 def settled_capabilities(layout: Layout) -> Manifest:
     """Read the manifest for a change of the capabilities, and take back what an interrupted change left of itself."""
     manifest = load_manifest(layout)
+    drop_torn_versions(layout, layout.capabilities)
     seen = manifest.head.capabilities_version if manifest.head else 0
     if CapabilityTable(layout).version != seen:
         CapabilityTable(layout, seen).restore()

@@ -11,7 +11,7 @@ Object stores check what they hold themselves; there, only the small files are c
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -31,13 +31,41 @@ def seal_files(layout: Layout, manifest: Manifest) -> None:
     """Hash the files of the tables that the manifest's last version reads and none before it did."""
     if layout.remote is not None or manifest.head is None:
         return
-    seals = _read_seals(layout) if layout.seals.is_file() else {}
+    seals, rejected = _read_seals(layout) if layout.seals.is_file() else ({}, [])
     known = {name for name in seals if (layout.root / name).is_file()}
     new = {str(path.relative_to(layout.root)): path for path in _files(layout, manifest.head)}
     seals = {name: seals[name] for name in known} | {
         name: file_hash(path) for name, path in new.items() if name not in known
     }
-    layout.write(layout.seals, json.dumps({"files": seals, "seal": _seal(seals)}, indent=1).encode())
+    current = _hash_or_none(layout.rejected)
+    _write_seals(layout, seals, [current] if current in rejected else rejected)
+
+
+def seal_rejects(layout: Layout, new: Path) -> None:
+    """Take down the hash of the list of rejected rows that is about to take the place of the present one.
+
+    Both count until the next version is published, since it may not come to that.
+    """
+    if layout.remote is None:
+        seals, _ = _read_seals(layout) if layout.seals.is_file() else ({}, [])
+        _write_seals(layout, seals, [_hash_or_none(layout.rejected), file_hash(new)])
+
+
+def check_rejects(layout: Layout) -> None:
+    """Check the list of rejected rows.
+
+    :raises StoreError: it is missing or damaged.
+    """
+    if layout.remote is not None or not layout.seals.is_file():
+        return
+    _, hashes = _read_seals(layout)
+    found = _hash_or_none(layout.rejected)
+    if hashes and found not in hashes:
+        what = "is missing" if found is None else "is damaged (its hash differs)"
+        raise StoreError(
+            f"{layout.rejected} {what}; restore it from a copy, or remove it and run the next 'nait-index add', which "
+            "begins it anew"
+        )
 
 
 def check_files(layout: Layout, version: Version, *, thorough: bool = False) -> int:
@@ -48,7 +76,7 @@ def check_files(layout: Layout, version: Version, *, thorough: bool = False) -> 
     """
     if layout.remote is not None:
         return 0
-    seals, looks = _read_seals(layout), Looks(layout)
+    (seals, _), looks = _read_seals(layout), Looks(layout)
     # What the tables are made of comes first: nothing is parsed before it was checked.
     tables = list(_version_files(layout, version))
     for path in tables:
@@ -135,12 +163,23 @@ def _seal(own: Mapping[str, Any]) -> str:
     return hash_of(json.dumps(own, sort_keys=True).encode())
 
 
-def _read_seals(layout: Layout) -> dict[str, str]:
+def _hash_or_none(path: Path) -> str | None:
+    return file_hash(path) if path.is_file() else None
+
+
+def _write_seals(layout: Layout, files: Mapping[str, str], rejected: Sequence[str | None]) -> None:
+    own = {"files": files, "rejected": rejected}
+    layout.write(layout.seals, json.dumps(own | {"seal": _seal(own)}, indent=1).encode())
+
+
+def _read_seals(layout: Layout) -> tuple[dict[str, str], list[str | None]]:
+    """Read the hashes of the files of the tables, and those that the list of rejected rows may have."""
     try:
         found = json.loads(layout.seals.read_bytes())
         files: dict[str, str] = found["files"]
-        if found["seal"] == _seal(files):
-            return files
+        rejected: list[str | None] = found["rejected"]
+        if found["seal"] == _seal({"files": files, "rejected": rejected}):
+            return files, rejected
         reason = "its seal does not match what it says"
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = str(error)

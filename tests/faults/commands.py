@@ -55,17 +55,16 @@ def run(request: dict[str, Any], steps: int) -> int:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     with ExitStack() as stack:
         stack.enter_context(small_shards())
-        stack.enter_context(_small_settings(request.get("fragments", 64), request.get("views")))
+        stack.enter_context(_small_settings(request.get("fragments", 64)))
         if request.get("trace"):
             stack.enter_context(Tracer(steps, request.get("kill") or {}).installed())
         return COMMANDS[request["run"]](request)
 
 
 @contextmanager
-def _small_settings(fragments: int, views: list[str] | None) -> Iterator[None]:
-    changes = {} if views is None else {"views": tuple(views), "grad_dim": 32}
+def _small_settings(fragments: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nait_index_cli.build.SignatureConfig", lambda **own: small_signatures(**changes))
+        patch.setattr("nait_index_cli.build.SignatureConfig", lambda **own: small_signatures())
         patch.setattr("nait_index.building.builder._MOST_FRAGMENTS", fragments)
         yield
 

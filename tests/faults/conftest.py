@@ -90,7 +90,7 @@ def wholes(files: Files, model: Path, tmp_path_factory: pytest.TempPathFactory) 
     base = Path(shutil.copytree(built, folder / "base.nait"))
     run_here(["capability", "add", str(base), "own", str(files.examples)])
     made = {"build": built, "base": base}
-    for kind in ("add", "add --replace"):
+    for kind in ("add", "add --replace", "remove", "capability"):
         made[kind] = Path(shutil.copytree(base, folder / f"{kind.replace(' ', '')}.nait"))
         run_here(command(kind, made[kind], files, model), fragments=2)
     return made

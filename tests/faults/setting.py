@@ -71,17 +71,18 @@ def command(kind: str, root: Path, files: Files, model: Path) -> list[str]:
     build = ["--model", str(model), "--max-length", str(MAX_LENGTH), "--device", "cpu"]
     return {
         "build": ["build", str(root), str(files.corpus), *build],
-        "add": ["add", str(root), str(files.more), "--device", "cpu"],
-        "add --replace": ["add", str(root), str(files.changed), "--replace", "--device", "cpu"],
-        "remove": ["remove", str(root), "--where", "n_tokens > 0 AND position < 9"],
+        "add": ["add", str(root), str(files.more), "--model", str(model), "--device", "cpu"],
+        "add --replace": ["add", str(root), str(files.changed), "--replace", "--model", str(model), "--device", "cpu"],
+        "remove": ["remove", str(root), "--where", "position < 9"],
+        "capability": ["capability", "add", str(root), "other", str(files.more), "--model", str(model)],
         "optimize": ["optimize", str(root), "--keep-days", "0"],
     }[kind]
 
 
-def run_here(arguments: list[str], fragments: int = 64) -> Outcome:
+def run_here(arguments: list[str], fragments: int = 64, **signatures: Any) -> Outcome:
     """Run a command in this process, with the settings of the children."""
     with small_shards(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nait_index_cli.build.SignatureConfig", lambda **own: small_signatures())
+        patch.setattr("nait_index_cli.build.SignatureConfig", lambda **own: small_signatures(**signatures))
         patch.setattr("nait_index.building.builder._MOST_FRAGMENTS", fragments)
         outcome = nait_index(*arguments)
     assert outcome.code == 0, outcome.err

@@ -5,6 +5,7 @@ goes out when it has started, and one with its end. The libraries that start thr
 process without threads can be forked safely.
 """
 
+import importlib
 import json
 import os
 import resource
@@ -140,6 +141,9 @@ def _run(request: dict[str, Any], steps: int, out: int, err: int) -> NoReturn:
         for name, limit in request.get("limits", {}).items():
             resource.setrlimit(getattr(resource, name), (limit, limit))
         if "user" in request:
+            # Python itself may lie where another user may not read it.
+            for module in ("lance", "lancedb", "bm25s", "scipy.sparse", "nait_index.methods.registry"):
+                importlib.import_module(module)
             os.setgroups([])
             os.setgid(request["user"])
             os.setuid(request["user"])
