@@ -11,7 +11,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 # Numbers are compared with float32 ones computed by hand, on whatever processor.
 os.environ["NAIT_INDEX_AUTO_DTYPE"] = "float32"
-os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
+# Side by side, one thread each: more would wait for one another.
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else str(min(2, os.cpu_count() or 1))
+)
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
