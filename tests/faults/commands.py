@@ -40,7 +40,7 @@ STEPS = {
     "seal files": "nait_index.store.seals.seal_files",
     "check files": "nait_index.store.seals.check_files",
     "engine write": "nait_index.search.engine.Engine.write",
-    "drift": "nait_index.building.drift.measure_drift",
+    "drift": "nait_index.building.shift.measure_shift",
     "fsync": "os.fsync",
     "rename": "os.replace",
     "rename into place": "pathlib.Path.replace",
@@ -65,7 +65,7 @@ def run(request: dict[str, Any], steps: int) -> int:
 def _small_settings(fragments: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nait_index_cli.build.SignatureConfig", lambda **own: small_signatures())
-        patch.setattr("nait_index.building.builder._MOST_FRAGMENTS", fragments)
+        patch.setattr("nait_index.building.finishing._MOST_FRAGMENTS", fragments)
         yield
 
 
