@@ -9,7 +9,7 @@ DEMO ?= demo-out
 HAS_GPU := $(shell command -v nvidia-smi 2>/dev/null)
 TORCH ?= $(if $(HAS_GPU),torch,torch==2.13.0)
 
-.PHONY: demo test lint format bench bench-quick tables clean
+.PHONY: demo test faults lint format bench bench-quick tables clean
 
 demo: $(VENV)/.installed
 	@rm -rf $(DEMO)
@@ -17,6 +17,11 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
+
+# Kills, full disks, damaged files and the like, hundreds of each: half an hour. The counts go into docs/reliability.md.
+faults: $(VENV)/.installed-dev
+	NAIT_FAULTS=long NAIT_FAULTS_REPORT=benchmarks/results/faults.json $(BIN)/python -m pytest tests/faults
+	$(BIN)/python -m benchmarks.tables
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
