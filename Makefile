@@ -9,7 +9,7 @@ DEMO ?= demo-out
 HAS_GPU := $(shell command -v nvidia-smi 2>/dev/null)
 TORCH ?= $(if $(HAS_GPU),torch,torch==2.13.0)
 
-.PHONY: demo test fuzz lint format bench bench-quick tables clean
+.PHONY: demo test fuzz faults lint format bench bench-quick tables clean
 
 demo: $(VENV)/.installed
 	@rm -rf $(DEMO)
@@ -21,6 +21,11 @@ test: $(VENV)/.installed-dev
 # Some twenty-five thousand generated cases, different every time; `make test` runs a thousand, always the same.
 fuzz: $(VENV)/.installed-dev
 	NAIT_FUZZ=long $(BIN)/python -m pytest tests/fuzz
+
+# Kills, full disks, damaged files and the like, hundreds of each: half an hour. The counts go into docs/reliability.md.
+faults: $(VENV)/.installed-dev
+	NAIT_FAULTS=long NAIT_FAULTS_REPORT=benchmarks/results/faults.json $(BIN)/python -m pytest tests/faults
+	$(BIN)/python -m benchmarks.tables
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -201,6 +201,10 @@ def load_manifest(layout: Layout) -> Manifest:
     layout.refuse_links()
     text = layout.read(layout.manifest)
     if text is None:
+        if layout.remote is None and layout.seals.is_file():
+            raise NotAnIndexError(
+                f"{layout.manifest} is missing; restore it from a copy, or remove the folder and build the index again"
+            )
         there = layout.remote is not None or layout.root.exists()
         what = "holds no manifest.json" if there else "does not exist"
         raise NotAnIndexError(f"{layout.name} is not an index: it {what}; make one with 'nait-index build'")

@@ -13,8 +13,19 @@ from helpers import NOT_FINITE, small_rows, write_lines
 
 pytest.register_assert_rewrite("faults.states", "faults.trials", "faults.setting")
 
-from faults.setting import ADDED, COUNTS, LONG, ROWS, Counts, Files, command, messy, poison, run_here
-from faults.trials import Zygote
+from faults.setting import (  # noqa: E402
+    ADDED,
+    COUNTS,
+    LONG,
+    ROWS,
+    Counts,
+    Files,
+    command,
+    messy,
+    poison,
+    run_here,
+)
+from faults.trials import Zygote  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -88,7 +89,9 @@ def rich(files: Files, model: Path, tmp_path_factory: pytest.TempPathFactory) ->
     with pytest.MonkeyPatch.context() as patch:
         settings = "nait_index.activations.gradients.adapters.GradientSettings"
         patch.setattr(settings, partial(GradientSettings, warmup_steps=4))
-        run_here(command("build", root, files, model), views=tuple(map(View, ("pca", "topk", "hidden", "grad"))), grad_dim=32)
+        run_here(
+            command("build", root, files, model), views=tuple(map(View, ("pca", "topk", "hidden", "grad"))), grad_dim=32
+        )
     run_here(["capability", "add", str(root), "own", str(files.examples)])
     run_here(["tag", str(root), "first"])
     run_here(["score", str(root), "import", str(files.scores), "--name", "own"])
@@ -100,7 +103,8 @@ def rich(files: Files, model: Path, tmp_path_factory: pytest.TempPathFactory) ->
         from nait_index.signatures.features import Feature
 
         rows.make_approximate(Feature.UNIT, sample_queries(rows))
-    for method in ("nait", "nait-drift"):
+    time.sleep(1.1)  # what was written just now is not taken down as checked
+    for method in ("probe", "nait", "nait-drift"):
         run_here(["query", str(root), "-c", "own", "--method", method])
     return root
 
@@ -108,7 +112,7 @@ def rich(files: Files, model: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def _commands(root: Path, files: Files) -> list[list[str]]:
     own = str(root)
     methods = ("probe", "contrast", "nait", "nait-drift", "nag", "rds", "less", "bm25", "random")
-    return [
+    all_of_them = [
         *(["query", own, "-c", "own", "--method", method, "--json"] for method in methods),
         ["query", own, "-c", "own", "--top", "5", "--search", "approximate", "--json"],
         ["query", own, "-c", "own", "--at", "first", "--json"],
@@ -121,6 +125,7 @@ def _commands(root: Path, files: Files) -> list[list[str]]:
         ["score", own, "import", str(files.scores), "--name", "own", "--json"],
         ["verify", own, "--sample", "4", "--json"],
     ]
+    return all_of_them if LONG else [all_of_them[at] for at in (0, 2, 6, 9, 10, 11, 13, 14, 17, 18)]
 
 
 def _said(command_line: list[str], outcome: dict[str, Any]) -> Any:
@@ -168,8 +173,7 @@ def test_a_damaged_file_never_gives_a_wrong_answer(
 
 def _judged(command_line: list[str], outcome: dict[str, Any], answers: dict[str, Any], path: Path, root: Path) -> str:
     """Check one answer, and tell whether it was the same, refused, or a finding of ``verify``."""
-    own = {"verify": "--json"}.get(command_line[0])
-    if own and outcome["out"]:
+    if command_line[0] == "verify" and outcome["out"]:
         failed = [check for check in json.loads(outcome["out"]) if check["passed"] is False]
         assert outcome["code"] == (1 if failed else 0)
         assert "Traceback" not in outcome["err"]

@@ -14,7 +14,7 @@ from faults.trials import Ended, Zygote
 
 pytestmark = pytest.mark.slow
 
-KINDS = ("build", "add", "add --replace", "remove", "capability")
+KINDS = ("build", "add", "add --replace", "remove", "capability") if LONG else ("build", "add --replace")
 SIZES = 40 if LONG else 3
 ROOM = 64 << 20
 
@@ -100,4 +100,5 @@ def _finish(kind: str, ended: Ended, root: Path, whole: Path, files: Files, mode
     if ended.code != 0:
         run_here(command(kind, root, files, model), fragments=2)
     assert_same(root, whole)
-    assert_verified(root)
+    if LONG:
+        assert_verified(root)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from faults.mounts import read_only
-from faults.setting import Counts, Files, command
+from faults.setting import LONG, Counts, Files, command
 from faults.states import assert_same
 from faults.trials import Zygote
 
@@ -23,16 +23,22 @@ WRITING = ("build", "add", "add --replace", "remove", "capability", "optimize")
 def _reading(root: Path, model: Path) -> list[list[str]]:
     own = str(root)
     queries = [["query", own, "-c", "own", "--method", method, "--json"] for method in ("probe", "nait", "nag", "bm25")]
-    return [*queries, ["info", own, "--json"], ["rows", own, "--json"], ["verify", own, "--model", str(model)], ["versions", own]]
+    return [
+        *queries,
+        ["info", own, "--json"],
+        ["rows", own, "--json"],
+        ["verify", own, "--model", str(model)],
+        ["versions", own],
+    ]
 
 
 def _without_engine(root: Path) -> None:
-    """What was checked and made for searching is a cache, which a reader that may not write does without."""
+    """Remove what was checked and made for searching, which a reader that may not write does without."""
     shutil.rmtree(root / "engine")
     (root / ".readers").unlink()
 
 
-@pytest.mark.parametrize("cached", [True, False], ids=["as it was", "without its caches"])
+@pytest.mark.parametrize("cached", [True, False] if LONG else [False])
 def test_a_read_only_folder_is_read_and_not_written(
     cached: bool, zygote: Zygote, wholes: dict[str, Path], files: Files, model: Path, counts: Counts, tmp_path: Path
 ) -> None:

@@ -20,21 +20,20 @@ from typing import Any, NoReturn
 _LONGEST = 600.0
 
 
-def _import_everything() -> None:
-    import lance_namespace  # noqa: F401  # most of what importing lancedb costs, and none of its threads
-    import pydantic  # noqa: F401
-    import scipy.linalg  # noqa: F401
-    import tokenizers  # noqa: F401
-    import torch  # noqa: F401
-    import transformers.models.auto.modeling_auto
-    import transformers.models.llama.modeling_llama  # noqa: F401
-    import transformers.models.llama.tokenization_llama  # noqa: F401
-    import transformers.tokenization_utils_tokenizers  # noqa: F401
-
-    import nait_index.index
-    import nait_index_cli.main  # noqa: F401
-
-    from faults import commands  # noqa: F401
+_MODULES = (
+    "lance_namespace",  # most of what importing lancedb costs, and none of its threads
+    "pydantic",
+    "scipy.linalg",
+    "tokenizers",
+    "torch",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.llama.modeling_llama",
+    "transformers.models.llama.tokenization_llama",
+    "transformers.tokenization_utils_tokenizers",
+    "nait_index.index",
+    "nait_index_cli.main",
+    "faults.commands",
+)
 
 
 def _serve(address: str) -> None:
@@ -159,5 +158,6 @@ def _run(request: dict[str, Any], steps: int, out: int, err: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    _import_everything()
+    for module in _MODULES:
+        importlib.import_module(module)
     _serve(sys.argv[1])

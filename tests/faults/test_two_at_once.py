@@ -1,0 +1,91 @@
+"""Two processes on one index: one writes, the other is told who; and readers see versions, never what lies between."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from helpers import write_lines
+
+from faults.commands import answer
+from faults.setting import LONG, Counts, Files, command
+from faults.states import assert_same, assert_verified
+from faults.trials import Ended, Zygote, wait_until
+
+pytestmark = pytest.mark.slow
+
+PAIRS = 30 if LONG else 1
+ROUNDS = 10 if LONG else 1
+
+
+@pytest.mark.parametrize("kind", ["build", "add"])
+def test_of_two_writers_one_writes_and_the_other_is_told_who(
+    kind: str, zygote: Zygote, wholes: dict[str, Path], files: Files, model: Path, counts: Counts, tmp_path: Path
+) -> None:
+    whole = wholes[kind]
+    for number in range(PAIRS):
+        root = tmp_path / f"{number}.nait"
+        if kind == "add":
+            shutil.copytree(wholes["base"], root)
+        arguments = command(kind, root, files, model)
+        running = [zygote.start("nait-index", arguments=arguments, fragments=2) for _ in range(2)]
+        pids = [own.pid for own in running]
+        ended = [own.wait() for own in running]
+        counts.add(f"two writers, {kind}", _outcome(ended, pids, root))
+        assert_same(root, whole)
+        shutil.rmtree(root) if number else assert_verified(root)
+
+
+def _outcome(ended: list[Ended], pids: list[int], root: Path) -> str:
+    refused = [at for at in range(2) if ended[at].code != 0]
+    assert len(refused) < 2, [own.err for own in ended]
+    if not refused:
+        return "one after the other"
+    line = ended[refused[0]].refusal()
+    assert line.startswith(f"{root} is being written by "), line
+    assert line.endswith("; wait until it is done"), line
+    named = f"process {pids[1 - refused[0]]};" in line
+    assert named or "by another process;" in line, line  # the holder had not written its number yet
+    return "the other was told who" if named else "the other was told that somebody does"
+
+
+def test_readers_see_committed_versions_and_nothing_else(
+    zygote: Zygote, wholes: dict[str, Path], files: Files, model: Path, counts: Counts, tmp_path: Path
+) -> None:
+    from nait_index import NaitIndex
+
+    root = Path(shutil.copytree(wholes["base"], tmp_path / "own.nait"))
+    began, stop = [tmp_path / f"began-{at}" for at in range(2)], tmp_path / "stop"
+    expected = {answer(NaitIndex(root))}
+    first = next(iter(expected))
+    readers = [zygote.start("read on", index=str(root), began=str(own), stop=str(stop)) for own in began]
+    for own in began:
+        wait_until(own)
+    for round_ in range(ROUNDS):
+        ids = [f"row-{at:03}" for at in range(round_, round_ + 3)]
+        gone = write_lines(tmp_path / "gone.txt", ids)
+        steps = [
+            command("add", root, files, model),
+            command("add --replace", root, files, model),
+            ["remove", str(root), "--ids", str(gone)],
+            command("optimize", root, files, model),
+            ["build", *command("build", root, files, model)[1:], "--replace"],
+            ["tag", str(root), "own", "--force"],
+            ["restore", str(root), "2"],
+        ]
+        for step in steps if LONG else steps[:4]:
+            ended = zygote.nait_index(*step, fragments=2)
+            assert ended.code == 0, (step, ended.err)
+            expected.add(answer(NaitIndex(root)))
+            counts.add("readers: changes made beside them", step[0])
+    stop.touch()
+    for reader in readers:
+        ended = reader.wait()
+        assert ended.code == 0, ended.err
+        found = json.loads(ended.out)
+        assert set(found["answers"]) <= expected
+        assert set(found["held"]) == {first}
+        counts.add("readers", "read the last version", sum(found["answers"].values()))
+        counts.add("readers", "read the version they had opened", sum(found["held"].values()))
+        counts.add("readers", "versions seen", len(found["answers"]))
+    assert_verified(root)
