@@ -177,7 +177,7 @@ class RayEncoding:
             fn_args=(str(spool.path.resolve()),),
             batch_size=None,
             batch_format="pyarrow",
-            compute=ray.data.TaskPoolStrategy(size=_READERS),
+            compute=ray.data.TaskPoolStrategy(size=min(_READERS, len(lines))),
             num_cpus=0,  # so that they run where encoders have taken all
             resources=this_machine(),  # no other has the file
         )
