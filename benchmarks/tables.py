@@ -18,6 +18,7 @@ from benchmarks.cost_tables import (
     sparse_table,
 )
 from benchmarks.environment import ROOT
+from benchmarks.fault_tables import damage_table, tried_table, where_table
 from benchmarks.quality.teaching_tables import teaching_tables
 from benchmarks.scaling_tables import far_table, per_million_table, shift_table, workers_table
 
@@ -25,7 +26,7 @@ MODELS = ("minilm", "bundled")
 """Models that were measured on the whole pool."""
 
 RESULTS = ROOT / "benchmarks" / "results"
-TARGETS = (ROOT / "README.md", ROOT / "benchmarks" / "README.md", ROOT / "docs" / "scaling.md")
+TARGETS = tuple(ROOT / name for name in ("README.md", "benchmarks/README.md", "docs/scaling.md", "docs/reliability.md"))
 _MARKED = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -140,6 +141,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "memory": partial(cost_table, memory_table, "build-memory-tiny", many=True),
     "search": partial(cost_table, search_table, "search"),
     "sparse": partial(cost_table, sparse_table, "sparse"),
+    "faults": partial(cost_table, tried_table, "faults"),
+    "faults-where": partial(cost_table, where_table, "faults"),
+    "faults-damage": partial(cost_table, damage_table, "faults"),
     **{
         f"fidelity-{method}-{model}": partial(cost_table, partial(fidelity_table, method=method), f"fidelity-{model}")
         for method in ("probe", "nait")
