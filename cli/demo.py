@@ -40,5 +40,6 @@ def demo(folder: Path, force: bool) -> None:
     core = outcome.core.provenance["core"]
     names = ", ".join(outcome.selections)
     click.echo(f"\nstable core: {core['found']} rows that {names} all chose; chance would give {core['chance']}")
-    note(f"\nindex, corpus and selections: {folder}")
+    click.echo(err=True)
+    note(f"index, corpus and selections: {folder}")
     note(f"next: nait-index query {folder / 'demo.nait'} -c {next(iter(outcome.selections))} --top 5%")
