@@ -159,15 +159,7 @@ class Builder:
         manifest = self._warm_up(spool, shards, manifest)
         staged: Sequence[StagedShard]
         if manifest.basis_hash is None:
-            # One shard more than the basis is fitted on tells how faithful it is to rows that it has not seen.
-            staged = self._stage(spool, shards[: fitted_shards(self._signatures) + 1])
-            self._notify(Progress(Stage.FITTING, self._done, self._total, self._tokens))
-            fitted = fit_basis(staged, self._encoder.widths, self._signatures)
-            if fitted is None:
-                raise CorpusError(
-                    f"none of the rows can be used; the first: {next(iter(self._unusable.values())).reason}"
-                )
-            compressor = fitted
+            staged, compressor = self._fit(spool, shards)
             manifest = replace(
                 manifest,
                 basis_hash=save_compressor(self._layout, compressor),
@@ -188,6 +180,20 @@ class Builder:
                 for one in encoded:
                     self._commit(one, compressor, writer)
         return manifest
+
+    def _fit(self, spool: Spool, shards: Sequence[Sequence[int]]) -> tuple[list[StagedShard], Compressor]:
+        """Stage the first shards and fit the basis on them; on later ones, where no row of the first can be used."""
+        staged: list[StagedShard] = []
+        # One shard more than the basis is fitted on tells how faithful it is to rows that it has not seen.
+        step = fitted_shards(self._signatures) + 1
+        for start in range(0, len(shards), step):
+            own = self._stage(spool, shards[start : start + step])
+            staged += own
+            self._notify(Progress(Stage.FITTING, self._done, self._total, self._tokens))
+            compressor = fit_basis(own, self._encoder.widths, self._signatures)
+            if compressor is not None:
+                return staged, compressor
+        raise CorpusError(f"none of the rows can be used; the first: {next(iter(self._unusable.values())).reason}")
 
     def _open_encoding(self, engine: Engine) -> Encoding:
         return engine.open(
