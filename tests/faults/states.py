@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from helpers import counts_of, manifest_of, nait_index, samples_of
 
 METHODS = ("probe", "nait")
@@ -30,10 +31,22 @@ def listing(root: Path) -> list[str]:
 def assert_sees(root: Path, expected: Path) -> None:
     """Check that readers see what they see of another index: rows with all their columns, counts, rankings."""
     samples, counts, ranked = _seen_of(expected)
-    assert samples_of(root) == samples
+    assert_same_samples(samples_of(root), samples)
     # What an interrupted run rejected may be listed already, lest it be lost.
     assert counts_of(root) | {"rejected": None, "sources": None} == counts | {"rejected": None, "sources": None}
     assert ranking(root) == ranked
+
+
+def assert_same_samples(found: dict[str, dict[str, Any]], expected: dict[str, dict[str, Any]]) -> None:
+    """Check that rows are the same to the bit, but for the last bits of the lengths of their layers.
+
+    The last shard of these corpora has one row, and products of so few rows round in one of two ways, by the process.
+    """
+    assert found.keys() == expected.keys()
+    for own, row in expected.items():
+        assert found[own] | {"pca_norms": b""} == row | {"pca_norms": b""}
+        lengths = [np.frombuffer(rows[own]["pca_norms"], np.float32) for rows in (found, expected)]
+        np.testing.assert_allclose(*lengths, rtol=1e-6)
 
 
 @cache
