@@ -35,6 +35,8 @@ def assert_sees(root: Path, expected: Path) -> None:
     # What an interrupted run rejected may be listed already, lest it be lost.
     assert counts_of(root) | {"rejected": None, "sources": None} == counts | {"rejected": None, "sources": None}
     assert ranking(root) == ranked
+    info = nait_index("info", root, "--json")
+    assert (info.code, json.loads(info.out)["rows"]) == (0, counts["rows"]), info
 
 
 def assert_same_samples(found: dict[str, dict[str, Any]], expected: dict[str, dict[str, Any]]) -> None:
