@@ -31,6 +31,7 @@ SUBSTITUTES = {
     r"Qwen/[\w.-]+": "bundled",  # a real model
     r"-n 2000\b": "-n 120",  # the demo's 2,400 rows are 168 here
     r"-n 400\b": "-n 48",
+    r"--top \d{3}\b": "--top 20",
 }
 """What pages name and the test has not, and what stands for it."""
 
@@ -43,7 +44,7 @@ STAND_INS: dict[str, Callable[[], list[dict[str, str]]]] = {
 }
 """Files that pages take for granted, and the rows that stand for them."""
 
-DEMO_ROWS = 14
+DEMO_ROWS, EXAMPLES = 14, 16
 """Of each skill, in the folder that stands for what ``nait-index demo`` makes."""
 
 _BLOCK = re.compile(
@@ -100,7 +101,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("demo") / "demo-out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(corpus._DEFAULT_ROWS, Split.CORPUS, dict.fromkeys(SKILLS, DEMO_ROWS))
+        for split, rows in ((Split.CORPUS, DEMO_ROWS), (Split.EXAMPLES, EXAMPLES)):
+            patch.setitem(corpus._DEFAULT_ROWS, split, dict.fromkeys(SKILLS, rows))
         run(folder)
     return folder
 
@@ -189,7 +191,7 @@ def _commands_only_read() -> Iterator[Any]:
                     yield pytest.param(words[1:], id=f"{block.page}:{line}")
 
 
-@pytest.mark.parametrize("words", _commands_only_read())
+@pytest.mark.parametrize("words", list(_commands_only_read()))
 def test_what_does_not_run_can_be_read(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Parse the line and do nothing; an unknown command or option is a usage error."""
     monkeypatch.setattr(click.Command, "invoke", lambda self, context: None)
@@ -204,12 +206,12 @@ def test_what_is_said_in_passing_exists(text: Path) -> None:
     for said in _INLINE.findall(text.read_text(encoding="utf-8")):
         command: click.Command = cli
         for word in said.split()[1:]:
-            if isinstance(command, click.Group) and not word.startswith("-") and not word.isupper():
-                assert word in command.commands, f"`{said}`: no command {word}"
+            if isinstance(command, click.Group) and word in command.commands:
                 command = command.commands[word]
             elif word.startswith("--"):
                 known = [name for own in command.get_params(click.Context(command)) for name in own.opts]
                 assert word in known, f"`{said}`: no option {word}"
+        assert command is not cli, f"`{said}`: no such command"
 
 
 def test_no_block_escapes() -> None:
