@@ -102,7 +102,7 @@ def _show(own: "Explanation") -> None:
     _bars([(part.name, part.value) for part in own.layers], "layer")
     click.echo()
     poolings = any(part.pooling for part in own.neurons)
-    header = ["layer", "pooling", own.unit, "adds", "activation", "off the mean", "rows that fire it hardest"]
+    header = ["layer", "pooling", own.unit, "adds", "activation", "off the mean", "rows that fire it hardest that way"]
     rows = [
         [
             "" if part.layer is None else str(part.layer),
@@ -129,8 +129,11 @@ def _show(own: "Explanation") -> None:
 def _show_words(words: "Sequence[Word]") -> None:
     """Show the words that move the score most, and on a terminal the whole row in colours."""
     click.echo()
-    ranked = sorted(words, key=lambda word: -abs(word.value))[:_WORDS]
-    _bars([(repr(word.text)[1:-1].strip() or repr(word.text), word.value) for word in ranked], "word")
+    added: dict[str, list[float]] = {}
+    for word in words:
+        added.setdefault(word.text.strip() or repr(word.text)[1:-1], []).append(word.value)
+    ranked = sorted(added.items(), key=lambda own: -abs(sum(own[1])))[:_WORDS]
+    _bars([(text if len(own) == 1 else f"{text} ×{len(own)}", sum(own)) for text, own in ranked], "word")
     largest = max((abs(word.value) for word in words), default=0.0) or 1.0
     coloured = [
         click.style(

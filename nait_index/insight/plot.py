@@ -35,7 +35,9 @@ def plot(comparison: Comparison, path: Path, *, force: bool = False) -> None:
     form = path.suffix.lower().lstrip(".")
     # Without a date, and with fixed names inside an SVG, the same comparison gives the same file.
     with _matplotlib().rc_context({"svg.hashsalt": "nait-index"}), atomic_write(path) as file:
-        figure.savefig(file, format=form, dpi=150, metadata={"Date": None} if form == "svg" else None)
+        figure.savefig(
+            file, format=form, dpi=150, bbox_inches="tight", metadata={"Date": None} if form == "svg" else None
+        )
 
 
 def _draw(comparison: Comparison) -> Any:  # noqa: ANN401 - matplotlib's figure
@@ -50,12 +52,9 @@ def _draw(comparison: Comparison) -> Any:  # noqa: ANN401 - matplotlib's figure
         panels.append(("cosine of the directions", own.cosine, (-1, 1), "RdBu"))
     side = 2.6 + 0.5 * count
     figure = Figure(figsize=(side * len(panels), side + 0.8), layout="constrained")
-    by_chance = (
-        own.chance[~np.eye(count, dtype=bool)] / np.minimum.outer(own.sizes, own.sizes)[~np.eye(count, dtype=bool)]
-    )
-    figure.suptitle(
-        f"{own.method}, top {own.budget} of {own.available:,} rows; by chance, {by_chance.mean():.0%} would be in common"
-    )
+    others = ~np.eye(count, dtype=bool)
+    by_chance = (own.chance / np.minimum.outer(own.sizes, own.sizes))[others].mean()
+    figure.suptitle(f"{own.method}, top {own.budget} of {own.available:,} rows; by chance, {by_chance:.0%} in common")
     for at, (title, values, (low, high), colours) in enumerate(panels):
         axes = figure.add_subplot(1, len(panels), at + 1)
         axes.imshow(values, vmin=low, vmax=high, cmap=colours)
