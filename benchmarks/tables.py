@@ -1,11 +1,10 @@
-"""Make the tables of README and documentation of the results: ``python -m benchmarks.tables``; ``--check`` only says if they are old."""
+"""Make the documentation's tables of the results: ``python -m benchmarks.tables``; ``--check`` only looks."""
 
 import json
 import re
 import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import click

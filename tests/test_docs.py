@@ -1,8 +1,8 @@
 """Every command and every line of Python in the documentation runs.
 
-The blocks ```` ```sh ```` and ```` ```python ```` of a page run in order, in a fresh folder, in this process. What runs
-nowhere (an installation, a cluster, a server that waits) stands after ``<!-- not run: REASON -->``; of that, and of what is
-said in passing, the commands and options must be known.
+The blocks named ``sh`` and ``python`` of a page run in order, in a fresh folder, in this process. What runs nowhere (an
+installation, a cluster, a server that waits) stands after ``<!-- not run: REASON -->``; of that, and of what is said in
+passing, the commands and options must be known.
 """
 
 import os
@@ -19,10 +19,10 @@ from typing import Any
 import click
 import pytest
 from helpers import nait_index, write_lines
+from nait_index_cli.main import cli
 
 from nait_index.demo.corpus import Split, generate
 from nait_index.demo.skills import SKILLS
-from nait_index_cli.main import cli
 
 ROOT = Path(__file__).parents[1]
 TEXTS = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
@@ -31,6 +31,7 @@ SUBSTITUTES = {
     r"Qwen/[\w.-]+": "bundled",  # a real model
     r"-n 2000\b": "-n 120",  # the demo's 2,400 rows are 168 here
     r"-n 400\b": "-n 48",
+    "logic-0056": "logic-0005",
     r"--top \d{3}\b": "--top 20",
 }
 """What pages name and the test has not, and what stands for it."""
@@ -48,7 +49,8 @@ DEMO_ROWS, EXAMPLES = 14, 16
 """Of each skill, in the folder that stands for what ``nait-index demo`` makes."""
 
 _BLOCK = re.compile(
-    r"^(?:<!-- not run: (?P<reason>[^>]+) -->\n+)?```(?P<language>\w+)[^\n]*\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
+    r"^(?:<!-- not run: (?P<reason>[^>]+) -->\n+)?```(?P<language>\w+)[^\n]*\n(?P<code>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
 )
 _INLINE = re.compile(r"(?<!`)`(nait-index [a-z][^`]*)`")
 
@@ -112,26 +114,27 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_everything_on_a_page_runs(page: str, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
-    for name, rows in STAND_INS.items():
-        if any(name in block.code for block in RUN[page]):
-            write_lines(Path(name), rows())
     names: dict[str, Any] = {"__name__": "page"}
     for block in RUN[page]:
         if block.language == "python":
             _run_python(block, names)
             continue
         for line, text in block.lines():
-            _run_line(f"{page}:{line}", _substituted(text), demo)
+            _run_line(f"{page}:{line}", _prepared(text), demo)
 
 
-def _substituted(text: str) -> str:
+def _prepared(text: str) -> str:
+    """Put in what stands for what is not there: files here, names in the text."""
+    for name, rows in STAND_INS.items():
+        if name in text and not Path(name).exists():
+            write_lines(Path(name), rows())
     for pattern, value in SUBSTITUTES.items():
         text = re.sub(pattern, value, text)
     return text
 
 
 def _run_python(block: Block, names: dict[str, Any]) -> None:
-    code = "\n" * (block.line - 1) + _substituted(block.code)
+    code = "\n" * (block.line - 1) + _prepared(block.code)
     try:
         exec(compile(code, block.page, "exec"), names)  # the project's own pages
     except Exception as error:

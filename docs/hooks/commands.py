@@ -41,7 +41,7 @@ def _command(command: click.Command, context: click.Context, path: tuple[str, ..
 
 
 def _paragraph(text: str) -> str:
-    """Give a paragraph of a help text; one after \\b keeps its lines, and is an example."""
+    """Give a paragraph of a help text; one that keeps its lines is an example."""
     if not text.startswith("\b"):
         return _text(text)
     lines = text.removeprefix("\b\n").removeprefix("Example:\n").splitlines()

@@ -1,4 +1,4 @@
-"""Docstrings of modules as text: ``<!-- docstring: nait_index.methods.nait -->``. The formulas stand beside the code."""
+"""Docstrings of modules as text: ``<!-- docstring: nait_index.methods.nait -->``."""
 
 import ast
 import inspect

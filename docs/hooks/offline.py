@@ -1,4 +1,4 @@
-"""A site that can be read without a network: a page that loads anything from elsewhere is a warning, and so an error."""
+"""A site that is read without a network: a page that loads anything from elsewhere is a warning, and so an error."""
 
 import logging
 import re
