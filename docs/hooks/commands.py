@@ -1,5 +1,6 @@
 """The reference of the command line, made of what ``--help`` reads: ``<!-- commands -->``."""
 
+import inspect
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -32,7 +33,7 @@ def _command(command: click.Command, context: click.Context, path: tuple[str, ..
     yield f"{'#' * (1 + len(path))} {' '.join(path)}"
     usage = " ".join(command.collect_usage_pieces(context))
     yield f"```text\n{context.command_path} {usage}\n```"
-    for paragraph in (command.help or "").split("\n\n"):
+    for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
         yield _paragraph(paragraph)
     records = [own.get_help_record(context) for own in command.get_params(context) if isinstance(own, click.Option)]
     rows = [f"| `{names}` | {_text(what)} |" for names, what in filter(None, records) if "--help" not in names]
