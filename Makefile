@@ -20,7 +20,7 @@ test: $(VENV)/.installed-dev
 
 # The documentation as a site that is read without a network, in site/. A warning is an error.
 docs: $(VENV)/.installed-docs
-	$(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 # Some twenty-five thousand generated cases, different every time; `make test` runs a thousand, always the same.
 fuzz: $(VENV)/.installed-dev

@@ -1,4 +1,4 @@
-"""The docstrings of this project put several fields on one line; their parser wants one a line."""
+"""The docstrings of this project as pages need them: one field a line, and the values of enums."""
 
 import re
 from typing import Any
@@ -10,10 +10,16 @@ _ROLE = re.compile(r":\w+:`~?([^`]+)`")
 
 
 class OneALine(griffe.Extension):
-    """Puts every field on a line of its own, and makes code of what refers to other objects."""
+    """Makes docstrings what the parser of fields and the reader of a page expect."""
+
+    def on_class(self, *, cls: griffe.Class, **_: Any) -> None:  # noqa: ANN401
+        """Say what values an enum has."""
+        if cls.docstring and any(str(base).endswith("Enum") for base in cls.bases):
+            values = [str(own.value).strip("'\"") for own in cls.attributes.values()]
+            cls.docstring.value += "\n\nOne of " + ", ".join(f"`{own}`" for own in values) + "."
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:  # noqa: ANN401
-        """Change the docstring of one object."""
+        """Put every field on a line of its own, and make code of what refers to other objects."""
         if obj.docstring:
             text = _ROLE.sub(r"`\1`", obj.docstring.value)
             head, found, fields = text.partition("\n\n:")
