@@ -18,9 +18,9 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# The documentation as a site that is read without a network, in site/. A warning is an error.
+# The documentation as a site that is read without a network, in site/. A warning is an error; --quiet would hide both.
 docs: $(VENV)/.installed-docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Some twenty-five thousand generated cases, different every time; `make test` runs a thousand, always the same.
 fuzz: $(VENV)/.installed-dev
