@@ -27,7 +27,7 @@ def as_markdown(text: str) -> str:
     """Turn what is of reStructuredText into Markdown. Formulas are indented, and that both take for code."""
     text = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", text)
     text = re.sub(r"^::\n\n|(?<=:):$", "", text, flags=re.MULTILINE)
-    text = re.sub(r"arXiv(\s)(\d{4}\.\d{5})", r"[arXiv\1\2](https://arxiv.org/abs/\2)", text)
+    text = re.sub(r"arXiv(\s)(\d{4}\.\d{5}(?:v\d)?)", r"[arXiv\1\2](https://arxiv.org/abs/\2)", text)
     return re.sub(r"(?:^``.*\n?)+", lambda own: _listed(own[0]), text, flags=re.MULTILINE)
 
 
