@@ -16,7 +16,7 @@ demo: $(VENV)/.installed
 	$(BIN)/nait-index demo $(DEMO)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The documentation as a site that is read without a network, in site/. A warning is an error; --quiet would hide both.
 docs: $(VENV)/.installed-docs
