@@ -9,7 +9,7 @@ from nait_index.corpus.read import read_corpus, restore_sample
 from nait_index.corpus.readers import STDIN_NAME
 from nait_index.corpus.rejects import RejectedWriter, read_rejected, rejected_writer
 from nait_index.corpus.rows import to_json
-from nait_index.corpus.templates import RowTemplateError, Template, TemplateName, make_template, plain_text
+from nait_index.corpus.templates import RowTemplateError, Template, TemplateName, asked_text, make_template, plain_text
 
 __all__ = [
     "STDIN_NAME",
@@ -17,6 +17,7 @@ __all__ = [
     "RowTemplateError",
     "Template",
     "TemplateName",
+    "asked_text",
     "check_output",
     "make_template",
     "plain_text",
