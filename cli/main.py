@@ -14,6 +14,7 @@ from .capability import capability
 from .core import core
 from .cover import cover
 from .demo import demo
+from .explain import compare, explain
 from .grow import add, rebuild, remove
 from .look import info, rows, verify
 from .output import one_line
@@ -38,7 +39,8 @@ def cli() -> None:
 
 
 for command in (
-    build, add, remove, rebuild, query, core, cover, score, capability, sae, info, verify, rows,
+    build, add, remove, rebuild, query, core, cover, explain, compare, export, score, capability, sae, info,
+    verify, rows,
     versions, tag, restore, optimize, demo,
 ):  # fmt: skip
     cli.add_command(command)

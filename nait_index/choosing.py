@@ -88,7 +88,7 @@ class Chooser:
         facts: Mapping[str, Any],
     ) -> tuple[Selection, Terms]:
         """Choose; and, where that is wanted, again without what is like an example, until nothing is."""
-        terms, provenance = self._read(question, capabilities)
+        terms, provenance = self.read(question, capabilities)
         asked = {own.name: own.asked for own in capabilities}
         selection = replace(choose(terms), asked=asked)
         removed: dict[str, Match] = {}
@@ -102,7 +102,7 @@ class Chooser:
         if question.decontaminate:
             rows = [{"id": sample_id} | own.to_dict() for sample_id, own in removed.items()]
             provenance |= {"decontaminated": {"removed": len(rows), "rows": rows}}
-        return replace(selection, provenance=provenance | facts | selection.provenance), terms
+        return replace(selection, provenance={**provenance, **facts, **selection.provenance}), terms
 
     def _combined(self, rankings: Mapping[str, Ranked], chosen: Sequence[tuple[str, str]]) -> Selection:
         places = {name: {own: at for at, own in enumerate(ranked.ids)} for name, ranked in rankings.items()}
@@ -140,9 +140,7 @@ class Chooser:
 
     def everything(self, where: str | None) -> Selection:
         """Take all rows that pass a filter, in the order of the corpus."""
-        allowed = self._rows.allowed(where)
-        order = np.argsort(self._table.numbers("position"), kind="stable")
-        ordinals = order if allowed is None else order[allowed[order]]
+        ordinals = self._rows.passing(where)
         if not len(ordinals):
             raise SelectionError("no row passes --where; widen it")
         facts = {"method": None, "where": where, "available": len(ordinals)}
@@ -181,8 +179,7 @@ class Chooser:
             rankings = self._rank(capabilities, terms, terms.k)
             agreed = agree([ranked.ids for ranked in rankings.values()], needed)
             ids = tuple(sample_id for sample_id, _, _ in agreed)
-            own = (pair for one in rankings.values() for pair in zip(one.ids, one.ordinals, strict=True))
-            places = dict(own)
+            places = dict(pair for one in rankings.values() for pair in zip(one.ids, one.ordinals, strict=True))
             sizes = [len(ranked.ids) for ranked in rankings.values()]
             chance = round(chance_size(sizes, self._available(terms), needed), 2)
             return Selection(
@@ -223,7 +220,7 @@ class Chooser:
             chosen = [ranked.ids for ranked in rank(self._rows, drawn, terms)]
             yield {sample_id for sample_id, _, _ in agree(chosen, votes)}
 
-    def _read(self, question: Question, capabilities: Sequence[Capability]) -> tuple[Terms, dict[str, Any]]:
+    def read(self, question: Question, capabilities: Sequence[Capability]) -> tuple[Terms, dict[str, Any]]:
         """Read a question against the index, and say what it comes down to."""
         _check_different(capabilities)
         method = _method(question.method)

@@ -1,10 +1,9 @@
-"""Corpus files -> samples -> text, and the chosen rows -> files again.
+"""Corpus files -> samples -> text.
 
 ``read_corpus`` makes a :class:`~nait_index.types.Sample` or a :class:`~nait_index.types.Rejected` of every row of any
-supported file; a template makes the text of a sample that the model reads; ``write_rows`` writes original rows back.
+supported file; a template makes the text of a sample that the model reads. ``handover`` writes rows back.
 """
 
-from nait_index.corpus.export import check_output, write_json, write_rows
 from nait_index.corpus.read import read_corpus, restore_sample
 from nait_index.corpus.readers import STDIN_NAME
 from nait_index.corpus.rejects import RejectedWriter, read_rejected, rejected_writer
@@ -18,7 +17,6 @@ __all__ = [
     "Template",
     "TemplateName",
     "asked_text",
-    "check_output",
     "make_template",
     "plain_text",
     "read_corpus",
@@ -26,6 +24,4 @@ __all__ = [
     "rejected_writer",
     "restore_sample",
     "to_json",
-    "write_json",
-    "write_rows",
 ]

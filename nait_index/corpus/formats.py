@@ -171,6 +171,10 @@ def _content(turn: Fields, where: str) -> object:
 
 
 def content_text(piece: object, where: str) -> str:
+    """Give the text of one piece of a turn's content.
+
+    :raises RowError: it is none.
+    """
     if not isinstance(piece, dict):
         raise RowError(f"{where} has a piece of content that is {json_kind(piece)}, wanted an object")
     if piece.get("type") != "text":
@@ -181,17 +185,25 @@ def content_text(piece: object, where: str) -> str:
 
 
 def name_of(row: Fields, *names: str) -> str:
-    """Find which of the names of a field a row uses."""
+    """Find which of the names of a field a row uses; the first where it uses none."""
     return next((name for name in names if row.get(name) is not None), names[0])
 
 
 def required(row: Fields, field: str) -> object:
+    """Give a field.
+
+    :raises RowError: there is none.
+    """
     if row.get(field) is None:
         raise RowError(f"field {field!r} is missing")
     return row[field]
 
 
 def listed(value: object, where: str) -> list[Any]:
+    """Give a list, an empty one for null.
+
+    :raises RowError: it is something else.
+    """
     if value is None:
         return []
     if not isinstance(value, list):

@@ -1,16 +1,18 @@
 """Chosen rows, what is known of them, and what is wanted -> files that appear together or not at all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nait_index.config import Trainer
 from nait_index.corpus import to_json
 from nait_index.errors import NaitError
 from nait_index.files import together
+from nait_index.handover.contamination import Likeness
 from nait_index.handover.lengths import Lengths
 from nait_index.handover.rows import ChosenRow, OutRow, Refused, converted
-from nait_index.handover.trainers import Trainer, check_trainers, companion, configuration
+from nait_index.handover.trainers import check_trainers, companion, configuration
 from nait_index.handover.trl import LENGTH
 from nait_index.handover.writers import check_place, check_rows_place, kind_of, write_rows
 from nait_index.types import RowFormat
@@ -124,13 +126,11 @@ def hand_over(
         refused=len(refused),
         rejected=rejected(out),
         configurations=tuple(companion(own, out) for own in settings),
-        notes=tuple(_notes(refused, lost, wanted, lengths, out)),
+        notes=tuple(_notes(facts, refused, lost, wanted, lengths, out)),
     )
 
 
-def _with_columns(
-    row: OutRow, at: int, count: int, records: Sequence[Mapping[str, Any]], wanted: Wanted
-) -> OutRow:
+def _with_columns(row: OutRow, at: int, count: int, records: Sequence[Mapping[str, Any]], wanted: Wanted) -> OutRow:
     record = records[row.number]
     added: dict[str, Any] = {"nait_rank": record["rank"], "nait_score": record["score"]} if wanted.scores else {}
     if wanted.weights:
@@ -144,16 +144,23 @@ def _refusal(refused: Refused) -> bytes:
 
 
 def _notes(
-    refused: Sequence[Refused], lost: Mapping[str, int], wanted: Wanted, lengths: Lengths, out: Path
-) -> list[str]:
-    notes = []
+    facts: Mapping[str, Any],
+    refused: Sequence[Refused],
+    lost: Mapping[str, int],
+    wanted: Wanted,
+    lengths: Lengths,
+    out: Path,
+) -> Iterator[str]:
     if refused:
         count = f"{len(refused):,} {'row' if len(refused) == 1 else 'rows'}"
-        notes.append(f"{count} cannot be written as {wanted.format} and went to {rejected(out)}; the first: "
-                     f"{refused[0].row.id!r}, {refused[0].reason}")  # fmt: skip
+        first = f"{refused[0].row.id!r}, {refused[0].reason}"
+        yield f"{count} cannot be written as {wanted.format} and went to {rejected(out)}; the first: {first}"
     if lost:
         names = ", ".join(f"{name} ({count:,} rows)" for name, count in lost.items())
-        notes.append(f"{wanted.format} has no place for these fields of turns, which were left out: {names}")
+        yield f"{wanted.format} has no place for these fields of turns, which were left out: {names}"
+    if "contamination" in facts:
+        found = facts["contamination"]
+        likes = ", ".join(f"{own} {found[own]:,}" for own in Likeness)
+        yield f"contaminated: {likes} (rows like one of the {found['examples']:,} examples)"
     if Trainer.TRL in wanted.trainers:
-        notes.append(f"TRL cuts rows at {LENGTH:,} tokens unless max_length is raised; {lengths.over(LENGTH)}")
-    return notes
+        yield f"TRL cuts rows at {LENGTH:,} tokens unless max_length is raised; {lengths.over(LENGTH)}"

@@ -20,8 +20,8 @@ class Lengths:
         """Say how many rows are longer than so many tokens."""
         if self.cut and self.limit is not None and self.limit <= length:
             return (
-                f"how many of {len(self.tokens):,} rows are longer than {length:,} tokens is not known: the index counts "
-                f"to {self.limit:,}, which {self.cut:,} are longer than"
+                f"how many of {len(self.tokens):,} rows are longer than {length:,} tokens is not known: the index"
+                f" counts up to {self.limit:,} with its own tokenizer, and {self.cut:,} are longer"
             )
         found = sum(own > length for own in self.tokens)
         return f"{found:,} of {len(self.tokens):,} rows are longer than {length:,} tokens by the index's own tokenizer"

@@ -1,8 +1,8 @@
 """LLaMA-Factory: an entry in the ``dataset_info.json`` of the folder.
 
 Where an entry names columns or tags, those that it does not name are none (its ``data/parser.py``), so that all that
-the rows have are written out. It skips turns that do not alternate with no more than a line in its log, and adds a system
-prompt of its own under the formatting ``openai``: rows that would meet either are refused.
+the rows have are written out. It skips turns that do not alternate with no more than a line in its log, and adds a
+system prompt of its own under the formatting ``openai``: rows that would meet either are refused.
 """
 
 import json
@@ -21,7 +21,12 @@ from nait_index.types import Role, RowFormat
 FILE = "dataset_info.json"
 
 _CALLING = "function_call"
-_TAGS = {"user_tag": Role.USER, "assistant_tag": Role.ASSISTANT, "observation_tag": Role.TOOL, "system_tag": Role.SYSTEM}
+_TAGS = {
+    "user_tag": Role.USER,
+    "assistant_tag": Role.ASSISTANT,
+    "observation_tag": Role.TOOL,
+    "system_tag": Role.SYSTEM,
+}
 _USUAL = {
     "from": {"user_tag": "human", "assistant_tag": "gpt", "observation_tag": "observation", "system_tag": "system"},
     "role": {"user_tag": "user", "assistant_tag": "assistant", "observation_tag": "tool", "system_tag": "system"},
@@ -89,7 +94,9 @@ def _conversations(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
     for tag, role in _TAGS.items():
         words = sorted(word for word in shape.words if ROLES.get(word) is role and word != _CALLING)
         if len(words) > 1:
-            row = next(own for own in rows if any(turn[shape.keys[0]] == words[1] for turn in turns_of(own, shape.name)))
+            row = next(
+                own for own in rows if any(turn[shape.keys[0]] == words[1] for turn in turns_of(own, shape.name))
+            )
             raise UnreadableError(row, f"what others call {words[0]!r} is {words[1]!r} in it")
         tags[tag] = words[0] if words else _USUAL[shape.keys[0]][tag]
     for row in rows:
@@ -110,7 +117,6 @@ def _check_turns(row: OutRow, shape: Shape, tags: dict[str, str]) -> None:
         raise UnreadableError(row, "it calls tools")
     if not all(isinstance(turn.get(text), str) for turn in turns):
         raise UnreadableError(row, f"a turn has no text in {text!r}")
-
 
 
 def _check_tools(rows: Sequence[OutRow]) -> None:

@@ -71,8 +71,8 @@ def _array(rows: Sequence[OutRow], column: str, name: str) -> "pa.Array":
             except errors:
                 failing = middle
     raise NaitError(
-        f"{name}: the column {column!r} of row {rows[failing - 1].id!r} is of another type than in the rows before, and "
-        "a table has one type a column; convert the rows with --as if it is part of the conversation, or write .jsonl"
+        f"{name}: the column {column!r} of row {rows[failing - 1].id!r} is of another type than in the rows before it, "
+        "and a table has one type a column; convert with --as if it is part of the conversation, or write .jsonl"
     ) from None
 
 

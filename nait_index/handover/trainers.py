@@ -1,9 +1,9 @@
-"""The trainers that rows are handed over to, and what each needs beside the rows."""
+"""What each trainer needs beside the rows."""
 
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 
+from nait_index.config import Trainer
 from nait_index.errors import NaitError
 from nait_index.handover import axolotl, llamafactory, trl
 from nait_index.handover.lengths import Lengths
@@ -11,15 +11,6 @@ from nait_index.handover.rows import OutRow
 from nait_index.handover.shape import UnreadableError, shape_of
 from nait_index.handover.writers import Kind
 from nait_index.types import RowFormat
-
-
-class Trainer(StrEnum):
-    """The trainers that rows are handed over to."""
-
-    LLAMAFACTORY = "llamafactory"
-    AXOLOTL = "axolotl"
-    TRL = "trl"
-
 
 _NAMES = {Trainer.LLAMAFACTORY: "LLaMA-Factory", Trainer.AXOLOTL: "Axolotl", Trainer.TRL: "TRL"}
 _REMEDIES = {

@@ -81,7 +81,9 @@ def _columns(rows: Sequence[OutRow], shape: Shape, kind: Kind) -> list[str]:
     if shape.format is not RowFormat.MESSAGES:
         raise UnreadableError(rows[0], f"TRL reads no {shape.format} rows")
     if "system" in shape.columns:
-        raise UnreadableError(next(row for row in rows if row.fields.get("system")), "its column 'system' would be lost")
+        raise UnreadableError(
+            next(row for row in rows if row.fields.get("system")), "its column 'system' would be lost"
+        )
     for row in rows:
         _check_turns(row, "messages", kind)
     return ["messages"]
@@ -93,7 +95,9 @@ def _prompt_completion(rows: Sequence[OutRow], kind: Kind) -> list[str]:
         for name in ("prompt", "completion"):
             if not isinstance(row.fields.get(name), list if lists else str):
                 raise UnreadableError(
-                    row, f"its {name!r} is no {'list' if lists else 'text'} as in the first", "add --as prompt-completion"
+                    row,
+                    f"its {name!r} is no {'list' if lists else 'text'} as in the first",
+                    "add --as prompt-completion",
                 )
             if lists:
                 _check_turns(row, name, kind)
@@ -105,5 +109,6 @@ def _check_turns(row: OutRow, name: str, kind: Kind) -> None:
         if turn.get("role") not in ("system", "user", "assistant", "tool"):
             raise UnreadableError(row, f"a turn has the role {turn.get('role')!r}, and TRL maps no roles")
     if kind in (Kind.PARQUET, Kind.FOLDER) and calls_tools(row, name):
-        raise UnreadableError(row, "in a table the arguments of its calls are text, which templates quote", "write .jsonl")
-
+        raise UnreadableError(
+            row, "in a table the arguments of its calls are text, which templates quote", "write .jsonl"
+        )

@@ -1,7 +1,8 @@
 """Where rows go: a file or folder by its suffix, and writing them there."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
@@ -86,6 +87,20 @@ def write_rows(rows: Sequence[OutRow], path: Path, kind: Kind, batch: Together) 
             file.writelines(row.text.encode() + b"\n" for row in rows)
         else:
             _write_array(rows, file)
+
+
+@contextmanager
+def _no_progress() -> Iterator[None]:
+    """Keep the library's bars off a terminal that is not its own."""
+    from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    shown = not are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            enable_progress_bars()
 
 
 def _write_array(rows: Sequence[OutRow], file: BinaryIO) -> None:

@@ -16,7 +16,7 @@ _OF_THE_FILE = ("rows", "format", "tokens", "refused", "left_out", "nait_weight"
 class Saved:
     """What a sidecar says of a selection.
 
-    :param ids: best first, with those that could not be converted; :param scores: of each, none where nothing ranks them.
+    :param ids: best first, also of what could not be converted; :param scores: of each, none where nothing ranks them.
     """
 
     ids: tuple[str, ...]

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nait_index.config import Trainer
 from nait_index.errors import NaitError, SelectionError
 from nait_index.handover.contamination import Contamination, Match
 from nait_index.handover.handover import Wanted, Written, check_output, hand_over
 from nait_index.handover.rows import ChosenRow, converted
-from nait_index.handover.trainers import Trainer
 from nait_index.handover.writers import Kind, kind_of
 from nait_index.types import RowFormat
 
@@ -63,7 +63,7 @@ class Selection:
         self,
         path: str | Path,
         *,
-        format: RowFormat | str | None = None,  # noqa: A002 - what it is
+        format: RowFormat | str | None = None,
         trainers: Sequence[Trainer | str] = (),
         scores: bool = False,
         weights: bool = False,
@@ -82,7 +82,9 @@ class Selection:
         wanted = Wanted(_format(format), tuple(_trainer(own) for own in trainers), scores, weights, force)
         check_output(path, wanted)
         if (scores or weights) and not self.scores:
-            raise SelectionError("nothing ranks these rows, so that there are no scores or weights; choose with -c or -e")
+            raise SelectionError(
+                "nothing ranks these rows, so that there are no scores or weights; choose with -c or -e"
+            )
         chosen = self._chosen()
         facts = dict(self.provenance)
         if self.asked:
@@ -99,7 +101,7 @@ class Selection:
             raise NaitError(f"{path}: JSON lines end in .jsonl; write() writes other kinds")
         return self.write(path, force=force, scores=scores).sidecar
 
-    def to_dataset(self, format: RowFormat | str | None = None) -> "datasets.Dataset":  # noqa: A002
+    def to_dataset(self, format: RowFormat | str | None = None) -> "datasets.Dataset":
         """Give the rows as a dataset of the library ``datasets``, best first.
 
         :param format: what they are converted to.
