@@ -152,7 +152,8 @@ def show_selection(selection: "Selection", output: Output, what: str) -> None:
     facts = selection.provenance
     _say_removed(facts)
     more = f"; the first {PREVIEW_ROWS} are shown, -o writes all" if _cut(selection, output) else ""
-    note(f"{len(selection):,} of {facts['available']:,} rows {what} by {facts['method']}{more}")
+    by = f" by {facts['method']}" if facts["method"] else ""
+    note(f"{len(selection):,} of {facts['available']:,} rows {what}{by}{more}")
 
 
 def _say_removed(facts: Mapping[str, Any]) -> None:

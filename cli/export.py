@@ -57,7 +57,10 @@ def export(
     _refuse_choosing(saved)
     output, where = Output.taken_from(options), options["where"]
     opened = index.open()
-    show_selection(opened.everything(where=where) if saved is None else opened.selection(saved), output, "taken")
+    if saved is None:
+        show_selection(opened.everything(where=where), output, "taken")
+    else:
+        show_selection(opened.selection(saved), output, f"taken from {saved}, chosen")
 
 
 def _refuse_choosing(saved: Path | None) -> None:

@@ -11,10 +11,11 @@ from nait_index.errors import NaitError
 from nait_index.files import together
 from nait_index.handover.contamination import Likeness
 from nait_index.handover.lengths import Lengths
+from nait_index.handover.llamafactory import entry_name
 from nait_index.handover.rows import ChosenRow, OutRow, Refused, converted
 from nait_index.handover.trainers import check_trainers, companion, configuration
 from nait_index.handover.trl import LENGTH
-from nait_index.handover.writers import check_place, check_rows_place, kind_of, write_rows
+from nait_index.handover.writers import Kind, check_place, check_rows_place, kind_of, write_rows
 from nait_index.types import RowFormat
 
 WEIGHTS = "nait_weight of the i-th of n written rows is 2(n − i + 1)/(n + 1): linear in its place, with mean 1"
@@ -91,9 +92,9 @@ def hand_over(
     check_output(path, wanted)
     kind, out = kind_of(path), Path(path)
     rows, refused, lost = converted(chosen, wanted.format)
-    if not rows:
-        why = f"; the first: {refused[0].row.id!r}, {refused[0].reason}" if refused else ""
-        raise NaitError(f"{out}: not written, there is no row to write{why}")
+    if not rows and (refused or wanted.trainers or kind in (Kind.PARQUET, Kind.FOLDER)):
+        why = f"not one row can be written as {wanted.format}; the first: " if refused else "no row was chosen"
+        raise NaitError(f"{out}: not written, {why}" + (f"{refused[0].row.id!r}, {refused[0].reason}" if refused else ""))
     written = [chosen[own.number] for own in rows]
     lengths = Lengths([own.tokens for own in written], facts.get("max_length"), sum(own.cut for own in written))
     rows = [_with_columns(own, at, len(rows), records, wanted) for at, own in enumerate(rows)]
@@ -161,6 +162,9 @@ def _notes(
     if "contamination" in facts:
         found = facts["contamination"]
         likes = ", ".join(f"{own} {found[own]:,}" for own in Likeness)
-        yield f"contaminated: {likes} (rows like one of the {found['examples']:,} examples)"
+        remedy = "; --decontaminate leaves them out" if found["rows"] else ""
+        yield f"contaminated: {likes} (rows like one of the {found['examples']:,} examples){remedy}"
+    if Trainer.LLAMAFACTORY in wanted.trainers:
+        yield f"LLaMA-Factory: dataset: {entry_name(out)}, dataset_dir: {out.parent}"
     if Trainer.TRL in wanted.trainers:
         yield f"TRL cuts rows at {LENGTH:,} tokens unless max_length is raised; {lengths.over(LENGTH)}"

@@ -28,4 +28,4 @@ class Lengths:
 
     def to_dict(self) -> dict[str, Any]:
         """Give them for a sidecar."""
-        return {"total": sum(self.tokens), "longest": max(self.tokens), "limit": self.limit, "cut": self.cut}
+        return {"total": sum(self.tokens), "longest": max(self.tokens, default=0), "limit": self.limit, "cut": self.cut}

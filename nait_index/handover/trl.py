@@ -16,7 +16,7 @@ from nait_index.types import RowFormat
 LENGTH = 1024
 """Tokens after which TRL cuts a row, unless told."""
 
-_SCRIPT = '''"""Fine-tune a model on {name} with TRL: python {script} MODEL"""
+_SCRIPT = '''"""Fine-tune a model with TRL on the rows beside this script: python SCRIPT MODEL"""
 
 import sys
 from pathlib import Path
@@ -58,7 +58,6 @@ def script(rows: Sequence[OutRow], shape: Shape, out: Path, kind: Kind, lengths:
     columns = _columns(rows, shape, kind)
     return _SCRIPT.format(
         name=out.name,
-        script=out.name + ".trl.py",
         loader="load_from_disk" if kind is Kind.FOLDER else "load_dataset",
         load=_LOADS[kind],
         columns=columns + (["tools"] if "tools" in shape.columns and "text" not in columns else []),
