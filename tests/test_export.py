@@ -197,6 +197,9 @@ def test_output_is_refused_before_rows_are_asked_for(tmp_path: Path) -> None:
         check_output(tmp_path / "missing" / "out.jsonl", Wanted())
     with pytest.raises(NaitError, match=r"cannot write \.xlsx; use \.jsonl"):
         check_output(tmp_path / "out.xlsx", Wanted(force=True))
+    for nameless in ("", ".", "..", "/"):
+        with pytest.raises(NaitError, match="names no file or folder to be written"):
+            check_output(nameless, Wanted(force=True))
     with pytest.raises(OutputExistsError, match="a folder is there; name a file in it"):
         check_output(tmp_path / "folder.jsonl", Wanted(force=True))
     with pytest.raises(OutputExistsError, match="a folder is there that holds no dataset"):

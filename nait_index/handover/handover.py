@@ -92,11 +92,11 @@ def hand_over(
     check_output(path, wanted)
     kind, out = kind_of(path), Path(path)
     rows, refused, lost = converted(chosen, wanted.format)
-    if not rows and (refused or wanted.trainers or kind in (Kind.PARQUET, Kind.FOLDER)):
-        why = f"not one row can be written as {wanted.format}; the first: " if refused else "no row was chosen"
-        raise NaitError(
-            f"{out}: not written, {why}" + (f"{refused[0].row.id!r}, {refused[0].reason}" if refused else "")
-        )
+    if refused and not rows:
+        first = f"{refused[0].row.id!r}, {refused[0].reason}"
+        raise NaitError(f"{out}: not written, not one row can be written as {wanted.format}; the first: {first}")
+    if not rows and (wanted.trainers or kind in (Kind.PARQUET, Kind.FOLDER)):
+        raise NaitError(f"{out}: not written, no row was chosen")
     written = [chosen[own.number] for own in rows]
     lengths = Lengths([own.tokens for own in written], facts.get("max_length"), sum(own.cut for own in written))
     rows = [_with_columns(own, at, len(rows), records, wanted) for at, own in enumerate(rows)]

@@ -55,6 +55,8 @@ def check_rows_place(path: Path, kind: Kind, *, force: bool) -> None:
 
     :raises OutputExistsError: something is in the way. :raises NaitError: it cannot be written.
     """
+    if path.name in ("", ".."):
+        raise NaitError(f"'{path}' names no file or folder to be written; add a name")
     if kind is Kind.FOLDER:
         require_datasets(f"{path}: a folder")
     if path.is_dir():
