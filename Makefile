@@ -16,7 +16,7 @@ demo: $(VENV)/.installed
 	$(BIN)/nait-index demo $(DEMO)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Some twenty-five thousand generated cases, different every time; `make test` runs a thousand, always the same.
 fuzz: $(VENV)/.installed-dev

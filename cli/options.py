@@ -95,8 +95,9 @@ top_option = click.option(
     "--top",
     default="10%",
     show_default=True,
-    metavar="N|P%",
-    help="How much each capability selects: a number of rows, or a share, rounded down (at least 1).",
+    metavar="N|P%|auto",
+    help="How much each capability selects: a number of rows, or a share, rounded down (at least 1). In query, auto "
+    "suggests a number from the score curve, and says why.",
 )
 where_option = click.option("--where", metavar="SQL", help="Choose among these rows only, e.g. 'n_tokens < 1024'.")
 

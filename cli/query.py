@@ -42,4 +42,6 @@ def query(
     selection = choice.query(opened, combine, shares, search)
     if explain_plan or search != SearchMode.EXACT:
         note(f"plan: {selection.provenance['plan']}")
+    for reason in selection.provenance.get("reasons", []):
+        note(reason)
     show_selection(selection, choice.output, "chosen")

@@ -16,6 +16,7 @@ from nait_index.methods.names import MethodName
 from nait_index.methods.registry import METHODS
 from nait_index.ranking import Ranked, Terms, rank
 from nait_index.search.plan import Plan, make_plan
+from nait_index.selection.auto import suggest
 from nait_index.selection.budget import ROUNDING, Budget
 from nait_index.selection.combine import combine
 from nait_index.selection.core import agree, chance_size, required_votes, stability
@@ -67,6 +68,8 @@ class Chooser:
         weights: Mapping[str, float] | None = None,
     ) -> Selection:
         """Choose what one capability ranks highest, or combine what several do."""
+        if Budget.parse(question.top).is_auto and len(capabilities) == 1:
+            return self._by_curve(capabilities, question)
 
         def choose(terms: Terms) -> Selection:
             everything = len(capabilities) > 1 and how is Combine.MEAN
@@ -79,6 +82,16 @@ class Chooser:
 
         combined = {"combined": str(how), "weights": weights} if len(capabilities) > 1 or weights is not None else {}
         return self._choose(capabilities, question, choose, combined)[0]
+
+    def _by_curve(self, capabilities: Sequence[Capability], question: Question) -> Selection:
+        """Choose what one capability ranks highest, as much as its score curve suggests."""
+        whole = self.query(capabilities, replace(question, top="100%", mode=SearchMode.EXACT, decontaminate=False))
+        suggestion = suggest(whole.scores)
+        chosen = whole.first(suggestion.rows, whole.provenance)
+        if question.decontaminate:
+            chosen = self.query(capabilities, replace(question, top=suggestion.rows, mode=SearchMode.EXACT))
+        auto = {"budget": "auto", "auto": suggestion.to_dict(), "reasons": list(suggestion.reasons)}
+        return replace(chosen, provenance={**chosen.provenance, **auto})
 
     def _choose(
         self,

@@ -1,7 +1,7 @@
 """The outcome of a query, a core or a cover: ranked rows with scores and provenance."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,20 @@ class Selection:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.ids)
+
+    def first(self, count: int, provenance: Mapping[str, Any]) -> "Selection":
+        """Keep the best rows only.
+
+        :param provenance: what the shorter selection was chosen from and how.
+        """
+        return replace(
+            self,
+            ids=self.ids[:count],
+            scores=self.scores[:count],
+            ordinals=self.ordinals[:count],
+            provenance=provenance,
+            details={name: values[:count] for name, values in self.details.items()},
+        )
 
     def rows(self, limit: int | None = None) -> list[str]:
         """Give the original rows, as JSON text, best first."""
