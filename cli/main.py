@@ -15,6 +15,7 @@ from .core import core
 from .cover import cover
 from .demo import demo
 from .explain import compare, explain
+from .export import export
 from .grow import add, rebuild, remove
 from .look import info, rows, verify
 from .output import one_line
@@ -39,8 +40,8 @@ def cli() -> None:
 
 
 for command in (
-    build, add, remove, rebuild, query, core, cover, explain, compare, score, capability, sae, info, verify, rows,
-    versions, tag, restore, optimize, demo,
+    build, add, remove, rebuild, query, core, cover, explain, compare, export, score, capability, sae, info,
+    verify, rows, versions, tag, restore, optimize, demo,
 ):  # fmt: skip
     cli.add_command(command)
 
