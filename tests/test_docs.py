@@ -29,23 +29,22 @@ TEXTS = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 
 SUBSTITUTES = {
     r"Qwen/[\w.-]+": "bundled",  # a real model
-    r"-n 2000\b": "-n 120",  # the demo's 2,400 rows are 168 here
-    r"-n 400\b": "-n 48",
+    r"-n 2000\b": "-n 90",  # the demo's 2,400 rows are 120 here
+    r"-n 400\b": "-n 30",
     "logic-0056": "logic-0005",
     r"--top \d{3}\b": "--top 20",
 }
 """What pages name and the test has not, and what stands for it."""
 
 STAND_INS: dict[str, Callable[[], list[dict[str, str]]]] = {
-    "alpaca.jsonl": lambda: generate(Split.CORPUS, 10),
+    "alpaca.jsonl": lambda: generate(Split.CORPUS, 8),
     "gsm8k-examples.jsonl": lambda: generate(Split.EXAMPLES, {"arithmetic": 16}),
     "code-examples.jsonl": lambda: generate(Split.EXAMPLES, {"code": 16}),
-    "logic-examples.jsonl": lambda: generate(Split.EXAMPLES, {"logic": 16}),
     "this-week.jsonl": lambda: [row | {"id": f"new-{row['id']}"} for row in generate(Split.CORPUS, 2, seed=1)],
 }
 """Files that pages take for granted, and the rows that stand for them."""
 
-DEMO_ROWS, EXAMPLES = 14, 16
+DEMO_ROWS, EXAMPLES = 10, 16
 """Of each skill, in the folder that stands for what ``nait-index demo`` makes."""
 
 _BLOCK = re.compile(
