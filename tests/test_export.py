@@ -142,7 +142,7 @@ def test_what_cannot_be_converted_is_set_aside(tmp_path: Path) -> None:
     sidecar = json.loads(written.sidecar.read_bytes())
     assert (sidecar["rows"], sidecar["format"]) == (2, "alpaca")
     assert [own["id"] for own in sidecar["selected"]] == ["a", "c"]
-    assert [(own["id"], own["rank"]) for own in sidecar["refused"]] == [("b", 2)]
+    assert [(own["id"], own["rank"]) for own in sidecar["rejected"]] == [("b", 2)]
     assert "1 row cannot be written as alpaca and went to" in written.notes[0]
 
 
