@@ -208,6 +208,14 @@ def test_output_is_refused_before_rows_are_asked_for(tmp_path: Path) -> None:
         check_output(tmp_path / "file", Wanted(force=True))
 
 
+def test_a_folder_that_may_not_be_written_to_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    with pytest.raises(
+        NaitError, match=r"out\.jsonl: not written, the folder .* may not be written to; choose another"
+    ):
+        check_output(tmp_path / "out.jsonl", Wanted())
+
+
 def test_a_folder_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(NaitError, match=r"needs the library datasets: pip install 'nait-index\[export\]'"):
