@@ -55,6 +55,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.fidelity.curves bundled --model bundled
 	$(BIN)/python -m benchmarks.fidelity.curves shape --model shape --rows 6144 --max-length 64
 	$(BIN)/python -m benchmarks.fidelity.corpus_shift bundled --model bundled
+	$(BIN)/python -m benchmarks.fidelity.explanations bundled --model bundled
 	$(BIN)/python -m benchmarks.search.speed --huge
 	$(BIN)/python -m benchmarks.sparse
 	$(MAKE) tables
