@@ -1,6 +1,6 @@
 """Example files to signatures, rendered and encoded exactly like the corpus."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,10 +60,18 @@ class ExampleEncoder:
 
         :raises CapabilityError: not one row can be used. :raises CorpusError: a file cannot be read.
         """
+        return self.rows(read_corpus(files, row_format), str(files[0]))
+
+    def rows(self, items: Iterable[Sample | Rejected], name: str) -> Encoded:
+        """Encode rows that are being read.
+
+        :param name: where they come from, for the message.
+        :raises CapabilityError: not one of them can be used.
+        """
         samples: list[Sample] = []
         texts: list[str] = []
         rejected: list[Rejected] = []
-        for item in read_corpus(files, row_format):
+        for item in items:
             if isinstance(item, Rejected):
                 rejected.append(item)
                 continue
@@ -76,7 +84,7 @@ class ExampleEncoder:
         if not encoded.samples:
             first = encoded.rejected[0] if encoded.rejected else None
             reason = f"{first.origin}: {first.reason}" if first else "it is empty"
-            raise CapabilityError(f"{files[0]} holds no usable example ({reason})")
+            raise CapabilityError(f"{name} holds no usable example ({reason})")
         return encoded
 
     def again(self, samples: Sequence[Sample]) -> Encoded:

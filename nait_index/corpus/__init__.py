@@ -5,7 +5,7 @@ supported file; a template makes the text of a sample that the model reads; ``wr
 """
 
 from nait_index.corpus.export import check_output, write_json, write_rows
-from nait_index.corpus.read import read_corpus, restore_sample
+from nait_index.corpus.read import read_corpus, read_text, restore_sample
 from nait_index.corpus.readers import STDIN_NAME
 from nait_index.corpus.rejects import RejectedWriter, read_rejected, rejected_writer
 from nait_index.corpus.rows import to_json
@@ -22,6 +22,7 @@ __all__ = [
     "plain_text",
     "read_corpus",
     "read_rejected",
+    "read_text",
     "rejected_writer",
     "restore_sample",
     "to_json",
