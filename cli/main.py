@@ -14,6 +14,7 @@ from .capability import capability
 from .core import core
 from .cover import cover
 from .demo import demo
+from .explore import explore
 from .grow import add, rebuild, remove
 from .look import info, rows, verify
 from .output import one_line
@@ -39,7 +40,7 @@ def cli() -> None:
 
 for command in (
     build, add, remove, rebuild, query, core, cover, score, capability, sae, info, verify, rows,
-    versions, tag, restore, optimize, demo,
+    versions, tag, restore, optimize, explore, demo,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -398,6 +398,11 @@ class NaitIndex:
     def __len__(self) -> int:
         return self.manifest.rows
 
+    @property
+    def is_newest(self) -> bool:
+        """Whether this is the last version, and may be changed; not one that was opened by name."""
+        return self._is_newest
+
     def info(self) -> dict[str, Any]:
         """Describe the index: counts, model, layers, views with their bytes per row, fingerprint, capabilities."""
         return describe(self.layout, self.manifest, self._table, self._library.table)
