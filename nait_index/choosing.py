@@ -63,7 +63,7 @@ class Chooser:
         weights: Mapping[str, float] | None = None,
     ) -> Selection:
         """Choose what one capability ranks highest, or combine what several do."""
-        terms, provenance = self._read(question, capabilities)
+        terms, provenance = self.read(question, capabilities)
         everything = len(capabilities) > 1 and how is Combine.MEAN
         deep = provenance["available"] if everything else terms.k
         rankings = self._rank(capabilities, terms, deep)
@@ -121,7 +121,7 @@ class Chooser:
         if len(capabilities) < 2:
             raise SelectionError("a core needs at least two capabilities; give several -c or -e")
         needed = required_votes(votes, len(capabilities))
-        terms, provenance = self._read(question, capabilities)
+        terms, provenance = self.read(question, capabilities)
         rankings = self._rank(capabilities, terms, terms.k)
         agreed = agree([ranked.ids for ranked in rankings.values()], needed)
         ids = tuple(sample_id for sample_id, _, _ in agreed)
@@ -161,7 +161,7 @@ class Chooser:
             chosen = [ranked.ids for ranked in rank(self._rows, drawn, terms)]
             yield {sample_id for sample_id, _, _ in agree(chosen, votes)}
 
-    def _read(self, question: Question, capabilities: Sequence[Capability]) -> tuple[Terms, dict[str, Any]]:
+    def read(self, question: Question, capabilities: Sequence[Capability]) -> tuple[Terms, dict[str, Any]]:
         """Read a question against the index, and say what it comes down to."""
         _check_different(capabilities)
         method = _method(question.method)
