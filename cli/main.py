@@ -19,6 +19,7 @@ from .grow import add, rebuild, remove
 from .look import info, rows, verify
 from .output import one_line
 from .query import query
+from .report import report
 from .sae import sae
 from .score import score
 from .versions import optimize, restore, tag, versions
@@ -39,8 +40,8 @@ def cli() -> None:
 
 
 for command in (
-    build, add, remove, rebuild, query, core, cover, score, capability, sae, info, verify, rows,
-    versions, tag, restore, optimize, explore, demo,
+    build, add, remove, rebuild, query, core, cover, score, capability, sae, report, explore, info, verify, rows,
+    versions, tag, restore, optimize, demo,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -43,6 +43,7 @@ from nait_index.scoring import Confirm, QualitySpec, ScoreProgress, ScoreReport,
 from nait_index.selection.selection import Selection
 from nait_index.signatures.features import Feature
 from nait_index.store.bases import load_compressor
+from nait_index.store.filters import plain_columns
 from nait_index.store.layout import Layout
 from nait_index.store.lock import hold_for_reading
 from nait_index.store.manifest import Manifest, load_manifest
@@ -54,6 +55,9 @@ from nait_index.upkeep.optimizing import Optimized, optimize
 from nait_index.upkeep.rebuilding import rebuild
 from nait_index.upkeep.removing import remove_rows
 from nait_index.upkeep.versions import remove_tag, restore_version, tag_version
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PathLike = str | Path
 
@@ -433,6 +437,41 @@ class NaitIndex:
         if missing:
             raise SelectionError(f"there is no row with id {missing[0]!r} in {self.layout.name}")
         return found[:limit]
+
+    def column_names(self) -> list[str]:
+        """Name the plain columns of the table: what is known of a row besides its signatures."""
+        return plain_columns(self._table)
+
+    def columns(self, names: Sequence[str]) -> "pa.Table":
+        """Give plain columns of all rows (``id``, ``n_tokens``, ``file``, scores, …) in table order."""
+        return self._table.plain(names)
+
+    def take(self, ordinals: Sequence[int] | np.ndarray, columns: Sequence[str]) -> dict[str, list[Any]]:
+        """Give plain columns of the rows at some places of the table, in the order given."""
+        return self._table.take(ordinals, columns)
+
+    def allowed(self, where: str | None) -> np.ndarray | None:
+        """Give which rows (n,) bool, in table order, a SQL filter holds for; ``None`` without one."""
+        return self._rows.allowed(where)
+
+    def all_scores(
+        self,
+        capabilities: Sequence[str | Capability],
+        *,
+        method: MethodName | str = DEFAULT_METHOD,
+        where: str | None = None,
+    ) -> np.ndarray:
+        """Score every row for each of C capabilities: (C, n) in table order, NaN where ``where`` does not hold."""
+        return self._chooser.scores(self._resolve(capabilities), Question("100%", method, where))
+
+    def signatures(self, ordinals: np.ndarray, width: int) -> np.ndarray:
+        """Give the beginning of the normalised signatures of some rows: (m, at most ``width``) float32.
+
+        :raises StoreError: the index lacks the view ``pca``.
+        """
+        self._chooser.check(MethodName.PROBE)
+        rows, steps = self._rows.engine(Feature.UNIT).rows, self._rows.steps(Feature.UNIT)
+        return np.asarray(rows[ordinals, :width] * steps[: rows.shape[1]][:width], np.float32)
 
     # ---- explaining -----------------------------------------------------------------------------------------------
 
