@@ -35,10 +35,7 @@ def short(text: str) -> str:
 
 def bars(own: Bars, whole: int, title: str) -> Figure:
     """Draw counts by name, lying, largest first."""
-    hover = [
-        f"{plain(name)}<br>{value:,} rows ({share(value, whole)})"
-        for name, value in zip(own.names, own.counts, strict=True)
-    ]
+    hover = [f"{plain(name)}<br>{value:,} rows ({share(value, whole)})" for name, value in zip(own.names, own.counts, strict=True)]
     trace = {
         "type": "bar", "orientation": "h", "x": list(own.counts), "y": list(range(len(own.counts))),
         "marker": {"color": CHOSEN}, "text": [count(value) for value in own.counts], "textposition": "outside",
@@ -51,10 +48,7 @@ def bars(own: Bars, whole: int, title: str) -> Figure:
 
 def columns(own: Bars, whole: int, title: str, axis: str) -> Figure:
     """Draw counts by band, standing, in the order of the bands."""
-    hover = [
-        f"{plain(name)}<br>{value:,} rows ({share(value, whole)})"
-        for name, value in zip(own.names, own.counts, strict=True)
-    ]
+    hover = [f"{plain(name)}<br>{value:,} rows ({share(value, whole)})" for name, value in zip(own.names, own.counts, strict=True)]
     trace = {
         "type": "bar", "x": list(range(len(own.counts))), "y": list(own.counts), "marker": {"color": CHOSEN},
         "hovertext": hover, "hoverinfo": "text",
@@ -77,15 +71,7 @@ def scores(own: Histogram, cut: float, title: str, k: int) -> Figure:
             "type": "bar", "name": name, "x": _numbers(middle), "y": values.tolist(), "width": width,
             "marker": {"color": color}, "hovertext": hover, "hoverinfo": "text",
         })  # fmt: skip
-    line = {
-        "type": "line",
-        "x0": cut,
-        "x1": cut,
-        "yref": "paper",
-        "y0": 0,
-        "y1": 1,
-        "line": {"color": ALERT, "width": 2},
-    }
+    line = {"type": "line", "x0": cut, "x1": cut, "yref": "paper", "y0": 0, "y1": 1, "line": {"color": ALERT, "width": 2}}
     label = {
         "x": cut, "y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False, "font": {"color": ALERT},
         "text": f"the cut: rank {k:,}, score {cut:.3g}", "xanchor": "right" if _is_right(own, cut) else "left",
@@ -126,16 +112,23 @@ def representation(own: Representation, highest: float, title: str) -> Figure:
 
 
 def layers(own: Layers, title: str) -> Figure:
-    """Draw what each layer carries."""
-    trace = {
-        "type": "bar", "x": list(range(len(own.names))), "y": _numbers(np.array(own.shares) * 100),
-        "marker": {"color": [CHOSEN if value >= 0 else ALERT for value in own.shares]}, "hoverinfo": "text",
-        "hovertext": [f"{plain(name)}: {100 * value:.1f} %" for name, value in zip(own.names, own.shares, strict=True)],
-    }  # fmt: skip
+    """Draw what each layer carries, pooling upon pooling."""
+    traces = [
+        {
+            "type": "bar", "name": pooling, "x": list(range(len(own.names))), "y": _numbers(np.array(shares) * 100),
+            "marker": {"color": color}, "hoverinfo": "text",
+            "hovertext": [
+                f"layer {plain(name)}, {plain(pooling) or 'all'}: {100 * value:.1f} %"
+                for name, value in zip(own.names, shares, strict=True)
+            ],
+        }
+        for (pooling, shares), color in zip(own.shares.items(), (CHOSEN, ALERT), strict=False)
+    ]  # fmt: skip
     every = max(1, -(-len(own.names) // 12))
     at = list(range(0, len(own.names), every))
     ticks = {"tickvals": at, "ticktext": [short(own.names[place]) for place in at], "title": {"text": "layer"}}
-    return _figure([trace], 260, title, xaxis=ticks, yaxis={"title": {"text": "share, %"}, "rangemode": "tozero"})
+    return _figure(traces, 280, title, barmode="relative", showlegend=len(traces) > 1, xaxis=ticks,
+                   yaxis={"title": {"text": "share, %"}, "rangemode": "tozero"})  # fmt: skip
 
 
 def heat(names: Sequence[str], values: np.ndarray, texts: Sequence[Sequence[str]], hover: Sequence[Sequence[str]],
@@ -143,10 +136,7 @@ def heat(names: Sequence[str], values: np.ndarray, texts: Sequence[Sequence[str]
     """Draw a square of numbers between capabilities, diverging around 0; the diagonal, which says nothing, is empty."""
     places = list(range(len(names)))
     own: list[list[float | None]] = [
-        [
-            None if i == j or not np.isfinite(value) else round(float(np.clip(value, -limit, limit)), 4)
-            for j, value in enumerate(row)
-        ]
+        [None if i == j or not np.isfinite(value) else round(float(np.clip(value, -limit, limit)), 4) for j, value in enumerate(row)]
         for i, row in enumerate(values)
     ]
     trace = {

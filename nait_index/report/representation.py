@@ -60,14 +60,7 @@ class Representation:
 
 
 def represent(
-    field: str,
-    names: Sequence[str],
-    chosen: np.ndarray,
-    corpus: np.ndarray,
-    *,
-    is_whole: bool,
-    highest: float,
-    most: int,
+    field: str, names: Sequence[str], chosen: np.ndarray, corpus: np.ndarray, *, is_whole: bool, highest: float, most: int
 ) -> Representation:
     """Compare the groups of a field in a selection with those in the corpus.
 

@@ -111,9 +111,7 @@ def _agreed(core: Core | None) -> list[str]:
         return []
     last = len(core.found)
     who = "both capabilities" if last == 2 else f"all {last} capabilities"
-    said = (
-        f"{count(core.found[-1])} rows are chosen for {who}, where chance would give {count(round(core.chance[-1], 1))}"
-    )
+    said = f"{count(core.found[-1])} rows are chosen for {who}, where chance would give {count(round(core.chance[-1], 1))}"
     if core.votes != last:
         level = core.votes - 1
         said += (
