@@ -13,7 +13,7 @@ from nait_index.index_rows import IndexRows
 from nait_index.methods.base import Scanned
 from nait_index.methods.names import MethodName
 from nait_index.methods.registry import METHODS
-from nait_index.ranking import Ranked, Terms, all_scores, rank
+from nait_index.ranking import Ranked, Terms, rank
 from nait_index.search.plan import Plan, make_plan
 from nait_index.selection.budget import Budget
 from nait_index.selection.combine import combine
@@ -63,7 +63,7 @@ class Chooser:
         weights: Mapping[str, float] | None = None,
     ) -> Selection:
         """Choose what one capability ranks highest, or combine what several do."""
-        terms, provenance = self._read(question, capabilities)
+        terms, provenance = self.read(question, capabilities)
         everything = len(capabilities) > 1 and how is Combine.MEAN
         deep = provenance["available"] if everything else terms.k
         rankings = self._rank(capabilities, terms, deep)
@@ -72,11 +72,6 @@ class Chooser:
             return Selection(ranked.ids, ranked.scores, ranked.ordinals, provenance, self._rows_at)
         chosen = combine({name: ranked.ids for name, ranked in rankings.items()}, how, terms.k, weights)
         return self._combined(rankings, chosen, provenance | {"combined": str(how), "weights": weights})
-
-    def scores(self, capabilities: Sequence[Capability], question: Question) -> np.ndarray:
-        """Score every row for each of some capabilities: (C, n), NaN for rows that may not be chosen."""
-        terms, _ = self._read(question, capabilities)
-        return all_scores(self._rows, [own.examples for own in capabilities], terms)
 
     def _combined(
         self, rankings: Mapping[str, Ranked], chosen: Sequence[tuple[str, str]], provenance: Mapping[str, Any]
@@ -126,7 +121,7 @@ class Chooser:
         if len(capabilities) < 2:
             raise SelectionError("a core needs at least two capabilities; give several -c or -e")
         needed = required_votes(votes, len(capabilities))
-        terms, provenance = self._read(question, capabilities)
+        terms, provenance = self.read(question, capabilities)
         rankings = self._rank(capabilities, terms, terms.k)
         agreed = agree([ranked.ids for ranked in rankings.values()], needed)
         ids = tuple(sample_id for sample_id, _, _ in agreed)
@@ -166,7 +161,7 @@ class Chooser:
             chosen = [ranked.ids for ranked in rank(self._rows, drawn, terms)]
             yield {sample_id for sample_id, _, _ in agree(chosen, votes)}
 
-    def _read(self, question: Question, capabilities: Sequence[Capability]) -> tuple[Terms, dict[str, Any]]:
+    def read(self, question: Question, capabilities: Sequence[Capability]) -> tuple[Terms, dict[str, Any]]:
         """Read a question against the index, and say what it comes down to."""
         _check_different(capabilities)
         method = _method(question.method)

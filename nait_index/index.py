@@ -30,6 +30,11 @@ from nait_index.corpus import make_template, read_corpus
 from nait_index.distributed.engine import open_engine
 from nait_index.errors import IncompleteIndexError, NaitError, SelectionError, StoreError
 from nait_index.index_rows import IndexRows
+from nait_index.insight.compare import Comparison, compare
+from nait_index.insight.explain import Depth, Explanation, explain
+from nait_index.insight.layers import LayerShares, layer_shares
+from nait_index.insight.parts import Parts, parts_of
+from nait_index.insight.standing import standings
 from nait_index.inspection import Check, Verifier, describe
 from nait_index.library import Library
 from nait_index.methods.names import DEFAULT_METHOD, MethodName
@@ -413,7 +418,9 @@ class NaitIndex:
         where: str | None = None,
     ) -> np.ndarray:
         """Score every row for each of C capabilities: (C, n) in table order, NaN where ``where`` does not hold."""
-        return self._chooser.scores(self._resolve(capabilities), Question("100%", method, where))
+        own = self._resolve(capabilities)
+        terms, _ = self._chooser.read(Question("100%", method, where), own)
+        return standings(self._rows, [one.examples for one in own], terms.method, terms.allowed)
 
     def signatures(self, ordinals: np.ndarray, width: int) -> np.ndarray:
         """Give the beginning of the normalised signatures of some rows: (m, at most ``width``) float32.
@@ -423,6 +430,72 @@ class NaitIndex:
         self._chooser.check(MethodName.PROBE)
         rows, steps = self._rows.engine(Feature.UNIT).rows, self._rows.steps(Feature.UNIT)
         return np.asarray(rows[ordinals, :width] * steps[: rows.shape[1]][:width], np.float32)
+
+    # ---- explaining -----------------------------------------------------------------------------------------------
+
+    def compare(
+        self,
+        capabilities: Sequence[str | Capability] | None = None,
+        *,
+        top: str | int = "10%",
+        method: MethodName | str = DEFAULT_METHOD,
+        where: str | None = None,
+    ) -> Comparison:
+        """Compare capabilities: what they choose in common, how alike they rank, which may as well be one.
+
+        :param capabilities: all stored ones by default.
+        :raises SelectionError: there are fewer than two.
+        """
+        names = [own["name"] for own in self.capabilities()] if capabilities is None else capabilities
+        own = self._resolve(names)
+        if len(own) < 2:
+            raise SelectionError(
+                f"a comparison needs at least two capabilities, not {len(own)}; store more with 'nait-index capability "
+                "add'"
+            )
+        terms, facts = self._chooser.read(Question(top, method, where), own)
+        return compare(self._rows, own, terms, facts["budget"])
+
+    def explain(
+        self,
+        row: str,
+        capability: str | Capability,
+        *,
+        method: MethodName | str = DEFAULT_METHOD,
+        top: str | int = "10%",
+        where: str | None = None,
+        depth: Depth | None = None,
+        words: bool = False,
+    ) -> Explanation:
+        """Say why a row stands where it stands for a capability: its score as a sum, its rank, what would change it.
+
+        :param row: its id. :param depth: how many neurons, rows that fire them, and examples are told.
+        :param words: encode the row again, and say what each of its words adds; this needs the model.
+        :raises SelectionError: there is no such row, or the method's score is no sum over neurons.
+        """
+        (own,) = self._resolve(capability)
+        terms, _ = self._chooser.read(Question(top, method, where), [own])
+        parts = self._parts(own, terms.method)
+        ordinal = self._rows.place(row)
+        if ordinal is None:
+            raise SelectionError(f"there is no row with id {row!r} in {self.layout.name}")
+        return explain(self._rows, own, parts, terms, ordinal, depth or Depth(), self._split if words else None)
+
+    def layer_shares(
+        self,
+        capability: str | Capability,
+        *,
+        method: MethodName | str = DEFAULT_METHOD,
+        top: str | int = "10%",
+        where: str | None = None,
+    ) -> LayerShares:
+        """Say which layers set the rows that a capability chooses apart from the average row.
+
+        :raises SelectionError: the method's score is no sum over neurons.
+        """
+        (own,) = self._resolve(capability)
+        chosen = self.query(own, top=top, method=method, where=where)
+        return layer_shares(self._parts(own, MethodName(method)), np.array(chosen.ordinals))
 
     # ---- a living index -------------------------------------------------------------------------------------------
 
@@ -498,6 +571,12 @@ class NaitIndex:
     def _resolve(self, capabilities: str | Capability | Sequence[str | Capability]) -> list[Capability]:
         wanted = [capabilities] if isinstance(capabilities, str | Capability) else capabilities
         return [self.capability(one) if isinstance(one, str) else one for one in wanted]
+
+    def _parts(self, capability: Capability, method: MethodName) -> Parts:
+        return parts_of(method, capability.examples, self._rows, self.manifest.fingerprint.layers)
+
+    def _split(self, ordinal: int) -> tuple[list[str], np.ndarray]:
+        return self._encoder().split(self._rows.sample(ordinal))
 
     def _make_approximate(self) -> None:
         """Make the approximate search of this version, and write down that there is one."""

@@ -19,7 +19,7 @@ from nait_index.store.filters import matching_rows
 from nait_index.store.layout import Layout
 from nait_index.store.samples import SampleTable, dense_column
 from nait_index.store.seals import Looks
-from nait_index.types import Origin, RowFormat
+from nait_index.types import Origin, RowFormat, Sample
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +95,18 @@ class IndexRows:
         """Give the inner products of every row's scanned signature with queries (q, d), in one pass: (q, n)."""
         return self.engine(feature).scores(queries)
 
+    def at(self, ordinals: np.ndarray, column: str) -> np.ndarray:
+        """Read one signature column of some rows, by their places, as the table keeps it: (m, width)."""
+        return self._table.signatures_at(ordinals, column)
+
+    def spread(self, coordinates: np.ndarray, feature: Feature) -> np.ndarray:
+        """Turn coordinates (…, d) into the feature vectors over all neurons that they stand for, (…, F)."""
+        return self._compressor.spread(coordinates, feature)
+
+    def neuron_queries(self, feature: Feature, neurons: np.ndarray) -> np.ndarray:
+        """Give vectors (m, d) whose inner products with a signature are the values of some neurons of its feature."""
+        return self._compressor.neuron_queries(feature, neurons)
+
     def search(
         self, feature: Feature, queries: np.ndarray, k: int, allowed: np.ndarray | None, mode: SearchMode
     ) -> list[Hits]:
@@ -136,6 +148,22 @@ class IndexRows:
         chosen = (order if allowed is None else order[allowed[order]])[:limit]
         taken = self._table.take(chosen, ["id", *columns])
         return [dict(zip(taken, values, strict=True)) for values in zip(*taken.values(), strict=True)]
+
+    def describe(self, ordinals: np.ndarray) -> dict[int, tuple[str, str]]:
+        """Give id and original row, as JSON text, of the rows at some places."""
+        taken = self._table.take(ordinals, ["id", "row"])
+        return dict(zip(ordinals.tolist(), zip(taken["id"], taken["row"], strict=True), strict=True))
+
+    def place(self, sample_id: str) -> int | None:
+        """Find the place of a row in table order."""
+        return self._table.place(sample_id)
+
+    def sample(self, ordinal: int) -> Sample:
+        """Read the row at some place as a sample."""
+        taken = self._table.take([ordinal], ["id", "row", "format", "file", "file_row"])
+        own = {name: values[0] for name, values in taken.items()}
+        origin = Origin(own["file"], own["file_row"])
+        return restore_sample(own["id"], own["row"], RowFormat(own["format"]), origin)
 
     def take_ids(self, ordinals: np.ndarray) -> list[str]:
         """Give the ids at some places."""

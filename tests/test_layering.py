@@ -33,6 +33,7 @@ BELOW: dict[str, set[str]] = {name: GROUND for name in BESIDE_ONE_ANOTHER} | {
     "ranking": {"config", "index_rows", "methods", "search", "selection"},
     "choosing": GROUND
     | {"capability", "index_rows", "methods", "ranking", "search", "selection", "signatures", "store"},
+    "insight": GROUND | {"capability", "index_rows", "methods", "ranking", "search", "signatures", "store"},
     "upkeep": GROUND | {"building", "corpus", "quality", "store"},
     "inspection": GROUND | BESIDE_ONE_ANOTHER | {"building", "index_rows"},
 }

@@ -13,7 +13,7 @@ from nait_index.activations.halving import run_halving
 from nait_index.activations.host import HostCopy, late
 from nait_index.activations.model import LoadedModel, load
 from nait_index.activations.padding import pad
-from nait_index.activations.pooling import TokenSpan
+from nait_index.activations.pooling import TokenShares, TokenSpan
 from nait_index.config import ModelConfig, PaddingSide
 from nait_index.errors import ModelError
 
@@ -170,6 +170,35 @@ class Encoder:
         batches = plan_batches(lengths, self._batch_tokens)
         begun = (batch for rows in batches for batch in run_halving(rows, run, refuse))
         yield from late(begun, 1 if self.model.device.type == "cuda" else 0)
+
+    def split(self, tokens: Tokens) -> np.ndarray:
+        """Run one text, and give what each of its tokens has in its pooled activations: (T, 2, D) float32."""
+        import torch
+
+        check_known([tokens], self.model.vocabulary, self.config.name)
+        with torch.inference_mode():
+            inputs, mask = self._pad([tokens.ids])
+            return np.asarray(self._capture.run(inputs | self._extras, TokenShares(mask)).neurons.cpu().numpy())
+
+    def pieces(self, text: str, tokens: Tokens, *, add_special_tokens: bool) -> list[str]:
+        """Give the piece of the text that each of its tokens (T,) stands for, with the space before it.
+
+        A special token stands for itself. Of several tokens that make one character, the first has it.
+        """
+        own = self.model.tokenizer
+        names: list[str] = own.convert_ids_to_tokens(tokens.ids.tolist())
+        if not own.is_fast:
+            return names
+        encoded = own(text, add_special_tokens=add_special_tokens, return_offsets_mapping=True, verbose=False)
+        places = encoded["offset_mapping"]
+        # A text that was cut may end in a special token that the whole one has elsewhere.
+        special = set(own.all_special_ids)
+        found, covered = [], 0
+        for at, (token, name) in enumerate(zip(tokens.ids.tolist(), names, strict=True)):
+            start, end = places[at] if at < len(places) else (0, 0)
+            found.append(name if end <= start or token in special else text[covered:end])
+            covered = max(covered, end)
+        return found
 
     def _run(self, batch: list[np.ndarray]) -> Captured:
         import torch

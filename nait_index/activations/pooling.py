@@ -29,6 +29,12 @@ class TokenSpan:
         """(B, T), 1 for a sample's own token, 0 for padding."""
         return self._mask
 
+    def room(self, width: int) -> "torch.Tensor":
+        """Make room for the pooled activations of the batch: (B, 2, D) float32 zeros."""
+        import torch
+
+        return torch.zeros(self.batch, 2, width, device=self._mask.device)
+
     def mean(self, values: "torch.Tensor") -> "torch.Tensor":
         """Average (B, T, N) values over each sample's own tokens: (B, N) float32."""
         import torch
@@ -77,3 +83,35 @@ class TokenSpan:
         """
         rows, positions = tokens // self.length, tokens % self.length
         out.index_add_(0, rows, values.float() * (self._mask[rows, positions, None] / self._counts[rows]))
+
+
+class TokenShares(TokenSpan):
+    """Pooled activations of one sample, split into what each token has in them: (T, 2, D), summing to (1, 2, D).
+
+    A token has a T-th of itself in the mean; the last one has itself in the drift, and the first one less itself.
+    """
+
+    def __init__(self, mask: "torch.Tensor") -> None:
+        super().__init__(mask)
+        assert self.batch == 1
+        assert bool(mask.all())
+
+    def room(self, width: int) -> "torch.Tensor":
+        """Make room for the shares of all tokens: (T, 2, D) float32 zeros."""
+        import torch
+
+        return torch.zeros(self.length, 2, width, device=self._mask.device)
+
+    def pool(self, neurons: "torch.Tensor", out: "torch.Tensor") -> None:
+        """Split one layer (1, T, N) into ``out`` (T, 2, N), overwritten."""
+        own = neurons[0].float()
+        out[:, 0] = own / self.length
+        out[-1, 1] += own[-1]
+        out[0, 1] -= own[0]
+
+    def pool_tokens(self, tokens: "torch.Tensor", neurons: "torch.Tensor", out: "torch.Tensor") -> None:
+        """Add the share of some tokens only, as a mixture-of-experts layer gives them; one may come several times."""
+        own = neurons.float()
+        out[:, 0].index_add_(0, tokens, own / self.length)
+        for place, sign in ((self.length - 1, 1), (0, -1)):
+            out[place, 1] += sign * own[tokens == place].sum(dim=0)

@@ -89,6 +89,19 @@ class ExampleEncoder:
             raise CorpusError(f"{encoded.rejected[0].origin}: {encoded.rejected[0].reason}")
         return encoded
 
+    def split(self, sample: Sample) -> tuple[list[str], np.ndarray]:
+        """Give the pieces of text that a sample's T tokens stand for, and what each has in its pooled activations.
+
+        :returns: T pieces, (T, 2, D) float32. :raises CorpusError: the template cannot render it.
+        """
+        try:
+            text = self._template.render(sample.parts)
+        except RowTemplateError as error:
+            raise CorpusError(f"{sample.origin}: {error}") from error
+        special = self._template.adds_special_tokens
+        tokens = self._encoder.tokenize([text], add_special_tokens=special)[0]
+        return self._encoder.pieces(text, tokens, add_special_tokens=special), self._encoder.split(tokens)
+
     def _encode(self, samples: Sequence[Sample], texts: Sequence[str], rejected: Sequence[Rejected]) -> Encoded:
         pooled = np.zeros((len(samples), 2, sum(self._encoder.widths)), dtype=np.float32)
         sink = ArraySink(pooled, Widths.of(self._encoder), self._signatures)

@@ -27,13 +27,18 @@ class Nag(Scoring):
 
     def scores(self, examples: Examples, rows: Rows) -> np.ndarray:
         """Add up the profile's weights of every row's neurons: (n,) float32."""
-        offsets = neuron_offsets(rows.widths, rows.topk)
-        counts = np.bincount((examples.signatures[TOPK_NUMBERS] + offsets).reshape(-1), minlength=sum(rows.widths))
-        # Every layer gives as many neurons for each example, so its counts add up to examples times that number.
-        kept = np.repeat([min(rows.topk, width) for width in rows.widths], rows.widths)
-        profile = counts / (kept * len(examples)) / len(rows.widths)
+        offsets, profile = neuron_offsets(rows.widths, rows.topk), profile_of(examples, rows)
         blocks = [shares(block, offsets, profile) for block in rows.blocks(TOPK_NUMBERS)]
         return np.concatenate([np.zeros(0), *blocks]).astype(np.float32)
+
+
+def profile_of(examples: Examples, rows: Rows) -> np.ndarray:
+    """Give every neuron's p_l(i) / L: (D,) float64."""
+    offsets = neuron_offsets(rows.widths, rows.topk)
+    counts = np.bincount((examples.signatures[TOPK_NUMBERS] + offsets).reshape(-1), minlength=sum(rows.widths))
+    # Every layer gives as many neurons for each example, so its counts add up to examples times that number.
+    kept = np.repeat([min(rows.topk, width) for width in rows.widths], rows.widths)
+    return np.asarray(counts / (kept * len(examples)) / len(rows.widths))
 
 
 def shares(numbers: np.ndarray, offsets: np.ndarray, profile: np.ndarray) -> np.ndarray:

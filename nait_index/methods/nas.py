@@ -28,12 +28,12 @@ class Nas(Linear):
 
     def summarise(self, examples: np.ndarray, widths: Sequence[int]) -> dict[str, np.ndarray]:
         """Keep the mean activation state of the layer (N,)."""
-        own = layer_slices(widths)[_layer(widths)]
+        own = layer_slices(widths)[layer_of(widths)]
         return {"nas.state": examples[:, 0, own].mean(axis=0, dtype=np.float64).astype(np.float32)}
 
     def direction(self, summary: Summary, center: np.ndarray, widths: Sequence[int]) -> Direction:
         """Point at the examples' mean state; the constant puts back the corpus mean, which signatures lack."""
-        own, state = layer_slices(widths)[_layer(widths)], summary["nas.state"]
+        own, state = layer_slices(widths)[layer_of(widths)], summary["nas.state"]
         vector = np.zeros(sum(widths), dtype=np.float32)
         vector[own] = state / max(float(np.linalg.norm(state)), 1e-30)
         return Direction(vector, float(center[0].astype(np.float64) @ vector))
@@ -53,10 +53,11 @@ class Nas(Linear):
         """Divide every row's inner product by the length of its own state; a row of no length scores 0."""
         query = self.query(examples, rows)
         products = rows.scores(self.feature, query.vector[None])[0].astype(np.float64) + query.constant
-        lengths = np.concatenate([block[:, _layer(rows.widths)] for block in rows.blocks(NORMS)])
+        lengths = np.concatenate([block[:, layer_of(rows.widths)] for block in rows.blocks(NORMS)])
         cosines = np.divide(products, lengths, out=np.zeros(len(rows)), where=lengths > 0)
         return best(cosines.astype(np.float32), k, allowed)
 
 
-def _layer(widths: Sequence[int]) -> int:
+def layer_of(widths: Sequence[int]) -> int:
+    """Give the place of the layer that states are taken of."""
     return max(0, len(widths) - 2)

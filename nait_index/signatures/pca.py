@@ -131,6 +131,18 @@ class Compressor:
             return direction
         return np.asarray((self.components(feature) @ direction) * self.steps[feature])
 
+    def spread(self, coordinates: np.ndarray, feature: Feature) -> np.ndarray:
+        """Turn coordinates (n, d) into the feature vectors that they stand for, (n, F): the way back from a basis."""
+        return np.asarray(coordinates @ self.components(feature) if self.bases else coordinates)
+
+    def neuron_queries(self, feature: Feature, neurons: np.ndarray) -> np.ndarray:
+        """Give vectors (m, d) whose inner products with a signature are the values of some neurons of its feature."""
+        if self.bases:
+            return np.asarray(self.components(feature)[:, neurons].T * self.steps[feature])
+        queries = np.zeros((len(neurons), self.dim(feature)), dtype=np.float32)
+        queries[np.arange(len(neurons)), neurons] = 1
+        return queries
+
 
 def fit(read: PooledBlock, widths: Sequence[int], dims: Dims | None) -> Compressor:
     """Fit the compressor of an index.

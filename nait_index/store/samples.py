@@ -205,6 +205,16 @@ class SampleTable:
         by_id = {row["id"]: row for row in rows}
         return [by_id[sample_id] for sample_id in ids if sample_id in by_id]
 
+    def place(self, sample_id: str) -> int | None:
+        """Find the place of a sample in table order."""
+        start = 0
+        for batch in self._dataset().to_batches(columns=["id"], scan_in_order=True):
+            ids: list[str] = batch.column(0).to_pylist()
+            if sample_id in ids:
+                return start + ids.index(sample_id)
+            start += len(ids)
+        return None
+
     def records(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Read plain columns of all rows, in table order."""
         for batch in self._dataset().to_batches(columns=list(columns), scan_in_order=True):

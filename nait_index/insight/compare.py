@@ -1,0 +1,161 @@
+"""How capabilities relate: what they choose in common, how alike they rank everything, and which say the same twice."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nait_index.capability import Capability
+from nait_index.index_rows import IndexRows
+from nait_index.insight.standing import evenly, standings
+from nait_index.methods.base import Scanned
+from nait_index.methods.registry import METHODS
+from nait_index.ranking import Terms, rank
+
+RANKED = 100_000
+"""Rows whose order is compared: all of a smaller index, evenly spread ones of a larger."""
+
+_SAME = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Capabilities × capabilities, C of each; matrices are symmetric.
+
+    :param sizes: (C,) rows that each chooses of :param available: rows.
+    :param overlap: (C, C) int64, rows that two choose alike; on the diagonal, what one chooses.
+    :param chance: (C, C) how many two random choices of these sizes would have in common.
+    :param correlation: (C, C) Spearman's rank correlation of the scores of :param ranked: rows.
+    :param cosine: (C, C) of the directions that are searched for; ``None`` where a method has none.
+    """
+
+    names: tuple[str, ...]
+    method: str
+    budget: str
+    available: int
+    ranked: int
+    sizes: tuple[int, ...]
+    overlap: np.ndarray
+    chance: np.ndarray
+    correlation: np.ndarray
+    cosine: np.ndarray | None
+
+    @property
+    def lift(self) -> np.ndarray:
+        """(C, C): how many times as likely as any row a row that one chooses is to be chosen by the other."""
+        return np.asarray(self.overlap / self.chance)
+
+    @property
+    def shared(self) -> np.ndarray:
+        """(C, C): what two have in common, as a share of the smaller choice."""
+        sizes = np.array(self.sizes)
+        return np.asarray(self.overlap / np.minimum(sizes[:, None], sizes[None, :]))
+
+    @property
+    def merges(self) -> tuple[tuple[str, ...], ...]:
+        """Groups that may as well be one capability: linked by pairs that share more than half of the smaller choice.
+
+        None where half and more is what chance gives.
+        """
+        alike = (self.shared > _SAME) & (self.chance < _SAME * np.minimum.outer(self.sizes, self.sizes))
+        groups: list[set[int]] = []
+        for i, row in enumerate(alike):
+            own = {i, *np.flatnonzero(row).tolist()}
+            linked = [group for group in groups if group & own]
+            groups = [group for group in groups if not group & own] + [own.union(*linked)]
+        return tuple(tuple(self.names[i] for i in sorted(group)) for group in groups if len(group) > 1)
+
+    @property
+    def readings(self) -> tuple[str, ...]:
+        """Say of every capability which other one its choice serves most."""
+        if len(self.names) < 2:
+            return ()
+        lift = self.lift.copy()
+        np.fill_diagonal(lift, -1)
+        said = []
+        for i, j in enumerate(lift.argmax(axis=1)):
+            common, by_chance = int(self.overlap[i, j]), self.chance[i, j]
+            said.append(
+                f"a row chosen for {self.names[i]} is {lift[i, j]:.1f} times as likely as any row to be chosen for "
+                f"{self.names[j]} too ({common:,} in common, {by_chance:,.1f} by chance)"
+            )
+        return tuple(said)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give everything as JSON can hold it; matrices in the order of ``names``."""
+        return {
+            "names": list(self.names),
+            "method": self.method,
+            "budget": self.budget,
+            "available": self.available,
+            "ranked": self.ranked,
+            "sizes": list(self.sizes),
+            "overlap": self.overlap.tolist(),
+            "chance": self.chance.round(2).tolist(),
+            "lift": self.lift.round(4).tolist(),
+            "correlation": self.correlation.round(6).tolist(),
+            "cosine": None if self.cosine is None else self.cosine.round(6).tolist(),
+            "merges": [list(group) for group in self.merges],
+            "readings": list(self.readings),
+        }
+
+
+def compare(rows: IndexRows, capabilities: Sequence[Capability], terms: Terms, budget: str) -> Comparison:
+    """Compare what capabilities choose and how they rank.
+
+    :param terms: how rows are ranked, and how many each capability chooses; :param budget: that number as it was given.
+    """
+    own = [capability.examples for capability in capabilities]
+    chosen = [set(ranked.ordinals) for ranked in rank(rows, own, terms)]
+    available = len(rows) if terms.allowed is None else int(terms.allowed.sum())
+    sizes = np.array([len(one) for one in chosen])
+    looked = _spread(len(rows), terms.allowed)
+    scores = standings(rows, own, terms.method, looked)[:, looked]
+    return Comparison(
+        names=tuple(capability.name for capability in capabilities),
+        method=str(terms.method),
+        budget=budget,
+        available=available,
+        ranked=int(looked.sum()),
+        sizes=tuple(sizes.tolist()),
+        overlap=np.array([[len(one & other) for other in chosen] for one in chosen]),
+        chance=np.outer(sizes, sizes) / available,
+        correlation=spearman(scores),
+        cosine=_cosines(rows, capabilities, terms),
+    )
+
+
+def spearman(scores: np.ndarray) -> np.ndarray:
+    """Give the rank correlation of every two rows of some scores (C, m): (C, C). Ties share their mean rank.
+
+    0 where one of the two is the same throughout, which orders nothing; 1 with itself.
+    """
+    from scipy.stats import rankdata
+
+    ranks = rankdata(scores, axis=1)
+    ranks -= ranks.mean(axis=1, keepdims=True)
+    lengths = np.linalg.norm(ranks, axis=1)
+    ranks = np.divide(ranks, lengths[:, None], out=np.zeros_like(ranks), where=lengths[:, None] > 0)
+    found = ranks @ ranks.T
+    np.fill_diagonal(found, 1)
+    return np.asarray(np.clip(found, -1, 1))
+
+
+def _spread(total: int, allowed: np.ndarray | None) -> np.ndarray:
+    """Tell which rows (n,) bool have their order compared."""
+    candidates = np.arange(total) if allowed is None else np.flatnonzero(allowed)
+    looked = np.zeros(total, dtype=bool)
+    looked[candidates[evenly(len(candidates), RANKED)]] = True
+    return looked
+
+
+def _cosines(rows: IndexRows, capabilities: Sequence[Capability], terms: Terms) -> np.ndarray | None:
+    method = METHODS[terms.method]
+    if not isinstance(method, Scanned):
+        return None
+    # A query counts in units of the signature; divided by them it is the direction itself.
+    steps = rows.steps(method.feature)
+    directions = np.stack([method.query(own.examples, rows).vector / steps for own in capabilities]).astype(np.float64)
+    directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-30)
+    return np.asarray(np.clip(directions @ directions.T, -1, 1))

@@ -1,0 +1,77 @@
+"""Which words of a row move its score: the row encoded again, and its pooled activations split into its tokens.
+
+Pooling is a sum over tokens: a token has a T-th of itself in the mean, and the drift is the last token less the first.
+With x_t the share of token t, g the direction of the score, c the corpus mean, and a the factor by which the feature
+scales each block (1/(‖x − c‖·√(2L)) of ``unit``, 1 otherwise):
+
+    score = b + Σ_t Σ_f a_f g_f (x_t,f − c_t,f)
+
+where the corpus mean c is taken off in equal parts of all tokens in the mean, and half of the first and half of the
+last in the drift. The scaling is that of the row as it is: a word's part is what it adds here, not what the row would
+lose without it.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nait_index.insight.parts.dense import DenseParts
+from nait_index.signatures.features import POOLINGS, Feature
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word, or special token, of a row, and what it adds to the score."""
+
+    text: str
+    value: float
+
+
+def words_of(
+    parts: DenseParts, pieces: Sequence[str], shares: np.ndarray, center: np.ndarray, divisor: float
+) -> tuple[Word, ...]:
+    """Split a score into words; with the baseline they add up to it, but for what compression leaves out.
+
+    :param pieces: the text of each of T tokens; :param shares: (T, 2, D) what each has in the pooled activations.
+    :param center: (2, D) the corpus mean; :param divisor: what the score is divided by.
+    """
+    total, added = shares.shape[2], np.zeros(len(shares))
+    pooled = shares.sum(axis=0)
+    unit = parts.feature is Feature.UNIT
+    layers = len(parts.blocks) // len(POOLINGS[parts.feature])
+    for block in parts.blocks:
+        pooling = POOLINGS[parts.feature][block.where.start // total]
+        neurons = slice(block.where.start % total, block.where.start % total + block.where.stop - block.where.start)
+        off = pooled[pooling, neurons] - center[pooling, neurons]
+        length = float(np.linalg.norm(off)) * np.sqrt(2 * layers) if unit else 1.0
+        direction = parts.direction[block.where] / (length or 1.0) / divisor
+        added += shares[:, pooling, neurons].astype(np.float64) @ direction
+        added -= _off(len(shares), pooling) * (center[pooling, neurons] @ direction)
+    return join(pieces, added)
+
+
+def _off(tokens: int, pooling: int) -> np.ndarray:
+    """Give what part of the corpus mean is taken off each token (T,)."""
+    if pooling == 0:
+        return np.full(tokens, 1 / tokens)
+    parts = np.zeros(tokens)
+    parts[0] += 0.5
+    parts[-1] += 0.5
+    return parts
+
+
+_JOINED = re.compile(r"\w")
+
+
+def join(pieces: Sequence[str], values: np.ndarray) -> tuple[Word, ...]:
+    """Add tokens up to words: a token goes on with the word before it where neither leaves a space between them."""
+    words: list[Word] = []
+    for piece, value in zip(pieces, values.tolist(), strict=True):
+        goes_on = words and (not piece or (_JOINED.match(piece) and _JOINED.match(words[-1].text[-1:])))
+        if goes_on:
+            words[-1] = Word(words[-1].text + piece, words[-1].value + value)
+        else:
+            words.append(Word(piece, value))
+    return tuple(words)
