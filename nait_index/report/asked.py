@@ -60,7 +60,7 @@ ReportProgress = Callable[[Step], None]
 class Steps:
     """Counts the steps of the work and tells whoever wants to know."""
 
-    OF = 8
+    OF = 7
 
     def __init__(self, progress: ReportProgress | None) -> None:
         self._progress = progress

@@ -72,10 +72,13 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """What each layer carries of what sets the chosen rows apart; shares add up to 1 where all are positive."""
+    """What each layer carries of what sets the chosen rows apart.
+
+    :param shares: of every layer, by pooling; all of them add up to 1, and one is negative that speaks against the rows.
+    """
 
     names: tuple[str, ...]
-    shares: tuple[float, ...]
+    shares: Mapping[str, tuple[float, ...]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,16 +112,23 @@ def representation(own: Representation, highest: float, title: str) -> Figure:
 
 
 def layers(own: Layers, title: str) -> Figure:
-    """Draw what each layer carries."""
-    trace = {
-        "type": "bar", "x": list(range(len(own.names))), "y": _numbers(np.array(own.shares) * 100),
-        "marker": {"color": [CHOSEN if value >= 0 else ALERT for value in own.shares]}, "hoverinfo": "text",
-        "hovertext": [f"{plain(name)}: {100 * value:.1f} %" for name, value in zip(own.names, own.shares, strict=True)],
-    }  # fmt: skip
+    """Draw what each layer carries, pooling upon pooling."""
+    traces = [
+        {
+            "type": "bar", "name": pooling, "x": list(range(len(own.names))), "y": _numbers(np.array(shares) * 100),
+            "marker": {"color": color}, "hoverinfo": "text",
+            "hovertext": [
+                f"layer {plain(name)}, {plain(pooling) or 'all'}: {100 * value:.1f} %"
+                for name, value in zip(own.names, shares, strict=True)
+            ],
+        }
+        for (pooling, shares), color in zip(own.shares.items(), (CHOSEN, ALERT), strict=False)
+    ]  # fmt: skip
     every = max(1, -(-len(own.names) // 12))
     at = list(range(0, len(own.names), every))
     ticks = {"tickvals": at, "ticktext": [short(own.names[place]) for place in at], "title": {"text": "layer"}}
-    return _figure([trace], 260, title, xaxis=ticks, yaxis={"title": {"text": "share, %"}, "rangemode": "tozero"})
+    return _figure(traces, 280, title, barmode="relative", showlegend=len(traces) > 1, xaxis=ticks,
+                   yaxis={"title": {"text": "share, %"}, "rangemode": "tozero"})  # fmt: skip
 
 
 def heat(names: Sequence[str], values: np.ndarray, texts: Sequence[Sequence[str]], hover: Sequence[Sequence[str]],

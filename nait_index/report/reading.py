@@ -41,15 +41,14 @@ _MOST_GROUPS = 2_000
 class Grouping:
     """Which group each of some rows falls into, by one field.
 
-    :param ordinals: (m,) places of the rows, ascending. :param codes: (m,) int, into ``names``.
-    :param is_whole: whether these are all rows there are.
+    :param ordinals: (m,) places of the rows, ascending if :meth:`counts` is to be asked.
+    :param codes: (m,) int, into ``names``.
     """
 
     field: str
     ordinals: np.ndarray
     codes: np.ndarray
     names: tuple[str, ...]
-    is_whole: bool
 
     def counts(self, of: np.ndarray) -> np.ndarray:
         """Count the groups among some rows, (G,); rows that were not read are passed over."""
@@ -80,14 +79,12 @@ class Words:
 class RowReader:
     """Reads rows of one index by their place in the table.
 
-    :param index: opened for reading. :param ordinals: (m,) the rows whose fields will be asked for, ascending.
-    :param is_whole: whether these are all rows there are.
+    :param index: opened for reading. :param ordinals: (m,) the rows whose fields will be asked for.
     """
 
-    def __init__(self, index: NaitIndex, ordinals: np.ndarray, *, is_whole: bool) -> None:
+    def __init__(self, index: NaitIndex, ordinals: np.ndarray) -> None:
         self._index = index
-        self.ordinals = ordinals
-        self.is_whole = is_whole
+        self._ordinals = ordinals
         self._rows: list[dict[str, Any]] = [json.loads(own) for own in index.take(ordinals, ["row"])["row"]]
 
     def source_field(self) -> str | None:
@@ -108,7 +105,7 @@ class RowReader:
             own = sorted({key for row in self._rows[:256] for key in row if key.isprintable()})
             there = ", ".join(dict.fromkeys([*self._index.column_names(), *own]))
             raise NaitError(f"--by '{name}': no row has such a field; there are {there}")
-        return _grouped(name, self.ordinals, values, is_whole=self.is_whole)
+        return _grouped(name, self._ordinals, values)
 
 
 def by_column(index: NaitIndex, name: str, ordinals: np.ndarray) -> Grouping:
@@ -118,20 +115,20 @@ def by_column(index: NaitIndex, name: str, ordinals: np.ndarray) -> Grouping:
         coded = column.combine_chunks().dictionary_encode()
         names = [_name(value) for value in coded.dictionary.to_pylist()]
         return _merged(name, ordinals, coded.indices.fill_null(len(names)).to_numpy(), [*names, NOWHERE])
-    return _grouped(name, ordinals, column.to_pylist(), is_whole=True)
+    return _grouped(name, ordinals, column.to_pylist())
 
 
 def by_length(ordinals: np.ndarray, tokens: np.ndarray) -> Grouping:
     """Group rows by how long they are, in powers of two."""
     names = [f"under {LENGTH_BANDS[0]}", *_bands(LENGTH_BANDS), f"{LENGTH_BANDS[-1]:,} and more"]
-    return Grouping("length in tokens", ordinals, np.digitize(tokens, LENGTH_BANDS), tuple(names), True)
+    return Grouping("length in tokens", ordinals, np.digitize(tokens, LENGTH_BANDS), tuple(names))
 
 
-def by_language(index: NaitIndex, ordinals: np.ndarray, *, is_whole: bool) -> Grouping:
+def by_language(index: NaitIndex, ordinals: np.ndarray) -> Grouping:
     """Group rows by the language that their words look like."""
     tell = _teller()
     names = [tell(own.text[:_LETTERS]) for own in words_of(index, ordinals)]
-    return _grouped("language", ordinals, names, is_whole=is_whole)
+    return _grouped("language", ordinals, names)
 
 
 def require_langid() -> None:
@@ -186,33 +183,33 @@ def _field(row: dict[str, Any], name: str) -> object:
     return value
 
 
-def _grouped(name: str, ordinals: np.ndarray, values: Sequence[object], *, is_whole: bool) -> Grouping:
+def _grouped(name: str, ordinals: np.ndarray, values: Sequence[object]) -> Grouping:
     known_values = [value for value in values if value is not None]
     are_numbers = all(type(value) in (int, float) for value in known_values)
     if are_numbers and len(set(known_values)) > _MOST_NUMBERS:
-        return _banded(name, ordinals, np.array(values, np.float64), is_whole)
+        return _banded(name, ordinals, np.array(values, np.float64))
     names = [_name(value) for value in values]
     frequent = [own for own, _ in Counter(names).most_common(_MOST_GROUPS)]
     places = {own: at for at, own in enumerate(frequent)}
     known = [*frequent, "(other)"] if len(set(names)) > len(frequent) else frequent
     codes = np.array([places.get(own, len(frequent)) for own in names], np.int64)
-    return Grouping(name, ordinals, codes, tuple(known), is_whole)
+    return Grouping(name, ordinals, codes, tuple(known))
 
 
-def _banded(name: str, ordinals: np.ndarray, values: np.ndarray, is_whole: bool) -> Grouping:
+def _banded(name: str, ordinals: np.ndarray, values: np.ndarray) -> Grouping:
     """Group numbers into fifths of the rows."""
     finite = values[np.isfinite(values)]
     edges = np.unique(np.quantile(finite, np.linspace(0, 1, _BANDS + 1)))
     codes = np.clip(np.searchsorted(edges, values, "right") - 1, 0, max(len(edges) - 2, 0))
     names = [f"{low:.4g} to {high:.4g}" for low, high in zip(edges[:-1], edges[1:], strict=True)] or [f"{edges[0]:.4g}"]
     codes[~np.isfinite(values)] = len(names)
-    return Grouping(name, ordinals, codes, (*names, NOWHERE), is_whole)
+    return Grouping(name, ordinals, codes, (*names, NOWHERE))
 
 
 def _merged(name: str, ordinals: np.ndarray, codes: np.ndarray, names: list[str]) -> Grouping:
     """Give names that have become equal one code."""
     known, places = np.unique(np.array(names, dtype=object), return_inverse=True)
-    return Grouping(name, ordinals, places[codes], tuple(known.tolist()), True)
+    return Grouping(name, ordinals, places[codes], tuple(known.tolist()))
 
 
 def _name(value: object) -> str:
