@@ -13,7 +13,7 @@ from nait_index.index_rows import IndexRows
 from nait_index.methods.base import Scanned
 from nait_index.methods.names import MethodName
 from nait_index.methods.registry import METHODS
-from nait_index.ranking import Ranked, Terms, all_scores, rank
+from nait_index.ranking import Ranked, Terms, rank
 from nait_index.search.plan import Plan, make_plan
 from nait_index.selection.budget import Budget
 from nait_index.selection.combine import combine
@@ -73,11 +73,14 @@ class Chooser:
         chosen = combine({name: ranked.ids for name, ranked in rankings.items()}, how, terms.k, weights)
         return self._combined(rankings, chosen, provenance | {"combined": str(how), "weights": weights})
 
+<<<<<<< HEAD
     def scores(self, capabilities: Sequence[Capability], question: Question) -> np.ndarray:
         """Score every row for each of some capabilities: (C, n), NaN for rows that may not be chosen."""
         terms, _ = self.read(question, capabilities)
         return all_scores(self._rows, [own.examples for own in capabilities], terms)
 
+=======
+>>>>>>> w-report
     def _combined(
         self, rankings: Mapping[str, Ranked], chosen: Sequence[tuple[str, str]], provenance: Mapping[str, Any]
     ) -> Selection:

@@ -35,6 +35,7 @@ from nait_index.insight.compare import Comparison, compare
 from nait_index.insight.explain import Depth, Explanation, explain
 from nait_index.insight.layers import LayerShares, layer_shares
 from nait_index.insight.parts import Parts, parts_of
+from nait_index.insight.standing import standings
 from nait_index.inspection import Check, Verifier, describe
 from nait_index.library import Library
 from nait_index.methods.names import DEFAULT_METHOD, MethodName
@@ -462,7 +463,9 @@ class NaitIndex:
         where: str | None = None,
     ) -> np.ndarray:
         """Score every row for each of C capabilities: (C, n) in table order, NaN where ``where`` does not hold."""
-        return self._chooser.scores(self._resolve(capabilities), Question("100%", method, where))
+        own = self._resolve(capabilities)
+        terms, _ = self._chooser.read(Question("100%", method, where), own)
+        return standings(self._rows, [one.examples for one in own], terms.method, terms.allowed)
 
     def signatures(self, ordinals: np.ndarray, width: int) -> np.ndarray:
         """Give the beginning of the normalised signatures of some rows: (m, at most ``width``) float32.

@@ -56,14 +56,6 @@ def rank(rows: IndexRows, capabilities: Sequence[Examples], terms: Terms, k: int
     return [_ranked(rows, hits, k) for hits in found]
 
 
-def all_scores(rows: IndexRows, capabilities: Sequence[Examples], terms: Terms) -> np.ndarray:
-    """Score every row for each of some capabilities: (C, n) float64, NaN for rows that may not be chosen."""
-    scores = np.full((len(capabilities), len(rows)), np.nan)
-    for own, hits in zip(scores, _hits(rows, capabilities, terms, len(rows)), strict=True):
-        own[hits.ordinals] = hits.scores
-    return scores
-
-
 def _ranked(rows: IndexRows, hits: Hits, k: int) -> Ranked:
     ids = rows.take_ids(hits.ordinals)
     order = sorted(range(len(ids)), key=lambda i: (-float(hits.scores[i]), ids[i]))[:k]

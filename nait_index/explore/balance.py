@@ -23,9 +23,10 @@ class Balance:
 
     def __init__(self, index: NaitIndex) -> None:
         every = np.arange(len(index))
+        self._all = len(every)
         whole = len(every) <= READ
         read = every if whole else np.sort(np.random.default_rng(0).choice(every, READ, replace=False))
-        reader = RowReader(index, read, is_whole=whole)
+        reader = RowReader(index, read)
         source = reader.source_field()
         lengths = by_length(every, index.columns(["n_tokens"])["n_tokens"].to_numpy())
         self._groupings: tuple[Grouping, ...] = (
@@ -42,13 +43,13 @@ class Balance:
 
     def _represent(self, grouping: Grouping, chosen: np.ndarray, allowed: np.ndarray | None) -> Representation:
         corpus = grouping.ordinals if allowed is None else grouping.ordinals[allowed[grouping.ordinals]]
-        available = len(corpus) if allowed is None else int(allowed.sum())
+        available = self._all if allowed is None else int(allowed.sum())
         return represent(
             grouping.field,
             grouping.names,
             grouping.counts(chosen),
             grouping.counts(corpus),
-            is_whole=grouping.is_whole,
+            is_whole=len(grouping.ordinals) == self._all,
             highest=max(available, 1) / max(len(chosen), 1),
             most=_GROUPS,
         )
