@@ -73,14 +73,6 @@ class Chooser:
         chosen = combine({name: ranked.ids for name, ranked in rankings.items()}, how, terms.k, weights)
         return self._combined(rankings, chosen, provenance | {"combined": str(how), "weights": weights})
 
-<<<<<<< HEAD
-    def scores(self, capabilities: Sequence[Capability], question: Question) -> np.ndarray:
-        """Score every row for each of some capabilities: (C, n), NaN for rows that may not be chosen."""
-        terms, _ = self.read(question, capabilities)
-        return all_scores(self._rows, [own.examples for own in capabilities], terms)
-
-=======
->>>>>>> w-report
     def _combined(
         self, rankings: Mapping[str, Ranked], chosen: Sequence[tuple[str, str]], provenance: Mapping[str, Any]
     ) -> Selection:

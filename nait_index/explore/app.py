@@ -77,7 +77,7 @@ class _Routes:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._model, self._index = asyncio.Lock(), asyncio.Lock()
-        self._state: dict[str, str | None] = {"model": "asleep", "error": None}
+        self._state: dict[str, str | None] = {"model": "loading", "error": None}
         self._page = Environment(
             loader=PackageLoader("nait_index.explore"), autoescape=True, undefined=StrictUndefined
         ).get_template("page.html.j2")
@@ -178,7 +178,7 @@ class _Routes:
 
 
 def _answering(handler: Answer) -> Answer:
-    """Turn what goes wrong into one line of JSON, and what nobody foresaw into a line that tells the browser nothing."""
+    """Turn what goes wrong into one line of JSON, and what nobody foresaw into one that tells the browser nothing."""
 
     async def answer(request: Request) -> Response:
         try:
