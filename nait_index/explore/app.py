@@ -111,7 +111,7 @@ class _Routes:
             "name": index.layout.name.rstrip("/").rsplit("/", 1)[-1],
             "rows": len(index),
             "version": manifest.version,
-            "model": manifest.fingerprint.model.get("name", ""),
+            "model": manifest.model["name"],
             "editable": index.is_newest,
             "methods": session.methods(),
             "default": str(DEFAULT_METHOD),
@@ -178,13 +178,16 @@ class _Routes:
 
 
 def _answering(handler: Answer) -> Answer:
-    """Turn what goes wrong into one line of JSON, and what nobody foresaw into one that tells the browser nothing."""
+    """Turn what goes wrong into one line of JSON, and what nobody foresaw into one that tells the browser nothing.
+
+    What the library refuses, a filter say, is an answer to the page like any other; a browser would log a failure.
+    """
 
     async def answer(request: Request) -> Response:
         try:
             return await handler(request)
         except NaitError as error:
-            return JSONResponse({"error": str(error)}, getattr(error, "status", 400))
+            return JSONResponse({"error": str(error)}, getattr(error, "status", 200))
         except ClientDisconnect:
             return _GONE
         except Exception:

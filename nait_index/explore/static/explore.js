@@ -19,21 +19,20 @@ async function ask(path, options = {}) {
   }
   if (answer.status === 403) throw new Error((await answer.text()).trim());
   const value = await answer.json();
-  if (!answer.ok) throw new Error(value.error);
+  if (value.error) throw new Error(value.error);
   return value;
 }
 
 const send = (path, value, options = {}) =>
   ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(value), ...options });
 
-function wanted(more = {}) {
+function wanted() {
   const query = new URLSearchParams();
   if (source() === "stored") for (const name of picked()) query.append("name", name);
   else if (state.pasted) query.set("pasted", state.pasted);
   query.set("top", $("top").value);
   query.set("method", $("method").value);
   query.set("where", $("where").value);
-  for (const [name, value] of Object.entries(more)) query.set(name, value);
   return query;
 }
 
@@ -83,6 +82,7 @@ async function find() {
   const asking = (state.asking = new AbortController());
   $("find").disabled = true;
   say("Reading and encoding the examples…", true);
+  bringResults();
   try {
     const made = await send("/api/examples", { text }, { signal: asking.signal });
     state.pasted = made.pasted;
@@ -96,6 +96,11 @@ async function find() {
   } finally {
     $("find").disabled = false;
   }
+}
+
+// On a narrow screen the results lie below the form.
+function bringResults() {
+  if (matchMedia("(max-width: 900px)").matches) $("results").scrollIntoView({ block: "start" });
 }
 
 function describe(made) {
@@ -134,7 +139,7 @@ async function keep() {
     for (const box of document.querySelectorAll("#capabilities input")) box.checked = false;
     await listCapabilities([kept.name]);
     show("stored");
-    state.note = `Stored as '${kept.name}', ${count(kept.examples)} examples; the index is at version ${kept.version}`;
+    state.kept = `Stored as '${kept.name}', ${count(kept.examples)} examples; the index is at version ${kept.version}`;
     await choose();
   } catch (error) {
     complain(error.message, "name");
@@ -176,19 +181,22 @@ async function choose() {
   const began = performance.now();
   try {
     const found = await ask(`/api/choice?${query}`, { signal: asking.signal });
-    const rows = await ask(`/api/rows?${wanted({ first: 0, count: PAGE })}`, { signal: asking.signal });
+    const rows = await ask(`/api/rows?${query}&first=0&count=${PAGE}`, { signal: asking.signal });
     state.found = found;
     draw(found);
     drawRows(rows, 0);
+    state.query = query;
     setDownloads(query);
     const seconds = ((performance.now() - began) / 1000).toFixed(1);
-    say([state.note, `scored in ${seconds} s`].filter(Boolean).join(" · "));
-    state.note = source() === "pasted" ? state.note : "";
+    say([source() === "pasted" ? state.note : state.kept, `scored in ${seconds} s`].filter(Boolean).join(" · "));
+    state.kept = "";
   } catch (error) {
-    if (error.name !== "AbortError") complain(error.message);
-  } finally {
-    if (state.asking === asking) $("found").classList.remove("stale");
+    if (error.name === "AbortError") return;
+    complain(error.message);
+    if (!$("found").hidden) say("What is shown below is what was chosen before.");
+    return;
   }
+  $("found").classList.remove("stale");
 }
 
 function setDownloads(query) {
@@ -204,7 +212,10 @@ async function turn(first) {
   state.paging?.abort();
   const paging = (state.paging = new AbortController());
   try {
-    drawRows(await ask(`/api/rows?${wanted({ first, count: PAGE })}`, { signal: paging.signal }), first);
+    const query = new URLSearchParams(state.query);
+    query.set("first", first);
+    query.set("count", PAGE);
+    drawRows(await ask(`/api/rows?${query}`, { signal: paging.signal }), first);
     $("rows-title").scrollIntoView({ block: "start" });
   } catch (error) {
     if (error.name !== "AbortError") complain(error.message);
@@ -214,11 +225,16 @@ async function turn(first) {
 // ---- drawing --------------------------------------------------------------------------------------------------
 
 const count = (number) => number.toLocaleString("en");
-const figures = (number) => (number === 0 ? "0" : Math.abs(number) >= 1000 ? count(Math.round(number)) : number.toPrecision(3));
+const figures = (number, digits = 3) => number.toLocaleString("en", { maximumSignificantDigits: digits, minimumSignificantDigits: Number.isInteger(number) ? 1 : digits }).replace("-", "−");
+
+const named = (number, decimals) => number.toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals }).replace("-", "−");
 
 function make(tag, properties = {}, ...children) {
   const own = document.createElement(tag);
-  Object.assign(own, properties);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name.startsWith("aria-")) own.setAttribute(name, value);
+    else own[name] = value;
+  }
   own.append(...children);
   return own;
 }
@@ -241,15 +257,17 @@ function skill(own, at, found) {
     make("h3", {}, found.skills.length > 1 || own.name !== "examples" ? own.name : "Scores of the rows, best first"),
     make("p", { className: "said" }, `By ${$("method").value}: ${cut}.`),
     curve(own),
-    border("Just in", "the last that are chosen", own.last),
-    border("Just out", "the first that are not", own.next),
+    make("div", { className: "two" },
+      border("Just in", "the last that are chosen", own.last, found.skills.length === 1),
+      border("Just out", "the first that are not", own.next, found.skills.length === 1),
+    ),
   );
   return box;
 }
 
-function border(title, hint, rows) {
+function border(title, hint, rows, open) {
   if (!rows.length) return "";
-  const list = make("details", { className: "border" }, make("summary", {}, make("b", {}, title), " ", make("small", {}, hint)));
+  const list = make("details", { className: "border", open }, make("summary", {}, make("b", {}, title), " ", make("small", {}, hint)));
   list.append(...rows.map(row));
   return list;
 }
@@ -272,13 +290,15 @@ function curve(own) {
   const best = own.curve.filter(([rank]) => rank <= own.cut), rest = own.curve.filter(([rank]) => rank >= own.cut);
   const label = `Scores of ${count(own.depth)} rows by rank, from ${figures(high)} to ${figures(low)}; the cut is at rank ${count(own.cut)}, score ${figures(own.score)}`;
   const figure = svg("svg", { class: "curve", role: "img", "aria-label": label, viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none" });
-  for (const score of ticks(low, high)) {
+  const levels = ticks(low, high), decimals = Math.max(0, -Math.floor(Math.log10(levels[1] - levels[0] || 1)));
+  for (const score of levels) {
     figure.append(svg("line", { class: "grid", x1: left, x2: width - right, y1: y(score), y2: y(score) }));
-    figure.append(svg("text", { x: left - 8, y: y(score) + 4, "text-anchor": "end" }, figures(score)));
+    figure.append(svg("text", { x: left - 8, y: y(score) + 4, "text-anchor": "end" }, named(score, decimals)));
   }
   for (const rank of ticks(1, own.depth)) {
-    if (rank > 0) figure.append(svg("text", { x: x(rank), y: height - 6, "text-anchor": "middle" }, count(Math.round(rank))));
+    if (x(rank) > left + 50) figure.append(svg("text", { x: x(rank), y: height - 6, "text-anchor": "middle" }, count(Math.round(rank))));
   }
+  figure.append(svg("text", { x: left, y: height - 6 }, "rank"));
   const cut = x(own.cut), after = cut < width - 130;
   figure.append(
     svg("path", { class: "area", d: `${line(best)}L${cut.toFixed(1)} ${height - bottom}L${left} ${height - bottom}Z` }),
@@ -312,8 +332,8 @@ function balance(own) {
     const said = `${group.name}: ${count(group.chosen)} of the chosen, ${count(group.corpus)} of all; 95 % between ${figures(group.low)} and ${figures(group.high)} times`;
     list.append(
       make("span", { className: "name", title: said }, group.name),
-      make("span", { className: "bar", title: said, ariaHidden: "true" }, bar),
-      make("span", { className: "ratio", title: said }, `× ${group.ratio < 0.095 ? group.ratio.toFixed(2) : group.ratio.toFixed(1)}`, " ", make("small", {}, count(group.chosen))),
+      make("span", { className: "bar", title: said, "aria-hidden": "true" }, bar),
+      make("span", { className: "ratio", title: said }, group.chosen ? `× ${group.ratio < 0.095 ? group.ratio.toFixed(2) : group.ratio.toFixed(1)}` : "none", " ", make("small", {}, `${count(group.chosen)} of ${count(group.corpus)}`)),
     );
   }
   box.append(list);
@@ -339,8 +359,9 @@ function row(own) {
   const [rank, preview, aside] = box.querySelector("summary").children;
   rank.textContent = count(own.rank);
   preview.textContent = own.parts.map((part) => part.text).join("  ›  ");
-  aside.textContent = [own.capability, own.source, figures(own.score)].filter(Boolean).join(" · ");
-  const facts = [own.source, `${count(own.tokens)} tokens${own.truncated ? ", cut" : ""}`, `score ${own.score.toPrecision(5)}`, `id ${own.id}`];
+  const from = [own.capability, own.source].filter(Boolean).join(" · ");
+  aside.append(make("span", { className: "source" }, `${from} · `), figures(own.score, 4));
+  const facts = [own.source, `${count(own.tokens)} tokens${own.truncated ? ", cut" : ""}`, `score ${figures(own.score, 6)}`, `id ${own.id}`];
   box.querySelector(".facts").textContent = facts.join(" · ");
   box.addEventListener("toggle", () => box.open && !box.dataset.whole && open(box, own));
   return box;
@@ -421,7 +442,7 @@ function begin() {
   history.replaceState(null, "", "/");
   $("form").addEventListener("submit", (event) => {
     event.preventDefault();
-    if (document.activeElement === $("top") || document.activeElement === $("where")) choose();
+    if (document.activeElement === $("top") || document.activeElement === $("where")) soon();
     else if (source() === "pasted") find();
   });
   for (const box of document.querySelectorAll("input[name=source]")) {
