@@ -49,16 +49,16 @@ class Guard:
         if scope["type"] != "http":
             return
         by_address = scope["path"] == START and self._is_key(_query(scope, "token"))
+        refused = self._refusal(scope, Headers(scope=scope), by_address=by_address)
 
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(_HEADERS)
-                if by_address:
+                if by_address and refused is None:
                     headers.append("Set-Cookie", f"{self._cookie}={self._token}; Path=/; HttpOnly; SameSite=Strict")
             await send(message)
 
-        refused = self._refusal(scope, Headers(scope=scope), by_address=by_address)
         answer = self._app if refused is None else PlainTextResponse(refused + "\n", 403)
         await answer(scope, receive, sent)
 
