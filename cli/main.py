@@ -14,6 +14,7 @@ from .capability import capability
 from .core import core
 from .cover import cover
 from .demo import demo
+from .explain import compare, explain
 from .explore import explore
 from .grow import add, rebuild, remove
 from .look import info, rows, verify
@@ -40,8 +41,8 @@ def cli() -> None:
 
 
 for command in (
-    build, add, remove, rebuild, query, core, cover, score, capability, sae, report, explore, info, verify, rows,
-    versions, tag, restore, optimize, demo,
+    build, add, remove, rebuild, query, core, cover, explain, compare, score, capability, sae, report, explore, info,
+    verify, rows, versions, tag, restore, optimize, demo,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -85,6 +85,23 @@ model_override_option = click.option(
     "--model", help="Where the index's model lies now, if it was moved. It must be the same one."
 )
 
+method_option = click.option(
+    "--method",
+    type=click.Choice([str(name) for name in MethodName]),
+    default=str(DEFAULT_METHOD),
+    show_default=True,
+    help="How examples become scores.",
+)
+top_option = click.option(
+    "--top",
+    default="10%",
+    show_default=True,
+    metavar="N|P%|auto",
+    help="How much each capability selects: a number of rows, or a share, rounded down (at least 1). In query, auto "
+    "suggests a number from the score curve, and says why.",
+)
+where_option = click.option("--where", metavar="SQL", help="Choose among these rows only, e.g. 'n_tokens < 1024'.")
+
 
 def engine_options(command: Command) -> Command:
     """Add what runs the rows through the model; :func:`engine_of` reads it."""
@@ -114,21 +131,9 @@ def selection_options(command: Command) -> Command:
             click.option(
                 "-e", "--examples", "files", multiple=True, metavar="FILE", help="In-domain examples. Repeatable."
             ),
-            click.option(
-                "--method",
-                type=click.Choice([str(name) for name in MethodName]),
-                default=str(DEFAULT_METHOD),
-                show_default=True,
-                help="How examples become scores.",
-            ),
-            click.option(
-                "--top",
-                default="10%",
-                show_default=True,
-                metavar="N|P%",
-                help="How much each capability selects: a number of rows, or a share, rounded down (at least 1).",
-            ),
-            click.option("--where", metavar="SQL", help="Choose among these rows only, e.g. 'n_tokens < 1024'."),
+            method_option,
+            top_option,
+            where_option,
             click.option(
                 "--blend",
                 multiple=True,

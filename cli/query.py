@@ -50,4 +50,6 @@ def query(
     )
     if explain_plan or search != SearchMode.EXACT:
         note(f"plan: {selection.provenance['plan']}")
+    for reason in selection.provenance.get("reasons", []):
+        note(reason)
     show_selection(selection, choice.output, "chosen")

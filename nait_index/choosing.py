@@ -1,7 +1,7 @@
 """Capabilities to selections: what each one ranks highest, their combination, their core; and coverage, without any."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from nait_index.methods.names import MethodName
 from nait_index.methods.registry import METHODS
 from nait_index.ranking import Ranked, Terms, rank
 from nait_index.search.plan import Plan, make_plan
+from nait_index.selection.auto import suggest
 from nait_index.selection.budget import Budget
 from nait_index.selection.combine import combine
 from nait_index.selection.core import agree, chance_size, required_votes, stability
@@ -63,6 +64,8 @@ class Chooser:
         weights: Mapping[str, float] | None = None,
     ) -> Selection:
         """Choose what one capability ranks highest, or combine what several do."""
+        if Budget.parse(question.top).is_auto and len(capabilities) == 1:
+            return self._by_curve(capabilities, question)
         terms, provenance = self.read(question, capabilities)
         everything = len(capabilities) > 1 and how is Combine.MEAN
         deep = provenance["available"] if everything else terms.k
@@ -72,6 +75,13 @@ class Chooser:
             return Selection(ranked.ids, ranked.scores, ranked.ordinals, provenance, self._rows_at)
         chosen = combine({name: ranked.ids for name, ranked in rankings.items()}, how, terms.k, weights)
         return self._combined(rankings, chosen, provenance | {"combined": str(how), "weights": weights})
+
+    def _by_curve(self, capabilities: Sequence[Capability], question: Question) -> Selection:
+        """Choose what one capability ranks highest, as much as its score curve suggests."""
+        whole = self.query(capabilities, replace(question, top="100%", mode=SearchMode.EXACT))
+        suggestion = suggest(whole.scores)
+        provenance = dict(whole.provenance) | {"budget": "auto", "auto": suggestion.to_dict()}
+        return whole.first(suggestion.rows, provenance | {"reasons": list(suggestion.reasons)})
 
     def _combined(
         self, rankings: Mapping[str, Ranked], chosen: Sequence[tuple[str, str]], provenance: Mapping[str, Any]

@@ -330,7 +330,8 @@ class NaitIndex:
         """Choose the rows that teach a capability, or several together.
 
         :param capabilities: stored names, or what :meth:`examples` gave.
-        :param top: ``10%`` (rounded down, at least 1) or a number of rows; of those that pass ``where``.
+        :param top: ``10%`` (rounded down, at least 1) or a number of rows; of those that pass ``where``. ``auto``, for
+            one capability, reads a number off the score curve, with the reasons in ``provenance["reasons"]``.
         :param where: SQL condition over ``id``, ``n_tokens``, ``truncated``, ``file``, ``format``, ``position``, the
             scores that :meth:`score` made, and any field of the rows: ``source = 'gsm8k'``, ``meta.lang = 'en'``.
         :param combine: how several rankings become one: ``union`` (``top`` rows of each), or ``mean``, ``round-robin``

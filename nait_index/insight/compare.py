@@ -75,11 +75,17 @@ class Comparison:
         np.fill_diagonal(lift, -1)
         said = []
         for i, j in enumerate(lift.argmax(axis=1)):
-            common, by_chance = int(self.overlap[i, j]), self.chance[i, j]
-            said.append(
-                f"a row chosen for {self.names[i]} is {lift[i, j]:.1f} times as likely as any row to be chosen for "
-                f"{self.names[j]} too ({common:,} in common, {by_chance:,.1f} by chance)"
-            )
+            counts = f"({int(self.overlap[i, j]):,} in common, {self.chance[i, j]:,.1f} by chance)"
+            if lift[i, j] < 1:
+                said.append(
+                    f"no other choice holds as many rows of {self.names[i]} as chance would; {self.names[j]} comes "
+                    f"nearest {counts}"
+                )
+            else:
+                said.append(
+                    f"a row chosen for {self.names[i]} is {lift[i, j]:.1f} times as likely as any row to be chosen for "
+                    f"{self.names[j]} too {counts}"
+                )
         return tuple(said)
 
     def to_dict(self) -> dict[str, Any]:

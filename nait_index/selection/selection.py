@@ -34,6 +34,20 @@ class Selection:
     def __iter__(self) -> Iterator[str]:
         return iter(self.ids)
 
+    def first(self, count: int, provenance: Mapping[str, Any]) -> "Selection":
+        """Keep the best rows only.
+
+        :param provenance: what the shorter selection was chosen from and how.
+        """
+        return Selection(
+            self.ids[:count],
+            self.scores[:count],
+            self.ordinals[:count],
+            provenance,
+            self.fetch,
+            {name: values[:count] for name, values in self.details.items()},
+        )
+
     def rows(self, limit: int | None = None) -> list[str]:
         """Give the original rows, as JSON text, best first."""
         return self.fetch(self.ordinals[:limit])
