@@ -11,9 +11,9 @@ class Limits:
     """How much is read at most, so that a report of a million rows takes as long as one of thirty thousand.
 
     Scores, lengths and files are always counted over all rows. Fields inside the rows are read of a random sample of
-    ``rows`` of them, and of ``chosen`` of each selection; languages likewise; the map shows ``points`` rows drawn evenly,
-    and up to ``chosen_points`` more of the selections together. Texts are cut so that all of them have at most
-    ``characters``, once in the readable samples and once on the map.
+    ``rows`` of them, and of ``chosen`` of each selection; languages likewise; the map shows ``points`` rows drawn
+    evenly, and up to ``chosen_points`` more of the selections together. Texts are cut so that all of them have at most
+    ``characters``, once in the readable samples and once on the map. A field has at most ``groups`` groups listed.
     """
 
     rows: int = 30_000
@@ -31,7 +31,7 @@ class Asked:
     """What a report is about.
 
     :param names: stored capabilities; ``None`` for all. :param by: columns or fields of the rows to compare by, besides
-        source, length and language. :param bootstrap: redraws of the examples for the stability of the core; 0 for none.
+        source, length and language. :param bootstrap: redraws of the examples, for the stability of the core.
     :param command: what the user typed, to be shown.
     """
 

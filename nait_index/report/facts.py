@@ -27,7 +27,7 @@ class Corpus:
     """What the index holds.
 
     :param source_field: the field that ``sources`` are of. :param sources_read: how many rows they were counted on.
-    :param lengths: rows by length band. :param quantiles: 5, 50 and 95 % of the lengths in tokens.
+    :param lengths: rows by length band, in tokens. :param quantiles: 5, 50 and 95 % of the lengths in tokens.
     :param reasons: why rows were rejected, with counts.
     """
 
@@ -74,7 +74,7 @@ class Histogram:
 class Layers:
     """What each layer carries of what sets the chosen rows apart.
 
-    :param shares: of every layer, by pooling; all of them add up to 1, and one is negative that speaks against the rows.
+    :param shares: of every layer, by pooling; they add up to 1, and one is negative that speaks against the rows.
     """
 
     names: tuple[str, ...]

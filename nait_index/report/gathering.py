@@ -20,7 +20,7 @@ from nait_index.report.projection import require_sklearn
 from nait_index.report.reading import Grouping, by_column, by_length, clean, require_langid
 from nait_index.report.showing import Shower
 
-TOP, BORDER, BOTTOM = 10, 5, 5  # rows that are shown to be read
+TOP, BORDER, BOTTOM = 8, 5, 4  # rows that are shown to be read
 _BINS = 60
 _SOURCES = 14
 

@@ -105,9 +105,7 @@ def lay_ground(index: NaitIndex, asked: Asked) -> Ground:
     return Ground(index, asked, tokens, available, choices)
 
 
-def _choose(
-    index: NaitIndex, asked: Asked, names: Sequence[str], available: np.ndarray, k: int
-) -> tuple[Choice, ...]:
+def _choose(index: NaitIndex, asked: Asked, names: Sequence[str], available: np.ndarray, k: int) -> tuple[Choice, ...]:
     scores = index.all_scores(names, method=asked.method, where=asked.where)
     return tuple(
         Choice(name, own, _order(index, own, available, k), k) for name, own in zip(names, scores, strict=True)

@@ -24,6 +24,7 @@ class Grouped:
             self.grouping.counts(self.drawn.chosen(choice)),
             self.grouping.counts(self.drawn.evenly),
             is_whole=self.drawn.is_whole,
+            is_ordered=self.grouping.is_ordered,
             highest=len(ground.available) / choice.k,
             most=ground.asked.limits.groups,
         )

@@ -35,9 +35,13 @@ class Written:
 
 
 def write_report(
-    index: NaitIndex, path: str | Path, asked: Asked | None = None, *, force: bool = False,
+    index: NaitIndex,
+    path: str | Path,
+    asked: Asked | None = None,
+    *,
+    force: bool = False,
     progress: ReportProgress | None = None,
-) -> Written:  # fmt: skip
+) -> Written:
     """Write a report of an index: one HTML file that needs no network.
 
     :raises OutputExistsError: the file is there and ``force`` was not given.
@@ -77,10 +81,13 @@ def render(facts: Facts, library: str) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("nait_index.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=PackageLoader("nait_index.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
         lstrip_blocks=True,
-    )  # fmt: skip
-    for helper in (wording.count, wording.times, wording.share, wording.size):
+    )
+    for helper in (wording.count, wording.number, wording.share, wording.size, wording.times):
         environment.filters[helper.__name__] = helper
     environment.globals |= {"drawn_from": wording.drawn_from, "transfer": wording.transfer, "zip": zip}
     own = _asset("report.js")

@@ -43,7 +43,9 @@ def lay_out(signatures: np.ndarray) -> Layout | None:
     if not leading.std(axis=0).any():
         return None
     perplexity = min(_PERPLEXITY, (len(leading) - 1) / 3)
-    made = TSNE(init="pca" if leading.shape[1] > 1 else "random", perplexity=perplexity, max_iter=_ROUNDS, random_state=0)
+    made = TSNE(
+        init="pca" if leading.shape[1] > 1 else "random", perplexity=perplexity, max_iter=_ROUNDS, random_state=0
+    )
     places = made.fit_transform(leading).astype(np.float64)
     places -= (places.max(axis=0) + places.min(axis=0)) / 2
     places /= max(np.abs(places).max(), 1e-12)

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -42,13 +43,14 @@ class Grouping:
     """Which group each of some rows falls into, by one field.
 
     :param ordinals: (m,) places of the rows, ascending if :meth:`counts` is to be asked.
-    :param codes: (m,) int, into ``names``.
+    :param codes: (m,) int, into ``names``. :param is_ordered: whether these stand in an order of their own.
     """
 
     field: str
     ordinals: np.ndarray
     codes: np.ndarray
     names: tuple[str, ...]
+    is_ordered: bool = False
 
     def counts(self, of: np.ndarray) -> np.ndarray:
         """Count the groups among some rows, (G,); rows that were not read are passed over."""
@@ -119,9 +121,9 @@ def by_column(index: NaitIndex, name: str, ordinals: np.ndarray) -> Grouping:
 
 
 def by_length(ordinals: np.ndarray, tokens: np.ndarray) -> Grouping:
-    """Group rows by how long they are, in powers of two."""
-    names = [f"under {LENGTH_BANDS[0]}", *_bands(LENGTH_BANDS), f"{LENGTH_BANDS[-1]:,} and more"]
-    return Grouping("length in tokens", ordinals, np.digitize(tokens, LENGTH_BANDS), tuple(names))
+    """Group rows by how long they are in tokens, in powers of two."""
+    names = [f"up to {LENGTH_BANDS[0]}", *_bands(LENGTH_BANDS), f"over {LENGTH_BANDS[-1]:,}"]
+    return Grouping("length", ordinals, np.digitize(tokens, LENGTH_BANDS, right=True), tuple(names), is_ordered=True)
 
 
 def by_language(index: NaitIndex, ordinals: np.ndarray) -> Grouping:
@@ -151,7 +153,9 @@ def words_of(index: NaitIndex, ordinals: Sequence[int] | np.ndarray) -> list[Wor
 def clean(text: str) -> str:
     """Make text fit to be written as UTF-8, with no control character but tab and newline."""
     whole = text.encode("utf-8", "replace").decode()
-    return "".join(own if own in "\n\t" or ord(own) >= 32 and not 127 <= ord(own) < 160 else "\ufffd" for own in whole)
+    return "".join(
+        own if own in "\n\t" or (ord(own) >= 32 and not 127 <= ord(own) < 160) else "\ufffd" for own in whole
+    )
 
 
 def _words(sample_id: str, row: str, form: str) -> Words:
@@ -201,9 +205,9 @@ def _banded(name: str, ordinals: np.ndarray, values: np.ndarray) -> Grouping:
     finite = values[np.isfinite(values)]
     edges = np.unique(np.quantile(finite, np.linspace(0, 1, _BANDS + 1)))
     codes = np.clip(np.searchsorted(edges, values, "right") - 1, 0, max(len(edges) - 2, 0))
-    names = [f"{low:.4g} to {high:.4g}" for low, high in zip(edges[:-1], edges[1:], strict=True)] or [f"{edges[0]:.4g}"]
+    names = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(edges)] or [f"{edges[0]:.4g}"]
     codes[~np.isfinite(values)] = len(names)
-    return Grouping(name, ordinals, codes, (*names, NOWHERE))
+    return Grouping(name, ordinals, codes, (*names, NOWHERE), is_ordered=True)
 
 
 def _merged(name: str, ordinals: np.ndarray, codes: np.ndarray, names: list[str]) -> Grouping:
@@ -221,4 +225,4 @@ def _name(value: object) -> str:
 
 
 def _bands(edges: Sequence[int]) -> list[str]:
-    return [f"{low:,}–{high - 1:,}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    return [f"{low + 1:,}–{high:,}" for low, high in pairwise(edges)]

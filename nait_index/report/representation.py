@@ -2,8 +2,9 @@
 
 The ratio of a group is its share of the chosen rows over its share of the corpus. Its interval is the middle 95 % of
 what that ratio would be if the chosen rows were a draw like many others (Jeffreys' posterior of a share, and of the
-corpus' share too where that was counted on a sample). Groups are ordered by the end of the interval nearer to 1: by what
-is certain, so that two rows of two do not come before nine hundred of a thousand.
+corpus' share too where that was counted on a sample). Of what there is more of, that counts most which is most certain,
+by the end of the interval nearer to 1, so that two rows of two do not come before nine hundred of a thousand; of what
+there is less of, that of which most rows are missing, so that a large source comes before fifty small ones.
 """
 
 from collections.abc import Sequence
@@ -36,6 +37,10 @@ class Group:
         """The end of the interval nearer to 1; 1 where 1 lies within it."""
         return max(1.0, self.low) if self.ratio >= 1 else min(1.0, self.high)
 
+    def missing(self, rate: float) -> float:
+        """How many chosen rows there would be more, if ``rate`` of the group's rows were chosen."""
+        return self.corpus * rate - self.chosen
+
     @property
     def is_told_apart(self) -> bool:
         """Whether 1 lies outside the interval."""
@@ -60,29 +65,56 @@ class Representation:
 
 
 def represent(
-    field: str, names: Sequence[str], chosen: np.ndarray, corpus: np.ndarray, *, is_whole: bool, highest: float, most: int
+    field: str,
+    names: Sequence[str],
+    chosen: np.ndarray,
+    corpus: np.ndarray,
+    *,
+    is_whole: bool,
+    is_ordered: bool,
+    highest: float,
+    most: int,
 ) -> Representation:
     """Compare the groups of a field in a selection with those in the corpus.
 
     :param chosen: (G,) chosen rows of each group; :param corpus: (G,) rows of each group in the corpus, or in a sample.
+    :param is_ordered: whether the groups have an order of their own, such as lengths, that is to be kept.
     :param highest: the ratio of a group that is chosen whole; none can be higher.
-    :param most: how many groups to keep: those that are most certainly off, then the largest.
+    :param most: how many groups to keep.
     """
     read, corpus_read = int(chosen.sum()), int(corpus.sum())
-    shares = chosen / max(read, 1)
+    ratios, low, high = _ratios(chosen, corpus, is_whole, highest)
+    groups = [
+        Group(name, int(own), int(every), float(ratio), float(min(below, ratio)), float(max(above, ratio)))
+        for name, own, every, ratio, below, above in zip(names, chosen, corpus, ratios, low, high, strict=True)
+        if own or every
+    ]
+    kept = _most_telling(groups, read / max(corpus_read, 1), most)
+    if is_ordered:
+        kept.sort(key=groups.index)
+    return Representation(field, read, corpus_read, is_whole, tuple(kept), len(groups) - len(kept))
+
+
+def _ratios(
+    chosen: np.ndarray, corpus: np.ndarray, is_whole: bool, highest: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give the ratio of every group, and the middle 95 % of what it might be: (G,) each."""
+    read, corpus_read = chosen.sum(), corpus.sum()
     expected = corpus / max(corpus_read, 1)
     rng = np.random.default_rng(0)
     drawn = rng.beta(chosen + 0.5, read - chosen + 0.5, (_DRAWS, len(chosen)))
     wanted = expected if is_whole else rng.beta(corpus + 0.5, corpus_read - corpus + 0.5, (_DRAWS, len(corpus)))
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = np.where(expected > 0, shares / expected, highest)
+        ratios = np.where(expected > 0, chosen / max(read, 1) / expected, highest)
         low, high = np.percentile(np.where(wanted > 0, drawn / wanted, highest), _MIDDLE, axis=0)
-    ratios = np.minimum(ratios, highest)
-    groups = [
-        Group(name, int(own), int(all_), float(ratio), float(min(below, ratio)), float(min(max(above, ratio), highest)))
-        for name, own, all_, ratio, below, above in zip(names, chosen, corpus, ratios, low, high, strict=True)
-        if own or all_
-    ]
-    kept = sorted(groups, key=lambda own: (-abs(np.log(max(own.certain, 1e-3))), -own.corpus, own.name))[:most]
-    kept.sort(key=lambda own: (-own.certain, -own.ratio, own.name))
-    return Representation(field, read, corpus_read, is_whole, tuple(kept), len(groups) - len(kept))
+    return np.minimum(ratios, highest), low, np.minimum(high, highest)
+
+
+def _most_telling(groups: Sequence[Group], rate: float, most: int) -> list[Group]:
+    """Keep what says most of both sides: more first, what cannot be told apart from chance between them."""
+    more = sorted((own for own in groups if own.is_told_apart and own.ratio > 1), key=lambda own: -own.certain)
+    less = sorted((own for own in groups if own.is_told_apart and own.ratio < 1), key=lambda own: own.missing(rate))
+    same = sorted((own for own in groups if not own.is_told_apart), key=lambda own: -own.corpus)
+    more, less = more[: most // 2], less[-(most // 2) :]
+    same = same[: most - len(more) - len(less)]
+    return [*more, *sorted(same, key=lambda own: -own.ratio), *less]

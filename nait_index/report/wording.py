@@ -23,6 +23,18 @@ def times(ratio: float) -> str:
     return f"{ratio:.2f}×" if ratio >= 0.005 else "0×" if ratio == 0 else "under 0.01×"
 
 
+def number(value: float) -> str:
+    """Write a score: three figures that matter, and no more decimals than those."""
+    own = f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}" if abs(value) < 0.001 else f"{value:.3f}"
+    return own.replace("-", "−")
+
+
+def signed(value: float) -> str:
+    """Write a correlation: +0.46, −0.20, 0.00."""
+    own = f"{value:+.2f}".replace("-", "−")
+    return own if own[1:] != "0.00" else "0.00"
+
+
 def share(part: float, whole: float) -> str:
     """Write a share in per cent."""
     if not whole:
@@ -55,7 +67,8 @@ def transfer(one: str, other: str, lift: float) -> str:
         return f"no row chosen for {one} is chosen for {other}"
     if 1 / _FAR < lift < _FAR:
         return f"a row chosen for {one} is about as likely as any row to be chosen for {other} ({times(lift)})"
-    return f"a row chosen for {one} is {times(lift)} as likely as any row to be chosen for {other}"
+    only = "only " if lift < 1 else ""
+    return f"a row chosen for {one} is {only}{times(lift)} as likely as any row to be chosen for {other}"
 
 
 def pairs(facts: Facts) -> list[tuple[str, str, int, float, float]]:
@@ -86,12 +99,12 @@ def drawn_from(own: CapabilityFacts) -> tuple[list[Group], list[Group]]:
 
 
 def _drawn_from(facts: Facts) -> list[str]:
-    sharpest = [(own, *drawn_from(own)[0][:1]) for own in facts.capabilities if drawn_from(own)[0]]
-    if not sharpest:
+    found = [(own, drawn_from(own)[0][0]) for own in facts.capabilities if drawn_from(own)[0]]
+    if not found:
         return []
-    told = sorted(sharpest, key=lambda pair: -pair[1].certain)[:3]
-    said = [f"{own.name} draws on {group.name} {times(group.ratio)} as much as chance would" for own, group in told]
-    return ["Selections have sources of their own: " + "; ".join(said) + "."]
+    told = sorted(found, key=lambda pair: -pair[1].certain)[:3]
+    said = [f"{own.name} on {group.name} ({times(group.ratio)})" for own, group in told]
+    return [f"Selections draw on sources of their own, against chance: {', '.join(said)}."]
 
 
 def _between(facts: Facts) -> list[str]:
@@ -100,7 +113,10 @@ def _between(facts: Facts) -> list[str]:
         return []
     one, other, _, _, lift = found[0]
     said = [f"Closest: {transfer(one, other, lift)}."]
-    if len(found) > 1 and found[-1][4] < 1 / _FAR:
+    none = sum(own[2] == 0 for own in found)
+    if none > 1:
+        said.append(f"Farthest apart: {none} of {len(found)} pairs of capabilities have no row in common.")
+    elif len(found) > 1 and found[-1][4] < 1 / _FAR:
         one, other, _, _, lift = found[-1]
         said.append(f"Farthest apart: {transfer(one, other, lift)}.")
     return said
@@ -110,24 +126,34 @@ def _agreed(core: Core | None) -> list[str]:
     if core is None:
         return []
     last = len(core.found)
-    who = "both capabilities" if last == 2 else f"all {last} capabilities"
-    said = f"{count(core.found[-1])} rows are chosen for {who}, where chance would give {count(round(core.chance[-1], 1))}"
+    said = [_agreed_by("both capabilities" if last == 2 else f"all {last} capabilities", core, last)]
     if core.votes != last:
-        level = core.votes - 1
-        said += (
-            f"; {count(core.found[level])} by at least {core.votes} of them, where chance would give "
-            f"{count(round(core.chance[level], 1))}"
-        )
+        said.append(_agreed_by(f"at least {core.votes} of them", core, core.votes))
     if core.stability:
-        said += f". Half of these stay in at least {np.median(core.stability):.0%} of the redraws".replace("%", " %")
-    return [said + "."]
+        half = f"{np.median(core.stability):.0%}".replace("%", " %")
+        said.append(f"Half of these stay chosen in at least {half} of {core.redraws} redraws of the examples")
+    return [". ".join(said) + "."]
+
+
+def _agreed_by(who: str, core: Core, votes: int) -> str:
+    found, chance = core.found[votes - 1], core.chance[votes - 1]
+    by_chance = "less than one" if chance < 0.95 else count(round(chance, 1) if chance < 100 else round(chance))
+    if chance < 1 or 1 / _FAR < found / chance < _FAR:
+        return f"{_rows(found)} chosen for {who}, where chance would give {by_chance}"
+    return f"{_rows(found)} chosen for {who}, {'more' if found > chance else 'fewer'} than the {by_chance} of chance"
+
+
+def _rows(found: int) -> str:
+    return "No row is" if not found else "1 row is" if found == 1 else f"{count(found)} rows are"
 
 
 def _lost(facts: Facts) -> list[str]:
     corpus, said = facts.corpus, []
     if corpus.truncated:
-        said.append(f"{count(corpus.truncated)} rows ({share(corpus.truncated, corpus.rows)}) were longer than the model "
-                    "reads, and were judged by their beginning")  # fmt: skip
+        part = share(corpus.truncated, corpus.rows)
+        said.append(
+            f"{count(corpus.truncated)} rows ({part}) are too long for the model, and judged by their beginning"
+        )
     if corpus.rejected:
         said.append(f"{count(corpus.rejected)} rows could not be used")
     return ["; ".join(said) + "."] if said else []

@@ -15,8 +15,8 @@
   function colour(value) {
     if (value === "--diverging") {
       return isDark()
-        ? [[0, "#e08214"], [0.25, "#8a5a2b"], [0.5, "#262b33"], [0.75, "#2f6791"], [1, "#58b0ea"]]
-        : [[0, "#d95f02"], [0.25, "#f3b27a"], [0.5, "#f6f5f1"], [0.75, "#8fbfe0"], [1, "#1f78b4"]];
+        ? [[0, "#b96a1c"], [0.25, "#6f4a24"], [0.5, "#262b33"], [0.75, "#2c597b"], [1, "#4a9fd6"]]
+        : [[0, "#e08a45"], [0.25, "#f3c9a3"], [0.5, "#f6f5f1"], [0.75, "#a3c9e3"], [1, "#3f8cc0"]];
     }
     return typeof value === "string" && value.startsWith("--") ? css(value) : value;
   }
@@ -50,6 +50,7 @@
       font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: css("--ink") },
       xaxis: axis(), yaxis: axis(), autosize: true,
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", xanchor: "left" },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: css("--muted"), activecolor: css("--chosen") },
       hoverlabel: { bgcolor: css("--card"), bordercolor: css("--line"), font: { color: css("--ink") }, align: "left" },
     }, own);
   }
@@ -61,7 +62,7 @@
   /** Names on the left take at most a third of a narrow figure. */
   function narrowed(figure, width) {
     if (width >= 480) return figure;
-    const longest = Math.max(8, Math.floor(width / 3 / 7));
+    const longest = figure.square ? 10 : Math.max(8, Math.floor(width / 2.6 / 7));
     const cut = (text) => {
       const own = text.replaceAll("&amp;", "&").replaceAll("&lt;", "<").replaceAll("&gt;", ">");
       if (own.length <= longest) return text;
@@ -69,11 +70,15 @@
       return part.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
     };
     const own = structuredClone(figure);
+    if (own.layout.xaxis?.type === "log") {
+      own.layout.xaxis.ticktext = own.layout.xaxis.ticktext.map((text) => (text.includes("3") ? "" : text));
+    }
     if (own.layout.yaxis?.ticktext) own.layout.yaxis.ticktext = own.layout.yaxis.ticktext.map(cut);
     if (own.square) {
       own.layout.xaxis.ticktext = own.layout.xaxis.ticktext.map(cut);
       own.layout.font = { size: 11 };
       own.layout.xaxis.tickangle = -60;
+      own.data[0].textfont = { size: Math.min(11, Math.max(7, Math.floor(width / own.data[0].x.length / 4.6))) };
     }
     return own;
   }
