@@ -268,6 +268,13 @@ def test_what_is_shown_is_what_a_query_gives_by_every_method(session: "Session")
                 assert len(session.look(ask)["skills"]) == len(names)
 
 
+def test_a_suggested_budget_comes_with_its_reasons(client: "TestClient") -> None:
+    seen = found(client, "/api/choice", name="adding", top="auto")
+    assert seen["reasons"][0].startswith(f"--top auto takes {seen['rows']} of {ROWS} rows")
+    assert seen["skills"][0]["cut"] == seen["rows"]
+    assert "here, give a share or a number" in refused(client, "/api/choice", name=["adding", "naming"], top="auto")
+
+
 def test_pages_and_whole_rows(client: "TestClient") -> None:
     ask = {"name": ["adding"], "top": "100%"}
     first, second, last = (

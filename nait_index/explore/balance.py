@@ -12,8 +12,7 @@ from nait_index.report.representation import Representation, represent
 READ = 30_000
 """Rows whose own fields are read at most; of a larger corpus, a random sample stands for it."""
 
-_GROUPS = 6
-"""Groups that are shown of those that are more often chosen than others, and of those that are less often."""
+_GROUPS = 12
 
 
 class Balance:
@@ -52,17 +51,16 @@ class Balance:
             grouping.counts(corpus),
             is_whole=len(grouping.ordinals) == self._all,
             highest=max(available, 1) / max(len(chosen), 1),
-            most=len(grouping.names),
+            is_ordered=grouping.is_ordered,
+            most=_GROUPS,
         )
 
 
 def _facts(found: Representation) -> dict[str, Any]:
-    more = [own for own in found.groups if own.ratio >= 1][:_GROUPS]
-    less = [own for own in found.groups if own.ratio < 1][-_GROUPS:]
     groups = [
         {"name": own.name, "chosen": own.chosen, "corpus": own.corpus, "ratio": own.ratio}
         | {"low": own.low, "high": own.high, "certain": own.is_told_apart}
-        for own in (*more, *less)
+        for own in found.groups
     ]
     shares = {"read": found.read, "corpus_read": found.corpus_read, "whole": found.is_whole}
-    return {"by": found.field, "groups": groups, "left_out": len(found.groups) - len(groups)} | shares
+    return {"by": found.field, "groups": groups, "left_out": found.left_out} | shares

@@ -7,10 +7,10 @@ something, come from this very page.
 
 import re
 import secrets
-from http.cookies import SimpleCookie
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -76,13 +76,11 @@ class Guard:
         return None
 
     def _kept(self, headers: Headers) -> str:
-        cookies: SimpleCookie = SimpleCookie()
-        for line in headers.getlist("cookie"):
-            cookies.load(line)
-        return cookies[self._cookie].value if self._cookie in cookies else ""
+        kept: dict[str, str] = cookie_parser("; ".join(headers.getlist("cookie")))
+        return kept.get(self._cookie, "")
 
     def _is_key(self, given: str) -> bool:
-        return secrets.compare_digest(given.encode(), self._token.encode())
+        return secrets.compare_digest(given.encode("utf-8", "replace"), self._token.encode())
 
 
 def _query(scope: Scope, name: str) -> str:

@@ -144,6 +144,7 @@ class Session:
             "rows": len(choice),
             "available": choice.provenance["available"],
             "version": choice.provenance["version"],
+            "reasons": list(choice.provenance.get("reasons", [])),
             "skills": [self._skill(one) for one in ask.each()],
             "balance": self._balance.of(choice.ordinals, allowed),
         }
@@ -175,9 +176,12 @@ class Session:
         budget = Budget.parse(ask.top)
         self.index.check_method(ask.method)
         capabilities = self._capabilities(ask)
-        if len(capabilities) == 1 and not isinstance(METHODS[MethodName(ask.method)], Scanned):
+        own = METHODS[MethodName(ask.method)]
+        if len(capabilities) == 1 and not budget.is_auto and not isinstance(own, Scanned):
             # It scores every row by itself, whatever the budget: the whole ranking begins with what is chosen.
-            return self._ranking(replace(ask, top="100%")).first(budget)
+            whole = self._ranking(replace(ask, top="100%"))
+            facts = dict(whole.provenance) | {"budget": budget.text}
+            return whole.first(budget.resolve(int(facts["available"])), facts)
         return self.index.query(capabilities, top=ask.top, method=ask.method, where=ask.where)
 
     def _ranking(self, ask: Ask) -> Selection:

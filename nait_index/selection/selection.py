@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nait_index.corpus import check_output, to_json, write_json, write_rows
 from nait_index.errors import OutputExistsError
-from nait_index.selection.budget import Budget
 
 
 @dataclass(frozen=True)
@@ -59,21 +58,6 @@ class Selection:
             {"rank": rank} | dict(zip(columns, values, strict=True))
             for rank, values in enumerate(zip(*columns.values(), strict=True), start=1)
         ]
-
-    def first(self, budget: Budget) -> "Selection":
-        """Give the best of these rows: what a smaller budget chooses, where a row's score depends on no budget.
-
-        :raises SelectionError: the budget asks for more rows than there are.
-        """
-        k = budget.resolve(int(self.provenance["available"]))
-        return replace(
-            self,
-            ids=self.ids[:k],
-            scores=self.scores[:k],
-            ordinals=self.ordinals[:k],
-            provenance=dict(self.provenance) | {"budget": budget.text},
-            details={name: own[:k] for name, own in self.details.items()},
-        )
 
     def to_jsonl(self, path: str | Path, *, force: bool = False, scores: bool = False) -> Path:
         """Write the original rows unchanged, best first, and ``PATH.meta.json`` with provenance and scores beside them.

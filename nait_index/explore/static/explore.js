@@ -245,6 +245,7 @@ function draw(found) {
   const share = ((100 * found.rows) / found.available).toPrecision(3).replace(/\.?0+$/, "");
   const among = found.available === Number(document.body.dataset.rows) ? "" : " that pass the filter";
   $("headline").textContent = `${count(found.rows)} of ${count(found.available)} rows${among} are chosen (${share}%)`;
+  $("reasons").replaceChildren(...found.reasons.map((own) => make("li", {}, own)));
   $("skills").replaceChildren(...found.skills.map((own, at) => skill(own, at, found)));
   $("balance").replaceChildren(...found.balance.map(balance));
 }
