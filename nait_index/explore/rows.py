@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from nait_index.corpus import restore_sample
@@ -25,7 +26,7 @@ def shown_row(row: Mapping[str, Any], *, whole: bool = False) -> dict[str, Any]:
         "id": row["id"],
         "tokens": row["n_tokens"],
         "truncated": row["truncated"],
-        "source": source_of(row["row"]) or row["file"],
+        "source": source_of(row["row"]) or PurePath(row["file"]).name,
         "parts": [{"role": str(part.role), "text": part.text if whole else part.text[:BRIEF]} for part in shown],
     }
     if whole:
