@@ -11,7 +11,7 @@ import numpy as np
 
 from nait_index.building.builder import Builder
 from nait_index.building.estimate import Estimate, estimate
-from nait_index.building.examples import ExampleEncoder
+from nait_index.building.examples import ExampleEncoder, Progress
 from nait_index.building.opening import open_encoder
 from nait_index.building.reopening import recorded, reopen
 from nait_index.building.report import BuildReport, ProgressCallback
@@ -225,19 +225,21 @@ class NaitIndex:
         *,
         row_format: RowFormat | None = None,
         limit: int | None = None,
+        progress: Progress | None = None,
     ) -> Capability:
         """Make a capability of examples in memory, without storing it; :meth:`keep` does.
 
         :param rows: rows of any known format, or a text of them: JSON lines, a JSON list, or plain text with blank
             lines between the examples.
         :param limit: refuse more than so many, before any is encoded.
+        :param progress: told after every batch how many are encoded, and of how many; it may raise, to stop.
         :raises CapabilityError: there are too many, or none can be used. :raises CorpusError: they cannot be read.
         """
         text = rows if isinstance(rows, str) else to_json(list(rows))
         items = list(read_text(text, name, row_format))
         if limit is not None and len(items) > limit:
             raise CapabilityError(f"{name}: {len(items):,} examples are more than the {limit:,} allowed; give fewer")
-        return self._library.make_of(name, items)
+        return self._library.make_of(name, items, progress)
 
     def keep(self, capability: Capability, name: str | None = None, *, force: bool = False) -> Capability:
         """Store a capability that :meth:`examples` or :meth:`examples_from` made, without encoding it again.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nait_index.building.examples import Encoded, ExampleEncoder
+from nait_index.building.examples import Encoded, ExampleEncoder, Progress
 from nait_index.capability import Capability, capability_of, summarise
 from nait_index.corpus import plain_text, restore_sample
 from nait_index.errors import CapabilityError, NaitError, OutputExistsError
@@ -48,9 +48,9 @@ class Library:
         """Make a capability of example files without storing it."""
         return self._capability(name, self._encoder().files(files, row_format))
 
-    def make_of(self, name: str, rows: Sequence[Sample | Rejected]) -> Capability:
+    def make_of(self, name: str, rows: Sequence[Sample | Rejected], progress: Progress | None = None) -> Capability:
         """Make a capability of rows that were read, without storing it."""
-        return self._capability(name, self._encoder().rows(rows, name))
+        return self._capability(name, self._encoder().rows(rows, name, progress))
 
     def add(self, name: str, files: Sequence[str | Path], row_format: RowFormat | None, *, force: bool) -> Capability:
         """Make a capability of example files and store it."""

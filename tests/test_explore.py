@@ -178,6 +178,18 @@ def test_examples_in_memory_are_those_of_a_file(place: Path, tmp_path: Path) -> 
         index.examples_from(adding(), limit=4)
 
 
+def test_progress_is_told_and_can_stop(place: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    NaitIndex(place).examples_from(adding(), progress=lambda done, of: seen.append((done, of)))
+    assert seen[-1] == (5, 5)
+
+    def stop(done: int, of: int) -> None:
+        raise NaitError("stopped")
+
+    with pytest.raises(NaitError, match="stopped"):
+        NaitIndex(place).examples_from(adding(), progress=stop)
+
+
 def test_a_made_capability_is_kept_without_the_model(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     index = NaitIndex(place)
     made = index.examples_from(adding())
@@ -540,7 +552,7 @@ def test_the_model_is_loaded_in_the_background(session: "Session", monkeypatch: 
         monkeypatch.setattr(session, "load_model", load)
         with client_of(session) as client:
             client.get("/", params={"token": TOKEN})
-            assert wait_for(client, state) == {"model": state, "error": error}
+            assert wait_for(client, state) == {"model": state, "error": error, "done": 0, "of": 0}
             assert found(client, "/api/choice", name="adding")["rows"] == 4
 
 

@@ -30,6 +30,7 @@ MAX_BODY = 8 << 20
 
 _MAX_PAGE = 100
 _MAX_NAMES = 100
+_LOOK_EVERY = 0.3  # seconds
 _GONE = Response(status_code=499)  # to nobody
 
 logger = logging.getLogger(__name__)
@@ -78,6 +79,7 @@ class _Routes:
         self._session = session
         self._model, self._index = asyncio.Lock(), asyncio.Lock()
         self._state: dict[str, str | None] = {"model": "loading", "error": None}
+        self._work = _Work()
         self._page = Environment(
             loader=PackageLoader("nait_index.explore"), autoescape=True, undefined=StrictUndefined
         ).get_template("page.html.j2")
@@ -121,13 +123,24 @@ class _Routes:
         return HTMLResponse(self._page.render(facts))
 
     async def status(self, request: Request) -> Response:
-        """Say whether the model is there yet."""
-        return JSONResponse(self._state)
+        """Say whether the model is there yet, and how many of the examples it has encoded."""
+        return JSONResponse(self._state | {"done": self._work.done, "of": self._work.of})
 
     async def examples(self, request: Request) -> Response:
-        """Encode pasted examples."""
-        sent = await _body(request)
-        return await self._in_turn(self._model, request, lambda: self._session.paste(_text(sent, "text")))
+        """Encode pasted examples, as long as somebody waits for them."""
+        text = _text(await _body(request), "text")
+        work = _Work()
+
+        def paste() -> dict[str, Any]:
+            self._work = work
+            return self._session.paste(text, work)
+
+        watching = asyncio.create_task(work.stop_without(request))
+        try:
+            return await self._in_turn(self._model, request, paste)
+        finally:
+            watching.cancel()
+            work.stop()
 
     async def choice(self, request: Request) -> Response:
         """Choose, and describe what was chosen."""
@@ -175,6 +188,33 @@ class _Routes:
             if await request.is_disconnected():
                 return _GONE
             return JSONResponse(await run_in_threadpool(work))
+
+
+class _Work:
+    """Encoding that is under way: how far it is, and a way to stop it."""
+
+    def __init__(self) -> None:
+        self.done = self.of = 0
+        self._stopped = False
+
+    def __call__(self, done: int, of: int) -> None:
+        """Note how far it is.
+
+        :raises NaitError: it was stopped.
+        """
+        self.done, self.of = done, of
+        if self._stopped:
+            raise NaitError("stopped, since nobody waits for it any more")
+
+    def stop(self) -> None:
+        """Let it end after this batch."""
+        self._stopped = True
+
+    async def stop_without(self, request: Request) -> None:
+        """Stop it when nobody waits for the answer any more."""
+        while not await request.is_disconnected():
+            await asyncio.sleep(_LOOK_EVERY)
+        self.stop()
 
 
 def _answering(handler: Answer) -> Answer:

@@ -84,4 +84,5 @@ class Guard:
 
 
 def _query(scope: Scope, name: str) -> str:
-    return parse_qs(scope["query_string"].decode("latin-1")).get(name, [""])[0]
+    given: bytes = scope["query_string"]
+    return parse_qs(given.decode("latin-1")).get(name, [""])[0]

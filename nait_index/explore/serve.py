@@ -39,9 +39,9 @@ def serve(index: NaitIndex, *, port: int = PORT, browser: bool = True, ready: Ca
         port = listening.getsockname()[1]
         token = secrets.token_urlsafe(_KEY_BYTES)
         app = make_app(Session(index), token, f"nait-index-{port}")
-        # No log of requests: the first of them holds the key.
+        # No log of requests, the first of which holds the key, nor of what is cut off at the end.
         config = uvicorn.Config(
-            app, log_level=logging.WARNING, access_log=False, server_header=False, ws="none",
+            app, log_level=logging.CRITICAL, access_log=False, server_header=False, ws="none",
             timeout_graceful_shutdown=1,
         )  # fmt: skip
         address = f"http://{HOST}:{port}/?token={token}"

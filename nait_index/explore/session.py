@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from nait_index.building.examples import Progress
 from nait_index.capability import Capability
 from nait_index.errors import CapabilityError, NaitError
 from nait_index.explore.balance import Balance
@@ -95,16 +96,17 @@ class Session:
 
     # ---- examples ---------------------------------------------------------------------------------------------------
 
-    def paste(self, text: str) -> dict[str, Any]:
+    def paste(self, text: str, progress: Progress | None = None) -> dict[str, Any]:
         """Encode pasted examples, unless they were before.
 
+        :param progress: told how many are encoded, and of how many; it may raise, to stop.
         :returns: the key to choose by, and what became of the examples.
         :raises NaitError: they cannot be read, are too many, or none can be used.
         """
         key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
         made = self._pasted.get(key)
         if made is None:
-            made = self.index.examples_from(text, PASTED, limit=MAX_EXAMPLES)
+            made = self.index.examples_from(text, PASTED, limit=MAX_EXAMPLES, progress=progress)
             # The activations are what is large, and nothing here asks for them again.
             made = self._pasted.put(key, replace(made, pooled=None))
         return {

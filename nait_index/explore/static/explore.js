@@ -83,9 +83,11 @@ async function find() {
   $("find").disabled = true;
   say("Reading and encoding the examples…", true);
   bringResults();
+  const watching = setInterval(() => sayHowFar(asking.signal), 700);
   try {
     const made = await send("/api/examples", { text }, { signal: asking.signal });
     state.pasted = made.pasted;
+    clearInterval(watching);
     state.pastedText = text;
     state.note = describe(made);
     updateKeep();
@@ -94,7 +96,19 @@ async function find() {
   } catch (error) {
     if (error.name !== "AbortError") complain(error.message, "text");
   } finally {
+    clearInterval(watching);
     $("find").disabled = false;
+  }
+}
+
+async function sayHowFar(signal) {
+  try {
+    const { model, done, of } = await ask("/api/status", { signal });
+    if (!$("find").disabled) return;
+    if (model === "loading") say("Loading the model…", true);
+    else if (of) say(`Encoding the examples: ${count(done)} of ${count(of)}…`, true);
+  } catch {
+    // The request that this is about says what is wrong.
   }
 }
 
