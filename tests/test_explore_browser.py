@@ -213,6 +213,17 @@ def test_what_is_wrong_is_said_beside_its_field(looked: Watched) -> None:
     assert "is what was chosen before" in page.inner_text("#status")
 
 
+def test_encoding_can_be_stopped(looked: Watched, served: Served) -> None:
+    page = looked.page
+    page.fill("#text", "\n\n".join(f"Add {own} and {own + 3}. " * 40 for own in range(300)))
+    page.click("#find")
+    page.locator("#status", has_text=re.compile(r"Encoding the examples: [\d,]+ of 300…")).wait_for()
+    page.locator("#find", has_text="Stop").click()
+    page.locator("#status", has_text="Stopped.").wait_for()
+    pasted(page)
+    choice_of(page, 6)
+
+
 def test_a_file_is_read_like_what_is_pasted(looked: Watched, tmp_path: Path) -> None:
     page = looked.page
     page.set_input_files("#file", write_lines(tmp_path / "adding.jsonl", EXAMPLES))

@@ -3,19 +3,18 @@
 import asyncio
 import json
 import logging
-import shutil
+import os
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
-from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
@@ -30,13 +29,13 @@ MAX_BODY = 8 << 20
 
 _MAX_PAGE = 100
 _MAX_NAMES = 100
+_AT_ONCE = 1 << 16  # bytes that are read of a file
 _LOOK_EVERY = 0.3  # seconds
 _GONE = Response(status_code=499)  # to nobody
 
 logger = logging.getLogger(__name__)
 
 Answer = Callable[[Request], Awaitable[Response]]
-Value = TypeVar("Value")
 
 
 class RequestError(NaitError):
@@ -169,18 +168,22 @@ class _Routes:
 
     async def download(self, request: Request) -> Response:
         """Send one of the two files of a selection."""
-        ask = _ask(request)
-        folder = Path(tempfile.mkdtemp(prefix="nait-index-"))
-        try:
-            async with self._index:
-                rows, meta = await run_in_threadpool(self._session.write, ask, folder)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        path = meta if request.url.path.endswith("meta") else rows
-        kind = "application/json" if path is meta else "application/x-ndjson"
-        cleaning = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
-        return FileResponse(path, media_type=kind, filename=path.name, background=cleaning)
+        ask, wants_meta = _ask(request), request.url.path.endswith("meta")
+
+        def written() -> tuple[str, BinaryIO]:
+            # Gone from its folder once it is open, so that nothing is left behind however the sending ends.
+            with tempfile.TemporaryDirectory(prefix="nait-index-") as folder:
+                path = self._session.write(ask, Path(folder))[wants_meta]
+                return path.name, path.open("rb")
+
+        async with self._index:
+            name, file = await run_in_threadpool(written)
+        headers = {
+            "Content-Disposition": f'attachment; filename="{name}"',
+            "Content-Length": str(os.fstat(file.fileno()).st_size),
+        }
+        kind = "application/json" if wants_meta else "application/x-ndjson"
+        return StreamingResponse(_parts(file), headers=headers, media_type=kind)
 
     async def _in_turn(self, turn: asyncio.Lock, request: Request, work: Callable[[], Any]) -> Response:
         """Do some work when it is its turn, unless nobody waits for it any more."""
@@ -235,6 +238,12 @@ def _answering(handler: Answer) -> Answer:
             return JSONResponse({"error": "something went wrong here; the terminal says what"}, 500)
 
     return answer
+
+
+def _parts(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while part := file.read(_AT_ONCE):
+            yield part
 
 
 def _ask(request: Request) -> Ask:

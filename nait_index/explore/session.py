@@ -5,6 +5,7 @@ one caller at a time; while one is encoding (:meth:`Session.paste`, :meth:`Sessi
 """
 
 import hashlib
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
@@ -164,7 +165,7 @@ class Session:
     def write(self, ask: Ask, folder: Path) -> tuple[Path, Path]:
         """Write what is chosen to a folder as ``query -o`` does: the rows, and beside them what they are."""
         words = "-".join([*(ask.names or (PASTED,)), ask.top.replace("%", "pct")])
-        path = folder / ("".join(own if own.isalnum() or own in "-_." else "_" for own in words)[:120] + ".jsonl")
+        path = folder / (re.sub(r"[^A-Za-z0-9_.-]", "_", words)[:120] + ".jsonl")
         return path, self.choose(ask).to_jsonl(path)
 
     def choose(self, ask: Ask) -> Selection:

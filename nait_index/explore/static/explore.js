@@ -5,7 +5,7 @@ const PAGE = 20;
 const SHARES = [0.1, 0.2, 0.5, 1, 1.5, 2, 3, 4, 5, 7, 10, 12, 15, 20, 25, 30, 40, 50, 65, 80, 100];
 const editable = document.body.dataset.editable === "true";
 
-const state = { pasted: null, pastedText: "", first: 0, found: null, asking: null, paging: null };
+const state = { pasted: null, pastedText: "", first: 0, found: null, encoding: null, asking: null, paging: null };
 
 // ---- talking to the server ------------------------------------------------------------------------------------
 
@@ -79,32 +79,33 @@ async function find() {
     return;
   }
   state.asking?.abort();
-  const asking = (state.asking = new AbortController());
-  $("find").disabled = true;
+  const asking = (state.encoding = new AbortController());
+  $("find").textContent = "Stop";
   say("Reading and encoding the examples…", true);
   bringResults();
   const watching = setInterval(() => sayHowFar(asking.signal), 700);
   try {
     const made = await send("/api/examples", { text }, { signal: asking.signal });
     state.pasted = made.pasted;
-    clearInterval(watching);
     state.pastedText = text;
     state.note = describe(made);
-    updateKeep();
-    $("find").disabled = false;
-    await choose();
   } catch (error) {
-    if (error.name !== "AbortError") complain(error.message, "text");
+    if (error.name === "AbortError") say("Stopped.");
+    else complain(error.message, "text");
+    return;
   } finally {
     clearInterval(watching);
-    $("find").disabled = false;
+    state.encoding = null;
+    $("find").textContent = "Find rows";
+    updateKeep();
   }
+  await choose();
 }
 
 async function sayHowFar(signal) {
   try {
     const { model, done, of } = await ask("/api/status", { signal });
-    if (!$("find").disabled) return;
+    if (signal.aborted || !state.encoding) return;
     if (model === "loading") say("Loading the model…", true);
     else if (of) say(`Encoding the examples: ${count(done)} of ${count(of)}…`, true);
   } catch {
@@ -166,18 +167,21 @@ function updateKeep() {
   if (!editable) return;
   const fresh = source() === "pasted" && state.pasted && $("text").value === state.pastedText;
   $("keep-button").disabled = !(fresh && $("name").value.trim());
+  $("keep-hint").textContent = fresh ? "" : "Find rows for them first.";
 }
 
 function show(which) {
   document.querySelector(`input[name=source][value=${which}]`).checked = true;
   $("pasted").hidden = which !== "pasted";
   $("stored").hidden = which !== "stored";
+  $("keep").hidden = editable && which !== "pasted";
   updateKeep();
 }
 
 // ---- choosing -------------------------------------------------------------------------------------------------
 
 async function choose() {
+  if (state.encoding && source() === "pasted") return; // it chooses in the end
   state.asking?.abort();
   clearErrors("top", "where");
   const ready = source() === "stored" ? picked().length : state.pasted;
@@ -458,6 +462,7 @@ function begin() {
   $("form").addEventListener("submit", (event) => {
     event.preventDefault();
     if (document.activeElement === $("top") || document.activeElement === $("where")) soon();
+    else if (state.encoding) state.encoding.abort();
     else if (source() === "pasted") find();
   });
   for (const box of document.querySelectorAll("input[name=source]")) {
@@ -470,7 +475,7 @@ function begin() {
   $("file").addEventListener("change", readFile);
   $("text").addEventListener("input", updateKeep);
   $("text").addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) find();
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !state.encoding) find();
   });
   if (editable) {
     $("name").addEventListener("input", updateKeep);
