@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from nait_index.building.examples import Encoded
-from nait_index.corpus import plain_text
+from nait_index.corpus import asked_text, plain_text
 from nait_index.methods.base import Examples, Linear
 from nait_index.methods.registry import METHODS
 from nait_index.types import Sample
@@ -17,7 +17,7 @@ class Capability:
     """A target skill, ready to be asked for by any method that its index has the views for.
 
     :param examples: what the methods know of them. :param truncated: how many were cut.
-    :param rejected: how many more could not be used.
+    :param rejected: how many more could not be used. :param asked: what each example asks.
     :param made_for: the state of the index whose model and basis the examples were encoded with.
     :param pooled: (E, 2, D) the examples' pooled activations where they were just encoded; ``None`` for a stored one.
     :param samples: the examples themselves where it was just made; none of a stored one.
@@ -29,6 +29,7 @@ class Capability:
     truncated: int
     rejected: int
     made_for: str = field(repr=False)
+    asked: tuple[str, ...] = field(default=(), repr=False)
     pooled: np.ndarray | None = field(default=None, repr=False)
     samples: tuple[Sample, ...] = field(default=(), repr=False)
     reasons: tuple[str, ...] = field(default=(), repr=False)
@@ -55,6 +56,7 @@ def capability_of(name: str, encoded: Encoded, widths: Sequence[int], made_for: 
         truncated=encoded.truncated,
         rejected=len(encoded.rejected),
         made_for=made_for,
+        asked=tuple(asked_text(sample.parts) for sample in encoded.samples),
         pooled=encoded.pooled,
         samples=encoded.samples,
         reasons=tuple(f"{own.origin}: {own.reason}" for own in encoded.rejected),

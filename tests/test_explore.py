@@ -556,6 +556,13 @@ def test_the_model_is_loaded_in_the_background(session: "Session", monkeypatch: 
             assert found(client, "/api/choice", name="adding")["rows"] == 4
 
 
+def test_only_this_machine_is_listened_to() -> None:
+    from nait_index.explore.serve import listen
+
+    with listen(0) as listening:
+        assert listening.getsockname()[0] == "127.0.0.1"
+
+
 def test_a_port_in_use_is_said_in_one_line(place: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

@@ -46,11 +46,12 @@ def read_text(text: str, name: str, row_format: RowFormat | None = None) -> Iter
     :param row_format: the rows' format; by default told from the first of them.
     :raises CorpusError: it is empty, or cannot be read.
     """
-    ids, number = _Ids(), 0
-    for number, (row, form) in enumerate(_formatted(pasted_rows(text, name), name, row_format), start=1):
-        yield row if isinstance(row, Rejected) else _sample(row, form, ids, Path(name), row.origin.row)
-    if not number:
+    rows, ids = _formatted(pasted_rows(text, name), name, row_format), _Ids()
+    first = next(rows, None)
+    if first is None:
         raise CorpusError(f"{name}: empty, there is not one row in it")
+    for row, form in chain([first], rows):
+        yield row if isinstance(row, Rejected) else _sample(row, form, ids, Path(name), row.origin.row)
 
 
 def restore_sample(sample_id: str, row: str, row_format: RowFormat, origin: Origin) -> Sample:
