@@ -93,7 +93,7 @@ class RowReader:
         """Name the field that says where a row is from; ``None`` where there is none that most rows have."""
         for name in SOURCE_FIELDS:
             found = [row[name] for row in self._rows if isinstance(row.get(name), str)]
-            if len(found) * 2 > len(self._rows) and 1 < len(set(found)) <= max(2, len(found) // 3):
+            if len(found) * 2 > len(self._rows) and len(set(found)) <= max(2, len(found) // 3):
                 return name
         return None
 

@@ -45,6 +45,7 @@ def _heat(
     """
     places, across = list(range(len(names))), range(0, len(names) ** 2, len(names))
     limited = np.round(np.clip(values, -limit, limit), 4).tolist()
+    texts = ["" if at % (len(names) + 1) == 0 else text for at, text in enumerate(texts)]
     own = [[None if i == j else value for j, value in enumerate(row)] for i, row in enumerate(limited)]
     trace = {
         "type": "heatmap",
@@ -136,6 +137,7 @@ def core_sizes(own: Core, title: str) -> Figure:
         340,
         title,
         showlegend=True,
+        bargap=0.08,
         annotations=none,
         yaxis=axis,
         xaxis={"title": {"text": "chosen by at least so many capabilities"}, "dtick": 1},
