@@ -45,13 +45,10 @@ def _check_clean(shown: Watched) -> None:
 
 def test_every_figure_draws_something(shown: Watched) -> None:
     page = shown.page
-    for tab in page.query_selector_all('[role="tab"]'):
-        if tab.is_visible():
-            tab.click()
-    page.click('[data-tabs="capability"] [role="tab"]:first-child')
-    for tab in page.query_selector_all('[role="tab"]'):
-        if tab.is_visible():
-            tab.click()
+    for capability in page.query_selector_all('[data-tabs="capability"] [role="tab"]'):
+        capability.click()
+        for field in page.query_selector_all('.capability:not([hidden]) [data-tabs="field"] [role="tab"]'):
+            field.click()
     empty = page.evaluate(
         """() => [...document.querySelectorAll('.figure[data-figure]')].filter((one) =>
             !one.querySelector('.bars path, .points path, .heatmaplayer image, .heatmaplayer path, .hm image'))
@@ -64,7 +61,7 @@ def test_every_figure_draws_something(shown: Watched) -> None:
 
 def test_pointing_at_a_row_shows_what_it_says(shown: Watched) -> None:
     page = shown.page
-    page.evaluate("document.getElementById('map').scrollIntoView()")
+    page.evaluate("document.getElementById('map').scrollIntoView({behavior: 'instant'})")
     points = page.query_selector_all("#map-figure .scatterlayer .trace:last-child .points path")
     box = points[0].bounding_box()
     assert box is not None
@@ -126,7 +123,7 @@ def test_hostile_text_is_shown_as_text(shown: Watched) -> None:
     labels = page.evaluate("[...document.querySelectorAll('.ytick text, .xtick text')].map((one) => one.textContent)")
     assert any(label.startswith("<img src=") for label in labels)
     page.check('input[value="source"]', force=True)
-    legend = page.inner_text("#map-figure .legend")
+    legend = page.text_content("#map-figure .legend") or ""
     assert '<img src="http' in legend
     _check_clean(shown)
 
@@ -155,10 +152,13 @@ def test_colours_follow_the_scheme_while_it_is_open(shown: Watched) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     light = page.evaluate(shade), page.evaluate(ground)
     page.emulate_media(color_scheme="dark")
-    page.wait_for_function(f"{shade} !== '{light[0]}'")
-    assert page.evaluate(ground) != light[1]
+    page.wait_for_timeout(200)
+    dark = page.evaluate(shade), page.evaluate(ground)
+    assert dark[0] != light[0]
+    assert dark[1] != light[1]
     page.emulate_media(color_scheme="light")
-    page.wait_for_function(f"{shade} === '{light[0]}'")
+    page.wait_for_timeout(200)
+    assert (page.evaluate(shade), page.evaluate(ground)) == light
 
 
 def test_print_shows_every_capability(shown: Watched) -> None:
