@@ -14,6 +14,8 @@ from .capability import capability
 from .core import core
 from .cover import cover
 from .demo import demo
+from .explain import compare, explain
+from .export import export
 from .grow import add, rebuild, remove
 from .look import info, rows, verify
 from .output import one_line
@@ -39,8 +41,8 @@ def cli() -> None:
 
 
 for command in (
-    build, add, remove, rebuild, query, core, cover, score, capability, sae, report, info, verify, rows,
-    versions, tag, restore, optimize, demo,
+    build, add, remove, rebuild, query, core, cover, explain, compare, report, export, score, capability, sae, info,
+    verify, rows, versions, tag, restore, optimize, demo,
 ):  # fmt: skip
     cli.add_command(command)
 

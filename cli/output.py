@@ -36,7 +36,7 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     room = max(20, shutil.get_terminal_size((100, 24)).columns - sum(widths[:-1]) - 2 * (len(widths) - 1))
     for line in [list(header), *cells] if any(header) else cells:
         start = "  ".join(own.ljust(width) for own, width in zip(line[:-1], widths[:-1], strict=True))
-        click.echo(f"{start}  {_shorten(line[-1], room)}".strip())
+        click.echo(f"{start}  {_shorten(line[-1], room)}".rstrip())
 
 
 def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:

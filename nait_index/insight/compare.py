@@ -75,11 +75,17 @@ class Comparison:
         np.fill_diagonal(lift, -1)
         said = []
         for i, j in enumerate(lift.argmax(axis=1)):
-            common, by_chance = int(self.overlap[i, j]), self.chance[i, j]
-            said.append(
-                f"a row chosen for {self.names[i]} is {lift[i, j]:.1f} times as likely as any row to be chosen for "
-                f"{self.names[j]} too ({common:,} in common, {by_chance:,.1f} by chance)"
-            )
+            counts = f"({int(self.overlap[i, j]):,} in common, {self.chance[i, j]:,.1f} by chance)"
+            if lift[i, j] < 1:
+                said.append(
+                    f"no other choice holds as many rows of {self.names[i]} as chance would; {self.names[j]} comes "
+                    f"nearest {counts}"
+                )
+            else:
+                said.append(
+                    f"a row chosen for {self.names[i]} is {lift[i, j]:.1f} times as likely as any row to be chosen for "
+                    f"{self.names[j]} too {counts}"
+                )
         return tuple(said)
 
     def to_dict(self) -> dict[str, Any]:
@@ -156,6 +162,7 @@ def _cosines(rows: IndexRows, capabilities: Sequence[Capability], terms: Terms) 
         return None
     # A query counts in units of the signature; divided by them it is the direction itself.
     steps = rows.steps(method.feature)
-    directions = np.stack([method.query(own.examples, rows).vector / steps for own in capabilities]).astype(np.float64)
+    queries = [method.query_of(own.examples, rows) for own in capabilities]
+    directions = np.stack([query.vector / steps for query in queries]).astype(np.float64)
     directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-30)
     return np.asarray(np.clip(directions @ directions.T, -1, 1))

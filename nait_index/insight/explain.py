@@ -36,7 +36,8 @@ class NeuronPart:
 
     :param number: within its layer. :param activation: of the row.
     :param deviation: how many of the corpus's standard deviations off its mean that is; ``None`` where not known.
-    :param rows: those of the corpus that fire it hardest, hardest first.
+    :param rows: those of the corpus that fire it hardest, hardest first; where the row's own activation lies below the
+        corpus mean, those furthest below it.
     """
 
     layer: int | None
@@ -252,7 +253,8 @@ def neurons_of(rows: IndexRows, parts: Parts, values: np.ndarray, ordinal: int, 
     order = np.argsort(-np.abs(values), kind="stable")[: depth.neurons]
     order = order[values[order] != 0]
     activations, deviations = parts.firing(order, ordinal)
-    hardest = parts.strongest(order, depth.rows)
+    below = np.zeros(len(order), bool) if deviations is None else deviations < 0
+    hardest = parts.strongest(order, below, depth.rows)
     texts = rows.describe(np.unique(np.concatenate([np.zeros(0, np.int64), *(own.ordinals for own in hardest)])))
     found = []
     for at, part in enumerate(order):

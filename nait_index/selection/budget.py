@@ -6,12 +6,14 @@ from fractions import Fraction
 
 from nait_index.errors import SelectionError
 
+ROUNDING = "a share of the rows is rounded down, and never below one row"
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:
     """A number of rows, or a share of those there are. Shares are rounded down, but never below one row.
 
-    Exactly one of the two is set.
+    Neither is set for ``auto``, which only a score curve can tell; see :mod:`nait_index.selection.auto`.
     """
 
     text: str
@@ -20,7 +22,7 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str | int) -> "Budget":
-        """Read ``10%``, ``0.5%`` or ``500``.
+        """Read ``10%``, ``0.5%``, ``500`` or ``auto``.
 
         :raises SelectionError: it is neither, or selects nothing, or more than everything.
         """
@@ -34,13 +36,27 @@ class Budget:
             if int(text) == 0:
                 raise SelectionError("--top 0 selects nothing; give at least 1 row")
             return cls(text, rows=int(text))
-        raise SelectionError(f"--top '{text}' is neither a share such as 10% nor a number of rows such as 500")
+        if text == "auto":
+            return cls(text)
+        raise SelectionError(
+            f"--top '{text}' is neither a share such as 10% nor a number of rows such as 500, nor auto"
+        )
+
+    @property
+    def is_auto(self) -> bool:
+        """Tell whether the score curve is to decide."""
+        return self.rows is None and self.share is None
 
     def resolve(self, available: int) -> int:
         """Give the number of rows to choose from ``available`` ones.
 
-        :raises SelectionError: there are not that many.
+        :raises SelectionError: there are not that many, or the score curve would have to tell.
         """
+        if self.is_auto:
+            raise SelectionError(
+                "--top auto reads the score curve of one capability, in 'nait-index query'; here, give a share or a "
+                "number"
+            )
         if available == 0:
             raise SelectionError("there are no rows to choose from; widen --where")
         if self.share is not None:

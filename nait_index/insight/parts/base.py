@@ -22,7 +22,7 @@ class Block:
 class Strongest:
     """The rows that fire a neuron hardest.
 
-    :param ordinals: (m,) their places in table order; :param values: (m,) how hard.
+    :param ordinals: (k,) their places in table order; :param values: (k,) how hard.
     """
 
     ordinals: np.ndarray
@@ -51,8 +51,11 @@ class Parts(Protocol):
             where it is not known.
         """
 
-    def strongest(self, parts: np.ndarray, count: int) -> list[Strongest]:
-        """Give the rows that fire each of some neurons (m,) hardest."""
+    def strongest(self, parts: np.ndarray, below: np.ndarray, count: int) -> list[Strongest]:
+        """Give the rows that fire each of some neurons (m,) hardest.
+
+        :param below: (m,) bool, whether that is as far as can be below the corpus mean, and not above it.
+        """
 
     def likeness(self, ordinal: int) -> np.ndarray:
         """Give how alike a row is to every example: (E,), 1 is the same."""

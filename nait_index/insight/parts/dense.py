@@ -33,7 +33,7 @@ class DenseParts:
         self.feature = method.feature
         self._rows = rows
         self._examples = examples
-        query = method.query(examples, rows)
+        query = method.query_of(examples, rows)
         self.constant = query.constant
         coordinates = query.vector / rows.steps(self.feature)
         self._lengths_of = layer_of(rows.widths) if isinstance(method, Nas) else None
@@ -81,15 +81,17 @@ class DenseParts:
             off[which] = np.divide(own - sample.mean(axis=0), spread, out=np.zeros_like(own), where=spread > 0)
         return values, off
 
-    def strongest(self, parts: np.ndarray, count: int) -> list[Strongest]:
-        """Give the rows of largest pooled activation, as far as signatures hold it."""
+    def strongest(self, parts: np.ndarray, below: np.ndarray, count: int) -> list[Strongest]:
+        """Give the rows of largest, or smallest, pooled activation, as far as signatures hold it."""
         found: dict[int, Strongest] = {}
         for feature, which, neurons in self._by_pooling(parts):
             queries = self._rows.neuron_queries(feature, neurons)
             middle = self._rows.center[POOLINGS[feature][0], neurons]
             for at, scores, mean in zip(which, self._rows.scores(feature, queries), middle, strict=True):
-                hits = best(scores, count)
-                found[int(at)] = Strongest(hits.ordinals[:count], hits.scores[:count].astype(np.float64) + mean)
+                sign = -1 if below[at] else 1
+                hits = best(sign * scores, count)
+                values = sign * hits.scores[:count].astype(np.float64) + mean
+                found[int(at)] = Strongest(hits.ordinals[:count], values)
         return [found[at] for at in range(len(parts))]
 
     def likeness(self, ordinal: int) -> np.ndarray:

@@ -48,7 +48,7 @@ class NagParts:
         known = dict(zip(own.tolist(), values.astype(float).tolist(), strict=True))
         return np.array([known.get(int(part), 0.0) for part in parts]), None
 
-    def strongest(self, parts: np.ndarray, count: int) -> list[Strongest]:
+    def strongest(self, parts: np.ndarray, below: np.ndarray, count: int) -> list[Strongest]:
         """Give the rows of largest impact."""
         return _strongest(self._rows, TOPK_NUMBERS, TOPK_VALUES, parts, count, self._offsets)
 
@@ -88,7 +88,7 @@ class MonaParts:
         known = dict(zip(numbers[0].tolist(), values[0].tolist(), strict=True))
         return np.array([known.get(int(part), 0.0) for part in parts]), None
 
-    def strongest(self, parts: np.ndarray, count: int) -> list[Strongest]:
+    def strongest(self, parts: np.ndarray, below: np.ndarray, count: int) -> list[Strongest]:
         """Give the rows of largest mean code."""
         return _strongest(self._rows, SAE_NUMBERS, SAE_VALUES, parts, count, np.zeros(1, np.int64))
 
