@@ -42,7 +42,7 @@ def cli() -> None:
 
 
 for command in (
-    build, add, remove, rebuild, query, core, cover, explain, compare, export, score, capability, sae, report, explore,
+    build, add, remove, rebuild, query, core, cover, explain, compare, report, explore, export, score, capability, sae,
     info, verify, rows, versions, tag, restore, optimize, demo,
 ):  # fmt: skip
     cli.add_command(command)

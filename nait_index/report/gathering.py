@@ -47,7 +47,9 @@ def gather(index: NaitIndex, asked: Asked, progress: ReportProgress | None = Non
     capabilities = tuple(_describe(ground, choice, groups, shower) for choice in ground.choices)
     begin("comparing them")
     between = _compare(ground)
-    begin("finding the core")
+    begin(
+        f"finding the core, with {asked.bootstrap} redraws of the examples" if asked.bootstrap else "finding the core"
+    )
     core = find_core(ground, shower)
     begin("drawing the map")
     drawn = draw_map(ground, groups[0].grouping.field)

@@ -54,4 +54,4 @@ def _places(ground: Ground) -> tuple[np.ndarray, int]:
 def _percentiles(choice: Choice, places: np.ndarray) -> np.ndarray:
     """Give the share of the rows, in per cent rounded down, that score lower than each of some."""
     ascending = choice.scores[choice.order][::-1]
-    return 100 * np.searchsorted(ascending, choice.scores[places]) // len(ascending)
+    return np.asarray(100 * np.searchsorted(ascending, choice.scores[places]) // len(ascending))

@@ -121,11 +121,8 @@ def _figures(facts: Facts) -> dict[str, figures.Figure]:
     for at, own in enumerate(facts.capabilities):
         found |= {f"{name}-{at}": figure for name, figure in _of_capability(facts, own).items()}
     if facts.between is not None:
-        names = facts.between.names
-        lift = figures.lift_cells(facts)
-        correlation = figures.correlation_cells(facts)
-        found["lift"] = figures.heat(names, *lift, "Overlap of the selections, against chance", limit=3.4)
-        found["correlation"] = figures.heat(names, *correlation, "Rank correlation of all scores", limit=1)
+        found["lift"] = figures.overlap(facts.between)
+        found["correlation"] = figures.correlation(facts.between)
     if facts.core is not None:
         found["core"] = figures.core_sizes(facts.core, "Size of the core by votes, beside chance")
         if facts.core.stability:

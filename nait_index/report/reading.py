@@ -93,7 +93,7 @@ class RowReader:
         """Name the field that says where a row is from; ``None`` where there is none that most rows have."""
         for name in SOURCE_FIELDS:
             found = [row[name] for row in self._rows if isinstance(row.get(name), str)]
-            if len(found) * 2 > len(self._rows) and 1 < len(set(found)) <= max(2, len(found) // 3):
+            if len(found) * 2 > len(self._rows) and len(set(found)) <= max(2, len(found) // 3):
                 return name
         return None
 
@@ -112,12 +112,14 @@ class RowReader:
 
 def by_column(index: NaitIndex, name: str, ordinals: np.ndarray) -> Grouping:
     """Group all of some rows by a plain column of the table."""
-    column = index.columns([name]).column(0).take(ordinals)
-    if str(column.type) in ("string", "large_string"):
-        coded = column.combine_chunks().dictionary_encode()
-        names = [_name(value) for value in coded.dictionary.to_pylist()]
-        return _merged(name, ordinals, coded.indices.fill_null(len(names)).to_numpy(), [*names, NOWHERE])
-    return _grouped(name, ordinals, column.to_pylist())
+    column = index.columns([name]).column(0).take(ordinals).combine_chunks()
+    coded = column.dictionary_encode()
+    values = coded.dictionary.to_pylist()
+    if _are_many_numbers(values):
+        return _banded(name, ordinals, column.to_numpy(zero_copy_only=False).astype(np.float64))
+    # Names may become equal when they are cut.
+    names, places = np.unique(np.array([*map(_name, values), NOWHERE], dtype=object), return_inverse=True)
+    return Grouping(name, ordinals, places[coded.indices.fill_null(len(values)).to_numpy()], tuple(names.tolist()))
 
 
 def by_length(ordinals: np.ndarray, tokens: np.ndarray) -> Grouping:
@@ -188,9 +190,7 @@ def _field(row: dict[str, Any], name: str) -> object:
 
 
 def _grouped(name: str, ordinals: np.ndarray, values: Sequence[object]) -> Grouping:
-    known_values = [value for value in values if value is not None]
-    are_numbers = all(type(value) in (int, float) for value in known_values)
-    if are_numbers and len(set(known_values)) > _MOST_NUMBERS:
+    if _are_many_numbers([value for value in values if value is not None]):
         return _banded(name, ordinals, np.array(values, np.float64))
     names = [_name(value) for value in values]
     frequent = [own for own, _ in Counter(names).most_common(_MOST_GROUPS)]
@@ -198,6 +198,11 @@ def _grouped(name: str, ordinals: np.ndarray, values: Sequence[object]) -> Group
     known = [*frequent, "(other)"] if len(set(names)) > len(frequent) else frequent
     codes = np.array([places.get(own, len(frequent)) for own in names], np.int64)
     return Grouping(name, ordinals, codes, tuple(known))
+
+
+def _are_many_numbers(values: Sequence[object]) -> bool:
+    """Tell whether values are numbers, and too many different ones for a group each."""
+    return all(type(value) in (int, float) for value in values) and len(set(values)) > _MOST_NUMBERS
 
 
 def _banded(name: str, ordinals: np.ndarray, values: np.ndarray) -> Grouping:
@@ -208,12 +213,6 @@ def _banded(name: str, ordinals: np.ndarray, values: np.ndarray) -> Grouping:
     names = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(edges)] or [f"{edges[0]:.4g}"]
     codes[~np.isfinite(values)] = len(names)
     return Grouping(name, ordinals, codes, (*names, NOWHERE), is_ordered=True)
-
-
-def _merged(name: str, ordinals: np.ndarray, codes: np.ndarray, names: list[str]) -> Grouping:
-    """Give names that have become equal one code."""
-    known, places = np.unique(np.array(names, dtype=object), return_inverse=True)
-    return Grouping(name, ordinals, places[codes], tuple(known.tolist()))
 
 
 def _name(value: object) -> str:

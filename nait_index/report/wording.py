@@ -46,9 +46,9 @@ def share(part: float, whole: float) -> str:
 
 
 def size(rows: int) -> str:
-    """Write a large number briefly: 4.3 million."""
+    """Write a large number briefly: 4.3M."""
     if rows >= 1_000_000:
-        return f"{rows / 1e6:.1f} million"
+        return f"{rows / 1e6:.1f}M"
     return f"{rows:,}"
 
 
