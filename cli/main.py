@@ -15,11 +15,13 @@ from .core import core
 from .cover import cover
 from .demo import demo
 from .explain import compare, explain
+from .explore import explore
 from .export import export
 from .grow import add, rebuild, remove
 from .look import info, rows, verify
 from .output import one_line
 from .query import query
+from .report import report
 from .sae import sae
 from .score import score
 from .versions import optimize, restore, tag, versions
@@ -40,8 +42,8 @@ def cli() -> None:
 
 
 for command in (
-    build, add, remove, rebuild, query, core, cover, explain, compare, export, score, capability, sae, info,
-    verify, rows, versions, tag, restore, optimize, demo,
+    build, add, remove, rebuild, query, core, cover, explain, compare, report, explore, export, score, capability, sae,
+    info, verify, rows, versions, tag, restore, optimize, demo,
 ):  # fmt: skip
     cli.add_command(command)
 
