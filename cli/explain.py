@@ -116,7 +116,7 @@ def _show(own: "Explanation") -> None:
         for part in own.neurons
     ]
     kept = [at for at, title in enumerate(header) if poolings or title != "pooling"]
-    print_table([header[at] for at in kept], [[row[at] for at in kept] for row in rows])
+    print_table([header[at] for at in kept], [[row[at] for at in kept] for row in rows], whole=True)
     click.echo(f"all other {own.unit}s: {own.rest:+.4f}\n")
     print_table(
         ("likeness", "example", "nearest in-domain examples"),

@@ -56,8 +56,8 @@ def verify(index: Place, sample: int, model: str | None, device: str, as_json: b
         print_json([{"name": own.name, "passed": own.passed, "detail": own.detail} for own in checks])
     else:
         words = {True: "ok", False: "FAILED", None: "skipped"}
-        print_table(("check", "result", "detail"), [(own.name, words[own.passed], own.detail) for own in checks])
-        for own in checks:  # whole, since a line of the table is cut to the terminal
+        print_table(("check", "result", "detail"), [(own.name, words[own.passed], own.detail) for own in checks], whole=True)
+        for own in checks:
             if own.passed is False:
                 note(f"{own.name}: {own.detail}")
     if any(own.passed is False for own in checks):

@@ -30,6 +30,7 @@ def versions(index: Place, as_json: bool) -> None:
     print_table(
         ("version", "created", "rows", "tags", "change"),
         [(own["version"], own["created"], own["rows"], ", ".join(own["tags"]), own["change"]) for own in found],
+        whole=True,
     )
 
 
