@@ -11,20 +11,24 @@ from nait_index.errors import NaitError
 
 from .build import build
 from .capability import capability
+from .completion import completion
 from .core import core
 from .cover import cover
 from .demo import demo
 from .explain import compare, explain
+from .groups import Jobs
 from .grow import add, rebuild, remove
 from .look import info, rows, verify
 from .output import one_line
 from .query import query
 from .sae import sae
 from .score import score
+from .speech import speaking
+from .terminal import wants_color
 from .versions import optimize, restore, tag, versions
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Jobs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="nait-index")
 def cli() -> None:
     """Which of my samples teach this skill?
@@ -38,17 +42,22 @@ def cli() -> None:
     """
 
 
-for command in (
-    build, add, remove, rebuild, query, core, cover, explain, compare, score, capability, sae, info, verify, rows,
-    versions, tag, restore, optimize, demo,
-):  # fmt: skip
-    cli.add_command(command)
+cli.add_jobs(
+    {
+        "Build": (build, add, score, sae),
+        "Choose": (query, core, cover, capability),
+        "Look": (info, rows, explain, compare, verify),
+        "Keep": (versions, tag, restore, remove, rebuild, optimize),
+        "Begin": (demo, completion),
+    }
+)
 
 
 def main() -> None:
     """Run the command line and exit."""
     try:
-        sys.exit(cli.main(prog_name="nait-index", standalone_mode=False) or 0)
+        with speaking():
+            sys.exit(cli.main(prog_name="nait-index", standalone_mode=False, color=wants_color()) or 0)
     except click.ClickException as error:
         _show(error)
         sys.exit(error.exit_code)
