@@ -15,6 +15,8 @@ import numpy as np
 from nait_index.errors import SelectionError
 
 _STRAIGHT = 0.05
+# Evenly scattered scores lie so far off a straight line, times √n, in one case of twenty (Kolmogorov and Smirnov).
+_BY_CHANCE = 1.36
 _LEAST = 20
 
 
@@ -77,7 +79,7 @@ def suggest(scores: Sequence[float] | np.ndarray) -> Suggestion:
     if len(curve) < _LEAST:
         raise SelectionError(f"--top auto needs at least {_LEAST} rows to choose from, not {len(curve)}; give a number")
     rows, clarity = knee(better)
-    if clarity < _STRAIGHT:
+    if clarity < max(_STRAIGHT, _BY_CHANCE / np.sqrt(len(better))):
         raise SelectionError(
             "--top auto found no knee: the scores fall evenly, so that no budget suggests itself; give a share such as "
             "10%, or a number of rows"
@@ -103,7 +105,7 @@ def knee(curve: np.ndarray) -> tuple[int, float]:
     along = np.arange(len(curve)) / (len(curve) - 1)
     below = (1 - along) - (curve - curve[-1]) / fall
     at = int(below.argmax())
-    return at + 1, max(0.0, float(below[at]))
+    return (at + 1, float(below[at])) if below[at] > 1e-9 else (1, 0.0)
 
 
 def two_groups(curve: np.ndarray) -> int:

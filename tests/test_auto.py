@@ -1,0 +1,86 @@
+"""``--top auto``: where a curve bends, what else it gives, and when it says nothing."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import build_small, nait_index, refusal, write_lines
+
+from nait_index import NaitIndex
+from nait_index.demo.corpus import Split, generate
+from nait_index.errors import SelectionError
+from nait_index.selection.auto import knee, suggest, two_groups
+
+
+def bent(high: int, low: int, seed: int = 0) -> np.ndarray:
+    """Scores of two groups of rows, far apart, highest first."""
+    rng = np.random.default_rng(seed)
+    return np.sort(np.concatenate([rng.normal(6, 1, high), rng.normal(0, 1, low)]))[::-1]
+
+
+def test_the_knee_is_where_the_curve_lies_furthest_below_its_chord() -> None:
+    assert knee(np.array([10.0, 9, 1, 0.9, 0.8, 0.7])) == (3, pytest.approx((1 - 2 / 5) - 0.3 / 9.3))
+    assert knee(np.array([4.0, 3, 2, 1])) == (1, 0.0)
+    assert knee(np.array([2.0, 2, 2])) == (1, 0.0)
+    assert knee(np.array([1.0])) == (1, 0.0)
+
+
+@pytest.mark.parametrize("high", [40, 150, 300])
+def test_of_two_groups_the_higher_one_is_taken(high: int) -> None:
+    found = suggest(bent(high, 1000 - high))
+    assert high * 0.9 <= found.rows <= high * 1.7
+    assert found.available == 1000
+    assert two_groups(bent(high, 1000 - high)) == pytest.approx(high, rel=0.05)
+    assert found.clarity > 0.2
+    assert [own.rows for own in found.alternatives] == sorted({own.rows for own in found.alternatives} - {found.rows})
+    assert any(own.rows == 100 and "10%" in own.why for own in found.alternatives)
+    scores = bent(high, 1000 - high)
+    assert all(own.cut == scores[own.rows - 1] for own in found.alternatives)
+
+
+def test_a_far_end_does_not_move_the_knee() -> None:
+    scores = bent(100, 900)
+    worse = np.concatenate([scores, np.linspace(-5, -500, 200)])
+    assert abs(suggest(worse).rows - suggest(scores).rows) < 0.25 * suggest(scores).rows
+
+
+def test_no_budget_is_read_off_a_straight_line() -> None:
+    with pytest.raises(SelectionError, match="found no knee"):
+        suggest(np.linspace(1, 0, 500))
+    with pytest.raises(SelectionError, match="found no knee"):
+        suggest(np.ones(500))
+    with pytest.raises(SelectionError, match="at least 20 rows"):
+        suggest(bent(4, 9))
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> NaitIndex:
+    folder = tmp_path_factory.mktemp("auto")
+    index = build_small(folder / "i.nait", write_lines(folder / "c.jsonl", generate(Split.CORPUS, 10)), shard=64)
+    index.add_capability("code", write_lines(folder / "e.jsonl", generate(Split.EXAMPLES, {"code": 12})))
+    index.add_capability("tables", write_lines(folder / "f.jsonl", generate(Split.EXAMPLES, {"tables": 12})))
+    return index
+
+
+def test_a_query_takes_what_its_curve_suggests_and_says_why(index: NaitIndex, tmp_path: Path) -> None:
+    whole = index.query("code", top="100%", where="n_tokens > 20")
+    found = index.query("code", top="auto", where="n_tokens > 20")
+    wanted = suggest(whole.scores)
+    assert found.ids == whole.ids[: wanted.rows]
+    assert found.scores == whole.scores[: wanted.rows]
+    assert found.provenance["budget"] == "auto"
+    assert found.provenance["auto"] == wanted.to_dict()
+    shown = nait_index("query", index.layout.name, "-c", "code", "--top", "auto", "-o", tmp_path / "out.jsonl")
+    assert shown.code == 0, shown.err
+    own = suggest(index.query("code", top="100%").scores)
+    for reason in own.reasons:
+        assert reason in shown.err
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == own.rows
+
+
+def test_where_no_single_curve_tells_auto_is_refused(index: NaitIndex) -> None:
+    root = index.layout.name
+    for command in (("query", root, "-c", "code", "-c", "tables"), ("core", root, "-c", "code", "-c", "tables")):
+        assert "one capability" in refusal(*command, "--top", "auto")
+    assert "one capability" in refusal("cover", root, "--top", "auto")
+    assert "found no knee" in refusal("query", root, "-c", "code", "--top", "auto", "--method", "random")

@@ -1,0 +1,124 @@
+"""Capabilities compared: against sets and ranks counted by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import build_small, nait_index, refusal, small_signatures, write_lines
+from scipy.stats import spearmanr
+
+from nait_index import NaitIndex
+from nait_index.config import View
+from nait_index.demo.corpus import Split, generate
+from nait_index.insight import compare as module
+from nait_index.insight.compare import Comparison, spearman
+
+NAMES = ("arithmetic", "code", "tables")
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> NaitIndex:
+    folder = tmp_path_factory.mktemp("compare")
+    corpus = write_lines(folder / "corpus.jsonl", generate(Split.CORPUS, 8))
+    signatures = small_signatures(reservoir=64, views=(View.PCA, View.TOPK, View.HIDDEN))
+    index = build_small(folder / "i.nait", corpus, signatures=signatures, shard=64)
+    for name in NAMES:
+        index.add_capability(name, write_lines(folder / f"{name}.jsonl", generate(Split.EXAMPLES, {name: 12})))
+    return index
+
+
+@pytest.mark.parametrize("method", ["probe", "contrast", "nait", "nag", "bm25", "rds"])
+def test_a_comparison_counts_what_selections_have_in_common(index: NaitIndex, method: str) -> None:
+    found = index.compare(method=method, top="20%")
+    chosen = [set(index.query(name, method=method, top="20%")) for name in NAMES]
+    assert found.names == NAMES
+    assert found.overlap.tolist() == [[len(one & other) for other in chosen] for one in chosen]
+    assert found.sizes == tuple(map(len, chosen))
+    assert found.chance[0, 1] == pytest.approx(len(chosen[0]) * len(chosen[1]) / len(index))
+    assert found.lift[0, 1] == pytest.approx(len(chosen[0] & chosen[1]) / found.chance[0, 1])
+    ranked = [index.query(name, method=method, top="100%") for name in NAMES]
+    scores = [[dict(zip(own.ids, own.scores, strict=True))[row] for row in sorted(own.ids)] for own in ranked]
+    np.testing.assert_allclose(found.correlation, spearmanr(np.array(scores).T).statistic, atol=0.01)
+
+
+def test_a_filter_narrows_the_comparison(index: NaitIndex) -> None:
+    found = index.compare(["code", "arithmetic"], top=10, where="n_tokens > 50")
+    assert found.names == ("code", "arithmetic")
+    assert found.available == index.query("code", where="n_tokens > 50").provenance["available"]
+    assert found.available < len(index)
+    assert found.ranked == found.available
+
+
+def test_cosines_are_those_of_the_directions(index: NaitIndex) -> None:
+    found = index.compare(method="nait")
+    assert found.cosine is not None
+    stored = [index.capability(name).examples.summary["nait.direction"] for name in NAMES]
+    basis = index._compressor.components("mean")  # type: ignore[arg-type]
+    projected = [basis @ own for own in stored]
+    projected = [own / np.linalg.norm(own) for own in projected]
+    np.testing.assert_allclose(found.cosine, [[a @ b for b in projected] for a in projected], atol=1e-4)
+    assert index.compare(method="bm25").cosine is None
+
+
+def test_of_a_large_index_the_order_of_some_rows_is_compared(index: NaitIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = index.compare()
+    monkeypatch.setattr(module, "RANKED", 40)
+    some = index.compare()
+    assert whole.ranked == len(index)
+    assert 20 <= some.ranked <= 40
+    np.testing.assert_array_equal(some.overlap, whole.overlap)
+    np.testing.assert_allclose(some.correlation, whole.correlation, atol=0.5)
+
+
+def comparison(overlap: list[list[int]], names: str, available: int = 1000) -> Comparison:
+    sizes = np.diag(overlap)
+    return Comparison(
+        tuple(names),
+        "probe",
+        "10%",
+        available,
+        available,
+        tuple(sizes.tolist()),
+        np.array(overlap),
+        np.outer(sizes, sizes) / available,
+        np.eye(len(names)),
+        None,
+    )
+
+
+def test_capabilities_that_choose_mostly_the_same_may_as_well_be_one() -> None:
+    own = comparison([[100, 60, 0, 0], [60, 100, 51, 0], [0, 51, 100, 50], [0, 0, 50, 100]], "abcd")
+    assert own.merges == (("a", "b", "c"),)
+    assert comparison([[100, 10], [10, 100]], "ab").merges == ()
+    # Of so few rows, two choices of most of them have more than half in common whatever they are for.
+    assert comparison([[800, 650], [650, 800]], "ab").merges == ()
+
+
+def test_readings_say_what_serves_what_and_own_up_to_less_than_chance() -> None:
+    said = comparison([[100, 40, 2], [40, 100, 3], [2, 3, 100]], "abc").readings
+    assert said[0].startswith(
+        "a row chosen for a is 4.0 times as likely as any row to be chosen for b too (40 in common"
+    )
+    assert said[2].startswith("no other choice holds as many rows of c as chance would; b comes nearest")
+
+
+def test_ranks_that_order_nothing_correlate_with_nothing() -> None:
+    found = spearman(np.array([[1.0, 2, 3, 4], [5, 5, 5, 5], [4, 3, 2, 1]]))
+    assert found.tolist() == [[1, 0, -1], [0, 1, 0], [-1, 0, 1]]
+
+
+def test_the_command_line_compares_and_draws(index: NaitIndex, tmp_path: Path) -> None:
+    root = index.layout.name
+    assert nait_index("compare", root, "--top", "20%", "--json").json == index.compare(top="20%").to_dict()
+    shown = nait_index("compare", root, "--plot", tmp_path / "c.png")
+    assert shown.code == 0, shown.err
+    assert "rank correlation" in shown.out
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+    assert nait_index("compare", root, "--plot", tmp_path / "c.svg").code == 0
+    first = (tmp_path / "c.svg").read_bytes()
+    assert b"arithmetic" in first or b"<svg" in first
+    assert "exists already" in refusal("compare", root, "--plot", tmp_path / "c.svg")
+    assert nait_index("compare", root, "--plot", tmp_path / "c.svg", "--force").code == 0
+    assert (tmp_path / "c.svg").read_bytes() == first
+    assert ".png or .svg" in refusal("compare", root, "--plot", tmp_path / "c.jpg")
+    assert "at least two" in refusal("compare", root, "-c", "code")
