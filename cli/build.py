@@ -8,6 +8,7 @@ import click
 from nait_index.config import BUNDLED_MODEL, ModelConfig, Precision, SignatureConfig, View
 
 from .built import show_built
+from .completion import a_file, a_folder
 from .options import (
     Place,
     device_option,
@@ -25,10 +26,16 @@ from .progress import build_progress
 _MODEL, _SIGNATURES = ModelConfig(), SignatureConfig()
 
 
-@click.command()
+@click.command(short_help="Run the model once over a corpus; keep a signature a row.")
 @index_argument
-@click.argument("corpus", nargs=-1, required=True, metavar="CORPUS...")
-@click.option("--model", default=BUNDLED_MODEL, show_default=True, help="Folder or hub name of a Hugging Face model.")
+@click.argument("corpus", nargs=-1, required=True, metavar="CORPUS...", shell_complete=a_file)
+@click.option(
+    "--model",
+    default=BUNDLED_MODEL,
+    show_default=True,
+    shell_complete=a_folder,
+    help="Folder or hub name of a Hugging Face model.",
+)
 @click.option(
     "--views", default=",".join(_SIGNATURES.views), show_default=True, help=f"Signatures to keep, of {', '.join(View)}."
 )

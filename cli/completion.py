@@ -1,6 +1,6 @@
 """Completion in the shell: ``nait-index completion``, and what stands where on a command line.
 
-What is completed is read from the index's manifest alone, so that the shell does not wait; whatever is wrong with an
+What is completed is read from the index's manifest, so that the shell does not wait; whatever is wrong with an
 index, there is nothing to complete, and no error.
 """
 
@@ -14,6 +14,7 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 if TYPE_CHECKING:
+    from nait_index.store.layout import Layout
     from nait_index.store.manifest import Manifest
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
@@ -23,7 +24,7 @@ _SHELLS = ("bash", "zsh", "fish")
 _CHANGE = re.compile(r"capability '(?P<name>.*)' (?P<what>stored|removed)|version (?P<version>\d+) restored", re.DOTALL)
 
 
-@click.command(short_help="Print what makes your shell complete commands, options and names.")
+@click.command(short_help="Print the script that lets your shell complete all this.")
 @click.argument("shell", type=click.Choice(_SHELLS), required=False)
 def completion(shell: str | None) -> None:
     """Print the script that lets SHELL complete commands, options, files and the names of stored capabilities.
@@ -51,6 +52,11 @@ def a_file(_: click.Context, __: click.Parameter, incomplete: str) -> list[Compl
     return [CompletionItem(incomplete, type="file")]
 
 
+def a_folder(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Leave it to the shell, which knows the folders."""
+    return [CompletionItem(incomplete, type="dir")]
+
+
 def a_capability(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the names of the capabilities that are stored in the index on the line."""
     return _matching(_read(context, capability_names), incomplete)
@@ -58,14 +64,20 @@ def a_capability(context: click.Context, _: click.Parameter, incomplete: str) ->
 
 def a_version(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the tags and versions of the index on the line."""
-    return _matching(_read(context, lambda own: [*own.tags, *(str(one.number) for one in own.history)]), incomplete)
+    return _matching(_read(context, _versions), incomplete)
 
 
-def capability_names(manifest: "Manifest") -> list[str]:
-    """Tell which capabilities are stored, from what the manifest says of its versions alone.
+def capability_names(layout: "Layout", manifest: "Manifest") -> list[str]:
+    """Tell which capabilities are stored.
 
-    Of versions that were forgotten it says nothing: what only they stored is found in the table.
+    The manifest says what each version changed, which is read in no time; the table, which takes half a second to
+    open, is asked where some versions were forgotten.
     """
+    if len(manifest.history) != manifest.version:
+        from nait_index.store.capabilities import CapabilityTable
+
+        head = manifest.head
+        return [] if head is None else CapabilityTable(layout, head.capabilities_version).names()
     names: set[str] = set()
     at_version: dict[int, set[str]] = {}
     for own in manifest.history:
@@ -78,13 +90,17 @@ def capability_names(manifest: "Manifest") -> list[str]:
     return sorted(names)
 
 
-def _read(context: click.Context, names: "Callable[[Manifest], Iterable[str]]") -> list[str]:
+def _versions(_: "Layout", manifest: "Manifest") -> list[str]:
+    return [*manifest.tags, *(str(own.number) for own in manifest.history)]
+
+
+def _read(context: click.Context, names: "Callable[[Layout, Manifest], Iterable[str]]") -> list[str]:
     try:
         from nait_index.store.layout import Layout
         from nait_index.store.manifest import load_manifest
 
-        layout = Layout(context.params["index"])
-        return list(names(load_manifest(layout))) if layout.remote is None else []
+        layout = Layout(os.path.expanduser(context.params["index"]))  # a shell completes what it has not expanded
+        return list(names(layout, load_manifest(layout))) if layout.remote is None else []
     except Exception:
         return []
 

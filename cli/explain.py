@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .completion import a_capability, a_file
 from .options import (
     Place,
     at_option,
@@ -31,12 +32,15 @@ _BAR = 24
 _WORDS = 20
 
 
-@click.command()
+@click.command(short_help="Say why a row stands where it stands for a capability.")
 @at_option
 @index_argument
 @click.argument("row", metavar="ROW")
-@click.option("-c", "--capability", "name", metavar="NAME", help="A stored capability.")
-@click.option("-e", "--examples", "files", multiple=True, metavar="FILE", help="In-domain examples. Repeatable.")
+@click.option("-c", "--capability", "name", metavar="NAME", shell_complete=a_capability, help="A stored capability.")
+@click.option(
+    "-e", "--examples", "files", multiple=True, metavar="FILE", shell_complete=a_file,
+    help="In-domain examples. Repeatable.",
+)  # fmt: skip
 @method_option
 @top_option
 @where_option
@@ -158,12 +162,13 @@ def _bars(values: Sequence[tuple[str, float]], what: str) -> None:
     )
 
 
-@click.command()
+@click.command(short_help="Say how capabilities relate, and which may as well be one.")
 @at_option
 @index_argument
 @click.option(
-    "-c", "--capability", "names", multiple=True, metavar="NAME", help="A stored capability. Default: all of them."
-)
+    "-c", "--capability", "names", multiple=True, metavar="NAME", shell_complete=a_capability,
+    help="A stored capability. Default: all of them.",
+)  # fmt: skip
 @method_option
 @top_option
 @where_option

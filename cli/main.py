@@ -44,11 +44,11 @@ def cli() -> None:
 
 cli.add_jobs(
     {
+        "Begin": (demo, completion),
         "Build": (build, add, score, sae),
         "Choose": (query, core, cover, capability),
         "Look": (info, rows, explain, compare, verify),
-        "Keep": (versions, tag, restore, remove, rebuild, optimize),
-        "Begin": (demo, completion),
+        "Keep alive": (versions, tag, restore, remove, rebuild, optimize),
     }
 )
 

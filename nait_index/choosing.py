@@ -1,5 +1,6 @@
 """Capabilities to selections: what each one ranks highest, their combination, their core; and coverage, without any."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -26,6 +27,8 @@ from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest
 from nait_index.store.samples import TOPK_NUMBERS, SampleTable
 from nait_index.store.scores import score_names
+
+logger = logging.getLogger(__name__)
 
 PooledOf = Callable[[Capability], np.ndarray]
 """Gives the pooled activations (n, 2, D) of a capability's examples."""
@@ -102,9 +105,11 @@ class Chooser:
         self._check_view("cover", View.TOPK)
         budget, allowed = Budget.parse(top), self._rows.allowed(where)
         available = self._manifest.rows if allowed is None else int(allowed.sum())
+        logger.info("reading which neurons %d rows activate", self._manifest.rows)
         # Half as wide as they come: the sets of 300,000 rows are a gigabyte otherwise.
         offsets = neuron_offsets(self._rows.widths, self._rows.topk).astype(np.int32)
         sets = np.concatenate([block + offsets for block in self._rows.blocks(TOPK_NUMBERS)])
+        logger.info("choosing rows that cover the most neurons")
         weights = rarity(sets, sum(self._rows.widths)) if rare else None
         found = cover(sets, self._rows.ids(), budget.resolve(available), weights, allowed)
         coverage = {"covered": found.covered, "coverable": found.coverable, "rounds": int(found.rounds.max())}
@@ -163,7 +168,8 @@ class Chooser:
         widths = self._rows.widths
         pooled = [pooled_of(own) for own in capabilities]
         rng = np.random.default_rng(self._manifest.fingerprint.seed)
-        for _ in range(draws):
+        for number in range(draws):
+            logger.info("draw %d of %d", number + 1, draws)
             drawn = [
                 redrawn(own, values, widths, rng.integers(len(own), size=len(own)))
                 for own, values in zip(capabilities, pooled, strict=True)

@@ -1,6 +1,7 @@
 """Files that are either whole or not there."""
 
 import fcntl
+import logging
 import os
 import secrets
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nait_index.errors import NaitError
+
+logger = logging.getLogger(__name__)
 
 TEMPORARY = ".*.tmp"
 """Pattern of the names of files that are being written; what was killed while it wrote leaves one behind."""
@@ -25,6 +28,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """
     if not path.parent.is_dir():
         raise NaitError(f"{path}: not written, there is no folder {path.parent}; create it first")
+    logger.debug("writing %s", path)
     temporary: Path | None = None
     try:
         temporary, opened = _temporary(path.parent)

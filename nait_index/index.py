@@ -1,6 +1,7 @@
 """The facade: one index on disk, and what can be asked of it. Wiring only; the work is done in the packages below."""
 
 import gc
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -55,6 +56,7 @@ from nait_index.upkeep.removing import remove_rows
 from nait_index.upkeep.versions import remove_tag, restore_version, tag_version
 
 PathLike = str | Path
+logger = logging.getLogger(__name__)
 
 
 class NaitIndex:
@@ -99,6 +101,7 @@ class NaitIndex:
         check_files(self.layout, head)
         self._table = SampleTable(self.layout, head.table_version)
         self._compressor = load_compressor(self.layout, self.manifest.basis_hash)
+        logger.info("%s opened: version %d, %d rows", self.layout.name, self.manifest.version, self.manifest.rows)
         own = self.manifest.fingerprint
         self._rows = IndexRows(self.layout, self._table, self._compressor, own.topk, own.pca_dim)
         self._chooser = Chooser(self.layout, self.manifest, self._table, self._rows)
@@ -519,7 +522,9 @@ class NaitIndex:
         report = rebuild(self.layout, self.manifest, place, model=self._model, device=self._device, progress=progress)
         index = NaitIndex(path, model=self._model, device=self._device, storage=storage)
         index.report = report
-        for name in self._library.table.names():
+        names = self._library.table.names()
+        for number, name in enumerate(names, start=1):
+            logger.info("encoding the capability %s again, %d of %d", name, number, len(names))
             stored = self._library.table.get(name)
             assert stored is not None
             index._library.adopt(stored)
