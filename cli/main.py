@@ -3,6 +3,7 @@
 0 done · 1 a clear one-line error · 2 wrong usage · 130 interrupted, with the work kept.
 """
 
+import re
 import sys
 
 import click
@@ -76,4 +77,13 @@ def _show(error: click.ClickException) -> None:
     context = getattr(error, "ctx", None)
     if context is not None:
         click.echo(f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n", err=True)
-    click.echo(f"Error: {one_line(error.format_message())}", err=True)
+    click.echo(f"Error: {one_line(error.format_message()).rstrip('.')}{_nearest(error)}", err=True)
+
+
+def _nearest(error: click.ClickException) -> str:
+    """Offer the nearest of the values that an option takes."""
+    from nait_index.nearest import meant
+
+    kind = error.param.type if isinstance(error, click.BadParameter) and error.param else None
+    given = re.match("'(.*)' is not one of ", error.message)
+    return meant(given[1], map(str, kind.choices)) if given and isinstance(kind, click.Choice) else ""

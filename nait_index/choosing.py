@@ -14,6 +14,7 @@ from nait_index.index_rows import IndexRows
 from nait_index.methods.base import Scanned
 from nait_index.methods.names import MethodName
 from nait_index.methods.registry import METHODS
+from nait_index.nearest import meant
 from nait_index.ranking import Ranked, Terms, rank
 from nait_index.search.plan import Plan, make_plan
 from nait_index.selection.auto import suggest
@@ -228,7 +229,7 @@ class Chooser:
         if name not in known:
             raise SelectionError(
                 f"--blend: {self._layout.name} has no score '{name}'; "
-                + (f"it has {', '.join(known)}" if known else "make one with 'nait-index score'")
+                + (f"it has {', '.join(known)}{meant(name, known)}" if known else "make one with 'nait-index score'")
             )
         return self._rows.numbers(name)
 
@@ -254,7 +255,9 @@ def _method(name: MethodName | str) -> MethodName:
     try:
         return MethodName(name)
     except ValueError:
-        raise SelectionError(f"there is no method '{name}'; there are: {', '.join(MethodName)}") from None
+        raise SelectionError(
+            f"there is no method '{name}'; there are: {', '.join(MethodName)}{meant(str(name), MethodName)}"
+        ) from None
 
 
 def _check_different(capabilities: Sequence[Capability]) -> None:

@@ -39,6 +39,7 @@ from nait_index.inspection import Check, Verifier, describe
 from nait_index.library import Library
 from nait_index.methods.names import DEFAULT_METHOD, MethodName
 from nait_index.methods.probe import sample_queries
+from nait_index.nearest import meant_id
 from nait_index.scoring import Confirm, QualitySpec, ScoreProgress, ScoreReport, score_index
 from nait_index.selection.selection import Selection
 from nait_index.signatures.features import Feature
@@ -390,7 +391,7 @@ class NaitIndex:
         there = {row["id"] for row in found}
         missing = [sample_id for sample_id in ids if sample_id not in there]
         if missing:
-            raise SelectionError(f"there is no row with id {missing[0]!r} in {self.layout.name}")
+            raise self._no_row(missing[0])
         return found[:limit]
 
     # ---- explaining -----------------------------------------------------------------------------------------------
@@ -440,7 +441,7 @@ class NaitIndex:
         parts = self._parts(own, terms.method)
         ordinal = self._rows.place(row)
         if ordinal is None:
-            raise SelectionError(f"there is no row with id {row!r} in {self.layout.name}")
+            raise self._no_row(row)
         return explain(self._rows, own, parts, terms, ordinal, depth or Depth(), self._split if words else None)
 
     def layer_shares(
@@ -531,6 +532,9 @@ class NaitIndex:
         return index
 
     # ---- inside ---------------------------------------------------------------------------------------------------
+
+    def _no_row(self, row: str) -> SelectionError:
+        return SelectionError(f"there is no row with id {row!r} in {self.layout.name}{meant_id(row, self._rows.ids())}")
 
     def _resolve(self, capabilities: str | Capability | Sequence[str | Capability]) -> list[Capability]:
         wanted = [capabilities] if isinstance(capabilities, str | Capability) else capabilities

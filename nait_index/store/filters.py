@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nait_index.errors import SelectionError, StoreError
+from nait_index.nearest import meant
 from nait_index.store.dataset import explained
 from nait_index.store.samples import SIGNATURE_PREFIXES, SampleTable
 
@@ -191,6 +192,9 @@ def _refusal(table: SampleTable, where: str, error: StoreError) -> SelectionErro
     reason = said.split(", /")[0].split(" Valid fields are")[0][:200]
     fields = dict.fromkeys(name for record in table.head(["row"], _SAMPLED) for name in _row(record))
     names = [*_plain_columns(table), *(name for name in fields if name.isprintable())]
+    unknown = re.search(r"No field named ([^\s.]+)", reason)
+    near = meant(unknown[1].strip("\"'`"), names) if unknown else ""
     return SelectionError(
         f"--where '{where[:200]}' cannot be used: {reason.rstrip('. ')}; there are {', '.join(dict.fromkeys(names))}"
+        f"{near}"
     )
