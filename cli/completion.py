@@ -29,15 +29,16 @@ _CHANGE = re.compile(r"capability '(?P<name>.*)' (?P<what>stored|removed)|versio
 def completion(shell: str | None) -> None:
     """Print the script that lets SHELL complete commands, options, files and the names of stored capabilities.
 
-    SHELL is by default the one that $SHELL names. bash needs version 4.4 or newer. Where the script goes:
+    SHELL is by default the one that $SHELL names; bash must be 4.4 or newer. Where the script goes:
 
     \b
-      bash   nait-index completion bash > ~/.local/share/bash-completion/completions/nait-index
-      zsh    nait-index completion zsh > ~/.zfunc/_nait-index      (with fpath+=~/.zfunc before compinit in ~/.zshrc)
-      fish   nait-index completion fish > ~/.config/fish/completions/nait-index.fish
+      bash  ~/.local/share/bash-completion/completions/nait-index
+      zsh   ~/.zfunc/_nait-index, with fpath+=~/.zfunc before compinit in .zshrc
+      fish  ~/.config/fish/completions/nait-index.fish
 
     \b
     Example:
+      nait-index completion fish > ~/.config/fish/completions/nait-index.fish
       source <(nait-index completion bash)
     """
     own = shell or Path(os.environ.get("SHELL", "")).name

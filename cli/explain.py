@@ -22,6 +22,7 @@ from .options import (
     where_option,
 )
 from .output import note, one_line, preview, print_json, print_table
+from .terminal import columns, shorten, width_of
 
 if TYPE_CHECKING:
     from nait_index.insight.compare import Comparison
@@ -209,7 +210,8 @@ def compare(
 
 
 def _tables(own: "Comparison") -> None:
-    short = [name if len(name) <= 12 else f"{name[:11]}…" for name in own.names]
+    left = 12 if (room := columns()) is None else (room - max(map(width_of, own.names))) // len(own.names) - 2
+    short = [shorten(name, min(max(left, 6), 12)) for name in own.names]
     by_chance = f"{own.chance[0, 1]:,.1f}" if len(set(own.sizes)) == 1 else "other numbers"
     parts = [
         (f"rows in common (each chooses {own.budget}; by chance {by_chance} would be)", own.overlap, "{:,.0f}"),

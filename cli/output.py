@@ -49,7 +49,7 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, whole: 
         for line in lines:
             begin = "".join(pad(own, width + 2) for own, width in zip(line[:-1], widths[:-1], strict=True))
             _print_last(begin, line[-1], start, room, whole or not any(header))
-    elif any(header) and start - 2 <= room:
+    elif any(header) and start - 2 <= room and widths[-1] > _LEAST:
         for line in lines:
             click.echo("  ".join(pad(own, width) for own, width in zip(line[:-1], widths[:-1], strict=True)).rstrip())
             _print_last(" " * _INDENT, line[-1], _INDENT, room, whole)

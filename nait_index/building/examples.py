@@ -131,11 +131,11 @@ class _Said:
     def __init__(self, tokens: Sequence[Tokens]) -> None:
         self._texts, self._tokens = len(tokens), sum(len(own.ids) for own in tokens)
         self._done, self._started = 0, time.monotonic()
-        logger.info("encoding %d examples, %d tokens", self._texts, self._tokens)
+        logger.info("encoding %d texts, %d tokens", self._texts, self._tokens)
 
     def __call__(self, rows: int, tokens: int) -> None:
         self._done += rows
-        logger.debug("encoding examples: %d of %d", self._done, self._texts)
+        logger.debug("encoding texts: %d of %d", self._done, self._texts)
         if self._done == self._texts and rows:
             seconds = time.monotonic() - self._started
-            logger.info("%d examples encoded in %.1f s", self._texts, seconds)
+            logger.info("%d texts encoded in %.1f s", self._texts, seconds)
