@@ -16,7 +16,7 @@ demo: $(VENV)/.installed
 	$(BIN)/nait-index demo $(DEMO)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Some twenty-five thousand generated cases, different every time; `make test` runs a thousand, always the same.
 fuzz: $(VENV)/.installed-dev
@@ -55,6 +55,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.fidelity.curves bundled --model bundled
 	$(BIN)/python -m benchmarks.fidelity.curves shape --model shape --rows 6144 --max-length 64
 	$(BIN)/python -m benchmarks.fidelity.corpus_shift bundled --model bundled
+	$(BIN)/python -m benchmarks.fidelity.explanations bundled --model bundled
 	$(BIN)/python -m benchmarks.search.speed --huge
 	$(BIN)/python -m benchmarks.sparse
 	$(MAKE) tables

@@ -1,9 +1,12 @@
 """What ``query`` and ``core`` share: reading their options, showing and writing a selection."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
+from nait_index.config import SearchMode
 from nait_index.methods.names import MethodName
 
 from .options import Place, require_some, row_format_of
@@ -17,21 +20,54 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Where a selection goes."""
+    """Where a selection goes, and how."""
 
-    path: Path | None
+    path: str | None
+    target: str | None
+    trainers: tuple[str, ...]
     scores: bool
+    weights: bool
     force: bool
     as_json: bool
 
-    def check(self, top: str) -> None:
-        """Refuse a budget that cannot be read and an output that is in the way, before any work is done."""
-        from nait_index.selection.budget import Budget
-        from nait_index.selection.selection import check_outputs
+    @classmethod
+    def taken_from(cls, options: dict[str, Any]) -> "Output":
+        """Take what ``output_options`` added out of a command's options, and refuse what is in the way."""
+        from nait_index.config import Trainer
+        from nait_index.handover.handover import Wanted, check_output
 
-        Budget.parse(top)
-        if self.path is not None:
-            check_outputs(self.path, force=self.force)
+        own = cls(
+            path=options.pop("output"),
+            target=options.pop("target"),
+            trainers=options.pop("trainers"),
+            scores=options.pop("scores"),
+            weights=options.pop("weighted"),
+            force=options.pop("force"),
+            as_json=options.pop("as_json"),
+        )
+        if own.path is not None:
+            trainers = tuple(Trainer(one) for one in own.trainers)
+            check_output(own.path, Wanted(row_format_of(own.target), trainers, own.scores, own.weights, own.force))
+        elif own.target or own.trainers or own.weights:
+            raise click.UsageError("--as, --for and --weights are of what is written; say where with -o OUT")
+        return own
+
+    def write(self, selection: "Selection") -> None:
+        """Write a selection where it was asked for, and say so."""
+        if self.path is None:
+            return
+        written = selection.write(
+            self.path,
+            format=self.target,
+            trainers=self.trainers,
+            scores=self.scores,
+            weights=self.weights,
+            force=self.force,
+        )
+        beside = [str(own) for own in (written.sidecar, *written.configurations)]
+        note(f"wrote {self.path} ({written.rows:,} rows) and {', '.join(beside)}")
+        for own in written.notes:
+            note(own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +83,19 @@ class Choice:
     row_format: str | None
     model: str | None
     device: str
+    decontaminate: bool
     output: Output
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> "Choice":
         """Read them, as click gives them, and refuse what cannot be done before any work is."""
         from nait_index.selection.blend import parse_weights
+        from nait_index.selection.budget import Budget
 
         require_some(options["names"], options["files"])
         own = dict(options)
-        output = Output(own.pop("output"), own.pop("scores"), own.pop("force"), own.pop("as_json"))
-        output.check(own["top"])
+        Budget.parse(own["top"])
+        output = Output.taken_from(own)
         blend = parse_weights(own["blend"]) if own["blend"] else {}
         return cls(**own | {"method": MethodName(own["method"]), "blend": blend, "output": output})
 
@@ -76,12 +114,30 @@ class Choice:
             note(f"{own.name}: {len(own)} examples{cut}{lost}")
         return [*self.names, *made]
 
+    def query(
+        self,
+        index: "NaitIndex",
+        combine: str,
+        weights: dict[str, float] | None,
+        search: str = SearchMode.EXACT,
+    ) -> "Selection":
+        """Choose the rows."""
+        return index.query(
+            self.capabilities(index),
+            top=self.top,
+            method=self.method,
+            where=self.where,
+            combine=combine,
+            weights=weights,
+            blend=self.blend,
+            search=search,
+            decontaminate=self.decontaminate,
+        )
+
 
 def show_selection(selection: "Selection", output: Output, what: str) -> None:
     """Write a selection where it was asked for, and print it."""
-    if output.path is not None:
-        beside = selection.to_jsonl(output.path, force=output.force, scores=output.scores)
-        note(f"wrote {output.path} ({len(selection):,} rows) and {beside}")
+    output.write(selection)
     if output.as_json:
         print_json(dict(selection.provenance) | {"rows": len(selection), "selected": selection.records()})
     elif output.path is None:
@@ -94,8 +150,15 @@ def show_selection(selection: "Selection", output: Output, what: str) -> None:
             ],
         )
     facts = selection.provenance
+    _say_removed(facts)
     more = f"; the first {PREVIEW_ROWS} are shown, -o writes all" if _cut(selection, output) else ""
-    note(f"{len(selection):,} of {facts['available']:,} rows {what} by {facts['method']}{more}")
+    by = f" by {facts['method']}" if facts["method"] else ""
+    note(f"{len(selection):,} of {facts['available']:,} rows {what}{by}{more}")
+
+
+def _say_removed(facts: Mapping[str, Any]) -> None:
+    if "decontaminated" in facts:
+        note(f"decontaminated: {facts['decontaminated']['removed']:,} rows that are like an example were left out")
 
 
 def _cut(selection: "Selection", output: Output) -> bool:

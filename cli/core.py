@@ -3,7 +3,7 @@
 import click
 
 from .choose import Choice, show_selection
-from .options import Place, at_option, index_argument, selection_options
+from .options import Place, at_option, index_argument, output_options, selection_options
 from .output import note
 
 
@@ -16,6 +16,7 @@ from .output import note
     help="Redraw the examples so often, and give each row the share of draws in which it stays in the core.",
 )  # fmt: skip
 @selection_options
+@output_options
 def core(index: Place, votes: str, bootstrap: int, **options: object) -> None:
     """Choose the rows of INDEX that several capabilities agree on.
 
@@ -35,6 +36,7 @@ def core(index: Place, votes: str, bootstrap: int, **options: object) -> None:
         method=choice.method,
         where=choice.where,
         blend=choice.blend,
+        decontaminate=choice.decontaminate,
         bootstrap=bootstrap,
     )
     show_selection(selection, choice.output, "in the core")

@@ -1,10 +1,10 @@
 """``nait-index cover``."""
 
-from pathlib import Path
+from typing import Any
 
 import click
 
-from .options import Place, at_option, force_option, index_argument, json_option
+from .options import Place, at_option, index_argument, output_options
 from .output import note
 
 
@@ -14,20 +14,8 @@ from .output import note
 @click.option("--top", default="15%", show_default=True, metavar="N|P%", help="How much to choose.")
 @click.option("--where", metavar="SQL", help="Choose among these rows only, e.g. 'n_tokens < 1024'.")
 @click.option("--rare", is_flag=True, help="Weight neurons by their rarity.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="OUT.jsonl", help="Write the chosen rows.")
-@click.option("--scores", is_flag=True, help="Put rank and score into the written rows.")
-@force_option
-@json_option
-def cover(
-    index: Place,
-    top: str,
-    where: str | None,
-    rare: bool,
-    output: Path | None,
-    scores: bool,
-    force: bool,
-    as_json: bool,
-) -> None:
+@output_options
+def cover(index: Place, top: str, where: str | None, rare: bool, **options: Any) -> None:  # noqa: ANN401
     """Choose rows of INDEX that together activate the most neurons: diverse, with no target.
 
     Greedy maximum coverage of the neurons that rows activate most (MADS, arXiv 2605.30857); when all are covered,
@@ -37,10 +25,12 @@ def cover(
     Example:
       nait-index cover alpaca.nait --top 15% -o diverse.jsonl
     """
+    from nait_index.selection.budget import Budget
+
     from .choose import Output, show_selection
 
-    wanted = Output(output, scores, force, as_json)
-    wanted.check(top)
+    Budget.parse(top)
+    wanted = Output.taken_from(options)
     selection = index.open().cover(top=top, where=where, rare=rare)
     show_selection(selection, wanted, "chosen")
     found = selection.provenance["coverage"]

@@ -107,7 +107,7 @@ def _show(own: "Explanation") -> None:
     _bars([(part.name, part.value) for part in own.layers], "layer")
     click.echo()
     poolings = any(part.pooling for part in own.neurons)
-    header = ["layer", "pooling", own.unit, "adds", "activation", "off the mean", "rows that fire it hardest that way"]
+    header = ["layer", "pooling", own.unit, "adds", "activation", "off the mean", "what fires it hardest that way"]
     rows = [
         [
             "" if part.layer is None else str(part.layer),
@@ -116,7 +116,7 @@ def _show(own: "Explanation") -> None:
             f"{part.value:+.4f}",
             part.activation,
             "" if part.deviation is None else f"{part.deviation:+.1f} σ",
-            ", ".join(row.id for row in part.rows),
+            "; ".join(f"{row.id}: {preview(row.row)[:60]}" for row in part.rows),
         ]
         for part in own.neurons
     ]

@@ -17,6 +17,7 @@ from .core import core
 from .cover import cover
 from .demo import demo
 from .explain import compare, explain
+from .export import export
 from .groups import Jobs
 from .grow import add, rebuild, remove
 from .look import info, rows, verify
@@ -49,6 +50,7 @@ cli.add_jobs(
         "Build": (build, add, score, sae),
         "Choose": (query, core, cover, capability),
         "Look": (info, rows, explain, compare, verify),
+        "Hand over": (export,),
         "Keep alive": (versions, tag, restore, remove, rebuild, optimize),
     }
 )
@@ -74,6 +76,9 @@ def main() -> None:
 
 def _show(error: click.ClickException) -> None:
     """Say what click does, with the message on one line whatever the user wrote."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return
     context = getattr(error, "ctx", None)
     if context is not None:
         click.echo(f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n", err=True)

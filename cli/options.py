@@ -4,12 +4,11 @@ import functools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from nait_index.config import Combine, Device, Engine, EngineConfig
+from nait_index.config import Combine, Device, Engine, EngineConfig, Trainer
 from nait_index.methods.names import DEFAULT_METHOD, MethodName
 from nait_index.types import RowFormat
 
@@ -166,17 +165,43 @@ def selection_options(command: Command) -> Command:
             model_override_option,
             device_option,
             click.option(
-                "-o",
-                "--output",
-                type=click.Path(path_type=Path),
-                metavar="OUT.jsonl",
-                help="Write the chosen rows, unchanged, best first; OUT.jsonl.meta.json beside it has the scores.",
+                "--decontaminate",
+                is_flag=True,
+                help="Leave out rows that are like an example, and choose the next best in their place.",
+            ),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def output_options(command: Command) -> Command:
+    """Add where chosen rows go, and how; ``Output.of`` in ``choose.py`` reads it."""
+    for option in reversed(
+        [
+            click.option(
+                "-o", "--output", metavar="OUT",
+                help="Write the chosen rows, best first, with OUT.meta.json beside them: .jsonl, .json, .parquet, or "
+                "a folder that datasets.load_from_disk opens.",
+            ),
+            click.option(
+                "--as", "target", type=click.Choice([str(own) for own in RowFormat if own is not RowFormat.TEXT]),
+                help="Convert the rows. What cannot be converted goes to OUT.rejected.jsonl. Default: as they are.",
+            ),
+            click.option(
+                "--for", "trainers", multiple=True, type=click.Choice([str(own) for own in Trainer]),
+                help="Write what this trainer needs to read OUT: an entry in dataset_info.json, OUT.axolotl.yaml, or "
+                "OUT.trl.py. Repeatable.",
             ),
             click.option("--scores", is_flag=True, help="Put rank and score into the written rows."),
+            click.option(
+                "--weights", "weighted", is_flag=True,
+                help="Put nait_weight into the written rows: linear in the rank, with mean 1.",
+            ),
             force_option,
             json_option,
         ]
-    ):
+    ):  # fmt: skip
         command = option(command)
     return command
 

@@ -5,7 +5,7 @@ import click
 from nait_index.config import SearchMode
 
 from .choose import Choice, show_selection
-from .options import Place, at_option, combine_options, index_argument, selection_options, weights_of
+from .options import Place, at_option, combine_options, index_argument, output_options, selection_options, weights_of
 from .output import note
 
 
@@ -21,6 +21,7 @@ from .output import note
     show_default=True,
     help="approximate finds up to 1,000 rows of very many faster; the index must be built with --approximate.",
 )
+@output_options
 @click.option("--explain-plan", is_flag=True, help="Say which way the search took, and why.")
 def query(
     index: Place, combine: str, weights: tuple[str, ...], search: str, explain_plan: bool, **options: object
@@ -38,16 +39,7 @@ def query(
     choice = Choice.of(options)
     shares = weights_of(weights)
     opened = choice.open(index)
-    selection = opened.query(
-        choice.capabilities(opened),
-        top=choice.top,
-        method=choice.method,
-        where=choice.where,
-        combine=combine,
-        weights=shares,
-        blend=choice.blend,
-        search=search,
-    )
+    selection = choice.query(opened, combine, shares, search)
     if explain_plan or search != SearchMode.EXACT:
         note(f"plan: {selection.provenance['plan']}")
     for reason in selection.provenance.get("reasons", []):

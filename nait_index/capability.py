@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from nait_index.building.examples import Encoded
-from nait_index.corpus import plain_text
+from nait_index.corpus import asked_text, plain_text
 from nait_index.methods.base import Examples, Linear
 from nait_index.methods.registry import METHODS
 
@@ -16,7 +16,7 @@ class Capability:
     """A target skill, ready to be asked for by any method that its index has the views for.
 
     :param examples: what the methods know of them. :param truncated: how many were cut.
-    :param rejected: how many more could not be used.
+    :param rejected: how many more could not be used. :param asked: what each example asks.
     :param pooled: (E, 2, D) the examples' pooled activations where they were just encoded; ``None`` for a stored one.
     """
 
@@ -24,6 +24,7 @@ class Capability:
     examples: Examples = field(repr=False)
     truncated: int
     rejected: int
+    asked: tuple[str, ...] = field(default=(), repr=False)
     pooled: np.ndarray | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
@@ -47,6 +48,7 @@ def capability_of(name: str, encoded: Encoded, widths: Sequence[int]) -> Capabil
         examples=Examples(texts, summarise(encoded.pooled, widths), encoded.signatures),
         truncated=encoded.truncated,
         rejected=len(encoded.rejected),
+        asked=tuple(asked_text(sample.parts) for sample in encoded.samples),
         pooled=encoded.pooled,
     )
 

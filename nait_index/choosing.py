@@ -10,6 +10,7 @@ import numpy as np
 from nait_index.capability import Capability, redrawn
 from nait_index.config import Combine, SearchMode, View
 from nait_index.errors import SelectionError, StoreError
+from nait_index.handover.contamination import Match
 from nait_index.index_rows import IndexRows
 from nait_index.methods.base import Scanned
 from nait_index.methods.names import MethodName
@@ -18,10 +19,11 @@ from nait_index.nearest import meant
 from nait_index.ranking import Ranked, Terms, rank
 from nait_index.search.plan import Plan, make_plan
 from nait_index.selection.auto import suggest
-from nait_index.selection.budget import Budget
+from nait_index.selection.budget import ROUNDING, Budget
 from nait_index.selection.combine import combine
 from nait_index.selection.core import agree, chance_size, required_votes, stability
 from nait_index.selection.coverage import cover, rarity
+from nait_index.selection.saved import Saved
 from nait_index.selection.selection import Selection
 from nait_index.signatures.topk import neuron_offsets
 from nait_index.store.layout import Layout
@@ -42,6 +44,7 @@ class Question:
     :param top: how much is chosen. :param where: among which rows.
     :param blending: weights of quality scores that are blended with the method's.
     :param mode: how the dense signatures are searched.
+    :param decontaminate: whether rows that are like an example are left out, and others chosen in their place.
     """
 
     top: str | int
@@ -49,6 +52,7 @@ class Question:
     where: str | None
     blending: Mapping[str, float] = field(default_factory=dict)
     mode: SearchMode = SearchMode.EXACT
+    decontaminate: bool = False
 
 
 class Chooser:
@@ -70,34 +74,62 @@ class Chooser:
         """Choose what one capability ranks highest, or combine what several do."""
         if Budget.parse(question.top).is_auto and len(capabilities) == 1:
             return self._by_curve(capabilities, question)
-        terms, provenance = self.read(question, capabilities)
-        everything = len(capabilities) > 1 and how is Combine.MEAN
-        deep = provenance["available"] if everything else terms.k
-        rankings = self._rank(capabilities, terms, deep)
-        if len(rankings) == 1 and weights is None:
-            ranked = next(iter(rankings.values()))
-            return Selection(ranked.ids, ranked.scores, ranked.ordinals, provenance, self._rows_at)
-        chosen = combine({name: ranked.ids for name, ranked in rankings.items()}, how, terms.k, weights)
-        return self._combined(rankings, chosen, provenance | {"combined": str(how), "weights": weights})
+
+        def choose(terms: Terms) -> Selection:
+            everything = len(capabilities) > 1 and how is Combine.MEAN
+            rankings = self._rank(capabilities, terms, self._available(terms) if everything else terms.k)
+            if len(rankings) == 1 and weights is None:
+                ranked = next(iter(rankings.values()))
+                return Selection(ranked.ids, ranked.scores, ranked.ordinals, {}, self._table.take)
+            chosen = combine({name: ranked.ids for name, ranked in rankings.items()}, how, terms.k, weights)
+            return self._combined(rankings, chosen)
+
+        combined = {"combined": str(how), "weights": weights} if len(capabilities) > 1 or weights is not None else {}
+        return self._choose(capabilities, question, choose, combined)[0]
 
     def _by_curve(self, capabilities: Sequence[Capability], question: Question) -> Selection:
         """Choose what one capability ranks highest, as much as its score curve suggests."""
-        whole = self.query(capabilities, replace(question, top="100%", mode=SearchMode.EXACT))
+        whole = self.query(capabilities, replace(question, top="100%", mode=SearchMode.EXACT, decontaminate=False))
         suggestion = suggest(whole.scores)
-        provenance = dict(whole.provenance) | {"budget": "auto", "auto": suggestion.to_dict()}
-        return whole.first(suggestion.rows, provenance | {"reasons": list(suggestion.reasons)})
+        chosen = whole.first(suggestion.rows, whole.provenance)
+        if question.decontaminate:
+            chosen = self.query(capabilities, replace(question, top=suggestion.rows, mode=SearchMode.EXACT))
+        auto = {"budget": "auto", "auto": suggestion.to_dict(), "reasons": list(suggestion.reasons)}
+        return replace(chosen, provenance={**chosen.provenance, **auto})
 
-    def _combined(
-        self, rankings: Mapping[str, Ranked], chosen: Sequence[tuple[str, str]], provenance: Mapping[str, Any]
-    ) -> Selection:
+    def _choose(
+        self,
+        capabilities: Sequence[Capability],
+        question: Question,
+        choose: Callable[[Terms], Selection],
+        facts: Mapping[str, Any],
+    ) -> tuple[Selection, Terms]:
+        """Choose; and, where that is wanted, again without what is like an example, until nothing is."""
+        terms, provenance = self.read(question, capabilities)
+        asked = {own.name: own.asked for own in capabilities}
+        selection = replace(choose(terms), asked=asked)
+        removed: dict[str, Match] = {}
+        while question.decontaminate and (found := selection.like_examples()):
+            removed |= found
+            places = dict(zip(selection.ids, selection.ordinals, strict=True))
+            terms = terms.without([places[sample_id] for sample_id in found], self._manifest.rows)
+            if not terms.k:
+                raise SelectionError("--decontaminate leaves no row: all that may be chosen are like an example")
+            selection = replace(choose(terms), asked=asked)
+        if question.decontaminate:
+            rows = [{"id": sample_id} | own.to_dict() for sample_id, own in removed.items()]
+            provenance |= {"decontaminated": {"removed": len(rows), "rows": rows}}
+        return replace(selection, provenance={**provenance, **facts, **selection.provenance}), terms
+
+    def _combined(self, rankings: Mapping[str, Ranked], chosen: Sequence[tuple[str, str]]) -> Selection:
         places = {name: {own: at for at, own in enumerate(ranked.ids)} for name, ranked in rankings.items()}
         found = [(rankings[name], places[name][sample_id]) for sample_id, name in chosen]
         return Selection(
             ids=tuple(sample_id for sample_id, _ in chosen),
             scores=tuple(ranked.scores[at] for ranked, at in found),
             ordinals=tuple(ranked.ordinals[at] for ranked, at in found),
-            provenance=provenance,
-            fetch=self._rows_at,
+            provenance={},
+            fetch=self._table.take,
             details={"capability": [name for _, name in chosen]},
         )
 
@@ -121,9 +153,33 @@ class Chooser:
             provenance=self._origin()
             | {"method": "cover", "budget": budget.text, "where": where, "available": available}
             | {"weights": "rarity" if rare else None, "coverage": coverage},
-            fetch=self._rows_at,
+            fetch=self._table.take,
             details={"round": found.rounds.tolist()},
         )
+
+    def everything(self, where: str | None) -> Selection:
+        """Take all rows that pass a filter, in the order of the corpus."""
+        ordinals = self._rows.passing(where)
+        if not len(ordinals):
+            raise SelectionError("no row passes --where; widen it")
+        facts = {"method": None, "where": where, "available": len(ordinals)}
+        ids = tuple(self._rows.take_ids(ordinals))
+        return Selection(ids, (), tuple(ordinals.tolist()), self._origin() | facts, self._table.take)
+
+    def again(self, saved: Saved, name: str) -> Selection:
+        """Take the rows of a selection that was written before.
+
+        :param name: of its sidecar, for the message.
+        """
+        places = {own: at for at, own in enumerate(self._rows.ids())}
+        missing = [own for own in saved.ids if own not in places]
+        if missing:
+            raise SelectionError(
+                f"{name} names {missing[0]!r}, which is not in {self._layout.name}; name the index that it was chosen "
+                "from, or its version with --at"
+            )
+        ordinals = tuple(places[own] for own in saved.ids)
+        return Selection(saved.ids, saved.scores, ordinals, saved.provenance, self._table.take, saved.details)
 
     def core(
         self,
@@ -137,26 +193,32 @@ class Chooser:
         if len(capabilities) < 2:
             raise SelectionError("a core needs at least two capabilities; give several -c or -e")
         needed = required_votes(votes, len(capabilities))
-        terms, provenance = self.read(question, capabilities)
-        rankings = self._rank(capabilities, terms, terms.k)
-        agreed = agree([ranked.ids for ranked in rankings.values()], needed)
-        ids = tuple(sample_id for sample_id, _, _ in agreed)
-        details: dict[str, list[Any]] = {"votes": [own for _, own, _ in agreed]}
+
+        def choose(terms: Terms) -> Selection:
+            rankings = self._rank(capabilities, terms, terms.k)
+            agreed = agree([ranked.ids for ranked in rankings.values()], needed)
+            ids = tuple(sample_id for sample_id, _, _ in agreed)
+            places = dict(pair for one in rankings.values() for pair in zip(one.ids, one.ordinals, strict=True))
+            sizes = [len(ranked.ids) for ranked in rankings.values()]
+            chance = round(chance_size(sizes, self._available(terms), needed), 2)
+            return Selection(
+                ids=ids,
+                scores=tuple(score for _, _, score in agreed),
+                ordinals=tuple(places[sample_id] for sample_id in ids),
+                provenance={"core": {"votes": needed, "found": len(ids), "chance": chance, "bootstrap": bootstrap}},
+                fetch=self._table.take,
+                details={"votes": [votes for _, votes, _ in agreed]},
+            )
+
+        selection, terms = self._choose(capabilities, question, choose, {})
         if bootstrap:
             draws = self._redraw(capabilities, pooled_of, terms, needed, bootstrap)
-            details["stability"] = stability(ids, draws)
-        places = {own: at for ranked in rankings.values() for own, at in zip(ranked.ids, ranked.ordinals, strict=True)}
-        sizes = [len(ranked.ids) for ranked in rankings.values()]
-        chance = round(chance_size(sizes, provenance["available"], needed), 2)
-        core = {"votes": needed, "found": len(ids), "chance": chance, "bootstrap": bootstrap}
-        return Selection(
-            ids=ids,
-            scores=tuple(score for _, _, score in agreed),
-            ordinals=tuple(places[sample_id] for sample_id in ids),
-            provenance=provenance | {"core": core},
-            fetch=self._rows_at,
-            details=details,
-        )
+            stable = {"stability": stability(selection.ids, draws)}
+            selection = replace(selection, details={**selection.details, **stable})
+        return selection
+
+    def _available(self, terms: Terms) -> int:
+        return self._manifest.rows if terms.allowed is None else int(terms.allowed.sum())
 
     def _rank(self, capabilities: Sequence[Capability], terms: Terms, k: int) -> dict[str, Ranked]:
         ranked = rank(self._rows, [own.examples for own in capabilities], terms, k)
@@ -195,7 +257,8 @@ class Chooser:
                 "score', or widen --where"
             )
         k = budget.resolve(available)
-        plan = self._plan(method, question.mode, k, len(capabilities), filtered=allowed is not None)
+        filtered = allowed is not None or question.decontaminate
+        plan = self._plan(method, question.mode, k, len(capabilities), filtered=filtered)
         terms = Terms(method, k, allowed, question.blending, quality, plan.mode)
         return terms, self._origin() | {
             "method": str(method),
@@ -222,6 +285,8 @@ class Chooser:
             "fingerprint": self._manifest.fingerprint.digest,
             "basis": self._manifest.basis,
             "version": self._manifest.version,
+            "max_length": self._manifest.fingerprint.max_length,
+            "rounding": ROUNDING,
         }
 
     def _quality(self, name: str) -> np.ndarray:
@@ -246,9 +311,6 @@ class Chooser:
                 f"{what} needs the view {view}, which {self._layout.name} was built without; build another index with "
                 f"'nait-index build' and {options}"
             )
-
-    def _rows_at(self, ordinals: Sequence[int]) -> list[str]:
-        return self._table.take(ordinals, ["row"])["row"]
 
 
 def _method(name: MethodName | str) -> MethodName:

@@ -58,6 +58,14 @@ class SearchMode(StrEnum):
     APPROXIMATE = "approximate"
 
 
+class Trainer(StrEnum):
+    """The trainers that rows are handed over to."""
+
+    LLAMAFACTORY = "llamafactory"
+    AXOLOTL = "axolotl"
+    TRL = "trl"
+
+
 class Combine(StrEnum):
     """How the rankings of several capabilities become one list."""
 

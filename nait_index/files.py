@@ -4,6 +4,7 @@ import fcntl
 import logging
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -42,6 +43,106 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+class Together:
+    """Files and folders that take their places together; see :func:`together`."""
+
+    def __init__(self) -> None:
+        self._written: dict[Path, Path] = {}  # where it belongs -> where it waits
+        self._obsolete: list[Path] = []
+
+    @contextmanager
+    def file(self, path: Path) -> Iterator[BinaryIO]:
+        """Write a file."""
+        with _explained(path):
+            self._written[path], opened = _temporary(path.parent)
+            with opened as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+
+    @contextmanager
+    def folder(self, path: Path) -> Iterator[Path]:
+        """Fill a folder."""
+        with _explained(path):
+            self._written[path] = path.parent / f".{secrets.token_hex(8)}.tmp"
+            self._written[path].mkdir()
+            yield self._written[path]
+
+    def remove(self, path: Path) -> None:
+        """Let a file that is there be gone, where there is one."""
+        if os.path.lexists(path):
+            self._obsolete.append(path)
+
+    def place(self) -> None:
+        """Put all in their places; where one cannot be, what was there before is put back."""
+        moved: dict[Path, Path | None] = {}
+        try:
+            for path in (*self._written, *self._obsolete):
+                with _explained(path):
+                    moved[path] = _set_aside(path, replaced=path in self._written)
+                    if path in self._written:
+                        self._written[path].replace(path)
+        except BaseException:
+            for path, old in moved.items():
+                _remove(path)
+                if old is not None:
+                    old.rename(path)
+            raise
+        for old in moved.values():
+            if old is not None:
+                with suppress(OSError):
+                    _remove(old)
+
+    def discard(self) -> None:
+        """Delete what waits."""
+        for temporary in self._written.values():
+            _remove(temporary)
+
+
+@contextmanager
+def together() -> Iterator[Together]:
+    """Write several files and folders under temporary names; they take their places once the block ends without error.
+
+    Whatever goes wrong before leaves all that was there as it was, and nothing else.
+
+    :raises NaitError: one of them cannot be written.
+    """
+    batch = Together()
+    try:
+        yield batch
+        batch.place()
+    finally:
+        batch.discard()
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise NaitError(f"{path}: not written: {error.strerror or error}") from error
+
+
+def _set_aside(path: Path, *, replaced: bool) -> Path | None:
+    """Keep what is at a path under another name too; a file that will be replaced is at no moment away."""
+    if not os.path.lexists(path):
+        return None
+    old = path.parent / f".{secrets.token_hex(8)}.tmp"
+    if replaced and path.is_file():
+        with suppress(OSError):  # where there are no hard links
+            os.link(path, old)
+            return old
+    path.rename(old)
+    return old
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def remove_abandoned(folder: Path) -> None:

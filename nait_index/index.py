@@ -41,6 +41,7 @@ from nait_index.methods.names import DEFAULT_METHOD, MethodName
 from nait_index.methods.probe import sample_queries
 from nait_index.nearest import meant_id
 from nait_index.scoring import Confirm, QualitySpec, ScoreProgress, ScoreReport, score_index
+from nait_index.selection.saved import read_saved
 from nait_index.selection.selection import Selection
 from nait_index.signatures.features import Feature
 from nait_index.store.bases import load_compressor
@@ -285,6 +286,7 @@ class NaitIndex:
         weights: Mapping[str, float] | None = None,
         blend: Mapping[str, float] | None = None,
         search: SearchMode | str = SearchMode.EXACT,
+        decontaminate: bool = False,
     ) -> Selection:
         """Choose the rows that teach a capability, or several together.
 
@@ -299,9 +301,10 @@ class NaitIndex:
             Σ |w|·rank of the column, ranks from 0 to 1; a negative weight prefers low values.
         :param search: ``approximate`` finds few rows of many faster, where the index was built for it; which way was
             taken, and why, is in ``provenance["plan"]``.
+        :param decontaminate: leave out rows that are like an example, and choose the next best in their place.
         :raises CapabilityError: a name is unknown. :raises SelectionError: budget or filter cannot be met.
         """
-        question = Question(top, method, where, blend or {}, SearchMode(search))
+        question = Question(top, method, where, blend or {}, SearchMode(search), decontaminate)
         return self._chooser.query(self._resolve(capabilities), question, _combine(combine), weights)
 
     def core(
@@ -314,16 +317,21 @@ class NaitIndex:
         where: str | None = None,
         blend: Mapping[str, float] | None = None,
         bootstrap: int = 0,
+        decontaminate: bool = False,
     ) -> Selection:
         """Choose the rows that several capabilities agree on.
 
         :param top: what each capability chooses first. :param votes: ``all``, or how many of them must agree.
         :param bootstrap: draw the examples of every capability anew so many times, with replacement, and give every
             row of the core the share of draws in which it stays (``details["stability"]``).
+        :param decontaminate: as if the corpus had no rows that are like an example.
         :returns: never padded; ``provenance["core"]`` holds the size found and the size that chance would give.
         :raises SelectionError: fewer than two capabilities, or a number of votes that cannot be met.
         """
-        own, question = self._resolve(capabilities), Question(top, method, where, blend or {})
+        own, question = (
+            self._resolve(capabilities),
+            Question(top, method, where, blend or {}, decontaminate=decontaminate),
+        )
         return self._chooser.core(own, question, votes, bootstrap, self._library.pooled)
 
     def cover(self, *, top: str | int = "15%", where: str | None = None, rare: bool = False) -> Selection:
@@ -334,6 +342,21 @@ class NaitIndex:
         :raises StoreError: the index lacks the view ``topk``. :raises SelectionError: the budget cannot be met.
         """
         return self._chooser.cover(top, where, rare=rare)
+
+    def everything(self, *, where: str | None = None) -> Selection:
+        """Take all rows that pass a filter, in the order of the corpus; nothing ranks them.
+
+        :raises SelectionError: no row passes, or the filter cannot be used.
+        """
+        return self._chooser.everything(where)
+
+    def selection(self, path: PathLike) -> Selection:
+        """Take a selection that was written before, to write it again in another way.
+
+        :param path: its sidecar, ``….meta.json``.
+        :raises SelectionError: it is none, or one of its rows is not in this version of the index.
+        """
+        return self._chooser.again(read_saved(Path(path)), str(path))
 
     def check_method(self, method: MethodName | str) -> None:
         """Refuse a method that this index lacks the view for.

@@ -141,12 +141,15 @@ class IndexRows:
         """Give which rows (n,) bool pass a SQL filter; ``None`` without one."""
         return None if where is None else matching_rows(self._table, where)
 
-    def listing(self, columns: Sequence[str], where: str | None, limit: int | None) -> list[dict[str, Any]]:
-        """Read plain columns of the rows that a SQL filter holds for, in the order of the corpus."""
+    def passing(self, where: str | None) -> np.ndarray:
+        """Give the places in the table of the rows that pass a SQL filter, in the order of the corpus."""
         allowed = self.allowed(where)
         order = np.argsort(self._table.numbers("position"), kind="stable")
-        chosen = (order if allowed is None else order[allowed[order]])[:limit]
-        taken = self._table.take(chosen, ["id", *columns])
+        return order if allowed is None else order[allowed[order]]
+
+    def listing(self, columns: Sequence[str], where: str | None, limit: int | None) -> list[dict[str, Any]]:
+        """Read plain columns of the rows that a SQL filter holds for, in the order of the corpus."""
+        taken = self._table.take(self.passing(where)[:limit], ["id", *columns])
         return [dict(zip(taken, values, strict=True)) for values in zip(*taken.values(), strict=True)]
 
     def describe(self, ordinals: np.ndarray) -> dict[int, tuple[str, str]]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from nait_index.building.examples import Encoded, ExampleEncoder
 from nait_index.capability import Capability, capability_of, summarise
-from nait_index.corpus import plain_text, restore_sample
+from nait_index.corpus import asked_text, plain_text, restore_sample
 from nait_index.errors import CapabilityError, NaitError, OutputExistsError
 from nait_index.methods.base import Examples
 from nait_index.store.capabilities import CapabilityTable, StoredCapability
@@ -61,9 +61,11 @@ class Library:
         stored = self._stored(name)
         if stored.fingerprint != self._manifest.fingerprint.digest:
             raise CapabilityError(f"capability '{name}' was made for another index; add it again from its examples")
-        texts = tuple(plain_text(sample.parts) for sample in _samples(stored))
+        samples = _samples(stored)
+        texts = tuple(plain_text(sample.parts) for sample in samples)
+        asked = tuple(asked_text(sample.parts) for sample in samples)
         examples = Examples(texts, _part(stored.arrays, "summary."), _part(stored.arrays, "signatures."))
-        return Capability(stored.name, examples, stored.truncated, stored.rejected)
+        return Capability(stored.name, examples, stored.truncated, stored.rejected, asked)
 
     def rows(self, name: str) -> list[str]:
         """Give the examples of a stored capability, as JSON text."""

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -44,6 +44,12 @@ class Terms:
     blending: Mapping[str, float] = field(default_factory=dict)
     quality: Mapping[str, np.ndarray] = field(default_factory=dict)
     mode: SearchMode = SearchMode.EXACT
+
+    def without(self, ordinals: Sequence[int], rows: int) -> "Terms":
+        """Give the same with some of all ``rows`` rows left out, and no more asked for than are left."""
+        allowed = np.ones(rows, bool) if self.allowed is None else self.allowed.copy()
+        allowed[list(ordinals)] = False
+        return replace(self, allowed=allowed, k=min(self.k, int(allowed.sum())), mode=SearchMode.EXACT)
 
 
 def rank(rows: IndexRows, capabilities: Sequence[Examples], terms: Terms, k: int | None = None) -> list[Ranked]:

@@ -43,6 +43,17 @@ def write_lines(path: Path, rows: Sequence[Mapping[str, Any] | str]) -> Path:
     return path
 
 
+def hand_over_lines(path: Path, rows: Sequence[str], **wanted: Any) -> None:
+    """Write rows, given as JSON text, as a selection is written."""
+    from nait_index.handover.handover import Wanted, hand_over
+    from nait_index.handover.rows import ChosenRow
+    from nait_index.types import RowFormat
+
+    chosen = [ChosenRow(str(at), row, RowFormat.TEXT, 1, False) for at, row in enumerate(rows)]
+    records = [{"rank": at + 1, "id": own.id, "score": 1.0} for at, own in enumerate(chosen)]
+    hand_over(chosen, records, {}, path, Wanted(**wanted))
+
+
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Read JSON lines."""
     return [json.loads(line) for line in path.read_bytes().splitlines()]

@@ -1,17 +1,35 @@
-"""What is written: rows unchanged, files whole or not at all."""
+"""What is written: rows unchanged, in every kind of file, all files whole or none at all."""
 
 import json
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
+from helpers import build_small, hand_over_lines, nait_index, read_lines, refusal, small_rows, write_lines
 
-from nait_index.corpus import check_output, read_rejected, rejected_writer, write_json, write_rows
-from nait_index.errors import NaitError, OutputExistsError
-from nait_index.files import atomic_write
-from nait_index.types import Origin, Rejected
+from nait_index import NaitIndex
+from nait_index.config import Trainer
+from nait_index.corpus import read_rejected, rejected_writer
+from nait_index.errors import NaitError, OutputExistsError, SelectionError
+from nait_index.files import Together, atomic_write, together
+from nait_index.handover.handover import Wanted, Written, check_output, hand_over
+from nait_index.handover.rows import ChosenRow
+from nait_index.handover.writers import Kind, kind_of
+from nait_index.types import Origin, Rejected, RowFormat
 
 ROWS = ['{ "b":1,"a" : "é\u2028\\ud800" }', '{"text": "x\\ny"}']
+CHATS = [
+    {"id": "a", "messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "é"}], "n": 1},
+    {"id": "b", "messages": [{"role": "assistant", "content": "hello"}], "n": 2.5},
+    {
+        "id": "c",
+        "messages": [{"role": "user", "content": "r"}, {"role": "assistant", "content": "s"}],
+        "more": {"k": 1},
+    },
+]
 
 
 def names(folder: Path) -> list[str]:
@@ -19,68 +37,333 @@ def names(folder: Path) -> list[str]:
     return sorted(os.listdir(folder))
 
 
+def put(
+    path: Path | str, rows: Sequence[dict[str, Any]], form: RowFormat = RowFormat.MESSAGES, **wanted: Any
+) -> Written:
+    """Write rows as a selection is written."""
+    chosen = [ChosenRow(str(row.get("id", at)), json.dumps(row), form, 5, False) for at, row in enumerate(rows)]
+    records = [{"rank": at + 1, "id": own.id, "score": 1 / (at + 1)} for at, own in enumerate(chosen)]
+    return hand_over(chosen, records, {"method": "made", "max_length": 512}, path, Wanted(**wanted))
+
+
+# ---- rows ------------------------------------------------------------------------------------------------------------
+
+
 def test_rows_are_written_as_given(tmp_path: Path) -> None:
     """One row a line, in order, byte for byte."""
     path = tmp_path / "out.jsonl"
-    assert write_rows(path, iter(ROWS)) == 2
+    hand_over_lines(path, ROWS)
     assert path.read_bytes() == "".join(f"{row}\n" for row in ROWS).encode()
-    assert names(tmp_path) == ["out.jsonl"]
+    assert names(tmp_path) == ["out.jsonl", "out.jsonl.meta.json"]
 
 
 def test_a_row_over_several_lines_is_made_one(tmp_path: Path) -> None:
     """A line of JSON lines holds a whole row."""
-    write_rows(tmp_path / "out.jsonl", ['{\n "a": "b\\nc"\n}'])
+    hand_over_lines(tmp_path / "out.jsonl", ['{\n "a": "b\\nc"\n}'])
     assert (tmp_path / "out.jsonl").read_bytes() == b'{"a": "b\\nc"}\n'
 
 
+def test_an_array_holds_the_same_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    hand_over_lines(path, ROWS)
+    assert json.loads(path.read_bytes()) == [json.loads(row) for row in ROWS]
+    assert all(row.encode() in path.read_bytes() for row in ROWS)
+    hand_over_lines(path, [], force=True)
+    assert json.loads(path.read_bytes()) == []
+
+
+def test_parquet_holds_the_rows_with_nulls_for_what_is_absent(tmp_path: Path) -> None:
+    put(tmp_path / "out.parquet", CHATS)
+    table = pq.read_table(tmp_path / "out.parquet")
+    assert table.column_names == ["id", "messages", "n", "more"]
+    assert table["n"].to_pylist() == [1.0, 2.5, None]
+    assert table["messages"].to_pylist() == [row["messages"] for row in CHATS]
+    assert table["more"].to_pylist() == [None, None, {"k": 1}]
+
+
+def test_arguments_and_tools_do_not_bleed_into_one_another_in_a_table(tmp_path: Path) -> None:
+    """In one struct, every call would get the arguments of all the others, as nulls."""
+    rows = [
+        {
+            "messages": [
+                {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": own, "arguments": {own: 1}}}]}
+            ],
+            "tools": [{"type": "function", "function": {"name": own, "parameters": {own: "integer"}}}],
+        }
+        for own in ("f", "g")
+    ]
+    put(tmp_path / "out.parquet", rows)
+    read = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    assert [json.loads(row["tools"]) for row in read] == [row["tools"] for row in rows]
+    calls = [row["messages"][0]["tool_calls"][0]["function"]["arguments"] for row in read]
+    assert [json.loads(own) for own in calls] == [{"f": 1}, {"g": 1}]
+
+
+def test_a_folder_is_one_that_datasets_opens(tmp_path: Path) -> None:
+    import datasets
+
+    put(f"{tmp_path}/out/", CHATS)
+    assert names(tmp_path) == ["out", "out.meta.json"]
+    assert datasets.load_from_disk(tmp_path / "out")["messages"][0] == CHATS[0]["messages"]
+    put(tmp_path / "out", CHATS[:1], force=True)
+    assert len(datasets.load_from_disk(tmp_path / "out")) == 1
+    assert names(tmp_path) == ["out", "out.meta.json"]
+
+
+def test_the_suffix_tells_the_kind() -> None:
+    wanted = {"a.jsonl": Kind.JSONL, "a.JSON": Kind.JSON, "b/a.parquet": Kind.PARQUET, "a": Kind.FOLDER}
+    assert {name: kind_of(name) for name in wanted} == wanted
+    assert kind_of("a.v2/") is Kind.FOLDER
+    with pytest.raises(NaitError, match=r"cannot write \.v2; use \.jsonl, \.json, \.parquet, or a / at the end"):
+        kind_of("a.v2")
+
+
+def test_one_table_has_one_format_and_one_type_a_column(tmp_path: Path) -> None:
+    mixed = [{"n": 1}, {"n": 2}, {"n": "three"}, {"n": 4}]
+    with pytest.raises(NaitError, match=r"the column 'n' of row '2' is of another type .*--as.*\.jsonl"):
+        put(tmp_path / "out.parquet", mixed)
+    rows = [ChosenRow(own, "{}", form, 1, False) for own, form in (("a", RowFormat.TEXT), ("b", RowFormat.ALPACA))]
+    with pytest.raises(NaitError, match=r"row 'b' is alpaca where row 'a' is text.*--as, or write \.jsonl"):
+        hand_over(rows, [{}, {}], {}, tmp_path / "out.parquet", Wanted())
+    assert names(tmp_path) == []
+
+
+# ---- conversion, columns, sidecar ------------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_converted_is_set_aside(tmp_path: Path) -> None:
+    written = put(tmp_path / "out.jsonl", CHATS, format=RowFormat.ALPACA)
+    assert (written.rows, written.refused) == (2, 1)
+    assert [row["instruction"] for row in read_lines(tmp_path / "out.jsonl")] == ["q", "r"]
+    (refused,) = read_lines(written.rejected)
+    assert refused["id"] == "b"
+    assert refused["reason"] == "its turns are not questions and answers by turns"
+    assert json.loads(refused["content"]) == CHATS[1]
+    sidecar = json.loads(written.sidecar.read_bytes())
+    assert (sidecar["rows"], sidecar["format"]) == (2, "alpaca")
+    assert [own["id"] for own in sidecar["selected"]] == ["a", "c"]
+    assert [(own["id"], own["rank"]) for own in sidecar["refused"]] == [("b", 2)]
+    assert "1 row cannot be written as alpaca and went to" in written.notes[0]
+
+
+def test_a_file_of_refused_rows_goes_with_what_it_was_of(tmp_path: Path) -> None:
+    put(tmp_path / "out.jsonl", CHATS, format=RowFormat.ALPACA)
+    put(tmp_path / "out.jsonl", CHATS, format=RowFormat.MESSAGES, force=True)
+    assert names(tmp_path) == ["out.jsonl", "out.jsonl.meta.json"]
+
+
+def test_where_no_row_can_be_converted_nothing_is_written(tmp_path: Path) -> None:
+    with pytest.raises(NaitError, match="not one row can be written as alpaca; the first: 'b', its turns"):
+        put(tmp_path / "out.jsonl", CHATS[1:2], format=RowFormat.ALPACA)
+    assert names(tmp_path) == []
+
+
+def test_fields_of_turns_that_are_left_out_are_counted(tmp_path: Path) -> None:
+    rows = [{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "weight": 0}]}]
+    written = put(tmp_path / "out.jsonl", rows, format=RowFormat.ALPACA)
+    assert json.loads(written.sidecar.read_bytes())["left_out"] == {"weight": 1}
+    assert "no place for these fields of turns, which were left out: weight (1 rows)" in written.notes[0]
+
+
+def test_weights_are_linear_in_the_rank_with_mean_one(tmp_path: Path) -> None:
+    written = put(tmp_path / "out.jsonl", CHATS, weights=True, scores=True)
+    rows = read_lines(tmp_path / "out.jsonl")
+    assert [row["nait_weight"] for row in rows] == [1.5, 1.0, 0.5]
+    assert [(row["nait_rank"], row["nait_score"]) for row in rows] == [(1, 1), (2, 0.5), (3, 1 / 3)]
+    assert "linear" in json.loads(written.sidecar.read_bytes())["nait_weight"]
+    written = put(tmp_path / "fewer.jsonl", CHATS, weights=True, format=RowFormat.ALPACA)
+    assert [row["nait_weight"] for row in read_lines(written.path)] == [4 / 3, 2 / 3]
+
+
+# ---- all or nothing --------------------------------------------------------------------------------------------------
+
+
 def test_an_existing_file_needs_force(tmp_path: Path) -> None:
-    """Nothing is overwritten unasked."""
-    path = tmp_path / "out.jsonl"
-    path.write_text("mine")
-    with pytest.raises(OutputExistsError, match=r"out\.jsonl: exists already; overwrite it with --force"):
-        write_rows(path, ROWS)
-    with pytest.raises(OutputExistsError, match="--force"):
-        write_json(path, {})
-    assert path.read_text() == "mine"
-    assert write_rows(path, ROWS, force=True) == 2
-    assert path.read_text() != "mine"
+    """Nothing is overwritten unasked, whichever of the files it is."""
+    for name in ("out.jsonl", "out.jsonl.meta.json", "out.jsonl.rejected.jsonl", "out.jsonl.trl.py"):
+        (tmp_path / name).write_text("mine")
+        with pytest.raises(OutputExistsError, match=f"{name}: exists already; overwrite it with --force"):
+            put(tmp_path / "out.jsonl", CHATS, format=RowFormat.MESSAGES, trainers=(Trainer.TRL,))
+        assert names(tmp_path) == [name]
+        (tmp_path / name).unlink()
 
 
 def test_output_is_refused_before_rows_are_asked_for(tmp_path: Path) -> None:
     """Missing folder, unknown extension and a folder in the way are named, each with what to do."""
     (tmp_path / "folder.jsonl").mkdir()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "file").write_text("mine")
     with pytest.raises(NaitError, match=r"no folder .*missing; create it first"):
-        check_output(tmp_path / "missing" / "out.jsonl", force=False)
+        check_output(tmp_path / "missing" / "out.jsonl", Wanted())
     with pytest.raises(NaitError, match=r"cannot write \.xlsx; use \.jsonl"):
-        check_output(tmp_path / "out.xlsx", force=True)
-    with pytest.raises(NaitError, match=r"cannot write a name without extension; use \.jsonl"):
-        check_output(tmp_path / "out", force=True)
-    with pytest.raises(OutputExistsError, match="a folder is there"):
-        check_output(tmp_path / "folder.jsonl", force=True)
+        check_output(tmp_path / "out.xlsx", Wanted(force=True))
+    for nameless in ("", ".", "..", "/"):
+        with pytest.raises(NaitError, match="names no file or folder to be written"):
+            check_output(nameless, Wanted(force=True))
+    with pytest.raises(OutputExistsError, match="a folder is there; name a file in it"):
+        check_output(tmp_path / "folder.jsonl", Wanted(force=True))
+    with pytest.raises(OutputExistsError, match="a folder is there that holds no dataset"):
+        check_output(tmp_path / "mine", Wanted(force=True))
+    with pytest.raises(OutputExistsError, match="a file is there"):
+        check_output(tmp_path / "file", Wanted(force=True))
 
 
-def test_sidecar(tmp_path: Path) -> None:
-    """Sidecars are JSON for machines and people."""
-    path = tmp_path / "out.jsonl.meta.json"
-    write_json(path, {"method": "nait", "scores": [1.5], "name": "é"})
-    assert json.loads(path.read_bytes()) == {"method": "nait", "scores": [1.5], "name": "é"}
-    assert "é" in path.read_text("utf-8")
-    assert path.read_text("utf-8").endswith("}\n")
+def test_a_folder_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(NaitError, match=r"needs the library datasets: pip install 'nait-index\[export\]'"):
+        check_output(tmp_path / "out", Wanted())
 
 
-def test_failure_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
-    """An error while rows are produced changes nothing on disk."""
-    path = tmp_path / "out.jsonl"
-    path.write_text("old")
+@pytest.mark.parametrize("failing", ["out.jsonl.meta.json", "out.jsonl.trl.py", "out.jsonl.rejected.jsonl"])
+@pytest.mark.parametrize("late", [False, True])
+def test_a_late_failure_leaves_all_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, late: bool
+) -> None:
+    """Whichever file cannot be written or put in its place: the old ones are there, no new one, and nothing else."""
+    olds = {"out.jsonl": "rows", "out.jsonl.meta.json": "sidecar", "out.jsonl.rejected.jsonl": "rejected"}
+    for name, text in olds.items():
+        (tmp_path / name).write_text(text)
+    rows = [*CHATS, {"messages": [{"role": "assistant", "content": "x"}]}]
 
-    def failing() -> object:
-        yield ROWS[0]
-        raise KeyError("lost")
+    def breaking(original: Callable[..., Any]) -> Callable[..., Any]:
+        def broken(*arguments: Any) -> Any:
+            if Path(arguments[-1]).name == failing:
+                raise OSError(28, "No space left on device")
+            return original(*arguments)
+
+        return broken
+
+    if late:
+        monkeypatch.setattr(Path, "replace", breaking(Path.replace))
+    else:
+        monkeypatch.setattr(Together, "file", breaking(Together.file))
+    with pytest.raises((NaitError, OSError), match="No space left"):
+        put(tmp_path / "out.jsonl", rows, format=RowFormat.PROMPT_COMPLETION, trainers=(Trainer.TRL,), force=True)
+    assert {name: (tmp_path / name).read_text() for name in names(tmp_path)} == olds
+
+
+def test_an_error_while_writing_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old")
+
+    def write_and_fail() -> None:
+        with together() as batch:
+            with batch.file(tmp_path / "a") as file:
+                file.write(b"new")
+            with batch.folder(tmp_path / "b") as folder:
+                (folder / "c").write_text("new")
+            raise KeyError("lost")
 
     with pytest.raises(KeyError, match="lost"):
-        write_rows(path, failing(), force=True)  # type: ignore[arg-type]
-    assert path.read_text() == "old"
-    assert names(tmp_path) == ["out.jsonl"]
+        write_and_fail()
+    assert (tmp_path / "a").read_text() == "old"
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_replaced_file_is_at_no_moment_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a"
+    path.write_text("old")
+    seen = []
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda own, to: (seen.append(path.read_text()), replace(own, to))[1])
+    with together() as batch, batch.file(path) as file:
+        file.write(b"new")
+    assert seen == ["old"]
+    assert path.read_text() == "new"
+    assert names(tmp_path) == ["a"]
+
+
+# ---- from an index ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory, tiny_model: Callable[[str], Path]) -> Path:
+    """Build a small index with one capability; not to be changed."""
+    folder = tmp_path_factory.mktemp("export")
+    chats = write_lines(folder / "chats.jsonl", [row | {"id": f"chat-{row['id']}"} for row in CHATS])
+    rows = write_lines(folder / "rows.jsonl", small_rows(24))
+    build_small(folder / "own.nait", [rows, chats], model=tiny_model("llama"))
+    NaitIndex(folder / "own.nait").add_capability("adding", write_lines(folder / "a.jsonl", small_rows(8, 100)[1::2]))
+    return folder / "own.nait"
+
+
+def test_a_selection_is_written_again_in_another_way(index: Path, tmp_path: Path) -> None:
+    """Of a sidecar, with what could not be converted the first time."""
+    first = NaitIndex(index).query("adding", top="100%").write(tmp_path / "a.jsonl", format="alpaca")
+    assert (first.rows, first.refused) == (26, 1)
+    again = NaitIndex(index).selection(first.sidecar)
+    direct = NaitIndex(index).query("adding", top="100%")
+    assert (again.ids, again.scores, again.ordinals) == (direct.ids, direct.scores, direct.ordinals)
+    assert again.provenance["method"] == direct.provenance["method"]
+    assert nait_index("export", index, "--from", first.sidecar, "-o", tmp_path / "b.jsonl").code == 0
+    direct.to_jsonl(tmp_path / "c.jsonl")
+    assert (tmp_path / "b.jsonl").read_bytes() == (tmp_path / "c.jsonl").read_bytes()
+
+
+def test_all_rows_that_pass_are_written_in_the_order_of_the_corpus(index: Path, tmp_path: Path) -> None:
+    outcome = nait_index("export", index, "--where", "format = 'alpaca'", "-o", tmp_path / "a.jsonl")
+    assert outcome.code == 0, outcome.err
+    assert read_lines(tmp_path / "a.jsonl") == small_rows(24)
+    sidecar = json.loads((tmp_path / "a.jsonl.meta.json").read_bytes())
+    assert sidecar["selected"][0] == {"rank": 1, "id": "row-000"}
+    with pytest.raises(SelectionError, match="nothing ranks these rows"):
+        NaitIndex(index).everything().write(tmp_path / "b.jsonl", weights=True)
+
+
+def test_rounding_is_said(index: Path, tmp_path: Path) -> None:
+    written = NaitIndex(index).query("adding", top="10%").write(tmp_path / "a.jsonl")
+    sidecar = json.loads(written.sidecar.read_bytes())
+    assert sidecar["rows"] == len(sidecar["selected"]) == 27 // 10
+    assert sidecar["rounding"] == "a share of the rows is rounded down, and never below one row"
+
+
+def test_export_chooses_as_query_does(index: Path, tmp_path: Path) -> None:
+    for command in ("query", "export"):
+        assert nait_index(command, index, "-c", "adding", "--top", "5", "-o", tmp_path / f"{command}.jsonl").code == 0
+    assert (tmp_path / "query.jsonl").read_bytes() == (tmp_path / "export.jsonl").read_bytes()
+
+
+def test_a_dataset_without_a_file(index: Path) -> None:
+    chosen = NaitIndex(index).query("adding", top=3, where="format = 'alpaca'")
+    assert chosen.to_dataset()["id"][:] == list(chosen.ids)
+    assert set(chosen.to_dataset("messages").column_names) == {"id", "messages"}
+    with pytest.raises(NaitError, match="row 'chat-b' cannot be written as sharegpt"):
+        NaitIndex(index).everything().to_dataset("sharegpt")
+    with pytest.raises(NaitError, match="there is no format 'chatml'"):
+        chosen.to_dataset("chatml")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--from", "SIDECAR", "-c", "adding", "-o", "OUT.jsonl"], 2, "leave out -c and -e"),
+        (["--from", "SIDECAR", "--top", "3", "-o", "OUT.jsonl"], 2, "leave out --top"),
+        (["--from", "SIDECAR", "--where", "1 = 1", "-o", "OUT.jsonl"], 2, "leave out --where"),
+        (["--top", "3", "-o", "OUT.jsonl"], 2, "without -c or -e, nothing is chosen; leave out --top"),
+        (["--from", "SIDECAR"], 2, "say where the rows go with -o"),
+        (["--from", "rows.jsonl", "-o", "OUT.jsonl"], 1, "rows.jsonl: cannot be read"),
+        (["--from", "INDEX/manifest.json", "-o", "OUT.jsonl"], 1, "no .meta.json that was written beside a selection"),
+        (["--from", "OTHER", "-o", "OUT.jsonl"], 1, "names 'gone', which is not in"),
+        (["-c", "adding", "-o", "OUT.parquet", "--top", "100%"], 1, "a table has one format; convert them with --as"),
+        (["--where", "n_tokens < 0", "-o", "OUT.jsonl"], 1, "no row passes --where"),
+    ],
+)
+def test_wrong_use_gives_one_line(index: Path, tmp_path: Path, arguments: list[str], code: int, message: str) -> None:
+    sidecar = NaitIndex(index).query("adding", top=2).write(tmp_path / "s.jsonl").sidecar
+    (tmp_path / "other.meta.json").write_text('{"selected": [{"rank": 1, "id": "gone", "score": 1}]}')
+    places = {"SIDECAR": str(sidecar), "OTHER": str(tmp_path / "other.meta.json"), "INDEX": str(index)}
+    before = names(tmp_path)
+    given = [arguments[0], *arguments[1:]]
+    for place, path in (places | {"OUT": str(tmp_path / "out")}).items():
+        given = [own.replace(place, path) for own in given]
+    assert message in refusal("export", index, *given, code=code)
+    assert names(tmp_path) == before
+
+
+def test_what_is_of_the_output_needs_one(index: Path) -> None:
+    assert "say where with -o OUT" in refusal("query", index, "-c", "adding", "--as", "messages", code=2)
+
+
+# ---- small files -----------------------------------------------------------------------------------------------------
 
 
 def test_atomic_write_follows_the_umask(tmp_path: Path) -> None:

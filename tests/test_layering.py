@@ -21,7 +21,8 @@ BELOW: dict[str, set[str]] = {name: GROUND for name in BESIDE_ONE_ANOTHER} | {
     "config": {"errors", "types"},
     "files": {"errors"},
     "methods": GROUND | BESIDE_ONE_ANOTHER,
-    "selection": GROUND | BESIDE_ONE_ANOTHER,
+    "handover": GROUND | {"corpus"},
+    "selection": GROUND | BESIDE_ONE_ANOTHER | {"handover"},
     "quality": GROUND | {"activations", "corpus", "store"},
     "fidelity": {"methods", "signatures"},
     "building": GROUND | BESIDE_ONE_ANOTHER | {"fidelity"},
@@ -33,7 +34,7 @@ BELOW: dict[str, set[str]] = {name: GROUND for name in BESIDE_ONE_ANOTHER} | {
     "library": GROUND | {"building", "capability", "corpus", "methods", "store"},
     "ranking": {"config", "index_rows", "methods", "search", "selection"},
     "choosing": GROUND
-    | {"capability", "index_rows", "methods", "ranking", "search", "selection", "signatures", "store"},
+    | {"capability", "handover", "index_rows", "methods", "ranking", "search", "selection", "signatures", "store"},
     "insight": GROUND | {"capability", "index_rows", "methods", "ranking", "search", "signatures", "store"},
     "upkeep": GROUND | {"building", "corpus", "quality", "store"},
     "inspection": GROUND | BESIDE_ONE_ANOTHER | {"building", "index_rows"},

@@ -18,10 +18,11 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet
 import pytest
+from helpers import hand_over_lines
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nait_index.corpus import read_corpus, write_rows
+from nait_index.corpus import read_corpus
 from nait_index.corpus.readers import read_rows
 from nait_index.corpus.rows import MAX_DEPTH, RawRow
 from nait_index.errors import CorpusError
@@ -148,7 +149,7 @@ def test_json_lines_come_back_byte_for_byte(
     path, again = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" * bom + line_end.join(lines))
     read = [row for row in read_rows(path) if isinstance(row, RawRow)]
-    write_rows(again, [row.text for row in read], force=True)
+    hand_over_lines(again, [row.text for row in read], force=True)
     assert again.read_bytes() == b"".join(line + b"\n" for line in lines)
     assert [row.origin.row for row in read] == [1 + number * line_end.count(b"\n") for number in range(len(lines))]
 

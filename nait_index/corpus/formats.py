@@ -14,7 +14,7 @@ from nait_index.types import Part, Role, RowFormat
 
 Fields = Mapping[str, Any]
 
-_ROLES = {
+ROLES = {
     "system": Role.SYSTEM,
     "developer": Role.SYSTEM,
     "user": Role.USER,
@@ -85,22 +85,22 @@ def _or(wanted: tuple[tuple[str, ...], ...]) -> str:
 def _alpaca(row: Fields) -> Iterator[Part]:
     """Alpaca's fields, or Dolly's names for its last two: left unread, their text would silently be missing."""
     yield from _text(Role.SYSTEM, row.get("system"), "field 'system'")
-    for number, pair in enumerate(_list(row.get("history"), "field 'history'"), start=1):
+    for number, pair in enumerate(listed(row.get("history"), "field 'history'"), start=1):
         where = f"field 'history', turn {number}"
         if not isinstance(pair, list) or len(pair) != 2:
             raise RowError(f"{where} is not a pair of question and answer")
         yield from _text(Role.USER, pair[0], where)
         yield from _text(Role.ASSISTANT, pair[1], where)
-    yield from _text(Role.USER, _required(row, "instruction"), "field 'instruction'")
+    yield from _text(Role.USER, required(row, "instruction"), "field 'instruction'")
     for role, field in (
-        (Role.INPUT, _name(row, "input", "context")),
-        (Role.ASSISTANT, _name(row, "output", "response")),
+        (Role.INPUT, name_of(row, "input", "context")),
+        (Role.ASSISTANT, name_of(row, "output", "response")),
     ):
         yield from _text(role, row.get(field), f"field {field!r}")
 
 
 def _sharegpt(row: Fields) -> Iterator[Part]:
-    yield from _conversation(row, _name(row, "conversations", "conversation"))
+    yield from _conversation(row, name_of(row, "conversations", "conversation"))
 
 
 def _messages(row: Fields) -> Iterator[Part]:
@@ -110,7 +110,7 @@ def _messages(row: Fields) -> Iterator[Part]:
 def _prompt_completion(row: Fields) -> Iterator[Part]:
     yield from _tools(row)
     for field, role in (("prompt", Role.USER), ("completion", Role.ASSISTANT)):
-        value = _required(row, field)
+        value = required(row, field)
         if isinstance(value, list):
             yield from _turns(value, field)
         else:
@@ -118,7 +118,7 @@ def _prompt_completion(row: Fields) -> Iterator[Part]:
 
 
 def _plain_text(row: Fields) -> Iterator[Part]:
-    yield from _text(Role.TEXT, _required(row, "text"), "field 'text'")
+    yield from _text(Role.TEXT, required(row, "text"), "field 'text'")
 
 
 _FORMATS: dict[RowFormat, Callable[[Fields], Iterator[Part]]] = {
@@ -133,7 +133,7 @@ _FORMATS: dict[RowFormat, Callable[[Fields], Iterator[Part]]] = {
 def _conversation(row: Fields, field: str) -> Iterator[Part]:
     yield from _text(Role.SYSTEM, row.get("system"), "field 'system'")
     yield from _tools(row)
-    yield from _turns(_required(row, field), field)
+    yield from _turns(required(row, field), field)
 
 
 def _tools(row: Fields) -> Iterator[Part]:
@@ -145,32 +145,36 @@ def _tools(row: Fields) -> Iterator[Part]:
 
 
 def _turns(turns: object, field: str) -> Iterator[Part]:
-    for number, turn in enumerate(_list(turns, f"field {field!r}"), start=1):
+    for number, turn in enumerate(listed(turns, f"field {field!r}"), start=1):
         where = f"field {field!r}, turn {number}"
         if not isinstance(turn, dict):
             raise RowError(f"{where} is {json_kind(turn)}, wanted an object")
-        role = turn.get(_name(turn, "role", "from"))
+        role = turn.get(name_of(turn, "role", "from"))
         if role is None and ("human" in turn or "assistant" in turn):
             for role in ("system", "human", "assistant"):
-                yield from _text(_ROLES[role], turn.get(role), f"{where}, {role!r}")
-        elif isinstance(role, str) and role in _ROLES:
-            yield from _text(_ROLES[role], _content(turn, where), where)
+                yield from _text(ROLES[role], turn.get(role), f"{where}, {role!r}")
+        elif isinstance(role, str) and role in ROLES:
+            yield from _text(ROLES[role], _content(turn, where), where)
         else:
             raise RowError(f"{where} has {'no role' if role is None else f'an unknown role: {reprlib.repr(role)}'}")
 
 
 def _content(turn: Fields, where: str) -> object:
     """Find what a turn says; calls of tools follow its text as JSON, on a line of their own."""
-    content = turn.get(_name(turn, "content", "value"))
+    content = turn.get(name_of(turn, "content", "value"))
     if isinstance(content, list):
-        content = "".join(_content_text(piece, where) for piece in content)
+        content = "".join(content_text(piece, where) for piece in content)
     calls = [to_json(turn[field]) for field in ("tool_calls", "function_call") if turn.get(field)]
     if not calls or not isinstance(content, str | None):
         return content
     return "\n".join([content, *calls] if content else calls)
 
 
-def _content_text(piece: object, where: str) -> str:
+def content_text(piece: object, where: str) -> str:
+    """Give the text of one piece of a turn's content.
+
+    :raises RowError: it is none.
+    """
     if not isinstance(piece, dict):
         raise RowError(f"{where} has a piece of content that is {json_kind(piece)}, wanted an object")
     if piece.get("type") != "text":
@@ -180,18 +184,26 @@ def _content_text(piece: object, where: str) -> str:
     return str(piece["text"])
 
 
-def _name(row: Fields, *names: str) -> str:
-    """Find which of the names of a field a row uses."""
+def name_of(row: Fields, *names: str) -> str:
+    """Find which of the names of a field a row uses; the first where it uses none."""
     return next((name for name in names if row.get(name) is not None), names[0])
 
 
-def _required(row: Fields, field: str) -> object:
+def required(row: Fields, field: str) -> object:
+    """Give a field.
+
+    :raises RowError: there is none.
+    """
     if row.get(field) is None:
         raise RowError(f"field {field!r} is missing")
     return row[field]
 
 
-def _list(value: object, where: str) -> list[Any]:
+def listed(value: object, where: str) -> list[Any]:
+    """Give a list, an empty one for null.
+
+    :raises RowError: it is something else.
+    """
     if value is None:
         return []
     if not isinstance(value, list):

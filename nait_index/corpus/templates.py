@@ -40,6 +40,11 @@ def plain_text(parts: Sequence[Part]) -> str:
     return "\n".join(part.text for part in parts)
 
 
+def asked_text(parts: Sequence[Part]) -> str:
+    """Join what the user says with newlines; all parts where the user says nothing."""
+    return plain_text([part for part in parts if part.role in (Role.USER, Role.INPUT)] or parts)
+
+
 class TemplateName(StrEnum):
     """The templates that have a name; any other is a Jinja file, named by its path."""
 

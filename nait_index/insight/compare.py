@@ -162,6 +162,7 @@ def _cosines(rows: IndexRows, capabilities: Sequence[Capability], terms: Terms) 
         return None
     # A query counts in units of the signature; divided by them it is the direction itself.
     steps = rows.steps(method.feature)
-    directions = np.stack([method.query(own.examples, rows).vector / steps for own in capabilities]).astype(np.float64)
+    queries = [method.query_of(own.examples, rows) for own in capabilities]
+    directions = np.stack([query.vector / steps for query in queries]).astype(np.float64)
     directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-30)
     return np.asarray(np.clip(directions @ directions.T, -1, 1))

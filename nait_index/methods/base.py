@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -27,11 +27,13 @@ class Examples:
     :param texts: rendered as plain text, in their order.
     :param summary: what linear methods keep of the examples' full activations, by name.
     :param signatures: the examples' own signatures, (E, width) each, in the columns of the table.
+    :param made: the queries that methods have made of them, and of which rows: the same is asked again and again.
     """
 
     texts: Sequence[str]
     summary: Summary
     signatures: Mapping[str, np.ndarray]
+    made: "dict[Scanned, tuple[Rows, Query]]" = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -147,6 +149,13 @@ class Scanned(ABC):
         :raises CapabilityError: there are too few of them, or they say nothing.
         """
 
+    def query_of(self, examples: Examples, rows: Rows) -> Query:
+        """Make the query of some examples, or give the one that was made of them before."""
+        known = examples.made.get(self)
+        if known is None or known[0] is not rows:
+            known = examples.made[self] = rows, self.query(examples, rows)
+        return known[1]
+
     def rank(self, examples: Examples, rows: Rows, k: int, allowed: np.ndarray | None) -> Hits:
         """Give the ``k`` rows of highest score."""
         return self.rank_all([examples], rows, k, allowed)[0]
@@ -160,7 +169,7 @@ class Scanned(ABC):
         mode: SearchMode = SearchMode.EXACT,
     ) -> list[Hits]:
         """Rank for several capabilities in one pass over the rows."""
-        queries = [self.query(examples, rows) for examples in capabilities]
+        queries = [self.query_of(examples, rows) for examples in capabilities]
         found = rows.search(self.feature, np.stack([query.vector for query in queries]), k, allowed, mode)
         # In double precision, lest a large constant make neighbouring scores equal.
         return [

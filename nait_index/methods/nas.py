@@ -51,7 +51,7 @@ class Nas(Linear):
 
     def _rank(self, examples: Examples, rows: Rows, k: int, allowed: np.ndarray | None) -> Hits:
         """Divide every row's inner product by the length of its own state; a row of no length scores 0."""
-        query = self.query(examples, rows)
+        query = self.query_of(examples, rows)
         products = rows.scores(self.feature, query.vector[None])[0].astype(np.float64) + query.constant
         lengths = np.concatenate([block[:, layer_of(rows.widths)] for block in rows.blocks(NORMS)])
         cosines = np.divide(products, lengths, out=np.zeros(len(rows)), where=lengths > 0)

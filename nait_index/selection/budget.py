@@ -6,6 +6,8 @@ from fractions import Fraction
 
 from nait_index.errors import SelectionError
 
+ROUNDING = "a share of the rows is rounded down, and never below one row"
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:

@@ -1,31 +1,41 @@
-"""The outcome of a query or a core: ranked rows with scores and provenance."""
+"""The outcome of a query, a core or a cover: ranked rows with scores and provenance."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nait_index.corpus import check_output, to_json, write_json, write_rows
-from nait_index.errors import OutputExistsError
+from nait_index.config import Trainer
+from nait_index.errors import NaitError, SelectionError
+from nait_index.handover.contamination import Contamination, Match
+from nait_index.handover.handover import Wanted, Written, check_output, hand_over
+from nait_index.handover.rows import ChosenRow, converted
+from nait_index.handover.writers import Kind, kind_of
+from nait_index.types import RowFormat
+
+if TYPE_CHECKING:
+    import datasets
 
 
 @dataclass(frozen=True)
 class Selection:
     """Chosen rows, best first; ties are in the order of their ids.
 
-    :param ids: (k,) sample ids; :param scores: (k,) higher is better; :param ordinals: (k,) places in table order.
+    :param ids: (k,) sample ids; :param ordinals: (k,) places in table order.
+    :param scores: (k,) higher is better; none where all rows were taken, which nothing ranks.
     :param provenance: what it was chosen from and how, enough to choose it again.
-    :param fetch: reads the original rows at some places of the table, as JSON text.
+    :param fetch: reads columns of the rows at some places of the table.
     :param details: what else is known of each row, by column (the capability that chose it, its votes, …).
+    :param asked: what each example asks, by capability, where they are known.
     """
 
     ids: tuple[str, ...]
     scores: tuple[float, ...]
     ordinals: tuple[int, ...]
     provenance: Mapping[str, Any]
-    fetch: Callable[[Sequence[int]], list[str]] = field(repr=False)
+    fetch: Callable[[Sequence[int], Sequence[str]], Mapping[str, list[Any]]] = field(repr=False)
     details: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    asked: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -38,58 +48,101 @@ class Selection:
 
         :param provenance: what the shorter selection was chosen from and how.
         """
-        return Selection(
-            self.ids[:count],
-            self.scores[:count],
-            self.ordinals[:count],
-            provenance,
-            self.fetch,
-            {name: values[:count] for name, values in self.details.items()},
+        return replace(
+            self,
+            ids=self.ids[:count],
+            scores=self.scores[:count],
+            ordinals=self.ordinals[:count],
+            provenance=provenance,
+            details={name: values[:count] for name, values in self.details.items()},
         )
 
     def rows(self, limit: int | None = None) -> list[str]:
         """Give the original rows, as JSON text, best first."""
-        return self.fetch(self.ordinals[:limit])
+        return self.fetch(self.ordinals[:limit], ["row"])["row"]
 
     def records(self) -> list[dict[str, Any]]:
         """Give rank, id, score and details of every row."""
-        columns = {"id": self.ids, "score": self.scores, **self.details}
+        columns = {"id": self.ids, **({"score": self.scores} if self.scores else {}), **self.details}
         return [
             {"rank": rank} | dict(zip(columns, values, strict=True))
             for rank, values in enumerate(zip(*columns.values(), strict=True), start=1)
         ]
 
-    def to_jsonl(self, path: str | Path, *, force: bool = False, scores: bool = False) -> Path:
-        """Write the original rows unchanged, best first, and ``PATH.meta.json`` with provenance and scores beside them.
+    def like_examples(self) -> dict[str, Match]:
+        """Give the rows that are like an example that they were chosen by, or nearly, by their ids."""
+        return Contamination(self.asked).find(self._chosen())
 
-        :param scores: put ``nait_rank`` and ``nait_score`` into the written rows, which are then not quite unchanged.
-        :returns: the path of the second file.
-        :raises OutputExistsError: one of the files is there and ``force`` was not given.
+    def write(
+        self,
+        path: str | Path,
+        *,
+        format: RowFormat | str | None = None,
+        trainers: Sequence[Trainer | str] = (),
+        scores: bool = False,
+        weights: bool = False,
+        force: bool = False,
+    ) -> Written:
+        """Write the rows, best first, and ``PATH.meta.json`` with provenance and scores beside them: all or nothing.
+
+        :param path: ``.jsonl``, ``.json``, ``.parquet``, or a folder that ``datasets.load_from_disk`` opens.
+        :param format: what the rows are converted to; by default each stays as it is, byte for byte. Rows that cannot
+            be converted go to ``PATH.rejected.jsonl``.
+        :param trainers: ``llamafactory``, ``axolotl``, ``trl``: write what they need to read the rows.
+        :param scores: put ``nait_rank`` and ``nait_score`` into the rows; :param weights: ``nait_weight``, linear in
+            the rank, with mean 1.
+        :raises OutputExistsError: a file is there and ``force`` was not given. :raises NaitError: it cannot be written.
         """
-        target = Path(path)
-        check_outputs(target, force=force)
-        write_rows(target, self._scored_rows() if scores else self.rows(), force=force)
-        write_json(
-            sidecar(target), dict(self.provenance) | {"rows": len(self), "selected": self.records()}, force=force
-        )
-        return sidecar(target)
+        wanted = Wanted(_format(format), tuple(_trainer(own) for own in trainers), scores, weights, force)
+        check_output(path, wanted)
+        if (scores or weights) and not self.scores:
+            raise SelectionError(
+                "nothing ranks these rows, so that there are no scores or weights; choose with -c or -e"
+            )
+        chosen = self._chosen()
+        facts = dict(self.provenance)
+        if self.asked:
+            known = Contamination(self.asked)
+            facts["contamination"] = known.report(known.find(chosen))
+        return hand_over(chosen, self.records(), facts, path, wanted)
 
-    def _scored_rows(self) -> Iterator[str]:
-        for record, row in zip(self.records(), self.rows(), strict=True):
-            added = {"nait_rank": record["rank"], "nait_score": record["score"]}
-            yield to_json(json.loads(row) | added)
+    def to_jsonl(self, path: str | Path, *, force: bool = False, scores: bool = False) -> Path:
+        """Write the original rows unchanged, as JSON lines; see :meth:`write`.
+
+        :returns: the path of the second file.
+        """
+        if kind_of(path) is not Kind.JSONL:
+            raise NaitError(f"{path}: JSON lines end in .jsonl; write() writes other kinds")
+        return self.write(path, force=force, scores=scores).sidecar
+
+    def to_dataset(self, format: RowFormat | str | None = None) -> "datasets.Dataset":
+        """Give the rows as a dataset of the library ``datasets``, best first.
+
+        :param format: what they are converted to.
+        :raises NaitError: a row cannot be converted, or has no place in one table with the others.
+        """
+        from nait_index.handover.tables import to_dataset, to_table
+
+        rows, refused, _ = converted(self._chosen(), _format(format))
+        if refused:
+            raise NaitError(f"row {refused[0].row.id!r} cannot be written as {format}: {refused[0].reason}")
+        return to_dataset(to_table(rows, "a dataset"))
+
+    def _chosen(self) -> list[ChosenRow]:
+        columns = self.fetch(self.ordinals, ["row", "format", "n_tokens", "truncated"])
+        rows = zip(self.ids, *columns.values(), strict=True)
+        return [ChosenRow(own, row, RowFormat(form), tokens, cut) for own, row, form, tokens, cut in rows]
 
 
-def sidecar(path: Path) -> Path:
-    """Give the path of the file that says what a selection is."""
-    return path.with_name(path.name + ".meta.json")
+def _format(name: RowFormat | str | None) -> RowFormat | None:
+    try:
+        return None if name is None else RowFormat(name)
+    except ValueError:
+        raise NaitError(f"there is no format '{name}'; there are: {', '.join(RowFormat)}") from None
 
 
-def check_outputs(path: Path, *, force: bool) -> None:
-    """Check that a selection can be written, before any work is done for it.
-
-    :raises OutputExistsError: one of its two files is there and ``force`` was not given.
-    """
-    check_output(path, force=force)
-    if sidecar(path).exists() and not force:
-        raise OutputExistsError(f"{sidecar(path)}: exists already; overwrite it with --force, or choose another name")
+def _trainer(name: Trainer | str) -> Trainer:
+    try:
+        return Trainer(name)
+    except ValueError:
+        raise NaitError(f"there is no trainer '{name}'; there are: {', '.join(Trainer)}") from None

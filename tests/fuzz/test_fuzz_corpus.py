@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from cases import COUNTED, LONG, cases
+from helpers import hand_over_lines
 from hypothesis import example, given
 from hypothesis import strategies as st
 from made import (
@@ -29,7 +30,7 @@ from made import (
 )
 
 from nait_index.building.intake import Counts, Intake, Spool, WorkRow
-from nait_index.corpus import make_template, read_corpus, read_rejected, rejected_writer, write_rows
+from nait_index.corpus import make_template, read_corpus, read_rejected, rejected_writer
 from nait_index.errors import NaitError
 from nait_index.types import Rejected, RowFormat, Sample
 
@@ -125,7 +126,7 @@ def test_lines_of_any_json_come_back_byte_for_byte(data: bytes, row_format: RowF
         lines = [line.removesuffix(b"\r") for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n")]
         assert counts.read == sum(bool(line.strip()) for line in lines)
         assert [own.row.encode() for own in samples] == [lines[own.origin.row - 1] for own in samples]
-        write_rows(path.with_name("out.jsonl"), [own.row for own in samples])
+        hand_over_lines(path.with_name("out.jsonl"), [own.row for own in samples])
         assert path.with_name("out.jsonl").read_bytes() == b"".join(
             lines[own.origin.row - 1] + b"\n" for own in samples
         )

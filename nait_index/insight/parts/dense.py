@@ -33,7 +33,7 @@ class DenseParts:
         self.feature = method.feature
         self._rows = rows
         self._examples = examples
-        query = method.query(examples, rows)
+        query = method.query_of(examples, rows)
         self.constant = query.constant
         coordinates = query.vector / rows.steps(self.feature)
         self._lengths_of = layer_of(rows.widths) if isinstance(method, Nas) else None

@@ -1,0 +1,71 @@
+"""Axolotl: a block ``datasets:`` for its configuration."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nait_index.corpus import to_json
+from nait_index.corpus.formats import ROLES
+from nait_index.handover.rows import OutRow
+from nait_index.handover.shape import Shape, UnreadableError, check_text
+from nait_index.handover.writers import Kind
+from nait_index.types import RowFormat
+
+_TYPES = {Kind.JSONL: "json", Kind.JSON: "json", Kind.PARQUET: "parquet"}  # a folder is opened with load_from_disk
+
+
+def block(rows: Sequence[OutRow], shape: Shape, out: Path, kind: Kind) -> str:
+    """Make the block.
+
+    :raises UnreadableError: a row cannot be read.
+    """
+    entry = {"path": str(out.resolve())} | ({"ds_type": _TYPES[kind]} if kind in _TYPES else {}) | _reader(rows, shape)
+    lines = [f"    {key}: {to_json(value)}" for key, value in entry.items()]
+    lines[0] = lines[0].replace("    ", "  - ", 1)
+    return "\n".join(["# Axolotl: put this into your configuration.", "datasets:", *lines]) + "\n"
+
+
+def _reader(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
+    if shape.format is RowFormat.ALPACA:
+        return _alpaca(rows, shape)
+    if shape.format is RowFormat.PROMPT_COMPLETION:
+        check_text(rows, "prompt", "completion")
+        names = {"field_instruction": "prompt", "field_output": "completion"}
+        # The prompt as it is; a column "system" or "input" is no part of it.
+        return {"type": names | {"format": "{instruction}", "no_input_format": "{instruction}", "system_format": ""}}
+    if shape.format is RowFormat.TEXT:
+        check_text(rows, "text")
+        return {"type": "completion", "field": "text"}
+    return _conversations(rows, shape)
+
+
+def _alpaca(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
+    check_text(rows, "instruction", "output")
+    for row in rows:
+        if row.fields.get("history"):
+            raise UnreadableError(row, "it has a history, which Axolotl leaves out of alpaca rows")
+        if row.fields.get("context") and not row.fields.get("input"):
+            raise UnreadableError(row, "its input is called 'context'")
+    return {"type": "alpaca_w_system" if "system" in shape.columns else "alpaca"}
+
+
+def _conversations(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
+    called = next((word for word in ("function_call", "observation", "function") if word in shape.words), None)
+    if called is not None:
+        raise UnreadableError(_with(rows, shape, called), f"it has a turn of {called!r}, which no chat template knows")
+    roles: dict[str, list[str]] = {}
+    for word in sorted(shape.words):
+        roles.setdefault(str(ROLES[word]), []).append(word)
+    role, text = shape.keys
+    tools = {"field_tools": "tools"} if "tools" in shape.columns else {}
+    return {
+        "type": "chat_template",
+        "field_messages": shape.name,
+        "message_property_mappings": {"role": role, "content": text},
+        "roles": roles,
+        "roles_to_train": ["assistant"],
+    } | tools
+
+
+def _with(rows: Sequence[OutRow], shape: Shape, word: str) -> OutRow:
+    return next(row for row in rows if any(turn[shape.keys[0]] == word for turn in row.fields[shape.name]))

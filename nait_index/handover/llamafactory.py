@@ -1,0 +1,125 @@
+"""LLaMA-Factory: an entry in the ``dataset_info.json`` of the folder.
+
+Where an entry names columns or tags, those that it does not name are none (its ``data/parser.py``), so that all that
+the rows have are written out. It skips turns that do not alternate with no more than a line in its log, and adds a
+system prompt of its own under the formatting ``openai``: rows that would meet either are refused.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nait_index.corpus import to_json
+from nait_index.corpus.formats import ROLES, name_of
+from nait_index.errors import NaitError, OutputExistsError
+from nait_index.handover.rows import OutRow
+from nait_index.handover.shape import Shape, UnreadableError, calls_tools, check_text, turns_of
+from nait_index.types import Role, RowFormat
+
+FILE = "dataset_info.json"
+
+_CALLING = "function_call"
+_TAGS = {
+    "user_tag": Role.USER,
+    "assistant_tag": Role.ASSISTANT,
+    "observation_tag": Role.TOOL,
+    "system_tag": Role.SYSTEM,
+}
+_USUAL = {
+    "from": {"user_tag": "human", "assistant_tag": "gpt", "observation_tag": "observation", "system_tag": "system"},
+    "role": {"user_tag": "user", "assistant_tag": "assistant", "observation_tag": "tool", "system_tag": "system"},
+}
+
+
+def entry_name(out: Path) -> str:
+    """Give the name under which the rows are found; commas part names there."""
+    return re.sub(r"[^\w.+-]+", "_", out.stem)
+
+
+def entry(rows: Sequence[OutRow], shape: Shape, out: Path) -> dict[str, Any]:
+    """Make the entry.
+
+    :raises UnreadableError: a row cannot be read, or would be skipped.
+    """
+    if shape.format is RowFormat.ALPACA:
+        own = _alpaca(rows, shape)
+    elif shape.format is RowFormat.PROMPT_COMPLETION:
+        check_text(rows, "prompt", "completion")
+        own = {"formatting": "alpaca", "columns": {"prompt": "prompt", "response": "completion"}}
+    elif shape.format is RowFormat.TEXT:
+        check_text(rows, "text")
+        own = {"formatting": "alpaca", "columns": {"prompt": "text"}}
+    else:
+        own = _conversations(rows, shape)
+    return {"file_name": out.name} | own
+
+
+def merged(out: Path, own: dict[str, Any], *, force: bool) -> str:
+    """Give the text of the file with the entry in it, all others kept.
+
+    :raises OutputExistsError: it has another entry of this name and ``force`` is not set.
+    :raises NaitError: what is there cannot be read.
+    """
+    path, name = out.with_name(FILE), entry_name(out)
+    try:
+        known = json.loads(path.read_bytes()) if path.exists() else {}
+    except ValueError:
+        known = None
+    if not isinstance(known, dict):
+        raise NaitError(f"{path}: not a JSON object, so that no entry can be added; mend or move it")
+    if known.get(name, own) != own and not force:
+        raise OutputExistsError(f"{path}: has another entry '{name}'; replace it with --force, or choose another name")
+    return to_json(known | {name: own}, indent=2) + "\n"
+
+
+def _alpaca(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
+    names = {"prompt": "instruction"}
+    names |= {"query": name_of(dict.fromkeys(shape.columns, True), "input", "context")}
+    names |= {"response": name_of(dict.fromkeys(shape.columns, True), "output", "response")}
+    names |= {name: name for name in ("history", "system", "tools")}
+    check_text(rows, "instruction", names["response"])
+    for row in rows:
+        if names["query"] == "input" and row.fields.get("input") is None and row.fields.get("context"):
+            raise UnreadableError(row, "it has 'context' where others have 'input'")
+    _check_tools(rows)
+    always = ("prompt", "response")
+    columns = {key: name for key, name in names.items() if key in always or name in shape.columns}
+    return {"formatting": "alpaca", "columns": columns}
+
+
+def _conversations(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
+    tags = {"role_tag": shape.keys[0], "content_tag": shape.keys[1], "function_tag": _CALLING}
+    for tag, role in _TAGS.items():
+        words = sorted(word for word in shape.words if ROLES.get(word) is role and word != _CALLING)
+        if len(words) > 1:
+            row = next(
+                own for own in rows if any(turn[shape.keys[0]] == words[1] for turn in turns_of(own, shape.name))
+            )
+            raise UnreadableError(row, f"what others call {words[0]!r} is {words[1]!r} in it")
+        tags[tag] = words[0] if words else _USUAL[shape.keys[0]][tag]
+    for row in rows:
+        _check_turns(row, shape, tags)
+    _check_tools(rows)
+    columns = {"messages": shape.name} | {name: name for name in ("system", "tools") if name in shape.columns}
+    return {"formatting": "sharegpt", "columns": columns, "tags": tags}
+
+
+def _check_turns(row: OutRow, shape: Shape, tags: dict[str, str]) -> None:
+    role, text = shape.keys
+    turns = list(turns_of(row, shape.name))
+    spoken = turns[1:] if turns and turns[0][role] == tags["system_tag"] else turns
+    wanted = ((tags["user_tag"], tags["observation_tag"]), (tags["assistant_tag"], tags["function_tag"]))
+    if not spoken or len(spoken) % 2 or any(turn[role] not in wanted[at % 2] for at, turn in enumerate(spoken)):
+        raise UnreadableError(row, "its turns do not alternate between asking and answering, and it would be skipped")
+    if calls_tools(row, shape.name):
+        raise UnreadableError(row, "it calls tools")
+    if not all(isinstance(turn.get(text), str) for turn in turns):
+        raise UnreadableError(row, f"a turn has no text in {text!r}")
+
+
+def _check_tools(rows: Sequence[OutRow]) -> None:
+    for row in rows:
+        if not isinstance(row.fields.get("tools"), str | None):
+            raise UnreadableError(row, "its tools are no JSON text")

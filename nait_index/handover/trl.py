@@ -1,0 +1,113 @@
+"""TRL: a script that trains on the rows.
+
+TRL takes rows for what the first of their columns says they are, so that the script keeps only those that are meant; it
+maps no roles; and it cuts rows at 1,024 tokens unless told.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nait_index.handover.lengths import Lengths
+from nait_index.handover.rows import OutRow
+from nait_index.handover.shape import Shape, UnreadableError, calls_tools, check_text, turns_of
+from nait_index.handover.writers import Kind
+from nait_index.types import RowFormat
+
+LENGTH = 1024
+"""Tokens after which TRL cuts a row, unless told."""
+
+_SCRIPT = '''"""Fine-tune a model with TRL on the rows beside this script: python SCRIPT MODEL"""
+
+import sys
+from pathlib import Path
+
+from datasets import {loader}
+from trl import SFTConfig, SFTTrainer
+
+ROWS = Path(__file__).resolve().with_name({name!r})
+COLUMNS = {columns!r}
+SETTINGS = {{
+    "output_dir": {output!r},
+    # Rows are cut here. {lengths}.
+    "max_length": {length},
+}}
+
+
+def trainer(model, **settings):
+    """Make the trainer; settings are of SFTConfig."""
+    rows = {load}.select_columns(COLUMNS)
+    return SFTTrainer(model=model, args=SFTConfig(**SETTINGS | settings), train_dataset=rows)
+
+
+if __name__ == "__main__":
+    trainer(sys.argv[1]).train()
+'''
+_LOADS = {
+    Kind.JSONL: 'load_dataset("json", data_files=str(ROWS), split="train")',
+    Kind.JSON: 'load_dataset("json", data_files=str(ROWS), split="train")',
+    Kind.PARQUET: 'load_dataset("parquet", data_files=str(ROWS), split="train")',
+    Kind.FOLDER: "load_from_disk(str(ROWS))",
+}
+
+
+def script(rows: Sequence[OutRow], shape: Shape, out: Path, kind: Kind, lengths: Lengths) -> str:
+    """Make the script.
+
+    :raises UnreadableError: a row cannot be read.
+    """
+    columns = _columns(rows, shape, kind)
+    return _SCRIPT.format(
+        name=out.name,
+        loader="load_from_disk" if kind is Kind.FOLDER else "load_dataset",
+        load=_LOADS[kind],
+        columns=columns + (["tools"] if "tools" in shape.columns and "text" not in columns else []),
+        output=out.stem + "-sft",
+        lengths=_sentence(lengths.over(LENGTH)),
+        length=LENGTH,
+    )
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def _columns(rows: Sequence[OutRow], shape: Shape, kind: Kind) -> list[str]:
+    if shape.format is RowFormat.TEXT:
+        check_text(rows, "text")
+        return ["text"]
+    if shape.format is RowFormat.PROMPT_COMPLETION:
+        return _prompt_completion(rows, kind)
+    if shape.format is not RowFormat.MESSAGES:
+        raise UnreadableError(rows[0], f"TRL reads no {shape.format} rows")
+    if "system" in shape.columns:
+        raise UnreadableError(
+            next(row for row in rows if row.fields.get("system")), "its column 'system' would be lost"
+        )
+    for row in rows:
+        _check_turns(row, "messages", kind)
+    return ["messages"]
+
+
+def _prompt_completion(rows: Sequence[OutRow], kind: Kind) -> list[str]:
+    lists = isinstance(rows[0].fields.get("prompt"), list)
+    for row in rows:
+        for name in ("prompt", "completion"):
+            if not isinstance(row.fields.get(name), list if lists else str):
+                raise UnreadableError(
+                    row,
+                    f"its {name!r} is no {'list' if lists else 'text'} as in the first",
+                    "add --as prompt-completion",
+                )
+            if lists:
+                _check_turns(row, name, kind)
+    return ["prompt", "completion"]
+
+
+def _check_turns(row: OutRow, name: str, kind: Kind) -> None:
+    for turn in turns_of(row, name):
+        if turn.get("role") not in ("system", "user", "assistant", "tool"):
+            raise UnreadableError(row, f"a turn has the role {turn.get('role')!r}, and TRL maps no roles")
+    if kind in (Kind.PARQUET, Kind.FOLDER) and calls_tools(row, name):
+        raise UnreadableError(
+            row, "in a table the arguments of its calls are text, which templates quote", "write .jsonl"
+        )

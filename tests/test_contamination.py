@@ -1,0 +1,168 @@
+"""Rows that are like the examples they were chosen by: counted, named, and left out where that is wanted."""
+
+import json
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from helpers import build_small, nait_index, read_lines, small_rows, write_lines
+
+from nait_index import NaitIndex
+from nait_index.errors import SelectionError
+from nait_index.handover.contamination import Contamination, Likeness, Match
+from nait_index.handover.rows import ChosenRow
+from nait_index.types import RowFormat
+
+QUESTION = "Weng earns twelve dollars an hour for babysitting and yesterday she just did fifty minutes of it."
+
+
+def _like(row: str, *examples: str) -> Match | None:
+    return Contamination({"own": examples}).match(row, row)
+
+
+def test_case_punctuation_and_spacing_do_not_hide_a_row() -> None:
+    assert _like("  what IS two+two ", "What is\ntwo + two?") == Match(Likeness.EXACT, "own", 1)
+    assert _like("Ｗｈａｔ is two+two", "What is two + two?") == Match(Likeness.EXACT, "own", 1)
+    assert _like("What is two + three?", "What is two + two?") is None
+
+
+def test_half_the_words_in_common_sequences_are_near() -> None:
+    words = QUESTION.split()
+    assert _like(" ".join(["Today", *words[:9], "and", "nothing", "more"]), QUESTION) == Match(Likeness.NEAR, "own", 1)
+    assert _like(" ".join(["Today", *words[:8], "but", "nothing", "more"]), QUESTION) is None  # 8 of 17
+    assert _like(" ".join(word for pair in zip(words, words, strict=True) for word in pair), QUESTION) is None
+
+
+def test_a_question_is_found_inside_a_long_row() -> None:
+    text = f"{'Something else is said. ' * 40}{QUESTION} How much did she earn?{' And on. ' * 40}"
+    assert Contamination({"own": [QUESTION]}).match("Something else", text) == Match(Likeness.NEAR, "own", 1)
+
+
+def test_the_answer_does_not_count_as_asked() -> None:
+    """The same question with another answer is contamination; the same answer to another question is none."""
+    row = json.dumps({"instruction": QUESTION, "output": "unlike"})
+    other = json.dumps({"instruction": "How long is it?", "output": "fifty minutes"})
+    chosen = [ChosenRow(own, text, RowFormat.ALPACA, 1, False) for own, text in (("a", row), ("b", other))]
+    assert Contamination({"own": [QUESTION]}).find(chosen) == {"a": Match(Likeness.EXACT, "own", 1)}
+
+
+def test_a_template_that_examples_share_is_no_contamination() -> None:
+    template = "Please give me the best English version of the sentence that follows below now: {}"
+    examples = [template.format(f"{own} {own} ist nicht hier und war es nie") for own in ("Hund", "Katze", "Maus")]
+    assert _like(template.format("Das Haus steht am See"), *examples) is None
+    assert _like(template.format("Katze Katze ist nicht hier und war es niemals"), *examples) == Match(
+        Likeness.NEAR, "own", 2
+    )
+
+
+def test_languages_without_spaces_are_compared_by_character() -> None:
+    assert _like("今日の東京の天気はどうですか。教えて", "今日の東京の天気はどうですか。") == Match(
+        Likeness.NEAR, "own", 1
+    )
+    assert _like("明日の大阪の気温は何度でしょう", "今日の東京の天気はどうですか。") is None
+
+
+def test_an_example_with_no_words_is_like_nothing() -> None:
+    assert _like("!", "?") is None
+    assert _like("", "") is None
+
+
+def test_the_capability_and_the_number_of_the_example_are_named() -> None:
+    known = Contamination({"a": ["one", "two"], "b": ["three", "two"]})
+    assert len(known) == 4
+    assert known.match("THREE", "three") == Match(Likeness.EXACT, "b", 1)
+    assert known.match("two", "two") == Match(Likeness.EXACT, "a", 2)
+    report = known.report({"x": Match(Likeness.EXACT, "b", 1)})
+    assert (report["exact"], report["near"], report["examples"]) == (1, 0, 4)
+    assert report["rows"] == [{"id": "x", "likeness": "exact", "capability": "b", "example": 1}]
+    assert "8-word" in report["rule"]
+
+
+def test_three_thousand_rows_by_four_hundred_examples_take_a_moment() -> None:
+    rng = random.Random(0)
+    vocabulary = [f"word{at}" for at in range(2000)]
+    texts = [" ".join(rng.choices(vocabulary, k=200)) for _ in range(3400)]
+    chosen = [
+        ChosenRow(str(at), json.dumps({"text": text}), RowFormat.TEXT, 200, False)
+        for at, text in enumerate(texts[:3000])
+    ]
+    before = time.process_time()
+    found = Contamination({"own": [*texts[3000:], texts[7]]}).find(chosen)
+    assert time.process_time() - before < 3
+    assert found == {"7": Match(Likeness.EXACT, "own", 401)}
+
+
+# ---- in an index -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory, tiny_model: Callable[[str], Path]) -> Path:
+    """Build an index whose rows hold four of the eight examples; not to be changed."""
+    folder = tmp_path_factory.mktemp("contamination")
+    build_small(folder / "own.nait", write_lines(folder / "rows.jsonl", small_rows(40)), model=tiny_model("llama"))
+    own = NaitIndex(folder / "own.nait")
+    own.add_capability("adding", write_lines(folder / "adding.jsonl", small_rows(8)[1::2] + small_rows(8, 100)[1::2]))
+    own.add_capability("naming", write_lines(folder / "naming.jsonl", small_rows(8, 100)[::2]))
+    return folder / "own.nait"
+
+
+LEAKED = {"row-001", "row-003", "row-005", "row-007"}
+
+
+def test_a_selection_counts_its_contamination(index: Path, tmp_path: Path) -> None:
+    written = NaitIndex(index).query("adding", top="50%").write(tmp_path / "a.jsonl")
+    found = json.loads(written.sidecar.read_bytes())["contamination"]
+    assert {own["id"] for own in found["rows"]} == LEAKED
+    assert (found["exact"], found["near"], found["examples"]) == (4, 0, 8)
+    assert any("contaminated: exact 4, near 0" in note for note in written.notes)
+
+
+@pytest.mark.parametrize("top", [20, "50%"])
+def test_decontaminated_selections_are_as_large_and_hold_the_next_best(index: Path, top: str | int) -> None:
+    own = NaitIndex(index)
+    everything = list(own.query("adding", top="100%"))
+    clean = own.query("adding", top=top, decontaminate=True)
+    assert list(clean) == [sample_id for sample_id in everything if sample_id not in LEAKED][:20]
+    removed = clean.provenance["decontaminated"]
+    assert removed["removed"] == len(removed["rows"])
+    assert {own["id"] for own in removed["rows"]} == LEAKED & set(everything[:20])
+    assert not clean.like_examples()
+
+
+@pytest.mark.parametrize("combine", ["union", "mean", "round-robin"])
+def test_every_combination_is_decontaminated(index: Path, combine: str) -> None:
+    own = NaitIndex(index)
+    clean = own.query(["adding", "naming"], top=18, combine=combine, decontaminate=True)
+    assert not LEAKED & set(clean)
+    assert len(clean) >= 18
+    assert combine == "union" or len(clean) == 18
+
+
+def test_a_core_is_decontaminated(index: Path) -> None:
+    own = NaitIndex(index)
+    core = own.core(["adding", "naming"], top="100%", decontaminate=True, bootstrap=2)
+    like = set(own.query(["adding", "naming"], top="100%").like_examples())
+    assert like > LEAKED
+    assert set(core) == {f"row-{at:03}" for at in range(40)} - like
+    assert len(core.details["stability"]) == len(core) == core.provenance["core"]["found"]
+
+
+def test_where_nothing_clean_is_left_fewer_rows_are_chosen_or_none(index: Path) -> None:
+    own = NaitIndex(index)
+    assert len(own.query("adding", top="100%", decontaminate=True)) == 36
+    with pytest.raises(SelectionError, match="--decontaminate leaves no row"):
+        own.query("adding", top=1, where="id = 'row-001'", decontaminate=True)
+
+
+def test_the_command_line_says_what_was_left_out(index: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.jsonl"
+    outcome = nait_index("query", index, "-c", "adding", "--top", "20", "--decontaminate", "-o", out)
+    assert outcome.code == 0, outcome.err
+    sidecar = json.loads((tmp_path / "a.jsonl.meta.json").read_bytes())
+    removed = sidecar["decontaminated"]["removed"]
+    assert removed == 4
+    assert f"decontaminated: {removed} rows that are like an example were left out" in outcome.err
+    assert "contaminated: exact 0, near 0" in outcome.err
+    assert len(read_lines(out)) == 20
