@@ -30,7 +30,7 @@ def capability() -> None:
     """
 
 
-@capability.command("add")
+@capability.command("add", short_help="Store examples under a name, encoded like the corpus.")
 @index_argument
 @click.argument("name", shell_complete=a_capability)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", shell_complete=a_file)
@@ -72,7 +72,7 @@ def list_(index: Place, as_json: bool) -> None:
         note("none is stored yet: nait-index capability add INDEX NAME FILE")
 
 
-@capability.command("show")
+@capability.command("show", short_help="Show the examples of a stored capability.")
 @at_option
 @index_argument
 @click.argument("name", shell_complete=a_capability)
@@ -106,7 +106,7 @@ def remove(index: Place, name: str) -> None:
     note(f"removed '{name}'")
 
 
-@capability.command("export")
+@capability.command("export", short_help="Write a stored capability to a file, for another index.")
 @at_option
 @index_argument
 @click.argument("name", shell_complete=a_capability)
@@ -123,7 +123,7 @@ def export(index: Place, name: str, file: Path, force: bool) -> None:
     note(f"wrote {file}")
 
 
-@capability.command("import")
+@capability.command("import", short_help="Store a capability that export wrote.")
 @index_argument
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--name", help="Store it under another name.")

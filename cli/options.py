@@ -180,7 +180,7 @@ def output_options(command: Command) -> Command:
     for option in reversed(
         [
             click.option(
-                "-o", "--output", metavar="OUT",
+                "-o", "--output", metavar="OUT", shell_complete=a_file,
                 help="Write the chosen rows, best first, with OUT.meta.json beside them: .jsonl, .json, .parquet, or "
                 "a folder that datasets.load_from_disk opens.",
             ),

@@ -26,7 +26,7 @@ def sae() -> None:
     """
 
 
-@sae.command("train")
+@sae.command("train", short_help="Train one on the rows of an index or of corpus files.")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.argument("sources", nargs=-1, required=True, metavar="INDEX|CORPUS...", shell_complete=a_file)
 @click.option("--model", help="Folder or hub name of a Hugging Face model. Default: the index's, or the bundled one.")
