@@ -100,7 +100,9 @@ def _read(context: click.Context, names: "Callable[[Layout, Manifest], Iterable[
         from nait_index.store.layout import Layout
         from nait_index.store.manifest import load_manifest
 
-        layout = Layout(os.path.expanduser(context.params["index"]))  # a shell completes what it has not expanded
+        # After an option without its value, arguments are not told apart yet; INDEX is the first.
+        place = context.params.get("index") or context.args[0]
+        layout = Layout(os.path.expanduser(place))  # a shell completes what it has not expanded
         return list(names(layout, load_manifest(layout))) if layout.remote is None else []
     except Exception:
         return []

@@ -15,7 +15,7 @@ from typing import TextIO, cast
 import click
 
 from .output import one_line
-from .terminal import columns_of, is_live, pad, shorten, width_of
+from .terminal import columns_of, is_live, pad, shorten, wants_color, width_of
 
 _LOG = logging.getLogger("nait_index")
 _SILENT = 0.7
@@ -157,7 +157,8 @@ class _Guarded:
 
     def write(self, text: str) -> int:
         self._status.forget()
-        return self._stream.write(text)
+        # The bars of click hide and show the cursor whatever was said about colours.
+        return self._stream.write(click.unstyle(text) if wants_color() is False else text)
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)

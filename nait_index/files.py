@@ -55,6 +55,7 @@ class Together:
     @contextmanager
     def file(self, path: Path) -> Iterator[BinaryIO]:
         """Write a file."""
+        logger.info("writing %s", path)
         with _explained(path):
             self._written[path], opened = _temporary(path.parent)
             with opened as file:
@@ -65,6 +66,7 @@ class Together:
     @contextmanager
     def folder(self, path: Path) -> Iterator[Path]:
         """Fill a folder."""
+        logger.info("writing the folder %s", path)
         with _explained(path):
             self._written[path] = path.parent / f".{secrets.token_hex(8)}.tmp"
             self._written[path].mkdir()
