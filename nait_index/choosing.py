@@ -221,6 +221,7 @@ class Chooser:
         return self._manifest.rows if terms.allowed is None else int(terms.allowed.sum())
 
     def _rank(self, capabilities: Sequence[Capability], terms: Terms, k: int) -> dict[str, Ranked]:
+        logger.info("scoring %d rows by %s", len(self._rows), terms.method)
         ranked = rank(self._rows, [own.examples for own in capabilities], terms, k)
         return {own.name: one for own, one in zip(capabilities, ranked, strict=True)}
 

@@ -59,7 +59,6 @@ def rank(rows: IndexRows, capabilities: Sequence[Examples], terms: Terms, k: int
     :raises CapabilityError: the method needs more examples.
     """
     k = terms.k if k is None else k
-    logger.info("scoring %d rows by %s", len(rows), terms.method)
     started = time.monotonic()
     if terms.blending:
         found = [_blended(rows, hits, terms, k) for hits in _hits(rows, capabilities, terms, len(rows))]
