@@ -76,7 +76,7 @@ def main() -> None:
 
 def _show(error: click.ClickException) -> None:
     """Say what click does, with the message on one line whatever the user wrote."""
-    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # of click 8.2 and later
         error.show()
         return
     context = getattr(error, "ctx", None)
@@ -86,9 +86,12 @@ def _show(error: click.ClickException) -> None:
 
 
 def _nearest(error: click.ClickException) -> str:
-    """Offer the nearest of the values that an option takes."""
+    """Offer the nearest of the values that an option takes, or of the commands, where click does not."""
     from nait_index.nearest import meant
 
-    kind = error.param.type if isinstance(error, click.BadParameter) and error.param else None
-    given = re.match("'(.*)' is not one of ", error.message)
-    return meant(given[1], map(str, kind.choices)) if given and isinstance(kind, click.Choice) else ""
+    if isinstance(error, click.BadParameter) and error.param and isinstance(error.param.type, click.Choice):
+        given = re.match("'(.*)' is not one of ", error.message)
+        return meant(given[1], map(str, error.param.type.choices)) if given else ""
+    given = re.fullmatch(r"No such command '(.*)'\.?", error.message)
+    command = error.ctx.command if isinstance(error, click.UsageError) and error.ctx else None
+    return meant(given[1], command.commands) if given and isinstance(command, click.Group) else ""
