@@ -103,8 +103,9 @@ class StatusLine(logging.Handler):
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take what to show next."""
-        self._text = one_line(record.getMessage())
+        """Take what to show next; what other threads do, such as those of a server, nobody waits for here."""
+        if record.thread == threading.main_thread().ident:
+            self._text = one_line(record.getMessage())
 
     def forget(self) -> None:
         """Make way for what is printed now."""
