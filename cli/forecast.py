@@ -41,6 +41,16 @@ class Forecast:
             space = f"; about {_bytes(size)} on disk" if size else ""
             _say(f"about {_duration(left / speed)} left, at {_speed(speed)} {self._unit}/s{space}")
 
+    def pace(self, done: int, left: int) -> str:
+        """Give the speed and the time left in a few words, once :meth:`tell` was told anything.
+
+        From what is counted here, since a bar's own guess is by rows, and the longest come first.
+        """
+        seconds, count = (time.monotonic() - self._began[0], done - self._began[1]) if self._began else (0.0, 0)
+        if count <= 0 or seconds <= 0:
+            return f"0 {self._unit}/s"
+        return f"{_speed(count / seconds)} {self._unit}/s, {_duration(left * seconds / count)} left"
+
 
 def _say(line: str) -> None:
     """Print a line, over a bar if one is being drawn; it is drawn again."""
@@ -55,6 +65,8 @@ def _speed(speed: float) -> str:
 
 def _duration(seconds: float) -> str:
     minutes = seconds / 60
+    if minutes < 1:
+        return f"{seconds:.0f} s"
     return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} hours"
 
 

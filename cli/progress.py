@@ -1,7 +1,6 @@
 """The progress of a build: on a terminal a bar, and anywhere a line that says how long it will take."""
 
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -31,22 +30,19 @@ def build_progress() -> Iterator["ProgressCallback"]:
         yield tell
         return
     state = {"text": "loading the model"}
-    started: list[float] = []
     bar: Any
     with (
         without_status(),
         click.progressbar(
-            length=1, label="building", file=sys.stderr, show_pos=True, show_eta=True,
+            length=1, label="building", file=sys.stderr, show_pos=True, show_eta=False, show_percent=True,
             item_show_func=lambda _: state["text"],
         ) as bar,
     ):  # fmt: skip
 
         def draw(progress: "Progress") -> None:
-            started[:] = started or [time.monotonic()]
-            speed = progress.tokens / max(time.monotonic() - started[0], 1e-9)
-            encoding = progress.stage is Stage.ENCODING
-            state["text"] = f"{speed:,.0f} tokens/s" if encoding else str(progress.stage)
             tell(progress)
+            encoding = progress.stage is Stage.ENCODING
+            state["text"] = forecast.pace(progress.tokens, progress.left) if encoding else str(progress.stage)
             bar.length = max(progress.total, 1)
             bar.update(progress.rows - bar.pos, progress)
             bar.render_progress()

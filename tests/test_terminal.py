@@ -574,6 +574,15 @@ def test_what_takes_over_a_minute_says_so_once_even_on_a_pipe(clock: list[float]
     assert said == "about 10 min left, at 10,000 tokens/s; about 155 MB on disk\n"
 
 
+def test_a_bar_says_speed_and_time_left_by_what_is_counted(clock: list[float]) -> None:
+    work = forecast.Forecast("tokens")
+    assert work.pace(0, 10_000) == "0 tokens/s"
+    work.tell(2_000, 98_000)
+    clock[0] = 2.0
+    assert work.pace(4_000, 96_000) == "1,000 tokens/s, 2 min left"
+    assert work.pace(90_000, 10_000) == "44,000 tokens/s, 0 s left"
+
+
 def test_what_takes_less_says_nothing(clock: list[float]) -> None:
     assert _told(clock, forecast.Forecast("tokens"), [(0.0, 0, 100), (6.0, 60, 40), (9.0, 90, 10)]) == ""
 
@@ -607,6 +616,6 @@ def test_builds_and_scores_say_how_long_they_take(
     monkeypatch.setattr("nait_index_cli.score_progress._CHUNK", 1)
     corpus = write_lines(tmp_path / "rows.jsonl", small_rows(40))
     outcome = nait_index("build", tmp_path / "own.nait", corpus, "--batch-tokens", "64", "--max-length", "64")
-    assert re.search(r"^about \d+ min left, at [\d,]+ tokens/s; about \d+ MB on disk$", outcome.err, re.MULTILINE)
+    assert re.search(r"^about \d+ (s|min) left, at [\d,]+ tokens/s; about \d+ MB on disk$", outcome.err, re.MULTILINE)
     outcome = nait_index("score", tmp_path / "own.nait", "ifd", "--batch-tokens", "64")
-    assert re.search(r"^about \d+ min left, at [\d.,]+ rows/s$", outcome.err, re.MULTILINE)
+    assert re.search(r"^about \d+ (s|min) left, at [\d.,]+ rows/s$", outcome.err, re.MULTILINE)
