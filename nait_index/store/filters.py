@@ -6,6 +6,7 @@ changes when rows with new fields come in, and old versions can be asked the sam
 """
 
 import json
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ from nait_index.store.samples import SIGNATURE_PREFIXES, SampleTable
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+logger = logging.getLogger(__name__)
 
 _PLACE = "place_in_table_order"
 FIELDS = "fields"
@@ -62,6 +65,7 @@ def matching_rows(table: SampleTable, where: str) -> np.ndarray:
 def _matching_in_memory(table: SampleTable, where: str, columns: list[str], fields: Mapping[str, Any]) -> np.ndarray:
     import lance
 
+    logger.info("reading %s of every row", ", ".join(fields) or "the columns")
     rows = _in_memory(table, columns, fields)
     mask = np.zeros(len(rows), dtype=bool)
     try:
