@@ -18,7 +18,7 @@ from .options import (
 )
 
 
-@click.command()
+@click.command(short_help="Hand rows over to a trainer.")
 @at_option
 @index_argument
 @click.option(
