@@ -17,12 +17,14 @@ from .core import core
 from .cover import cover
 from .demo import demo
 from .explain import compare, explain
+from .explore import explore
 from .export import export
 from .groups import Jobs
 from .grow import add, rebuild, remove
 from .look import info, rows, verify
 from .output import one_line
 from .query import query
+from .report import report
 from .sae import sae
 from .score import score
 from .speech import speaking
@@ -49,7 +51,7 @@ cli.add_jobs(
         "Begin": (demo, completion),
         "Build": (build, add, score, sae),
         "Choose": (query, core, cover, capability),
-        "Look": (info, rows, explain, compare, verify),
+        "Look": (report, explore, info, rows, explain, compare, verify),
         "Hand over": (export,),
         "Keep alive": (versions, tag, restore, remove, rebuild, optimize),
     }

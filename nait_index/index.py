@@ -3,15 +3,16 @@
 import gc
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nait_index.building.builder import Builder
 from nait_index.building.estimate import Estimate, estimate
-from nait_index.building.examples import ExampleEncoder
+from nait_index.building.examples import ExampleEncoder, Progress
 from nait_index.building.opening import open_encoder
 from nait_index.building.reopening import recorded, reopen
 from nait_index.building.report import BuildReport, ProgressCallback
@@ -27,14 +28,15 @@ from nait_index.config import (
     SignatureConfig,
     View,
 )
-from nait_index.corpus import make_template, read_corpus
+from nait_index.corpus import make_template, read_corpus, read_text, to_json
 from nait_index.distributed.engine import open_engine
-from nait_index.errors import IncompleteIndexError, NaitError, SelectionError, StoreError
+from nait_index.errors import CapabilityError, IncompleteIndexError, NaitError, SelectionError, StoreError
 from nait_index.index_rows import IndexRows
 from nait_index.insight.compare import Comparison, compare
 from nait_index.insight.explain import Depth, Explanation, explain
 from nait_index.insight.layers import LayerShares, layer_shares
 from nait_index.insight.parts import Parts, parts_of
+from nait_index.insight.standing import standings
 from nait_index.inspection import Check, Verifier, describe
 from nait_index.library import Library
 from nait_index.methods.names import DEFAULT_METHOD, MethodName
@@ -45,6 +47,7 @@ from nait_index.selection.saved import read_saved
 from nait_index.selection.selection import Selection
 from nait_index.signatures.features import Feature
 from nait_index.store.bases import load_compressor
+from nait_index.store.filters import plain_columns
 from nait_index.store.layout import Layout
 from nait_index.store.lock import hold_for_reading
 from nait_index.store.manifest import Manifest, load_manifest
@@ -56,6 +59,9 @@ from nait_index.upkeep.optimizing import Optimized, optimize
 from nait_index.upkeep.rebuilding import rebuild
 from nait_index.upkeep.removing import remove_rows
 from nait_index.upkeep.versions import remove_tag, restore_version, tag_version
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PathLike = str | Path
 logger = logging.getLogger(__name__)
@@ -216,6 +222,47 @@ class NaitIndex:
         """Make a capability of example files without storing it."""
         own = _listed(files)
         return self._library.make(name or Path(own[0]).stem, own, row_format)
+
+    def examples_from(
+        self,
+        rows: str | Sequence[Mapping[str, Any]],
+        name: str = "examples",
+        *,
+        row_format: RowFormat | None = None,
+        limit: int | None = None,
+        progress: Progress | None = None,
+    ) -> Capability:
+        """Make a capability of examples in memory, without storing it; :meth:`keep` does.
+
+        :param rows: rows of any known format, or a text of them: JSON lines, a JSON list, or plain text with blank
+            lines between the examples.
+        :param limit: refuse more than so many, before any is encoded.
+        :param progress: told after every batch how many are encoded, and of how many; it may raise, to stop.
+        :raises CapabilityError: there are too many, or none can be used. :raises CorpusError: they cannot be read.
+        """
+        text = rows if isinstance(rows, str) else to_json(list(rows))
+        items = list(read_text(text, name, row_format))
+        if limit is not None and len(items) > limit:
+            raise CapabilityError(f"{name}: {len(items):,} examples are more than the {limit:,} allowed; give fewer")
+        return self._library.make_of(name, items, progress)
+
+    def keep(self, capability: Capability, name: str | None = None, *, force: bool = False) -> Capability:
+        """Store a capability that :meth:`examples` or :meth:`examples_from` made, without encoding it again.
+
+        :param name: another name for it. :param force: replace a stored one of that name.
+        :raises CapabilityError: the name is taken or empty, or it was made by another index.
+        """
+        self._check_newest()
+        kept = capability if name is None else replace(capability, name=name)
+        self._library.keep(kept, force=force)
+        return kept
+
+    def load_model(self) -> None:
+        """Load the index's model now, and not when examples first need it.
+
+        :raises ModelError: it cannot be loaded. :raises FingerprintError: it is another one.
+        """
+        self._encoder()
 
     def add_capability(
         self,
@@ -392,6 +439,11 @@ class NaitIndex:
     def __len__(self) -> int:
         return self.manifest.rows
 
+    @property
+    def is_newest(self) -> bool:
+        """Whether this is the last version, and may be changed; not one that was opened by name."""
+        return self._is_newest
+
     def info(self) -> dict[str, Any]:
         """Describe the index: counts, model, layers, views with their bytes per row, fingerprint, capabilities."""
         return describe(self.layout, self.manifest, self._table, self._library.table)
@@ -416,6 +468,43 @@ class NaitIndex:
         if missing:
             raise self._no_row(missing[0])
         return found[:limit]
+
+    def column_names(self) -> list[str]:
+        """Name the plain columns of the table: what is known of a row besides its signatures."""
+        return plain_columns(self._table)
+
+    def columns(self, names: Sequence[str]) -> "pa.Table":
+        """Give plain columns of all rows (``id``, ``n_tokens``, ``file``, scores, …) in table order."""
+        return self._table.plain(names)
+
+    def take(self, ordinals: Sequence[int] | np.ndarray, columns: Sequence[str]) -> dict[str, list[Any]]:
+        """Give plain columns of the rows at some places of the table, in the order given."""
+        return self._table.take(ordinals, columns)
+
+    def allowed(self, where: str | None) -> np.ndarray | None:
+        """Give which rows (n,) bool, in table order, a SQL filter holds for; ``None`` without one."""
+        return self._rows.allowed(where)
+
+    def all_scores(
+        self,
+        capabilities: Sequence[str | Capability],
+        *,
+        method: MethodName | str = DEFAULT_METHOD,
+        where: str | None = None,
+    ) -> np.ndarray:
+        """Score every row for each of C capabilities: (C, n) in table order, NaN where ``where`` does not hold."""
+        own = self._resolve(capabilities)
+        terms, _ = self._chooser.read(Question("100%", method, where), own)
+        return standings(self._rows, [one.examples for one in own], terms.method, terms.allowed)
+
+    def signatures(self, ordinals: np.ndarray, width: int) -> np.ndarray:
+        """Give the beginning of the normalised signatures of some rows: (m, at most ``width``) float32.
+
+        :raises StoreError: the index lacks the view ``pca``.
+        """
+        self._chooser.check(MethodName.PROBE)
+        rows, steps = self._rows.engine(Feature.UNIT).rows, self._rows.steps(Feature.UNIT)
+        return np.asarray(rows[ordinals, :width] * steps[: rows.shape[1]][:width], np.float32)
 
     # ---- explaining -----------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ os.environ.setdefault(
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
+from browser import browser, page  # noqa: F401 - fixtures
 from tiny_models import save_family
 
 if TYPE_CHECKING:

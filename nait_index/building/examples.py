@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,9 @@ from nait_index.signatures.pca import Compressor
 from nait_index.types import Rejected, RowFormat, Sample
 
 logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+"""Told how many examples are done, and of how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +67,19 @@ class ExampleEncoder:
 
         :raises CapabilityError: not one row can be used. :raises CorpusError: a file cannot be read.
         """
+        return self.rows(read_corpus(files, row_format), str(files[0]))
+
+    def rows(self, items: Iterable[Sample | Rejected], name: str, progress: Progress | None = None) -> Encoded:
+        """Encode rows that are being read.
+
+        :param name: where they come from, for the message.
+        :param progress: told after every batch how many are done, and of how many; it may raise, to stop.
+        :raises CapabilityError: not one of them can be used.
+        """
         samples: list[Sample] = []
         texts: list[str] = []
         rejected: list[Rejected] = []
-        for item in read_corpus(files, row_format):
+        for item in items:
             if isinstance(item, Rejected):
                 rejected.append(item)
                 continue
@@ -76,11 +88,11 @@ class ExampleEncoder:
                 samples.append(item)
             except RowTemplateError as error:
                 rejected.append(Rejected(item.origin, str(error), item.row))
-        encoded = self._encode(samples, texts, rejected)
+        encoded = self._encode(samples, texts, rejected, progress)
         if not encoded.samples:
             first = encoded.rejected[0] if encoded.rejected else None
             reason = f"{first.origin}: {first.reason}" if first else "it is empty"
-            raise CapabilityError(f"{files[0]} holds no usable example ({reason})")
+            raise CapabilityError(f"{name} holds no usable example ({reason})")
         return encoded
 
     def again(self, samples: Sequence[Sample]) -> Encoded:
@@ -107,11 +119,17 @@ class ExampleEncoder:
         tokens = self._encoder.tokenize([text], add_special_tokens=special)[0]
         return self._encoder.pieces(text, tokens, add_special_tokens=special), self._encoder.split(tokens)
 
-    def _encode(self, samples: Sequence[Sample], texts: Sequence[str], rejected: Sequence[Rejected]) -> Encoded:
+    def _encode(
+        self,
+        samples: Sequence[Sample],
+        texts: Sequence[str],
+        rejected: Sequence[Rejected],
+        progress: Progress | None = None,
+    ) -> Encoded:
         pooled = np.zeros((len(samples), 2, sum(self._encoder.widths)), dtype=np.float32)
         sink = ArraySink(pooled, Widths.of(self._encoder), self._signatures)
         tokens = self._encoder.tokenize(texts, add_special_tokens=self._template.adds_special_tokens)
-        facts: ShardFacts = run_shard(self._encoder, tokens, sink, _Said(tokens), self._gradients)
+        facts: ShardFacts = run_shard(self._encoder, tokens, sink, _Said(tokens, progress), self._gradients)
         unusable = [Rejected(samples[i].origin, reason, samples[i].row) for i, reason in facts.reasons.items()]
         usable = facts.usable
         columns = {name: values[usable] for name, values in sink.columns.items()}
@@ -126,9 +144,10 @@ class ExampleEncoder:
 
 
 class _Said:
-    """Logs how far the encoding of some texts is."""
+    """Says how far the encoding of some texts is."""
 
-    def __init__(self, tokens: Sequence[Tokens]) -> None:
+    def __init__(self, tokens: Sequence[Tokens], progress: Progress | None = None) -> None:
+        self._progress = progress
         self._texts, self._tokens = len(tokens), sum(len(own.ids) for own in tokens)
         self._done, self._started = 0, time.monotonic()
         logger.info("encoding %d texts, %d tokens", self._texts, self._tokens)
@@ -136,6 +155,8 @@ class _Said:
     def __call__(self, rows: int, tokens: int) -> None:
         self._done += rows
         logger.debug("encoding texts: %d of %d", self._done, self._texts)
+        if self._progress is not None:
+            self._progress(self._done, self._texts)
         if self._done == self._texts and rows:
             seconds = time.monotonic() - self._started
             logger.info("%d texts encoded in %.1f s", self._texts, seconds)

@@ -54,7 +54,7 @@ def matching_rows(table: SampleTable, where: str) -> np.ndarray:
         return np.isin(table.row_ids(), found)
     except StoreError as error:
         # It names something that is no column of the table: then it is a field of the rows, or nothing.
-        own = _plain_columns(table)
+        own = plain_columns(table)
         fields = {root: inner for root, inner in _tree(names).items() if root not in own}
         if not _are_fields(table, fields):
             raise _refusal(table, where, error) from error
@@ -131,7 +131,8 @@ def _tree(names: Iterable[tuple[str, ...]]) -> dict[str, Any]:
     return tree
 
 
-def _plain_columns(table: SampleTable) -> list[str]:
+def plain_columns(table: SampleTable) -> list[str]:
+    """Name the columns of the table that are no signatures."""
     return [name for name in table.schema().names if not name.startswith(SIGNATURE_PREFIXES)]
 
 
@@ -195,7 +196,7 @@ def _refusal(table: SampleTable, where: str, error: StoreError) -> SelectionErro
     said = " ".join(str(error.__cause__).split()).removeprefix("Invalid user input: ")
     reason = said.split(", /")[0].split(" Valid fields are")[0][:200]
     fields = dict.fromkeys(name for record in table.head(["row"], _SAMPLED) for name in _row(record))
-    names = [*_plain_columns(table), *(name for name in fields if name.isprintable())]
+    names = [*plain_columns(table), *(name for name in fields if name.isprintable())]
     unknown = re.search(r"No field named ([^\s.]+)", reason)
     near = meant(unknown[1].strip("\"'`"), names) if unknown else ""
     return SelectionError(

@@ -172,6 +172,10 @@ class SampleTable:
         parts = [batch.column(0).cast("float64").to_numpy(zero_copy_only=False) for batch in batches]
         return np.concatenate(parts) if parts else np.zeros(0)
 
+    def plain(self, columns: Sequence[str]) -> "pa.Table":
+        """Read some plain columns of all rows, in table order."""
+        return self._dataset().scanner(columns=list(columns), scan_in_order=True).to_table()
+
     def count(self, where: str) -> int:
         """Count the samples for which a SQL condition holds."""
         return int(self._dataset().count_rows(filter=where))

@@ -1,0 +1,331 @@
+"""What a report gathers, against plain computation; and what its page is made of."""
+
+import html
+import json
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import build_small, nait_index, read_lines, refusal, small_rows, write_lines
+from reports import HOSTILE, NAME, SOURCE, SUMS, hostile_index
+
+from nait_index import NaitIndex
+from nait_index.errors import NaitError, OutputExistsError
+from nait_index.report import Asked, Limits, Step, write_report
+from nait_index.report.facts import Facts
+from nait_index.report.gathering import gather
+from nait_index.report.page import embedded
+from nait_index.report.projection import lay_out
+from nait_index.report.representation import Representation, represent
+
+pytest.importorskip("plotly")
+pytest.importorskip("sklearn")
+pytest.importorskip("py3langid")
+
+ASKED = Asked(top="25%", by=("meta.lang", "meta.level"), bootstrap=2)
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> NaitIndex:
+    return hostile_index(tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture(scope="module")
+def facts(index: NaitIndex) -> Facts:
+    return gather(index, ASKED)
+
+
+def _row_of(index: NaitIndex) -> dict[str, dict[str, Any]]:
+    return {row["id"]: json.loads(row["row"]) for row in index.rows()}
+
+
+# ---- gathering ----------------------------------------------------------------------------------------------------
+
+
+def test_rows_that_are_shown_are_those_of_a_query(index: NaitIndex, facts: Facts) -> None:
+    everything = index.query(SUMS, top="100%", method=ASKED.method)
+    chosen = index.query(SUMS, top=ASKED.top)
+    own = next(own for own in facts.capabilities if own.name == SUMS)
+    k = len(chosen)
+    assert own.chosen == k == 20
+    assert own.cut == pytest.approx(chosen.scores[-1])
+    assert [row.score for row in own.top] == pytest.approx(chosen.scores[: len(own.top)])
+    assert {row.id for row in own.just_in} <= set(chosen)
+    assert not {row.id for row in own.just_out} & set(chosen)
+    assert [row.rank for row in (*own.just_in, *own.just_out)] == list(range(k - 4, k + 6))
+    assert [row.rank for row in own.bottom] == list(range(77, 81))
+    assert own.bottom[-1].score == pytest.approx(everything.scores[-1])
+    assert own.scores.chosen.sum() == k
+    assert own.scores.others.sum() == 80 - k
+
+
+def test_ties_at_the_cut_fall_as_in_a_query(tmp_path: Path) -> None:
+    corpus = [row | {"output": "the same", "instruction": "Say it."} for row in small_rows(30)[::-1]]
+    corpus += small_rows(30, first=100)
+    own = build_small(tmp_path / "t.nait", write_lines(tmp_path / "c.jsonl", corpus))
+    own.add_capability("same", write_lines(tmp_path / "e.jsonl", [corpus[0] | {"id": f"e{i}"} for i in range(4)]))
+    own.add_capability("sums", write_lines(tmp_path / "f.jsonl", small_rows(9, first=500)[1::2]))
+    made = gather(own, Asked(top=7, bootstrap=0, names=("same",)))  # type: ignore[arg-type]
+    assert made.core is None
+    assert made.between is None
+    shown = {row.id for row in (*made.capabilities[0].top, *made.capabilities[0].just_in)}
+    assert shown == set(own.query("same", top=7))
+
+
+def test_groups_are_counted_over_all_rows(index: NaitIndex, facts: Facts) -> None:
+    rows, chosen = _row_of(index), set(index.query(SUMS, top=ASKED.top))
+    own = next(own for own in facts.capabilities if own.name == SUMS)
+    found = {one.field: one for one in own.groups}
+    assert list(found) == ["source", "length", "language", "meta.lang", "meta.level"]
+    for field, value in (("source", lambda row: row["source"]), ("meta.lang", lambda row: row["meta"]["lang"])):
+        whole, some = Counter(map(value, rows.values())), Counter(value(rows[one]) for one in chosen)
+        assert {own.name: (own.chosen, own.corpus) for own in found[field].groups} == {
+            name: (some[name], count) for name, count in whole.items()
+        }
+        for group in found[field].groups:
+            assert group.ratio == pytest.approx(group.chosen / 20 / (group.corpus / 80))
+            assert group.low <= group.ratio <= group.high <= 4
+    assert found["source"].groups[0].name == "sums"
+    assert sum(own.corpus for own in found["length"].groups) == 80
+
+
+def test_columns_and_numbers_are_groups_too(index: NaitIndex) -> None:
+    made = gather(index, Asked(names=(SUMS,), by=("n_tokens", "truncated", "file_row"), bootstrap=0))
+    found = {one.field: one for one in made.capabilities[0].groups}
+    assert [group.name for group in found["truncated"].groups] == ["false"]
+    for field in ("n_tokens", "file_row"):
+        assert sum(group.corpus for group in found[field].groups) == 80
+        assert len(found[field].groups) <= 5
+        lows = [float(group.name.split(" to ")[0]) for group in found[field].groups]
+        assert lows == sorted(lows)
+
+
+def test_the_corpus_is_told_with_what_was_rejected(index: NaitIndex, facts: Facts) -> None:
+    rows = index.rows()
+    corpus = facts.corpus
+    assert (corpus.rows, corpus.tokens, corpus.rejected) == (80, sum(row["n_tokens"] for row in rows), 1)
+    assert dict(zip(corpus.sources.names, corpus.sources.counts, strict=True)) == Counter(
+        json.loads(row["row"])["source"] for row in rows
+    )
+    assert corpus.formats.names == ("alpaca",)
+    assert corpus.reasons.counts == (1,)
+    assert sum(corpus.lengths.counts) == 80
+
+
+def test_the_core_is_counted_by_votes_beside_chance(index: NaitIndex, facts: Facts) -> None:
+    one, other = (set(index.query(name, top=ASKED.top)) for name in (SUMS, NAME))
+    core = facts.core
+    assert core is not None
+    assert core.found == (len(one | other), len(one & other))
+    assert core.chance == pytest.approx((80 * (1 - 0.75**2), 80 / 16))
+    assert core.redraws == 2
+    assert len(core.stability) == core.size == len(one & other)
+    assert not one & other or set(core.stability) <= {0, 0.5, 1}
+
+
+def test_the_model_that_is_gone_leaves_stability_out(index: NaitIndex) -> None:
+    opened = NaitIndex(index.layout.name, model="/nowhere/model")
+    core = gather(opened, Asked(top="60%", bootstrap=2)).core
+    assert core is not None
+    assert core.found[1] > 0
+    assert core.stability == ()
+    assert "/nowhere/model" in core.not_redrawn
+
+
+def test_capabilities_are_compared_and_taken_apart(index: NaitIndex, facts: Facts) -> None:
+    assert facts.between is not None
+    assert facts.between.overlap.tolist() == index.compare(top=ASKED.top).overlap.tolist()
+    layers = facts.capabilities[0].layers
+    assert layers is not None
+    assert len(layers.names) == index.info()["layers"]
+    assert sum(sum(own) for own in layers.shares.values()) == pytest.approx(1)
+    assert gather(index, Asked(method="length", bootstrap=0)).capabilities[0].layers is None  # type: ignore[arg-type]
+
+
+def test_only_rows_that_pass_are_chosen_among(index: NaitIndex) -> None:
+    made = gather(index, Asked(names=(SUMS,), top="50%", where="source = 'words'", bootstrap=0))
+    assert made.available == sum(row["source"] == "words" for row in _row_of(index).values())
+    assert {group.name for group in made.capabilities[0].groups[0].groups} == {"words"}
+    assert made.corpus.rows == 80
+
+
+def test_a_large_index_is_sampled_and_the_page_says_so(index: NaitIndex, tmp_path: Path) -> None:
+    limits = Limits(rows=30, chosen=10, languages=12, chosen_languages=4, points=20, chosen_points=8)
+    asked = Asked(top="25%", bootstrap=0, limits=limits)
+    made = gather(index, asked)
+    by_field = {own.field: own for own in made.capabilities[0].groups}
+    assert (by_field["source"].read, by_field["source"].corpus_read, by_field["source"].is_whole) == (10, 30, False)
+    assert (by_field["length"].read, by_field["length"].corpus_read, by_field["length"].is_whole) == (20, 80, True)
+    assert by_field["language"].read == 4
+    assert made.map is not None
+    assert made.map.evenly == 20
+    assert 0 < made.map.added <= 8
+    text = write_report(index, tmp_path / "r.html", asked).path.read_text()
+    assert "Counted on 10 of the chosen and 30 of all rows, drawn evenly." in text
+    assert "20 of 80 rows are drawn evenly" in text
+
+
+def test_the_map_is_the_same_every_time(index: NaitIndex, facts: Facts) -> None:
+    again = gather(index, ASKED).map
+    assert facts.map is not None
+    assert again is not None
+    np.testing.assert_array_equal(again.places, facts.map.places)
+    chosen = set(index.query(SUMS, top=ASKED.top))
+    names = [own.name for own in facts.capabilities]
+    lit = {facts.map.ids[at] for at in np.flatnonzero(facts.map.chosen[names.index(SUMS)])}
+    assert lit == chosen
+
+
+def test_rows_alike_lie_together() -> None:
+    rng = np.random.default_rng(0)
+    kinds = np.repeat([0, 1, 2], 40)
+    made = lay_out(10 * np.eye(3)[kinds].repeat(20, axis=1) + rng.normal(size=(120, 60)))
+    assert made is not None
+    centres = np.array([made.places[kinds == kind].mean(axis=0) for kind in range(3)])
+    nearest = np.linalg.norm(made.places[:, None] - centres, axis=2).argmin(axis=1)
+    assert (nearest == kinds).all()
+    assert np.abs(made.places).max() <= 1
+    assert lay_out(np.zeros((50, 8), np.float32)) is None
+    assert lay_out(np.ones((3, 8), np.float32)) is None
+
+
+# ---- representation -----------------------------------------------------------------------------------------------
+
+
+def _represent(chosen: list[int], corpus: list[int], **changes: Any) -> Representation:
+    settings = {"is_whole": True, "is_ordered": False, "highest": 10.0, "most": 14} | changes
+    names = [f"g{at}" for at in range(len(chosen))]
+    return represent("field", names, np.array(chosen), np.array(corpus), **settings)  # type: ignore[arg-type]
+
+
+def test_small_groups_do_not_come_first() -> None:
+    own = _represent([400, 3, 597, 0], [500, 3, 9492, 5])
+    assert [group.name for group in own.groups][:2] == ["g0", "g1"]
+    large, small = own.groups[:2]
+    assert (large.ratio, small.ratio) == (pytest.approx(8), 10)
+    assert small.low < 4 < 7 < large.low
+    nothing = next(group for group in own.groups if group.name == "g3")
+    assert nothing.ratio == 0
+    assert not nothing.is_told_apart
+
+
+def test_what_chance_gives_is_not_told_apart() -> None:
+    rng = np.random.default_rng(3)
+    corpus = rng.integers(50, 3000, 40)
+    chosen = rng.multivariate_hypergeometric(corpus, int(corpus.sum()) // 10)
+    own = _represent(chosen.tolist(), corpus.tolist(), most=40)
+    assert sum(group.is_told_apart for group in own.groups) <= 4
+    assert all(0.3 < group.low < 1 < group.high < 3 for group in own.groups if not group.is_told_apart)
+
+
+def test_a_sample_of_the_corpus_is_less_certain_than_all_of_it() -> None:
+    whole, sampled = (_represent([90, 910], [300, 9700], is_whole=own).groups[0] for own in (True, False))
+    assert sampled.low < whole.low < whole.high < sampled.high
+
+
+def test_large_sources_that_are_passed_over_are_listed_before_small_ones() -> None:
+    own = _represent([900, *[0] * 30, 100], [2000, *[40] * 29, 5000, 1000], most=6)
+    assert next(group.name for group in own.groups) == "g0"
+    assert own.groups[-1].name == "g30"
+    assert len(own.groups) == 5
+    assert own.left_out == 27
+
+
+def test_groups_with_an_order_keep_it() -> None:
+    own = _represent([1, 50, 200], [1000, 1000, 1000], is_ordered=True)
+    assert [group.name for group in own.groups] == ["g0", "g1", "g2"]
+
+
+# ---- the page -----------------------------------------------------------------------------------------------------
+
+
+def test_hostile_text_stays_text(index: NaitIndex, tmp_path: Path) -> None:
+    asked = Asked(top="40%", by=("meta.lang",), bootstrap=0, command=HOSTILE)
+    text = write_report(index, tmp_path / "r.html", asked).path.read_bytes().decode("utf-8")
+    assert text.count("<script") - _library().count("<script") == 3
+    for hostile in (HOSTILE, SOURCE, NAME, "<img src=x", "<svg onload"):
+        assert hostile not in text
+    assert "&lt;img src=x" in text
+    assert "\\u003cimg src=x" in text
+    assert "{{ 7 * 7 }}" in text
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html.unescape(text))
+    assert policy is not None
+    assert policy[1].startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe-eval" not in policy[1]
+    assert "http" not in policy[1]
+
+
+def _library() -> str:
+    from nait_index.report.page import plotly_script
+
+    return plotly_script()
+
+
+@pytest.mark.parametrize("text", ["</script>", "<!--", "\u2028", "&lt;", "a\ud800"])
+def test_data_holds_nothing_that_ends_its_element(text: str) -> None:
+    own = embedded({text: [text]})
+    assert not set("<>&\u2028\u2029") & set(own)
+    assert json.loads(own) == {text: [text]}
+
+
+def test_huge_rows_leave_the_page_small(tmp_path: Path) -> None:
+    corpus = [row | {"output": "宇" * 60_000} for row in small_rows(40)]
+    own = build_small(tmp_path / "b.nait", write_lines(tmp_path / "c.jsonl", corpus), max_length=32)
+    own.add_capability("sums", write_lines(tmp_path / "e.jsonl", small_rows(9, first=500)[1::2]))
+    written = write_report(own, tmp_path / "r.html", Asked(bootstrap=0))
+    assert written.size == (tmp_path / "r.html").stat().st_size < 15e6
+    assert "The rest is left out" in (tmp_path / "r.html").read_text()
+
+
+def test_progress_is_told_step_by_step(index: NaitIndex, tmp_path: Path) -> None:
+    steps: list[Step] = []
+    write_report(index, tmp_path / "r.html", Asked(bootstrap=0), progress=steps.append)
+    assert [step.number for step in steps] == list(range(1, steps[0].of + 1))
+
+
+def test_without_capabilities_there_is_the_corpus(tmp_path: Path) -> None:
+    build_small(tmp_path / "n.nait", write_lines(tmp_path / "c.jsonl", small_rows(20)))
+    outcome = nait_index("report", tmp_path / "n.nait", "-o", tmp_path / "r.html")
+    assert outcome.code == 0
+    assert "no capability is stored yet" in outcome.err.lower()
+    assert "The corpus" in (tmp_path / "r.html").read_text()
+
+
+def test_what_cannot_be_reported_is_said_in_a_line(index: NaitIndex, tmp_path: Path) -> None:
+    place, out = index.layout.name, tmp_path / "r.html"
+    assert "did you mean sums" in refusal("report", place, "-c", "sum", "-o", out)
+    assert "no row has such a field; there are" in refusal("report", place, "--by", "colour", "-o", out)
+    assert "--top" in refusal("report", place, "--top", "0", "-o", out)
+    assert "there is no folder" in refusal("report", place, "-o", tmp_path / "none" / "r.html")
+    assert not out.exists()
+    out.write_text("mine")
+    assert "--force" in refusal("report", place, "-o", out)
+    assert out.read_text() == "mine"
+    with pytest.raises(OutputExistsError):
+        write_report(index, out)
+
+
+@pytest.mark.parametrize("package", ["plotly", "sklearn", "py3langid"])
+def test_a_package_that_is_missing_is_named(
+    index: NaitIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(NaitError, match=r"pip install 'nait-index\[report\]'"):
+        write_report(index, tmp_path / "r.html")
+
+
+def test_the_command_writes_the_page(index: NaitIndex, tmp_path: Path) -> None:
+    out = tmp_path / "r.html"
+    outcome = nait_index("report", index.layout.name, "-c", SUMS, "--by", "meta.lang", "--bootstrap", "0", "-o", out)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out == ""
+    assert "wrote" in outcome.err
+    assert "MB" in outcome.err
+    text = out.read_text()
+    assert "nait-index report" in text
+    assert index.info()["fingerprint"] in text
+    assert read_lines(Path(index.layout.name) / "rejected.jsonl")
