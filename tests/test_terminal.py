@@ -98,7 +98,7 @@ def test_the_help_lists_every_command_once_under_a_job() -> None:
 def test_every_short_help_fits_a_line_of_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     for group in [own for own in all_commands(cli) if isinstance(own, click.Group)]:
-        with click.Context(group, info_name="nait-index", max_content_width=100, terminal_width=80) as context:
+        with click.Context(group, **cli.context_settings, terminal_width=80) as context:
             lines = group.get_help(context).splitlines()
         for name in group.commands:
             (line,) = [own for own in lines if re.match(f"  {name} +[A-Z]", own)]
