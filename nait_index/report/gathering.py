@@ -42,7 +42,7 @@ def gather(index: NaitIndex, asked: Asked, progress: ReportProgress | None = Non
     begin("telling languages")
     groups.insert(2, by_languages(ground))
     shown = max(1, len(ground.choices)) * (TOP + 2 * BORDER + BOTTOM) + SHOWN
-    shower = Shower(index, groups[0].grouping, asked.limits.characters, shown)
+    shower = Shower(index, groups[0].grouping, asked.limits.room, shown)
     begin("taking the capabilities apart")
     capabilities = tuple(_describe(ground, choice, groups, shower) for choice in ground.choices)
     begin("comparing them")

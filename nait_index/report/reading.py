@@ -160,6 +160,14 @@ def clean(text: str) -> str:
     )
 
 
+def fit(text: str, room: int) -> str:
+    """Give as much of the beginning of a text as takes about so many bytes of a page, where some signs take six."""
+    own = text[:room]
+    while (cost := len(own.encode()) + 5 * sum(map(own.count, "<>&\"'"))) > room:
+        own = own[: min(len(own) * room // cost, len(own) - 1)]
+    return own
+
+
 def _words(sample_id: str, row: str, form: str) -> Words:
     try:
         sample = restore_sample(sample_id, row, RowFormat(form), Origin("", 0))

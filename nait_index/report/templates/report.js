@@ -248,10 +248,12 @@
     return element;
   }
 
+  const start = (text, longest) => (text.length > longest ? `${text.slice(0, longest)}…` : text);
+
   function showTip(point, event) {
     tip.replaceChildren();
     line(tip, "div", "facts", facts(point));
-    line(tip, "div", "", points.text[point].slice(0, 320) + (points.text[point].length > 320 ? "…" : "")).dir = "auto";
+    line(tip, "div", "", start(points.text[point], narrow() ? 140 : 320)).dir = "auto";
     tip.hidden = false;
     const box = tip.getBoundingClientRect(), gap = 14;
     const left = event.clientX + gap + box.width > innerWidth ? event.clientX - gap - box.width : event.clientX + gap;
