@@ -142,7 +142,7 @@ def test_what_cannot_be_converted_is_set_aside(tmp_path: Path) -> None:
     sidecar = json.loads(written.sidecar.read_bytes())
     assert (sidecar["rows"], sidecar["format"]) == (2, "alpaca")
     assert [own["id"] for own in sidecar["selected"]] == ["a", "c"]
-    assert [(own["id"], own["rank"]) for own in sidecar["refused"]] == [("b", 2)]
+    assert [(own["id"], own["rank"]) for own in sidecar["rejected"]] == [("b", 2)]
     assert "1 row cannot be written as alpaca and went to" in written.notes[0]
 
 
@@ -206,6 +206,14 @@ def test_output_is_refused_before_rows_are_asked_for(tmp_path: Path) -> None:
         check_output(tmp_path / "mine", Wanted(force=True))
     with pytest.raises(OutputExistsError, match="a file is there"):
         check_output(tmp_path / "file", Wanted(force=True))
+
+
+def test_a_folder_that_may_not_be_written_to_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    with pytest.raises(
+        NaitError, match=r"out\.jsonl: not written, the folder .* may not be written to; choose another"
+    ):
+        check_output(tmp_path / "out.jsonl", Wanted())
 
 
 def test_a_folder_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

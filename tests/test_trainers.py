@@ -174,7 +174,8 @@ def test_llamafactory_reads_calls_of_tools_in_sharegpt(tmp_path: Path) -> None:
 def test_llamafactory_reads_prompts_and_text_as_they_lie(tmp_path: Path) -> None:
     put(tmp_path / "pairs.jsonl", PAIRS, RowFormat.PROMPT_COMPLETION, Trainer.LLAMAFACTORY)
     assert [own["said"] for own in _read_as_llamafactory(tmp_path, "pairs")] == [["Blue? ", "Yes."], ["Red? ", "Yes."]]
-    put(tmp_path / "text.jsonl", MADE[RowFormat.TEXT], RowFormat.TEXT, Trainer.LLAMAFACTORY)
+    written = put(tmp_path / "text.jsonl", MADE[RowFormat.TEXT], RowFormat.TEXT, Trainer.LLAMAFACTORY)
+    assert written.notes[0].endswith("stage: pt, for plain text")
     assert [own["said"] for own in _read_as_llamafactory(tmp_path, "text")] == [[own, None] for own in TEXTS[:3]]
 
 

@@ -105,7 +105,7 @@ def hand_over(
         "rows": len(rows),
         "format": None if wanted.format is None else str(wanted.format),
         "tokens": lengths.to_dict(),
-        "refused": [dict(records[own.number]) | {"reason": own.reason} for own in refused],
+        "rejected": [dict(records[own.number]) | {"reason": own.reason} for own in refused],
         "left_out": lost,
         "nait_weight": WEIGHTS if wanted.weights else None,
         "selected": [records[own.number] for own in rows],
@@ -129,7 +129,7 @@ def hand_over(
         refused=len(refused),
         rejected=rejected(out),
         configurations=tuple(companion(own, out) for own in settings),
-        notes=tuple(_notes(facts, refused, lost, wanted, lengths, out)),
+        notes=(*_notes_on_rows(facts, refused, lost, wanted, out), *_notes_on_trainers(rows, wanted, lengths, out)),
     )
 
 
@@ -146,13 +146,8 @@ def _refusal(refused: Refused) -> bytes:
     return to_json(line).encode() + b"\n"
 
 
-def _notes(
-    facts: Mapping[str, Any],
-    refused: Sequence[Refused],
-    lost: Mapping[str, int],
-    wanted: Wanted,
-    lengths: Lengths,
-    out: Path,
+def _notes_on_rows(
+    facts: Mapping[str, Any], refused: Sequence[Refused], lost: Mapping[str, int], wanted: Wanted, out: Path
 ) -> Iterator[str]:
     if refused:
         count = f"{len(refused):,} {'row' if len(refused) == 1 else 'rows'}"
@@ -166,7 +161,11 @@ def _notes(
         likes = ", ".join(f"{own} {found[own]:,}" for own in Likeness)
         remedy = "; --decontaminate leaves them out" if found["rows"] else ""
         yield f"contaminated: {likes} (rows like one of the {found['examples']:,} examples){remedy}"
+
+
+def _notes_on_trainers(rows: Sequence[OutRow], wanted: Wanted, lengths: Lengths, out: Path) -> Iterator[str]:
     if Trainer.LLAMAFACTORY in wanted.trainers:
-        yield f"LLaMA-Factory: dataset: {entry_name(out)}, dataset_dir: {out.parent}"
+        stage = ", stage: pt, for plain text" if rows[0].format is RowFormat.TEXT else ""
+        yield f"LLaMA-Factory: dataset: {entry_name(out)}, dataset_dir: {out.parent}{stage}"
     if Trainer.TRL in wanted.trainers:
         yield f"TRL cuts rows at {LENGTH:,} tokens unless max_length is raised; {lengths.over(LENGTH)}"

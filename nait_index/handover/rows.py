@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from nait_index.corpus import to_json
@@ -25,23 +26,27 @@ class ChosenRow:
     cut: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class OutRow:
     """One row as it is written.
 
-    :param number: its place among the chosen rows, from 0. :param text: JSON on one line; :param fields: the same.
+    :param number: its place among the chosen rows, from 0. :param text: JSON on one line.
     """
 
     id: str
     number: int
     text: str
-    fields: Mapping[str, Any]
     format: RowFormat
+
+    @cached_property
+    def fields(self) -> dict[str, Any]:
+        """What the text says."""
+        fields: dict[str, Any] = json.loads(self.text)
+        return fields
 
     def with_columns(self, added: Mapping[str, Any]) -> "OutRow":
         """Give the row with more columns, which take the place of those it has."""
-        fields = {**self.fields, **added}
-        return OutRow(self.id, self.number, to_json(fields), fields, self.format)
+        return replace(self, text=to_json({**self.fields, **added}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +69,22 @@ def converted(
     refused: list[Refused] = []
     lost: dict[str, int] = {}
     for number, row in enumerate(rows):
+        if target is None:
+            done.append(OutRow(row.id, number, _one_line(row.row), row.format))
+            continue
         fields = json.loads(row.row)
         try:
-            new, keys = (fields, frozenset[str]()) if target is None else convert(fields, row.format, target)
+            new, keys = convert(fields, row.format, target)
         except RowError as error:
             refused.append(Refused(row, number, str(error)))
             continue
         for key in sorted(keys):
             lost[key] = lost.get(key, 0) + 1
-        same = new == fields and list(new) == list(fields) and "\n" not in row.row
-        done.append(OutRow(row.id, number, row.row if same else to_json(new), new, target or row.format))
+        same = new == fields and list(new) == list(fields)
+        done.append(OutRow(row.id, number, _one_line(row.row) if same else to_json(new), target))
     return done, refused, lost
+
+
+def _one_line(row: str) -> str:
+    """Only a row that is spread over lines is written anew, for a line must hold all of it."""
+    return to_json(json.loads(row)) if "\n" in row else row

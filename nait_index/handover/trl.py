@@ -16,7 +16,7 @@ from nait_index.types import RowFormat
 LENGTH = 1024
 """Tokens after which TRL cuts a row, unless told."""
 
-_SCRIPT = '''"""Fine-tune a model with TRL on the rows beside this script: python SCRIPT MODEL"""
+_SCRIPT = '''"""Fine-tune a model with TRL on the rows beside this script: python SCRIPT MODEL{hint}"""
 
 import sys
 from pathlib import Path
@@ -26,7 +26,7 @@ from trl import SFTConfig, SFTTrainer
 
 ROWS = Path(__file__).resolve().with_name({name!r})
 COLUMNS = {columns!r}
-SETTINGS = {{
+SETTINGS = {{  # of SFTConfig
     "output_dir": {output!r},
     # Rows are cut here. {lengths}.
     "max_length": {length},
@@ -42,6 +42,10 @@ def trainer(model, **settings):
 if __name__ == "__main__":
     trainer(sys.argv[1]).train()
 '''
+_HINT = """
+
+MODEL needs a chat template; where it has none, name a model that has one in SETTINGS, as "chat_template_path".
+"""
 _LOADS = {
     Kind.JSONL: 'load_dataset("json", data_files=str(ROWS), split="train")',
     Kind.JSON: 'load_dataset("json", data_files=str(ROWS), split="train")',
@@ -57,6 +61,7 @@ def script(rows: Sequence[OutRow], shape: Shape, out: Path, kind: Kind, lengths:
     """
     columns = _columns(rows, shape, kind)
     return _SCRIPT.format(
+        hint=_HINT if shape.format is RowFormat.MESSAGES or isinstance(rows[0].fields.get("prompt"), list) else "",
         name=out.name,
         loader="load_from_disk" if kind is Kind.FOLDER else "load_dataset",
         load=_LOADS[kind],

@@ -8,7 +8,7 @@ from typing import Any
 
 from nait_index.errors import SelectionError
 
-_OF_THE_FILE = ("rows", "format", "tokens", "refused", "left_out", "nait_weight", "selected")
+_OF_THE_FILE = ("rows", "format", "tokens", "rejected", "left_out", "nait_weight", "selected")
 """What a sidecar says of the file beside it, and not of the selection."""
 
 
@@ -32,7 +32,7 @@ def read_saved(path: Path) -> Saved:
     """
     try:
         facts = json.loads(path.read_bytes())
-        records = [dict(own) for own in (*facts["selected"], *facts.get("refused", ()))]
+        records = [dict(own) for own in (*facts["selected"], *facts.get("rejected", ()))]
         records.sort(key=lambda own: own["rank"])
         for own in records:
             del own["rank"]
