@@ -15,7 +15,7 @@ from nait_index.index import NaitIndex
 from nait_index.types import Origin, RowFormat
 
 LENGTH_BANDS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
-SOURCE_FIELDS = ("source", "dataset", "subset", "origin", "data_source", "task", "category")
+SOURCE_FIELDS = ("source", "dataset", "subset", "origin", "data_source", "task", "category", "skill", "domain", "topic")
 NOWHERE = "(none)"
 UNCLEAR = "(unclear)"
 

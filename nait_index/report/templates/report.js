@@ -61,7 +61,8 @@
 
   /** Names on the left take at most a third of a narrow figure. */
   function narrowed(figure, width) {
-    if (width >= 480) return figure;
+    const cell = figure.square ? (width - (width < 480 ? 90 : 130)) / figure.data[0].x.length : 0;
+    if (width >= 480 && !figure.square) return figure;
     const longest = figure.square ? 10 : Math.max(8, Math.floor(width / 2.6 / 7));
     const cut = (text) => {
       const own = text.replaceAll("&amp;", "&").replaceAll("&lt;", "<").replaceAll("&gt;", ">");
@@ -70,6 +71,13 @@
       return part.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
     };
     const own = structuredClone(figure);
+    if (own.square) {
+      // Numbers that would run into one another are left to pointing, and to the table.
+      const size = Math.min(12, Math.floor(cell / 3.3));
+      if (size < 7) own.data[0].texttemplate = "";
+      else own.data[0].textfont = { size };
+    }
+    if (width >= 480) return own;
     if (own.layout.xaxis?.type === "log") {
       own.layout.xaxis.ticktext = own.layout.xaxis.ticktext.map((text) => (text.includes("3") ? "" : text));
     }
@@ -78,7 +86,6 @@
       own.layout.xaxis.ticktext = own.layout.xaxis.ticktext.map(cut);
       own.layout.font = { size: 11 };
       own.layout.xaxis.tickangle = -60;
-      own.data[0].textfont = { size: Math.min(11, Math.max(7, Math.floor(width / own.data[0].x.length / 4.6))) };
     }
     return own;
   }
