@@ -48,7 +48,7 @@
     return merged({
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest", dragmode: false,
       font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: css("--ink") },
-      xaxis: axis(), yaxis: axis(), autosize: true,
+      xaxis: axis(), yaxis: axis(),
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", xanchor: "left" },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: css("--muted"), activecolor: css("--chosen") },
       hoverlabel: { bgcolor: css("--card"), bordercolor: css("--line"), font: { color: css("--ink") }, align: "left" },
@@ -57,7 +57,13 @@
 
   // ---- figures ---------------------------------------------------------------------------------------------------
 
-  const QUIET = { displayModeBar: false, responsive: true };
+  const QUIET = { displayModeBar: false };
+
+  /** Draw at the size of the place; the page itself sees to what happens when that changes. */
+  function plot(element, traces, own, config) {
+    element.style.height = `${own.height}px`;
+    Plotly.react(element, traces, { ...own, width: element.clientWidth }, config);
+  }
 
   /** Names on the left take at most a third of a narrow figure. */
   function narrowed(figure, width) {
@@ -86,6 +92,7 @@
       own.layout.xaxis.ticktext = own.layout.xaxis.ticktext.map(cut);
       own.layout.font = { size: 11 };
       own.layout.xaxis.tickangle = -60;
+      own.layout.height = Math.round(cell * own.data[0].x.length + 120);
     }
     return own;
   }
@@ -95,7 +102,7 @@
     if (!figure) return;
     const draw = () => {
       const own = coloured(narrowed(figure, element.clientWidth));
-      Plotly.react(element, own.data, layout(own.layout), QUIET);
+      plot(element, own.data, layout(own.layout), QUIET);
     };
     draw();
     drawn.set(element, draw);
@@ -224,8 +231,8 @@
       xaxis: empty, yaxis: empty, dragmode: narrow() ? false : "pan", showlegend: true, uirevision: "map",
       legend: { itemsizing: "constant", font: { size: 12 }, itemclick: false, itemdoubleclick: false },
     });
-    Plotly.react(place, [...traces(), ...ring()], own, {
-      responsive: true, displaylogo: false, scrollZoom: false,
+    plot(place, [...traces(), ...ring()], own, {
+      displaylogo: false, scrollZoom: false,
       modeBarButtons: [["zoomIn2d", "zoomOut2d", "resetScale2d"]], displayModeBar: !narrow(),
     });
     if (!drawn.has(place)) watch();
