@@ -79,7 +79,7 @@
     const own = structuredClone(figure);
     if (own.square) {
       // Numbers that would run into one another are left to pointing, and to the table.
-      const size = Math.min(12, Math.floor(cell / 3.3));
+      const size = Math.min(12, Math.floor(cell / 3.6));
       if (size < 7) own.data[0].texttemplate = "";
       else own.data[0].textfont = { size };
     }
