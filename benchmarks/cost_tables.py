@@ -36,6 +36,24 @@ def fidelity_table(result: Result, method: str) -> Table:
     return ["bytes a row", *(f"{int(size):,}" for size in sizes)], rows
 
 
+def explanations_table(result: Result) -> Table:
+    """How what signatures tell of a score compares with what whole activations say, the mean over capabilities."""
+    rows = []
+    for method, capabilities in result["methods"].items():
+        means = {key: sum(own[key] for own in capabilities.values()) / len(capabilities) for key in _TOLD}
+        cells = [f"{means['correlation']:.3f}", f"{10 * means['named']:.1f}"]
+        rows.append((f"`{method}`", [*cells, f"{means['layers']:.1%}", f"{means['firing']:.1%}"]))
+    return ["", *_TOLD.values()], rows
+
+
+_TOLD = {
+    "correlation": "correlation of all neurons' parts",
+    "named": "of the ten neurons named, rightly",
+    "layers": "largest error of a layer's part, of all parts",
+    "firing": "error of how hard they fire",
+}
+
+
 def _overlap(own: Mapping[str, Any] | None) -> str:
     return "–" if own is None else f"{own['lowest']:.3f} / {own['mean']:.3f}"
 

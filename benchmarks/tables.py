@@ -12,6 +12,7 @@ import click
 
 from benchmarks.cost_tables import (
     build_table,
+    explanations_table,
     fidelity_table,
     memory_table,
     search_table,
@@ -154,6 +155,7 @@ TABLES: dict[str, Callable[[], str]] = {
     ),
     "far": partial(cost_table, far_table, "search"),
     "workers": partial(cost_table, workers_table, "workers-bundled"),
+    "explanations": partial(cost_table, explanations_table, "explanations-bundled"),
     "shift": partial(cost_table, shift_table, "shift-bundled"),
     "pool": pool_table,
     "retrieval": retrieval_table,

@@ -15,6 +15,7 @@ from .core import core
 from .cover import cover
 from .demo import demo
 from .explain import compare, explain
+from .explore import explore
 from .export import export
 from .grow import add, rebuild, remove
 from .look import info, rows, verify
@@ -41,8 +42,8 @@ def cli() -> None:
 
 
 for command in (
-    build, add, remove, rebuild, query, core, cover, explain, compare, report, export, score, capability, sae, info,
-    verify, rows, versions, tag, restore, optimize, demo,
+    build, add, remove, rebuild, query, core, cover, explain, compare, report, explore, export, score, capability, sae,
+    info, verify, rows, versions, tag, restore, optimize, demo,
 ):  # fmt: skip
     cli.add_command(command)
 

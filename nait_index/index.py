@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from nait_index.building.builder import Builder
 from nait_index.building.estimate import Estimate, estimate
-from nait_index.building.examples import ExampleEncoder
+from nait_index.building.examples import ExampleEncoder, Progress
 from nait_index.building.opening import open_encoder
 from nait_index.building.reopening import recorded, reopen
 from nait_index.building.report import BuildReport, ProgressCallback
@@ -26,9 +27,9 @@ from nait_index.config import (
     SignatureConfig,
     View,
 )
-from nait_index.corpus import make_template, read_corpus
+from nait_index.corpus import make_template, read_corpus, read_text, to_json
 from nait_index.distributed.engine import open_engine
-from nait_index.errors import IncompleteIndexError, NaitError, SelectionError, StoreError
+from nait_index.errors import CapabilityError, IncompleteIndexError, NaitError, SelectionError, StoreError
 from nait_index.index_rows import IndexRows
 from nait_index.insight.compare import Comparison, compare
 from nait_index.insight.explain import Depth, Explanation, explain
@@ -218,6 +219,47 @@ class NaitIndex:
         own = _listed(files)
         return self._library.make(name or Path(own[0]).stem, own, row_format)
 
+    def examples_from(
+        self,
+        rows: str | Sequence[Mapping[str, Any]],
+        name: str = "examples",
+        *,
+        row_format: RowFormat | None = None,
+        limit: int | None = None,
+        progress: Progress | None = None,
+    ) -> Capability:
+        """Make a capability of examples in memory, without storing it; :meth:`keep` does.
+
+        :param rows: rows of any known format, or a text of them: JSON lines, a JSON list, or plain text with blank
+            lines between the examples.
+        :param limit: refuse more than so many, before any is encoded.
+        :param progress: told after every batch how many are encoded, and of how many; it may raise, to stop.
+        :raises CapabilityError: there are too many, or none can be used. :raises CorpusError: they cannot be read.
+        """
+        text = rows if isinstance(rows, str) else to_json(list(rows))
+        items = list(read_text(text, name, row_format))
+        if limit is not None and len(items) > limit:
+            raise CapabilityError(f"{name}: {len(items):,} examples are more than the {limit:,} allowed; give fewer")
+        return self._library.make_of(name, items, progress)
+
+    def keep(self, capability: Capability, name: str | None = None, *, force: bool = False) -> Capability:
+        """Store a capability that :meth:`examples` or :meth:`examples_from` made, without encoding it again.
+
+        :param name: another name for it. :param force: replace a stored one of that name.
+        :raises CapabilityError: the name is taken or empty, or it was made by another index.
+        """
+        self._check_newest()
+        kept = capability if name is None else replace(capability, name=name)
+        self._library.keep(kept, force=force)
+        return kept
+
+    def load_model(self) -> None:
+        """Load the index's model now, and not when examples first need it.
+
+        :raises ModelError: it cannot be loaded. :raises FingerprintError: it is another one.
+        """
+        self._encoder()
+
     def add_capability(
         self,
         name: str,
@@ -392,6 +434,11 @@ class NaitIndex:
 
     def __len__(self) -> int:
         return self.manifest.rows
+
+    @property
+    def is_newest(self) -> bool:
+        """Whether this is the last version, and may be changed; not one that was opened by name."""
+        return self._is_newest
 
     def info(self) -> dict[str, Any]:
         """Describe the index: counts, model, layers, views with their bytes per row, fingerprint, capabilities."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nait_index.building.examples import Encoded, ExampleEncoder
+from nait_index.building.examples import Encoded, ExampleEncoder, Progress
 from nait_index.capability import Capability, capability_of, summarise
 from nait_index.corpus import asked_text, plain_text, restore_sample
 from nait_index.errors import CapabilityError, NaitError, OutputExistsError
@@ -20,7 +20,7 @@ from nait_index.store.lock import write_lock
 from nait_index.store.manifest import Manifest
 from nait_index.store.publish import publish, settled_capabilities
 from nait_index.store.samples import SampleTable
-from nait_index.types import Origin, RowFormat, Sample
+from nait_index.types import Origin, Rejected, RowFormat, Sample
 
 
 class Library:
@@ -46,15 +46,28 @@ class Library:
 
     def make(self, name: str, files: Sequence[str | Path], row_format: RowFormat | None) -> Capability:
         """Make a capability of example files without storing it."""
-        return capability_of(name, self._encoder().files(files, row_format), self._manifest.fingerprint.widths)
+        return self._capability(name, self._encoder().files(files, row_format))
+
+    def make_of(self, name: str, rows: Sequence[Sample | Rejected], progress: Progress | None = None) -> Capability:
+        """Make a capability of rows that were read, without storing it."""
+        return self._capability(name, self._encoder().rows(rows, name, progress))
 
     def add(self, name: str, files: Sequence[str | Path], row_format: RowFormat | None, *, force: bool) -> Capability:
         """Make a capability of example files and store it."""
         self._check_free(name, force)
-        encoded = self._encoder().files(files, row_format)
-        capability = capability_of(name, encoded, self._manifest.fingerprint.widths)
-        self._put(self._to_store(capability, encoded))
+        capability = self.make(name, files, row_format)
+        self.keep(capability, force=force)
         return capability
+
+    def keep(self, capability: Capability, *, force: bool) -> None:
+        """Store a capability that was just made, as it is."""
+        self._check_free(capability.name, force)
+        if not capability.samples or capability.made_for != self._state:
+            raise CapabilityError(
+                f"capability '{capability.name}' was not made of examples by this index as it is now; make it anew of "
+                "its examples, or carry it over with 'nait-index capability export' and 'import'"
+            )
+        self._put(self._to_store(capability), force=force)
 
     def get(self, name: str) -> Capability:
         """Read a stored capability."""
@@ -65,7 +78,7 @@ class Library:
         texts = tuple(plain_text(sample.parts) for sample in samples)
         asked = tuple(asked_text(sample.parts) for sample in samples)
         examples = Examples(texts, _part(stored.arrays, "summary."), _part(stored.arrays, "signatures."))
-        return Capability(stored.name, examples, stored.truncated, stored.rejected, asked)
+        return Capability(stored.name, examples, stored.truncated, stored.rejected, self._state, asked)
 
     def rows(self, name: str) -> list[str]:
         """Give the examples of a stored capability, as JSON text."""
@@ -105,9 +118,9 @@ class Library:
         except (ValueError, NaitError) as error:
             raise CapabilityError(f"{path} holds examples that cannot be read ({error}); export it again") from error
         if basis == self._manifest.basis and self._fits(stored):
-            self._put(stored)
+            self._put(stored, force=force)
         else:
-            self.adopt(stored)
+            self.adopt(stored, force=force)
         return self.get(stored.name)
 
     def _fits(self, stored: StoredCapability) -> bool:
@@ -122,14 +135,26 @@ class Library:
             name: own.shape for name, own in signatures.items()
         }
 
-    def adopt(self, stored: StoredCapability) -> None:
+    def adopt(self, stored: StoredCapability, *, force: bool = True) -> None:
         """Store a capability of an index with another basis, its examples encoded again."""
         encoded = self._encoder().again(_samples(stored))
-        arrays = _arrays(capability_of(stored.name, encoded, self._manifest.fingerprint.widths))
-        self._put(replace(stored, arrays=arrays))
+        self._put(replace(stored, arrays=_arrays(self._capability(stored.name, encoded))), force=force)
 
-    def _put(self, stored: StoredCapability) -> None:
-        self._change(f"capability '{stored.name}' stored", lambda table: table.put(stored))
+    @property
+    def _state(self) -> str:
+        """What the numbers of a capability depend on besides its examples."""
+        return f"{self._manifest.fingerprint.digest}/{self._manifest.basis}"
+
+    def _capability(self, name: str, encoded: Encoded) -> Capability:
+        return capability_of(name, encoded, self._manifest.fingerprint.widths, self._state)
+
+    def _put(self, stored: StoredCapability, *, force: bool) -> None:
+        def put(table: CapabilityTable) -> None:
+            # Again, since another process may have stored one of this name meanwhile.
+            self._check_free(stored.name, force, table)
+            table.put(stored)
+
+        self._change(f"capability '{stored.name}' stored", put)
 
     def _change(self, what: str, change: Callable[[CapabilityTable], None]) -> None:
         """Change the table of capabilities, as one new version of the index."""
@@ -147,19 +172,19 @@ class Library:
             raise self._unknown(name)
         return stored
 
-    def _check_free(self, name: str, force: bool) -> None:
+    def _check_free(self, name: str, force: bool, table: CapabilityTable | None = None) -> None:
         if not name.strip() or name != name.strip() or not name.isprintable():
             raise CapabilityError(f"{name!r} is no usable name for a capability; take letters, digits, - and _")
-        if not force and name in self.table.names():
+        if not force and name in (table or self.table).names():
             raise CapabilityError(f"a capability '{name}' is stored already; replace it with --force, or choose a name")
 
-    def _to_store(self, capability: Capability, encoded: Encoded) -> StoredCapability:
+    def _to_store(self, capability: Capability) -> StoredCapability:
         return StoredCapability(
             name=capability.name,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             fingerprint=self._manifest.fingerprint.digest,
-            rows=tuple(sample.row for sample in encoded.samples),
-            formats=tuple(str(sample.format) for sample in encoded.samples),
+            rows=tuple(sample.row for sample in capability.samples),
+            formats=tuple(str(sample.format) for sample in capability.samples),
             truncated=capability.truncated,
             rejected=capability.rejected,
             arrays=_arrays(capability),

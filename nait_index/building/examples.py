@@ -1,6 +1,6 @@
 """Example files to signatures, rendered and encoded exactly like the corpus."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from nait_index.corpus import RowTemplateError, Template, read_corpus
 from nait_index.errors import CapabilityError, CorpusError
 from nait_index.signatures.pca import Compressor
 from nait_index.types import Rejected, RowFormat, Sample
+
+Progress = Callable[[int, int], None]
+"""Told how many examples are done, and of how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +63,19 @@ class ExampleEncoder:
 
         :raises CapabilityError: not one row can be used. :raises CorpusError: a file cannot be read.
         """
+        return self.rows(read_corpus(files, row_format), str(files[0]))
+
+    def rows(self, items: Iterable[Sample | Rejected], name: str, progress: Progress | None = None) -> Encoded:
+        """Encode rows that are being read.
+
+        :param name: where they come from, for the message.
+        :param progress: told after every batch how many are done, and of how many; it may raise, to stop.
+        :raises CapabilityError: not one of them can be used.
+        """
         samples: list[Sample] = []
         texts: list[str] = []
         rejected: list[Rejected] = []
-        for item in read_corpus(files, row_format):
+        for item in items:
             if isinstance(item, Rejected):
                 rejected.append(item)
                 continue
@@ -72,11 +84,11 @@ class ExampleEncoder:
                 samples.append(item)
             except RowTemplateError as error:
                 rejected.append(Rejected(item.origin, str(error), item.row))
-        encoded = self._encode(samples, texts, rejected)
+        encoded = self._encode(samples, texts, rejected, progress)
         if not encoded.samples:
             first = encoded.rejected[0] if encoded.rejected else None
             reason = f"{first.origin}: {first.reason}" if first else "it is empty"
-            raise CapabilityError(f"{files[0]} holds no usable example ({reason})")
+            raise CapabilityError(f"{name} holds no usable example ({reason})")
         return encoded
 
     def again(self, samples: Sequence[Sample]) -> Encoded:
@@ -102,11 +114,25 @@ class ExampleEncoder:
         tokens = self._encoder.tokenize([text], add_special_tokens=special)[0]
         return self._encoder.pieces(text, tokens, add_special_tokens=special), self._encoder.split(tokens)
 
-    def _encode(self, samples: Sequence[Sample], texts: Sequence[str], rejected: Sequence[Rejected]) -> Encoded:
+    def _encode(
+        self,
+        samples: Sequence[Sample],
+        texts: Sequence[str],
+        rejected: Sequence[Rejected],
+        progress: Progress | None = None,
+    ) -> Encoded:
+        done = 0
+
+        def advance(rows: int, tokens: int) -> None:
+            nonlocal done
+            done += rows
+            if progress is not None:
+                progress(done, len(samples))
+
         pooled = np.zeros((len(samples), 2, sum(self._encoder.widths)), dtype=np.float32)
         sink = ArraySink(pooled, Widths.of(self._encoder), self._signatures)
         tokens = self._encoder.tokenize(texts, add_special_tokens=self._template.adds_special_tokens)
-        facts: ShardFacts = run_shard(self._encoder, tokens, sink, gradients=self._gradients)
+        facts: ShardFacts = run_shard(self._encoder, tokens, sink, advance, self._gradients)
         unusable = [Rejected(samples[i].origin, reason, samples[i].row) for i, reason in facts.reasons.items()]
         usable = facts.usable
         columns = {name: values[usable] for name, values in sink.columns.items()}

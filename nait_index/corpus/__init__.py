@@ -4,7 +4,7 @@
 supported file; a template makes the text of a sample that the model reads. ``handover`` writes rows back.
 """
 
-from nait_index.corpus.read import read_corpus, restore_sample
+from nait_index.corpus.read import read_corpus, read_text, restore_sample
 from nait_index.corpus.readers import STDIN_NAME
 from nait_index.corpus.rejects import RejectedWriter, read_rejected, rejected_writer
 from nait_index.corpus.rows import to_json
@@ -21,6 +21,7 @@ __all__ = [
     "plain_text",
     "read_corpus",
     "read_rejected",
+    "read_text",
     "rejected_writer",
     "restore_sample",
     "to_json",

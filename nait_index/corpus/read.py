@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nait_index.corpus.formats import detect_format, row_parts
+from nait_index.corpus.pasted import pasted_rows
 from nait_index.corpus.readers import STDIN, STDIN_NAME, corpus_files, display_name, read_rows
 from nait_index.corpus.rows import RawRow, RowError, json_kind, parse_row, printable, refuse_surrogates
 from nait_index.errors import CorpusError
@@ -38,6 +39,21 @@ def read_corpus(paths: Sequence[str | Path], row_format: RowFormat | None = None
     return _read(sources, row_format)
 
 
+def read_text(text: str, name: str, row_format: RowFormat | None = None) -> Iterator[Sample | Rejected]:
+    """Read the rows of a text: a JSON list, JSON lines, or plain text with blank lines between its rows.
+
+    :param name: what it is called in messages, and the beginning of the ids of rows that have none.
+    :param row_format: the rows' format; by default told from the first of them.
+    :raises CorpusError: it is empty, or cannot be read.
+    """
+    rows, ids = _formatted(pasted_rows(text, name), name, row_format), _Ids()
+    first = next(rows, None)
+    if first is None:
+        raise CorpusError(f"{name}: empty, there is not one row in it")
+    for row, form in chain([first], rows):
+        yield row if isinstance(row, Rejected) else _sample(row, form, ids, Path(name), row.origin.row)
+
+
 def restore_sample(sample_id: str, row: str, row_format: RowFormat, origin: Origin) -> Sample:
     """Make the sample again of a row that was kept.
 
@@ -53,7 +69,8 @@ def _read(sources: Sequence[tuple[Path, list[Path]]], row_format: RowFormat | No
     ids = _Ids()
     for path, files in sources:
         number = 0
-        for number, (row, form) in enumerate(_formatted(files, row_format), start=1):
+        formatted = (own for file in files for own in _formatted(read_rows(file), display_name(file), row_format))
+        for number, (row, form) in enumerate(formatted, start=1):
             if isinstance(row, Rejected):
                 yield row
             else:
@@ -62,18 +79,18 @@ def _read(sources: Sequence[tuple[Path, list[Path]]], row_format: RowFormat | No
             raise CorpusError(f"{display_name(path)}: empty, there is not one row in it")
 
 
-def _formatted(files: Sequence[Path], row_format: RowFormat | None) -> Iterator[tuple[RawRow | Rejected, RowFormat]]:
-    """Stream the rows of files, each with its file's format."""
-    for file in files:
-        rows = read_rows(file)
-        head = _head(rows)
-        parsed = [row.fields for row in head if isinstance(row, RawRow)]
-        if head and not parsed:
-            first = next(row for row in head if isinstance(row, Rejected))
-            raise CorpusError(f"{first.origin}: {first.reason}, and none of the {len(head)} first rows can be read")
-        if head:
-            form = row_format or detect_format(parsed, display_name(file))
-            yield from ((row, form) for row in chain(head, rows))
+def _formatted(
+    rows: Iterator[RawRow | Rejected], name: str, row_format: RowFormat | None
+) -> Iterator[tuple[RawRow | Rejected, RowFormat]]:
+    """Stream the rows of one file, each with the file's format."""
+    head = _head(rows)
+    parsed = [row.fields for row in head if isinstance(row, RawRow)]
+    if head and not parsed:
+        first = next(row for row in head if isinstance(row, Rejected))
+        raise CorpusError(f"{first.origin}: {first.reason}, and none of the {len(head)} first rows can be read")
+    if head:
+        form = row_format or detect_format(parsed, name)
+        yield from ((row, form) for row in chain(head, rows))
 
 
 def _head(rows: Iterator[RawRow | Rejected]) -> list[RawRow | Rejected]:
