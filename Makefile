@@ -9,7 +9,7 @@ DEMO ?= demo-out
 HAS_GPU := $(shell command -v nvidia-smi 2>/dev/null)
 TORCH ?= $(if $(HAS_GPU),torch,torch==2.13.0)
 
-.PHONY: demo test fuzz faults lint format bench bench-quick tables clean
+.PHONY: demo test docs fuzz faults lint format bench bench-quick tables clean
 
 demo: $(VENV)/.installed
 	@rm -rf $(DEMO)
@@ -17,6 +17,10 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# The documentation as a site that is read without a network, in site/. A warning is an error; --quiet would hide both.
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Some twenty-five thousand generated cases, different every time; `make test` runs a thousand, always the same.
 fuzz: $(VENV)/.installed-dev
@@ -89,5 +93,9 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[$(if $(HAS_GPU),gpu,cpu),dev]"
 	@touch $@
 
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[$(if $(HAS_GPU),gpu,cpu),docs]"
+	@touch $@
+
 clean:
-	rm -rf $(VENV) $(DEMO) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DEMO) site build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

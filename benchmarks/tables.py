@@ -1,11 +1,10 @@
-"""Make the README's tables of the results: ``python -m benchmarks.tables``; ``--check`` only says if they are old."""
+"""Make the documentation's tables of the results: ``python -m benchmarks.tables``; ``--check`` only looks."""
 
 import json
 import re
 import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import click
@@ -22,12 +21,13 @@ from benchmarks.environment import ROOT
 from benchmarks.fault_tables import damage_table, tried_table, where_table
 from benchmarks.quality.teaching_tables import teaching_tables
 from benchmarks.scaling_tables import far_table, per_million_table, shift_table, workers_table
+from nait_index.methods.names import MethodName
 
 MODELS = ("minilm", "bundled")
 """Models that were measured on the whole pool."""
 
 RESULTS = ROOT / "benchmarks" / "results"
-TARGETS = tuple(ROOT / name for name in ("README.md", "benchmarks/README.md", "docs/scaling.md", "docs/reliability.md"))
+TARGETS = (ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 _MARKED = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -77,6 +77,12 @@ def retrieval_table() -> str:
     ]
     rows = [(f"`{method}`", [cell for own in results for cell in _mean_cells(own, method)]) for method in methods]
     return _render(header, rows) + _where(results)
+
+
+def method_table(method: str) -> str:
+    """Find one method's row of the table above, on every model."""
+    rows = [(own["model"], _mean_cells(own, method)) for own in _results("retrieval-*.json") if own["model"] in MODELS]
+    return _render(["model", "mean of nine", "clear seven", "AUC", "16 examples"], rows)
 
 
 def _mean_cells(result: dict[str, Any], method: str) -> list[str]:
@@ -160,6 +166,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "pool": pool_table,
     "retrieval": retrieval_table,
     **{f"retrieval-{model}": partial(capability_table, model) for model in (*MODELS, "less")},
+    **{f"method-{method}": partial(method_table, method) for method in MethodName if method is not MethodName.LESS},
     **{name: partial(teaching_table, name) for name in ("teaching", "teaching-transfer", "teaching-claims")},
 }
 
@@ -193,7 +200,7 @@ def main(check: bool) -> None:
         old = target.read_text(encoding="utf-8")
         new = rewrite(old)
         if new != old and check:
-            sys.exit(f"{Path(target).name} is out of date: make tables")
+            sys.exit(f"{target.relative_to(ROOT)} is out of date: make tables")
         if new != old:
             target.write_text(new, encoding="utf-8")
 

@@ -8,6 +8,7 @@ import click
 from nait_index.config import BUNDLED_MODEL, ModelConfig, Precision, SignatureConfig, View
 
 from .built import show_built
+from .completion import a_file, a_folder
 from .options import (
     Place,
     device_option,
@@ -25,10 +26,16 @@ from .progress import build_progress
 _MODEL, _SIGNATURES = ModelConfig(), SignatureConfig()
 
 
-@click.command()
+@click.command(short_help="Run the model once over a corpus; keep a signature a row.")
 @index_argument
-@click.argument("corpus", nargs=-1, required=True, metavar="CORPUS...")
-@click.option("--model", default=BUNDLED_MODEL, show_default=True, help="Folder or hub name of a Hugging Face model.")
+@click.argument("corpus", nargs=-1, required=True, metavar="CORPUS...", shell_complete=a_file)
+@click.option(
+    "--model",
+    default=BUNDLED_MODEL,
+    show_default=True,
+    shell_complete=a_folder,
+    help="Folder or hub name of a Hugging Face model.",
+)
 @click.option(
     "--views", default=",".join(_SIGNATURES.views), show_default=True, help=f"Signatures to keep, of {', '.join(View)}."
 )
@@ -144,7 +151,10 @@ def _views(text: str) -> tuple[View, ...]:
     try:
         return tuple(View(name.strip()) for name in text.split(","))
     except ValueError:
-        raise click.BadParameter(f"'{text}' is not made of: {', '.join(View)}", param_hint="--views") from None
+        from nait_index.nearest import meant
+
+        near = "".join(meant(own.strip(), View) for own in text.split(",") if own.strip() not in list(View))
+        raise click.BadParameter(f"'{text}' is not made of: {', '.join(View)}{near}", param_hint="--views") from None
 
 
 def _pca_dim(text: str) -> int | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from .completion import a_capability, a_file
 from .options import (
     Place,
     at_option,
@@ -19,7 +20,7 @@ from .options import (
 from .output import PREVIEW_ROWS, note, preview, print_json, print_table
 
 
-@click.group()
+@click.group(short_help="Store target skills with an index, under a name.")
 def capability() -> None:
     """Store target skills with an index, and ask for them by name.
 
@@ -29,10 +30,10 @@ def capability() -> None:
     """
 
 
-@capability.command("add")
+@capability.command("add", short_help="Store examples under a name, encoded like the corpus.")
 @index_argument
-@click.argument("name")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument("name", shell_complete=a_capability)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", shell_complete=a_file)
 @force_option
 @format_option
 @model_override_option
@@ -71,10 +72,10 @@ def list_(index: Place, as_json: bool) -> None:
         note("none is stored yet: nait-index capability add INDEX NAME FILE")
 
 
-@capability.command("show")
+@capability.command("show", short_help="Show the examples of a stored capability.")
 @at_option
 @index_argument
-@click.argument("name")
+@click.argument("name", shell_complete=a_capability)
 @json_option
 def show(index: Place, name: str, as_json: bool) -> None:
     """Show the examples of a stored capability; all of them with --json.
@@ -93,7 +94,7 @@ def show(index: Place, name: str, as_json: bool) -> None:
 
 @capability.command("remove")
 @index_argument
-@click.argument("name")
+@click.argument("name", shell_complete=a_capability)
 def remove(index: Place, name: str) -> None:
     """Remove a stored capability.
 
@@ -105,10 +106,10 @@ def remove(index: Place, name: str) -> None:
     note(f"removed '{name}'")
 
 
-@capability.command("export")
+@capability.command("export", short_help="Write a stored capability to a file, for another index.")
 @at_option
 @index_argument
-@click.argument("name")
+@click.argument("name", shell_complete=a_capability)
 @click.argument("file", type=click.Path(path_type=Path))
 @force_option
 def export(index: Place, name: str, file: Path, force: bool) -> None:
@@ -122,7 +123,7 @@ def export(index: Place, name: str, file: Path, force: bool) -> None:
     note(f"wrote {file}")
 
 
-@capability.command("import")
+@capability.command("import", short_help="Store a capability that export wrote.")
 @index_argument
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--name", help="Store it under another name.")

@@ -7,7 +7,7 @@ from .options import Place, at_option, index_argument, output_options, selection
 from .output import note
 
 
-@click.command()
+@click.command(short_help="Choose the rows that several capabilities agree on.")
 @at_option
 @index_argument
 @click.option("--votes", default="all", show_default=True, metavar="all|M", help="How many capabilities must agree.")

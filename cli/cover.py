@@ -8,7 +8,7 @@ from .options import Place, at_option, index_argument, output_options
 from .output import note
 
 
-@click.command()
+@click.command(short_help="Choose diverse rows, with no target.")
 @at_option
 @index_argument
 @click.option("--top", default="15%", show_default=True, metavar="N|P%", help="How much to choose.")

@@ -11,7 +11,7 @@ from .progress import build_progress
 SHOWN = 5
 
 
-@click.command()
+@click.command(short_help="Everything, offline, in a minute.")
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("demo-out"))
 @force_option
 def demo(folder: Path, force: bool) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .completion import a_capability, a_file
 from .options import (
     Place,
     at_option,
@@ -21,6 +22,7 @@ from .options import (
     where_option,
 )
 from .output import note, one_line, preview, print_json, print_table
+from .terminal import columns, shorten, width_of
 
 if TYPE_CHECKING:
     from nait_index.insight.compare import Comparison
@@ -31,12 +33,15 @@ _BAR = 24
 _WORDS = 20
 
 
-@click.command()
+@click.command(short_help="Say why a row stands where it stands for a capability.")
 @at_option
 @index_argument
 @click.argument("row", metavar="ROW")
-@click.option("-c", "--capability", "name", metavar="NAME", help="A stored capability.")
-@click.option("-e", "--examples", "files", multiple=True, metavar="FILE", help="In-domain examples. Repeatable.")
+@click.option("-c", "--capability", "name", metavar="NAME", shell_complete=a_capability, help="A stored capability.")
+@click.option(
+    "-e", "--examples", "files", multiple=True, metavar="FILE", shell_complete=a_file,
+    help="In-domain examples. Repeatable.",
+)  # fmt: skip
 @method_option
 @top_option
 @where_option
@@ -116,7 +121,7 @@ def _show(own: "Explanation") -> None:
         for part in own.neurons
     ]
     kept = [at for at, title in enumerate(header) if poolings or title != "pooling"]
-    print_table([header[at] for at in kept], [[row[at] for at in kept] for row in rows])
+    print_table([header[at] for at in kept], [[row[at] for at in kept] for row in rows], whole=True)
     click.echo(f"all other {own.unit}s: {own.rest:+.4f}\n")
     print_table(
         ("likeness", "example", "nearest in-domain examples"),
@@ -158,12 +163,13 @@ def _bars(values: Sequence[tuple[str, float]], what: str) -> None:
     )
 
 
-@click.command()
+@click.command(short_help="Say how capabilities relate, and which may as well be one.")
 @at_option
 @index_argument
 @click.option(
-    "-c", "--capability", "names", multiple=True, metavar="NAME", help="A stored capability. Default: all of them."
-)
+    "-c", "--capability", "names", multiple=True, metavar="NAME", shell_complete=a_capability,
+    help="A stored capability. Default: all of them.",
+)  # fmt: skip
 @method_option
 @top_option
 @where_option
@@ -204,7 +210,8 @@ def compare(
 
 
 def _tables(own: "Comparison") -> None:
-    short = [name if len(name) <= 12 else f"{name[:11]}…" for name in own.names]
+    left = 12 if (room := columns()) is None else (room - max(map(width_of, own.names))) // len(own.names) - 2
+    short = [shorten(name, min(max(left, 6), 12)) for name in own.names]
     by_chance = f"{own.chance[0, 1]:,.1f}" if len(set(own.sizes)) == 1 else "other numbers"
     parts = [
         (f"rows in common (each chooses {own.budget}; by chance {by_chance} would be)", own.overlap, "{:,.0f}"),

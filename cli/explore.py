@@ -6,7 +6,7 @@ from .options import Place, at_option, device_option, index_argument, model_over
 from .output import note
 
 
-@click.command()
+@click.command(short_help="Look at an index in the browser.")
 @at_option
 @index_argument
 @click.option(

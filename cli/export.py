@@ -18,7 +18,7 @@ from .options import (
 )
 
 
-@click.command()
+@click.command(short_help="Hand rows over to a trainer.")
 @at_option
 @index_argument
 @click.option(
@@ -70,6 +70,6 @@ def _refuse_choosing(saved: Path | None) -> None:
     context = click.get_current_context()
     for option in context.command.params:
         given = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
-        if given and option.name not in taken:
+        if given and option.expose_value and option.name not in taken:
             reason = "--from takes a selection as it is" if saved else "without -c or -e, nothing is chosen"
             raise click.UsageError(f"{reason}; leave out {option.opts[-1]}")

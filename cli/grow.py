@@ -7,6 +7,7 @@ import click
 from nait_index.config import Device
 
 from .built import show_built
+from .completion import a_file, a_folder
 from .options import (
     Place,
     at_option,
@@ -24,9 +25,9 @@ from .output import note, print_facts
 from .progress import build_progress
 
 
-@click.command()
+@click.command(short_help="Add rows, with the model and settings of the build.")
 @index_argument
-@click.argument("corpus", nargs=-1, required=True, metavar="MORE...")
+@click.argument("corpus", nargs=-1, required=True, metavar="MORE...", shell_complete=a_file)
 @replace_option
 @click.option("--limit", type=int, help="Read only the first so many rows.")
 @model_override_option
@@ -74,7 +75,7 @@ def add(
     show_built(built, as_json)
 
 
-@click.command()
+@click.command(short_help="Take rows out.")
 @index_argument
 @click.option(
     "--ids",
@@ -103,10 +104,10 @@ def remove(index: Place, ids: Path | None, where: str | None, as_json: bool) -> 
     print_facts({"removed": count, "rows": left}, as_json)
 
 
-@click.command()
+@click.command(short_help="Encode the stored rows again, when the corpus has shifted.")
 @at_option
 @index_argument
-@click.argument("new")
+@click.argument("new", shell_complete=a_folder)
 @model_override_option
 @device_option
 @json_option

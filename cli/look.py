@@ -8,7 +8,7 @@ from .options import Place, at_option, device_option, index_argument, json_optio
 from .output import fidelity_text, note, preview, print_json, print_table
 
 
-@click.command()
+@click.command(short_help="Say what an index holds and how it was made.")
 @at_option
 @index_argument
 @json_option
@@ -33,7 +33,7 @@ def info(index: Place, as_json: bool) -> None:
     print_table(("", ""), [(name.replace("_", " "), value) for name, value in flat.items() if value is not None])
 
 
-@click.command()
+@click.command(short_help="Check an index against itself.")
 @at_option
 @index_argument
 @click.option(
@@ -56,15 +56,17 @@ def verify(index: Place, sample: int, model: str | None, device: str, as_json: b
         print_json([{"name": own.name, "passed": own.passed, "detail": own.detail} for own in checks])
     else:
         words = {True: "ok", False: "FAILED", None: "skipped"}
-        print_table(("check", "result", "detail"), [(own.name, words[own.passed], own.detail) for own in checks])
-        for own in checks:  # whole, since a line of the table is cut to the terminal
+        print_table(
+            ("check", "result", "detail"), [(own.name, words[own.passed], own.detail) for own in checks], whole=True
+        )
+        for own in checks:
             if own.passed is False:
                 note(f"{own.name}: {own.detail}")
     if any(own.passed is False for own in checks):
         click.get_current_context().exit(1)
 
 
-@click.command()
+@click.command(short_help="Show rows.")
 @at_option
 @index_argument
 @click.argument("ids", nargs=-1, metavar="[ID]...")

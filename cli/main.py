@@ -3,6 +3,7 @@
 0 done · 1 a clear one-line error · 2 wrong usage · 130 interrupted, with the work kept.
 """
 
+import re
 import sys
 
 import click
@@ -11,12 +12,14 @@ from nait_index.errors import NaitError
 
 from .build import build
 from .capability import capability
+from .completion import completion
 from .core import core
 from .cover import cover
 from .demo import demo
 from .explain import compare, explain
 from .explore import explore
 from .export import export
+from .groups import Jobs
 from .grow import add, rebuild, remove
 from .look import info, rows, verify
 from .output import one_line
@@ -24,10 +27,12 @@ from .query import query
 from .report import report
 from .sae import sae
 from .score import score
+from .speech import speaking
+from .terminal import wants_color
 from .versions import optimize, restore, tag, versions
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Jobs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="nait-index")
 def cli() -> None:
     """Which of my samples teach this skill?
@@ -41,17 +46,23 @@ def cli() -> None:
     """
 
 
-for command in (
-    build, add, remove, rebuild, query, core, cover, explain, compare, report, explore, export, score, capability, sae,
-    info, verify, rows, versions, tag, restore, optimize, demo,
-):  # fmt: skip
-    cli.add_command(command)
+cli.add_jobs(
+    {
+        "Begin": (demo, completion),
+        "Build": (build, add, score, sae),
+        "Choose": (query, core, cover, capability),
+        "Look": (report, explore, info, rows, explain, compare, verify),
+        "Hand over": (export,),
+        "Keep alive": (versions, tag, restore, remove, rebuild, optimize),
+    }
+)
 
 
 def main() -> None:
     """Run the command line and exit."""
     try:
-        sys.exit(cli.main(prog_name="nait-index", standalone_mode=False) or 0)
+        with speaking():
+            sys.exit(cli.main(prog_name="nait-index", standalone_mode=False, color=wants_color()) or 0)
     except click.ClickException as error:
         _show(error)
         sys.exit(error.exit_code)
@@ -67,7 +78,22 @@ def main() -> None:
 
 def _show(error: click.ClickException) -> None:
     """Say what click does, with the message on one line whatever the user wrote."""
+    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # of click 8.2 and later
+        error.show()
+        return
     context = getattr(error, "ctx", None)
     if context is not None:
         click.echo(f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n", err=True)
-    click.echo(f"Error: {one_line(error.format_message())}", err=True)
+    click.echo(f"Error: {one_line(error.format_message()).rstrip('.')}{_nearest(error)}", err=True)
+
+
+def _nearest(error: click.ClickException) -> str:
+    """Offer the nearest of the values that an option takes, or of the commands, where click does not."""
+    from nait_index.nearest import meant
+
+    if isinstance(error, click.BadParameter) and error.param and isinstance(error.param.type, click.Choice):
+        given = re.match("'(.*)' is not one of ", error.message)
+        return meant(given[1], map(str, error.param.type.choices)) if given else ""
+    given = re.fullmatch(r"No such command '(.*)'\.?", error.message)
+    command = error.ctx.command if isinstance(error, click.UsageError) and error.ctx else None
+    return meant(given[1], command.commands) if given and isinstance(command, click.Group) else ""

@@ -1,6 +1,7 @@
 """Arguments and options that several commands share."""
 
 import functools
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,8 +12,12 @@ from nait_index.config import Combine, Device, Engine, EngineConfig, Trainer
 from nait_index.methods.names import DEFAULT_METHOD, MethodName
 from nait_index.types import RowFormat
 
+from .completion import a_capability, a_file, a_folder, a_version
+
 if TYPE_CHECKING:
     from nait_index.index import NaitIndex
+
+logger = logging.getLogger("nait_index.cli")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -30,6 +35,7 @@ class Place:
 
     def open(self, model: str | None = None, device: str = "auto") -> "NaitIndex":
         """Open it for reading."""
+        logger.info("opening %s", self.path)
         from nait_index.index import NaitIndex
 
         return NaitIndex(self.path, at=self.at, model=model, device=Device(device), storage=self.storage)
@@ -48,12 +54,14 @@ def index_argument(command: Command) -> Any:  # noqa: ANN401 - what click makes 
         metavar="KEY=VALUE",
         help="Of the object store that INDEX lies in, e.g. region=eu-west-1. Repeatable.",
     )
-    return click.argument("index")(storage(placed))
+    return click.argument("index", shell_complete=a_folder)(storage(placed))
 
 
 def at_option(command: Command) -> Command:
     """Add the choice of an old version, to what has INDEX."""
-    return click.option("--at", metavar="VERSION|TAG", help="Read this version of INDEX, not the last.")(command)
+    return click.option(
+        "--at", metavar="VERSION|TAG", shell_complete=a_version, help="Read this version of INDEX, not the last."
+    )(command)
 
 
 def _storage(pairs: Sequence[str]) -> dict[str, str] | None:
@@ -126,9 +134,23 @@ def selection_options(command: Command) -> Command:
     """Add what every choosing command takes."""
     for option in reversed(
         [
-            click.option("-c", "--capability", "names", multiple=True, metavar="NAME", help="A stored capability."),
             click.option(
-                "-e", "--examples", "files", multiple=True, metavar="FILE", help="In-domain examples. Repeatable."
+                "-c",
+                "--capability",
+                "names",
+                multiple=True,
+                metavar="NAME",
+                shell_complete=a_capability,
+                help="A stored capability.",
+            ),
+            click.option(
+                "-e",
+                "--examples",
+                "files",
+                multiple=True,
+                metavar="FILE",
+                shell_complete=a_file,
+                help="In-domain examples. Repeatable.",
             ),
             method_option,
             top_option,
@@ -158,7 +180,7 @@ def output_options(command: Command) -> Command:
     for option in reversed(
         [
             click.option(
-                "-o", "--output", metavar="OUT",
+                "-o", "--output", metavar="OUT", shell_complete=a_file,
                 help="Write the chosen rows, best first, with OUT.meta.json beside them: .jsonl, .json, .parquet, or "
                 "a folder that datasets.load_from_disk opens.",
             ),

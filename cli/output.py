@@ -2,13 +2,16 @@
 
 import json
 import re
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
 
+from .terminal import columns, fold, pad, shorten, width_of
+
 PREVIEW_ROWS = 20
+_LEAST, _INDENT = 20, 4
+"""Columns that the last one of a table needs, and how far in it begins where it goes below."""
 
 
 def one_line(text: str) -> str:
@@ -29,14 +32,55 @@ def print_json(value: object, *, indent: int | None = 2) -> None:
     click.echo(re.sub("[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", to_json(value, indent=indent)))
 
 
-def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print rows under a header, if it says anything; the last column takes what the terminal leaves."""
+def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, whole: bool = False) -> None:
+    """Print rows under a header, if it says anything.
+
+    On a terminal the last column takes what is left of the line; where that is too little, it goes below, and where the
+    others do not fit either, every cell gets a line of its own. Nothing is cut that is printed elsewhere.
+
+    :param whole: break the last column into lines where it is too long, and do not cut it; so without a header.
+    """
     cells = [[_cell(value) for value in row] for row in rows]
-    widths = [max(len(own) for own in column) for column in zip(header, *cells, strict=True)]
-    room = max(20, shutil.get_terminal_size((100, 24)).columns - sum(widths[:-1]) - 2 * (len(widths) - 1))
-    for line in [list(header), *cells] if any(header) else cells:
-        start = "  ".join(own.ljust(width) for own, width in zip(line[:-1], widths[:-1], strict=True))
-        click.echo(f"{start}  {_shorten(line[-1], room)}".rstrip())
+    widths = [max(width_of(own) for own in column) for column in zip(header, *cells, strict=True)]
+    room = columns()
+    start = sum(widths[:-1]) + 2 * (len(widths) - 1)
+    lines = [list(header), *cells] if any(header) else cells
+    if room is None or start + min(widths[-1], _LEAST) <= room:
+        for line in lines:
+            begin = "".join(pad(own, width + 2) for own, width in zip(line[:-1], widths[:-1], strict=True))
+            _print_last(begin, line[-1], start, room, whole or not any(header))
+    elif any(header) and start - 2 <= room and widths[-1] > _LEAST:
+        for line in lines:
+            click.echo("  ".join(pad(own, width) for own, width in zip(line[:-1], widths[:-1], strict=True)).rstrip())
+            _print_last(" " * _INDENT, line[-1], _INDENT, room, whole)
+    else:
+        _print_apart(header, cells, room, whole)
+
+
+def _print_apart(header: Sequence[str], cells: Sequence[Sequence[str]], room: int, whole: bool) -> None:
+    """Print every cell on a line of its own, after its title."""
+    start = max(map(width_of, header))
+    start += 2 if start else 0
+    for number, line in enumerate(cells):
+        if number and any(header):
+            click.echo()
+        for title, own in zip(header[:-1], line[:-1], strict=True):
+            _print_last(pad(title, start), own, start, room, whole=True)
+        _print_last(pad(header[-1], start), line[-1], start or _INDENT, room, whole or not any(header))
+
+
+def _print_last(begin: str, text: str, start: int, room: int | None, whole: bool) -> None:
+    """Print the end of a line that begins ``start`` columns in."""
+    if room is None:
+        parts = [text]
+    elif whole:
+        parts = fold(text, max(room - start, 1))
+    else:
+        parts = [shorten(text, room - start)]
+    begin = begin or " " * start
+    for part in parts:
+        click.echo(f"{begin}{part}".rstrip())
+        begin = " " * start
 
 
 def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
@@ -76,7 +120,3 @@ def _cell(value: Any) -> str:  # noqa: ANN401
     text = f"{value:.4f}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
     # Rows come from anywhere: what is not printable could steer the terminal.
     return "".join(own if own.isprintable() else " " for own in text)
-
-
-def _shorten(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"

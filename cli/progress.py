@@ -1,12 +1,15 @@
-"""The progress of a build, drawn on a terminal and on no pipe."""
+"""The progress of a build: on a terminal a bar, and anywhere a line that says how long it will take."""
 
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from .forecast import Forecast
+from .speech import without_status
+from .terminal import is_live
 
 if TYPE_CHECKING:
     from nait_index.building.report import Progress, ProgressCallback
@@ -14,26 +17,33 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def build_progress() -> Iterator["ProgressCallback | None"]:
-    """Give a callback that draws a bar with rows, tokens/s and the time left; ``None`` where nobody looks."""
-    if not sys.stderr.isatty():
-        yield None
-        return
+def build_progress() -> Iterator["ProgressCallback"]:
+    """Give a callback that draws a bar with rows, tokens/s and the time left, where somebody looks."""
     from nait_index.building.report import Stage
 
+    forecast = Forecast("tokens")
+
+    def tell(progress: "Progress") -> None:
+        if progress.stage is Stage.ENCODING:
+            forecast.tell(progress.tokens, progress.left, progress.size)
+
+    if not is_live(sys.stderr):
+        yield tell
+        return
     state = {"text": "loading the model"}
-    started: list[float] = []
     bar: Any
-    with click.progressbar(
-        length=1, label="building", file=sys.stderr, show_pos=True, show_eta=True,
-        item_show_func=lambda _: state["text"],
-    ) as bar:  # fmt: skip
+    with (
+        without_status(),
+        click.progressbar(
+            length=1, label="building", file=sys.stderr, show_pos=True, show_eta=False, show_percent=True,
+            item_show_func=lambda _: state["text"],
+        ) as bar,
+    ):  # fmt: skip
 
         def draw(progress: "Progress") -> None:
-            started[:] = started or [time.monotonic()]
-            speed = progress.tokens / max(time.monotonic() - started[0], 1e-9)
+            tell(progress)
             encoding = progress.stage is Stage.ENCODING
-            state["text"] = f"{speed:,.0f} tokens/s" if encoding else str(progress.stage)
+            state["text"] = forecast.pace(progress.tokens, progress.left) if encoding else str(progress.stage)
             bar.length = max(progress.total, 1)
             bar.update(progress.rows - bar.pos, progress)
             bar.render_progress()
@@ -44,15 +54,18 @@ def build_progress() -> Iterator["ProgressCallback | None"]:
 @contextmanager
 def report_progress() -> Iterator["ReportProgress | None"]:
     """Give a callback that draws a bar with the step that is under way; ``None`` where nobody looks."""
-    if not sys.stderr.isatty():
+    if not is_live(sys.stderr):
         yield None
         return
     state = {"text": ""}
     bar: Any
-    with click.progressbar(
-        length=1, label="report", file=sys.stderr, show_eta=False, show_percent=False, show_pos=True,
-        item_show_func=lambda _: state["text"],
-    ) as bar:  # fmt: skip
+    with (
+        without_status(),
+        click.progressbar(
+            length=1, label="report", file=sys.stderr, show_eta=False, show_percent=False, show_pos=True,
+            item_show_func=lambda _: state["text"],
+        ) as bar,
+    ):  # fmt: skip
 
         def draw(step: "Step") -> None:
             state["text"] = step.what

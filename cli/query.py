@@ -9,7 +9,7 @@ from .options import Place, at_option, combine_options, index_argument, output_o
 from .output import note
 
 
-@click.command()
+@click.command(short_help="Choose the rows that teach a capability.")
 @at_option
 @index_argument
 @selection_options

@@ -8,15 +8,19 @@ import click
 
 from nait_index.methods.names import DEFAULT_METHOD, MethodName
 
+from .completion import a_capability
 from .options import Place, at_option, device_option, force_option, index_argument, model_override_option
 from .output import note
 from .progress import report_progress
 
 
-@click.command()
+@click.command(short_help="Show what an index chooses, on one page.")
 @at_option
 @index_argument
-@click.option("-c", "--capability", "names", multiple=True, metavar="NAME", help="A stored one. Default: all of them.")
+@click.option(
+    "-c", "--capability", "names", multiple=True, metavar="NAME", shell_complete=a_capability,
+    help="A stored one. Default: all of them.",
+)  # fmt: skip
 @click.option("--top", default="10%", show_default=True, metavar="N|P%", help="How much each capability selects.")
 @click.option(
     "--method", type=click.Choice([str(name) for name in MethodName]), default=str(DEFAULT_METHOD), show_default=True,

@@ -1,6 +1,6 @@
 """``nait-index sae``: sparse autoencoders."""
 
-import sys
+import logging
 from dataclasses import asdict
 from pathlib import Path
 
@@ -8,11 +8,15 @@ import click
 
 from nait_index.config import Device
 
+from .completion import a_file
+from .forecast import Forecast
 from .options import device_option, force_option, format_option, json_option, row_format_of
 from .output import note, print_json, print_table
 
+logger = logging.getLogger("nait_index.cli")
 
-@click.group()
+
+@click.group(short_help="Train the sparse autoencoder that the view sae needs.")
 def sae() -> None:
     """Train the sparse autoencoder that the view sae needs, where none exists for a model.
 
@@ -22,9 +26,9 @@ def sae() -> None:
     """
 
 
-@sae.command("train")
+@sae.command("train", short_help="Train one on the rows of an index or of corpus files.")
 @click.argument("out", type=click.Path(path_type=Path))
-@click.argument("sources", nargs=-1, required=True, metavar="INDEX|CORPUS...")
+@click.argument("sources", nargs=-1, required=True, metavar="INDEX|CORPUS...", shell_complete=a_file)
 @click.option("--model", help="Folder or hub name of a Hugging Face model. Default: the index's, or the bundled one.")
 @click.option("--layer", default=-2, show_default=True, help="Read the residual stream after this layer.")
 @click.option("--latents", type=int, help="How many. Default: 8 times the width of the residual stream.")
@@ -76,7 +80,7 @@ def train(
         device=Device(device),
         row_format=row_format_of(row_format),
         force=force,
-        advance=_draw,
+        advance=_Advance(),
     )
     if as_json:
         print_json(asdict(report))
@@ -85,6 +89,12 @@ def train(
     note(f"written to {out}; build with --views pca,sae --sae {out}")
 
 
-def _draw(what: str, done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        click.echo(f"\r{done:,} of {total:,} {what} ", nl=done >= total, err=True)
+class _Advance:
+    """Says how far the training is: on a terminal all along, and anywhere once how long it will take."""
+
+    def __init__(self) -> None:
+        self._forecasts: dict[str, Forecast] = {}
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        logger.debug("training on %s: %s of %s", what, f"{done:,}", f"{total:,}")
+        self._forecasts.setdefault(what, Forecast(what)).tell(done, total - done)

@@ -22,7 +22,7 @@ length_option = click.option("--max-length", type=int, help="Longest input in to
 batch_option = click.option("--batch-tokens", type=int, help="Most tokens of a batch, padding counted.")
 
 
-@click.group()
+@click.group(short_help="Score the quality of every row, to filter and blend by it.")
 @index_argument
 @click.pass_context
 def score(context: click.Context, index: Place) -> None:

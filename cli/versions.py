@@ -4,11 +4,12 @@ from dataclasses import asdict
 
 import click
 
+from .completion import a_version
 from .options import Place, at_option, force_option, index_argument, json_option
 from .output import note, print_facts, print_json, print_table
 
 
-@click.command()
+@click.command(short_help="List the versions that are kept.")
 @index_argument
 @json_option
 def versions(index: Place, as_json: bool) -> None:
@@ -30,10 +31,11 @@ def versions(index: Place, as_json: bool) -> None:
     print_table(
         ("version", "created", "rows", "tags", "change"),
         [(own["version"], own["created"], own["rows"], ", ".join(own["tags"]), own["change"]) for own in found],
+        whole=True,
     )
 
 
-@click.command()
+@click.command(short_help="Name a version, so that it is kept.")
 @at_option
 @index_argument
 @click.argument("name")
@@ -55,9 +57,9 @@ def tag(index: Place, name: str, delete: bool, force: bool) -> None:
         note(f"'{name}' is version {opened.tag(name, force=force)}")
 
 
-@click.command()
+@click.command(short_help="Make an old version the last one again.")
 @index_argument
-@click.argument("version", metavar="VERSION|TAG")
+@click.argument("version", metavar="VERSION|TAG", shell_complete=a_version)
 def restore(index: Place, version: str) -> None:
     """Make an old version of INDEX the last one again. Those between stay.
 
@@ -72,7 +74,7 @@ def restore(index: Place, version: str) -> None:
     note(f"{version} is version {NaitIndex.restore(index.path, version, storage=index.storage)} now")
 
 
-@click.command()
+@click.command(short_help="Merge files, and forget old versions without a tag.")
 @index_argument
 @click.option(
     "--keep-days",

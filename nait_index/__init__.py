@@ -6,6 +6,7 @@
 >>> index.query(math, top="10%").to_jsonl("math-10pct.jsonl")
 """
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Capability", "MethodName", "ModelConfig", "NaitError", "NaitIndex", "Selection", "SignatureConfig"]
 __version__ = "0.1.0"
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # who uses the package says what is shown of its log
 
 # Imported when first used, so that neither `import nait_index` nor `nait-index --help` waits for them.
 _HOMES = {

@@ -1,5 +1,6 @@
 """Capabilities to selections: what each one ranks highest, their combination, their core; and coverage, without any."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +15,7 @@ from nait_index.index_rows import IndexRows
 from nait_index.methods.base import Scanned
 from nait_index.methods.names import MethodName
 from nait_index.methods.registry import METHODS
+from nait_index.nearest import meant
 from nait_index.ranking import Ranked, Terms, rank
 from nait_index.search.plan import Plan, make_plan
 from nait_index.selection.auto import suggest
@@ -28,6 +30,8 @@ from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest
 from nait_index.store.samples import TOPK_NUMBERS, SampleTable
 from nait_index.store.scores import score_names
+
+logger = logging.getLogger(__name__)
 
 PooledOf = Callable[[Capability], np.ndarray]
 """Gives the pooled activations (n, 2, D) of a capability's examples."""
@@ -134,9 +138,11 @@ class Chooser:
         self._check_view("cover", View.TOPK)
         budget, allowed = Budget.parse(top), self._rows.allowed(where)
         available = self._manifest.rows if allowed is None else int(allowed.sum())
+        logger.info("reading which neurons %d rows activate", self._manifest.rows)
         # Half as wide as they come: the sets of 300,000 rows are a gigabyte otherwise.
         offsets = neuron_offsets(self._rows.widths, self._rows.topk).astype(np.int32)
         sets = np.concatenate([block + offsets for block in self._rows.blocks(TOPK_NUMBERS)])
+        logger.info("choosing rows that cover the most neurons")
         weights = rarity(sets, sum(self._rows.widths)) if rare else None
         found = cover(sets, self._rows.ids(), budget.resolve(available), weights, allowed)
         coverage = {"covered": found.covered, "coverable": found.coverable, "rounds": int(found.rounds.max())}
@@ -215,6 +221,7 @@ class Chooser:
         return self._manifest.rows if terms.allowed is None else int(terms.allowed.sum())
 
     def _rank(self, capabilities: Sequence[Capability], terms: Terms, k: int) -> dict[str, Ranked]:
+        logger.info("scoring %d rows by %s", len(self._rows), terms.method)
         ranked = rank(self._rows, [own.examples for own in capabilities], terms, k)
         return {own.name: one for own, one in zip(capabilities, ranked, strict=True)}
 
@@ -225,7 +232,8 @@ class Chooser:
         widths = self._rows.widths
         pooled = [pooled_of(own) for own in capabilities]
         rng = np.random.default_rng(self._manifest.fingerprint.seed)
-        for _ in range(draws):
+        for number in range(draws):
+            logger.info("draw %d of %d", number + 1, draws)
             drawn = [
                 redrawn(own, values, widths, rng.integers(len(own), size=len(own)))
                 for own, values in zip(capabilities, pooled, strict=True)
@@ -287,7 +295,7 @@ class Chooser:
         if name not in known:
             raise SelectionError(
                 f"--blend: {self._layout.name} has no score '{name}'; "
-                + (f"it has {', '.join(known)}" if known else "make one with 'nait-index score'")
+                + (f"it has {', '.join(known)}{meant(name, known)}" if known else "make one with 'nait-index score'")
             )
         return self._rows.numbers(name)
 
@@ -310,7 +318,9 @@ def _method(name: MethodName | str) -> MethodName:
     try:
         return MethodName(name)
     except ValueError:
-        raise SelectionError(f"there is no method '{name}'; there are: {', '.join(MethodName)}") from None
+        raise SelectionError(
+            f"there is no method '{name}'; there are: {', '.join(MethodName)}{meant(str(name), MethodName)}"
+        ) from None
 
 
 def _check_different(capabilities: Sequence[Capability]) -> None:

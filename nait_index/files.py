@@ -1,6 +1,7 @@
 """Files that are either whole or not there."""
 
 import fcntl
+import logging
 import os
 import secrets
 import shutil
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nait_index.errors import NaitError
+
+logger = logging.getLogger(__name__)
 
 TEMPORARY = ".*.tmp"
 """Pattern of the names of files that are being written; what was killed while it wrote leaves one behind."""
@@ -26,6 +29,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """
     if not path.parent.is_dir():
         raise NaitError(f"{path}: not written, there is no folder {path.parent}; create it first")
+    logger.debug("writing %s", path)
     temporary: Path | None = None
     try:
         temporary, opened = _temporary(path.parent)
@@ -51,6 +55,7 @@ class Together:
     @contextmanager
     def file(self, path: Path) -> Iterator[BinaryIO]:
         """Write a file."""
+        logger.info("writing %s", path)
         with _explained(path):
             self._written[path], opened = _temporary(path.parent)
             with opened as file:
@@ -61,6 +66,7 @@ class Together:
     @contextmanager
     def folder(self, path: Path) -> Iterator[Path]:
         """Fill a folder."""
+        logger.info("writing the folder %s", path)
         with _explained(path):
             self._written[path] = path.parent / f".{secrets.token_hex(8)}.tmp"
             self._written[path].mkdir()

@@ -1,6 +1,7 @@
 """The facade: one index on disk, and what can be asked of it. Wiring only; the work is done in the packages below."""
 
 import gc
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -40,6 +41,7 @@ from nait_index.inspection import Check, Verifier, describe
 from nait_index.library import Library
 from nait_index.methods.names import DEFAULT_METHOD, MethodName
 from nait_index.methods.probe import sample_queries
+from nait_index.nearest import meant_id
 from nait_index.scoring import Confirm, QualitySpec, ScoreProgress, ScoreReport, score_index
 from nait_index.selection.saved import read_saved
 from nait_index.selection.selection import Selection
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PathLike = str | Path
+logger = logging.getLogger(__name__)
 
 
 class NaitIndex:
@@ -106,6 +109,7 @@ class NaitIndex:
         check_files(self.layout, head)
         self._table = SampleTable(self.layout, head.table_version)
         self._compressor = load_compressor(self.layout, self.manifest.basis_hash)
+        logger.info("%s opened: version %d, %d rows", self.layout.name, self.manifest.version, self.manifest.rows)
         own = self.manifest.fingerprint
         self._rows = IndexRows(self.layout, self._table, self._compressor, own.topk, own.pca_dim)
         self._chooser = Chooser(self.layout, self.manifest, self._table, self._rows)
@@ -462,7 +466,7 @@ class NaitIndex:
         there = {row["id"] for row in found}
         missing = [sample_id for sample_id in ids if sample_id not in there]
         if missing:
-            raise SelectionError(f"there is no row with id {missing[0]!r} in {self.layout.name}")
+            raise self._no_row(missing[0])
         return found[:limit]
 
     def column_names(self) -> list[str]:
@@ -549,7 +553,7 @@ class NaitIndex:
         parts = self._parts(own, terms.method)
         ordinal = self._rows.place(row)
         if ordinal is None:
-            raise SelectionError(f"there is no row with id {row!r} in {self.layout.name}")
+            raise self._no_row(row)
         return explain(self._rows, own, parts, terms, ordinal, depth or Depth(), self._split if words else None)
 
     def layer_shares(
@@ -631,13 +635,18 @@ class NaitIndex:
         report = rebuild(self.layout, self.manifest, place, model=self._model, device=self._device, progress=progress)
         index = NaitIndex(path, model=self._model, device=self._device, storage=storage)
         index.report = report
-        for name in self._library.table.names():
+        names = self._library.table.names()
+        for number, name in enumerate(names, start=1):
+            logger.info("encoding the capability %s again, %d of %d", name, number, len(names))
             stored = self._library.table.get(name)
             assert stored is not None
             index._library.adopt(stored)
         return index
 
     # ---- inside ---------------------------------------------------------------------------------------------------
+
+    def _no_row(self, row: str) -> SelectionError:
+        return SelectionError(f"there is no row with id {row!r} in {self.layout.name}{meant_id(row, self._rows.ids())}")
 
     def _resolve(self, capabilities: str | Capability | Sequence[str | Capability]) -> list[Capability]:
         wanted = [capabilities] if isinstance(capabilities, str | Capability) else capabilities

@@ -193,7 +193,9 @@ class IndexRows:
         column, stamp = dense_column(feature), self.stamp(feature)
         engine = self._open(column, stamp)
         if engine is not None:
+            logger.info("engine %s mapped: %d rows of %d numbers", column, stamp.rows, stamp.dim)
             return engine
+        logger.info("making the engine %s of %d rows", column, stamp.rows)
         try:
             Engine.write(self._folder, column, self.blocks(column), stamp)
         except StoreError:

@@ -1,5 +1,6 @@
 """Looking at an index: what it is, and whether it is still what it was."""
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ from nait_index.store.manifest import Manifest
 from nait_index.store.samples import SampleTable, dense_column
 from nait_index.store.seals import check_files, check_rejects
 from nait_index.types import Origin, RowFormat, Sample
+
+logger = logging.getLogger(__name__)
 
 OpenEncoder = Callable[[], ExampleEncoder]
 
@@ -104,6 +107,7 @@ class Verifier:
 
     def _files(self) -> Check:
         """Read every file of the tables, and compare it with what was written."""
+        logger.info("checking the files")
         assert self._manifest.head is not None
         try:
             count = check_files(self._layout, self._manifest.head, thorough=True)
@@ -113,6 +117,7 @@ class Verifier:
 
     def _versions(self) -> Check:
         """Open every version that is kept."""
+        logger.info("checking the versions")
         for own in self._manifest.history:
             try:
                 check_files(self._layout, own)
@@ -138,6 +143,7 @@ class Verifier:
 
     def _content(self) -> Check:
         """Hash every row again."""
+        logger.info("checking the content of every row")
         wrong = [row["id"] for row in self._rows(None) if self._restore(row).content_hash != row["content_hash"]]
         detail = f"row {wrong[0]!r} and {len(wrong) - 1} more were altered" if wrong else "every row has its hash"
         return Check("content", not wrong, detail)
@@ -162,6 +168,7 @@ class Verifier:
             yield Check(f"engine {column}", *self._compare(opened, feature))
 
     def _compare(self, opened: IndexRows, feature: Feature) -> tuple[bool | None, str]:
+        logger.info("checking the engine of %s", feature)
         folder, column = self._layout.engine(self._table.version), dense_column(feature)
         stamp = opened.stamp(feature)
         if not Engine.is_current(folder, column, stamp):
@@ -178,6 +185,7 @@ class Verifier:
 
     def _encoding(self, picked: np.ndarray) -> Check:
         """Encode some rows again and compare their signatures with the stored ones."""
+        logger.info("checking %d rows by encoding them again", len(picked))
         if View.PCA not in self._manifest.fingerprint.views:
             return Check("encoding", None, "not checked: there is no dense view to compare")
         column = dense_column(Feature.UNIT)

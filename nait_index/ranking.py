@@ -1,5 +1,7 @@
 """Capabilities and a method to ranked rows."""
 
+import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -12,6 +14,8 @@ from nait_index.methods.names import MethodName
 from nait_index.methods.registry import METHODS
 from nait_index.search.hits import Hits, best
 from nait_index.selection.blend import blend
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +59,14 @@ def rank(rows: IndexRows, capabilities: Sequence[Examples], terms: Terms, k: int
     :raises CapabilityError: the method needs more examples.
     """
     k = terms.k if k is None else k
+    started = time.monotonic()
     if terms.blending:
         found = [_blended(rows, hits, terms, k) for hits in _hits(rows, capabilities, terms, len(rows))]
     else:
         found = _hits(rows, capabilities, terms, k)
-    return [_ranked(rows, hits, k) for hits in found]
+    ranked = [_ranked(rows, hits, k) for hits in found]
+    logger.info("%d rows scored in %.1f s for %d queries", len(rows), time.monotonic() - started, len(capabilities))
+    return ranked
 
 
 def _ranked(rows: IndexRows, hits: Hits, k: int) -> Ranked:

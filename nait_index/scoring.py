@@ -1,5 +1,6 @@
 """Quality scores of an index: score its rows in the order of the table, keep a journal, publish the columns."""
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -32,6 +33,8 @@ __all__ = [
     "SelectIt",
     "score_index",
 ]
+
+logger = logging.getLogger(__name__)
 
 ScoreProgress = Callable[[int, int], None]
 """Told how many rows are done, of how many."""
@@ -93,7 +96,9 @@ def score_index(
         if isinstance(spec, Judge):
             _agree(estimate_cost(_Work(table, journal), spec.price_in, spec.price_out), confirm)
         run = _Run(table, journal, manifest.rows, progress)
+        logger.info("scoring the %d rows of %s", manifest.rows, layout.name)
         run.score(scorer)
+        logger.info("writing the columns of %s", own_name)
         publish_scores(layout, own_name, lambda row_id, content: _looked_up(journal, row_id, content))
         layout.push(path)
         set_aside = _set_aside(layout, own_name, scorer, table)

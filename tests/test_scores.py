@@ -332,7 +332,7 @@ def test_files_that_are_no_scores_are_refused(tmp_path: Path, name: str, text: s
     (tmp_path / name).write_text(text)
     with pytest.raises(NaitError, match=said):
         ImportedScorer(tmp_path / name)
-    with pytest.raises(NaitError, match="cannot be read"):
+    with pytest.raises(NaitError, match="no such file"):
         ImportedScorer(tmp_path / "absent.csv")
 
 

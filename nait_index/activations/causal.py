@@ -3,6 +3,7 @@
 Safetensors only, no remote code, no random weights, and none that is told what it is to predict.
 """
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ from nait_index.errors import ModelError
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ def load_causal(config: ModelConfig) -> LoadedCausal:
     """
     path = model_path(config.name)
     check_folder(path)
+    logger.info("loading the causal model %s", config.name)
     device = device_of(config.device)
     dtype = dtype_of(config.dtype, device, on_cpu=False)
     with quiet_transformers():

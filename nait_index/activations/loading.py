@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nait_index.config import BUNDLED_MODEL, Device, Precision
 from nait_index.errors import ModelError
+from nait_index.nearest import meant_path
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +39,8 @@ def check_folder(path: str) -> None:
     folder = Path(path)
     looks_local = folder.is_absolute() or path.startswith((".", "~")) or path.count("/") > 1 or folder.exists()
     if looks_local and not folder.is_dir():
-        raise ModelError(f"no model folder at {path}; give a folder saved by save_pretrained, or a hub name")
+        near = meant_path(path, "config.json")
+        raise ModelError(f"no model folder at {path}; give a folder saved by save_pretrained, or a hub name{near}")
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise ModelError(f"{path} holds no config.json, so it is no model folder; save the model there first")
 

@@ -1,5 +1,7 @@
 """Load a transformer body and its tokenizer from a folder or hub name, and know them by their content."""
 
+import logging
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,8 @@ from nait_index.config import ModelConfig
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ def load(config: ModelConfig) -> LoadedModel:
 
     :raises ModelError: the folder is missing, holds no weights or no tokenizer, or lacks part of the weights.
     """
+    logger.info("loading the model %s", config.name)
+    started = time.monotonic()
     import transformers
 
     path = model_path(config.name)
@@ -81,7 +87,7 @@ def load(config: ModelConfig) -> LoadedModel:
     check_complete(path, unset, report)
     body = body.to(device).eval().requires_grad_(False)
     first_position = first_position_of(body)
-    return LoadedModel(
+    loaded = LoadedModel(
         body=body,
         tokenizer=tokenizer,
         model_type=settings.model_type,
@@ -94,3 +100,5 @@ def load(config: ModelConfig) -> LoadedModel:
         config_hash=hash_config(settings),
         tokenizer_hash=hash_tokenizer(tokenizer),
     )
+    logger.info("model %s loaded in %.1f s, %s on %s", config.name, time.monotonic() - started, dtype, device)
+    return loaded

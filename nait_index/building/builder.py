@@ -16,6 +16,7 @@ from typing import Any
 
 from nait_index.building.columns import Widths, all_column_types, dense_columns
 from nait_index.building.encoding import EncodedShard, Encoding, Engine, Job, LocalEngine
+from nait_index.building.estimate import Outlook, look_ahead
 from nait_index.building.fingerprint import fingerprint_of, model_record
 from nait_index.building.finishing import check_place, known_rows, publish_rows
 from nait_index.building.fitting import fidelity_of, fit_basis, fitted_shards
@@ -39,6 +40,9 @@ from nait_index.store.publish import interrupted_build
 from nait_index.store.samples import SampleTable, schema
 from nait_index.store.warmup import load_warmup, save_warmup
 from nait_index.types import Rejected, Sample
+
+_LOOKED_AT = 256
+"""Rows, a random sample, from which the tokens and bytes of all are told ahead."""
 
 _COMMITS = 256
 """Shards after which a running build merges files and forgets its own versions: each commit lists all files anew."""
@@ -82,7 +86,9 @@ class Builder:
         self._commits = 0
         self._kept: set[int] = set()
         self._done = 0
+        self._restored = 0
         self._total = 0
+        self._outlook = Outlook()
 
     def __enter__(self) -> "Builder":
         return self
@@ -155,6 +161,8 @@ class Builder:
         """Encode every row of the spool, fitting the basis first where there is none yet."""
         shards = spool.shards(SHARD_ROWS)
         self._total = sum(len(shard) for shard in shards)
+        sample = spool.read(shards[0][:_LOOKED_AT]) if shards else []
+        self._outlook = look_ahead(sample, self._total, self._encoder, self._template, self._signatures)
         manifest = self._measure_sae(spool, shards, manifest)
         manifest = self._warm_up(spool, shards, manifest)
         staged: Sequence[StagedShard]
@@ -239,6 +247,7 @@ class Builder:
                 left.append(number)
             else:
                 self._note_unusable(spool.read(shards[number]), facts)
+                self._restored += len(own.ids)
                 self._advance(len(own.ids), 0)
         width = sum(self._encoder.widths)
         with (
@@ -288,7 +297,10 @@ class Builder:
     def _advance(self, rows: int, tokens: int) -> None:
         self._done += rows
         self._tokens += tokens
-        self._notify(Progress(Stage.ENCODING, self._done, self._total, self._tokens))
+        expected = int(self._outlook.tokens * (self._total - self._restored))
+        size = int(self._outlook.size * self._total)
+        left = max(0, expected - self._tokens)
+        self._notify(Progress(Stage.ENCODING, self._done, self._total, self._tokens, left, size))
 
     def _finish(self, manifest: Manifest, sources: Sequence[str], counts: Counts) -> Manifest:
         """Merge the small files, write the rejects, and let readers see the new version."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from nait_index.activations.encoder import Encoder, Tokens
 from nait_index.building.columns import Widths, column_types, dims_of
-from nait_index.building.intake import Intake, Spool
+from nait_index.building.intake import Intake, Spool, WorkRow
 from nait_index.building.shards import SHARD_ROWS
 from nait_index.config import SignatureConfig
 from nait_index.corpus import Template, rejected_writer
@@ -54,13 +54,7 @@ def estimate(
     share = counts.new / max(len(sample), 1)
     total = int(lengths.sum() * share)
     speed = _speed(encoder, [own for own in tokens if len(own.ids)])
-    row_bytes = sum(len(row.row.encode()) for row in sample) / max(len(sample), 1)
-    widths = Widths.of(encoder)
-    asked = dims_of(signatures)
-    most = min(signatures.reservoir, counts.new)
-    dims = None if asked is None else {feature: min(asked[feature], most) for feature in Feature}
-    columns = [own for view in signatures.views for own in column_types(view, widths, signatures, dims).values()]
-    per_row = sum(dtype.itemsize * width for dtype, width in columns)
+    per_row = _signature_bytes(encoder, signatures, counts.new)
     return Estimate(
         rows=counts.new,
         rejected=counts.rejected,
@@ -69,8 +63,47 @@ def estimate(
         tokens_per_second=speed,
         minutes=total / speed / 60 if speed else 0.0,
         bytes_per_row=per_row,
-        index_bytes=int(counts.new * (per_row + row_bytes)),
+        index_bytes=int(counts.new * (per_row + _row_bytes(sample))),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a row of a corpus comes to on average.
+
+    :param tokens: to run; :param size: bytes in the index, signatures and row.
+    """
+
+    tokens: float = 0.0
+    size: float = 0.0
+
+
+def look_ahead(
+    sample: Sequence[WorkRow], rows: int, encoder: Encoder, template: Template, signatures: SignatureConfig
+) -> Outlook:
+    """Tell from a small random sample what the rows of a build come to.
+
+    :param rows: of the whole build.
+    """
+    if not sample:
+        return Outlook()
+    tokens = encoder.tokenize([row.text for row in sample], add_special_tokens=template.adds_special_tokens)
+    mean = sum(len(own.ids) for own in tokens) / len(sample)
+    return Outlook(mean, _signature_bytes(encoder, signatures, rows) + _row_bytes(sample))
+
+
+def _signature_bytes(encoder: Encoder, signatures: SignatureConfig, rows: int) -> int:
+    """Give the bytes of the signatures of one of so many rows."""
+    widths = Widths.of(encoder)
+    asked = dims_of(signatures)
+    most = min(signatures.reservoir, rows)
+    dims = None if asked is None else {feature: min(asked[feature], most) for feature in Feature}
+    columns = [own for view in signatures.views for own in column_types(view, widths, signatures, dims).values()]
+    return sum(dtype.itemsize * width for dtype, width in columns)
+
+
+def _row_bytes(sample: Sequence[WorkRow]) -> float:
+    return sum(len(row.row.encode()) for row in sample) / max(len(sample), 1)
 
 
 def _speed(encoder: Encoder, tokens: Sequence[Tokens]) -> float:

@@ -1,12 +1,14 @@
 """Example files to signatures, rendered and encoded exactly like the corpus."""
 
+import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from nait_index.activations.encoder import Encoder
+from nait_index.activations.encoder import Encoder, Tokens
 from nait_index.building.columns import Widths, dense_columns
 from nait_index.building.shards import ArraySink, GradientSource, run_shard
 from nait_index.building.staging import ShardFacts
@@ -15,6 +17,8 @@ from nait_index.corpus import RowTemplateError, Template, read_corpus
 from nait_index.errors import CapabilityError, CorpusError
 from nait_index.signatures.pca import Compressor
 from nait_index.types import Rejected, RowFormat, Sample
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 """Told how many examples are done, and of how many."""
@@ -111,6 +115,7 @@ class ExampleEncoder:
         except RowTemplateError as error:
             raise CorpusError(f"{sample.origin}: {error}") from error
         special = self._template.adds_special_tokens
+        logger.info("encoding row %s again, token by token", sample.id)
         tokens = self._encoder.tokenize([text], add_special_tokens=special)[0]
         return self._encoder.pieces(text, tokens, add_special_tokens=special), self._encoder.split(tokens)
 
@@ -121,18 +126,10 @@ class ExampleEncoder:
         rejected: Sequence[Rejected],
         progress: Progress | None = None,
     ) -> Encoded:
-        done = 0
-
-        def advance(rows: int, tokens: int) -> None:
-            nonlocal done
-            done += rows
-            if progress is not None:
-                progress(done, len(samples))
-
         pooled = np.zeros((len(samples), 2, sum(self._encoder.widths)), dtype=np.float32)
         sink = ArraySink(pooled, Widths.of(self._encoder), self._signatures)
         tokens = self._encoder.tokenize(texts, add_special_tokens=self._template.adds_special_tokens)
-        facts: ShardFacts = run_shard(self._encoder, tokens, sink, advance, self._gradients)
+        facts: ShardFacts = run_shard(self._encoder, tokens, sink, _Said(tokens, progress), self._gradients)
         unusable = [Rejected(samples[i].origin, reason, samples[i].row) for i, reason in facts.reasons.items()]
         usable = facts.usable
         columns = {name: values[usable] for name, values in sink.columns.items()}
@@ -144,3 +141,22 @@ class ExampleEncoder:
             truncated=int(facts.truncated[usable].sum()),
             rejected=(*rejected, *unusable),
         )
+
+
+class _Said:
+    """Says how far the encoding of some texts is."""
+
+    def __init__(self, tokens: Sequence[Tokens], progress: Progress | None = None) -> None:
+        self._progress = progress
+        self._texts, self._tokens = len(tokens), sum(len(own.ids) for own in tokens)
+        self._done, self._started = 0, time.monotonic()
+        logger.info("encoding %d texts, %d tokens", self._texts, self._tokens)
+
+    def __call__(self, rows: int, tokens: int) -> None:
+        self._done += rows
+        logger.debug("encoding texts: %d of %d", self._done, self._texts)
+        if self._progress is not None:
+            self._progress(self._done, self._texts)
+        if self._done == self._texts and rows:
+            seconds = time.monotonic() - self._started
+            logger.info("%d texts encoded in %.1f s", self._texts, seconds)

@@ -20,12 +20,18 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a build is. ``tokens`` counts what this process has run through the model."""
+    """How far a build is.
+
+    :param tokens: what this process has run through the model; :param left: about how many are left to run.
+    :param size: about how many bytes the index will take, or will take more.
+    """
 
     stage: Stage
     rows: int
     total: int
     tokens: int
+    left: int = 0
+    size: int = 0
 
 
 ProgressCallback = Callable[[Progress], None]

@@ -17,6 +17,7 @@ from typing import Any
 from nait_index.corpus import to_json
 from nait_index.errors import CorpusError
 from nait_index.files import atomic_write
+from nait_index.nearest import meant_path
 from nait_index.quality.score import Row, Score
 
 
@@ -46,6 +47,8 @@ class ImportedScorer:
             self._hash = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
             for line, row_id, value in _records(path):
                 self._take(line, row_id, value)
+        except FileNotFoundError as error:
+            raise CorpusError(f"{path}: no such file{meant_path(path)}") from error
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise CorpusError(f"{path}: cannot be read as scores: {error}") from error
         if not self._lines and not self.set_aside:

@@ -6,6 +6,7 @@ changes when rows with new fields come in, and old versions can be asked the sam
 """
 
 import json
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nait_index.errors import SelectionError, StoreError
+from nait_index.nearest import meant
 from nait_index.store.dataset import explained
 from nait_index.store.samples import SIGNATURE_PREFIXES, SampleTable
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+logger = logging.getLogger(__name__)
 
 _PLACE = "place_in_table_order"
 FIELDS = "fields"
@@ -61,6 +65,7 @@ def matching_rows(table: SampleTable, where: str) -> np.ndarray:
 def _matching_in_memory(table: SampleTable, where: str, columns: list[str], fields: Mapping[str, Any]) -> np.ndarray:
     import lance
 
+    logger.info("reading %s of every row", ", ".join(fields) or "the columns")
     rows = _in_memory(table, columns, fields)
     mask = np.zeros(len(rows), dtype=bool)
     try:
@@ -192,6 +197,9 @@ def _refusal(table: SampleTable, where: str, error: StoreError) -> SelectionErro
     reason = said.split(", /")[0].split(" Valid fields are")[0][:200]
     fields = dict.fromkeys(name for record in table.head(["row"], _SAMPLED) for name in _row(record))
     names = [*plain_columns(table), *(name for name in fields if name.isprintable())]
+    unknown = re.search(r"No field named ([^\s.]+)", reason)
+    near = meant(unknown[1].strip("\"'`"), names) if unknown else ""
     return SelectionError(
         f"--where '{where[:200]}' cannot be used: {reason.rstrip('. ')}; there are {', '.join(dict.fromkeys(names))}"
+        f"{near}"
     )

@@ -10,6 +10,7 @@ from importlib import metadata
 from typing import Any
 
 from nait_index.errors import FingerprintError, NotAnIndexError, StoreError
+from nait_index.nearest import meant, meant_path
 from nait_index.store.layout import Layout
 from nait_index.store.sealed import hash_of
 from nait_index.store.typed import check_types
@@ -171,7 +172,8 @@ class Manifest:
         if not kept or kept[-1].number != number:
             tags = f", and the tags {', '.join(self.tags)}" if self.tags else ""
             numbers = ", ".join(str(own.number) for own in self.history[-10:])
-            raise StoreError(f"{name} has no version '{wanted}'; it has {numbers}{tags}; see 'nait-index versions'")
+            more = f"see 'nait-index versions'{meant(str(wanted), self.tags)}"
+            raise StoreError(f"{name} has no version '{wanted}'; it has {numbers}{tags}; {more}")
         return replace(self, history=kept)
 
 
@@ -207,7 +209,8 @@ def load_manifest(layout: Layout) -> Manifest:
             )
         there = layout.remote is not None or layout.root.exists()
         what = "holds no manifest.json" if there else "does not exist"
-        raise NotAnIndexError(f"{layout.name} is not an index: it {what}; make one with 'nait-index build'")
+        near = meant_path(layout.name, layout.manifest.name) if layout.remote is None else ""
+        raise NotAnIndexError(f"{layout.name} is not an index: it {what}; make one with 'nait-index build'{near}")
     try:
         return _parsed(json.loads(text), layout.name)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:

@@ -4,6 +4,7 @@ Whatever was written into the tables before is unseen until the manifest names i
 So a change that is interrupted anywhere has not happened, and what it left behind goes with the next one.
 """
 
+import logging
 import shutil
 from contextlib import suppress
 from dataclasses import replace
@@ -18,17 +19,21 @@ from nait_index.store.manifest import Manifest, load_manifest, save_manifest
 from nait_index.store.samples import SampleTable
 from nait_index.store.seals import check_files, seal_files
 
+logger = logging.getLogger(__name__)
+
 
 def publish(layout: Layout, manifest: Manifest, change: str, **state: Any) -> Manifest:  # noqa: ANN401
     """Let readers see a new version; the caller holds the write lock.
 
     :param change: what made it, in words. :param state: fields of :class:`Version` that differ from the last one.
     """
+    logger.info("writing a new version: %s", change)
     manifest = manifest.then(change, **state)
     keep(layout, manifest)
     seal_files(layout, manifest)
     save_manifest(layout, manifest)
     _drop_engines(layout, manifest)
+    logger.info("version %d of %s written", manifest.version, layout.name)
     return manifest
 
 

@@ -9,6 +9,7 @@ Object stores check what they hold themselves; there, only the small files are c
 """
 
 import json
+import logging
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +23,8 @@ from nait_index.store.dataset import files_of, open_dataset, version_file
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest, Version
 from nait_index.store.sealed import file_hash, hash_of
+
+logger = logging.getLogger(__name__)
 
 _SETTLED = 1.0
 """A file that was written less than so many seconds before it was checked may have changed since unseen."""
@@ -135,6 +138,7 @@ def _check(layout: Layout, path: Path, seals: Mapping[str, str], looks: Looks, t
         raise StoreError(f"{path} {what}; {remedy}")
     if not thorough and looks.same(path):
         return
+    logger.debug("checking %s", path)
     if file_hash(path) != expected:
         raise StoreError(f"{path} is damaged (its hash differs); {remedy}")
     looks.remember(path)

@@ -1,5 +1,6 @@
 """Merging the files of an index, and forgetting versions that nobody asked to keep."""
 
+import logging
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +12,8 @@ from nait_index.store.manifest import Manifest, Version, save_manifest
 from nait_index.store.publish import keep, publish, settled
 from nait_index.store.samples import SampleTable
 from nait_index.store.seals import seal_files
+
+logger = logging.getLogger(__name__)
 
 _LONGEST = 36_500
 
@@ -45,6 +48,7 @@ def optimize(layout: Layout, keep_days: float) -> Optimized:
         manifest = settled(layout)
         table, capabilities, size = SampleTable(layout), CapabilityTable(layout), _size(layout)
         before = table.fragments
+        logger.info("merging %d files", before)
         table.compact()
         if capabilities.exists():
             capabilities.compact()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nait_index.errors import SelectionError, StoreError
+from nait_index.nearest import meant_id, meant_path
 from nait_index.store.filters import matching_positions
 from nait_index.store.layout import Layout
 from nait_index.store.lock import write_lock
@@ -20,6 +21,8 @@ def read_ids(path: Path) -> list[str]:
 
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError as error:
+        raise SelectionError(f"--ids {path}: no such file{meant_path(path)}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise SelectionError(f"--ids {path}: cannot be read ({error})") from error
     ids = []
@@ -65,5 +68,6 @@ def _positions(table: SampleTable, ids: Sequence[str] | None) -> list[int]:
     missing = [sample_id for sample_id in ids if sample_id not in places]
     if missing:
         more = f", nor {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise SelectionError(f"there is no row with id {missing[0][:80]!r}{more}; nothing was removed")
+        near = meant_id(missing[0], list(places))
+        raise SelectionError(f"there is no row with id {missing[0][:80]!r}{more}; nothing was removed{near}")
     return sorted({places[sample_id] for sample_id in ids})

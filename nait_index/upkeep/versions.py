@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 
 from nait_index.errors import StoreError
+from nait_index.nearest import meant
 from nait_index.store.capabilities import CapabilityTable
 from nait_index.store.layout import Layout
 from nait_index.store.lock import write_lock
@@ -41,7 +42,7 @@ def remove_tag(layout: Layout, name: str) -> None:
         manifest = load_manifest(layout)
         if name not in manifest.tags:
             known = ", ".join(manifest.tags) or "none"
-            raise StoreError(f"{layout.name} has no tag '{name}'; it has {known}")
+            raise StoreError(f"{layout.name} has no tag '{name}'; it has {known}{meant(name, manifest.tags)}")
         save_manifest(layout, replace(manifest, tags={tag: own for tag, own in manifest.tags.items() if tag != name}))
 
 

@@ -1,0 +1,36 @@
+"""Docstrings of modules as text: ``<!-- docstring: nait_index.methods.nait -->``."""
+
+import ast
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+_PLACE = re.compile(r"<!-- docstring: (\S+) -->")
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:  # noqa: ANN401
+    """Fill every place."""
+    return _PLACE.sub(lambda match: as_markdown(docstring(match[1])), markdown)
+
+
+def docstring(module: str) -> str:
+    """Read a module's docstring without importing it."""
+    path = ROOT.joinpath(*module.split(".")).with_suffix(".py")
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    assert text, f"{path} has no docstring"
+    return inspect.cleandoc(text)
+
+
+def as_markdown(text: str) -> str:
+    """Turn what is of reStructuredText into Markdown. Formulas are indented, and that both take for code."""
+    text = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", text)
+    text = re.sub(r"^::\n\n|(?<=:):$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"arXiv(\s)(\d{4}\.\d{5}(?:v\d)?)", r"[arXiv\1\2](https://arxiv.org/abs/\2)", text)
+    return re.sub(r"(?:^``.*\n?)+", lambda own: _listed(own[0]), text, flags=re.MULTILINE)
+
+
+def _listed(lines: str) -> str:
+    """Make a list of lines that begin with a name."""
+    return re.sub(r"^(``\S+``) +", r"- \1: ", lines, flags=re.MULTILINE) if "``  " in lines else lines
