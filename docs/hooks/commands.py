@@ -2,10 +2,12 @@
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
+
+_EVERYWHERE = re.compile("--(help|verbose)")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:  # noqa: ANN401
@@ -14,39 +16,44 @@ def on_page_markdown(markdown: str, **_: Any) -> str:  # noqa: ANN401
 
 
 def reference() -> str:
-    """Describe every command, those of a group below it."""
+    """Describe every command, by the job it does; those of a group stand below it."""
     from nait_index_cli.main import cli
 
-    return "\n\n".join(_group(cli, click.Context(cli, info_name="nait-index"), ()))
+    context = click.Context(cli, info_name="nait-index")
+    assert {name for names in cli.jobs.values() for name in names} == set(cli.commands)
+    parts = []
+    for job, names in cli.jobs.items():
+        parts += [f"## {job}", *_commands({name: cli.commands[name] for name in names}, context, ())]
+    return "\n\n".join(parts)
 
 
-def _group(group: click.Group, context: click.Context, path: tuple[str, ...]) -> Iterator[str]:
-    for name in group.list_commands(context):
-        command = group.commands[name]
+def _commands(commands: Mapping[str, click.Command], context: click.Context, path: tuple[str, ...]) -> Iterator[str]:
+    for name, command in commands.items():
         own = click.Context(command, info_name=name, parent=context)
         yield from _command(command, own, (*path, name))
         if isinstance(command, click.Group):
-            yield from _group(command, own, (*path, name))
+            yield from _commands(command.commands, own, (*path, name))
 
 
 def _command(command: click.Command, context: click.Context, path: tuple[str, ...]) -> Iterator[str]:
-    yield f"{'#' * (1 + len(path))} {' '.join(path)}"
+    yield f"{'#' * (2 + len(path))} {' '.join(path)}"
     usage = " ".join(command.collect_usage_pieces(context))
     yield f"```text\n{context.command_path} {usage}\n```"
     for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
         yield _paragraph(paragraph)
     records = [own.get_help_record(context) for own in command.get_params(context) if isinstance(own, click.Option)]
-    rows = [f"| `{names}` | {_text(what)} |" for names, what in filter(None, records) if "--help" not in names]
+    rows = [f"| `{names}` | {_text(what)} |" for names, what in filter(None, records) if not _EVERYWHERE.search(names)]
     if rows:
         yield "\n".join(["| option | what it does |", "|---|---|", *rows])
 
 
 def _paragraph(text: str) -> str:
-    """Give a paragraph of a help text; one that keeps its lines is an example."""
+    """Give a paragraph of a help text; one that keeps its lines is mostly an example."""
     if not text.startswith("\b"):
         return _text(text)
     lines = text.removeprefix("\b\n").removeprefix("Example:\n").splitlines()
-    return "```sh\n" + "\n".join(line.removeprefix("  ") for line in lines) + "\n```"
+    language = "sh" if "Example:" in text else "text"
+    return f"```{language}\n" + "\n".join(line.removeprefix("  ") for line in lines) + "\n```"
 
 
 def _text(text: str) -> str:
