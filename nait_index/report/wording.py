@@ -132,8 +132,9 @@ def _agreed(core: Core | None) -> list[str]:
     if core.votes != last:
         said.append(_agreed_by(f"at least {core.votes} of them", core, core.votes))
     if core.stability:
-        half = f"{np.median(core.stability):.0%}".replace("%", " %")
-        said.append(f"Half of these stay chosen in at least {half} of {core.redraws} redraws of the examples")
+        half = float(np.median(core.stability))
+        often = "every one" if half == 1 else f"at least {half:.0%}".replace("%", " %")
+        said.append(f"Half of these stay chosen in {often} of {core.redraws} redraws of the examples")
     return [". ".join(said) + "."]
 
 
