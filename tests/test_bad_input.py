@@ -52,7 +52,11 @@ BAD_FILES: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
     "lone surrogate": ("corpus.jsonl", LONE.encode() + b"\n", ("corpus.jsonl, row 1", "surrogate", "U+D83D")),
     "not UTF-8": ("corpus.jsonl", b'{"text": "\xff\xfe"}\n', ("corpus.jsonl, row 1", "UTF-8")),
     "not gzip": ("corpus.jsonl.gz", b'{"text": "a"}\n', ("corpus.jsonl.gz", "gzip")),
-    "cut gzip": ("corpus.jsonl.gz", gzip.compress(b'{"text": "abc"}\n' * 99)[:40], ("corpus.jsonl.gz", "gzip")),
+    "cut gzip": (
+        "corpus.jsonl.gz",
+        gzip.compress(b'{"text": "abc"}\n' * 99, mtime=0)[:40],
+        ("corpus.jsonl.gz", "gzip"),
+    ),
     "not Parquet": ("corpus.parquet", b"nothing of the kind", ("corpus.parquet", "Parquet")),
     "unknown ending": ("corpus.xlsx", b"x", ("corpus.xlsx", ".xlsx", ".jsonl")),
     "header alone": ("corpus.csv", b"instruction,output\n", ("corpus.csv", "empty")),

@@ -20,6 +20,7 @@ from nait_index.report.facts import Facts
 from nait_index.report.gathering import gather
 from nait_index.report.page import embedded
 from nait_index.report.projection import lay_out
+from nait_index.report.reading import fit
 from nait_index.report.representation import Representation, represent
 
 pytest.importorskip("plotly")
@@ -94,10 +95,10 @@ def test_groups_are_counted_over_all_rows(index: NaitIndex, facts: Facts) -> Non
 
 
 def test_columns_and_numbers_are_groups_too(index: NaitIndex) -> None:
-    made = gather(index, Asked(names=(SUMS,), by=("n_tokens", "truncated", "file_row"), bootstrap=0))
+    made = gather(index, Asked(names=(SUMS,), by=("position", "truncated", "file_row"), bootstrap=0))
     found = {one.field: one for one in made.capabilities[0].groups}
     assert [group.name for group in found["truncated"].groups] == ["false"]
-    for field in ("n_tokens", "file_row"):
+    for field in ("position", "file_row"):
         assert sum(group.corpus for group in found[field].groups) == 80
         assert len(found[field].groups) <= 5
         lows = [float(group.name.split(" to ")[0]) for group in found[field].groups]
@@ -149,7 +150,9 @@ def test_capabilities_are_compared_and_taken_apart(index: NaitIndex, facts: Fact
 def test_only_rows_that_pass_are_chosen_among(index: NaitIndex) -> None:
     made = gather(index, Asked(names=(SUMS,), top="50%", where="source = 'words'", bootstrap=0))
     assert made.available == sum(row["source"] == "words" for row in _row_of(index).values())
-    assert {group.name for group in made.capabilities[0].groups[0].groups} == {"words"}
+    fields = {own.field: [group.name for group in own.groups] for own in made.capabilities[0].groups}
+    assert fields["source"] == ["words"]
+    assert next(iter(fields)) == "length"  # what is the same throughout comes last
     assert made.corpus.rows == 80
 
 
@@ -279,6 +282,14 @@ def test_huge_rows_leave_the_page_small(tmp_path: Path) -> None:
     written = write_report(own, tmp_path / "r.html", Asked(bootstrap=0))
     assert written.size == (tmp_path / "r.html").stat().st_size < 15e6
     assert "The rest is left out" in (tmp_path / "r.html").read_text()
+
+
+@pytest.mark.parametrize("text", ["short", "<" * 5000, "宇" * 5000, "a<" * 5000, "x" * 5000])
+def test_texts_take_no_more_of_the_page_than_they_may(text: str) -> None:
+    own = fit(text, 600)
+    assert text.startswith(own)
+    assert len(embedded(own).encode()) <= 602
+    assert len(own) == len(text) or len(embedded(own).encode()) > 400
 
 
 def test_progress_is_told_step_by_step(index: NaitIndex, tmp_path: Path) -> None:

@@ -146,6 +146,20 @@ def test_it_fits_at_every_width_light_and_dark(page: Watched, report: Path, widt
     _check_clean(page)
 
 
+def test_figures_keep_their_size_when_the_window_changes(shown: Watched) -> None:
+    page = shown.page
+    sizes = "[...document.querySelectorAll('.figure svg.main-svg')].map((one) => one.getBoundingClientRect().height)"
+    heights = "[...document.querySelectorAll('.figure')].map((one) => one.getBoundingClientRect().height)"
+    before = page.evaluate(sizes), page.evaluate(heights)
+    page.set_viewport_size({"width": 1440, "height": 500})
+    page.wait_for_timeout(300)
+    assert (page.evaluate(sizes), page.evaluate(heights)) == before
+    page.set_viewport_size({"width": 700, "height": 500})
+    page.wait_for_timeout(500)
+    assert not shown.is_wide()
+    assert min(own for own in page.evaluate(heights) if own) > 50
+
+
 def test_colours_follow_the_scheme_while_it_is_open(shown: Watched) -> None:
     page = shown.page
     shade = "document.getElementById('map-figure').data[1].marker.color"

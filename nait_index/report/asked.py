@@ -12,8 +12,9 @@ class Limits:
 
     Scores, lengths and files are always counted over all rows. Fields inside the rows are read of a random sample of
     ``rows`` of them, and of ``chosen`` of each selection; languages likewise; the map shows ``points`` rows drawn
-    evenly, and up to ``chosen_points`` more of the selections together. Texts are cut so that all of them have at most
-    ``characters``, once in the readable samples and once on the map. A field has at most ``groups`` groups listed.
+    evenly, and up to ``chosen_points`` more of the selections together. Texts are cut so that all of them take at most
+    ``room`` bytes of the page, once in the readable samples and once on the map. A field has at most ``groups`` groups
+    listed.
     """
 
     rows: int = 30_000
@@ -23,7 +24,7 @@ class Limits:
     points: int = 2_400
     chosen_points: int = 1_200
     groups: int = 14
-    characters: int = 1_200_000
+    room: int = 3_000_000
 
 
 @dataclass(frozen=True, slots=True)

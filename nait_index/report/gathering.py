@@ -42,7 +42,7 @@ def gather(index: NaitIndex, asked: Asked, progress: ReportProgress | None = Non
     begin("telling languages")
     groups.insert(2, by_languages(ground))
     shown = max(1, len(ground.choices)) * (TOP + 2 * BORDER + BOTTOM) + SHOWN
-    shower = Shower(index, groups[0].grouping, asked.limits.characters, shown)
+    shower = Shower(index, groups[0].grouping, asked.limits.room, shown)
     begin("taking the capabilities apart")
     capabilities = tuple(_describe(ground, choice, groups, shower) for choice in ground.choices)
     begin("comparing them")
@@ -111,7 +111,8 @@ def _describe(ground: Ground, choice: Choice, groups: Sequence[Grouped], shower:
         chosen=k,
         cut=choice.cut,
         scores=_histogram(choice),
-        groups=tuple(own.represent(ground, choice) for own in groups),
+        # A field that is the same throughout has nothing to say, and says it last.
+        groups=tuple(sorted((own.represent(ground, choice) for own in groups), key=lambda own: len(own.groups) < 2)),
         layers=_layers(ground, choice.name),
         top=shower.ranks(choice, 0, top),
         just_in=shower.ranks(choice, max(top, k - BORDER), k),

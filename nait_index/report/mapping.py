@@ -7,9 +7,9 @@ from nait_index.report.facts import Map
 from nait_index.report.ground import Choice, Ground, some
 from nait_index.report.groups import sources_at
 from nait_index.report.projection import SCANNED, lay_out
-from nait_index.report.reading import clean, words_of
+from nait_index.report.reading import clean, fit, words_of
 
-_HOVER = 700  # characters of a row
+_HOVER = 800  # bytes of a row
 
 
 def draw_map(ground: Ground, source_field: str) -> Map | None:
@@ -23,7 +23,7 @@ def draw_map(ground: Ground, source_field: str) -> Map | None:
         ground.note("The map is left out: there are too few different rows to lay out.")
         return None
     taken = ground.index.take(places, ["id", "n_tokens"])
-    longest = min(_HOVER, ground.asked.limits.characters // len(places))
+    room = min(_HOVER, ground.asked.limits.room // len(places))
     sources = sources_at(ground, source_field, places)
     shape = (len(ground.choices), len(places))
     return Map(
@@ -37,7 +37,7 @@ def draw_map(ground: Ground, source_field: str) -> Map | None:
         source_names=sources.names,
         chosen=np.array([np.isin(places, own.chosen) for own in ground.choices], bool).reshape(shape),
         percentiles=np.array([_percentiles(own, places) for own in ground.choices], int).reshape(shape),
-        texts=tuple(own.text[:longest] for own in words_of(ground.index, places)),
+        texts=tuple(_beginning(own.text, room) for own in words_of(ground.index, places)),
     )
 
 
@@ -49,6 +49,11 @@ def _places(ground: Ground) -> tuple[np.ndarray, int]:
     more = np.concatenate([evenly[:0], *(some(own.chosen, each) for own in ground.choices)])
     added = np.setdiff1d(more, evenly)
     return np.concatenate([evenly, added]), len(added)
+
+
+def _beginning(text: str, room: int) -> str:
+    own = fit(text, room)
+    return own if len(own) == len(text) else own + "…"
 
 
 def _percentiles(choice: Choice, places: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from nait_index.index import NaitIndex
 from nait_index.types import Origin, RowFormat
 
 LENGTH_BANDS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
-SOURCE_FIELDS = ("source", "dataset", "subset", "origin", "data_source", "task", "category")
+SOURCE_FIELDS = ("source", "dataset", "subset", "origin", "data_source", "task", "category", "skill", "domain", "topic")
 NOWHERE = "(none)"
 UNCLEAR = "(unclear)"
 
@@ -158,6 +158,14 @@ def clean(text: str) -> str:
     return "".join(
         own if own in "\n\t" or (ord(own) >= 32 and not 127 <= ord(own) < 160) else "\ufffd" for own in whole
     )
+
+
+def fit(text: str, room: int) -> str:
+    """Give as much of the beginning of a text as takes about so many bytes of a page, where some signs take six."""
+    own = text[:room]
+    while (cost := len(own.encode()) + 5 * sum(map(own.count, "<>&\"'"))) > room:
+        own = own[: min(len(own) * room // cost, len(own) - 1)]
+    return own
 
 
 def _words(sample_id: str, row: str, form: str) -> Words:

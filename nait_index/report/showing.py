@@ -5,15 +5,15 @@ import numpy as np
 from nait_index.index import NaitIndex
 from nait_index.report.facts import Shown
 from nait_index.report.ground import Choice
-from nait_index.report.reading import Grouping, Words, clean, words_of
+from nait_index.report.reading import Grouping, Words, clean, fit, words_of
 
-_LONGEST = 20_000  # characters of one row
+_LONGEST = 30_000  # bytes of one row
 
 
 class Shower:
     """Reads rows in full, or as far as there is room for.
 
-    :param sources: where rows are from. :param room: characters for all rows; :param rows: how many there will be.
+    :param sources: where rows are from. :param room: bytes for all rows; :param rows: how many there will be.
     """
 
     def __init__(self, index: NaitIndex, sources: Grouping, room: int, rows: int) -> None:
@@ -42,12 +42,13 @@ class Shower:
         )
 
 
-def _cut(words: Words, longest: int) -> tuple[Words, bool]:
-    """Keep so many characters of what a row says."""
+def _cut(words: Words, room: int) -> tuple[Words, bool]:
+    """Keep as much of what a row says as there is room for."""
     kept: list[tuple[str, str]] = []
-    room = longest
     for role, text in words.parts:
-        if room > 0:
-            kept.append((role, text[:room]))
-        room -= len(text)
-    return Words(tuple(kept)), room < 0
+        own = fit(text, room)
+        kept.append((role, own))
+        if len(own) < len(text):
+            return Words(tuple(kept)), True
+        room -= len(own.encode())
+    return Words(tuple(kept)), False

@@ -90,16 +90,18 @@ def headlines(facts: Facts) -> list[str]:
     return [*_drawn_from(facts), *_between(facts), *_agreed(facts.core), *_lost(facts)]
 
 
-def drawn_from(own: CapabilityFacts) -> tuple[list[Group], list[Group]]:
-    """Give the sources that a selection most certainly has more of, and less of, than the corpus."""
-    groups = own.groups[0].groups
+def drawn_from(own: CapabilityFacts, source_field: str) -> tuple[list[Group], list[Group], int]:
+    """Give the sources that a selection has more of, and less of, than the corpus; and how many rows were read."""
+    by_source = next(one for one in own.groups if one.field == source_field)
+    groups = by_source.groups
     more = [group for group in groups if group.ratio > 1 and group.is_told_apart]
     less = [group for group in reversed(groups) if group.ratio < 1 and group.is_told_apart]
-    return more[:3], sorted(less, key=lambda group: -group.corpus)[:3]
+    return more[:3], sorted(less, key=lambda group: -group.corpus)[:3], by_source.read
 
 
 def _drawn_from(facts: Facts) -> list[str]:
-    found = [(own, drawn_from(own)[0][0]) for own in facts.capabilities if drawn_from(own)[0]]
+    source = facts.corpus.source_field
+    found = [(own, more[0]) for own in facts.capabilities if (more := drawn_from(own, source)[0])]
     if not found:
         return []
     told = sorted(found, key=lambda pair: -pair[1].certain)[:3]
@@ -130,8 +132,9 @@ def _agreed(core: Core | None) -> list[str]:
     if core.votes != last:
         said.append(_agreed_by(f"at least {core.votes} of them", core, core.votes))
     if core.stability:
-        half = f"{np.median(core.stability):.0%}".replace("%", " %")
-        said.append(f"Half of these stay chosen in at least {half} of {core.redraws} redraws of the examples")
+        half = float(np.median(core.stability))
+        often = "every one" if half == 1 else f"at least {half:.0%}".replace("%", " %")
+        said.append(f"Half of these stay chosen in {often} of {core.redraws} redraws of the examples")
     return [". ".join(said) + "."]
 
 

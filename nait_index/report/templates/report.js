@@ -48,7 +48,7 @@
     return merged({
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest", dragmode: false,
       font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: css("--ink") },
-      xaxis: axis(), yaxis: axis(), autosize: true,
+      xaxis: axis(), yaxis: axis(),
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", xanchor: "left" },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: css("--muted"), activecolor: css("--chosen") },
       hoverlabel: { bgcolor: css("--card"), bordercolor: css("--line"), font: { color: css("--ink") }, align: "left" },
@@ -57,11 +57,18 @@
 
   // ---- figures ---------------------------------------------------------------------------------------------------
 
-  const QUIET = { displayModeBar: false, responsive: true };
+  const QUIET = { displayModeBar: false };
+
+  /** Draw at the size of the place; the page itself sees to what happens when that changes. */
+  function plot(element, traces, own, config) {
+    element.style.height = `${own.height}px`;
+    Plotly.react(element, traces, { ...own, width: element.clientWidth }, config);
+  }
 
   /** Names on the left take at most a third of a narrow figure. */
   function narrowed(figure, width) {
-    if (width >= 480) return figure;
+    const cell = figure.square ? (width - (width < 480 ? 90 : 130)) / figure.data[0].x.length : 0;
+    if (width >= 480 && !figure.square) return figure;
     const longest = figure.square ? 10 : Math.max(8, Math.floor(width / 2.6 / 7));
     const cut = (text) => {
       const own = text.replaceAll("&amp;", "&").replaceAll("&lt;", "<").replaceAll("&gt;", ">");
@@ -70,6 +77,13 @@
       return part.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
     };
     const own = structuredClone(figure);
+    if (own.square) {
+      // Numbers that would run into one another are left to pointing, and to the table.
+      const size = Math.min(12, Math.floor(cell / 3.6));
+      if (size < 7) own.data[0].texttemplate = "";
+      else own.data[0].textfont = { size };
+    }
+    if (width >= 480) return own;
     if (own.layout.xaxis?.type === "log") {
       own.layout.xaxis.ticktext = own.layout.xaxis.ticktext.map((text) => (text.includes("3") ? "" : text));
     }
@@ -78,7 +92,7 @@
       own.layout.xaxis.ticktext = own.layout.xaxis.ticktext.map(cut);
       own.layout.font = { size: 11 };
       own.layout.xaxis.tickangle = -60;
-      own.data[0].textfont = { size: Math.min(11, Math.max(7, Math.floor(width / own.data[0].x.length / 4.6))) };
+      own.layout.height = Math.round(cell * own.data[0].x.length + 120);
     }
     return own;
   }
@@ -88,7 +102,7 @@
     if (!figure) return;
     const draw = () => {
       const own = coloured(narrowed(figure, element.clientWidth));
-      Plotly.react(element, own.data, layout(own.layout), QUIET);
+      plot(element, own.data, layout(own.layout), QUIET);
     };
     draw();
     drawn.set(element, draw);
@@ -217,8 +231,8 @@
       xaxis: empty, yaxis: empty, dragmode: narrow() ? false : "pan", showlegend: true, uirevision: "map",
       legend: { itemsizing: "constant", font: { size: 12 }, itemclick: false, itemdoubleclick: false },
     });
-    Plotly.react(place, [...traces(), ...ring()], own, {
-      responsive: true, displaylogo: false, scrollZoom: false,
+    plot(place, [...traces(), ...ring()], own, {
+      displaylogo: false, scrollZoom: false,
       modeBarButtons: [["zoomIn2d", "zoomOut2d", "resetScale2d"]], displayModeBar: !narrow(),
     });
     if (!drawn.has(place)) watch();
@@ -248,10 +262,12 @@
     return element;
   }
 
+  const start = (text, longest) => (text.length > longest ? `${text.slice(0, longest)}…` : text);
+
   function showTip(point, event) {
     tip.replaceChildren();
     line(tip, "div", "facts", facts(point));
-    line(tip, "div", "", points.text[point].slice(0, 320) + (points.text[point].length > 320 ? "…" : "")).dir = "auto";
+    line(tip, "div", "", start(points.text[point], narrow() ? 140 : 320)).dir = "auto";
     tip.hidden = false;
     const box = tip.getBoundingClientRect(), gap = 14;
     const left = event.clientX + gap + box.width > innerWidth ? event.clientX - gap - box.width : event.clientX + gap;
