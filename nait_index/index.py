@@ -18,6 +18,7 @@ from nait_index.building.reopening import recorded, reopen
 from nait_index.building.report import BuildReport, ProgressCallback
 from nait_index.capability import Capability
 from nait_index.choosing import Chooser, Question
+from nait_index.columns import Columns
 from nait_index.config import (
     BUNDLED_MODEL,
     Combine,
@@ -47,7 +48,6 @@ from nait_index.selection.saved import read_saved
 from nait_index.selection.selection import Selection
 from nait_index.signatures.features import Feature
 from nait_index.store.bases import load_compressor
-from nait_index.store.filters import plain_columns
 from nait_index.store.layout import Layout
 from nait_index.store.lock import hold_for_reading
 from nait_index.store.manifest import Manifest, load_manifest
@@ -61,7 +61,7 @@ from nait_index.upkeep.removing import remove_rows
 from nait_index.upkeep.versions import remove_tag, restore_version, tag_version
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 PathLike = str | Path
 logger = logging.getLogger(__name__)
@@ -112,6 +112,8 @@ class NaitIndex:
         logger.info("%s opened: version %d, %d rows", self.layout.name, self.manifest.version, self.manifest.rows)
         own = self.manifest.fingerprint
         self._rows = IndexRows(self.layout, self._table, self._compressor, own.topk, own.pca_dim)
+        #: What is known of every row, as columns.
+        self.columns = Columns(self._table, self._rows)
         self._chooser = Chooser(self.layout, self.manifest, self._table, self._rows)
         self._library = Library(self.layout, self.manifest, self._encoder, self._moved)
 
@@ -469,22 +471,6 @@ class NaitIndex:
             raise self._no_row(missing[0])
         return found[:limit]
 
-    def column_names(self) -> list[str]:
-        """Name the plain columns of the table: what is known of a row besides its signatures."""
-        return plain_columns(self._table)
-
-    def columns(self, names: Sequence[str]) -> "pa.Table":
-        """Give plain columns of all rows (``id``, ``n_tokens``, ``file``, scores, …) in table order."""
-        return self._table.plain(names)
-
-    def take(self, ordinals: Sequence[int] | np.ndarray, columns: Sequence[str]) -> dict[str, list[Any]]:
-        """Give plain columns of the rows at some places of the table, in the order given."""
-        return self._table.take(ordinals, columns)
-
-    def allowed(self, where: str | None) -> np.ndarray | None:
-        """Give which rows (n,) bool, in table order, a SQL filter holds for; ``None`` without one."""
-        return self._rows.allowed(where)
-
     def all_scores(
         self,
         capabilities: Sequence[str | Capability],
@@ -496,15 +482,6 @@ class NaitIndex:
         own = self._resolve(capabilities)
         terms, _ = self._chooser.read(Question("100%", method, where), own)
         return standings(self._rows, [one.examples for one in own], terms.method, terms.allowed)
-
-    def signatures(self, ordinals: np.ndarray, width: int) -> np.ndarray:
-        """Give the beginning of the normalised signatures of some rows: (m, at most ``width``) float32.
-
-        :raises StoreError: the index lacks the view ``pca``.
-        """
-        self._chooser.check(MethodName.PROBE)
-        rows, steps = self._rows.engine(Feature.UNIT).rows, self._rows.steps(Feature.UNIT)
-        return np.asarray(rows[ordinals, :width] * steps[: rows.shape[1]][:width], np.float32)
 
     # ---- explaining -----------------------------------------------------------------------------------------------
 

@@ -103,6 +103,14 @@ class IndexRows:
         """Turn coordinates (…, d) into the feature vectors over all neurons that they stand for, (…, F)."""
         return self._compressor.spread(coordinates, feature)
 
+    def as_scored(self, query: np.ndarray, feature: Feature, *, finely: bool = True) -> np.ndarray:
+        """Give a query (d,) as rows are scored by it in the end.
+
+        :param finely: rows near the cut are scored again by all of their signature, where more is kept than scanned.
+        """
+        engine = self.engine(feature)
+        return query if finely and engine.stamp.dim < self._compressor.dim(feature) else engine.rounded(query)
+
     def neuron_queries(self, feature: Feature, neurons: np.ndarray) -> np.ndarray:
         """Give vectors (m, d) whose inner products with a signature are the values of some neurons of its feature."""
         return self._compressor.neuron_queries(feature, neurons)

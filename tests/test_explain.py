@@ -65,8 +65,7 @@ def assert_adds_up(own: Explanation, score: float) -> None:
     assert own.baseline + sum(part.value for part in own.neurons) + own.rest == pytest.approx(
         own.score, abs=1e-9 * size
     )
-    # The query is rounded to whole numbers for the scan, and coordinates are float32.
-    assert own.score == pytest.approx(score, abs=1e-3 * size)
+    assert own.score == pytest.approx(score, abs=1e-5 * size)
 
 
 @pytest.mark.parametrize("method", NEURON_METHODS)

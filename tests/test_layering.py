@@ -37,6 +37,7 @@ BELOW: dict[str, set[str]] = {name: GROUND for name in BESIDE_ONE_ANOTHER} | {
     | {"capability", "handover", "index_rows", "methods", "ranking", "search", "selection", "signatures", "store"},
     "insight": GROUND | {"capability", "index_rows", "methods", "ranking", "search", "signatures", "store"},
     "upkeep": GROUND | {"building", "corpus", "quality", "store"},
+    "columns": GROUND | {"index_rows", "signatures", "store"},
     "inspection": GROUND | BESIDE_ONE_ANOTHER | {"building", "index_rows"},
 }
 """What each part may import of the package, besides itself."""

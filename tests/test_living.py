@@ -17,6 +17,7 @@ from helpers import (
     samples_of,
     small_rows,
     small_shards,
+    small_signatures,
     write_lines,
 )
 
@@ -481,6 +482,16 @@ def test_a_shift_is_measured_and_said(model: Path, tmp_path: Path) -> None:
     assert "rebuild" in next(own for own in other.warnings if "shifted" in own)
 
 
+def test_where_the_fit_has_seen_all_first_rows_no_shift_is_said(model: Path, tmp_path: Path) -> None:
+    root = tmp_path / "own.nait"
+    fitted = small_signatures(reservoir=4096)
+    build_small(root, write_lines(tmp_path / "corpus.jsonl", small_rows(64)), model=model, signatures=fitted)
+    done = NaitIndex.add(root, write_lines(tmp_path / "other.jsonl", _vague(32))).report
+    assert done is not None
+    assert done.shift is None
+    assert not [own for own in done.warnings if "shifted" in own]
+
+
 def test_a_shift_is_the_share_that_signatures_leave_out(model: Path, tmp_path: Path) -> None:
     """Against the definition: the unit vectors themselves, and what their projection leaves of them."""
     from nait_index.building.shift import measure_shift
@@ -489,7 +500,7 @@ def test_a_shift_is_the_share_that_signatures_leave_out(model: Path, tmp_path: P
     root = tmp_path / "own.nait"
     build_small(root, write_lines(tmp_path / "corpus.jsonl", small_rows(64)), model=model)
     own = NaitIndex(root)
-    shift = measure_shift(own._table, own._compressor, 32, 32)
+    shift = measure_shift(own._table, own._compressor, 0, 32, 32)
     assert shift is not None
     examples = own.examples(tmp_path / "corpus.jsonl")
     assert examples.pooled is not None

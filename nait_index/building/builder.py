@@ -322,4 +322,4 @@ class Builder:
         if first_new == 0 or manifest.basis_hash is None:
             return None
         compressor = load_compressor(self._layout, manifest.basis_hash)
-        return measure_shift(self._table, compressor, manifest.first_rows, first_new)
+        return measure_shift(self._table, compressor, manifest.fingerprint.reservoir, manifest.first_rows, first_new)

@@ -45,19 +45,22 @@ class Shift:
         ]
 
 
-def measure_shift(table: SampleTable, compressor: Compressor, first_rows: int, first_new: int) -> Shift | None:
+def measure_shift(
+    table: SampleTable, compressor: Compressor, fitted: int, first_rows: int, first_new: int
+) -> Shift | None:
     """Compare the rows from position ``first_new`` on with those of the first build, before ``first_rows``.
 
+    :param fitted: how many rows the basis was fitted on, the first of the table. A basis leaves less out of these than
+        of any others, so they tell nothing.
     :returns: ``None`` where there are too few of either, or signatures leave nothing out.
     """
     column = dense_column(Feature.UNIT)
     if not compressor.bases or column not in table.schema().names:
         return None
     positions = table.numbers("position")
-    old, new = np.flatnonzero(positions < first_rows), np.flatnonzero(positions >= first_new)
+    old, new = np.flatnonzero(positions < first_rows)[fitted:], np.flatnonzero(positions >= first_new)
     if min(len(old), len(new)) < _LEAST_ROWS:
         return None
-    # The table's first rows are those that the basis was fitted on; the last are more like what it has not seen.
     samples = old[-_SAMPLE:], new[-_SAMPLE:]
     first, now = (_error(table.signatures_at(own, column), compressor) for own in samples)
     return Shift(first, now, (len(samples[0]), len(samples[1])))

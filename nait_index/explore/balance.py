@@ -28,7 +28,7 @@ class Balance:
         read = every if whole else np.sort(np.random.default_rng(0).choice(every, READ, replace=False))
         reader = RowReader(index, read)
         source = reader.source_field()
-        lengths = by_length(every, index.columns(["n_tokens"])["n_tokens"].to_numpy())
+        lengths = by_length(every, index.columns.read(["n_tokens"])["n_tokens"].to_numpy())
         self._groupings: tuple[Grouping, ...] = (
             by_column(index, "file", every) if source is None else reader.by_field(source),
             lengths,

@@ -142,7 +142,7 @@ class Session:
         choice = self.choose(ask)
         if self._balance is None:
             self._balance = Balance(self.index)
-        allowed = self._allowed.of(ask.where, lambda: self.index.allowed(ask.where))
+        allowed = self._allowed.of(ask.where, lambda: self.index.columns.allowed(ask.where))
         return {
             "rows": len(choice),
             "available": choice.provenance["available"],

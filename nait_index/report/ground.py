@@ -97,8 +97,8 @@ def lay_ground(index: NaitIndex, asked: Asked) -> Ground:
     names = stored if asked.names is None else list(dict.fromkeys(asked.names))
     index.check_method(asked.method)
     budget = Budget.parse(asked.top)
-    tokens = index.columns(["n_tokens"]).column(0).to_numpy()
-    allowed = index.allowed(asked.where)
+    tokens = index.columns.read(["n_tokens"]).column(0).to_numpy()
+    allowed = index.columns.allowed(asked.where)
     available = np.arange(len(tokens)) if allowed is None else np.flatnonzero(allowed)
     k = budget.resolve(len(available))
     choices = _choose(index, asked, names, available, k) if names else ()
@@ -117,6 +117,6 @@ def _order(index: NaitIndex, scores: np.ndarray, available: np.ndarray, k: int) 
     order = available[np.argsort(-scores[available], kind="stable")]
     tied = np.flatnonzero(scores[order] == scores[order[k - 1]])
     if len(tied) > 1:
-        ids = index.take(order[tied], ["id"])["id"]
+        ids = index.columns.at(order[tied], ["id"])["id"]
         order[tied] = order[tied][sorted(range(len(ids)), key=ids.__getitem__)]
     return order

@@ -87,7 +87,7 @@ class RowReader:
     def __init__(self, index: NaitIndex, ordinals: np.ndarray) -> None:
         self._index = index
         self._ordinals = ordinals
-        self._rows: list[dict[str, Any]] = [json.loads(own) for own in index.take(ordinals, ["row"])["row"]]
+        self._rows: list[dict[str, Any]] = [json.loads(own) for own in index.columns.at(ordinals, ["row"])["row"]]
 
     def source_field(self) -> str | None:
         """Name the field that says where a row is from; ``None`` where there is none that most rows have."""
@@ -105,14 +105,14 @@ class RowReader:
         values = [_field(row, name) for row in self._rows]
         if all(value is None for value in values):
             own = sorted({key for row in self._rows[:256] for key in row if key.isprintable()})
-            there = ", ".join(dict.fromkeys([*self._index.column_names(), *own]))
+            there = ", ".join(dict.fromkeys([*self._index.columns.names(), *own]))
             raise NaitError(f"--by '{name}': no row has such a field; there are {there}")
         return _grouped(name, self._ordinals, values)
 
 
 def by_column(index: NaitIndex, name: str, ordinals: np.ndarray) -> Grouping:
     """Group all of some rows by a plain column of the table."""
-    column = index.columns([name]).column(0).take(ordinals).combine_chunks()
+    column = index.columns.read([name]).column(0).take(ordinals).combine_chunks()
     coded = column.dictionary_encode()
     values = coded.dictionary.to_pylist()
     if _are_many_numbers(values):
@@ -148,7 +148,7 @@ def require_langid() -> None:
 
 def words_of(index: NaitIndex, ordinals: Sequence[int] | np.ndarray) -> list[Words]:
     """Read what some rows say."""
-    taken = index.take(ordinals, ["id", "row", "format"])
+    taken = index.columns.at(ordinals, ["id", "row", "format"])
     return [_words(*own) for own in zip(taken["id"], taken["row"], taken["format"], strict=True)]
 
 

@@ -124,6 +124,16 @@ class Engine:
         scores *= units[:, None].astype(np.float32)
         return scores
 
+    def rounded(self, query: np.ndarray) -> np.ndarray:
+        """Give a query (≥ d,) as it is scanned: rounded as :func:`~.scan.whole` does, 0 beyond the scanned columns."""
+        scanned = np.zeros_like(query)
+        own = query[: self.stamp.dim]
+        if self.rows.dtype == np.int8:
+            numbers, units = whole(own[None].astype(np.float32), self._longest)
+            own = numbers[0] * units[0]
+        scanned[: self.stamp.dim] = own
+        return scanned
+
     def scores_at(self, ordinals: np.ndarray, queries: np.ndarray) -> np.ndarray:
         """Score some rows, given by their places: (q, m) float32, the same numbers as :meth:`scores` gives them."""
         some = Engine(np.asarray(self.rows[ordinals]), self._longest, self.stamp)

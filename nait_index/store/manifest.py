@@ -147,7 +147,7 @@ class Manifest:
     @property
     def basis(self) -> str:
         """Stands for the fitted parts, in which indexes of one fingerprint still differ."""
-        return f"{self.basis_hash}/{self.warmup_hash}"
+        return "/".join(own for own in (self.basis_hash, self.warmup_hash) if own)
 
     def then(self, change: str, **state: Any) -> "Manifest":  # noqa: ANN401 - the fields of Version
         """Give the manifest with one more version.

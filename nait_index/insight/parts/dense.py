@@ -35,10 +35,10 @@ class DenseParts:
         self._examples = examples
         query = method.query_of(examples, rows)
         self.constant = query.constant
-        coordinates = query.vector / rows.steps(self.feature)
-        self._lengths_of = layer_of(rows.widths) if isinstance(method, Nas) else None
-        if self._lengths_of is not None:  # cosines are those of what is scanned alone
-            coordinates[rows.stamp(self.feature).dim :] = 0
+        cosine = isinstance(method, Nas)
+        vector = rows.as_scored(query.vector, self.feature, finely=not cosine)
+        coordinates = vector / rows.steps(self.feature)
+        self._lengths_of = layer_of(rows.widths) if cosine else None
         #: (F,) what one unit of each neuron's feature is worth.
         self.direction = rows.spread(coordinates, self.feature).astype(np.float64)
         total = sum(rows.widths)
