@@ -198,10 +198,10 @@ class Process:
         )
 
     def wait(self, seconds: float = 150) -> tuple[int, str, list[str]]:
-        """Give exit code, output and the lines on the error stream."""
+        """Give exit code, output and the lines on the error stream, but for how long it will take."""
         out, err = self.process.communicate(timeout=seconds)
         assert list(self.home.iterdir()) == []
-        return self.process.returncode, out, err.splitlines()
+        return self.process.returncode, out, [line for line in err.splitlines() if not line.startswith("about ")]
 
     def descendants(self, title: str = "") -> list[int]:
         """Give the processes that it began, or that those began."""

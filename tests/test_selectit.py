@@ -168,6 +168,6 @@ def test_rating_prompts_may_come_from_a_file(tmp_path: Path) -> None:
     file.write_text("\n")
     with pytest.raises(NaitError, match="no rating prompt"):
         read_rating_prompts(file)
-    with pytest.raises(NaitError, match="cannot be read"):
+    with pytest.raises(NaitError, match="no such file"):
         read_rating_prompts(tmp_path / "absent.txt")
     assert all("1" in prompt and "5" in prompt for prompt in RATING_PROMPTS)
