@@ -1,5 +1,6 @@
 """``nait-index explain`` and ``compare``: why a row stands where it stands, and how capabilities relate."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,7 +99,7 @@ def _show(own: "Explanation") -> None:
         f"{own.score - own.baseline:+.4f} of its {own.unit}s"
     )
     click.echo(
-        f"rank {place.rank:,} of {place.available:,}, above {place.percentile:.1f}% of the rows: "
+        f"rank {place.rank:,} of {place.available:,}, above {math.floor(10 * place.percentile) / 10}% of the rows: "
         f"{'in' if place.is_in else 'out'}; the first {place.chosen:,} are taken, down to {place.cut:.4f}"
     )
     for change in own.changes:

@@ -120,7 +120,8 @@ class Explanation:
         share = f"--top {own.rank} ({100 * own.rank / own.available:.3g}% of {own.available:,})"
         gap = abs(self.score - own.cut)
         if own.is_in:
-            budget = f"a budget below --top {own.rank} would leave it out; it lies {gap:.4g} above the cut"
+            less = "any budget takes it" if own.rank == 1 else f"a budget below --top {own.rank} would leave it out"
+            budget = f"{less}; it lies {gap:.4g} above the cut"
             kind, there = "for", "it would be out"
         else:
             budget = f"{share} would take it in; it lies {gap:.4g} below the cut"
