@@ -211,7 +211,7 @@ def test_what_is_said_in_passing_exists(text: Path) -> None:
             if isinstance(command, click.Group) and word in command.commands:
                 command = command.commands[word]
             elif word.startswith("--"):
-                known = [name for own in command.get_params(click.Context(command)) for name in own.opts]
+                known = [name for own in command.get_params(click.Context(command, **cli.context_settings)) for name in own.opts]
                 assert word in known, f"`{said}`: no option {word}"
         assert command is not cli, f"`{said}`: no such command"
 
