@@ -46,6 +46,20 @@ def explanations_table(result: Result) -> Table:
     return ["", *_TOLD.values()], rows
 
 
+def budget_table(result: Result) -> Table:
+    """Mean F1 of budgets over the capabilities."""
+    budgets = ("auto", "a tenth", "true size", "best")
+    rows = [
+        (
+            f"`{method}`",
+            [f"{sum(own[budget] for own in found.values()) / len(found):.3f}" for budget in budgets]
+            + [str(len(found))],
+        )
+        for method, found in result["methods"].items()
+    ]
+    return ["F1", "`--top auto`", "10 %", "true size (not known)", "best (not known)", "capabilities"], rows
+
+
 _TOLD = {
     "correlation": "correlation of all neurons' parts",
     "named": "of the ten neurons named, rightly",

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from benchmarks.cost_tables import (
+    budget_table,
     build_table,
     explanations_table,
     fidelity_table,
@@ -161,6 +162,7 @@ TABLES: dict[str, Callable[[], str]] = {
     ),
     "far": partial(cost_table, far_table, "search"),
     "workers": partial(cost_table, workers_table, "workers-bundled"),
+    "budget": partial(cost_table, budget_table, "budget-bundled"),
     "explanations": partial(cost_table, explanations_table, "explanations-bundled"),
     "shift": partial(cost_table, shift_table, "shift-bundled"),
     "pool": pool_table,

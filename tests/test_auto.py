@@ -28,7 +28,7 @@ def test_the_knee_is_where_the_curve_lies_furthest_below_its_chord() -> None:
 @pytest.mark.parametrize("high", [40, 150, 300])
 def test_of_two_groups_the_higher_one_is_taken(high: int) -> None:
     found = suggest(bent(high, 1000 - high))
-    assert high * 0.9 <= found.rows <= high * 1.7
+    assert high * 0.8 <= found.rows <= high * 1.2
     assert found.available == 1000
     assert two_groups(bent(high, 1000 - high)) == pytest.approx(high, rel=0.05)
     assert found.clarity > 0.2
@@ -38,16 +38,16 @@ def test_of_two_groups_the_higher_one_is_taken(high: int) -> None:
     assert all(own.cut == scores[own.rows - 1] for own in found.alternatives)
 
 
-def test_a_far_end_does_not_move_the_knee() -> None:
+def test_a_far_end_does_not_move_the_cut() -> None:
     scores = bent(100, 900)
     worse = np.concatenate([scores, np.linspace(-5, -500, 200)])
     assert abs(suggest(worse).rows - suggest(scores).rows) < 0.25 * suggest(scores).rows
 
 
 def test_no_budget_is_read_off_a_straight_line() -> None:
-    with pytest.raises(SelectionError, match="found no knee"):
+    with pytest.raises(SelectionError, match="found no bend"):
         suggest(np.linspace(1, 0, 500))
-    with pytest.raises(SelectionError, match="found no knee"):
+    with pytest.raises(SelectionError, match="found no bend"):
         suggest(np.ones(500))
     with pytest.raises(SelectionError, match="at least 20 rows"):
         suggest(bent(4, 9))
@@ -83,4 +83,4 @@ def test_where_no_single_curve_tells_auto_is_refused(index: NaitIndex) -> None:
     for command in (("query", root, "-c", "code", "-c", "tables"), ("core", root, "-c", "code", "-c", "tables")):
         assert "one capability" in refusal(*command, "--top", "auto")
     assert "one capability" in refusal("cover", root, "--top", "auto")
-    assert "found no knee" in refusal("query", root, "-c", "code", "--top", "auto", "--method", "random")
+    assert "found no bend" in refusal("query", root, "-c", "code", "--top", "auto", "--method", "random")

@@ -211,7 +211,8 @@ def test_what_is_said_in_passing_exists(text: Path) -> None:
             if isinstance(command, click.Group) and word in command.commands:
                 command = command.commands[word]
             elif word.startswith("--"):
-                known = [name for own in command.get_params(click.Context(command, **cli.context_settings)) for name in own.opts]
+                context = click.Context(command, **cli.context_settings)
+                known = [name for own in command.get_params(context) for name in own.opts]
                 assert word in known, f"`{said}`: no option {word}"
         assert command is not cli, f"`{said}`: no such command"
 

@@ -1,9 +1,10 @@
 """``--top auto``: a budget read off the score curve, with the reason and the alternatives.
 
 Scores in falling order make a curve that as a rule drops steeply while rows still teach the skill, and then levels off.
-Its knee is where it lies furthest below the straight line from its first point to its last ("Kneedle", Satopää et al.,
-2011). Only the better half of the rows is looked at: the far end of a curve, where rows are only more or less unlike
-the examples, would otherwise move the knee.
+The cut is where the scores of the better half of the rows part best into two groups, high and low: where the groups'
+means lie furthest apart for their sizes (Otsu, 1979). The other half, of rows that are only more or less unlike the
+examples, would move it. Of what was tried this came nearest to the rows that were meant, over seven methods;
+``benchmarks/quality/budget.py`` says how near.
 """
 
 from collections.abc import Sequence
@@ -37,8 +38,8 @@ class Suggestion:
     """A budget, and why.
 
     :param rows: how many rows. :param available: of how many. :param cut: score of the last one.
-    :param clarity: how far below the straight line the knee lies, as a share of the whole fall: 0 is a straight line, 1
-        a step. :param alternatives: fewest rows first.
+    :param clarity: how far the better half's curve bends below the straight line, as a share of its fall: 0 is a
+        straight line, 1 a step. :param alternatives: fewest rows first.
     """
 
     rows: int
@@ -53,8 +54,8 @@ class Suggestion:
         share = 100 * self.rows / self.available
         return (
             f"--top auto takes {self.rows:,} of {self.available:,} rows ({share:.3g}%), down to a score of "
-            f"{self.cut:.4g}: there the curve of the better half's scores bends most (clarity {self.clarity:.2f}; 0 is "
-            "a straight line, 1 a step)",
+            f"{self.cut:.4g}: there the better half's scores part best into high and low (clarity of the bend "
+            f"{self.clarity:.2f}; 0 is a straight line, 1 a step)",
             *(f"or {own.rows:,} rows, down to {own.cut:.4g}: {own.why}" for own in self.alternatives),
         )
 
@@ -78,16 +79,16 @@ def suggest(scores: Sequence[float] | np.ndarray) -> Suggestion:
     better = curve[: (len(curve) + 1) // 2]
     if len(curve) < _LEAST:
         raise SelectionError(f"--top auto needs at least {_LEAST} rows to choose from, not {len(curve)}; give a number")
-    rows, clarity = knee(better)
+    bend, clarity = knee(better)
     if clarity < max(_STRAIGHT, _BY_CHANCE / np.sqrt(len(better))):
         raise SelectionError(
-            "--top auto found no knee: the scores fall evenly, so that no budget suggests itself; give a share such as "
+            "--top auto found no bend: the scores fall evenly, so that no budget suggests itself; give a share such as "
             "10%, or a number of rows"
         )
-    whole, parted = knee(curve)[0], two_groups(curve)
+    rows = two_groups(better)
     others = {
-        parted: "there rows split best into two groups, high and low (Otsu)",
-        whole: "the knee of the whole curve",
+        two_groups(curve): "there all scores part best into high and low",
+        bend: "there the better half's curve bends most (its knee)",
         max(1, len(curve) // 10): "10%, the usual share",
     }
     alternatives = tuple(Alternative(k, float(curve[k - 1]), why) for k, why in sorted(others.items()) if k != rows)
@@ -96,6 +97,8 @@ def suggest(scores: Sequence[float] | np.ndarray) -> Suggestion:
 
 def knee(curve: np.ndarray) -> tuple[int, float]:
     """Find how many rows come before the knee of a falling curve (n,), and how far it lies below the straight line.
+
+    The knee lies furthest below the line from its first point to its last ("Kneedle", Satopää et al., 2011).
 
     :returns: rows, at least 1, and a share of the curve's whole fall; 0 for a curve that does not fall.
     """
