@@ -2,8 +2,8 @@
 
 Writes results/budget-NAME.json.
 
-Every method is asked for every capability on an index of the real pool, whose groups are labelled. Of each budget the F1
-of the chosen rows against the capability's group is measured: of ``--top auto``, of a tenth, and, which nobody knows
+Every method is asked for every capability on an index of the real pool, whose groups are labelled. Of each budget the
+F1 of the chosen rows against the capability's group is measured: of ``--top auto``, of a tenth, and, which nobody knows
 beforehand, of the group's true size and of the best of all budgets.
 """
 
