@@ -5,8 +5,9 @@ neurons is x̂ = Cᵀs, and a score w·s + b is a sum over them:
 
     w·s + b = b + Σ_f (Cᵀw)_f · x̂_f
 
-The rows of C are orthonormal, so nothing is lost or added: (Cᵀw)·(Cᵀs) = w·s. b is what a row scores whose neurons are
-those of the corpus mean. NAS divides by the length of the row's own state, and so is every part of it divided.
+The rows of C are orthonormal, so but for rounding nothing is lost or added: (Cᵀw)·(Cᵀs) = w·s. b is what a row scores
+whose neurons are those of the corpus mean. NAS divides by the length of the row's own state, and so is every part of it
+divided.
 """
 
 import numpy as np
@@ -27,7 +28,7 @@ _SAMPLE = 1024
 class DenseParts:
     """Neurons of every pooling that the method's feature has, layer by layer."""
 
-    unit = "neuron"
+    unit, zero = "neuron", "an average row"
 
     def __init__(self, method: Scanned, examples: Examples, rows: IndexRows, layers: tuple[int, ...]) -> None:
         self.feature = method.feature
