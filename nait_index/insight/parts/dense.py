@@ -65,10 +65,12 @@ class DenseParts:
 
     def mean(self, ordinals: np.ndarray) -> np.ndarray:
         """Give the mean parts of some rows."""
+        signatures = self._rows.at(ordinals, dense_column(self.feature))
         if self._lengths_of is not None:
-            return np.asarray(np.mean([self.of(int(own))[1] for own in ordinals], axis=0))
-        signatures = self._rows.at(ordinals, dense_column(self.feature)).mean(axis=0, dtype=np.float64)
-        return np.asarray(self.direction * self._spread(signatures[None])[0])
+            lengths = self._rows.at(ordinals, NORMS)[:, [self._lengths_of]]
+            signatures = np.divide(signatures, lengths, out=np.zeros(signatures.shape), where=lengths > 0)
+        mean = signatures.mean(axis=0, dtype=np.float64)
+        return np.asarray(self.direction * self._spread(mean[None])[0])
 
     def firing(self, parts: np.ndarray, ordinal: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Give the pooled activations of a row's neurons, as far as its signature holds them."""
