@@ -110,6 +110,18 @@ def test_roles_are_mapped_from_every_name() -> None:
     assert [own["role"] for own in made] == ["system", "user", "assistant", "user", "assistant"]
 
 
+def test_of_turns_in_pairs_nothing_is_left_out() -> None:
+    row = {
+        "conversation": [{"human": "a", "assistant": "", "weight": 0.5}, {"system": "", "human": "b", "assistant": "c"}]
+    }
+    assert _to(row, SHAREGPT, MESSAGES)["messages"] == [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "", "weight": 0.5},
+        {"role": "user", "content": "b"},
+        {"role": "assistant", "content": "c"},
+    ]
+
+
 def test_turns_in_pairs_and_content_in_pieces_are_read() -> None:
     paired = {"conversation": [{"human": "a", "assistant": "b"}], "system": "s"}
     pieces = {
