@@ -17,7 +17,7 @@ from reports import HOSTILE, NAME, SOURCE, SUMS, hostile_index
 
 from nait_index import NaitIndex
 from nait_index.errors import NaitError, OutputExistsError
-from nait_index.report import Asked, Limits, Step, write_report
+from nait_index.report import Asked, Limits, Step, reading, write_report
 from nait_index.report.facts import Facts
 from nait_index.report.gathering import gather
 from nait_index.report.page import embedded
@@ -105,6 +105,14 @@ def test_columns_and_numbers_are_groups_too(index: NaitIndex) -> None:
         assert len(found[field].groups) <= 5
         lows = [float(group.name.split(" to ")[0]) for group in found[field].groups]
         assert lows == sorted(lows)
+
+
+def test_of_very_many_groups_all_but_the_largest_are_one(index: NaitIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_MOST_GROUPS", 5)
+    every = np.arange(len(index))
+    found = reading.by_column(index, "id", every)
+    assert (len(found.names), found.names[-1]) == (6, reading.OTHER)
+    assert found.counts(every).tolist() == [1] * 5 + [len(index) - 5]
 
 
 def test_the_corpus_is_told_with_what_was_rejected(index: NaitIndex, facts: Facts) -> None:

@@ -18,6 +18,7 @@ LENGTH_BANDS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 SOURCE_FIELDS = ("source", "dataset", "subset", "origin", "data_source", "task", "category", "skill", "domain", "topic")
 NOWHERE = "(none)"
 UNCLEAR = "(unclear)"
+OTHER = "(other)"
 
 _LANGUAGES = {
     "ar": "Arabic", "bg": "Bulgarian", "bn": "Bengali", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek",
@@ -119,7 +120,8 @@ def by_column(index: NaitIndex, name: str, ordinals: np.ndarray) -> Grouping:
         return _banded(name, ordinals, column.to_numpy(zero_copy_only=False).astype(np.float64))
     # Names may become equal when they are cut.
     names, places = np.unique(np.array([*map(_name, values), NOWHERE], dtype=object), return_inverse=True)
-    return Grouping(name, ordinals, places[coded.indices.fill_null(len(values)).to_numpy()], tuple(names.tolist()))
+    codes = places[coded.indices.fill_null(len(values)).to_numpy()]
+    return Grouping(name, ordinals, *_most_frequent(codes, names.tolist()))
 
 
 def by_length(ordinals: np.ndarray, tokens: np.ndarray) -> Grouping:
@@ -203,9 +205,19 @@ def _grouped(name: str, ordinals: np.ndarray, values: Sequence[object]) -> Group
     names = [_name(value) for value in values]
     frequent = [own for own, _ in Counter(names).most_common(_MOST_GROUPS)]
     places = {own: at for at, own in enumerate(frequent)}
-    known = [*frequent, "(other)"] if len(set(names)) > len(frequent) else frequent
+    known = [*frequent, OTHER] if len(set(names)) > len(frequent) else frequent
     codes = np.array([places.get(own, len(frequent)) for own in names], np.int64)
     return Grouping(name, ordinals, codes, tuple(known))
+
+
+def _most_frequent(codes: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Make one group of all groups but the largest, where there are very many, as of ids."""
+    if len(names) <= _MOST_GROUPS:
+        return codes, tuple(names)
+    kept = np.argsort(-np.bincount(codes, minlength=len(names)), kind="stable")[:_MOST_GROUPS]
+    places = np.full(len(names), len(kept))
+    places[kept] = np.arange(len(kept))
+    return places[codes], (*(names[at] for at in kept.tolist()), OTHER)
 
 
 def _are_many_numbers(values: Sequence[object]) -> bool:
