@@ -107,6 +107,15 @@ def test_columns_and_numbers_are_groups_too(index: NaitIndex) -> None:
         assert lows == sorted(lows)
 
 
+def test_numbers_of_any_size_are_groups(tmp_path: Path) -> None:
+    rows = [row | {"n": at or 10**400, "none": 10 ** (400 + at)} for at, row in enumerate(small_rows(20))]
+    index = build_small(tmp_path / "i.nait", write_lines(tmp_path / "c.jsonl", rows))
+    reader = reading.RowReader(index, np.arange(20))
+    assert reader.by_field("n").names[-1] == reading.NOWHERE
+    assert reader.by_field("n").counts(np.arange(20)).tolist()[-1] == 1
+    assert len(reader.by_field("none").names) == 1  # by their first digits
+
+
 def test_of_very_many_groups_all_but_the_largest_are_one(index: NaitIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "_MOST_GROUPS", 5)
     every = np.arange(len(index))

@@ -1,6 +1,7 @@
 """Reading rows of an index: their fields, their words, and the groups that they fall into."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -201,7 +202,7 @@ def _field(row: dict[str, Any], name: str) -> object:
 
 def _grouped(name: str, ordinals: np.ndarray, values: Sequence[object]) -> Grouping:
     if _are_many_numbers([value for value in values if value is not None]):
-        return _banded(name, ordinals, np.array(values, np.float64))
+        return _banded(name, ordinals, np.array([_float(value) for value in values]))
     names = [_name(value) for value in values]
     frequent = [own for own, _ in Counter(names).most_common(_MOST_GROUPS)]
     places = {own: at for at, own in enumerate(frequent)}
@@ -222,7 +223,15 @@ def _most_frequent(codes: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray,
 
 def _are_many_numbers(values: Sequence[object]) -> bool:
     """Tell whether values are numbers, and too many different ones for a group each."""
-    return all(type(value) in (int, float) for value in values) and len(set(values)) > _MOST_NUMBERS
+    are_numbers = all(type(value) in (int, float) for value in values)
+    return are_numbers and len({own for own in map(_float, values) if math.isfinite(own)}) > _MOST_NUMBERS
+
+
+def _float(value: Any) -> float:  # noqa: ANN401
+    try:
+        return math.nan if value is None else float(value)
+    except OverflowError:  # JSON has whole numbers of any size
+        return math.inf
 
 
 def _banded(name: str, ordinals: np.ndarray, values: np.ndarray) -> Grouping:
