@@ -71,7 +71,8 @@ def explain(
 ) -> None:
     """Say why the row with id ROW stands where it stands for a capability.
 
-    Its score is a sum: what an average row scores, and what every layer and neuron adds or takes.
+    Its score is a sum: what an average row scores (of nag and mona, one that shares nothing), and what every layer and
+    neuron adds or takes.
 
     \b
     Example:
@@ -95,7 +96,7 @@ def _show(own: "Explanation") -> None:
     place = own.place
     click.echo(one_line(f"{own.id}: {preview(own.row)}"[:300]))
     click.echo(
-        f"\n{own.capability}, {own.method}: {own.score:.4f} = {own.baseline:.4f} of an average row "
+        f"\n{own.capability}, {own.method}: {own.score:.4f} = {own.baseline:.4f} of {own.zero} "
         f"{own.score - own.baseline:+.4f} of its {own.unit}s"
     )
     click.echo(

@@ -1,6 +1,7 @@
 """``nait-index report``: one page to look at."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import join
 
@@ -77,7 +78,7 @@ def report(
         where=where,
         by=by,
         bootstrap=bootstrap,
-        command=join(["nait-index", *sys.argv[1:]]),
+        command=_without_secrets(sys.argv[1:]),
     )
     opened = index.open(model, device)
     with report_progress() as progress:
@@ -85,3 +86,14 @@ def report(
     for said in written.notes:
         note(said)
     note(f"wrote {written.path} ({written.size / 1e6:.1f} MB, {written.seconds:.0f} s); open it in a browser")
+
+
+def _without_secrets(words: Sequence[str]) -> str:
+    """Give the command as it was typed, without what it gave to an object store: pages travel, and keys must not."""
+    shown, option = ["nait-index"], "--storage-option"
+    for before, own in zip(("", *words), words, strict=False):
+        value = own.removeprefix(f"{option}=")
+        if before == option or value != own:
+            own = own.removesuffix(value) + value.partition("=")[0] + "=…"
+        shown.append(own)
+    return join(shown)

@@ -73,7 +73,7 @@ class Chooser:
     ) -> Selection:
         """Choose what one capability ranks highest, or combine what several do."""
         if Budget.parse(question.top).is_auto and len(capabilities) == 1:
-            return self._by_curve(capabilities, question)
+            return self._by_curve(capabilities, question, weights)
 
         def choose(terms: Terms) -> Selection:
             everything = len(capabilities) > 1 and how is Combine.MEAN
@@ -87,8 +87,12 @@ class Chooser:
         combined = {"combined": str(how), "weights": weights} if len(capabilities) > 1 or weights is not None else {}
         return self._choose(capabilities, question, choose, combined)[0]
 
-    def _by_curve(self, capabilities: Sequence[Capability], question: Question) -> Selection:
+    def _by_curve(
+        self, capabilities: Sequence[Capability], question: Question, weights: Mapping[str, float] | None
+    ) -> Selection:
         """Choose what one capability ranks highest, as much as its score curve suggests."""
+        if weights is not None:
+            raise SelectionError("--weight shares rows among capabilities, and --top auto is of one; leave it out")
         whole = self.query(capabilities, replace(question, top="100%", mode=SearchMode.EXACT, decontaminate=False))
         suggestion = suggest(whole.scores)
         chosen = whole.first(suggestion.rows, whole.provenance)

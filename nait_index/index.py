@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -59,9 +59,6 @@ from nait_index.upkeep.optimizing import Optimized, optimize
 from nait_index.upkeep.rebuilding import rebuild
 from nait_index.upkeep.removing import remove_rows
 from nait_index.upkeep.versions import remove_tag, restore_version, tag_version
-
-if TYPE_CHECKING:
-    pass
 
 PathLike = str | Path
 logger = logging.getLogger(__name__)

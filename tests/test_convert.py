@@ -45,6 +45,15 @@ def _said(row: dict[str, Any], form: RowFormat) -> tuple[tuple[Turn, ...], tuple
 # ---- one shape to another --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("more", [{"input": "1 and 2"}, {"input": ""}, {}, {"input": None, "history": []}])
+def test_alpaca_that_is_so_already_stays_byte_for_byte(more: dict[str, Any]) -> None:
+    text = json.dumps({"instruction": "Add."} | more | {"output": "3", "lang": "en"}, separators=(",", ":"))
+    rows, refused, lost = converted([ChosenRow("a", text, ALPACA, 5, False)], ALPACA)
+    assert ([own.text for own in rows], refused, lost) == ([text], [], {})
+    other = {"instruction": "Add.", "context": "1 and 2", "response": "3"}
+    assert _to(other, ALPACA, ALPACA) == {"instruction": "Add.", "input": "1 and 2", "output": "3"}
+
+
 def test_alpaca_becomes_messages() -> None:
     row = {"id": 7, "instruction": "Add.", "input": "1 and 2", "output": "3", "system": "Be exact.", "lang": "en"}
     assert _to(row, ALPACA, MESSAGES) == {
@@ -108,6 +117,18 @@ def test_roles_are_mapped_from_every_name() -> None:
     row = {"conversations": [{"role": role, "content": text} for role, text in turns]}
     made = _to(row, SHAREGPT, MESSAGES)["messages"]
     assert [own["role"] for own in made] == ["system", "user", "assistant", "user", "assistant"]
+
+
+def test_of_turns_in_pairs_nothing_is_left_out() -> None:
+    row = {
+        "conversation": [{"human": "a", "assistant": "", "weight": 0.5}, {"system": "", "human": "b", "assistant": "c"}]
+    }
+    assert _to(row, SHAREGPT, MESSAGES)["messages"] == [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "", "weight": 0.5},
+        {"role": "user", "content": "b"},
+        {"role": "assistant", "content": "c"},
+    ]
 
 
 def test_turns_in_pairs_and_content_in_pieces_are_read() -> None:

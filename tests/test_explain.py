@@ -266,12 +266,31 @@ def test_flips_is_the_least_number_of_neurons_that_do() -> None:
     scores = np.array([5.0, 4.0, 3.0, 2.0, np.nan])
     rows: Any = Rows()
     inside, outside = place_of(rows, scores, 0, 2), place_of(rows, scores, 3, 2)
-    assert (inside.rank, inside.available, inside.cut, inside.is_in) == (1, 4, 4.0, True)
+    assert (inside.rank, inside.available, inside.cut, inside.after, inside.is_in) == (1, 4, 4.0, 3.0, True)
     assert (outside.rank, outside.cut, outside.is_in, outside.percentile) == (4, 4.0, False, 0.0)
-    assert flips(5.0, np.array([0.4, 0.3, 0.5, -9.0]), inside) == 3
-    assert flips(5.0, np.array([0.4, 0.3, -9.0]), inside) is None
-    assert flips(2.0, np.array([-1.5, -0.7, 9.0]), outside) == 2
-    assert flips(2.0, np.array([-1.5, 9.0]), outside) is None
+    assert flips(np.array([0.4, 1.3, 0.5, -9.0]), inside) == 3
+    # Down to 3.8 it would be the last that is in, and not the first that is out.
+    assert flips(np.array([0.4, 0.3, 0.5, -9.0]), inside) is None
+    assert flips(np.array([-1.5, -0.7, 9.0]), outside) == 2
+    assert flips(np.array([-1.5, 9.0]), outside) is None
+    # Where all rows are taken, none can be out.
+    assert flips(np.array([9.0]), place_of(rows, scores, 0, 4)) is None
+
+
+def test_the_last_row_that_is_in_does_not_lie_below_the_cut(built: Built) -> None:
+    ranked = built.index.query("arithmetic", top=6)
+    for at in range(6):
+        own = built.index.explain(ranked.ids[at], "arithmetic", top=at + 1)
+        assert own.place.score == own.place.cut
+        assert own.changes[0].endswith("it lies 0 above the cut")
+
+
+def test_what_the_parts_are_measured_from_is_said(built: Built) -> None:
+    row = built.index.query("arithmetic", method="nag", top=3).ids[0]
+    assert built.index.explain(row, "arithmetic").zero == "an average row"
+    own = built.index.explain(row, "arithmetic", method="nag", top=3)
+    assert (own.baseline, own.zero) == (0.0, "a row that shares no neuron")
+    assert own.changes[1].endswith("as in a row that shares no neuron, it would be out")
 
 
 def test_equal_rows_are_ranked_by_their_ids(tmp_path: Path) -> None:

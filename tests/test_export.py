@@ -351,14 +351,18 @@ def test_a_dataset_without_a_file(index: Path) -> None:
         (["--from", "rows.jsonl", "-o", "OUT.jsonl"], 1, "rows.jsonl: cannot be read"),
         (["--from", "INDEX/manifest.json", "-o", "OUT.jsonl"], 1, "no .meta.json that was written beside a selection"),
         (["--from", "OTHER", "-o", "OUT.jsonl"], 1, "names 'gone', which is not in"),
+        (["--from", "BARE", "-o", "OUT.jsonl"], 1, "does not say by which method and from how many rows"),
         (["-c", "adding", "-o", "OUT.parquet", "--top", "100%"], 1, "a table has one format; convert them with --as"),
         (["--where", "n_tokens < 0", "-o", "OUT.jsonl"], 1, "no row passes --where"),
     ],
 )
 def test_wrong_use_gives_one_line(index: Path, tmp_path: Path, arguments: list[str], code: int, message: str) -> None:
     sidecar = NaitIndex(index).query("adding", top=2).write(tmp_path / "s.jsonl").sidecar
-    (tmp_path / "other.meta.json").write_text('{"selected": [{"rank": 1, "id": "gone", "score": 1}]}')
-    places = {"SIDECAR": str(sidecar), "OTHER": str(tmp_path / "other.meta.json"), "INDEX": str(index)}
+    bare = {"selected": [{"rank": 1, "id": "gone", "score": 1}]}
+    (tmp_path / "bare.meta.json").write_text(json.dumps(bare))
+    (tmp_path / "other.meta.json").write_text(json.dumps(bare | {"method": "probe", "available": 9}))
+    places = {"SIDECAR": str(sidecar), "INDEX": str(index)}
+    places |= {name.upper(): str(tmp_path / f"{name}.meta.json") for name in ("other", "bare")}
     before = names(tmp_path)
     given = [arguments[0], *arguments[1:]]
     for place, path in (places | {"OUT": str(tmp_path / "out")}).items():

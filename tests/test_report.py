@@ -6,16 +6,18 @@ import re
 import sys
 from collections import Counter
 from pathlib import Path
+from shlex import join
 from typing import Any
 
 import numpy as np
 import pytest
 from helpers import build_small, nait_index, read_lines, refusal, small_rows, write_lines
+from nait_index_cli.report import _without_secrets
 from reports import HOSTILE, NAME, SOURCE, SUMS, hostile_index
 
 from nait_index import NaitIndex
 from nait_index.errors import NaitError, OutputExistsError
-from nait_index.report import Asked, Limits, Step, write_report
+from nait_index.report import Asked, Limits, Step, reading, write_report
 from nait_index.report.facts import Facts
 from nait_index.report.gathering import gather
 from nait_index.report.page import embedded
@@ -103,6 +105,23 @@ def test_columns_and_numbers_are_groups_too(index: NaitIndex) -> None:
         assert len(found[field].groups) <= 5
         lows = [float(group.name.split(" to ")[0]) for group in found[field].groups]
         assert lows == sorted(lows)
+
+
+def test_numbers_of_any_size_are_groups(tmp_path: Path) -> None:
+    rows = [row | {"n": at or 10**400, "none": 10 ** (400 + at)} for at, row in enumerate(small_rows(20))]
+    index = build_small(tmp_path / "i.nait", write_lines(tmp_path / "c.jsonl", rows))
+    reader = reading.RowReader(index, np.arange(20))
+    assert reader.by_field("n").names[-1] == reading.NOWHERE
+    assert reader.by_field("n").counts(np.arange(20)).tolist()[-1] == 1
+    assert len(reader.by_field("none").names) == 1  # by their first digits
+
+
+def test_of_very_many_groups_all_but_the_largest_are_one(index: NaitIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_MOST_GROUPS", 5)
+    every = np.arange(len(index))
+    found = reading.by_column(index, "id", every)
+    assert (len(found.names), found.names[-1]) == (6, reading.OTHER)
+    assert found.counts(every).tolist() == [1] * 5 + [len(index) - 5]
 
 
 def test_the_corpus_is_told_with_what_was_rejected(index: NaitIndex, facts: Facts) -> None:
@@ -327,6 +346,12 @@ def test_a_package_that_is_missing_is_named(
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(NaitError, match=r"pip install 'nait-index\[report\]'"):
         write_report(index, tmp_path / "r.html")
+
+
+def test_the_command_that_is_shown_holds_no_key() -> None:
+    words = ["report", "s3://b/i", "--storage-option", "secret_key=k=1", "--storage-option=token=k2", "--top", "k=1"]
+    shown = _without_secrets(words)
+    assert shown == join(["nait-index", *words[:3], "secret_key=…", "--storage-option=token=…", "--top", "k=1"])
 
 
 def test_the_command_writes_the_page(index: NaitIndex, tmp_path: Path) -> None:

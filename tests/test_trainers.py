@@ -186,6 +186,13 @@ def test_roles_are_told_as_the_rows_call_them(tmp_path: Path) -> None:
     assert (tags["user_tag"], tags["assistant_tag"], tags["observation_tag"]) == ("user", "model", "observation")
 
 
+def test_rows_do_not_take_the_place_of_what_a_trainer_needs(tmp_path: Path) -> None:
+    for force in (False, True):
+        with pytest.raises(NaitError, match="the trainer needs a file of this name"):
+            put(tmp_path / "dataset_info.json", ALPACA, RowFormat.ALPACA, Trainer.LLAMAFACTORY, force=force)
+    assert not list(tmp_path.iterdir())
+
+
 def test_other_entries_stay_and_none_is_replaced_unasked(tmp_path: Path) -> None:
     info = tmp_path / "dataset_info.json"
     info.write_text('{"mine": {"file_name": "é.json"}, "out": {"file_name": "other.json"}}', encoding="utf-8")

@@ -105,12 +105,20 @@ def _turns(turns: object, name: str) -> Iterator[Turn]:
             raise RowError(f"{where} is {json_kind(turn)}, wanted an object")
         word = turn.get(name_of(turn, *_ROLE_KEYS))
         if word is None and ("human" in turn or "assistant" in turn):
-            pair = (own for own in ("system", "human", "assistant") if turn.get(own))
-            yield from (Turn(ROLES[own], _text(turn[own], where)) for own in pair)
+            yield from _pair(turn, where)
         elif not isinstance(word, str) or word not in ROLES:
             raise RowError(f"{where} has {'no role' if word is None else f'an unknown role: {word!r:.40}'}")
         else:
             yield _turn(turn, word, where)
+
+
+def _pair(turn: Fields, where: str) -> Iterator[Turn]:
+    """Read a question and its answer, of which either may be empty; what else is said of them goes with the last."""
+    words = ("system", "human", "assistant")
+    texts = {own: _text(turn[own], where) for own in words if turn.get(own) or (own in turn and own != "system")}
+    more = {key: own for key, own in turn.items() if key not in words and own is not None}
+    for number, (word, text) in enumerate(texts.items(), start=1):
+        yield Turn(ROLES[word], text, more=more if number == len(texts) else {})
 
 
 def _turn(turn: Fields, word: str, where: str) -> Turn:

@@ -39,8 +39,16 @@ def convert(row: Fields, source: RowFormat, target: RowFormat) -> tuple[dict[str
         raise NaitError(f"rows are not converted to '{target}'; choose one of {', '.join(TARGETS)}")
     conversation = read_conversation(row, source)
     written = _WRITERS[target](conversation)
+    if source is target is RowFormat.ALPACA and not conversation.tools:
+        return _usual_names(row), frozenset()
     lost = {key for turn in conversation.turns for key in turn.more} if target is RowFormat.ALPACA else set()
     return _placed(row, conversation.columns, written), frozenset(lost)
+
+
+def _usual_names(row: Fields) -> dict[str, Any]:
+    """Leave an alpaca row as it is, its input beside its instruction, but for the other names of columns."""
+    usual = {"context": "input", "response": "output"}
+    return {name if usual.get(name, name) in row else usual[name]: value for name, value in row.items()}
 
 
 def _placed(row: Fields, columns: Sequence[str], written: Mapping[str, Any]) -> dict[str, Any]:

@@ -73,6 +73,8 @@ def check_output(path: str | Path, wanted: Wanted) -> None:
     check_trainers(wanted.trainers, kind, wanted.format)
     check_rows_place(out, kind, force=wanted.force)
     others = [sidecar(out), *(companion(own, out) for own in wanted.trainers if own is not Trainer.LLAMAFACTORY)]
+    if any(companion(own, out) == out for own in wanted.trainers):
+        raise NaitError(f"{out}: the trainer needs a file of this name beside the rows; choose another name")
     for own in [*others, *([rejected(out)] if wanted.format else [])]:
         check_place(own, force=wanted.force)
 

@@ -66,13 +66,16 @@ class Place:
     """Where a row stands among those that may be chosen.
 
     :param rank: from 1; :param available: of how many. :param chosen: how many the budget takes.
-    :param cut: score of the last row that is chosen.
+    :param score: that ranks it; :param cut: that of the last row that is chosen, and :param after: of the first that is
+        not, ``None`` where all are.
     """
 
     rank: int
     available: int
     chosen: int
+    score: float
     cut: float
+    after: float | None
 
     @property
     def is_in(self) -> bool:
@@ -89,11 +92,12 @@ class Place:
 class Explanation:
     """One row's score for one capability: ``score = baseline + Σ layers``, and ``Σ layers = Σ neurons + rest``.
 
-    :param baseline: what an average row scores. :param unit: ``neuron``, or ``feature`` of a sparse autoencoder.
+    :param baseline: what a row scores whose parts are all 0; :param zero: that row, in words.
+    :param unit: ``neuron``, or ``feature`` of a sparse autoencoder.
     :param neurons: those that add or take most; :param rest: what all others add up to.
     :param nearest: the examples that are most like the row.
     :param flips: how many of the neurons that count most for the row (against it, where it is out) would have to be as
-        in an average row for it to change sides; ``None`` where no number of them would do.
+        in that row for it to change sides; ``None`` where no number of them would do.
     :param words: what each word of the row adds, in their order; ``None`` where that was not asked for.
     """
 
@@ -103,6 +107,7 @@ class Explanation:
     method: str
     score: float
     baseline: float
+    zero: str
     unit: str
     layers: tuple[LayerPart, ...]
     neurons: tuple[NeuronPart, ...]
@@ -116,9 +121,8 @@ class Explanation:
     def changes(self) -> tuple[str, ...]:
         """Say what would have to change for the row to be in, or out."""
         own = self.place
-        plural = self.unit if self.flips == 1 else f"{self.unit}s"
         share = f"--top {own.rank} ({100 * own.rank / own.available:.3g}% of {own.available:,})"
-        gap = abs(self.score - own.cut)
+        gap = abs(own.score - own.cut)
         if own.is_in:
             less = "any budget takes it" if own.rank == 1 else f"a budget below --top {own.rank} would leave it out"
             budget = f"{less}; it lies {gap:.4g} above the cut"
@@ -128,8 +132,9 @@ class Explanation:
             kind, there = "against", "it would be in"
         if self.flips is None:
             stays = "in" if own.is_in else "out"
-            return budget, f"were all {self.unit}s that count {kind} it as in an average row, it would still be {stays}"
-        return budget, f"were the {self.flips:,} {plural} that count most {kind} it as in an average row, {there}"
+            return budget, f"were all {self.unit}s that count {kind} it as in {self.zero}, it would still be {stays}"
+        those = f"{self.unit} that counts" if self.flips == 1 else f"{self.flips:,} {self.unit}s that count"
+        return budget, f"were the {those} most {kind} it as in {self.zero}, {there}"
 
     def to_dict(self) -> dict[str, Any]:
         """Give everything as JSON can hold it."""
@@ -206,13 +211,14 @@ def explain(
         method=str(terms.method),
         score=score,
         baseline=baseline,
+        zero=parts.zero,
         unit=parts.unit,
         layers=by_layer(parts.blocks, values),
         neurons=neurons,
         rest=float(values.sum()) - sum(own.value for own in neurons),
         nearest=nearest_of(parts, capability.examples, ordinal, depth.examples),
         place=place,
-        flips=flips(score, values, place),
+        flips=flips(values, place),
         words=None if split is None else _words(rows, parts, ordinal, split),
     )
 
@@ -234,18 +240,24 @@ def place_of(rows: IndexRows, scores: np.ndarray, ordinal: int, chosen: int) -> 
     before = sum(other < ids[0] for other in ids[1:])
     available = int(np.isfinite(scores).sum())
     rank = int((scores > own).sum()) + before + 1
-    cut = float(np.partition(scores[np.isfinite(scores)], available - chosen)[available - chosen])
-    return Place(rank, available, chosen, cut)
+    ordered = np.sort(scores[np.isfinite(scores)])[::-1]
+    after = float(ordered[chosen]) if chosen < available else None
+    return Place(rank, available, chosen, float(own), float(ordered[chosen - 1]), after)
 
 
-def flips(score: float, parts: np.ndarray, place: Place) -> int | None:
-    """Count the neurons that would have to be as in an average row for the row to change sides.
+def flips(parts: np.ndarray, place: Place) -> int | None:
+    """Count the neurons that would have to add nothing for the row to change sides.
+
+    A row that is in has to fall below the first that is out: below the last that is in, it would be the last itself.
 
     :param parts: (F,) what each adds.
     """
+    border = place.after if place.is_in else place.cut
+    if border is None:
+        return None
     ordered = np.sort(parts[parts > 0])[::-1] if place.is_in else np.sort(parts[parts < 0])
-    after = score - np.cumsum(ordered)
-    enough = np.flatnonzero(after < place.cut if place.is_in else after > place.cut)
+    left = place.score - np.cumsum(ordered)
+    enough = np.flatnonzero(left < border if place.is_in else left > border)
     return int(enough[0]) + 1 if len(enough) else None
 
 

@@ -62,7 +62,8 @@ def _off(tokens: int, pooling: int) -> np.ndarray:
     return parts
 
 
-_JOINED = re.compile(r"\w")
+# Chinese and Japanese leave no spaces between words; there each token stands for itself.
+_JOINED = re.compile(r"[^\W\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
 
 
 def join(pieces: Sequence[str], values: np.ndarray) -> tuple[Word, ...]:

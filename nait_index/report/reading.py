@@ -1,6 +1,7 @@
 """Reading rows of an index: their fields, their words, and the groups that they fall into."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ LENGTH_BANDS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 SOURCE_FIELDS = ("source", "dataset", "subset", "origin", "data_source", "task", "category", "skill", "domain", "topic")
 NOWHERE = "(none)"
 UNCLEAR = "(unclear)"
+OTHER = "(other)"
 
 _LANGUAGES = {
     "ar": "Arabic", "bg": "Bulgarian", "bn": "Bengali", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek",
@@ -119,7 +121,8 @@ def by_column(index: NaitIndex, name: str, ordinals: np.ndarray) -> Grouping:
         return _banded(name, ordinals, column.to_numpy(zero_copy_only=False).astype(np.float64))
     # Names may become equal when they are cut.
     names, places = np.unique(np.array([*map(_name, values), NOWHERE], dtype=object), return_inverse=True)
-    return Grouping(name, ordinals, places[coded.indices.fill_null(len(values)).to_numpy()], tuple(names.tolist()))
+    codes = places[coded.indices.fill_null(len(values)).to_numpy()]
+    return Grouping(name, ordinals, *_most_frequent(codes, names.tolist()))
 
 
 def by_length(ordinals: np.ndarray, tokens: np.ndarray) -> Grouping:
@@ -199,18 +202,36 @@ def _field(row: dict[str, Any], name: str) -> object:
 
 def _grouped(name: str, ordinals: np.ndarray, values: Sequence[object]) -> Grouping:
     if _are_many_numbers([value for value in values if value is not None]):
-        return _banded(name, ordinals, np.array(values, np.float64))
+        return _banded(name, ordinals, np.array([_float(value) for value in values]))
     names = [_name(value) for value in values]
     frequent = [own for own, _ in Counter(names).most_common(_MOST_GROUPS)]
     places = {own: at for at, own in enumerate(frequent)}
-    known = [*frequent, "(other)"] if len(set(names)) > len(frequent) else frequent
+    known = [*frequent, OTHER] if len(set(names)) > len(frequent) else frequent
     codes = np.array([places.get(own, len(frequent)) for own in names], np.int64)
     return Grouping(name, ordinals, codes, tuple(known))
 
 
+def _most_frequent(codes: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Make one group of all groups but the largest, where there are very many, as of ids."""
+    if len(names) <= _MOST_GROUPS:
+        return codes, tuple(names)
+    kept = np.argsort(-np.bincount(codes, minlength=len(names)), kind="stable")[:_MOST_GROUPS]
+    places = np.full(len(names), len(kept))
+    places[kept] = np.arange(len(kept))
+    return places[codes], (*(names[at] for at in kept.tolist()), OTHER)
+
+
 def _are_many_numbers(values: Sequence[object]) -> bool:
     """Tell whether values are numbers, and too many different ones for a group each."""
-    return all(type(value) in (int, float) for value in values) and len(set(values)) > _MOST_NUMBERS
+    are_numbers = all(type(value) in (int, float) for value in values)
+    return are_numbers and len({own for own in map(_float, values) if math.isfinite(own)}) > _MOST_NUMBERS
+
+
+def _float(value: Any) -> float:  # noqa: ANN401
+    try:
+        return math.nan if value is None else float(value)
+    except OverflowError:  # JSON has whole numbers of any size
+        return math.inf
 
 
 def _banded(name: str, ordinals: np.ndarray, values: np.ndarray) -> Grouping:

@@ -96,9 +96,9 @@ def suggest(scores: Sequence[float] | np.ndarray) -> Suggestion:
 
 
 def knee(curve: np.ndarray) -> tuple[int, float]:
-    """Find how many rows come before the knee of a falling curve (n,), and how far it lies below the straight line.
+    """Find how many rows lead to the knee of a falling curve (n,), itself counted, and how far it lies below the line.
 
-    The knee lies furthest below the line from its first point to its last ("Kneedle", Satopää et al., 2011).
+    The knee lies furthest below the straight line from the first point to the last ("Kneedle", Satopää et al., 2011).
 
     :returns: rows, at least 1, and a share of the curve's whole fall; 0 for a curve that does not fall.
     """
@@ -112,7 +112,7 @@ def knee(curve: np.ndarray) -> tuple[int, float]:
 
 
 def two_groups(curve: np.ndarray) -> int:
-    """Find how many rows make the higher of two groups that lie furthest apart for their spread (Otsu, 1979)."""
+    """Find how many rows make the higher of two groups that lie furthest apart for their sizes (Otsu, 1979)."""
     n = len(curve)
     first = np.arange(1, n)
     sums = np.cumsum(curve)

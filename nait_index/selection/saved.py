@@ -47,4 +47,6 @@ def read_saved(path: Path) -> Saved:
     if not all(isinstance(own, str) for own in ids):
         raise SelectionError(f"{path}: no .meta.json that was written beside a selection")
     provenance = {name: own for name, own in facts.items() if name not in _OF_THE_FILE}
+    if not {"method", "available"} <= provenance.keys():
+        raise SelectionError(f"{path}: does not say by which method and from how many rows; give it as it was written")
     return Saved(ids, scores, columns, provenance)

@@ -35,6 +35,9 @@ class Parts(Protocol):
     unit: str
     """What a part stands for: ``neuron``, or ``feature`` of a sparse autoencoder."""
 
+    zero: str
+    """The row whose parts are all 0, in words."""
+
     blocks: tuple[Block, ...]
 
     def of(self, ordinal: int) -> tuple[float, np.ndarray]:

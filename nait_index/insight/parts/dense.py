@@ -5,8 +5,9 @@ neurons is x̂ = Cᵀs, and a score w·s + b is a sum over them:
 
     w·s + b = b + Σ_f (Cᵀw)_f · x̂_f
 
-The rows of C are orthonormal, so nothing is lost or added: (Cᵀw)·(Cᵀs) = w·s. b is what a row scores whose neurons are
-those of the corpus mean. NAS divides by the length of the row's own state, and so is every part of it divided.
+The rows of C are orthonormal, so but for rounding nothing is lost or added: (Cᵀw)·(Cᵀs) = w·s. b is what a row scores
+whose neurons are those of the corpus mean. NAS divides by the length of the row's own state, and so is every part of it
+divided.
 """
 
 import numpy as np
@@ -27,7 +28,7 @@ _SAMPLE = 1024
 class DenseParts:
     """Neurons of every pooling that the method's feature has, layer by layer."""
 
-    unit = "neuron"
+    unit, zero = "neuron", "an average row"
 
     def __init__(self, method: Scanned, examples: Examples, rows: IndexRows, layers: tuple[int, ...]) -> None:
         self.feature = method.feature
@@ -64,10 +65,12 @@ class DenseParts:
 
     def mean(self, ordinals: np.ndarray) -> np.ndarray:
         """Give the mean parts of some rows."""
+        signatures = self._rows.at(ordinals, dense_column(self.feature))
         if self._lengths_of is not None:
-            return np.asarray(np.mean([self.of(int(own))[1] for own in ordinals], axis=0))
-        signatures = self._rows.at(ordinals, dense_column(self.feature)).mean(axis=0, dtype=np.float64)
-        return np.asarray(self.direction * self._spread(signatures[None])[0])
+            lengths = self._rows.at(ordinals, NORMS)[:, [self._lengths_of]]
+            signatures = np.divide(signatures, lengths, out=np.zeros(signatures.shape), where=lengths > 0)
+        mean = signatures.mean(axis=0, dtype=np.float64)
+        return np.asarray(self.direction * self._spread(mean[None])[0])
 
     def firing(self, parts: np.ndarray, ordinal: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Give the pooled activations of a row's neurons, as far as its signature holds them."""

@@ -19,7 +19,7 @@ from nait_index.store.samples import SAE_NUMBERS, SAE_VALUES, TOPK_NUMBERS, TOPK
 class NagParts:
     """The neurons of largest impact of every layer."""
 
-    unit = "neuron"
+    unit, zero = "neuron", "a row that shares no neuron"
 
     def __init__(self, examples: Examples, rows: IndexRows, layers: tuple[int, ...]) -> None:
         self._rows = rows
@@ -64,7 +64,7 @@ class NagParts:
 class MonaParts:
     """The features of a sparse autoencoder."""
 
-    unit = "feature"
+    unit, zero = "feature", "a row that shares no feature"
 
     def __init__(self, examples: Examples, rows: IndexRows) -> None:
         self._rows = rows
