@@ -96,7 +96,7 @@ def _show(own: "Explanation") -> None:
     place = own.place
     click.echo(one_line(f"{own.id}: {preview(own.row)}"[:300]))
     click.echo(
-        f"\n{own.capability}, {own.method}: {own.score:.4f} = {own.baseline:.4f} of {own.zero} "
+        f"\n{one_line(own.capability)}, {own.method}: {own.score:.4f} = {own.baseline:.4f} of {own.zero} "
         f"{own.score - own.baseline:+.4f} of its {own.unit}s"
     )
     click.echo(
@@ -131,6 +131,7 @@ def _show(own: "Explanation") -> None:
     )
     if own.words is not None:
         _show_words(own.words)
+        click.echo(f"\nnot told by words, since signatures are compressed: {own.words_rest:+.4f}")
 
 
 def _show_words(words: "Sequence[Word]") -> None:

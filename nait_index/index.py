@@ -2,7 +2,7 @@
 
 import gc
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -629,8 +629,10 @@ class NaitIndex:
     def _parts(self, capability: Capability, method: MethodName) -> Parts:
         return parts_of(method, capability.examples, self._rows, self.manifest.fingerprint.layers)
 
-    def _split(self, ordinal: int) -> tuple[list[str], np.ndarray]:
-        return self._encoder().split(self._rows.sample(ordinal))
+    def _split(
+        self, ordinal: int, direct: Callable[[np.ndarray], np.ndarray]
+    ) -> tuple[list[str], np.ndarray, np.ndarray]:
+        return self._encoder().split(self._rows.sample(ordinal), direct)
 
     def _make_approximate(self) -> None:
         """Make the approximate search of this version, and write down that there is one."""

@@ -13,7 +13,7 @@ from nait_index.activations.halving import run_halving
 from nait_index.activations.host import HostCopy, late
 from nait_index.activations.model import LoadedModel, load
 from nait_index.activations.padding import pad
-from nait_index.activations.pooling import TokenShares, TokenSpan
+from nait_index.activations.pooling import TokenScores, TokenSpan
 from nait_index.config import ModelConfig, PaddingSide
 from nait_index.errors import ModelError
 
@@ -171,14 +171,18 @@ class Encoder:
         begun = (batch for rows in batches for batch in run_halving(rows, run, refuse))
         yield from late(begun, 1 if self.model.device.type == "cuda" else 0)
 
-    def split(self, tokens: Tokens) -> np.ndarray:
-        """Run one text, and give what each of its tokens has in its pooled activations: (T, 2, D) float32."""
+    def split(self, tokens: Tokens, direction: np.ndarray) -> np.ndarray:
+        """Run one text, and give what each token adds to the inner product of its pooled activations: (T,) float64.
+
+        :param direction: (2, D) what mean and drift are multiplied with.
+        """
         import torch
 
-        check_known([tokens], self.model.vocabulary, self.config.name)
         with torch.inference_mode():
             inputs, mask = self._pad([tokens.ids])
-            return np.asarray(self._capture.run(inputs | self._extras, TokenShares(mask)).neurons.cpu().numpy())
+            span = TokenScores(mask, torch.from_numpy(direction.astype(np.float64)).to(mask.device))
+            self._capture.run(inputs | self._extras, span)
+            return np.asarray(span.values.cpu().numpy())
 
     def pieces(self, text: str, tokens: Tokens, *, add_special_tokens: bool) -> list[str]:
         """Give the piece of the text that each of its tokens (T,) stands for, with the space before it.

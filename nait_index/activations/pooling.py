@@ -85,33 +85,37 @@ class TokenSpan:
         out.index_add_(0, rows, values.float() * (self._mask[rows, positions, None] / self._counts[rows]))
 
 
-class TokenShares(TokenSpan):
-    """Pooled activations of one sample, split into what each token has in them: (T, 2, D), summing to (1, 2, D).
+class TokenScores(TokenSpan):
+    """What each token of one sample adds to an inner product with its pooled activations.
 
-    A token has a T-th of itself in the mean; the last one has itself in the drift, and the first one less itself.
+    A token has a T-th of itself in the mean; the last one has itself in the drift, and the first one less itself. No
+    layer's share in them is kept: they are multiplied as they pass.
+
+    :param direction: (2, D) float64, what mean and drift are multiplied with.
     """
 
-    def __init__(self, mask: "torch.Tensor") -> None:
+    def __init__(self, mask: "torch.Tensor", direction: "torch.Tensor") -> None:
         super().__init__(mask)
         assert self.batch == 1
         assert bool(mask.all())
+        self._direction = direction
+        #: (T,) float64.
+        self.values = direction.new_zeros(self.length)
 
     def room(self, width: int) -> "torch.Tensor":
-        """Make room for the shares of all tokens: (T, 2, D) float32 zeros."""
-        import torch
-
-        return torch.zeros(self.length, 2, width, device=self._mask.device)
+        """Give the direction (1, 2, D): nothing is pooled, and what would be written is read."""
+        return self._direction[None]
 
     def pool(self, neurons: "torch.Tensor", out: "torch.Tensor") -> None:
-        """Split one layer (1, T, N) into ``out`` (T, 2, N), overwritten."""
-        own = neurons[0].float()
-        out[:, 0] = own / self.length
-        out[-1, 1] += own[-1]
-        out[0, 1] -= own[0]
+        """Multiply one layer (1, T, N) with its part of the direction (1, 2, N)."""
+        own, (mean, drift) = neurons[0].to(out.dtype), out[0]
+        self.values += own @ mean / self.length
+        self.values[-1] += own[-1] @ drift
+        self.values[0] -= own[0] @ drift
 
     def pool_tokens(self, tokens: "torch.Tensor", neurons: "torch.Tensor", out: "torch.Tensor") -> None:
-        """Add the share of some tokens only, as a mixture-of-experts layer gives them; one may come several times."""
-        own = neurons.float()
-        out[:, 0].index_add_(0, tokens, own / self.length)
+        """Multiply some tokens only, as a mixture-of-experts layer gives them; one may come several times."""
+        own, (mean, drift) = neurons.to(out.dtype), out[0]
+        self.values.index_add_(0, tokens, own @ mean / self.length)
         for place, sign in ((self.length - 1, 1), (0, -1)):
-            out[place, 1] += sign * own[tokens == place].sum(dim=0)
+            self.values[place] += sign * (own[tokens == place].sum(dim=0) @ drift)

@@ -105,19 +105,25 @@ class ExampleEncoder:
             raise CorpusError(f"{encoded.rejected[0].origin}: {encoded.rejected[0].reason}")
         return encoded
 
-    def split(self, sample: Sample) -> tuple[list[str], np.ndarray]:
-        """Give the pieces of text that a sample's T tokens stand for, and what each has in its pooled activations.
+    def split(
+        self, sample: Sample, direct: Callable[[np.ndarray], np.ndarray]
+    ) -> tuple[list[str], np.ndarray, np.ndarray]:
+        """Split an inner product with a sample's pooled activations into its T tokens.
 
-        :returns: T pieces, (T, 2, D) float32. :raises CorpusError: the template cannot render it.
+        :param direct: gives the direction (2, D), of the pooled activations (2, D).
+        :returns: the pieces of text that tokens stand for, (T,) what each adds, and the direction.
+        :raises CorpusError: the template cannot render it.
         """
         try:
             text = self._template.render(sample.parts)
         except RowTemplateError as error:
             raise CorpusError(f"{sample.origin}: {error}") from error
         special = self._template.adds_special_tokens
-        logger.info("encoding row %s again, token by token", sample.id)
         tokens = self._encoder.tokenize([text], add_special_tokens=special)[0]
-        return self._encoder.pieces(text, tokens, add_special_tokens=special), self._encoder.split(tokens)
+        (pooled,) = self._encoder.encode([tokens])
+        direction = direct(pooled.values[0])
+        pieces = self._encoder.pieces(text, tokens, add_special_tokens=special)
+        return pieces, self._encoder.split(tokens, direction), direction
 
     def _encode(
         self,

@@ -27,8 +27,8 @@ GRAM = 8
 SHARE = 0.5
 TEMPLATE = 2
 RULE = (
-    "exact: the row asks the same words as an example; near: at least half of the words that an example asks stand in "
-    "8-word sequences that the row has too, sequences that more than two examples share not counted"
+    "exact: the row asks the same words as an example; near: of the words that an example asks in 8-word sequences, "
+    "at least half stand in sequences that the row has too, sequences that more than two examples share not counted"
 )
 
 _WIDE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"

@@ -13,7 +13,7 @@ from nait_index.insight.layers import LayerPart, by_layer
 from nait_index.insight.parts import Block, Parts
 from nait_index.insight.parts.dense import DenseParts
 from nait_index.insight.standing import standings
-from nait_index.insight.words import Word, words_of
+from nait_index.insight.words import Word, direction_of, words_of
 from nait_index.methods.base import Examples
 from nait_index.ranking import Terms
 
@@ -98,6 +98,7 @@ class Explanation:
     :param nearest: the examples that are most like the row.
     :param flips: how many of the neurons that count most for the row (against it, where it is out) would have to be as
         in that row for it to change sides; ``None`` where no number of them would do.
+    :param movable: whether any neuron counts so.
     :param words: what each word of the row adds, in their order; ``None`` where that was not asked for.
     """
 
@@ -115,7 +116,13 @@ class Explanation:
     nearest: tuple[NearestExample, ...]
     place: Place
     flips: int | None
+    movable: bool = True
     words: tuple[Word, ...] | None = None
+
+    @property
+    def words_rest(self) -> float | None:
+        """What words do not tell, since signatures are compressed: the score less baseline and words."""
+        return None if self.words is None else self.score - self.baseline - sum(word.value for word in self.words)
 
     @property
     def changes(self) -> tuple[str, ...]:
@@ -130,6 +137,8 @@ class Explanation:
         else:
             budget = f"{share} would take it in; it lies {gap:.4g} below the cut"
             kind, there = "against", "it would be in"
+        if self.flips is None and not self.movable:
+            return budget, f"no {self.unit} counts {kind} it"
         if self.flips is None:
             stays = "in" if own.is_in else "out"
             return budget, f"were all {self.unit}s that count {kind} it as in {self.zero}, it would still be {stays}"
@@ -159,6 +168,7 @@ class Explanation:
             "words": None
             if self.words is None
             else [{"text": own.text, "contribution": own.value} for own in self.words],
+            "words_rest": self.words_rest,
         }
 
 
@@ -183,9 +193,9 @@ class Depth:
     examples: int = 3
 
 
-Split = Callable[[int], tuple[list[str], np.ndarray]]
-"""Encodes the row at a place again: its T tokens' pieces of text, and what each has in the pooled activations
-(T, 2, D)."""
+Split = Callable[[int, Callable[[np.ndarray], np.ndarray]], tuple[list[str], np.ndarray, np.ndarray]]
+"""Encodes the row at a place again, and splits an inner product with its pooled activations (2, D) into its T tokens,
+the direction (2, D) being made of them: the tokens' pieces of text, what each adds (T,), and the direction."""
 
 
 def explain(
@@ -219,6 +229,7 @@ def explain(
         nearest=nearest_of(parts, capability.examples, ordinal, depth.examples),
         place=place,
         flips=flips(values, place),
+        movable=bool((values > 0).any() if place.is_in else (values < 0).any()),
         words=None if split is None else _words(rows, parts, ordinal, split),
     )
 
@@ -226,8 +237,9 @@ def explain(
 def _words(rows: IndexRows, parts: Parts, ordinal: int, split: Split) -> tuple[Word, ...]:
     if not isinstance(parts, DenseParts):
         raise SelectionError("this method counts sets of neurons, which no word has a share in; leave --tokens out")
-    pieces, shares = split(ordinal)
-    return words_of(parts, pieces, shares, rows.center, parts.length(ordinal) or 1.0)
+    center, divisor = rows.center, parts.length(ordinal) or 1.0
+    pieces, added, direction = split(ordinal, lambda pooled: direction_of(parts, pooled, center, divisor))
+    return words_of(pieces, added, direction, center)
 
 
 def place_of(rows: IndexRows, scores: np.ndarray, ordinal: int, chosen: int) -> Place:

@@ -40,8 +40,11 @@ class LayerShares:
 
     @property
     def shares(self) -> tuple[float, ...]:
-        """Give what share of the whole each one is; negative where it speaks against the chosen rows."""
-        total = sum(part.value for part in self.parts)
+        """Give what share of all that is added or taken each one is; negative where it speaks against the chosen rows.
+
+        Their sizes add up to 1.
+        """
+        total = sum(abs(part.value) for part in self.parts)
         return tuple(part.value / total if total else 0.0 for part in self.parts)
 
     def to_dict(self) -> list[dict[str, Any]]:

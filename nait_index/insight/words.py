@@ -29,37 +29,35 @@ class Word:
     value: float
 
 
-def words_of(
-    parts: DenseParts, pieces: Sequence[str], shares: np.ndarray, center: np.ndarray, divisor: float
-) -> tuple[Word, ...]:
-    """Split a score into words; with the baseline they add up to it, but for what compression leaves out.
+def direction_of(parts: DenseParts, pooled: np.ndarray, center: np.ndarray, divisor: float) -> np.ndarray:
+    """Give a·g, what the activations of one row are multiplied with: (2, D) float64, 0 for a pooling that is not used.
 
-    :param pieces: the text of each of T tokens; :param shares: (T, 2, D) what each has in the pooled activations.
-    :param center: (2, D) the corpus mean; :param divisor: what the score is divided by.
+    :param pooled: (2, D) the row's activations, which the feature may be scaled by; :param center: (2, D) the corpus
+        mean; :param divisor: what the score is divided by.
     """
-    total, added = shares.shape[2], np.zeros(len(shares))
-    pooled = shares.sum(axis=0)
-    unit = parts.feature is Feature.UNIT
-    layers = len(parts.blocks) // len(POOLINGS[parts.feature])
+    direction = np.zeros(pooled.shape)
+    total, layers = pooled.shape[1], len(parts.blocks) // len(POOLINGS[parts.feature])
     for block in parts.blocks:
         pooling = POOLINGS[parts.feature][block.where.start // total]
         neurons = slice(block.where.start % total, block.where.start % total + block.where.stop - block.where.start)
         off = pooled[pooling, neurons] - center[pooling, neurons]
-        length = float(np.linalg.norm(off)) * np.sqrt(2 * layers) if unit else 1.0
-        direction = parts.direction[block.where] / (length or 1.0) / divisor
-        added += shares[:, pooling, neurons].astype(np.float64) @ direction
-        added -= _off(len(shares), pooling) * (center[pooling, neurons] @ direction)
-    return join(pieces, added)
+        length = float(np.linalg.norm(off)) * np.sqrt(2 * layers) if parts.feature is Feature.UNIT else 1.0
+        direction[pooling, neurons] = parts.direction[block.where] / (length or 1.0) / divisor
+    return direction
 
 
-def _off(tokens: int, pooling: int) -> np.ndarray:
-    """Give what part of the corpus mean is taken off each token (T,)."""
-    if pooling == 0:
-        return np.full(tokens, 1 / tokens)
-    parts = np.zeros(tokens)
-    parts[0] += 0.5
-    parts[-1] += 0.5
-    return parts
+def words_of(pieces: Sequence[str], added: np.ndarray, direction: np.ndarray, center: np.ndarray) -> tuple[Word, ...]:
+    """Take the corpus mean off what tokens add, and join them to words.
+
+    With the baseline, words add up to the score, but for what compression leaves out.
+
+    :param pieces: the text of each of T tokens; :param added: (T,) Σ_f a_f g_f x_t,f.
+    """
+    mean, drift = np.einsum("pd,pd->p", direction, center.astype(np.float64))
+    own = added - mean / len(added)
+    own[0] -= drift / 2
+    own[-1] -= drift / 2
+    return join(pieces, own)
 
 
 # Chinese and Japanese leave no spaces between words; there each token stands for itself.
