@@ -13,7 +13,6 @@ from .terminal import is_live
 
 if TYPE_CHECKING:
     from nait_index.building.report import Progress, ProgressCallback
-    from nait_index.report import ReportProgress, Step
 
 
 @contextmanager
@@ -49,30 +48,3 @@ def build_progress() -> Iterator["ProgressCallback"]:
             bar.render_progress()
 
         yield draw
-
-
-@contextmanager
-def report_progress() -> Iterator["ReportProgress | None"]:
-    """Give a callback that draws a bar with the step that is under way; ``None`` where nobody looks."""
-    if not is_live(sys.stderr):
-        yield None
-        return
-    state = {"text": ""}
-    bar: Any
-    with (
-        without_status(),
-        click.progressbar(
-            length=1, label="report", file=sys.stderr, show_eta=False, show_percent=False, show_pos=True,
-            item_show_func=lambda _: state["text"],
-        ) as bar,
-    ):  # fmt: skip
-
-        def draw(step: "Step") -> None:
-            state["text"] = step.what
-            bar.length = step.of
-            bar.update(step.number - 1 - bar.pos, step)
-            bar.render_progress()
-
-        yield draw
-        state["text"] = ""
-        bar.update(bar.length - bar.pos)

@@ -12,7 +12,6 @@ from nait_index.methods.names import DEFAULT_METHOD, MethodName
 from .completion import a_capability
 from .options import Place, at_option, device_option, force_option, index_argument, model_override_option
 from .output import note
-from .progress import report_progress
 
 
 @click.command(short_help="Show what an index chooses, on one page.")
@@ -81,8 +80,7 @@ def report(
         command=_without_secrets(sys.argv[1:]),
     )
     opened = index.open(model, device)
-    with report_progress() as progress:
-        written = write_report(opened, output, asked, force=force, progress=progress)
+    written = write_report(opened, output, asked, force=force)
     for said in written.notes:
         note(said)
     note(f"wrote {written.path} ({written.size / 1e6:.1f} MB, {written.seconds:.0f} s); open it in a browser")

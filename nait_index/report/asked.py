@@ -1,5 +1,6 @@
 """What a report is asked for, how much it may read, and how it says how far it is."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -57,6 +58,8 @@ class Step:
 
 ReportProgress = Callable[[Step], None]
 
+_LOG = logging.getLogger(__name__)
+
 
 class Steps:
     """Counts the steps of the work and tells whoever wants to know."""
@@ -70,5 +73,6 @@ class Steps:
     def __call__(self, what: str) -> None:
         """Begin the next step."""
         self._number += 1
+        _LOG.info("report, %d of %d: %s", self._number, self.OF, what)
         if self._progress is not None:
             self._progress(Step(self._number, self.OF, what))
