@@ -117,10 +117,12 @@ def build(
         note("using the small bundled model, made for trying things out; name a real one with --model")
     form = row_format_of(row_format)
     if dry_run:
-        print_facts(
-            asdict(NaitIndex.estimate(corpus, model=config, signatures=signatures, row_format=form, limit=limit)),
-            as_json,
-        )
+        told = NaitIndex.estimate(corpus, model=config, signatures=signatures, row_format=form, limit=limit)
+        facts = asdict(told)
+        if not as_json:  # a measurement of some seconds: more digits would mean nothing
+            facts["tokens_per_second"] = round(told.tokens_per_second)
+            facts["minutes"] = f"{told.minutes:,.0f}" if told.minutes >= 10 else f"{told.minutes:.1g}"
+        print_facts(facts, as_json)
         return
     with build_progress() as progress:
         built = NaitIndex.build(

@@ -34,4 +34,5 @@ def cover(index: Place, top: str, where: str | None, rare: bool, **options: Any)
     selection = index.open().cover(top=top, where=where, rare=rare)
     show_selection(selection, wanted, "chosen")
     found = selection.provenance["coverage"]
-    note(f"covered {found['covered']:,} of {found['coverable']:,} neurons in {found['rounds']} rounds")
+    rounds = "1 round" if found["rounds"] == 1 else f"{found['rounds']} rounds"
+    note(f"covered {found['covered']:,} of {found['coverable']:,} neurons in {rounds}")

@@ -212,6 +212,20 @@ def compare(
         _tables(found)
 
 
+def _blocks(header: list[str], rows: list[list[str]], room: int | None) -> list[list[int]]:
+    """Tell which columns stand side by side in so much room: the first, which names the rows, with as many as fit."""
+    widths = [max(map(width_of, column)) for column in zip(header, *rows, strict=True)]
+    blocks: list[list[int]] = []
+    left = 0
+    for at in range(1, len(header)):
+        if not blocks or (room is not None and left < widths[at] + 2):
+            blocks.append([0])
+            left = (room or 0) - widths[0]
+        blocks[-1].append(at)
+        left -= widths[at] + 2
+    return blocks
+
+
 def _tables(own: "Comparison") -> None:
     left = 12 if (room := columns()) is None else (room - max(map(width_of, own.names))) // len(own.names) - 2
     short = [shorten(name, min(max(left, 6), 12)) for name in own.names]
@@ -227,7 +241,10 @@ def _tables(own: "Comparison") -> None:
         rows = [
             [name, *(form.format(value) for value in values)] for name, values in zip(own.names, matrix, strict=True)
         ]
-        print_table(["", *short], rows)
+        for number, block in enumerate(_blocks(["", *short], rows, room)):
+            if number:
+                click.echo()
+            print_table([(["", *short])[at] for at in block], [[row[at] for at in block] for row in rows])
         click.echo()
     for said in own.readings:
         click.echo(f"- {said}")

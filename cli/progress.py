@@ -9,10 +9,20 @@ import click
 
 from .forecast import Forecast
 from .speech import without_status
-from .terminal import is_live
+from .terminal import columns_of, is_live, width_of
 
 if TYPE_CHECKING:
     from nait_index.building.report import Progress, ProgressCallback
+
+
+_BAR = 36
+"""Columns of a bar where there is room."""
+
+
+def fit(bar: Any) -> None:  # noqa: ANN401
+    """Make a bar as short as its line must be: one that wraps is drawn anew on line after line."""
+    rest = width_of(bar.format_progress_line()) - bar.width + len(str(bar.length)) - len(str(bar.pos))
+    bar.width = min(_BAR, max(columns_of(bar.file) - 1 - rest, 1))
 
 
 @contextmanager
@@ -44,6 +54,7 @@ def build_progress() -> Iterator["ProgressCallback"]:
             encoding = progress.stage is Stage.ENCODING
             state["text"] = forecast.pace(progress.tokens, progress.left) if encoding else str(progress.stage)
             bar.length = max(progress.total, 1)
+            fit(bar)
             bar.update(progress.rows - bar.pos, progress)
             bar.render_progress()
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import build_small, nait_index, refusal, small_signatures, write_lines
+from nait_index_cli.explain import _blocks
 from scipy.stats import spearmanr
 
 from nait_index import NaitIndex
@@ -122,3 +123,11 @@ def test_the_command_line_compares_and_draws(index: NaitIndex, tmp_path: Path) -
     assert (tmp_path / "c.svg").read_bytes() == first
     assert ".png or .svg" in refusal("compare", root, "--plot", tmp_path / "c.jpg")
     assert "at least two" in refusal("compare", root, "-c", "code")
+
+
+def test_a_wide_table_goes_on_below() -> None:
+    header, rows = ["", "alpha", "beta", "gamma"], [["alpha", "1.00", "0.50", "0.25"]]
+    assert _blocks(header, rows, None) == [[0, 1, 2, 3]]
+    assert _blocks(header, rows, 5 + 7 + 6 + 7) == [[0, 1, 2, 3]]
+    assert _blocks(header, rows, 5 + 7 + 6 + 6) == [[0, 1, 2], [0, 3]]
+    assert _blocks(header, rows, 3) == [[0, 1], [0, 2], [0, 3]]

@@ -288,6 +288,9 @@ def test_filters_by_fields_serve_every_verb(built: Path) -> None:
     [
         ("nonsense = 1", "nonsense"),
         ("meta.nonsense = 1", "nonsense"),
+        ("n_tokns < 9", "No field named n_tokns; there are"),
+        ("n_tokns < 9", "; did you mean n_tokens?"),
+        ("ifd_status = 'ok'", "'nait-index score INDEX ifd' makes that column"),
         ("source = ", "cannot be used"),
         ("source = 'odd", "cannot be used"),
         ("source = (SELECT 1)", "cannot be used"),

@@ -19,7 +19,7 @@ import click
 import pytest
 from click.shell_completion import ShellComplete
 from helpers import build_small, nait_index, read_lines, refusal, small_rows, write_lines
-from nait_index_cli import forecast, output, speech, terminal
+from nait_index_cli import forecast, output, progress, speech, terminal
 from nait_index_cli.completion import capability_names
 from nait_index_cli.main import cli, main
 
@@ -419,6 +419,20 @@ def test_the_nearest_of_many_ids_is_found_quickly() -> None:
 # ---- the log ------------------------------------------------------------------------------------------------------
 
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (INFO|DEBUG) +nait_index\.[\w.]+: \S.*")
+
+
+@pytest.mark.parametrize(("width", "bar"), [(120, 36), (80, 24), (30, 1)])
+def test_a_bar_is_short_enough_for_its_line(width: int, bar: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "xterm")
+    with click.progressbar(
+        length=2000, label="building", file=Terminal(), show_pos=True, show_eta=False, show_percent=True,
+        item_show_func=lambda _: "909 tokens/s, 2 min left",
+    ) as drawn:  # fmt: skip
+        progress.fit(drawn)
+        assert drawn.width == bar
+        drawn.update(1077)
+        assert bar == 1 or len(drawn.format_progress_line()) < width
 
 
 @pytest.mark.parametrize("place", ["before", "after"])

@@ -1,5 +1,6 @@
 """What a build will cost, told before anything is spent."""
 
+import logging
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,8 @@ from nait_index.config import SignatureConfig
 from nait_index.corpus import Template, rejected_writer
 from nait_index.signatures.features import Feature
 from nait_index.types import Rejected, Sample
+
+logger = logging.getLogger(__name__)
 
 _TIMED_SECONDS, _TIMED_ROWS = 5.0, 128
 
@@ -46,13 +49,16 @@ def estimate(
     with tempfile.TemporaryDirectory() as folder:
         spool = Spool(Path(folder) / "rows.jsonl", signatures.seed)
         with rejected_writer(Path(folder) / "rejected.jsonl") as rejects:
+            logger.info("reading the corpus")
             counts = Intake(template, {}, 0).run(items, spool, rejects)
         sample = spool.read(spool.shards(SHARD_ROWS)[0]) if counts.new else []
         spool.remove()
+    logger.info("tokenising a sample of %d rows", len(sample))
     tokens = encoder.tokenize([row.text for row in sample], add_special_tokens=template.adds_special_tokens)
     lengths = np.array([len(own.ids) for own in tokens]) if tokens else np.zeros(1)
     share = counts.new / max(len(sample), 1)
     total = int(lengths.sum() * share)
+    logger.info("running some of the sample, to measure the speed")
     speed = _speed(encoder, [own for own in tokens if len(own.ids)])
     per_row = _signature_bytes(encoder, signatures, counts.new)
     return Estimate(

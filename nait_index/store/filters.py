@@ -38,6 +38,8 @@ _FUNCTIONS = frozenset(
 )
 """What a condition may call: nothing that makes much of little, or that Lance is known to die of."""
 _WORDS = frozenset("all and any between case else end escape false ilike in is like not null or then true when".split())
+_SCORED = frozenset({"ifd", "selectit", "judge"})
+"""Columns that a score makes, as missing as it is."""
 _SAMPLED = 256  # rows whose fields are listed in a message
 _TOKEN = re.compile(r"""'(?:[^']|'')*'|"[^"]*"|`([^`]+)`|([^\W\d]\w*)|(.)""", re.DOTALL)
 
@@ -194,11 +196,16 @@ def _float(value: float) -> float:
 
 def _refusal(table: SampleTable, where: str, error: StoreError) -> SelectionError:
     said = " ".join(str(error.__cause__).split()).removeprefix("Invalid user input: ")
-    reason = said.split(", /")[0].split(" Valid fields are")[0][:200]
+    reason = said.split(", /")[0].split(" Valid fields are")[0].split(" Did you mean")[0].removeprefix("Schema error: ")
+    reason = reason[:200]
     fields = dict.fromkeys(name for record in table.head(["row"], _SAMPLED) for name in _row(record))
     names = [*plain_columns(table), *(name for name in fields if name.isprintable())]
     unknown = re.search(r"No field named ([^\s.]+)", reason)
-    near = meant(unknown[1].strip("\"'`"), names) if unknown else ""
+    name = unknown[1].strip("\"'`") if unknown else ""
+    if name.removesuffix("_status") in _SCORED:
+        near = f"; 'nait-index score INDEX {name.removesuffix('_status')}' makes that column"
+    else:
+        near = meant(name, names) if name else ""
     return SelectionError(
         f"--where '{where[:200]}' cannot be used: {reason.rstrip('. ')}; there are {', '.join(dict.fromkeys(names))}"
         f"{near}"
