@@ -123,7 +123,7 @@ def _show(own: "Explanation") -> None:
         for part in own.neurons
     ]
     kept = [at for at, title in enumerate(header) if poolings or title != "pooling"]
-    print_table([header[at] for at in kept], [[row[at] for at in kept] for row in rows], whole=True)
+    print_table([header[at] for at in kept], [[row[at] for at in kept] for row in rows])
     click.echo(f"all other {own.unit}s: {own.rest:+.4f}\n")
     print_table(
         ("likeness", "example", "nearest in-domain examples"),

@@ -89,9 +89,7 @@ class NaitIndex:
     ) -> None:
         self.layout = Layout(path, storage)
         if load_manifest(self.layout).head is None:
-            raise IncompleteIndexError(
-                f"the build of {path} was interrupted; run the same 'nait-index build' command again to finish it"
-            )
+            raise _interrupted(path)
         self._release = hold_for_reading(self.layout, self)
         # Read again, since what it named may have been forgotten before it was held.
         newest = load_manifest(self.layout)
@@ -179,9 +177,12 @@ class NaitIndex:
         :param replace: let rows take the place of those that have their id and another content, which is an error
             otherwise. :param model: where the index's model lies now, if it was moved.
         :returns: the index, opened, with what was done in ``report``.
-        :raises CorpusError: an id is there with another content.
+        :raises CorpusError: an id is there with another content. :raises IncompleteIndexError: the first build was
+            interrupted, and would be given up.
         """
         manifest = load_manifest(Layout(path, storage))
+        if manifest.head is None:
+            raise _interrupted(path)
         config, signatures = recorded(manifest, model, device)
         return cls.build(
             path,
@@ -499,8 +500,8 @@ class NaitIndex:
         own = self._resolve(names)
         if len(own) < 2:
             raise SelectionError(
-                f"a comparison needs at least two capabilities, not {len(own)}; store more with 'nait-index capability "
-                "add'"
+                f"a comparison needs at least two capabilities, not {len(own)}; give another -c, or store more with "
+                "'nait-index capability add'"
             )
         terms, facts = self._chooser.read(Question(top, method, where), own)
         return compare(self._rows, own, terms, facts["budget"])
@@ -657,6 +658,12 @@ class NaitIndex:
         if self._loaded is None:
             self._loaded = reopen(self.layout, self.manifest, self._compressor, self._model, self._device)
         return self._loaded
+
+
+def _interrupted(path: PathLike) -> IncompleteIndexError:
+    return IncompleteIndexError(
+        f"the build of {path} was interrupted; run the same 'nait-index build' command again to finish it"
+    )
 
 
 def _combine(how: Combine | str) -> Combine:

@@ -10,7 +10,7 @@ import numpy as np
 
 from nait_index.building.examples import Encoded, ExampleEncoder, Progress
 from nait_index.capability import Capability, capability_of, summarise
-from nait_index.corpus import asked_text, plain_text, restore_sample
+from nait_index.corpus import asked_text, plain_text, read_corpus, restore_sample
 from nait_index.errors import CapabilityError, NaitError, OutputExistsError
 from nait_index.methods.base import Examples
 from nait_index.store.capabilities import CapabilityTable, StoredCapability
@@ -46,7 +46,8 @@ class Library:
 
     def make(self, name: str, files: Sequence[str | Path], row_format: RowFormat | None) -> Capability:
         """Make a capability of example files without storing it."""
-        return self._capability(name, self._encoder().files(files, row_format))
+        rows = list(read_corpus(files, row_format))  # before the model is loaded: a wrong path is told at once
+        return self._capability(name, self._encoder().rows(rows, str(files[0])))
 
     def make_of(self, name: str, rows: Sequence[Sample | Rejected], progress: Progress | None = None) -> Capability:
         """Make a capability of rows that were read, without storing it."""

@@ -100,7 +100,7 @@ def test_readings_say_what_serves_what_and_own_up_to_less_than_chance() -> None:
     assert said[0].startswith(
         "a row chosen for a is 4.0 times as likely as any row to be chosen for b too (40 in common"
     )
-    assert said[2].startswith("no other choice holds as many rows of c as chance would; b comes nearest")
+    assert said[2].startswith("no other choice holds more rows of c than chance would; b comes nearest")
 
 
 def test_ranks_that_order_nothing_correlate_with_nothing() -> None:

@@ -235,7 +235,14 @@ def test_an_interrupted_first_build_is_refused_by_every_reader(
         interrupt_call(patch, f"{BUILDER}.SampleTable.append", call=2, after=True)
         with pytest.raises(KeyboardInterrupt):
             build(root, corpus)
-    for command in (["query", root, "-e", examples], ["info", root], ["rows", root], ["verify", root]):
+    # An addition would give up the build.
+    for command in (
+        ["query", root, "-e", examples],
+        ["info", root],
+        ["rows", root],
+        ["verify", root],
+        ["add", root, corpus],
+    ):
         line = refusal(*command)
         assert str(root) in line
         assert "interrupted" in line

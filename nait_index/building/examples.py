@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -13,10 +12,10 @@ from nait_index.building.columns import Widths, dense_columns
 from nait_index.building.shards import ArraySink, GradientSource, run_shard
 from nait_index.building.staging import ShardFacts
 from nait_index.config import SignatureConfig
-from nait_index.corpus import RowTemplateError, Template, read_corpus
+from nait_index.corpus import RowTemplateError, Template
 from nait_index.errors import CapabilityError, CorpusError
 from nait_index.signatures.pca import Compressor
-from nait_index.types import Rejected, RowFormat, Sample
+from nait_index.types import Rejected, Sample
 
 logger = logging.getLogger(__name__)
 
@@ -61,13 +60,6 @@ class ExampleEncoder:
         self._signatures = signatures
         self._compressor = compressor
         self._gradients = gradients
-
-    def files(self, files: Sequence[str | Path], row_format: RowFormat | None) -> Encoded:
-        """Read and encode example files.
-
-        :raises CapabilityError: not one row can be used. :raises CorpusError: a file cannot be read.
-        """
-        return self.rows(read_corpus(files, row_format), str(files[0]))
 
     def rows(self, items: Iterable[Sample | Rejected], name: str, progress: Progress | None = None) -> Encoded:
         """Encode rows that are being read.

@@ -76,9 +76,9 @@ class Comparison:
         said = []
         for i, j in enumerate(lift.argmax(axis=1)):
             counts = f"({int(self.overlap[i, j]):,} in common, {self.chance[i, j]:,.1f} by chance)"
-            if lift[i, j] < 1:
+            if lift[i, j] < 1.05:
                 said.append(
-                    f"no other choice holds as many rows of {self.names[i]} as chance would; {self.names[j]} comes "
+                    f"no other choice holds more rows of {self.names[i]} than chance would; {self.names[j]} comes "
                     f"nearest {counts}"
                 )
             else:

@@ -207,7 +207,7 @@ def test_a_flip_that_no_time_tells_of_is_found_by_verify(
         assert nait_index("info", root).code == 0
         _flip(path, rng)
         _look_as_checked(root)
-        (outcome,) = zygote.several([["verify", str(root), "--sample", "1"]])
+        (outcome,) = zygote.several([["verify", str(root), "--sample", "1"]], may_panic=True)
         assert outcome["code"] == 1, outcome
         assert "Traceback" not in outcome["err"]
         assert _names(outcome["out"] + outcome["err"], path, root), outcome
