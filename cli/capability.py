@@ -17,7 +17,7 @@ from .options import (
     model_override_option,
     row_format_of,
 )
-from .output import PREVIEW_ROWS, note, preview, print_json, print_table
+from .output import PREVIEW_ROWS, note, preview, print_json, print_table, rejected_text
 
 
 @click.group(short_help="Store target skills with an index, under a name.")
@@ -49,7 +49,7 @@ def add(
     """
     opened = index.open(model, device)
     own = opened.add_capability(name, files, row_format=row_format_of(row_format), force=force)
-    note(f"stored '{name}': {len(own)} examples, {own.truncated} truncated, {own.rejected} rejected")
+    note(f"stored '{name}': {len(own)} examples, {own.truncated} truncated{rejected_text(own) or ', 0 rejected'}")
 
 
 @capability.command("list")

@@ -10,7 +10,7 @@ from nait_index.config import SearchMode
 from nait_index.methods.names import MethodName
 
 from .options import Place, require_some, row_format_of
-from .output import PREVIEW_ROWS, note, preview, print_json, print_table
+from .output import PREVIEW_ROWS, note, preview, print_json, print_table, rejected_text
 
 if TYPE_CHECKING:
     from nait_index.capability import Capability
@@ -110,8 +110,7 @@ class Choice:
         made = [index.examples(file, row_format=row_format_of(self.row_format)) for file in self.files]
         for own in made:
             cut = f", {own.truncated} truncated" if own.truncated else ""
-            lost = f", {own.rejected} rejected" if own.rejected else ""
-            note(f"{own.name}: {len(own)} examples{cut}{lost}")
+            note(f"{own.name}: {len(own)} examples{cut}{rejected_text(own)}")
         return [*self.names, *made]
 
     def query(

@@ -3,11 +3,14 @@
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .terminal import columns, fold, pad, shorten, width_of
+
+if TYPE_CHECKING:
+    from nait_index.capability import Capability
 
 PREVIEW_ROWS = 20
 _LEAST, _INDENT = 20, 4
@@ -96,6 +99,12 @@ def fidelity_text(fidelity: Mapping[str, Any] | None) -> str:
     if fidelity is None:
         return "not measured"
     return ", ".join(f"{fidelity[method][1]:.1%} ({method})" for method in ("probe", "nait"))
+
+
+def rejected_text(own: "Capability") -> str:
+    """Say how many examples could not be used, and why the first could not."""
+    first = f" ({own.reasons[0]})" if own.reasons else ""
+    return f", {own.rejected} rejected{first}" if own.rejected else ""
 
 
 def preview(row: str) -> str:
