@@ -153,7 +153,7 @@ def _views(text: str) -> tuple[View, ...]:
     try:
         return tuple(View(name.strip()) for name in text.split(","))
     except ValueError:
-        from nait_index.nearest import meant
+        from nait_index.spelling import meant
 
         near = "".join(meant(own.strip(), View) for own in text.split(",") if own.strip() not in list(View))
         raise click.BadParameter(f"'{text}' is not made of: {', '.join(View)}{near}", param_hint="--views") from None

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import click
 
-from .speech import speak_up
+from .log import speak_up
 
 
 class Jobs(click.Group):

@@ -21,13 +21,13 @@ from .explore import explore
 from .export import export
 from .groups import Jobs
 from .grow import add, rebuild, remove
+from .log import speaking
 from .look import info, rows, verify
 from .output import one_line
 from .query import query
 from .report import report
 from .sae import sae
 from .score import score
-from .speech import speaking
 from .terminal import wants_color
 from .versions import optimize, restore, tag, versions
 
@@ -89,7 +89,7 @@ def _show(error: click.ClickException) -> None:
 
 def _nearest(error: click.ClickException) -> str:
     """Offer the nearest of the values that an option takes, or of the commands, where click does not."""
-    from nait_index.nearest import meant
+    from nait_index.spelling import meant
 
     if isinstance(error, click.BadParameter) and error.param and isinstance(error.param.type, click.Choice):
         given = re.match("'(.*)' is not one of ", error.message)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .forecast import Forecast
-from .speech import without_status
+from .log import without_status
 from .terminal import columns_of, is_live, width_of
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ from nait_index.index_rows import IndexRows
 from nait_index.methods.base import Scanned
 from nait_index.methods.names import MethodName
 from nait_index.methods.registry import METHODS
-from nait_index.nearest import meant
 from nait_index.ranking import Ranked, Terms, rank
 from nait_index.search.plan import Plan, make_plan
 from nait_index.selection.auto import suggest
@@ -26,6 +25,7 @@ from nait_index.selection.coverage import cover, rarity
 from nait_index.selection.saved import Saved
 from nait_index.selection.selection import Selection
 from nait_index.signatures.topk import neuron_offsets
+from nait_index.spelling import meant
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest
 from nait_index.store.samples import TOPK_NUMBERS, SampleTable

@@ -42,11 +42,11 @@ from nait_index.inspection import Check, Verifier, describe
 from nait_index.library import Library
 from nait_index.methods.names import DEFAULT_METHOD, MethodName
 from nait_index.methods.probe import sample_queries
-from nait_index.nearest import meant_id
 from nait_index.scoring import Confirm, QualitySpec, ScoreProgress, ScoreReport, score_index
 from nait_index.selection.saved import read_saved
 from nait_index.selection.selection import Selection
 from nait_index.signatures.features import Feature
+from nait_index.spelling import meant_id
 from nait_index.store.bases import load_compressor
 from nait_index.store.layout import Layout
 from nait_index.store.lock import hold_for_reading

@@ -43,6 +43,7 @@ class Library:
         self._manifest = manifest
         self._encoder = encoder
         self._changed = changed
+        self._read: dict[str, Capability] = {}  # what methods made of the examples stays with them
 
     def make(self, name: str, files: Sequence[str | Path], row_format: RowFormat | None) -> Capability:
         """Make a capability of example files without storing it."""
@@ -71,10 +72,16 @@ class Library:
         self._put(self._to_store(capability), force=force)
 
     def get(self, name: str) -> Capability:
-        """Read a stored capability."""
-        stored = self._stored(name)
+        """Read a stored capability; again, the same one."""
+        if name not in self._read:
+            self._read[name] = self._restored(self._stored(name))
+        return self._read[name]
+
+    def _restored(self, stored: StoredCapability) -> Capability:
         if stored.fingerprint != self._manifest.fingerprint.digest:
-            raise CapabilityError(f"capability '{name}' was made for another index; add it again from its examples")
+            raise CapabilityError(
+                f"capability '{stored.name}' was made for another index; add it again from its examples"
+            )
         samples = _samples(stored)
         texts = tuple(plain_text(sample.parts) for sample in samples)
         asked = tuple(asked_text(sample.parts) for sample in samples)
@@ -165,6 +172,7 @@ class Library:
             change(table)
             manifest = publish(self._layout, manifest, what, capabilities_version=table.version)
         self.table = CapabilityTable(self._layout, table.version)
+        self._read.clear()
         self._changed(manifest)
 
     def _stored(self, name: str) -> StoredCapability:

@@ -12,11 +12,11 @@ ROOT = Path(nait_index.__file__).parent
 CLI = ROOT.parent / "cli"
 PACKAGE_FILES = sorted(ROOT.rglob("*.py"))
 
-GROUND = {"errors", "types", "config", "files", "nearest"}
+GROUND = {"errors", "types", "config", "files", "spelling"}
 BESIDE_ONE_ANOTHER = {"corpus", "activations", "signatures", "store", "search"}
 BELOW: dict[str, set[str]] = {name: GROUND for name in BESIDE_ONE_ANOTHER} | {
     "errors": set(),
-    "nearest": set(),
+    "spelling": set(),
     "types": {"errors"},
     "config": {"errors", "types"},
     "files": {"errors"},

@@ -17,7 +17,7 @@ from reports import HOSTILE, NAME, SOURCE, SUMS, hostile_index
 
 from nait_index import NaitIndex
 from nait_index.errors import NaitError, OutputExistsError
-from nait_index.report import Asked, Limits, Step, reading, write_report
+from nait_index.report import Asked, Limits, reading, write_report
 from nait_index.report.facts import Facts
 from nait_index.report.gathering import gather
 from nait_index.report.page import embedded
@@ -311,10 +311,13 @@ def test_texts_take_no_more_of_the_page_than_they_may(text: str) -> None:
     assert len(own) == len(text) or len(embedded(own).encode()) > 400
 
 
-def test_progress_is_told_step_by_step(index: NaitIndex, tmp_path: Path) -> None:
-    steps: list[Step] = []
-    write_report(index, tmp_path / "r.html", Asked(bootstrap=0), progress=steps.append)
-    assert [step.number for step in steps] == list(range(1, steps[0].of + 1))
+def test_the_log_is_told_step_by_step(index: NaitIndex, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="nait_index"):
+        write_report(index, tmp_path / "r.html", Asked(bootstrap=0))
+    told = [own.args for own in caplog.records if own.name == "nait_index.report.asked"]
+    assert all(isinstance(own, tuple) for own in told)
+    steps = [own for own in told if isinstance(own, tuple)]
+    assert [own[0] for own in steps] == list(range(1, int(str(steps[0][1])) + 1))
 
 
 def test_without_capabilities_there_is_the_corpus(tmp_path: Path) -> None:

@@ -19,11 +19,11 @@ import click
 import pytest
 from click.shell_completion import ShellComplete
 from helpers import build_small, nait_index, read_lines, refusal, small_rows, write_lines
-from nait_index_cli import forecast, output, progress, speech, terminal
+from nait_index_cli import forecast, log, output, progress, terminal
 from nait_index_cli.completion import capability_names
 from nait_index_cli.main import cli, main
 
-from nait_index.nearest import meant, meant_id, meant_path
+from nait_index.spelling import meant, meant_id, meant_path
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import load_manifest
 
@@ -476,7 +476,7 @@ def test_a_change_logs_the_version_that_it_makes(index: Path, tmp_path: Path) ->
 
 def test_warnings_are_said_without_being_asked_for() -> None:
     err = io.StringIO()
-    with redirect_stderr(err), speech.speaking():
+    with redirect_stderr(err), log.speaking():
         logging.getLogger("nait_index.anything").warning("mind \x1b[31m this")
         logging.getLogger("nait_index.anything").info("not this")
     assert err.getvalue() == "mind \\x1b[31m this\n"
@@ -497,8 +497,8 @@ def test_who_uses_the_package_hears_nothing() -> None:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw at once."""
-    monkeypatch.setattr(speech, "_SILENT", 0.0)
-    monkeypatch.setattr(speech, "_TICK", 0.01)
+    monkeypatch.setattr(log, "_SILENT", 0.0)
+    monkeypatch.setattr(log, "_TICK", 0.01)
 
 
 def screen(drawn: str) -> list[str]:
@@ -516,7 +516,7 @@ def screen(drawn: str) -> list[str]:
 def test_long_work_shows_what_it_does_and_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     logger, both = logging.getLogger("nait_index.work"), Terminal()
     monkeypatch.setenv("COLUMNS", "30")
-    with redirect_stdout(both), redirect_stderr(both), speech.speaking():
+    with redirect_stdout(both), redirect_stderr(both), log.speaking():
         logger.info("reading \x1b[31m %s", "a name that is much longer than the line")
         _until(lambda: "reading" in both.getvalue())
         logger.debug("done 3 of 4")
@@ -537,8 +537,8 @@ def test_long_work_shows_what_it_does_and_leaves_no_trace(monkeypatch: pytest.Mo
 @pytest.mark.usefixtures("patient")
 def test_a_bar_has_the_last_line_to_itself() -> None:
     both = Terminal()
-    with redirect_stderr(both), speech.speaking():
-        with speech.without_status():
+    with redirect_stderr(both), log.speaking():
+        with log.without_status():
             logging.getLogger("nait_index.work").info("hidden")
             time.sleep(0.05)
         assert both.getvalue() == ""

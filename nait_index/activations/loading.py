@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nait_index.config import BUNDLED_MODEL, Device, Precision
 from nait_index.errors import ModelError
-from nait_index.nearest import meant_path
+from nait_index.spelling import meant_path
 
 if TYPE_CHECKING:
     import torch

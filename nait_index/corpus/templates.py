@@ -6,12 +6,12 @@ depends on besides the row and the tokenizer's special tokens.
 
 import hashlib
 from collections.abc import Sequence
-from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Protocol
 
 from nait_index.errors import TemplateError
+from nait_index.spelling import meant
 from nait_index.types import Part, Role
 
 _ALPACA = (
@@ -223,9 +223,7 @@ def _read_template(path: Path) -> str:
     try:
         return path.read_text("utf-8")
     except (FileNotFoundError, IsADirectoryError) as error:
-        close = get_close_matches(str(path), TemplateName, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        known = ", ".join(TemplateName)
+        hint, known = meant(str(path), TemplateName), ", ".join(TemplateName)
         raise TemplateError(f"no template {str(path)!r}: neither one of {known} nor a Jinja file{hint}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise TemplateError(f"{path}: cannot be read as a template: {error}") from error

@@ -17,8 +17,8 @@ from typing import Any
 from nait_index.corpus import to_json
 from nait_index.errors import CorpusError
 from nait_index.files import atomic_write
-from nait_index.nearest import meant_path
 from nait_index.quality.score import Row, Score
+from nait_index.spelling import meant_path
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from nait_index.errors import NaitError
-from nait_index.nearest import meant_path
+from nait_index.spelling import meant_path
 
 LEVELS = 5
 

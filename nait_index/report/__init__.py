@@ -3,7 +3,7 @@
 ``facts.py`` gathers, ``figures.py`` draws, ``wording.py`` says, ``page.py`` puts it on the page.
 """
 
-from nait_index.report.asked import Asked, Limits, ReportProgress, Step
+from nait_index.report.asked import Asked, Limits
 from nait_index.report.page import Written, write_report
 
-__all__ = ["Asked", "Limits", "ReportProgress", "Step", "Written", "write_report"]
+__all__ = ["Asked", "Limits", "Written", "write_report"]

@@ -1,10 +1,11 @@
 """What a report is asked for, how much it may read, and how it says how far it is."""
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from nait_index.methods.names import DEFAULT_METHOD, MethodName
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,32 +48,15 @@ class Asked:
     command: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step of the work has begun: the ``number``-th of ``of``, from 1."""
-
-    number: int
-    of: int
-    what: str
-
-
-ReportProgress = Callable[[Step], None]
-
-_LOG = logging.getLogger(__name__)
-
-
 class Steps:
-    """Counts the steps of the work and tells whoever wants to know."""
+    """Counts the steps of the work, and tells the log of them."""
 
     OF = 7
 
-    def __init__(self, progress: ReportProgress | None) -> None:
-        self._progress = progress
+    def __init__(self) -> None:
         self._number = 0
 
     def __call__(self, what: str) -> None:
         """Begin the next step."""
         self._number += 1
-        _LOG.info("report, %d of %d: %s", self._number, self.OF, what)
-        if self._progress is not None:
-            self._progress(Step(self._number, self.OF, what))
+        logger.info("report, %d of %d: %s", self._number, self.OF, what)

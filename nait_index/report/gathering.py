@@ -11,7 +11,7 @@ from nait_index.errors import NaitError
 from nait_index.index import NaitIndex
 from nait_index.insight.compare import Comparison
 from nait_index.report.agreement import SHOWN, find_core
-from nait_index.report.asked import Asked, ReportProgress, Steps
+from nait_index.report.asked import Asked, Steps
 from nait_index.report.facts import Bars, CapabilityFacts, Corpus, Facts, Histogram, Layers
 from nait_index.report.ground import Choice, Ground, lay_ground
 from nait_index.report.groups import Grouped, by_fields, by_languages
@@ -25,14 +25,14 @@ _BINS = 60
 _SOURCES = 14
 
 
-def gather(index: NaitIndex, asked: Asked, progress: ReportProgress | None = None) -> Facts:
+def gather(index: NaitIndex, asked: Asked) -> Facts:
     """Gather all of it.
 
     :raises NaitError: of the kind that says what is wrong; a package is missing, a name unknown, a filter unusable.
     """
     require_sklearn()
     require_langid()
-    begin = Steps(progress)
+    begin = Steps()
     begin("scoring every row")
     ground = lay_ground(index, asked)
     if not ground.choices:

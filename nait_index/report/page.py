@@ -19,7 +19,7 @@ from nait_index.errors import NaitError, OutputExistsError
 from nait_index.files import atomic_write
 from nait_index.index import NaitIndex
 from nait_index.report import figures, wording
-from nait_index.report.asked import Asked, ReportProgress
+from nait_index.report.asked import Asked
 from nait_index.report.facts import CapabilityFacts, Facts
 from nait_index.report.gathering import gather
 
@@ -40,7 +40,6 @@ def write_report(
     asked: Asked | None = None,
     *,
     force: bool = False,
-    progress: ReportProgress | None = None,
 ) -> Written:
     """Write a report of an index: one HTML file that needs no network.
 
@@ -50,7 +49,7 @@ def write_report(
     target, begun = Path(path), time.monotonic()
     check_target(target, force=force)
     library = plotly_script()
-    facts = gather(index, asked or Asked(), progress)
+    facts = gather(index, asked or Asked())
     page = render(facts, library).encode("utf-8", "replace")
     with atomic_write(target) as file:
         file.write(page)

@@ -10,7 +10,7 @@ import numpy as np
 
 from nait_index.errors import CapabilityError
 from nait_index.files import atomic_write
-from nait_index.nearest import meant_path
+from nait_index.spelling import meant_path
 from nait_index.store.capabilities import StoredCapability
 from nait_index.store.typed import check_types
 

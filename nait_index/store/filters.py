@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nait_index.errors import SelectionError, StoreError
-from nait_index.nearest import meant
+from nait_index.spelling import meant
 from nait_index.store.dataset import explained
 from nait_index.store.samples import SIGNATURE_PREFIXES, SampleTable
 

@@ -10,7 +10,7 @@ from importlib import metadata
 from typing import Any
 
 from nait_index.errors import FingerprintError, NotAnIndexError, StoreError
-from nait_index.nearest import meant, meant_path
+from nait_index.spelling import meant, meant_path
 from nait_index.store.layout import Layout
 from nait_index.store.sealed import hash_of
 from nait_index.store.typed import check_types

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nait_index.errors import SelectionError, StoreError
-from nait_index.nearest import meant_id, meant_path
+from nait_index.spelling import meant_id, meant_path
 from nait_index.store.filters import matching_positions
 from nait_index.store.layout import Layout
 from nait_index.store.lock import write_lock

@@ -5,7 +5,7 @@ import shutil
 from dataclasses import replace
 
 from nait_index.errors import StoreError
-from nait_index.nearest import meant
+from nait_index.spelling import meant
 from nait_index.store.capabilities import CapabilityTable
 from nait_index.store.layout import Layout
 from nait_index.store.lock import write_lock
