@@ -1,4 +1,4 @@
-"""How long a long piece of work will take, said once, a few seconds into it: in one line, on a terminal or not."""
+"""How long a long piece of work will take, said a few seconds into it: in one line, on a terminal or not."""
 
 import sys
 import time
@@ -16,16 +16,18 @@ class Forecast:
     """Watches a count grow.
 
     :param unit: what is counted. :param fair: how many of them are as slow, on average, as all; what is scored in
-        chunks begins with the longest texts of a chunk. After twenty seconds, fewer must do.
+        chunks begins with the longest texts of a chunk. After twenty seconds, fewer must do; once there are enough, a
+        forecast that was twice too long or too short is corrected.
     """
 
     def __init__(self, unit: str, fair: int = 1) -> None:
         self._unit, self._fair = unit, fair
         self._began: tuple[float, int] | None = None
-        self._said = False
+        self._end: float | None = None  # when it will be done, as far as was told
+        self._is_fair = False
 
     def tell(self, done: int, left: int, size: int = 0) -> None:
-        """Say how long the rest will take, if that is long and has not been said.
+        """Say how long the rest will take, if that is long and has not been said, or was said wrongly.
 
         :param done: so far; :param left: to do; :param size: bytes of what is being made, 0 where that is not told.
         """
@@ -33,11 +35,14 @@ class Forecast:
         if self._began is None:
             self._began = now, done
         seconds, count = now - self._began[0], done - self._began[1]
-        if self._said or seconds < _FIRST or count <= 0 or (count < self._fair and seconds < _LATEST):
+        is_fair = count >= self._fair
+        if self._is_fair or seconds < _FIRST or count <= 0:
             return
-        self._said = True
-        speed = count / seconds
-        if left / speed > _WORTH:
+        if not is_fair and (self._end is not None or seconds < _LATEST):
+            return
+        speed, told = count / seconds, self._end
+        self._end, self._is_fair = now + left / speed, is_fair
+        if left / speed > _WORTH if told is None else not 0.5 < left / speed / max(told - now, 1.0) < 2:
             space = f"; about {_bytes(size)} on disk" if size else ""
             _say(f"about {_duration(left / speed)} left, at {_speed(speed)} {self._unit}/s{space}")
 

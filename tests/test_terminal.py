@@ -609,6 +609,14 @@ def test_rows_of_a_chunk_are_waited_for_and_long_work_is_told_in_hours(clock: li
     assert _told(clock, forecast.Forecast("rows"), slow) == "about 4.2 hours left, at 2 rows/s\n"
 
 
+def test_a_forecast_made_too_early_is_corrected_once(clock: list[float]) -> None:
+    steps = [(0.0, 0, 2400), (21.0, 42, 2358), (30.0, 300, 2100), (40.0, 900, 1500)]
+    said = _told(clock, forecast.Forecast("rows", fair=256), steps)
+    assert said == "about 20 min left, at 2 rows/s\nabout 4 min left, at 10 rows/s\n"
+    right = [(0.0, 0, 2400), (21.0, 42, 2358), (150.0, 300, 2100)]
+    assert _told(clock, forecast.Forecast("rows", fair=256), right) == "about 20 min left, at 2 rows/s\n"
+
+
 def test_a_build_tells_how_much_is_left_and_how_large_it_gets(tmp_path: Path) -> None:
     seen: list[Any] = []
     corpus = write_lines(tmp_path / "rows.jsonl", small_rows(40))
