@@ -13,7 +13,7 @@ from .options import Place, require_some, row_format_of
 from .output import PREVIEW_ROWS, note, preview, print_json, print_table, rejected_text
 
 if TYPE_CHECKING:
-    from nait_index.capability import Capability
+    from nait_index.capabilities.capability import Capability
     from nait_index.index import NaitIndex
     from nait_index.selection.selection import Selection
 

@@ -10,7 +10,7 @@ import click
 from .terminal import columns, fold, pad, shorten, width_of
 
 if TYPE_CHECKING:
-    from nait_index.capability import Capability
+    from nait_index.capabilities.capability import Capability
 
 PREVIEW_ROWS = 20
 _LEAST, _INDENT = 20, 4

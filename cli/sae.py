@@ -67,7 +67,7 @@ def train(
       nait-index build alpaca.nait corpus.jsonl --model Qwen/Qwen2.5-0.5B --views pca,sae --sae qwen.sae
     """
     from nait_index.activations.sae.settings import SaeSettings
-    from nait_index.sae import train_sae
+    from nait_index.building.autoencoder import train_sae
 
     report = train_sae(
         out,

@@ -12,7 +12,7 @@ from .log import without_status
 from .terminal import is_live
 
 if TYPE_CHECKING:
-    from nait_index.scoring import ScoreProgress
+    from nait_index.quality.scoring import ScoreProgress
 
 _CHUNK = 256
 """Rows that are scored together, the longest first."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from nait_index.errors import NaitError
 
 if TYPE_CHECKING:
-    from nait_index.capability import Capability
+    from nait_index.capabilities.capability import Capability
     from nait_index.config import ModelConfig, SignatureConfig
     from nait_index.index import NaitIndex
     from nait_index.methods.names import MethodName
@@ -26,7 +26,7 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())  # who uses the pa
 
 # Imported when first used, so that neither `import nait_index` nor `nait-index --help` waits for them.
 _HOMES = {
-    "Capability": "nait_index.capability",
+    "Capability": "nait_index.capabilities.capability",
     "MethodName": "nait_index.methods.names",
     "ModelConfig": "nait_index.config",
     "NaitIndex": "nait_index.index",

@@ -12,13 +12,12 @@ import numpy as np
 
 from nait_index.building.builder import Builder
 from nait_index.building.estimate import Estimate, estimate
-from nait_index.building.examples import ExampleEncoder, Progress
 from nait_index.building.opening import open_encoder
-from nait_index.building.reopening import recorded, reopen
 from nait_index.building.report import BuildReport, ProgressCallback
-from nait_index.capability import Capability
-from nait_index.choosing import Chooser, Question
-from nait_index.columns import Columns
+from nait_index.building.settings import recorded
+from nait_index.capabilities.capability import Capability
+from nait_index.capabilities.examples import ExampleEncoder, Progress, reopen
+from nait_index.capabilities.library import Library
 from nait_index.config import (
     BUNDLED_MODEL,
     Combine,
@@ -32,17 +31,17 @@ from nait_index.config import (
 from nait_index.corpus import make_template, read_corpus, read_text, to_json
 from nait_index.distributed.engine import open_engine
 from nait_index.errors import CapabilityError, IncompleteIndexError, NaitError, SelectionError, StoreError
-from nait_index.index_rows import IndexRows
 from nait_index.insight.compare import Comparison, compare
 from nait_index.insight.explain import Depth, Explanation, explain
 from nait_index.insight.layers import LayerShares, layer_shares
 from nait_index.insight.parts import Parts, parts_of
 from nait_index.insight.standing import standings
-from nait_index.inspection import Check, Verifier, describe
-from nait_index.library import Library
 from nait_index.methods.names import DEFAULT_METHOD, MethodName
 from nait_index.methods.probe import sample_queries
-from nait_index.scoring import Confirm, QualitySpec, ScoreProgress, ScoreReport, score_index
+from nait_index.quality.scoring import Confirm, QualitySpec, ScoreProgress, ScoreReport, score_index
+from nait_index.search.columns import Columns
+from nait_index.search.rows import IndexRows
+from nait_index.selection.choose import Chooser, Question
 from nait_index.selection.saved import read_saved
 from nait_index.selection.selection import Selection
 from nait_index.signatures.features import Feature
@@ -55,6 +54,7 @@ from nait_index.store.publish import mark_approximate
 from nait_index.store.samples import SampleTable
 from nait_index.store.seals import check_files
 from nait_index.types import RowFormat
+from nait_index.upkeep.inspection import Check, Verifier, describe
 from nait_index.upkeep.optimizing import Optimized, optimize
 from nait_index.upkeep.rebuilding import rebuild
 from nait_index.upkeep.removing import remove_rows
@@ -425,7 +425,7 @@ class NaitIndex:
 
         This object goes on seeing the index as it was: open it again to filter by the score.
 
-        :param spec: ``Ifd``, ``SelectIt``, ``Judge`` or ``Imported`` of :mod:`nait_index.scoring`.
+        :param spec: ``Ifd``, ``SelectIt``, ``Judge`` or ``Imported`` of :mod:`nait_index.quality.scoring`.
         :param force: begin anew, whatever settings came before. :param confirm: asked before a judge is paid.
         """
         model, device = self._model, self._device

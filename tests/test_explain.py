@@ -84,7 +84,7 @@ def test_parts_add_up_to_the_score_and_the_rank_is_that_of_a_query(built: Built,
 
 
 def test_features_of_a_sparse_autoencoder_add_up_too(tmp_path: Path) -> None:
-    from nait_index.sae import train_sae  # noqa: F401 - the module is there
+    from nait_index.building.autoencoder import train_sae  # noqa: F401 - the module is there
 
     corpus = write_lines(tmp_path / "corpus.jsonl", small_rows(24))
     trained = nait_index("sae", "train", tmp_path / "sae", corpus, "--latents", "64", "--tokens", "2000", "--k", "8")

@@ -13,32 +13,23 @@ CLI = ROOT.parent / "cli"
 PACKAGE_FILES = sorted(ROOT.rglob("*.py"))
 
 GROUND = {"errors", "types", "config", "files", "spelling"}
-BESIDE_ONE_ANOTHER = {"corpus", "activations", "signatures", "store", "search"}
+BESIDE_ONE_ANOTHER = {"corpus", "activations", "signatures", "store"}
 BELOW: dict[str, set[str]] = {name: GROUND for name in BESIDE_ONE_ANOTHER} | {
     "errors": set(),
     "spelling": set(),
     "types": {"errors"},
     "config": {"errors", "types"},
     "files": {"errors"},
-    "methods": GROUND | BESIDE_ONE_ANOTHER,
+    "search": GROUND | {"corpus", "signatures", "store"},
+    "methods": GROUND | BESIDE_ONE_ANOTHER | {"search"},
     "handover": GROUND | {"corpus"},
-    "selection": GROUND | BESIDE_ONE_ANOTHER | {"handover"},
     "quality": GROUND | {"activations", "corpus", "store"},
-    "fidelity": {"methods", "signatures"},
-    "building": GROUND | BESIDE_ONE_ANOTHER | {"fidelity"},
+    "building": GROUND | BESIDE_ONE_ANOTHER | {"methods"},
     "distributed": GROUND | {"activations", "building", "corpus", "signatures", "store"},
-    "sae": GROUND | {"activations", "corpus", "store"},
-    "scoring": GROUND | {"quality", "corpus", "store"},
-    "index_rows": GROUND | BESIDE_ONE_ANOTHER,
-    "capability": GROUND | {"building", "corpus", "methods"},
-    "library": GROUND | {"building", "capability", "corpus", "methods", "store"},
-    "ranking": {"config", "index_rows", "methods", "search", "selection"},
-    "choosing": GROUND
-    | {"capability", "handover", "index_rows", "methods", "ranking", "search", "selection", "signatures", "store"},
-    "insight": GROUND | {"capability", "index_rows", "methods", "ranking", "search", "signatures", "store"},
-    "upkeep": GROUND | {"building", "corpus", "quality", "store"},
-    "columns": GROUND | {"index_rows", "signatures", "store"},
-    "inspection": GROUND | BESIDE_ONE_ANOTHER | {"building", "index_rows"},
+    "capabilities": GROUND | {"activations", "building", "corpus", "methods", "signatures", "store"},
+    "selection": GROUND | BESIDE_ONE_ANOTHER | {"capabilities", "handover", "methods", "search"},
+    "insight": GROUND | {"capabilities", "methods", "search", "selection", "signatures", "store"},
+    "upkeep": GROUND | BESIDE_ONE_ANOTHER | {"building", "capabilities", "quality", "search"},
 }
 """What each part may import of the package, besides itself."""
 

@@ -10,9 +10,9 @@ from helpers import build_small, small_rows, small_signatures, write_lines
 
 from nait_index import NaitIndex
 from nait_index.methods.names import MethodName
-from nait_index.ranking import Ranked, Terms, rank
 from nait_index.search.engine import Engine
 from nait_index.search.fine import FineScores
+from nait_index.selection.ranking import Ranked, Terms, rank
 from nait_index.signatures.features import Feature
 
 ROWS = 90

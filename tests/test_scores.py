@@ -19,7 +19,7 @@ from nait_index.errors import FingerprintError, IndexBusyError, NaitError, Selec
 from nait_index.quality.imported import ImportedScorer
 from nait_index.quality.journal import Journal
 from nait_index.quality.score import Row, Score, Status
-from nait_index.scoring import Ifd, Imported, ScoreReport, score_index
+from nait_index.quality.scoring import Ifd, Imported, ScoreReport, score_index
 from nait_index.selection.blend import blend, parse_weights, relative_ranks
 from nait_index.store.layout import Layout
 from nait_index.store.samples import SampleTable
@@ -62,7 +62,7 @@ class Stub:
 
 
 def run(root: Path, stub: Stub, monkeypatch: pytest.MonkeyPatch, **options: Any) -> ScoreReport:
-    monkeypatch.setattr("nait_index.scoring.open_scorer", lambda spec, home: stub)
+    monkeypatch.setattr("nait_index.quality.scoring.open_scorer", lambda spec, home: stub)
     return score_index(Layout(root), Ifd(), **({"name": "own"} | options))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import nait_index
 from benchmarks.quality.run_cache import digest
 from nait_index import NaitIndex
-from nait_index.capability import Capability
+from nait_index.capabilities.capability import Capability
 
 
 class Rankings:

@@ -20,13 +20,13 @@ from benchmarks.environment import ROOT, environment, shared_data
 from benchmarks.pool import GROUPS
 from benchmarks.quality.run_cache import RunCache, digest
 from nait_index import NaitIndex
-from nait_index.capability import Capability, redrawn
+from nait_index.capabilities.capability import Capability, redrawn
 from nait_index.config import ModelConfig, SignatureConfig, View
-from nait_index.index_rows import IndexRows
 from nait_index.methods import bm25, dsir
 from nait_index.methods.base import Examples
 from nait_index.methods.names import MethodName
 from nait_index.methods.registry import METHODS
+from nait_index.search.rows import IndexRows
 
 FEW = 16
 # What gives no order of all rows, or takes its time: only the first tenth is asked for.

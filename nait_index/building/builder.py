@@ -17,7 +17,6 @@ from typing import Any
 from nait_index.building.columns import Widths, all_column_types, dense_columns
 from nait_index.building.encoding import EncodedShard, Encoding, Engine, Job, LocalEngine
 from nait_index.building.estimate import Outlook, look_ahead
-from nait_index.building.fingerprint import fingerprint_of, model_record
 from nait_index.building.finishing import check_place, known_rows, publish_rows
 from nait_index.building.fitting import fidelity_of, fit_basis, fitted_shards
 from nait_index.building.intake import Counts, Intake, Spool, WorkRow
@@ -25,6 +24,7 @@ from nait_index.building.opening import open_encoder
 from nait_index.building.overlap import Behind
 from nait_index.building.rejects import RejectedRows
 from nait_index.building.report import BuildReport, Progress, ProgressCallback, Stage
+from nait_index.building.settings import fingerprint_of, model_record
 from nait_index.building.shards import SHARD_ROWS, table_columns
 from nait_index.building.shift import Shift, measure_shift
 from nait_index.building.staging import ShardFacts, StagedShard

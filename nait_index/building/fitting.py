@@ -5,10 +5,10 @@ from dataclasses import asdict
 from typing import Any
 
 from nait_index.building.columns import dense_columns, dims_of
+from nait_index.building.fidelity import measure_fidelity
 from nait_index.building.shards import SHARD_ROWS
 from nait_index.building.staging import Reservoir, StagedShard
 from nait_index.config import SignatureConfig, View
-from nait_index.fidelity import measure_fidelity
 from nait_index.signatures.features import Feature
 from nait_index.signatures.pca import Compressor, fit
 from nait_index.store.samples import dense_column

@@ -43,7 +43,7 @@ class BuildReport:
 
     :param rows: samples the index now holds; :param tokens: run through the model by this call, in ``seconds``.
     :param replaced: how many of the indexed ones took the place of a row of the same id.
-    :param fidelity: how faithful the signatures are; see :class:`~nait_index.fidelity.Fidelity`.
+    :param fidelity: how faithful the signatures are; see :class:`~nait_index.building.fidelity.Fidelity`.
     """
 
     read: int

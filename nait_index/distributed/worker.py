@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nait_index.activations.threads import use_threads
-from nait_index.building.fingerprint import fingerprint_of
 from nait_index.building.intake import read_texts
 from nait_index.building.opening import open_encoder
 from nait_index.building.running import Runner
+from nait_index.building.settings import fingerprint_of
 from nait_index.config import ModelConfig, SignatureConfig
 from nait_index.corpus import make_template
 from nait_index.corpus.templates import TemplateName

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nait_index.building.examples import Progress
-from nait_index.capability import Capability
+from nait_index.capabilities.capability import Capability
+from nait_index.capabilities.examples import Progress
 from nait_index.errors import CapabilityError, NaitError
 from nait_index.explore.balance import Balance
 from nait_index.explore.curve import curve

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from nait_index.capability import Capability
-from nait_index.index_rows import IndexRows
+from nait_index.capabilities.capability import Capability
 from nait_index.insight.standing import evenly, standings
 from nait_index.methods.base import Scanned
 from nait_index.methods.registry import METHODS
-from nait_index.ranking import Terms, rank
+from nait_index.search.rows import IndexRows
+from nait_index.selection.ranking import Terms, rank
 
 RANKED = 100_000
 """Rows whose order is compared: all of a smaller index, evenly spread ones of a larger."""

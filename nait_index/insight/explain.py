@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from nait_index.capability import Capability
+from nait_index.capabilities.capability import Capability
 from nait_index.errors import SelectionError
-from nait_index.index_rows import IndexRows
 from nait_index.insight.layers import LayerPart, by_layer
 from nait_index.insight.parts import Block, Parts
 from nait_index.insight.parts.dense import DenseParts
 from nait_index.insight.standing import standings
 from nait_index.insight.words import Word, direction_of, words_of
 from nait_index.methods.base import Examples
-from nait_index.ranking import Terms
+from nait_index.search.rows import IndexRows
+from nait_index.selection.ranking import Terms
 
 
 @dataclass(frozen=True, slots=True)

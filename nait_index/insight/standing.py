@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nait_index.index_rows import IndexRows
 from nait_index.methods.base import Examples
 from nait_index.methods.names import MethodName
 from nait_index.methods.registry import METHODS
+from nait_index.search.rows import IndexRows
 
 
 def standings(

@@ -12,11 +12,11 @@ divided.
 
 import numpy as np
 
-from nait_index.index_rows import IndexRows
 from nait_index.insight.parts.base import Block, Strongest
 from nait_index.methods.base import Examples, Scanned
 from nait_index.methods.nas import Nas, layer_of
 from nait_index.search.hits import best
+from nait_index.search.rows import IndexRows
 from nait_index.signatures.features import POOLINGS, Feature, layer_slices
 from nait_index.store.samples import NORMS, dense_column
 

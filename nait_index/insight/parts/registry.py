@@ -1,7 +1,6 @@
 """Which methods can be taken apart, and how."""
 
 from nait_index.errors import SelectionError
-from nait_index.index_rows import IndexRows
 from nait_index.insight.parts.base import Parts
 from nait_index.insight.parts.dense import DenseParts
 from nait_index.insight.parts.sparse import MonaParts, NagParts
@@ -10,6 +9,7 @@ from nait_index.methods.mona import Mona
 from nait_index.methods.nag import Nag
 from nait_index.methods.names import MethodName
 from nait_index.methods.registry import METHODS
+from nait_index.search.rows import IndexRows
 
 
 def explainable() -> list[str]:

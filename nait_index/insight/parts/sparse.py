@@ -6,11 +6,11 @@ mona:  score = Σ_k min(z_k, p_k) / Σ_k max(z_k, p_k)     every part is divided
 
 import numpy as np
 
-from nait_index.index_rows import IndexRows
 from nait_index.insight.parts.base import Block, Strongest
 from nait_index.methods.base import Examples
 from nait_index.methods.mona import jaccard, mean_of
 from nait_index.methods.nag import profile_of
+from nait_index.search.rows import IndexRows
 from nait_index.signatures.features import layer_slices
 from nait_index.signatures.topk import neuron_offsets
 from nait_index.store.samples import SAE_NUMBERS, SAE_VALUES, TOPK_NUMBERS, TOPK_VALUES

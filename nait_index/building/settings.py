@@ -1,12 +1,13 @@
-"""What a model and its settings come down to: the fingerprint that an index carries."""
+"""The settings of a build: the fingerprint and the model record made from them, and the settings read back."""
 
 from pathlib import Path
 from typing import Any
 
 from nait_index.activations.encoder import Encoder
-from nait_index.config import ModelConfig, SignatureConfig
+from nait_index.config import Device, ModelConfig, Precision, SignatureConfig, View
 from nait_index.corpus import Template
-from nait_index.store.manifest import Fingerprint
+from nait_index.errors import StoreError
+from nait_index.store.manifest import Fingerprint, Manifest
 
 
 def fingerprint_of(encoder: Encoder, template: Template, signatures: SignatureConfig) -> Fingerprint:
@@ -53,3 +54,41 @@ def model_record(config: ModelConfig, signatures: SignatureConfig, encoder: Enco
 def dtype_name(encoder: Encoder) -> str:
     """Give the model's dtype as ``--dtype`` takes it."""
     return str(encoder.model.dtype).removeprefix("torch.")
+
+
+def recorded(manifest: Manifest, model: str | None, device: Device) -> tuple[ModelConfig, SignatureConfig]:
+    """Give the settings that an index was built with.
+
+    :param model: where its model lies now, if not where it lay at the build.
+    :raises StoreError: the manifest names some that there are not.
+    """
+    try:
+        return _recorded(manifest, model, device)
+    except ValueError as error:
+        raise StoreError(f"the manifest names settings that there are not: {error}; build the index again") from error
+
+
+def _recorded(manifest: Manifest, model: str | None, device: Device) -> tuple[ModelConfig, SignatureConfig]:
+    record, own = manifest.model, manifest.fingerprint
+    config = ModelConfig(
+        name=model or record["name"],
+        site=record["site"],
+        layers=record["layers"],
+        template=record["template"],
+        max_length=record["max_length"],
+        dtype=Precision(record["dtype"]),
+        gradient_dtype=None if record["gradient_dtype"] is None else Precision(record["gradient_dtype"]),
+        device=device,
+    )
+    signatures = SignatureConfig(
+        views=tuple(View(view) for view in own.views),
+        pca_dim=own.pca_dim,
+        fine_dim=own.fine_dim,
+        topk=own.topk,
+        sae=record["sae"],
+        sae_keep=own.sae_keep,
+        grad_dim=own.grad_dim,
+        reservoir=own.reservoir,
+        seed=own.seed,
+    )
+    return config, signatures

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from nait_index.building.examples import ExampleEncoder
+from nait_index.capabilities.examples import ExampleEncoder
 from nait_index.config import View
 from nait_index.corpus import read_rejected, restore_sample
 from nait_index.errors import NaitError
-from nait_index.index_rows import IndexRows
 from nait_index.search.engine import Engine
+from nait_index.search.rows import IndexRows
 from nait_index.signatures.features import Feature
 from nait_index.signatures.pca import Compressor
 from nait_index.store.capabilities import CapabilityTable

@@ -9,12 +9,16 @@ import numpy as np
 
 from nait_index.activations.encoder import Encoder, Tokens
 from nait_index.building.columns import Widths, dense_columns
+from nait_index.building.opening import open_encoder, open_gradients, restore_gradients
+from nait_index.building.settings import fingerprint_of, recorded
 from nait_index.building.shards import ArraySink, GradientSource, run_shard
 from nait_index.building.staging import ShardFacts
-from nait_index.config import SignatureConfig
-from nait_index.corpus import RowTemplateError, Template
+from nait_index.config import Device, SignatureConfig
+from nait_index.corpus import RowTemplateError, Template, make_template
 from nait_index.errors import CapabilityError, CorpusError
 from nait_index.signatures.pca import Compressor
+from nait_index.store.layout import Layout
+from nait_index.store.manifest import Manifest
 from nait_index.types import Rejected, Sample
 
 logger = logging.getLogger(__name__)
@@ -139,6 +143,25 @@ class ExampleEncoder:
             truncated=int(facts.truncated[usable].sum()),
             rejected=(*rejected, *unusable),
         )
+
+
+def reopen(
+    layout: Layout, manifest: Manifest, compressor: Compressor, model: str | None, device: Device
+) -> ExampleEncoder:
+    """Load the model of a finished index again, as it was, and refuse any other.
+
+    :param model: where it lies now, if not where it lay at the build.
+    :raises FingerprintError: it is not the same model. :raises ModelError: it cannot be loaded.
+    """
+    config, signatures = recorded(manifest, model, device)
+    encoder = open_encoder(config, signatures)
+    template = make_template(config.template, encoder.model.tokenizer)
+    manifest.fingerprint.require(fingerprint_of(encoder, template, signatures), f"the model at {config.name}")
+    gradients = open_gradients(config, signatures)
+    if gradients is not None:
+        restore_gradients(gradients, layout, manifest.warmup_hash)
+    made = None if gradients is None else gradients.examples
+    return ExampleEncoder(encoder, template, signatures, compressor, made)
 
 
 class _Said:

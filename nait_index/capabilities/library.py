@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nait_index.building.examples import Encoded, ExampleEncoder, Progress
-from nait_index.capability import Capability, capability_of, summarise
+from nait_index.capabilities.capability import Capability, capability_of, summarise
+from nait_index.capabilities.examples import Encoded, ExampleEncoder, Progress
 from nait_index.corpus import asked_text, plain_text, read_corpus, restore_sample
 from nait_index.errors import CapabilityError, NaitError, OutputExistsError
 from nait_index.methods.base import Examples

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from nait_index.config import SearchMode
-from nait_index.index_rows import IndexRows
 from nait_index.methods.base import Examples, Scanned
 from nait_index.methods.names import MethodName
 from nait_index.methods.registry import METHODS
 from nait_index.search.hits import Hits, best
+from nait_index.search.rows import IndexRows
 from nait_index.selection.blend import blend
 
 logger = logging.getLogger(__name__)

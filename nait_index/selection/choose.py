@@ -7,21 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from nait_index.capability import Capability, redrawn
+from nait_index.capabilities.capability import Capability, redrawn
 from nait_index.config import Combine, SearchMode, View
 from nait_index.errors import SelectionError, StoreError
 from nait_index.handover.contamination import Match
-from nait_index.index_rows import IndexRows
 from nait_index.methods.base import Scanned
 from nait_index.methods.names import MethodName
 from nait_index.methods.registry import METHODS
-from nait_index.ranking import Ranked, Terms, rank
 from nait_index.search.plan import Plan, make_plan
+from nait_index.search.rows import IndexRows
 from nait_index.selection.auto import suggest
 from nait_index.selection.budget import ROUNDING, Budget
 from nait_index.selection.combine import combine
 from nait_index.selection.core import agree, chance_size, required_votes, stability
 from nait_index.selection.coverage import cover, rarity
+from nait_index.selection.ranking import Ranked, Terms, rank
 from nait_index.selection.saved import Saved
 from nait_index.selection.selection import Selection
 from nait_index.signatures.topk import neuron_offsets

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nait_index.errors import StoreError
-from nait_index.index_rows import IndexRows
+from nait_index.search.rows import IndexRows
 from nait_index.signatures.features import Feature
 from nait_index.store.filters import plain_columns
 from nait_index.store.samples import SampleTable, dense_column

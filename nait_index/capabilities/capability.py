@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nait_index.building.examples import Encoded
+from nait_index.capabilities.examples import Encoded
 from nait_index.corpus import asked_text, plain_text
 from nait_index.methods.base import Examples, Linear
 from nait_index.methods.registry import METHODS
