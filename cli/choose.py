@@ -107,7 +107,7 @@ class Choice:
 
     def capabilities(self, index: "NaitIndex") -> list["str | Capability"]:
         """Give the stored names, then a capability for each file of examples."""
-        made = [index.examples(file, row_format=row_format_of(self.row_format)) for file in self.files]
+        made = [index.make_capability(file, row_format=row_format_of(self.row_format)) for file in self.files]
         for own in made:
             cut = f", {own.truncated} truncated" if own.truncated else ""
             note(f"{own.name}: {len(own)} examples{cut}{rejected_text(own)}")

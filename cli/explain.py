@@ -84,7 +84,7 @@ def explain(
         raise click.UsageError("name one capability with -c NAME, or give files of its examples with -e FILE")
     opened = index.open(model, device)
     opened.check_method(method)
-    own = name or opened.examples(files, row_format=row_format_of(row_format))
+    own = name or opened.make_capability(files, row_format=row_format_of(row_format))
     found = opened.explain(row, own, method=method, top=top, where=where, depth=Depth(neurons=neurons), words=tokens)
     if as_json:
         print_json(found.to_dict())
@@ -93,7 +93,7 @@ def explain(
 
 
 def _show(own: "Explanation") -> None:
-    place = own.place
+    place = own.position
     click.echo(one_line(f"{own.id}: {preview(own.row)}"[:300]))
     click.echo(
         f"\n{one_line(own.capability)}, {own.method}: {own.score:.4f} = {own.baseline:.4f} of {own.zero} "

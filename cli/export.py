@@ -58,9 +58,9 @@ def export(
     output, where = Output.taken_from(options), options["where"]
     opened = index.open()
     if saved is None:
-        show_selection(opened.everything(where=where), output, "taken")
+        show_selection(opened.select_all(where=where), output, "taken")
     else:
-        show_selection(opened.selection(saved), output, f"taken from {saved}, chosen")
+        show_selection(opened.load_selection(saved), output, f"taken from {saved}, chosen")
 
 
 def _refuse_choosing(saved: Path | None) -> None:

@@ -38,7 +38,7 @@ class Place:
         logger.info("opening %s", self.path)
         from nait_index.index import NaitIndex
 
-        return NaitIndex(self.path, at=self.at, model=model, device=Device(device), storage=self.storage)
+        return NaitIndex(self.path, version=self.at, model=model, device=Device(device), storage=self.storage)
 
 
 def index_argument(command: Command) -> Any:  # noqa: ANN401 - what click makes of it

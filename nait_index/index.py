@@ -16,8 +16,8 @@ from nait_index.building.opening import open_encoder
 from nait_index.building.report import BuildReport, ProgressCallback
 from nait_index.building.settings import recorded
 from nait_index.capabilities.capability import Capability
-from nait_index.capabilities.examples import ExampleEncoder, Progress, reopen
-from nait_index.capabilities.library import Library
+from nait_index.capabilities.examples import EncodingProgress, ExampleEncoder, reopen
+from nait_index.capabilities.library import CapabilityLibrary
 from nait_index.config import (
     BUNDLED_MODEL,
     Combine,
@@ -70,7 +70,7 @@ class NaitIndex:
     What it shows stays as it is while others write; open it again to see what they wrote.
 
     :param path: its folder, or a URI such as ``s3://bucket/my.nait``.
-    :param at: a version, by number or tag; by default the last.
+    :param version: a version, by number or tag; by default the last.
     :param model: where its model lies now, if not where it lay at the build; it must be the same one.
     :param device: where to run the model for new examples.
     :param storage: options of the object store, such as ``region`` and ``endpoint``.
@@ -82,7 +82,7 @@ class NaitIndex:
         self,
         path: PathLike,
         *,
-        at: str | int | None = None,
+        version: str | int | None = None,
         model: str | None = None,
         device: Device = Device.AUTO,
         storage: Mapping[str, str] | None = None,
@@ -93,9 +93,9 @@ class NaitIndex:
         self._release = hold_for_reading(self.layout, self)
         # Read again, since what it named may have been forgotten before it was held.
         newest = load_manifest(self.layout)
-        self.manifest: Manifest = newest if at is None else newest.at(at, self.layout.name)
+        self.manifest: Manifest = newest if version is None else newest.at(version, self.layout.name)
         self.report: BuildReport | None = None
-        self._is_newest = at is None
+        self._is_newest = version is None
         self._model = model
         self._device = device
         self._loaded: ExampleEncoder | None = None
@@ -110,7 +110,7 @@ class NaitIndex:
         #: What is known of every row, as columns.
         self.columns = Columns(self._table, self._rows)
         self._chooser = Chooser(self.layout, self.manifest, self._table, self._rows)
-        self._library = Library(self.layout, self.manifest, self._encoder, self._moved)
+        self._library = CapabilityLibrary(self.layout, self.manifest, self._encoder, self._moved)
 
     # ---- build ----------------------------------------------------------------------------------------------------
 
@@ -216,23 +216,23 @@ class NaitIndex:
 
     # ---- capabilities ---------------------------------------------------------------------------------------------
 
-    def examples(
+    def make_capability(
         self, files: PathLike | Sequence[PathLike], name: str | None = None, *, row_format: RowFormat | None = None
     ) -> Capability:
         """Make a capability of example files without storing it."""
         own = _listed(files)
         return self._library.make(name or Path(own[0]).stem, own, row_format)
 
-    def examples_from(
+    def make_capability_from(
         self,
         rows: str | Sequence[Mapping[str, Any]],
         name: str = "examples",
         *,
         row_format: RowFormat | None = None,
         limit: int | None = None,
-        progress: Progress | None = None,
+        progress: EncodingProgress | None = None,
     ) -> Capability:
-        """Make a capability of examples in memory, without storing it; :meth:`keep` does.
+        """Make a capability of examples in memory, without storing it; :meth:`store_capability` does.
 
         :param rows: rows of any known format, or a text of them: JSON lines, a JSON list, or plain text with blank
             lines between the examples.
@@ -246,8 +246,8 @@ class NaitIndex:
             raise CapabilityError(f"{name}: {len(items):,} examples are more than the {limit:,} allowed; give fewer")
         return self._library.make_of(name, items, progress)
 
-    def keep(self, capability: Capability, name: str | None = None, *, force: bool = False) -> Capability:
-        """Store a capability that :meth:`examples` or :meth:`examples_from` made, without encoding it again.
+    def store_capability(self, capability: Capability, name: str | None = None, *, force: bool = False) -> Capability:
+        """Store a capability from :meth:`make_capability` or :meth:`make_capability_from`, without encoding it again.
 
         :param name: another name for it. :param force: replace a stored one of that name.
         :raises CapabilityError: the name is taken or empty, or it was made by another index.
@@ -337,7 +337,7 @@ class NaitIndex:
     ) -> Selection:
         """Choose the rows that teach a capability, or several together.
 
-        :param capabilities: stored names, or what :meth:`examples` gave.
+        :param capabilities: stored names, or what :meth:`make_capability` gave.
         :param top: ``10%`` (rounded down, at least 1) or a number of rows; of those that pass ``where``. ``auto``, for
             one capability, reads a number off the score curve, with the reasons in ``provenance["reasons"]``.
         :param where: SQL condition over ``id``, ``n_tokens``, ``truncated``, ``file``, ``format``, ``position``, the
@@ -390,14 +390,14 @@ class NaitIndex:
         """
         return self._chooser.cover(top, where, rare=rare)
 
-    def everything(self, *, where: str | None = None) -> Selection:
+    def select_all(self, *, where: str | None = None) -> Selection:
         """Take all rows that pass a filter, in the order of the corpus; nothing ranks them.
 
         :raises SelectionError: no row passes, or the filter cannot be used.
         """
         return self._chooser.everything(where)
 
-    def selection(self, path: PathLike) -> Selection:
+    def load_selection(self, path: PathLike) -> Selection:
         """Take a selection that was written before, to write it again in another way.
 
         :param path: its sidecar, ``….meta.json``.
@@ -469,7 +469,7 @@ class NaitIndex:
             raise self._no_row(missing[0])
         return found[:limit]
 
-    def all_scores(
+    def capability_scores(
         self,
         capabilities: Sequence[str | Capability],
         *,

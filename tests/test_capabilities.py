@@ -81,7 +81,7 @@ def _rankings(index: NaitIndex, name: str) -> dict[str, Ranking]:
 
 def test_every_method_can_be_asked_from_what_is_stored_alone(folder: Path) -> None:
     index = NaitIndex(folder / "here.nait")
-    fresh = index.examples(folder / "adding.jsonl", "fresh")
+    fresh = index.make_capability(folder / "adding.jsonl", "fresh")
     of_file = {str(own): index.query(fresh, top="100%", method=own) for own in MethodName}
     with _away(folder / "adding.jsonl"), _away(folder / "model"), _away(folder / "sae"):
         stored = _rankings(NaitIndex(folder / "here.nait"), "adding")

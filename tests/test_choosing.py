@@ -342,7 +342,7 @@ def test_an_index_without_scores_says_how_to_make_one(folder: Path, tmp_path: Pa
     root = tmp_path / "own.nait"
     model = str(NaitIndex(folder / "own.nait").manifest.model["name"])
     index = build_small(root, write_lines(tmp_path / "rows.jsonl", small_rows(4)), model=model)
-    examples = index.examples(folder / "adding.jsonl")
+    examples = index.make_capability(folder / "adding.jsonl")
     with pytest.raises(SelectionError, match="no score 'reward'; make one with 'nait-index score'"):
         index.query(examples, blend={"reward": 0.3})
     index.score(Imported(write_lines(tmp_path / "reward.jsonl", [{"id": "row-002", "value": 1}])))

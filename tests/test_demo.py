@@ -45,7 +45,7 @@ def test_the_label_of_a_row_never_reaches_the_model(outcome: DemoOutcome, tmp_pa
     chosen = []
     for name in ("with", "without"):
         index = NaitIndex.build(tmp_path / f"{name}.nait", tmp_path / f"{name}.jsonl")
-        selection = index.query(index.examples(examples), top="100%")
+        selection = index.query(index.make_capability(examples), top="100%")
         chosen.append(list(zip(selection.ids, selection.scores, strict=True)))
     assert chosen[0] == chosen[1]
 

@@ -16,7 +16,7 @@ from nait_index.activations.encoder import Encoder
 from nait_index.config import Device, ModelConfig, SignatureConfig, View
 from nait_index.demo.corpus import Split, generate
 from nait_index.errors import SelectionError
-from nait_index.insight.explain import Depth, Explanation, flips, place_of
+from nait_index.insight.explain import Depth, Explanation, flips, position_of
 from nait_index.insight.parts import explainable
 from nait_index.insight.words import join
 
@@ -75,9 +75,9 @@ def test_parts_add_up_to_the_score_and_the_rank_is_that_of_a_query(built: Built,
         own = built.index.explain(ranked.ids[at], "arithmetic", method=method, top="25%")
         assert_adds_up(own, ranked.scores[at])
         chosen = len(ranked) // 4
-        assert (own.place.rank, own.place.available, own.place.chosen) == (at + 1, len(ranked), chosen)
-        assert own.place.cut == pytest.approx(ranked.scores[chosen - 1], rel=1e-6)
-        assert own.place.is_in == (at < chosen)
+        assert (own.position.rank, own.position.available, own.position.chosen) == (at + 1, len(ranked), chosen)
+        assert own.position.cut == pytest.approx(ranked.scores[chosen - 1], rel=1e-6)
+        assert own.position.is_in == (at < chosen)
         values = [abs(part.value) for part in own.neurons]
         assert values == sorted(values, reverse=True)
         assert any(values)
@@ -267,7 +267,7 @@ def test_flips_is_the_least_number_of_neurons_that_do() -> None:
 
     scores = np.array([5.0, 4.0, 3.0, 2.0, np.nan])
     rows: Any = Rows()
-    inside, outside = place_of(rows, scores, 0, 2), place_of(rows, scores, 3, 2)
+    inside, outside = position_of(rows, scores, 0, 2), position_of(rows, scores, 3, 2)
     assert (inside.rank, inside.available, inside.cut, inside.after, inside.is_in) == (1, 4, 4.0, 3.0, True)
     assert (outside.rank, outside.cut, outside.is_in, outside.percentile) == (4, 4.0, False, 0.0)
     assert flips(np.array([0.4, 1.3, 0.5, -9.0]), inside) == 3
@@ -276,14 +276,14 @@ def test_flips_is_the_least_number_of_neurons_that_do() -> None:
     assert flips(np.array([-1.5, -0.7, 9.0]), outside) == 2
     assert flips(np.array([-1.5, 9.0]), outside) is None
     # Where all rows are taken, none can be out.
-    assert flips(np.array([9.0]), place_of(rows, scores, 0, 4)) is None
+    assert flips(np.array([9.0]), position_of(rows, scores, 0, 4)) is None
 
 
 def test_the_last_row_that_is_in_does_not_lie_below_the_cut(built: Built) -> None:
     ranked = built.index.query("arithmetic", top=6)
     for at in range(6):
         own = built.index.explain(ranked.ids[at], "arithmetic", top=at + 1)
-        assert own.place.score == own.place.cut
+        assert own.position.score == own.position.cut
         assert own.changes[0].endswith("it lies 0 above the cut")
 
 
@@ -302,7 +302,7 @@ def test_equal_rows_are_ranked_by_their_ids(tmp_path: Path) -> None:
     index.add_capability("adding", write_lines(tmp_path / "e.jsonl", small_rows(30)[21::2]))
     ranked = index.query("adding", top="100%")
     for at, own in enumerate(ranked.ids, start=1):
-        assert index.explain(own, "adding").place.rank == at
+        assert index.explain(own, "adding").position.rank == at
 
 
 def test_layer_shares_are_the_mean_parts_of_the_chosen_rows(built: Built) -> None:
@@ -321,7 +321,7 @@ def test_layer_shares_are_the_mean_parts_of_the_chosen_rows(built: Built) -> Non
 def test_a_filter_narrows_what_a_row_is_ranked_among(built: Built) -> None:
     few = built.index.query("arithmetic", top="100%", where="n_tokens > 90")
     own = built.index.explain(few.ids[2], "arithmetic", where="n_tokens > 90")
-    assert (own.place.rank, own.place.available) == (3, len(few))
+    assert (own.position.rank, own.position.available) == (3, len(few))
     outside = next(row["id"] for row in built.corpus if row["id"] not in set(few))
     with pytest.raises(SelectionError, match="does not pass --where"):
         built.index.explain(outside, "arithmetic", where="n_tokens > 90")

@@ -46,8 +46,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build_small(folder / "own.nait", write_lines(folder / "own.jsonl", rows))
     index = NaitIndex(folder / "own.nait")
     index.tag("before")
-    index.keep(index.examples_from(adding()), "adding")
-    index.keep(index.examples_from(small_rows(8, first=200)[::2]), "naming")
+    index.store_capability(index.make_capability_from(adding()), "adding")
+    index.store_capability(index.make_capability_from(small_rows(8, first=200)[::2]), "naming")
     return folder / "own.nait"
 
 
@@ -168,50 +168,50 @@ def test_examples_in_memory_are_those_of_a_file(place: Path, tmp_path: Path) -> 
     import numpy as np
 
     index = NaitIndex(place)
-    of_file = index.examples(write_lines(tmp_path / "examples.jsonl", adding()))
+    of_file = index.make_capability(write_lines(tmp_path / "examples.jsonl", adding()))
     for rows in (as_lines(adding()), adding()):
-        own = index.examples_from(rows)
+        own = index.make_capability_from(rows)
         assert own.examples.texts == of_file.examples.texts
         for name, values in of_file.examples.signatures.items():
             assert np.array_equal(own.examples.signatures[name], values)
     with pytest.raises(CapabilityError, match="5 examples are more than the 4"):
-        index.examples_from(adding(), limit=4)
+        index.make_capability_from(adding(), limit=4)
 
 
 def test_progress_is_told_and_can_stop(place: Path) -> None:
     seen: list[tuple[int, int]] = []
-    NaitIndex(place).examples_from(adding(), progress=lambda done, of: seen.append((done, of)))
+    NaitIndex(place).make_capability_from(adding(), progress=lambda done, of: seen.append((done, of)))
     assert seen[-1] == (5, 5)
 
     def stop(done: int, of: int) -> None:
         raise NaitError("stopped")
 
     with pytest.raises(NaitError, match="stopped"):
-        NaitIndex(place).examples_from(adding(), progress=stop)
+        NaitIndex(place).make_capability_from(adding(), progress=stop)
 
 
 def test_a_made_capability_is_kept_without_the_model(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     index = NaitIndex(place)
-    made = index.examples_from(adding())
+    made = index.make_capability_from(adding())
     monkeypatch.setattr(NaitIndex, "_encoder", lambda self: pytest.fail("the model was asked"))
-    kept = index.keep(made, "sums")
+    kept = index.store_capability(made, "sums")
     assert (kept.name, made.name) == ("sums", "examples")
     again = NaitIndex(place)
     assert [json.loads(row) for row in again.capability_rows("sums")] == adding()
     assert again.query("sums").scores == index.query(made).scores
     with pytest.raises(CapabilityError, match="stored already"):
-        index.keep(made, "sums")
-    index.keep(made, "sums", force=True)
+        index.store_capability(made, "sums")
+    index.store_capability(made, "sums", force=True)
     with pytest.raises(CapabilityError, match="was not made of examples by this index"):
-        index.keep(again.capability("sums"), "copy")
+        index.store_capability(again.capability("sums"), "copy")
 
 
 def test_a_name_that_another_process_has_taken_meanwhile_is_not_replaced(place: Path) -> None:
     slow, fast = NaitIndex(place), NaitIndex(place)
-    made = slow.examples_from(adding())
-    fast.keep(fast.examples_from(small_rows(4)), "sums")
+    made = slow.make_capability_from(adding())
+    fast.store_capability(fast.make_capability_from(small_rows(4)), "sums")
     with pytest.raises(CapabilityError, match="'sums' is stored already"):
-        slow.keep(made, "sums")
+        slow.store_capability(made, "sums")
     assert len(NaitIndex(place).capability("sums")) == 4
 
 
@@ -236,7 +236,7 @@ def test_pasted_examples_choose_what_the_library_chooses(client: "TestClient", p
     assert made["reasons"] == ["examples, row 6: not JSON: Expecting value at column 1"]
     seen = found(client, "/api/choice", pasted=made["pasted"], top="25%")
     index = NaitIndex(place)
-    expected = index.query(index.examples_from(adding()), top="25%")
+    expected = index.query(index.make_capability_from(adding()), top="25%")
     assert (seen["rows"], seen["available"]) == (10, ROWS)
     rows = found(client, "/api/rows", pasted=made["pasted"], top="25%", first=0, count=100)
     assert [(own["rank"], own["id"], own["score"]) for own in rows] == [
@@ -244,7 +244,7 @@ def test_pasted_examples_choose_what_the_library_chooses(client: "TestClient", p
     ]
     (skill,) = seen["skills"]
     assert (skill["cut"], skill["depth"], skill["score"]) == (10, ROWS, expected.scores[-1])
-    whole = index.query(index.examples_from(adding()), top="100%")
+    whole = index.query(index.make_capability_from(adding()), top="100%")
     assert [tuple(own) for own in skill["curve"]] == list(enumerate(whole.scores, start=1))
     assert [own["id"] for own in skill["last"]] == list(expected.ids[-5:])
     assert [own["id"] for own in skill["next"]] == list(whole.ids[10:15])
@@ -256,7 +256,7 @@ def test_pasted_examples_choose_what_the_library_chooses(client: "TestClient", p
 
 def test_encoding_runs_once_for_a_set(client: "TestClient", monkeypatch: pytest.MonkeyPatch) -> None:
     first = pasted(client, as_lines(adding()))
-    monkeypatch.setattr(NaitIndex, "examples_from", lambda *own, **options: pytest.fail("the model was asked"))
+    monkeypatch.setattr(NaitIndex, "make_capability_from", lambda *own, **options: pytest.fail("the model was asked"))
     assert pasted(client, as_lines(adding())) == first
     seen = {
         found(client, "/api/choice", pasted=first["pasted"], top=top, where=where)["rows"]
@@ -350,7 +350,7 @@ def test_kept_examples_are_in_the_index(client: "TestClient", place: Path) -> No
 def test_an_old_version_is_not_changed(place: Path) -> None:
     from nait_index.explore.session import Session
 
-    with client_of(Session(NaitIndex(place, at="before"))) as client:
+    with client_of(Session(NaitIndex(place, version="before"))) as client:
         page = client.get("/", params={"token": TOKEN}).text
         assert "An old version of the index" in page
         assert 'id="keep-button"' not in page

@@ -62,7 +62,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     rows.append({"id": "odd", "instruction": TEXT, "input": "", "output": "3"})
     build_small(place, write_lines(place.with_name("own.jsonl"), rows))
     index = NaitIndex(place)
-    index.keep(index.examples_from(small_rows(8, first=200)[::2]), "naming")
+    index.store_capability(index.make_capability_from(small_rows(8, first=200)[::2]), "naming")
     running = serve(place)
     yield running
     running.process.kill()
@@ -109,7 +109,7 @@ def test_from_pasted_examples_to_a_file(looked: Watched, served: Served, tmp_pat
     assert "token" not in page.url
     pasted(page)
     choice_of(page, 6)
-    made = index.examples_from(EXAMPLES)
+    made = index.make_capability_from(EXAMPLES)
     assert ids(page) == list(index.query(made).ids)
     assert page.locator("svg.curve").get_attribute("aria-label").startswith("Scores of 60 rows by rank")  # type: ignore[union-attr]
     assert "6 examples" in page.inner_text("#status")
@@ -191,7 +191,7 @@ def test_everything_is_within_reach_of_the_keyboard(looked: Watched, served: Ser
     assert page.evaluate(f"{inputs}.filter((own) => !own.labels.length && !own.ariaLabel).map((own) => own.id)") == []
     page.select_option("#method", "bm25")
     page.locator(".skill .said", has_text="By bm25").wait_for()
-    made = NaitIndex(served.place).examples_from(page.input_value("#text"))
+    made = NaitIndex(served.place).make_capability_from(page.input_value("#text"))
     assert ids(page) == list(NaitIndex(served.place).query(made, top="12%", method="bm25").ids)
 
 

@@ -298,7 +298,7 @@ def test_a_selection_is_written_again_in_another_way(index: Path, tmp_path: Path
     """Of a sidecar, with what could not be converted the first time."""
     first = NaitIndex(index).query("adding", top="100%").write(tmp_path / "a.jsonl", format="alpaca")
     assert (first.rows, first.refused) == (26, 1)
-    again = NaitIndex(index).selection(first.sidecar)
+    again = NaitIndex(index).load_selection(first.sidecar)
     direct = NaitIndex(index).query("adding", top="100%")
     assert (again.ids, again.scores, again.ordinals) == (direct.ids, direct.scores, direct.ordinals)
     assert again.provenance["method"] == direct.provenance["method"]
@@ -314,7 +314,7 @@ def test_all_rows_that_pass_are_written_in_the_order_of_the_corpus(index: Path, 
     sidecar = json.loads((tmp_path / "a.jsonl.meta.json").read_bytes())
     assert sidecar["selected"][0] == {"rank": 1, "id": "row-000"}
     with pytest.raises(SelectionError, match="nothing ranks these rows"):
-        NaitIndex(index).everything().write(tmp_path / "b.jsonl", weights=True)
+        NaitIndex(index).select_all().write(tmp_path / "b.jsonl", weights=True)
 
 
 def test_rounding_is_said(index: Path, tmp_path: Path) -> None:
@@ -335,7 +335,7 @@ def test_a_dataset_without_a_file(index: Path) -> None:
     assert chosen.to_dataset()["id"][:] == list(chosen.ids)
     assert set(chosen.to_dataset("messages").column_names) == {"id", "messages"}
     with pytest.raises(NaitError, match="row 'chat-b' cannot be written as sharegpt"):
-        NaitIndex(index).everything().to_dataset("sharegpt")
+        NaitIndex(index).select_all().to_dataset("sharegpt")
     with pytest.raises(NaitError, match="there is no format 'chatml'"):
         chosen.to_dataset("chatml")
 

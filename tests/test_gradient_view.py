@@ -92,7 +92,7 @@ def grown(build: Callable[..., NaitIndex], corpus: Path, more: Path, tmp_path_fa
 
 def _ranking(root: Path, examples: Path) -> tuple[tuple[str, ...], tuple[float, ...]]:
     index = NaitIndex(root)
-    chosen = index.query(index.examples(examples), top="100%", method="less")
+    chosen = index.query(index.make_capability(examples), top="100%", method="less")
     return chosen.ids, chosen.scores
 
 

@@ -378,10 +378,10 @@ def test_versions_are_listed_with_what_made_them(index: Path, more: Path) -> Non
 def test_tags_are_kept_moved_and_forgotten(index: Path) -> None:
     own = NaitIndex(index)
     assert own.tag("a.b-1") == 2
-    assert NaitIndex(index, at=1).tag("other") == 1
+    assert NaitIndex(index, version=1).tag("other") == 1
     with pytest.raises(StoreError, match="--force"):
-        NaitIndex(index, at=1).tag("a.b-1")
-    assert NaitIndex(index, at=1).tag("a.b-1", force=True) == 1
+        NaitIndex(index, version=1).tag("a.b-1")
+    assert NaitIndex(index, version=1).tag("a.b-1", force=True) == 1
     own.remove_tag("other")
     assert manifest_of(index).tags == {"a.b-1": 1}
     with pytest.raises(StoreError, match=r"no tag 'other'; it has a\.b-1"):
@@ -398,7 +398,7 @@ def test_a_version_that_is_not_there_is_refused(wanted: str, index: Path) -> Non
 
 
 def test_an_old_version_is_not_changed(index: Path, more: Path) -> None:
-    old = NaitIndex(index, at=1)
+    old = NaitIndex(index, version=1)
     for change in (lambda: old.remove(["row-001"]), lambda: old.add_capability("x", more)):
         with pytest.raises(StoreError, match="old versions are not changed"):
             change()
@@ -410,7 +410,7 @@ def test_what_was_restored_is_as_it_was(index: Path, more: Path) -> None:
     grown = samples_of(index)
     assert nait_index("restore", index, "2").code == 0
     assert samples_of(index) == before
-    assert NaitIndex(index, at=3).manifest.rows == len(grown)
+    assert NaitIndex(index, version=3).manifest.rows == len(grown)
     report = NaitIndex.add(index, more).report
     assert report is not None
     assert report.indexed == 2
@@ -425,7 +425,7 @@ def test_what_was_restored_is_as_it_was(index: Path, more: Path) -> None:
 def test_files_are_merged_and_old_versions_forgotten(index: Path, tmp_path: Path) -> None:
     for at in range(3):
         NaitIndex.add(index, write_lines(tmp_path / f"{at}.jsonl", small_rows(2, first=100 + 2 * at)))
-    NaitIndex(index, at=3).tag("kept")
+    NaitIndex(index, version=3).tag("kept")
     before = samples_of(index)
     done = nait_index("optimize", index, "--keep-days", "0", "--json").json
     assert done["fragments"][1] == 1 < done["fragments"][0]
@@ -433,7 +433,7 @@ def test_files_are_merged_and_old_versions_forgotten(index: Path, tmp_path: Path
     assert min(done["size"]) > 0
     assert samples_of(index) == before
     assert [own["version"] for own in NaitIndex.versions(index)] == [3, 6]
-    assert len(NaitIndex(index, at="kept")) == ROWS + 2
+    assert len(NaitIndex(index, version="kept")) == ROWS + 2
     assert all(check.passed is not False for check in NaitIndex(index).verify(4))
     again = nait_index("optimize", index, "--keep-days", "0", "--json").json
     assert (again["forgotten"], again["fragments"]) == (0, [1, 1])
@@ -505,7 +505,7 @@ def test_a_shift_is_the_share_that_signatures_leave_out(model: Path, tmp_path: P
     own = NaitIndex(root)
     shift = measure_shift(own._table, own._compressor, 0, 32, 32)
     assert shift is not None
-    examples = own.examples(tmp_path / "corpus.jsonl")
+    examples = own.make_capability(tmp_path / "corpus.jsonl")
     assert examples.pooled is not None
     blocks = feature_blocks(examples.pooled, own._compressor.center, Feature.UNIT, own._compressor.widths)
     vectors = np.concatenate(list(blocks), axis=1)

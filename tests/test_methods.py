@@ -106,7 +106,7 @@ class Built:
             signatures=SignatureConfig(views=views, pca_dim=None, topk=TOPK),
         )
         self.file = write_lines(folder / "arithmetic.jsonl", self.examples)
-        self.capability = self.index.examples(self.file)
+        self.capability = self.index.make_capability(self.file)
 
     def scores(self, method: str, **options: Any) -> Scores:
         """Give ids and scores in the order of the selection."""
@@ -532,7 +532,7 @@ def test_order_of_examples_does_not_matter_to_probe(count: int) -> None:
 
 
 def test_order_of_example_rows_does_not_matter_to_any_method_but_rds(built: Built, tmp_path: Path) -> None:
-    backwards = built.index.examples(write_lines(tmp_path / "backwards.jsonl", built.examples[::-1]))
+    backwards = built.index.make_capability(write_lines(tmp_path / "backwards.jsonl", built.examples[::-1]))
     for method in ("probe", "nas", "nag", "rds-max", "embedding"):
         selection = built.index.query(backwards, method=method, top="100%")
         again = dict(zip(selection.ids, selection.scores, strict=True))
@@ -553,7 +553,7 @@ def test_examples_equal_to_the_corpus_mean_are_refused_in_one_line(method: str, 
     """Where all rows are one text, their mean is that text; run alone each, lest a batch change the last bit."""
     row = {"instruction": "Add 1 and 2.", "output": "3"}
     built = Built(tmp_path, [row | {"id": f"row-{number}"} for number in range(4)], views="pca", batch_tokens=1)
-    same = built.index.examples(write_lines(tmp_path / "same.jsonl", [row]))
+    same = built.index.make_capability(write_lines(tmp_path / "same.jsonl", [row]))
     with pytest.raises(CapabilityError, match=r"^nothing tells these examples apart[^\n]*$"):
         built.index.query(same, method=method)
     scores = list(built.scores(method).values())
@@ -579,7 +579,7 @@ def test_a_model_with_one_huge_neuron_is_ranked_by_every_dense_method(method: st
     """As many models have: what the neurons span as they are is then narrower than what the unit vectors span."""
     index = NaitIndex(huge)
     assert index._compressor.dim(Feature.DRIFT) < index._compressor.dim(Feature.UNIT)
-    capability = index.examples(write_lines(tmp_path / "examples.jsonl", small_rows(5, first=100)))
+    capability = index.make_capability(write_lines(tmp_path / "examples.jsonl", small_rows(5, first=100)))
     selection = index.query(capability, method=method, top="100%")
     assert len(set(selection.ids)) == 60
     assert np.isfinite(selection.scores).all()
@@ -607,7 +607,7 @@ def huge(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_one_example_is_enough(method: str, built: Built, tmp_path: Path) -> None:
     """A row of the corpus itself, which is then its own best match."""
     row = built.corpus[17]
-    capability = built.index.examples(write_lines(tmp_path / "one.jsonl", [row]))
+    capability = built.index.make_capability(write_lines(tmp_path / "one.jsonl", [row]))
     selection = built.index.query(capability, method=method, top="100%")
     assert len(selection.ids) == len(built.corpus)
     assert selection.ids[0] == row["id"]

@@ -78,7 +78,7 @@ class Built:
             model=ModelConfig(name=str(model), device=Device.CPU),
             signatures=SignatureConfig(pca_dim=None),
         )
-        self.capability = self.index.examples(write(folder / "examples.jsonl", examples))
+        self.capability = self.index.make_capability(write(folder / "examples.jsonl", examples))
 
     def scores(self, method: str) -> dict[str, float]:
         """Give ids and scores in the order of the selection."""

@@ -29,7 +29,7 @@ class Built:
         rows = small_rows(40, first=200)
         sets = {"add": rows[1:20:2], "name": rows[0:30:2], "both": rows[30:]}
         files = {name: write_lines(folder / f"{name}.jsonl", own) for name, own in sets.items()}
-        self.capabilities = {name: self.index.examples(file).examples for name, file in files.items()}
+        self.capabilities = {name: self.index.make_capability(file).examples for name, file in files.items()}
 
     def rank(self, names: list[str], method: str, k: int, allowed: np.ndarray | None = None) -> list[Ranked]:
         index = NaitIndex(self.index.layout.root)
@@ -108,7 +108,7 @@ def test_the_signatures_are_scanned_once_for_all(
 def test_the_index_gives_each_capability_its_own_ranking(indexes: Mapping[str, Built], tmp_path: Path) -> None:
     """Through the facade: the union holds what each one's own query chooses."""
     built = indexes["narrow"]
-    own = [built.index.examples(built.index.layout.root.parent / f"{name}.jsonl") for name in ("add", "name")]
+    own = [built.index.make_capability(built.index.layout.root.parent / f"{name}.jsonl") for name in ("add", "name")]
     for method in ("probe", "contrast", "nait"):
         chosen = [set(built.index.query(one, method=method, top=9).ids) for one in own]
         assert set(built.index.query(own, method=method, top=9).ids) == chosen[0] | chosen[1]

@@ -105,7 +105,7 @@ def _ranking(root: Path, examples: Path) -> tuple[tuple[str, ...], tuple[float, 
     from nait_index import NaitIndex
 
     index = NaitIndex(root)
-    chosen = index.query(index.examples(examples), top="50%")
+    chosen = index.query(index.make_capability(examples), top="50%")
     return chosen.ids, chosen.scores
 
 

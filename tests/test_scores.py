@@ -163,9 +163,11 @@ def test_filters_take_scores_and_queries_still_work(
     where = "ifd < 0.05 AND ifd_status = 'ok'"
     assert [row["id"] for row in index.rows(where=where)] == ["row-000", "row-002", "row-003", "row-004"]
     examples = write(tmp_path / "examples.jsonl", small_rows(4, first=100))
-    assert set(index.query(index.examples(examples), top=4, where=where)) == {f"row-{at:03}" for at in (0, 2, 3, 4)}
+    assert set(index.query(index.make_capability(examples), top=4, where=where)) == {
+        f"row-{at:03}" for at in (0, 2, 3, 4)
+    }
     assert [row["id"] for row in index.rows(where="ifd IS NULL")] == ["row-001"]
-    assert len(old.query(old.examples(examples), top=4)) == 4
+    assert len(old.query(old.make_capability(examples), top=4)) == 4
     with pytest.raises(SelectionError, match=r"there are .*ifd, ifd_status"):
         index.rows(where="idf < 1")
 

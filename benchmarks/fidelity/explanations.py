@@ -57,7 +57,7 @@ def main(name: str, model: str, max_length: int, rows: int, sample: int, index: 
 def _compare(index: NaitIndex, examples: Path, method: MethodName, sample: int) -> dict[str, float]:
     """Compare what signatures tell of chosen rows and of any rows, half each, with what the model says."""
     rng = np.random.default_rng(0)
-    capability = index.examples(examples)
+    capability = index.make_capability(examples)
     chosen = np.array(index.query(capability, method=method).ordinals)
     ordinals = np.concatenate([rng.choice(chosen, sample // 2, False), rng.choice(len(index), sample // 2, False)])
     rows = index._rows

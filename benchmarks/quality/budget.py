@@ -31,7 +31,7 @@ def main(name: str, path: str) -> None:
         group = {row["id"]: row["group"] for row in map(json.loads, file)}
     found: dict[str, dict[str, dict[str, float]]] = {method: {} for method in _METHODS}
     for capability, wanted in GROUPS.items():
-        examples = index.examples(shared_data() / "capabilities" / f"{capability}.jsonl")
+        examples = index.make_capability(shared_data() / "capabilities" / f"{capability}.jsonl")
         for method in _METHODS:
             ranked = index.query(examples, method=MethodName(method), top="100%")
             right = np.array([group[own] == wanted for own in ranked])

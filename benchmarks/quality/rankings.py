@@ -58,7 +58,7 @@ class Rankings:
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / f"{name}.jsonl"
                 file.write_text("".join(row + "\n" for row in examples), encoding="utf-8")
-                self._encoded = {key: index.examples(file, name)}
+                self._encoded = {key: index.make_capability(file, name)}
         return self._encoded[key]
 
 

@@ -148,7 +148,7 @@ class Plan:
 
 def _capability(index: NaitIndex, rows: HeldRows, name: str, plan: Plan, records: RunCache) -> dict[str, Any]:
     """Measure every method on one capability."""
-    capability = index.examples(shared_data() / "capabilities" / f"{name}.jsonl", name)
+    capability = index.make_capability(shared_data() / "capabilities" / f"{name}.jsonl", name)
     right = _right(index, GROUPS[name])
     plans = dict(_draws(len(capability), plan.draws, plan.few_draws))
     pool = [len(index), name]

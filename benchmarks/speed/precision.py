@@ -67,7 +67,7 @@ def _head(path: Path, scratch: Path, count: int) -> Path:
 
 
 def _chosen(index: NaitIndex, path: Path) -> dict[str, set[str]]:
-    examples = index.examples(path)
+    examples = index.make_capability(path)
     return {method: set(index.query(examples, top="10%", method=method).ids) for method in METHODS}
 
 

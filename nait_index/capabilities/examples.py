@@ -23,7 +23,7 @@ from nait_index.types import Rejected, Sample
 
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[int, int], None]
+EncodingProgress = Callable[[int, int], None]
 """Told how many examples are done, and of how many."""
 
 
@@ -65,7 +65,7 @@ class ExampleEncoder:
         self._compressor = compressor
         self._gradients = gradients
 
-    def rows(self, items: Iterable[Sample | Rejected], name: str, progress: Progress | None = None) -> Encoded:
+    def rows(self, items: Iterable[Sample | Rejected], name: str, progress: EncodingProgress | None = None) -> Encoded:
         """Encode rows that are being read.
 
         :param name: where they come from, for the message.
@@ -126,7 +126,7 @@ class ExampleEncoder:
         samples: Sequence[Sample],
         texts: Sequence[str],
         rejected: Sequence[Rejected],
-        progress: Progress | None = None,
+        progress: EncodingProgress | None = None,
     ) -> Encoded:
         pooled = np.zeros((len(samples), 2, sum(self._encoder.widths)), dtype=np.float32)
         sink = ArraySink(pooled, Widths.of(self._encoder), self._signatures)
@@ -167,7 +167,7 @@ def reopen(
 class _Said:
     """Says how far the encoding of some texts is."""
 
-    def __init__(self, tokens: Sequence[Tokens], progress: Progress | None = None) -> None:
+    def __init__(self, tokens: Sequence[Tokens], progress: EncodingProgress | None = None) -> None:
         self._progress = progress
         self._texts, self._tokens = len(tokens), sum(len(own.ids) for own in tokens)
         self._done, self._started = 0, time.monotonic()

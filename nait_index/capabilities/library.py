@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from nait_index.capabilities.capability import Capability, capability_of, summarise
-from nait_index.capabilities.examples import Encoded, ExampleEncoder, Progress
+from nait_index.capabilities.examples import Encoded, EncodingProgress, ExampleEncoder
 from nait_index.corpus import asked_text, plain_text, read_corpus, restore_sample
 from nait_index.errors import CapabilityError, NaitError, OutputExistsError
 from nait_index.methods.base import Examples
@@ -23,7 +23,7 @@ from nait_index.store.samples import SampleTable
 from nait_index.types import Origin, Rejected, RowFormat, Sample
 
 
-class Library:
+class CapabilityLibrary:
     """Stored capabilities of one index.
 
     :param manifest: of the version that is read. :param encoder: gives what encodes examples; called when needed.
@@ -50,7 +50,9 @@ class Library:
         rows = list(read_corpus(files, row_format))  # before the model is loaded: a wrong path is told at once
         return self._capability(name, self._encoder().rows(rows, str(files[0])))
 
-    def make_of(self, name: str, rows: Sequence[Sample | Rejected], progress: Progress | None = None) -> Capability:
+    def make_of(
+        self, name: str, rows: Sequence[Sample | Rejected], progress: EncodingProgress | None = None
+    ) -> Capability:
         """Make a capability of rows that were read, without storing it."""
         return self._capability(name, self._encoder().rows(rows, name, progress))
 

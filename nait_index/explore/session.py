@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nait_index.capabilities.capability import Capability
-from nait_index.capabilities.examples import Progress
+from nait_index.capabilities.examples import EncodingProgress
 from nait_index.errors import CapabilityError, NaitError
 from nait_index.explore.balance import Balance
 from nait_index.explore.curve import curve
@@ -97,7 +97,7 @@ class Session:
 
     # ---- examples ---------------------------------------------------------------------------------------------------
 
-    def paste(self, text: str, progress: Progress | None = None) -> dict[str, Any]:
+    def paste(self, text: str, progress: EncodingProgress | None = None) -> dict[str, Any]:
         """Encode pasted examples, unless they were before.
 
         :param progress: told how many are encoded, and of how many; it may raise, to stop.
@@ -107,7 +107,7 @@ class Session:
         key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
         made = self._pasted.get(key)
         if made is None:
-            made = self.index.examples_from(text, PASTED, limit=MAX_EXAMPLES, progress=progress)
+            made = self.index.make_capability_from(text, PASTED, limit=MAX_EXAMPLES, progress=progress)
             # The activations are what is large, and nothing here asks for them again.
             made = self._pasted.put(key, replace(made, pooled=None))
         return {
@@ -126,7 +126,7 @@ class Session:
         name = name.strip()
         if not force and name in {own["name"] for own in self.capabilities()}:
             raise CapabilityError(f"a capability '{name}' is stored already; tick Replace, or choose another name")
-        kept = self.index.keep(self._made(pasted), name, force=force)
+        kept = self.index.store_capability(self._made(pasted), name, force=force)
         # Choices say which version of the index they are of, and a stored capability may have become another one.
         for recent in (self._choices, self._rankings):
             recent.clear()

@@ -62,7 +62,7 @@ class NearestExample:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RankPosition:
     """Where a row stands among those that may be chosen.
 
     :param rank: from 1; :param available: of how many. :param chosen: how many the budget takes.
@@ -114,7 +114,7 @@ class Explanation:
     neurons: tuple[NeuronPart, ...]
     rest: float
     nearest: tuple[NearestExample, ...]
-    place: Place
+    position: RankPosition
     flips: int | None
     movable: bool = True
     words: tuple[Word, ...] | None = None
@@ -127,7 +127,7 @@ class Explanation:
     @property
     def changes(self) -> tuple[str, ...]:
         """Say what would have to change for the row to be in, or out."""
-        own = self.place
+        own = self.position
         share = f"--top {own.rank} ({100 * own.rank / own.available:.3g}% of {own.available:,})"
         gap = abs(own.score - own.cut)
         if own.is_in:
@@ -153,12 +153,12 @@ class Explanation:
             "method": self.method,
             "score": self.score,
             "baseline": self.baseline,
-            "rank": self.place.rank,
-            "available": self.place.available,
-            "percentile": round(self.place.percentile, 4),
-            "chosen": self.place.chosen,
-            "cut": self.place.cut,
-            "in": self.place.is_in,
+            "rank": self.position.rank,
+            "available": self.position.available,
+            "percentile": round(self.position.percentile, 4),
+            "chosen": self.position.chosen,
+            "cut": self.position.cut,
+            "in": self.position.is_in,
             "flips": self.flips,
             "changes": list(self.changes),
             "layers": [{"layer": own.layer, "pooling": own.pooling, "contribution": own.value} for own in self.layers],
@@ -210,7 +210,7 @@ def explain(
     scores = standings(rows, [capability.examples], terms.method, terms.allowed)[0]
     if not np.isfinite(scores[ordinal]):
         raise SelectionError(f"row {sample_id!r} does not pass --where, so it has no rank there; leave --where out")
-    place = place_of(rows, scores, ordinal, terms.k)
+    position = position_of(rows, scores, ordinal, terms.k)
     baseline, values = parts.of(ordinal)
     score = baseline + float(values.sum())
     neurons = neurons_of(rows, parts, values, ordinal, depth)
@@ -227,9 +227,9 @@ def explain(
         neurons=neurons,
         rest=float(values.sum()) - sum(own.value for own in neurons),
         nearest=nearest_of(parts, capability.examples, ordinal, depth.examples),
-        place=place,
-        flips=flips(values, place),
-        movable=bool((values > 0).any() if place.is_in else (values < 0).any()),
+        position=position,
+        flips=flips(values, position),
+        movable=bool((values > 0).any() if position.is_in else (values < 0).any()),
         words=None if split is None else _words(rows, parts, ordinal, split),
     )
 
@@ -242,7 +242,7 @@ def _words(rows: IndexRows, parts: Parts, ordinal: int, split: Split) -> tuple[W
     return words_of(pieces, added, direction, center)
 
 
-def place_of(rows: IndexRows, scores: np.ndarray, ordinal: int, chosen: int) -> Place:
+def position_of(rows: IndexRows, scores: np.ndarray, ordinal: int, chosen: int) -> RankPosition:
     """Find where a row stands, ties in the order of ids.
 
     :param scores: (n,) of all rows, NaN for those that may not be chosen.
@@ -254,22 +254,22 @@ def place_of(rows: IndexRows, scores: np.ndarray, ordinal: int, chosen: int) -> 
     rank = int((scores > own).sum()) + before + 1
     ordered = np.sort(scores[np.isfinite(scores)])[::-1]
     after = float(ordered[chosen]) if chosen < available else None
-    return Place(rank, available, chosen, float(own), float(ordered[chosen - 1]), after)
+    return RankPosition(rank, available, chosen, float(own), float(ordered[chosen - 1]), after)
 
 
-def flips(parts: np.ndarray, place: Place) -> int | None:
+def flips(parts: np.ndarray, position: RankPosition) -> int | None:
     """Count the neurons that would have to add nothing for the row to change sides.
 
     A row that is in has to fall below the first that is out: below the last that is in, it would be the last itself.
 
     :param parts: (F,) what each adds.
     """
-    border = place.after if place.is_in else place.cut
+    border = position.after if position.is_in else position.cut
     if border is None:
         return None
-    ordered = np.sort(parts[parts > 0])[::-1] if place.is_in else np.sort(parts[parts < 0])
-    left = place.score - np.cumsum(ordered)
-    enough = np.flatnonzero(left < border if place.is_in else left > border)
+    ordered = np.sort(parts[parts > 0])[::-1] if position.is_in else np.sort(parts[parts < 0])
+    left = position.score - np.cumsum(ordered)
+    enough = np.flatnonzero(left < border if position.is_in else left > border)
     return int(enough[0]) + 1 if len(enough) else None
 
 

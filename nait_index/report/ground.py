@@ -106,7 +106,7 @@ def lay_ground(index: NaitIndex, asked: Asked) -> Ground:
 
 
 def _choose(index: NaitIndex, asked: Asked, names: Sequence[str], available: np.ndarray, k: int) -> tuple[Choice, ...]:
-    scores = index.all_scores(names, method=asked.method, where=asked.where)
+    scores = index.capability_scores(names, method=asked.method, where=asked.where)
     return tuple(
         Choice(name, own, _order(index, own, available, k), k) for name, own in zip(names, scores, strict=True)
     )
