@@ -12,13 +12,13 @@ from .completion import a_file, a_folder
 from .options import (
     Place,
     device_option,
-    engine_of,
     engine_options,
     format_option,
     index_argument,
     json_option,
     replace_option,
     row_format_of,
+    runner_of,
 )
 from .output import note, print_facts
 from .progress import build_progress
@@ -136,7 +136,7 @@ def build(
             approximate=approximate,
             replace=replace,
             storage=index.storage,
-            engine=engine_of(engine, workers, address),
+            runner=runner_of(engine, workers, address),
         )
     show_built(built, as_json)
 

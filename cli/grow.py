@@ -12,7 +12,6 @@ from .options import (
     Place,
     at_option,
     device_option,
-    engine_of,
     engine_options,
     format_option,
     index_argument,
@@ -20,6 +19,7 @@ from .options import (
     model_override_option,
     replace_option,
     row_format_of,
+    runner_of,
 )
 from .output import note, print_facts
 from .progress import build_progress
@@ -70,7 +70,7 @@ def add(
             device=Device(device),
             progress=progress,
             storage=index.storage,
-            engine=engine_of(engine, workers, address),
+            runner=runner_of(engine, workers, address),
         )
     show_built(built, as_json)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from nait_index.config import Combine, Device, Engine, EngineConfig, Trainer
+from nait_index.config import Combine, Device, RunnerConfig, RunnerKind, Trainer
 from nait_index.methods.names import DEFAULT_METHOD, MethodName
 from nait_index.types import RowFormat
 
@@ -111,9 +111,10 @@ where_option = click.option("--where", metavar="SQL", help="Choose among these r
 
 
 def engine_options(command: Command) -> Command:
-    """Add what runs the rows through the model; :func:`engine_of` reads it."""
+    """Add what runs the rows through the model; :func:`runner_of` reads it."""
     kind = click.option(
-        "--engine", type=click.Choice([str(own) for own in Engine]), default=str(Engine.LOCAL), show_default=True,
+        "--engine", type=click.Choice([str(kind) for kind in RunnerKind]),
+        default=str(RunnerKind.LOCAL), show_default=True,
         help="What runs the model: this process, or workers of a Ray cluster. The numbers are the same.",
     )  # fmt: skip
     workers = click.option(
@@ -125,9 +126,9 @@ def engine_options(command: Command) -> Command:
     return kind(workers(address(command)))
 
 
-def engine_of(engine: str, workers: int | None, address: str | None) -> EngineConfig:
+def runner_of(engine: str, workers: int | None, address: str | None) -> RunnerConfig:
     """Read what :func:`engine_options` gave."""
-    return EngineConfig(Engine(engine), workers, address)
+    return RunnerConfig(RunnerKind(engine), workers, address)
 
 
 def selection_options(command: Command) -> Command:

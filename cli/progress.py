@@ -12,7 +12,7 @@ from .log import without_status
 from .terminal import columns_of, is_live, width_of
 
 if TYPE_CHECKING:
-    from nait_index.building.report import Progress, ProgressCallback
+    from nait_index.building.report import BuildProgress, ProgressCallback
 
 
 _BAR = 36
@@ -32,7 +32,7 @@ def build_progress() -> Iterator["ProgressCallback"]:
 
     forecast = Forecast("tokens")
 
-    def tell(progress: "Progress") -> None:
+    def tell(progress: "BuildProgress") -> None:
         if progress.stage is Stage.ENCODING:
             forecast.tell(progress.tokens, progress.left, progress.size)
 
@@ -49,7 +49,7 @@ def build_progress() -> Iterator["ProgressCallback"]:
         ) as bar,
     ):  # fmt: skip
 
-        def draw(progress: "Progress") -> None:
+        def draw(progress: "BuildProgress") -> None:
             tell(progress)
             encoding = progress.stage is Stage.ENCODING
             state["text"] = forecast.pace(progress.tokens, progress.left) if encoding else str(progress.stage)

@@ -75,7 +75,7 @@ class Combine(StrEnum):
     WEIGHTED = "weighted"
 
 
-class Engine(StrEnum):
+class RunnerKind(StrEnum):
     """What runs the rows of a build through the model: this process, or actors of a Ray cluster."""
 
     LOCAL = "local"
@@ -83,7 +83,7 @@ class Engine(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class EngineConfig:
+class RunnerConfig:
     """Where a build's rows are run through the model. It changes no number.
 
     :param workers: encoders at work side by side, each with a model of its own; ``None`` is one for each GPU of the
@@ -91,12 +91,12 @@ class EngineConfig:
     :param address: of a running Ray cluster that this machine is part of; ``None`` starts one here, and stops it again.
     """
 
-    kind: Engine = Engine.LOCAL
+    kind: RunnerKind = RunnerKind.LOCAL
     workers: int | None = None
     address: str | None = None
 
     def __post_init__(self) -> None:
-        if self.kind is Engine.LOCAL and (self.workers, self.address) != (None, None):
+        if self.kind is RunnerKind.LOCAL and (self.workers, self.address) != (None, None):
             raise NaitError("--workers and --address are of --engine ray; the local engine is one process")
         if self.workers is not None and self.workers < 1:
             raise NaitError(f"--workers must be at least 1, not {self.workers}")

@@ -22,8 +22,8 @@ from nait_index.config import (
     BUNDLED_MODEL,
     Combine,
     Device,
-    EngineConfig,
     ModelConfig,
+    RunnerConfig,
     SearchMode,
     SignatureConfig,
     View,
@@ -128,7 +128,7 @@ class NaitIndex:
         approximate: bool = False,
         replace: bool = False,
         storage: Mapping[str, str] | None = None,
-        engine: EngineConfig | None = None,
+        runner: RunnerConfig | None = None,
     ) -> "NaitIndex":
         """Build an index, finish an interrupted build, or add what is new; then open it.
 
@@ -137,7 +137,7 @@ class NaitIndex:
         :param limit: read only so many rows.
         :param approximate: make an approximate search too, for few rows of very many; see :meth:`query`.
         :param replace: let rows take the place of those that have their id and another content.
-        :param engine: what runs the rows through the model; ``None`` is this process.
+        :param runner: what runs the rows through the model; by default this process.
         :raises NaitError: of the kind that says what is wrong.
         """
         files = _listed(corpus)
@@ -145,7 +145,7 @@ class NaitIndex:
         config = model if isinstance(model, ModelConfig) else ModelConfig(name=model)
         layout = Layout(path, storage)
         with (
-            open_engine(engine or EngineConfig()) as own,
+            open_engine(runner or RunnerConfig()) as own,
             Builder(layout, config, signatures or SignatureConfig(), progress, own, replace_rows=replace) as builder,
         ):
             report = builder.run(items, [str(file) for file in files])
@@ -170,7 +170,7 @@ class NaitIndex:
         device: Device = Device.AUTO,
         progress: ProgressCallback | None = None,
         storage: Mapping[str, str] | None = None,
-        engine: EngineConfig | None = None,
+        runner: RunnerConfig | None = None,
     ) -> "NaitIndex":
         """Add rows to an index, with its own model and settings; those that it has already are left out.
 
@@ -194,7 +194,7 @@ class NaitIndex:
             progress=progress,
             replace=replace,
             storage=storage,
-            engine=engine,
+            runner=runner,
         )
 
     @staticmethod

@@ -28,7 +28,7 @@ from nait_index.config import View
 from nait_index.store.layout import Layout
 
 if TYPE_CHECKING:
-    from nait_index.building.report import Progress, ProgressCallback
+    from nait_index.building.report import BuildProgress, ProgressCallback
 
 pytestmark = pytest.mark.slow
 
@@ -203,7 +203,7 @@ def test_a_build_interrupted_again_and_again_ends_like_an_uninterrupted_one(
 def _raise_at(event: int) -> "ProgressCallback":
     seen = {"events": 0}
 
-    def progress(_: "Progress") -> None:
+    def progress(_: "BuildProgress") -> None:
         seen["events"] += 1
         if seen["events"] == event:
             raise KeyboardInterrupt

@@ -28,7 +28,7 @@ from helpers import (
 )
 
 from nait_index.building.staging import ShardFacts
-from nait_index.config import Engine, EngineConfig, View
+from nait_index.config import RunnerConfig, RunnerKind, View
 from nait_index.distributed.blocks import Incoming, error_piece, to_pieces
 from nait_index.distributed.cluster import Share, share_of
 from nait_index.errors import FingerprintError, NaitError
@@ -124,11 +124,11 @@ def test_more_workers_than_there_is_room_for_are_refused(
 def test_settings_of_another_engine_are_refused() -> None:
     for own in ({"workers": 2}, {"address": "auto"}):
         with pytest.raises(NaitError, match="--engine ray"):
-            EngineConfig(**own)
+            RunnerConfig(**own)
     with pytest.raises(NaitError, match="at least 1, not 0"):
-        EngineConfig(Engine.RAY, workers=0)
+        RunnerConfig(RunnerKind.RAY, workers=0)
     with pytest.raises(NaitError, match="Ray client"):
-        EngineConfig(Engine.RAY, address="ray://head:10001")
+        RunnerConfig(RunnerKind.RAY, address="ray://head:10001")
 
 
 def test_without_ray_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

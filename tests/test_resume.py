@@ -29,7 +29,7 @@ from helpers import (
 
 if TYPE_CHECKING:
     from nait_index import NaitIndex
-    from nait_index.building.report import Progress, ProgressCallback
+    from nait_index.building.report import BuildProgress, ProgressCallback
 
 pytestmark = pytest.mark.slow
 
@@ -190,7 +190,7 @@ def test_an_engine_torn_while_it_was_written_is_made_again(
 def _raise_at(event: int) -> "ProgressCallback":
     seen = {"events": 0}
 
-    def progress(_: "Progress") -> None:
+    def progress(_: "BuildProgress") -> None:
         seen["events"] += 1
         if seen["events"] == event:
             raise KeyboardInterrupt
@@ -201,7 +201,7 @@ def _raise_at(event: int) -> "ProgressCallback":
 def test_a_build_interrupted_at_every_sign_of_progress_ends_like_an_uninterrupted_one(
     build: Build, corpus: Path, whole: Path, examples: Path, tmp_path: Path
 ) -> None:
-    events: list[Progress] = []
+    events: list[BuildProgress] = []
     build(tmp_path / "counted.nait", corpus, progress=events.append)
     stages = list(dict.fromkeys(event.stage for event in events))
     assert stages == ["reading", "encoding", "fitting the basis", "finishing"]

@@ -21,7 +21,7 @@ import click
 from benchmarks.environment import ROOT, environment, shared_data
 from benchmarks.speed.models import model_folder
 from nait_index.building.builder import Builder
-from nait_index.building.report import Progress
+from nait_index.building.report import BuildProgress
 from nait_index.config import ModelConfig, SignatureConfig
 from nait_index.corpus import read_corpus
 from nait_index.store.layout import Layout
@@ -55,7 +55,7 @@ def watched_build(model: str, corpus: Path, max_length: int, reservoir: int) -> 
     config = ModelConfig(model, max_length=max_length)
     stages: dict[str, int] = {}
 
-    def note(progress: Progress) -> None:
+    def note(progress: BuildProgress) -> None:
         stages[progress.stage] = max(stages.get(progress.stage, 0), _status()["RssAnon"])
 
     with Builder(Layout(corpus.parent / "own.nait"), config, SignatureConfig(reservoir=reservoir), note) as builder:

@@ -21,8 +21,8 @@ import torch
 from benchmarks.environment import ROOT, environment, shared_data
 from benchmarks.speed.models import model_folder
 from nait_index.building.builder import Builder
-from nait_index.building.report import Progress, Stage
-from nait_index.config import Engine, EngineConfig, ModelConfig, SignatureConfig
+from nait_index.building.report import BuildProgress, Stage
+from nait_index.config import ModelConfig, RunnerConfig, RunnerKind, SignatureConfig
 from nait_index.corpus import read_corpus
 from nait_index.distributed.engine import open_engine
 from nait_index.store.layout import Layout
@@ -69,10 +69,10 @@ def main(
 
 def timed_build(model: str, corpus: Path, workers: int, reservoir: int, max_length: int) -> dict[str, Any]:
     """Build once, and give seconds and rates."""
-    config = EngineConfig(Engine.RAY, workers) if workers else EngineConfig()
+    config = RunnerConfig(RunnerKind.RAY, workers) if workers else RunnerConfig()
     seen: list[tuple[float, int]] = []
 
-    def note(progress: Progress) -> None:
+    def note(progress: BuildProgress) -> None:
         if progress.stage is Stage.ENCODING:
             seen.append((time.perf_counter(), progress.rows))
 

@@ -23,7 +23,7 @@ from nait_index.building.intake import Counts, Intake, Spool, WorkRow
 from nait_index.building.opening import open_encoder
 from nait_index.building.overlap import Behind
 from nait_index.building.rejects import RejectedRows
-from nait_index.building.report import BuildReport, Progress, ProgressCallback, Stage
+from nait_index.building.report import BuildProgress, BuildReport, ProgressCallback, Stage
 from nait_index.building.settings import fingerprint_of, model_record
 from nait_index.building.shards import SHARD_ROWS, table_columns
 from nait_index.building.shift import Shift, measure_shift
@@ -119,7 +119,7 @@ class Builder:
         self._layout.staging.mkdir(exist_ok=True)
         spool = Spool(self._layout.staging / "rows.jsonl", self._signatures.seed)
         try:
-            self._notify(Progress(Stage.READING, 0, 0, 0))
+            self._notify(BuildProgress(Stage.READING, 0, 0, 0))
             counts = self._take_in(items, spool, manifest)
             save_manifest(self._layout, manifest)
             manifest = self._encode(spool, manifest)
@@ -197,7 +197,7 @@ class Builder:
         for start in range(0, len(shards), step):
             own = self._stage(spool, shards[start : start + step])
             staged += own
-            self._notify(Progress(Stage.FITTING, self._done, self._total, self._tokens))
+            self._notify(BuildProgress(Stage.FITTING, self._done, self._total, self._tokens))
             compressor = fit_basis(own, self._encoder.widths, self._signatures)
             if compressor is not None:
                 return staged, compressor
@@ -300,11 +300,11 @@ class Builder:
         expected = int(self._outlook.tokens * (self._total - self._restored))
         size = int(self._outlook.size * self._total)
         left = max(0, expected - self._tokens)
-        self._notify(Progress(Stage.ENCODING, self._done, self._total, self._tokens, left, size))
+        self._notify(BuildProgress(Stage.ENCODING, self._done, self._total, self._tokens, left, size))
 
     def _finish(self, manifest: Manifest, sources: Sequence[str], counts: Counts) -> Manifest:
         """Merge the small files, write the rejects, and let readers see the new version."""
-        self._notify(Progress(Stage.FINISHING, self._done, self._total, self._tokens))
+        self._notify(BuildProgress(Stage.FINISHING, self._done, self._total, self._tokens))
         rejects = RejectedRows(self._layout)
         rejects.prepare(self._unusable.values(), counts.last_rows)
         manifest = replace(manifest, sources=tuple(dict.fromkeys([*manifest.sources, *sources])))

@@ -19,7 +19,7 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class BuildProgress:
     """How far a build is.
 
     :param tokens: what this process has run through the model; :param left: about how many are left to run.
@@ -34,7 +34,7 @@ class Progress:
     size: int = 0
 
 
-ProgressCallback = Callable[[Progress], None]
+ProgressCallback = Callable[[BuildProgress], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,7 @@ from nait_index.activations.threads import thread_count
 from nait_index.building.encoding import EncodedShard, Engine, Job, LocalEngine, Room, gradient_precision
 from nait_index.building.intake import Spool
 from nait_index.building.running import Advance
-from nait_index.config import Device, EngineConfig, ModelConfig
-from nait_index.config import Engine as EngineName
+from nait_index.config import Device, ModelConfig, RunnerConfig, RunnerKind
 from nait_index.distributed.blocks import ACTIVATIONS, PIECE_BYTES, Incoming
 from nait_index.distributed.cluster import Share, connected, share_of
 from nait_index.distributed.foreman import Foreman, this_machine
@@ -31,16 +30,16 @@ from nait_index.signatures.pca import Compressor
 _READERS = 2
 
 
-def open_engine(config: EngineConfig) -> AbstractContextManager[Engine]:
+def open_engine(config: RunnerConfig) -> AbstractContextManager[Engine]:
     """Make an engine ready for builds.
 
     :raises NaitError: Ray is not installed, or the cluster is not there or is too small.
     """
-    return nullcontext(LocalEngine()) if config.kind is EngineName.LOCAL else _ray_engine(config)
+    return nullcontext(LocalEngine()) if config.kind is RunnerKind.LOCAL else _ray_engine(config)
 
 
 @contextmanager
-def _ray_engine(config: EngineConfig) -> Iterator["RayEngine"]:
+def _ray_engine(config: RunnerConfig) -> Iterator["RayEngine"]:
     with connected(config.address):
         yield RayEngine(config.workers)
 
