@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from nait_index.config import BUNDLED_MODEL, ModelConfig, Precision, SignatureConfig, View
+from nait_index.errors import NaitError
 
 from .built import show_built
 from .completion import a_file, a_folder
@@ -150,13 +151,12 @@ def _model_config(options: dict[str, Any]) -> ModelConfig:
 
 
 def _views(text: str) -> tuple[View, ...]:
-    try:
-        return tuple(View(name.strip()) for name in text.split(","))
-    except ValueError:
-        from nait_index.spelling import meant
+    from nait_index.spelling import parse_enum
 
-        near = "".join(meant(own.strip(), View) for own in text.split(",") if own.strip() not in list(View))
-        raise click.BadParameter(f"'{text}' is not made of: {', '.join(View)}{near}", param_hint="--views") from None
+    try:
+        return tuple(parse_enum(View, name.strip(), "view") for name in text.split(","))
+    except NaitError as error:
+        raise click.BadParameter(str(error), param_hint="--views") from None
 
 
 def _pca_dim(text: str) -> int | None:

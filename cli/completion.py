@@ -78,7 +78,7 @@ def capability_names(layout: "Layout", manifest: "Manifest") -> list[str]:
         from nait_index.store.capabilities import CapabilityTable
 
         head = manifest.head
-        return [] if head is None else CapabilityTable(layout, head.capabilities_version).names()
+        return CapabilityTable(layout, head.capabilities_version).names()
     names: set[str] = set()
     at_version: dict[int, set[str]] = {}
     for own in manifest.history:

@@ -89,11 +89,11 @@ def _show(error: click.ClickException) -> None:
 
 def _nearest(error: click.ClickException) -> str:
     """Offer the nearest of the values that an option takes, or of the commands, where click does not."""
-    from nait_index.spelling import meant
+    from nait_index.spelling import did_you_mean
 
     if isinstance(error, click.BadParameter) and error.param and isinstance(error.param.type, click.Choice):
         given = re.match("'(.*)' is not one of ", error.message)
-        return meant(given[1], map(str, error.param.type.choices)) if given else ""
+        return did_you_mean(given[1], map(str, error.param.type.choices)) if given else ""
     given = re.fullmatch(r"No such command '(.*)'\.?", error.message)
     command = error.ctx.command if isinstance(error, click.UsageError) and error.ctx else None
-    return meant(given[1], command.commands) if given and isinstance(command, click.Group) else ""
+    return did_you_mean(given[1], command.commands) if given and isinstance(command, click.Group) else ""

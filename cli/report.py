@@ -64,12 +64,12 @@ def report(
     Example:
       nait-index report alpaca.nait -c math -c code --by meta.lang -o report.html
     """
+    from nait_index.files import check_writable
     from nait_index.report import Asked, write_report
-    from nait_index.report.page import check_target
     from nait_index.selection.budget import Budget
 
     Budget.parse(top)
-    check_target(output, force=force)
+    check_writable(output, force=force)
     asked = Asked(
         names=names or None,
         top=top,

@@ -10,12 +10,37 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from nait_index.errors import NaitError
+from nait_index.errors import NaitError, OutputExistsError
 
 logger = logging.getLogger(__name__)
 
 TEMPORARY = ".*.tmp"
 """Pattern of the names of files that are being written; what was killed while it wrote leaves one behind."""
+
+
+def check_writable(path: Path, *, force: bool) -> None:
+    """Refuse a file or folder that cannot be written, before any work is done for it.
+
+    :raises OutputExistsError: it exists and ``force`` is false. :raises NaitError: its folder cannot be written to.
+    """
+    _check_folder(path)
+    if not os.access(path.parent, os.W_OK):
+        raise NaitError(f"{path}: not written, no permission to write to {path.parent}; choose another folder")
+    check_absent(path, force=force)
+
+
+def check_absent(path: Path, *, force: bool) -> None:
+    """Refuse to overwrite what is not to be overwritten.
+
+    :raises OutputExistsError: the path exists and ``force`` is false.
+    """
+    if os.path.lexists(path) and not force:
+        raise OutputExistsError(f"{path} already exists; overwrite it with --force, or choose another name")
+
+
+def _check_folder(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise NaitError(f"{path}: not written, there is no folder {path.parent}; create it first")
 
 
 @contextmanager
@@ -27,8 +52,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
     :raises NaitError: the file cannot be written: folder missing, permission denied, disk full.
     """
-    if not path.parent.is_dir():
-        raise NaitError(f"{path}: not written, there is no folder {path.parent}; create it first")
+    _check_folder(path)
     logger.debug("writing %s", path)
     temporary: Path | None = None
     try:

@@ -30,7 +30,7 @@ from nait_index.config import (
 )
 from nait_index.corpus import make_template, read_corpus, read_text, to_json
 from nait_index.distributed.engine import open_engine
-from nait_index.errors import CapabilityError, IncompleteIndexError, NaitError, SelectionError, StoreError
+from nait_index.errors import CapabilityError, NaitError, SelectionError, StoreError
 from nait_index.insight.compare import Comparison, compare
 from nait_index.insight.explain import Depth, Explanation, explain
 from nait_index.insight.layers import LayerShares, layer_shares
@@ -45,11 +45,11 @@ from nait_index.selection.choose import Chooser, Question
 from nait_index.selection.saved import read_saved
 from nait_index.selection.selection import Selection
 from nait_index.signatures.features import Feature
-from nait_index.spelling import meant_id
+from nait_index.spelling import did_you_mean_id, parse_enum
 from nait_index.store.bases import load_compressor
 from nait_index.store.layout import Layout
 from nait_index.store.lock import hold_for_reading
-from nait_index.store.manifest import Manifest, load_manifest
+from nait_index.store.manifest import Manifest, load_finished, load_manifest
 from nait_index.store.publish import mark_approximate
 from nait_index.store.samples import SampleTable
 from nait_index.store.seals import check_files
@@ -88,11 +88,10 @@ class NaitIndex:
         storage: Mapping[str, str] | None = None,
     ) -> None:
         self.layout = Layout(path, storage)
-        if load_manifest(self.layout).head is None:
-            raise _interrupted(path)
+        load_finished(self.layout)
         self._release = hold_for_reading(self.layout, self)
         # Read again, since what it named may have been forgotten before it was held.
-        newest = load_manifest(self.layout)
+        newest = load_finished(self.layout)
         self.manifest: Manifest = newest if version is None else newest.at(version, self.layout.name)
         self.report: BuildReport | None = None
         self._is_newest = version is None
@@ -100,7 +99,6 @@ class NaitIndex:
         self._device = device
         self._loaded: ExampleEncoder | None = None
         head = self.manifest.head
-        assert head is not None
         check_files(self.layout, head)
         self._table = SampleTable(self.layout, head.table_version)
         self._compressor = load_compressor(self.layout, self.manifest.basis_hash)
@@ -180,9 +178,7 @@ class NaitIndex:
         :raises CorpusError: an id is there with another content. :raises IncompleteIndexError: the first build was
             interrupted, and would be given up.
         """
-        manifest = load_manifest(Layout(path, storage))
-        if manifest.head is None:
-            raise _interrupted(path)
+        manifest = load_finished(Layout(path, storage))
         config, signatures = recorded(manifest, model, device)
         return cls.build(
             path,
@@ -351,8 +347,10 @@ class NaitIndex:
         :param decontaminate: leave out rows that are like an example, and choose the next best in their place.
         :raises CapabilityError: a name is unknown. :raises SelectionError: budget or filter cannot be met.
         """
-        question = Question(top, method, where, blend or {}, SearchMode(search), decontaminate)
-        return self._chooser.query(self._resolve(capabilities), question, _combine(combine), weights)
+        mode = parse_enum(SearchMode, search, "search", SelectionError)
+        rule = parse_enum(Combine, combine, "way to combine", SelectionError)
+        question = Question(top, method, where, blend or {}, mode, decontaminate)
+        return self._chooser.query(self._resolve(capabilities), question, rule, weights)
 
     def core(
         self,
@@ -545,7 +543,8 @@ class NaitIndex:
         """
         (own,) = self._resolve(capability)
         chosen = self.query(own, top=top, method=method, where=where)
-        return layer_shares(self._parts(own, MethodName(method)), np.array(chosen.ordinals))
+        name = parse_enum(MethodName, method, "method", SelectionError)
+        return layer_shares(self._parts(own, name), np.array(chosen.ordinals))
 
     # ---- a living index -------------------------------------------------------------------------------------------
 
@@ -621,7 +620,9 @@ class NaitIndex:
     # ---- inside ---------------------------------------------------------------------------------------------------
 
     def _no_row(self, row: str) -> SelectionError:
-        return SelectionError(f"there is no row with id {row!r} in {self.layout.name}{meant_id(row, self._rows.ids())}")
+        return SelectionError(
+            f"there is no row with id {row!r} in {self.layout.name}{did_you_mean_id(row, self._rows.ids())}"
+        )
 
     def _resolve(self, capabilities: str | Capability | Sequence[str | Capability]) -> list[Capability]:
         wanted = [capabilities] if isinstance(capabilities, str | Capability) else capabilities
@@ -658,19 +659,6 @@ class NaitIndex:
         if self._loaded is None:
             self._loaded = reopen(self.layout, self.manifest, self._compressor, self._model, self._device)
         return self._loaded
-
-
-def _interrupted(path: PathLike) -> IncompleteIndexError:
-    return IncompleteIndexError(
-        f"the build of {path} was interrupted; run the same 'nait-index build' command again to finish it"
-    )
-
-
-def _combine(how: Combine | str) -> Combine:
-    try:
-        return Combine(how)
-    except ValueError:
-        raise SelectionError(f"there is no way to combine named '{how}'; there are: {', '.join(Combine)}") from None
 
 
 def _listed(files: PathLike | Sequence[PathLike]) -> list[PathLike]:

@@ -1,45 +1,64 @@
-"""What somebody may have meant: the nearest of the names that there are, as the end of an error's line."""
+"""Names that the user wrote: parse one of a fixed set, and suggest the nearest known name at the end of an error."""
 
 from bisect import bisect
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 
-_BESIDE = 200
-"""Ids on either side, in the order of the alphabet, that are looked at: there may be millions."""
+from nait_index.errors import NaitError
+
+Kind = TypeVar("Kind", bound=StrEnum)
+
+_NEIGHBOURS = 200
+"""Ids compared on either side of the wrong one in alphabetical order; there may be millions."""
 
 
-def meant(wrong: str, names: Iterable[str]) -> str:
-    """Give ``; did you mean NAME?`` with the nearest name, or nothing where none is near."""
+def parse_enum(kind: type[Kind], text: str, what: str, error: type[NaitError] = NaitError) -> Kind:
+    """Return the member of an enum that has a value.
+
+    :param what: what the enum lists, such as ``method``, for the message.
+    :raises NaitError: no member has it; of the type ``error``.
+    """
+    try:
+        return kind(text)
+    except ValueError:
+        names = ", ".join(kind)
+        raise error(f"unknown {what} '{text}'; choose one of: {names}{did_you_mean(text, kind)}") from None
+
+
+def did_you_mean(wrong: str, names: Iterable[str]) -> str:
+    """Return ``; did you mean NAME?`` with the nearest name, or an empty text if none is near."""
     near = get_close_matches(wrong, [name for name in names if name.isprintable()], n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def meant_id(wrong: str, ids: Sequence[str]) -> str:
-    """Give the same of many ids, of which only those are looked at that begin or end alike."""
+def did_you_mean_id(wrong: str, ids: Sequence[str]) -> str:
+    """Return the same for one of many ids, comparing only those that begin or end alike."""
     wrong = wrong[:200]
-    forward, backward = sorted(ids), sorted(own[::-1] for own in ids)
-    ends = [own[::-1] for own in _around(backward, wrong[::-1])]
-    return meant(wrong, dict.fromkeys([*_around(forward, wrong), *ends]))
+    forward, backward = sorted(ids), sorted(row_id[::-1] for row_id in ids)
+    same_ends = [row_id[::-1] for row_id in _around(backward, wrong[::-1])]
+    return did_you_mean(wrong, dict.fromkeys([*_around(forward, wrong), *same_ends]))
 
 
-def meant_path(path: str | Path, holding: str | None = None) -> str:
-    """Give the same of a path that is not there, from what lies beside it; of a folder, the only one in it.
+def did_you_mean_path(path: str | Path, holding: str | None = None) -> str:
+    """Return the same for a missing path, from its siblings; for a folder, its only entry.
 
-    :param holding: only folders that hold a file of this name count.
+    :param holding: consider only folders that hold a file of this name.
     """
-    own = Path(path)
+    wrong = Path(path)
     try:
-        there = list(own.iterdir() if own.is_dir() else own.parent.iterdir())
-        found = {other.name: other for other in there if holding is None or (other / holding).is_file()}
+        entries = list(wrong.iterdir() if wrong.is_dir() else wrong.parent.iterdir())
+        candidates = {entry.name: entry for entry in entries if holding is None or (entry / holding).is_file()}
     except OSError:
         return ""
-    if own.is_dir():
-        return f"; did you mean {next(iter(found.values()))}?" if len(found) == 1 else ""
-    near = get_close_matches(own.name, [name for name in found if name.isprintable()], n=1)
-    return f"; did you mean {found[near[0]]}?" if near else ""
+    if wrong.is_dir():
+        return f"; did you mean {next(iter(candidates.values()))}?" if len(candidates) == 1 else ""
+    near = get_close_matches(wrong.name, [name for name in candidates if name.isprintable()], n=1)
+    return f"; did you mean {candidates[near[0]]}?" if near else ""
 
 
 def _around(ordered: Sequence[str], wrong: str) -> Sequence[str]:
-    at = bisect(ordered, wrong)
-    return ordered[max(0, at - _BESIDE) : at + _BESIDE]
+    position = bisect(ordered, wrong)
+    return ordered[max(0, position - _NEIGHBOURS) : position + _NEIGHBOURS]

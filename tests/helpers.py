@@ -149,7 +149,7 @@ def counts_of(root: Path) -> dict[str, Any]:
     manifest = manifest_of(root)
     left_out = ("history", "basis_hash", "next_position", "first_rows")
     counts = {own.name: getattr(manifest, own.name) for own in fields(manifest) if own.name not in left_out}
-    assert manifest.head is not None
+    assert manifest.history
     head = {name: getattr(manifest.head, name) for name in ("rows", "truncated", "tokens")}
     return counts | head | {"rejected": len(read_lines(root / "rejected.jsonl"))}
 

@@ -317,7 +317,7 @@ def test_an_output_that_exists_is_refused_before_any_work(index: Path, tmp_path:
     (tmp_path / "out.jsonl.meta.json").write_text("{}")
     missing = tmp_path / "none.jsonl"
     line = refusal("query", index, "-e", missing, "-o", tmp_path / "out.jsonl")
-    assert f"{tmp_path / 'out.jsonl.meta.json'}: exists already" in line
+    assert f"{tmp_path / 'out.jsonl.meta.json'} already exists" in line
     assert "--force" in line
 
 

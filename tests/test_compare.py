@@ -118,7 +118,7 @@ def test_the_command_line_compares_and_draws(index: NaitIndex, tmp_path: Path) -
     assert nait_index("compare", root, "--plot", tmp_path / "c.svg").code == 0
     first = (tmp_path / "c.svg").read_bytes()
     assert b"arithmetic" in first or b"<svg" in first
-    assert "exists already" in refusal("compare", root, "--plot", tmp_path / "c.svg")
+    assert "already exists" in refusal("compare", root, "--plot", tmp_path / "c.svg")
     assert nait_index("compare", root, "--plot", tmp_path / "c.svg", "--force").code == 0
     assert (tmp_path / "c.svg").read_bytes() == first
     assert ".png or .svg" in refusal("compare", root, "--plot", tmp_path / "c.jpg")

@@ -310,7 +310,7 @@ def test_pages_and_whole_rows(client: "TestClient") -> None:
         ({"top": "half"}, "--top 'half' is neither"),
         ({"top": "41"}, "more rows than the 40 there are"),
         ({"method": "bm25", "top": "41"}, "more rows than the 40 there are"),
-        ({"method": "magic"}, "there is no method 'magic'"),
+        ({"method": "magic"}, "unknown method 'magic'"),
         ({"method": "mona"}, "needs the view sae"),
         ({"name": "ading"}, "did you mean adding"),
         ({"name": ""}, "capability ''"),

@@ -182,7 +182,7 @@ def test_an_existing_file_needs_force(tmp_path: Path) -> None:
     """Nothing is overwritten unasked, whichever of the files it is."""
     for name in ("out.jsonl", "out.jsonl.meta.json", "out.jsonl.rejected.jsonl", "out.jsonl.trl.py"):
         (tmp_path / name).write_text("mine")
-        with pytest.raises(OutputExistsError, match=f"{name}: exists already; overwrite it with --force"):
+        with pytest.raises(OutputExistsError, match=f"{name} already exists; overwrite it with --force"):
             put(tmp_path / "out.jsonl", CHATS, format=RowFormat.MESSAGES, trainers=(Trainer.TRL,))
         assert names(tmp_path) == [name]
         (tmp_path / name).unlink()
@@ -211,7 +211,7 @@ def test_output_is_refused_before_rows_are_asked_for(tmp_path: Path) -> None:
 def test_a_folder_that_may_not_be_written_to_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
     with pytest.raises(
-        NaitError, match=r"out\.jsonl: not written, the folder .* may not be written to; choose another"
+        NaitError, match=r"out\.jsonl: not written, no permission to write to .*; choose another folder"
     ):
         check_output(tmp_path / "out.jsonl", Wanted())
 
@@ -336,7 +336,7 @@ def test_a_dataset_without_a_file(index: Path) -> None:
     assert set(chosen.to_dataset("messages").column_names) == {"id", "messages"}
     with pytest.raises(NaitError, match="row 'chat-b' cannot be written as sharegpt"):
         NaitIndex(index).select_all().to_dataset("sharegpt")
-    with pytest.raises(NaitError, match="there is no format 'chatml'"):
+    with pytest.raises(NaitError, match="unknown format 'chatml'"):
         chosen.to_dataset("chatml")
 
 

@@ -16,7 +16,7 @@ GROUND = {"errors", "types", "config", "files", "spelling"}
 BESIDE_ONE_ANOTHER = {"corpus", "activations", "signatures", "store"}
 BELOW: dict[str, set[str]] = {name: GROUND for name in BESIDE_ONE_ANOTHER} | {
     "errors": set(),
-    "spelling": set(),
+    "spelling": {"errors"},
     "types": {"errors"},
     "config": {"errors", "types"},
     "files": {"errors"},

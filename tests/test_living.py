@@ -535,7 +535,7 @@ def test_a_rebuild_is_a_build_of_the_rows_that_are_there(index: Path, more: Path
     assert (rebuilt["row-001"]["own"], rebuilt["row-002"]["own"]) == (7, None)
     assert len(NaitIndex(new).query("own", top=3)) == 3
     assert {path: path.read_bytes() for path in before} == before
-    assert "exists already" in refusal("rebuild", index, new)
+    assert "already holds a finished index" in refusal("rebuild", index, new)
     assert nait_index("verify", new).code == 0
 
 

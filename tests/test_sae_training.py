@@ -167,7 +167,7 @@ def test_the_command_writes_what_is_read_again(tmp_path: Path, corpus: Path, tin
     assert json.loads((out / "cfg.json").read_text())["hookpoint"] == "layers.1"
     record = json.loads((out / "training.json").read_text())
     assert (record["content_hash"], record["settings"]["tokens"]) == (sae.content_hash, 600)
-    assert "exists already" in refusal(*map(str, arguments))
+    assert "already exists" in refusal(*map(str, arguments))
     nait_index(*map(str, arguments), "--tokens", "600", "--force", "--seed", "1", "--json")
     assert load_sae(out).content_hash != sae.content_hash
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus.jsonl", "own.sae"]

@@ -496,7 +496,7 @@ def test_an_output_replaces_a_link_and_not_what_it_leads_to(there: bool, folder:
     out.symlink_to(target)
     if there:
         target.write_text("mine")
-        assert "exists already" in refusal("query", folder / "own.nait", "-c", "letters", "-o", out)
+        assert "already exists" in refusal("query", folder / "own.nait", "-c", "letters", "-o", out)
     assert nait_index("query", folder / "own.nait", "-c", "letters", "-o", out, "--force").code == 0
     assert not out.is_symlink()
     assert (target.read_text() == "mine") if there else not target.exists()

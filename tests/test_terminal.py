@@ -23,7 +23,7 @@ from nait_index_cli import forecast, log, output, progress, terminal
 from nait_index_cli.completion import capability_names
 from nait_index_cli.main import cli, main
 
-from nait_index.spelling import meant, meant_id, meant_path
+from nait_index.spelling import did_you_mean, did_you_mean_id, did_you_mean_path
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import load_manifest
 
@@ -402,9 +402,9 @@ def test_commands_and_options_are_offered_too(arguments: list[str], near: str) -
 
 
 def test_nothing_is_offered_where_nothing_is_near(index: Path) -> None:
-    assert meant("xyz", ["abc", "def"]) == ""
-    assert meant("abd\x1b", ["abd\x1b[31m"]) == ""
-    assert meant_path("/no/such/folder/anywhere") == ""
+    assert did_you_mean("xyz", ["abc", "def"]) == ""
+    assert did_you_mean("abd\x1b", ["abd\x1b[31m"]) == ""
+    assert did_you_mean_path("/no/such/folder/anywhere") == ""
     assert "did you mean" not in refusal("rows", index, "zzzzzzzz")
     assert "did you mean" not in refusal("query", index, "-c", "words", "--method", "xyz", code=2)
 
@@ -412,7 +412,7 @@ def test_nothing_is_offered_where_nothing_is_near(index: Path) -> None:
 def test_the_nearest_of_many_ids_is_found_quickly() -> None:
     ids = [f"source_{number % 40}-{number}" for number in range(200_000)]
     started = time.perf_counter()
-    assert meant_id("suorce_13-150013", ids) == "; did you mean source_13-150013?"
+    assert did_you_mean_id("suorce_13-150013", ids) == "; did you mean source_13-150013?"
     assert time.perf_counter() - started < 3
 
 
@@ -457,7 +457,7 @@ def test_verbose_says_on_the_error_stream_what_is_done(place: str, index: Path, 
 def test_twice_verbose_says_more_and_the_next_command_is_quiet(index: Path, tmp_path: Path) -> None:
     asked = ["query", index, "-c", "words", "--top", "3", "-o"]
     assert f"nait_index.files: writing {tmp_path / 'a.jsonl'}" in nait_index("-vv", *asked, tmp_path / "a.jsonl").err
-    assert "DEBUG   nait_index.building" in nait_index("-vv", "query", index, "-e", index.parent / "words.jsonl").err
+    assert "DEBUG   nait_index.capabilities" in nait_index("-vv", "query", index, "-e", index.parent / "words.jsonl").err
     assert "nait_index." not in nait_index(*asked, tmp_path / "b.jsonl").err
     assert len(read_lines(tmp_path / "a.jsonl")) == 3
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nait_index.config import BUNDLED_MODEL, Device, Precision
 from nait_index.errors import ModelError
-from nait_index.spelling import meant_path
+from nait_index.spelling import did_you_mean_path, parse_enum
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +39,7 @@ def check_folder(path: str) -> None:
     folder = Path(path)
     looks_local = folder.is_absolute() or path.startswith((".", "~")) or path.count("/") > 1 or folder.exists()
     if looks_local and not folder.is_dir():
-        near = meant_path(path, "config.json")
+        near = did_you_mean_path(path, "config.json")
         raise ModelError(f"no model folder at {path}; give a folder saved by save_pretrained, or a hub name{near}")
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise ModelError(f"{path} holds no config.json, so it is no model folder; save the model there first")
@@ -140,11 +140,7 @@ def settled_precision(dtype: Precision, device: Device, *, on_cpu: bool = True) 
 
 
 def _auto() -> Precision:
-    wanted = os.environ.get(AUTO_DTYPE, Precision.AUTO)
-    try:
-        return Precision(wanted)
-    except ValueError:
-        raise ModelError(f"{AUTO_DTYPE} is '{wanted}'; it may be {', '.join(Precision)}") from None
+    return parse_enum(Precision, os.environ.get(AUTO_DTYPE, Precision.AUTO), f"{AUTO_DTYPE} value", ModelError)
 
 
 def cpu_multiplies_bfloat16() -> bool:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from nait_index.activations.encoder import Encoder
 from nait_index.activations.sae.settings import SaeReport, SaeSettings
 from nait_index.config import Device, ModelConfig, Precision
-from nait_index.corpus import RowTemplateError, Template, make_template, read_corpus, restore_sample
-from nait_index.errors import IncompleteIndexError, ModelError, NaitError, OutputExistsError
+from nait_index.corpus import SAMPLE_COLUMNS, RowTemplateError, Template, make_template, read_corpus, restore_sample
+from nait_index.errors import ModelError, NaitError
+from nait_index.files import check_writable
 from nait_index.store.layout import Layout
-from nait_index.store.manifest import Manifest, library_versions, load_manifest
+from nait_index.store.manifest import Manifest, library_versions, load_finished
 from nait_index.store.samples import SampleTable
-from nait_index.types import Origin, Rejected, RowFormat, Sample
+from nait_index.types import Rejected, RowFormat, Sample
 
 if TYPE_CHECKING:
     from nait_index.activations.sae.autoencoder import SaeSite, SparseAutoencoder
@@ -89,10 +90,7 @@ def _open_index(sources: Sequence[str | Path]) -> Manifest | None:
         return None
     if sources[1:]:
         raise NaitError(f"{found[0]} is an index; give it alone, or corpus files only")
-    manifest = load_manifest(Layout(found[0]))
-    if manifest.table_version is None:
-        raise IncompleteIndexError(f"the build of {found[0]} was interrupted; run the same command again to finish it")
-    return manifest
+    return load_finished(Layout(found[0]))
 
 
 def _model(
@@ -130,8 +128,8 @@ def _texts(
 
 def _stored(layout: Layout, manifest: Manifest) -> Iterator[Sample | Rejected]:
     table = SampleTable(layout, manifest.table_version)
-    for row in table.records(["id", "row", "format", "file", "file_row"]):
-        yield restore_sample(row["id"], row["row"], RowFormat(row["format"]), Origin(row["file"], row["file_row"]))
+    for record in table.records(SAMPLE_COLUMNS):
+        yield restore_sample(record)
 
 
 def _record(encoder: Encoder, sae: "SparseAutoencoder", settings: SaeSettings, report: SaeReport) -> dict[str, Any]:
@@ -159,13 +157,8 @@ def _write(out: Path, sae: "SparseAutoencoder", hookpoint: str, record: dict[str
 
 def _check_out(out: Path, force: bool) -> None:
     """Refuse a place where nothing may be written, before work is spent on it."""
-    if not out.parent.is_dir():
-        raise NaitError(f"{out}: not written, there is no folder {out.parent}; create it first")
-    if not out.exists():
-        return
-    if not force:
-        raise OutputExistsError(f"{out}: exists already; replace it with --force, or choose another name")
-    if not (out / "sae.safetensors").is_file():
+    check_writable(out, force=force)
+    if out.exists() and not (out / "sae.safetensors").is_file():
         raise NaitError(f"{out}: is no sparse autoencoder, so it is not replaced; choose another name")
 
 

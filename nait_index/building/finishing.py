@@ -50,12 +50,12 @@ def publish_rows(layout: Layout, table: SampleTable, manifest: Manifest) -> tupl
     """
     superseded = _superseded(table)
     table.delete(superseded)
-    if manifest.head is None or table.fragments > _MOST_FRAGMENTS:
+    if not manifest.history or table.fragments > _MOST_FRAGMENTS:
         table.compact()
     state = table_state(table)
     added = state["rows"] - manifest.rows
     end = max(manifest.next_position, table.largest("position") + 1)
-    first_rows = end if manifest.head is None else manifest.first_rows
+    first_rows = manifest.first_rows if manifest.history else end
     replaced = f", {len(superseded):,} replaced" if superseded else ""
     change = f"{added:,} row{'' if added == 1 else 's'} added{replaced}"
     manifest = replace(manifest, next_position=end, first_rows=first_rows)

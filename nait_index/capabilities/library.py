@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,10 @@ import numpy as np
 from nait_index.capabilities.capability import Capability, capability_of, summarise
 from nait_index.capabilities.examples import Encoded, EncodingProgress, ExampleEncoder
 from nait_index.corpus import asked_text, plain_text, read_corpus, restore_sample
-from nait_index.errors import CapabilityError, NaitError, OutputExistsError
+from nait_index.errors import CapabilityError, NaitError
+from nait_index.files import check_writable
 from nait_index.methods.base import Examples
+from nait_index.spelling import did_you_mean
 from nait_index.store.capabilities import CapabilityTable, StoredCapability
 from nait_index.store.capability_file import read_capability, write_capability
 from nait_index.store.layout import Layout
@@ -20,7 +21,9 @@ from nait_index.store.lock import write_lock
 from nait_index.store.manifest import Manifest
 from nait_index.store.publish import publish, settled_capabilities
 from nait_index.store.samples import SampleTable
-from nait_index.types import Origin, Rejected, RowFormat, Sample
+from nait_index.types import Rejected, RowFormat, Sample
+
+_NAMED = 8  # capabilities that a message lists
 
 
 class CapabilityLibrary:
@@ -37,7 +40,6 @@ class CapabilityLibrary:
         encoder: Callable[[], ExampleEncoder],
         changed: Callable[[Manifest], None] = lambda manifest: None,
     ) -> None:
-        assert manifest.head is not None
         self.table = CapabilityTable(layout, manifest.head.capabilities_version)
         self._layout = layout
         self._manifest = manifest
@@ -108,8 +110,7 @@ class CapabilityLibrary:
     def export(self, name: str, path: Path, *, force: bool) -> None:
         """Write a stored capability to a file."""
         stored = self._stored(name)
-        if path.exists() and not force:
-            raise OutputExistsError(f"{path}: exists already; overwrite it with --force, or choose another name")
+        check_writable(path, force=force)
         write_capability(path, stored, self._manifest.basis)
 
     def import_(self, path: Path, name: str | None, *, force: bool) -> Capability:
@@ -203,17 +204,18 @@ class CapabilityLibrary:
 
     def _unknown(self, name: str) -> CapabilityError:
         names = self.table.names()
-        if near := get_close_matches(name, names, n=3, cutoff=0.4):
-            hint = f"did you mean {', '.join(near)}?"
-        else:
-            hint = f"it has {', '.join(names[:8])}" if names else "none is stored yet: nait-index capability add"
-        return CapabilityError(f"there is no capability '{name}' in {self._layout.name}; {hint}")
+        more = f", and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        known = f"it has {', '.join(names[:_NAMED])}{more}" if names else "add one with 'nait-index capability add'"
+        near = did_you_mean(name, names)
+        return CapabilityError(f"there is no capability '{name}' in {self._layout.name}; {known}{near}")
 
 
 def _samples(stored: StoredCapability) -> list[Sample]:
     return [
-        restore_sample(str(at), row, RowFormat(form), Origin(f"capability {stored.name}", at))
-        for at, (row, form) in enumerate(zip(stored.rows, stored.formats, strict=True), start=1)
+        restore_sample(
+            {"id": str(number), "row": row, "format": form, "file": f"capability {stored.name}", "file_row": number}
+        )
+        for number, (row, form) in enumerate(zip(stored.rows, stored.formats, strict=True), start=1)
     ]
 
 

@@ -4,13 +4,14 @@
 supported file; a template makes the text of a sample that the model reads. ``handover`` writes rows back.
 """
 
-from nait_index.corpus.read import read_corpus, read_text, restore_sample
+from nait_index.corpus.read import SAMPLE_COLUMNS, read_corpus, read_text, restore_sample
 from nait_index.corpus.readers import STDIN_NAME
 from nait_index.corpus.rejects import RejectedWriter, read_rejected, rejected_writer
 from nait_index.corpus.rows import to_json
 from nait_index.corpus.templates import RowTemplateError, Template, TemplateName, asked_text, make_template, plain_text
 
 __all__ = [
+    "SAMPLE_COLUMNS",
     "STDIN_NAME",
     "RejectedWriter",
     "RowTemplateError",

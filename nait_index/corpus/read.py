@@ -12,6 +12,7 @@ from nait_index.corpus.pasted import pasted_rows
 from nait_index.corpus.readers import STDIN, STDIN_NAME, corpus_files, display_name, read_rows
 from nait_index.corpus.rows import RawRow, RowError, json_kind, parse_row, printable, refuse_surrogates
 from nait_index.errors import CorpusError
+from nait_index.spelling import parse_enum
 from nait_index.types import Origin, Rejected, RowFormat, Sample
 
 _LONGEST_ID = 1024  # characters
@@ -54,15 +55,22 @@ def read_text(text: str, name: str, row_format: RowFormat | None = None) -> Iter
         yield row if isinstance(row, Rejected) else _sample(row, form, ids, Path(name), row.origin.row)
 
 
-def restore_sample(sample_id: str, row: str, row_format: RowFormat, origin: Origin) -> Sample:
-    """Make the sample again of a row that was kept.
+SAMPLE_COLUMNS = ("id", "row", "format", "file", "file_row")
+"""The columns of a stored row that :func:`restore_sample` reads."""
 
-    :raises CorpusError: the row is not what it was.
+
+def restore_sample(record: Mapping[str, Any]) -> Sample:
+    """Parse a stored row into a sample again.
+
+    :param record: the row's ``SAMPLE_COLUMNS``; ``file`` and ``file_row``, which only messages name, may be absent.
+    :raises CorpusError: the row or its format is not valid any more.
     """
-    raw = parse_row(origin, row)
+    origin = Origin(record.get("file", ""), record.get("file_row", 0))
+    row_format = parse_enum(RowFormat, record["format"], f"row format of {origin}:", CorpusError)
+    raw = parse_row(origin, record["row"])
     if isinstance(raw, Rejected):
         raise CorpusError(f"{origin}: {raw.reason}")
-    return Sample(sample_id, row, row_parts(raw.fields, row_format), origin, row_format)
+    return Sample(record["id"], raw.text, row_parts(raw.fields, row_format), origin, row_format)
 
 
 def _read(sources: Sequence[tuple[Path, list[Path]]], row_format: RowFormat | None) -> Iterator[Sample | Rejected]:

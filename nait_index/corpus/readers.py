@@ -11,7 +11,6 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -19,6 +18,7 @@ from nait_index.corpus.csv_rows import csv_rows
 from nait_index.corpus.json_rows import json_line_rows, json_rows
 from nait_index.corpus.rows import RawRow, printable
 from nait_index.errors import CorpusError
+from nait_index.spelling import did_you_mean_path
 from nait_index.types import Rejected
 
 STDIN = Path("-")
@@ -133,8 +133,6 @@ def _explained(file: Path) -> Iterator[None]:
 
 
 def _closest(file: Path) -> str:
-    try:
-        names = get_close_matches(file.name, [other.name for other in file.parent.iterdir()], n=1)
-    except OSError:
+    if not os.access(file.parent, os.R_OK | os.X_OK):
         return f", nor a folder {display_name(file.parent)} that can be read"
-    return f"; did you mean {display_name(file.with_name(names[0]))}?" if names else ""
+    return did_you_mean_path(file)

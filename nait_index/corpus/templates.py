@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from nait_index.errors import TemplateError
-from nait_index.spelling import meant
+from nait_index.spelling import did_you_mean
 from nait_index.types import Part, Role
 
 _ALPACA = (
@@ -223,7 +223,7 @@ def _read_template(path: Path) -> str:
     try:
         return path.read_text("utf-8")
     except (FileNotFoundError, IsADirectoryError) as error:
-        hint, known = meant(str(path), TemplateName), ", ".join(TemplateName)
+        hint, known = did_you_mean(str(path), TemplateName), ", ".join(TemplateName)
         raise TemplateError(f"no template {str(path)!r}: neither one of {known} nor a Jinja file{hint}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise TemplateError(f"{path}: cannot be read as a template: {error}") from error

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nait_index.building.report import ProgressCallback
 from nait_index.demo.corpus import write
-from nait_index.errors import OutputExistsError
+from nait_index.files import check_absent
 from nait_index.index import NaitIndex
 from nait_index.selection.selection import Selection
 
@@ -28,8 +28,7 @@ def run(folder: Path, *, force: bool = False, progress: ProgressCallback | None 
 
     :raises OutputExistsError: the folder is there already and ``force`` was not given.
     """
-    if folder.exists() and not force:
-        raise OutputExistsError(f"{folder}: exists already; overwrite it with --force, or choose another name")
+    check_absent(folder, force=force)
     files = write(folder)
     index = NaitIndex.build(folder / "demo.nait", files.corpus, progress=progress)
     for skill, examples in files.capabilities.items():

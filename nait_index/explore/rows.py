@@ -6,7 +6,6 @@ from pathlib import PurePath
 from typing import Any
 
 from nait_index.corpus import restore_sample
-from nait_index.types import Origin, RowFormat
 
 BRIEF = 320
 """Characters that are shown of a part before the row is opened."""
@@ -19,8 +18,7 @@ def shown_row(row: Mapping[str, Any], *, whole: bool = False) -> dict[str, Any]:
 
     :param whole: all of its text, and the row itself as JSON.
     """
-    form = RowFormat(row["format"])
-    parts = restore_sample(row["id"], row["row"], form, Origin(row["file"], row["file_row"])).parts
+    parts = restore_sample(row).parts
     shown = parts if whole else parts[:_BRIEF_PARTS]
     own = {
         "id": row["id"],

@@ -8,14 +8,14 @@ from typing import Any
 from nait_index.config import Trainer
 from nait_index.corpus import to_json
 from nait_index.errors import NaitError
-from nait_index.files import together
+from nait_index.files import check_writable, together
 from nait_index.handover.contamination import Likeness
 from nait_index.handover.lengths import Lengths
 from nait_index.handover.llamafactory import entry_name
 from nait_index.handover.rows import ChosenRow, OutRow, Refused, converted
 from nait_index.handover.trainers import check_trainers, companion, configuration
 from nait_index.handover.trl import LENGTH
-from nait_index.handover.writers import Kind, check_place, check_rows_place, kind_of, write_rows
+from nait_index.handover.writers import Kind, check_rows_place, kind_of, write_rows
 from nait_index.types import RowFormat
 
 WEIGHTS = "nait_weight of the i-th of n written rows is 2(n − i + 1)/(n + 1): linear in its place, with mean 1"
@@ -76,7 +76,7 @@ def check_output(path: str | Path, wanted: Wanted) -> None:
     if any(companion(own, out) == out for own in wanted.trainers):
         raise NaitError(f"{out}: the trainer needs a file of this name beside the rows; choose another name")
     for own in [*others, *([rejected(out)] if wanted.format else [])]:
-        check_place(own, force=wanted.force)
+        check_writable(own, force=wanted.force)
 
 
 def hand_over(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nait_index.errors import NaitError, OutputExistsError
-from nait_index.files import Together
+from nait_index.files import Together, check_writable
 from nait_index.handover.rows import OutRow
 from nait_index.handover.tables import require_datasets, to_dataset, to_table
 
@@ -37,19 +37,6 @@ def kind_of(path: str | Path) -> Kind:
         ) from None
 
 
-def check_place(path: Path, *, force: bool) -> None:
-    """Check that a file may be written, before work is spent on it.
-
-    :raises OutputExistsError: it is there and ``force`` is not set. :raises NaitError: its folder is of no use.
-    """
-    if not path.parent.is_dir():
-        raise NaitError(f"{path}: not written, there is no folder {path.parent}; create it first")
-    if not os.access(path.parent, os.W_OK):
-        raise NaitError(f"{path}: not written, the folder {path.parent} may not be written to; choose another")
-    if os.path.lexists(path) and not force:
-        raise OutputExistsError(f"{path}: exists already; overwrite it with --force, or choose another name")
-
-
 def check_rows_place(path: Path, kind: Kind, *, force: bool) -> None:
     """Check that rows may be written to a path. Only a folder that holds a dataset is ever replaced.
 
@@ -66,7 +53,7 @@ def check_rows_place(path: Path, kind: Kind, *, force: bool) -> None:
             raise OutputExistsError(f"{path}: a folder is there that holds no dataset; choose another name")
     elif kind is Kind.FOLDER and path.exists():
         raise OutputExistsError(f"{path}: a file is there; choose another name for the folder")
-    check_place(path, force=force)
+    check_writable(path, force=force)
 
 
 def write_rows(rows: Sequence[OutRow], path: Path, kind: Kind, batch: Together) -> None:

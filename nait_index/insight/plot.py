@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from nait_index.errors import NaitError, OutputExistsError
-from nait_index.files import atomic_write
+from nait_index.errors import NaitError
+from nait_index.files import atomic_write, check_writable
 from nait_index.insight.compare import Comparison
 
 FORMATS = ("png", "svg")
@@ -20,8 +20,7 @@ def check_plot(path: Path, *, force: bool) -> None:
     """
     if path.suffix.lower().lstrip(".") not in FORMATS:
         raise NaitError(f"{path}: a picture is written as .png or .svg; choose a name that ends in one of them")
-    if path.exists() and not force:
-        raise OutputExistsError(f"{path}: exists already; overwrite it with --force, or choose another name")
+    check_writable(path, force=force)
     _matplotlib()
 
 

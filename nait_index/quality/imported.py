@@ -18,7 +18,7 @@ from nait_index.corpus import to_json
 from nait_index.errors import CorpusError
 from nait_index.files import atomic_write
 from nait_index.quality.score import Row, Score
-from nait_index.spelling import meant_path
+from nait_index.spelling import did_you_mean_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class ImportedScorer:
             for line, row_id, value in _records(path):
                 self._take(line, row_id, value)
         except FileNotFoundError as error:
-            raise CorpusError(f"{path}: no such file{meant_path(path)}") from error
+            raise CorpusError(f"{path}: no such file{did_you_mean_path(path)}") from error
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise CorpusError(f"{path}: cannot be read as scores: {error}") from error
         if not self._lines and not self.set_aside:

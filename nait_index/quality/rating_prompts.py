@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from nait_index.errors import NaitError
-from nait_index.spelling import meant_path
+from nait_index.spelling import did_you_mean_path
 
 LEVELS = 5
 
@@ -24,7 +24,7 @@ def read_rating_prompts(path: Path) -> tuple[str, ...]:
     try:
         lines = path.read_text("utf-8").splitlines()
     except FileNotFoundError as error:
-        raise NaitError(f"{path}: no such file{meant_path(path)}") from error
+        raise NaitError(f"{path}: no such file{did_you_mean_path(path)}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise NaitError(f"{path}: cannot be read as rating prompts: {error}") from error
     prompts = tuple(line.strip() for line in lines if line.strip())

@@ -8,19 +8,18 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from nait_index.config import Device
-from nait_index.corpus import restore_sample
-from nait_index.errors import CorpusError, IncompleteIndexError, NaitError
+from nait_index.corpus import SAMPLE_COLUMNS, restore_sample
+from nait_index.errors import CorpusError, NaitError
 from nait_index.quality.imported import ImportedScorer, write_set_aside
 from nait_index.quality.journal import Journal, journal_path
 from nait_index.quality.judge import JudgeCost, estimate_cost
 from nait_index.quality.score import Row, Score, Scorer, Status
 from nait_index.quality.specs import Home, Ifd, Imported, Judge, QualitySpec, SelectIt, default_name, open_scorer
 from nait_index.store.layout import Layout
-from nait_index.store.manifest import Manifest, load_manifest
+from nait_index.store.manifest import Manifest, load_finished
 from nait_index.store.samples import SampleTable
 from nait_index.store.scores import check_name, publish_scores
 from nait_index.store.seals import check_files
-from nait_index.types import Origin, RowFormat
 
 __all__ = [
     "Confirm",
@@ -82,9 +81,7 @@ def score_index(
     :raises NaitError: of the kind that says what is wrong.
     """
     started = time.monotonic()
-    manifest = load_manifest(layout)
-    if manifest.head is None:
-        raise IncompleteIndexError(f"the build of {layout.name} was interrupted; finish it with 'nait-index build'")
+    manifest = load_finished(layout)
     check_files(layout, manifest.head)
     table = SampleTable(layout, manifest.table_version)
     own_name = name or default_name(spec)
@@ -141,14 +138,13 @@ class _Work:
         self._table, self._journal, self._spoiled = table, journal, spoiled
 
     def __iter__(self) -> Iterator[Row]:
-        for record in self._table.records(["id", "row", "format", "content_hash", "file", "file_row"]):
+        for record in self._table.records([*SAMPLE_COLUMNS, "content_hash"]):
             bare = Row(record["id"], record["content_hash"], ())
             if self._journal.is_done(bare):
                 continue
-            origin = Origin(record["file"], record["file_row"])
             try:
-                sample = restore_sample(bare.id, record["row"], RowFormat(record["format"]), origin)
-            except (CorpusError, ValueError) as error:
+                sample = restore_sample(record)
+            except CorpusError as error:
                 self._spoiled(Score(bare, None, Status.FAILED, str(error)))
                 continue
             yield Row(bare.id, bare.content, sample.parts)

@@ -15,8 +15,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from nait_index.errors import NaitError, OutputExistsError
-from nait_index.files import atomic_write
+from nait_index.errors import NaitError
+from nait_index.files import atomic_write, check_writable
 from nait_index.index import NaitIndex
 from nait_index.report import figures, wording
 from nait_index.report.asked import Asked
@@ -47,21 +47,13 @@ def write_report(
     :raises NaitError: of the kind that says what is wrong; nothing is written then.
     """
     target, begun = Path(path), time.monotonic()
-    check_target(target, force=force)
+    check_writable(target, force=force)
     library = plotly_script()
     facts = gather(index, asked or Asked())
     page = render(facts, library).encode("utf-8", "replace")
     with atomic_write(target) as file:
         file.write(page)
     return Written(target, len(page), time.monotonic() - begun, facts.notes)
-
-
-def check_target(path: Path, *, force: bool) -> None:
-    """Refuse a file that is in the way, before any work is done for it."""
-    if path.exists() and not force:
-        raise OutputExistsError(f"{path}: exists already; overwrite it with --force, or choose another name")
-    if not path.parent.is_dir():
-        raise NaitError(f"{path}: not written, there is no folder {path.parent}; create it first")
 
 
 def plotly_script() -> str:

@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -13,7 +13,6 @@ import numpy as np
 from nait_index.corpus import restore_sample
 from nait_index.errors import NaitError
 from nait_index.index import NaitIndex
-from nait_index.types import Origin, RowFormat
 
 LENGTH_BANDS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 SOURCE_FIELDS = ("source", "dataset", "subset", "origin", "data_source", "task", "category", "skill", "domain", "topic")
@@ -152,7 +151,7 @@ def require_langid() -> None:
 def words_of(index: NaitIndex, ordinals: Sequence[int] | np.ndarray) -> list[Words]:
     """Read what some rows say."""
     taken = index.columns.at(ordinals, ["id", "row", "format"])
-    return [_words(*own) for own in zip(taken["id"], taken["row"], taken["format"], strict=True)]
+    return [_words(dict(zip(taken, values, strict=True))) for values in zip(*taken.values(), strict=True)]
 
 
 def clean(text: str) -> str:
@@ -171,11 +170,11 @@ def fit(text: str, room: int) -> str:
     return own
 
 
-def _words(sample_id: str, row: str, form: str) -> Words:
+def _words(record: Mapping[str, Any]) -> Words:
     try:
-        sample = restore_sample(sample_id, row, RowFormat(form), Origin("", 0))
-    except (NaitError, ValueError):
-        return Words((("row", clean(row)),))
+        sample = restore_sample(record)
+    except NaitError:
+        return Words((("row", clean(record["row"])),))
     return Words(tuple((str(part.role), clean(part.text)) for part in sample.parts))
 
 

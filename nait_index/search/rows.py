@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nait_index.config import SearchMode
-from nait_index.corpus import plain_text, restore_sample
+from nait_index.corpus import SAMPLE_COLUMNS, plain_text, restore_sample
 from nait_index.errors import NaitError, StoreError
 from nait_index.search.approximate import Approximate
 from nait_index.search.engine import Engine, EngineStamp
@@ -19,7 +19,7 @@ from nait_index.store.filters import matching_rows
 from nait_index.store.layout import Layout
 from nait_index.store.samples import SampleTable, dense_column
 from nait_index.store.seals import Looks
-from nait_index.types import Origin, RowFormat, Sample
+from nait_index.types import Sample
 
 logger = logging.getLogger(__name__)
 
@@ -65,10 +65,8 @@ class IndexRows:
 
     def texts(self) -> Iterator[str]:
         """Give the text of every row, its parts joined by newlines."""
-        nowhere = Origin("", 0)
         for record in self._table.records(["id", "row", "format"]):
-            sample = restore_sample(record["id"], record["row"], RowFormat(record["format"]), nowhere)
-            yield plain_text(sample.parts)
+            yield plain_text(restore_sample(record).parts)
 
     def numbers(self, column: str) -> np.ndarray:
         """Read one plain column of numbers (n,); NaN where there is none."""
@@ -171,10 +169,8 @@ class IndexRows:
 
     def sample(self, ordinal: int) -> Sample:
         """Read the row at some place as a sample."""
-        taken = self._table.take([ordinal], ["id", "row", "format", "file", "file_row"])
-        own = {name: values[0] for name, values in taken.items()}
-        origin = Origin(own["file"], own["file_row"])
-        return restore_sample(own["id"], own["row"], RowFormat(own["format"]), origin)
+        taken = self._table.take([ordinal], SAMPLE_COLUMNS)
+        return restore_sample({name: values[0] for name, values in taken.items()})
 
     def take_ids(self, ordinals: np.ndarray) -> list[str]:
         """Give the ids at some places."""

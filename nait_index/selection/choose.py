@@ -25,7 +25,7 @@ from nait_index.selection.ranking import Ranked, Terms, rank
 from nait_index.selection.saved import Saved
 from nait_index.selection.selection import Selection
 from nait_index.signatures.topk import neuron_offsets
-from nait_index.spelling import meant
+from nait_index.spelling import did_you_mean, parse_enum
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest
 from nait_index.store.samples import TOPK_NUMBERS, SampleTable
@@ -248,7 +248,7 @@ class Chooser:
     def read(self, question: Question, capabilities: Sequence[Capability]) -> tuple[Terms, dict[str, Any]]:
         """Read a question against the index, and say what it comes down to."""
         _check_different(capabilities)
-        method = _method(question.method)
+        method = parse_enum(MethodName, question.method, "method", SelectionError)
         self._check_view(f"method {method}", METHODS[method].view)
         budget, allowed = Budget.parse(question.top), self._rows.allowed(question.where)
         quality = {name: self._quality(name) for name in question.blending}
@@ -299,13 +299,17 @@ class Chooser:
         if name not in known:
             raise SelectionError(
                 f"--blend: {self._layout.name} has no score '{name}'; "
-                + (f"it has {', '.join(known)}{meant(name, known)}" if known else "make one with 'nait-index score'")
+                + (
+                    f"it has {', '.join(known)}{did_you_mean(name, known)}"
+                    if known
+                    else "make one with 'nait-index score'"
+                )
             )
         return self._rows.numbers(name)
 
     def check(self, method: MethodName | str) -> None:
         """Refuse a method that the index lacks the view for, before any example is encoded."""
-        own = _method(method)
+        own = parse_enum(MethodName, method, "method", SelectionError)
         self._check_view(f"method {own}", METHODS[own].view)
 
     def _check_view(self, what: str, view: View | None) -> None:
@@ -316,15 +320,6 @@ class Chooser:
                 f"{what} needs the view {view}, which {self._layout.name} was built without; build another index with "
                 f"'nait-index build' and {options}"
             )
-
-
-def _method(name: MethodName | str) -> MethodName:
-    try:
-        return MethodName(name)
-    except ValueError:
-        raise SelectionError(
-            f"there is no method '{name}'; there are: {', '.join(MethodName)}{meant(str(name), MethodName)}"
-        ) from None
 
 
 def _check_different(capabilities: Sequence[Capability]) -> None:

@@ -11,6 +11,7 @@ from nait_index.handover.contamination import Contamination, Match
 from nait_index.handover.handover import Wanted, Written, check_output, hand_over
 from nait_index.handover.rows import ChosenRow, converted
 from nait_index.handover.writers import Kind, kind_of
+from nait_index.spelling import parse_enum
 from nait_index.types import RowFormat
 
 if TYPE_CHECKING:
@@ -93,7 +94,9 @@ class Selection:
             the rank, with mean 1.
         :raises OutputExistsError: a file is there and ``force`` was not given. :raises NaitError: it cannot be written.
         """
-        wanted = Wanted(_format(format), tuple(_trainer(own) for own in trainers), scores, weights, force)
+        wanted = Wanted(
+            _format(format), tuple(parse_enum(Trainer, name, "trainer") for name in trainers), scores, weights, force
+        )
         check_output(path, wanted)
         if (scores or weights) and not self.scores:
             raise SelectionError(
@@ -135,14 +138,4 @@ class Selection:
 
 
 def _format(name: RowFormat | str | None) -> RowFormat | None:
-    try:
-        return None if name is None else RowFormat(name)
-    except ValueError:
-        raise NaitError(f"there is no format '{name}'; there are: {', '.join(RowFormat)}") from None
-
-
-def _trainer(name: Trainer | str) -> Trainer:
-    try:
-        return Trainer(name)
-    except ValueError:
-        raise NaitError(f"there is no trainer '{name}'; there are: {', '.join(Trainer)}") from None
+    return None if name is None else parse_enum(RowFormat, name, "format")

@@ -10,7 +10,7 @@ import numpy as np
 
 from nait_index.errors import CapabilityError
 from nait_index.files import atomic_write
-from nait_index.spelling import meant_path
+from nait_index.spelling import did_you_mean_path
 from nait_index.store.capabilities import StoredCapability
 from nait_index.store.typed import check_types
 
@@ -40,7 +40,9 @@ def read_capability(path: Path) -> tuple[StoredCapability, str]:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
-        raise CapabilityError(f"{path}: no such file; 'nait-index capability export' writes one{meant_path(path)}")
+        raise CapabilityError(
+            f"{path}: no such file; 'nait-index capability export' writes one{did_you_mean_path(path)}"
+        )
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}

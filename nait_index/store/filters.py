@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nait_index.errors import SelectionError, StoreError
-from nait_index.spelling import meant
+from nait_index.spelling import did_you_mean
 from nait_index.store.dataset import explained
 from nait_index.store.samples import SIGNATURE_PREFIXES, SampleTable
 
@@ -205,7 +205,7 @@ def _refusal(table: SampleTable, where: str, error: StoreError) -> SelectionErro
     if name.removesuffix("_status") in _SCORED:
         near = f"; 'nait-index score INDEX {name.removesuffix('_status')}' makes that column"
     else:
-        near = meant(name, names) if name else ""
+        near = did_you_mean(name, names) if name else ""
     return SelectionError(
         f"--where '{where[:200]}' cannot be used: {reason.rstrip('. ')}; there are {', '.join(dict.fromkeys(names))}"
         f"{near}"

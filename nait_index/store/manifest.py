@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
-from nait_index.errors import FingerprintError, NotAnIndexError, StoreError
-from nait_index.spelling import meant, meant_path
+from nait_index.errors import FingerprintError, IncompleteIndexError, NotAnIndexError, StoreError
+from nait_index.spelling import did_you_mean, did_you_mean_path
 from nait_index.store.layout import Layout
 from nait_index.store.sealed import hash_of
 from nait_index.store.typed import check_types
@@ -125,24 +125,24 @@ class Manifest:
     tags: Mapping[str, int] = field(default_factory=dict)
 
     @property
-    def head(self) -> Version | None:
-        """The version that readers see."""
-        return self.history[-1] if self.history else None
+    def head(self) -> Version:
+        """The version that readers see; there is none before the first build is finished."""
+        return self.history[-1]
 
     @property
     def version(self) -> int:
         """Number of the version that readers see, 0 where there is none."""
-        return self.head.number if self.head else 0
+        return self.head.number if self.history else 0
 
     @property
     def rows(self) -> int:
         """How many samples readers see."""
-        return self.head.rows if self.head else 0
+        return self.head.rows if self.history else 0
 
     @property
     def table_version(self) -> int | None:
         """Version of the table that readers see."""
-        return self.head.table_version if self.head else None
+        return self.head.table_version if self.history else None
 
     @property
     def basis(self) -> str:
@@ -156,7 +156,7 @@ class Manifest:
         """
         now = datetime.now(UTC).isoformat(timespec="seconds")
         state |= {"number": self.version + 1, "created": now, "change": change}
-        head = Version(**state) if self.head is None else replace(self.head, **state)
+        head = replace(self.head, **state) if self.history else Version(**state)
         return replace(self, history=(*self.history, head))
 
     def at(self, wanted: str | int, name: str) -> "Manifest":
@@ -172,7 +172,7 @@ class Manifest:
         if not kept or kept[-1].number != number:
             tags = f", and the tags {', '.join(self.tags)}" if self.tags else ""
             numbers = ", ".join(str(own.number) for own in self.history[-10:])
-            more = f"see 'nait-index versions'{meant(str(wanted), self.tags)}"
+            more = f"see 'nait-index versions'{did_you_mean(str(wanted), self.tags)}"
             raise StoreError(f"{name} has no version '{wanted}'; it has {numbers}{tags}; {more}")
         return replace(self, history=kept)
 
@@ -209,7 +209,7 @@ def load_manifest(layout: Layout) -> Manifest:
             )
         there = layout.remote is not None or layout.root.exists()
         what = "holds no manifest.json" if there else "does not exist"
-        near = meant_path(layout.name, layout.manifest.name) if layout.remote is None else ""
+        near = did_you_mean_path(layout.name, layout.manifest.name) if layout.remote is None else ""
         raise NotAnIndexError(f"{layout.name} is not an index: it {what}; make one with 'nait-index build'{near}")
     try:
         return _parsed(json.loads(text), layout.name)
@@ -217,6 +217,19 @@ def load_manifest(layout: Layout) -> Manifest:
         raise StoreError(
             f"{layout.manifest} is damaged ({error}); restore it from a copy, or build the index again"
         ) from error
+
+
+def load_finished(layout: Layout) -> Manifest:
+    """Read the manifest of an index that has a version to read.
+
+    :raises IncompleteIndexError: its first build was interrupted. :raises StoreError: as :func:`load_manifest`.
+    """
+    manifest = load_manifest(layout)
+    if not manifest.history:
+        raise IncompleteIndexError(
+            f"the build of {layout.name} was interrupted; run the same 'nait-index build' command again to finish it"
+        )
+    return manifest
 
 
 def _parsed(data: dict[str, Any], name: str) -> Manifest:

@@ -15,7 +15,7 @@ from nait_index.store.capabilities import CapabilityTable
 from nait_index.store.dataset import drop_torn_versions
 from nait_index.store.layout import Layout
 from nait_index.store.lock import write_lock
-from nait_index.store.manifest import Manifest, load_manifest, save_manifest
+from nait_index.store.manifest import Manifest, load_finished, load_manifest, save_manifest
 from nait_index.store.samples import SampleTable
 from nait_index.store.seals import check_files, seal_files
 
@@ -68,11 +68,8 @@ def settled(layout: Layout) -> Manifest:
 
     :raises IncompleteIndexError: rows of an interrupted build are there, which only that build can deal with.
     """
+    load_finished(layout)
     manifest = settled_capabilities(layout)
-    if manifest.head is None:
-        raise IncompleteIndexError(
-            f"the build of {layout.name} was interrupted; run the same 'nait-index build' command again to finish it"
-        )
     if interrupted_build(layout, manifest):
         raise IncompleteIndexError(
             f"a build of {layout.name} was interrupted; finish it with the same command as before, or give it up with "
@@ -86,11 +83,11 @@ def interrupted_build(layout: Layout, manifest: Manifest) -> bool:
 
     :raises StoreError: a file of what readers see is damaged: merging files would hide that for good.
     """
-    if manifest.head is not None:
+    if manifest.history:
         check_files(layout, manifest.head)
     drop_torn_versions(layout, layout.samples)
     table = SampleTable(layout)
-    if manifest.head is None or table.version == manifest.table_version:
+    if not manifest.history or table.version == manifest.table_version:
         return False
     if table.largest("position") >= manifest.next_position:
         return True
@@ -102,7 +99,7 @@ def settled_capabilities(layout: Layout) -> Manifest:
     """Read the manifest for a change of the capabilities, and take back what an interrupted change left of itself."""
     manifest = load_manifest(layout)
     drop_torn_versions(layout, layout.capabilities)
-    seen = manifest.head.capabilities_version if manifest.head else 0
+    seen = manifest.head.capabilities_version if manifest.history else 0
     if CapabilityTable(layout).version != seen:
         CapabilityTable(layout, seen).restore()
     return manifest

@@ -32,7 +32,7 @@ _SETTLED = 1.0
 
 def seal_files(layout: Layout, manifest: Manifest) -> None:
     """Hash the files of the tables that the manifest's last version reads and none before it did."""
-    if layout.remote is not None or manifest.head is None:
+    if layout.remote is not None or not manifest.history:
         return
     seals, rejected = _read_seals(layout) if layout.seals.is_file() else ({}, [])
     known = {name for name in seals if (layout.root / name).is_file()}

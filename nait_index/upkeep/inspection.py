@@ -9,7 +9,7 @@ import numpy as np
 
 from nait_index.capabilities.examples import ExampleEncoder
 from nait_index.config import View
-from nait_index.corpus import read_rejected, restore_sample
+from nait_index.corpus import SAMPLE_COLUMNS, read_rejected, restore_sample
 from nait_index.errors import NaitError
 from nait_index.search.engine import Engine
 from nait_index.search.rows import IndexRows
@@ -20,7 +20,6 @@ from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest
 from nait_index.store.samples import SampleTable, dense_column
 from nait_index.store.seals import check_files, check_rejects
-from nait_index.types import Origin, RowFormat, Sample
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +42,6 @@ class Check:
 def describe(layout: Layout, manifest: Manifest, table: SampleTable, capabilities: CapabilityTable) -> dict[str, Any]:
     """Collect what there is to know about an index."""
     own, head = manifest.fingerprint, manifest.head
-    assert head is not None
     sizes = table.signature_bytes()
     columns = {view: {name: own for name, own in sizes.items() if name.split("_")[0] == view} for view in own.views}
     views = {view: {"columns": sizes, "bytes_per_row": sum(sizes.values())} for view, sizes in columns.items()}
@@ -108,7 +106,6 @@ class Verifier:
     def _files(self) -> Check:
         """Read every file of the tables, and compare it with what was written."""
         logger.info("checking the files")
-        assert self._manifest.head is not None
         try:
             count = check_files(self._layout, self._manifest.head, thorough=True)
         except NaitError as error:
@@ -144,7 +141,7 @@ class Verifier:
     def _content(self) -> Check:
         """Hash every row again."""
         logger.info("checking the content of every row")
-        wrong = [row["id"] for row in self._rows(None) if self._restore(row).content_hash != row["content_hash"]]
+        wrong = [row["id"] for row in self._rows(None) if restore_sample(row).content_hash != row["content_hash"]]
         detail = f"row {wrong[0]!r} and {len(wrong) - 1} more were altered" if wrong else "every row has its hash"
         return Check("content", not wrong, detail)
 
@@ -192,7 +189,7 @@ class Verifier:
         rows = list(self._rows(picked))
         stored = np.array(self._table.take(picked, [column])[column], dtype=np.float32)
         try:
-            encoded = self._open_encoder().again([self._restore(row) for row in rows])
+            encoded = self._open_encoder().again([restore_sample(row) for row in rows])
         except NaitError as error:
             return Check("encoding", None, f"not checked: {error}")
         again = encoded.signatures[column].astype(np.float32) * self._compressor.steps[Feature.UNIT]
@@ -205,12 +202,9 @@ class Verifier:
         return Check("encoding", bool(cosines[worst] >= limit), detail)
 
     def _rows(self, ordinals: np.ndarray | None) -> Iterator[dict[str, Any]]:
-        columns = ["id", "row", "format", "content_hash", "file", "file_row"]
+        columns = [*SAMPLE_COLUMNS, "content_hash"]
         if ordinals is None:
             yield from self._table.records(columns)
             return
         taken = self._table.take(ordinals, columns)
         yield from (dict(zip(columns, values, strict=True)) for values in zip(*taken.values(), strict=True))
-
-    def _restore(self, row: dict[str, Any]) -> Sample:
-        return restore_sample(row["id"], row["row"], RowFormat(row["format"]), Origin(row["file"], row["file_row"]))

@@ -8,14 +8,14 @@ from nait_index.building.builder import Builder
 from nait_index.building.report import BuildReport, ProgressCallback
 from nait_index.building.settings import recorded
 from nait_index.config import Device
-from nait_index.corpus import restore_sample
+from nait_index.corpus import SAMPLE_COLUMNS, restore_sample
 from nait_index.errors import OutputExistsError
 from nait_index.quality.journal import journal_path
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest, load_manifest
 from nait_index.store.samples import SampleTable
 from nait_index.store.scores import publish_scores, score_names, status_column
-from nait_index.types import Origin, Rejected, RowFormat, Sample
+from nait_index.types import Rejected, Sample
 
 _AT_ONCE = 1024
 
@@ -36,8 +36,8 @@ def rebuild(
     :param manifest: of the version that is taken.
     :raises OutputExistsError: there is a finished index in the new place.
     """
-    if new.read(new.manifest) is not None and load_manifest(new).head is not None:
-        raise OutputExistsError(f"{new.name}: exists already; name another place for the new index")
+    if new.read(new.manifest) is not None and load_manifest(new).history:
+        raise OutputExistsError(f"{new.name} already holds a finished index; choose another place for the new one")
     config, signatures = recorded(manifest, model, device)
     table = SampleTable(old, manifest.table_version)
     with Builder(new, config, signatures, progress) as builder:
@@ -50,9 +50,9 @@ def rebuild(
 def _samples(table: SampleTable) -> Iterator[Sample | Rejected]:
     order = np.argsort(table.numbers("position"), kind="stable")
     for at in range(0, len(order), _AT_ONCE):
-        columns = table.take(order[at : at + _AT_ONCE], ["id", "row", "format", "file", "file_row"])
-        for sample_id, row, row_format, file, file_row in zip(*columns.values(), strict=True):
-            yield restore_sample(sample_id, row, RowFormat(row_format), Origin(file, file_row))
+        columns = table.take(order[at : at + _AT_ONCE], SAMPLE_COLUMNS)
+        for values in zip(*columns.values(), strict=True):
+            yield restore_sample(dict(zip(columns, values, strict=True)))
 
 
 def _copy_score(old: Layout, table: SampleTable, new: Layout, name: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nait_index.errors import SelectionError, StoreError
-from nait_index.spelling import meant_id, meant_path
+from nait_index.spelling import did_you_mean_id, did_you_mean_path
 from nait_index.store.filters import matching_positions
 from nait_index.store.layout import Layout
 from nait_index.store.lock import write_lock
@@ -22,7 +22,7 @@ def read_ids(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError as error:
-        raise SelectionError(f"--ids {path}: no such file{meant_path(path)}") from error
+        raise SelectionError(f"--ids {path}: no such file{did_you_mean_path(path)}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise SelectionError(f"--ids {path}: cannot be read ({error})") from error
     ids = []
@@ -68,6 +68,6 @@ def _positions(table: SampleTable, ids: Sequence[str] | None) -> list[int]:
     missing = [sample_id for sample_id in ids if sample_id not in places]
     if missing:
         more = f", nor {len(missing) - 1} more" if len(missing) > 1 else ""
-        near = meant_id(missing[0], list(places))
+        near = did_you_mean_id(missing[0], list(places))
         raise SelectionError(f"there is no row with id {missing[0][:80]!r}{more}; nothing was removed{near}")
     return sorted({places[sample_id] for sample_id in ids})

@@ -5,7 +5,7 @@ import shutil
 from dataclasses import replace
 
 from nait_index.errors import StoreError
-from nait_index.spelling import meant
+from nait_index.spelling import did_you_mean
 from nait_index.store.capabilities import CapabilityTable
 from nait_index.store.layout import Layout
 from nait_index.store.lock import write_lock
@@ -42,7 +42,7 @@ def remove_tag(layout: Layout, name: str) -> None:
         manifest = load_manifest(layout)
         if name not in manifest.tags:
             known = ", ".join(manifest.tags) or "none"
-            raise StoreError(f"{layout.name} has no tag '{name}'; it has {known}{meant(name, manifest.tags)}")
+            raise StoreError(f"{layout.name} has no tag '{name}'; it has {known}{did_you_mean(name, manifest.tags)}")
         save_manifest(layout, replace(manifest, tags={tag: own for tag, own in manifest.tags.items() if tag != name}))
 
 
@@ -54,7 +54,6 @@ def restore_version(layout: Layout, wanted: str | int) -> Manifest:
     with write_lock(layout):
         manifest = load_manifest(layout)
         old = manifest.at(wanted, layout.name).head
-        assert old is not None
         check_files(layout, old)
         SampleTable(layout, old.table_version).restore()
         shutil.rmtree(layout.staging, ignore_errors=True)

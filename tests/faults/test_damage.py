@@ -221,7 +221,6 @@ def _last_files(root: Path) -> list[Path]:
     from nait_index.store.seals import _files
 
     head = manifest_of(root).head
-    assert head is not None
     return _files(Layout(root), head)
 
 
