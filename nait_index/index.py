@@ -32,16 +32,15 @@ from nait_index.corpus import make_template, read_corpus, read_text, to_json
 from nait_index.distributed.engine import open_engine
 from nait_index.errors import CapabilityError, NaitError, SelectionError, StoreError
 from nait_index.insight.compare import Comparison, compare
-from nait_index.insight.explain import Depth, Explanation, explain
-from nait_index.insight.layers import LayerShares, layer_shares
-from nait_index.insight.parts import Parts, parts_of
-from nait_index.insight.standing import standings
+from nait_index.insight.explain import Depth, Explanation, explain, parts_of
+from nait_index.insight.parts import LayerShares, Parts, layer_shares
 from nait_index.methods.names import DEFAULT_METHOD, MethodName
 from nait_index.methods.probe import sample_queries
 from nait_index.quality.scoring import Confirm, QualitySpec, ScoreProgress, ScoreReport, score_index
 from nait_index.search.columns import Columns
 from nait_index.search.rows import IndexRows
 from nait_index.selection.choose import Chooser, Question
+from nait_index.selection.ranking import score_rows
 from nait_index.selection.saved import read_saved
 from nait_index.selection.selection import Selection
 from nait_index.signatures.features import Feature
@@ -477,7 +476,7 @@ class NaitIndex:
         """Score every row for each of C capabilities: (C, n) in table order, NaN where ``where`` does not hold."""
         own = self._resolve(capabilities)
         terms, _ = self._chooser.read(Question("100%", method, where), own)
-        return standings(self._rows, [one.examples for one in own], terms.method, terms.allowed)
+        return score_rows(self._rows, [one.examples for one in own], terms.method, terms.allowed)
 
     # ---- explaining -----------------------------------------------------------------------------------------------
 

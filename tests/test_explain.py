@@ -16,8 +16,7 @@ from nait_index.activations.encoder import Encoder
 from nait_index.config import Device, ModelConfig, SignatureConfig, View
 from nait_index.demo.corpus import Split, generate
 from nait_index.errors import SelectionError
-from nait_index.insight.explain import Depth, Explanation, flips, position_of
-from nait_index.insight.parts import explainable
+from nait_index.insight.explain import Depth, Explanation, explainable, flips, position_of
 from nait_index.insight.words import join
 
 NEURON_METHODS = ["probe", "contrast", "nait", "nait-drift", "nas", "nag"]

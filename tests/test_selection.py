@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from nait_index.errors import SelectionError
 from nait_index.selection.budget import Budget
-from nait_index.selection.combine import unite
-from nait_index.selection.core import agree, chance_size, required_votes
+from nait_index.selection.combine import agree, chance_size, required_votes, unite
 
 RANKINGS = st.lists(st.lists(st.sampled_from("abcdefgh"), unique=True, min_size=1), min_size=2, max_size=4)
 

@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.environment import ROOT, environment, shared_data
 from nait_index import NaitIndex
 from nait_index.config import ModelConfig
-from nait_index.insight.parts.dense import POOLING_NAMES, DenseParts
+from nait_index.insight.dense import POOLING_NAMES, DenseParts
 from nait_index.methods.names import MethodName
 from nait_index.methods.registry import METHODS
 from nait_index.signatures.features import feature_vectors

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from nait_index.capabilities.capability import Capability
-from nait_index.insight.standing import evenly, standings
 from nait_index.methods.base import Scanned
 from nait_index.methods.registry import METHODS
 from nait_index.search.rows import IndexRows
-from nait_index.selection.ranking import Terms, rank
+from nait_index.selection.ranking import Terms, rank, score_rows
 
 RANKED = 100_000
 """Rows whose order is compared: all of a smaller index, evenly spread ones of a larger."""
@@ -117,7 +116,7 @@ def compare(rows: IndexRows, capabilities: Sequence[Capability], terms: Terms, b
     available = len(rows) if terms.allowed is None else int(terms.allowed.sum())
     sizes = np.array([len(one) for one in chosen])
     looked = _spread(len(rows), terms.allowed)
-    scores = standings(rows, own, terms.method, looked)[:, looked]
+    scores = score_rows(rows, own, terms.method, looked)[:, looked]
     return Comparison(
         names=tuple(capability.name for capability in capabilities),
         method=str(terms.method),
@@ -152,8 +151,13 @@ def _spread(total: int, allowed: np.ndarray | None) -> np.ndarray:
     """Tell which rows (n,) bool have their order compared."""
     candidates = np.arange(total) if allowed is None else np.flatnonzero(allowed)
     looked = np.zeros(total, dtype=bool)
-    looked[candidates[evenly(len(candidates), RANKED)]] = True
+    looked[candidates[_evenly(len(candidates), RANKED)]] = True
     return looked
+
+
+def _evenly(total: int, most: int) -> np.ndarray:
+    """Give places spread evenly over ``total`` ones, at most ``most``: all of them where there are no more."""
+    return np.arange(0, total, -(-total // most)) if total else np.zeros(0, np.int64)
 
 
 def _cosines(rows: IndexRows, capabilities: Sequence[Capability], terms: Terms) -> np.ndarray | None:

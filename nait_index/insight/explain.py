@@ -8,14 +8,17 @@ import numpy as np
 
 from nait_index.capabilities.capability import Capability
 from nait_index.errors import SelectionError
-from nait_index.insight.layers import LayerPart, by_layer
-from nait_index.insight.parts import Block, Parts
-from nait_index.insight.parts.dense import DenseParts
-from nait_index.insight.standing import standings
+from nait_index.insight.dense import DenseParts
+from nait_index.insight.parts import Block, LayerPart, Parts, by_layer
+from nait_index.insight.sparse import MonaParts, NagParts
 from nait_index.insight.words import Word, direction_of, words_of
-from nait_index.methods.base import Examples
+from nait_index.methods.base import Examples, Scanned
+from nait_index.methods.mona import Mona
+from nait_index.methods.nag import Nag
+from nait_index.methods.names import MethodName
+from nait_index.methods.registry import METHODS
 from nait_index.search.rows import IndexRows
-from nait_index.selection.ranking import Terms
+from nait_index.selection.ranking import Terms, score_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +201,30 @@ Split = Callable[[int, Callable[[np.ndarray], np.ndarray]], tuple[list[str], np.
 the direction (2, D) being made of them: the tokens' pieces of text, what each adds (T,), and the direction."""
 
 
+def explainable() -> list[str]:
+    """Name the methods whose scores are sums over neurons or features."""
+    return [str(name) for name, method in METHODS.items() if isinstance(method, Scanned | Nag | Mona)]
+
+
+def parts_of(method: MethodName, examples: Examples, rows: IndexRows, layers: tuple[int, ...]) -> Parts:
+    """Make what takes a capability's scores apart.
+
+    :param layers: numbers of the captured layers.
+    :raises SelectionError: the method's score is no sum over neurons.
+    """
+    own = METHODS[method]
+    if isinstance(own, Scanned):
+        return DenseParts(own, examples, rows, layers)
+    if isinstance(own, Nag):
+        return NagParts(examples, rows, layers)
+    if isinstance(own, Mona):
+        return MonaParts(examples, rows)
+    raise SelectionError(
+        f"a score of {method} is no sum over neurons, so there is nothing to take apart; explain with --method "
+        + ", ".join(explainable())
+    )
+
+
 def explain(
     rows: IndexRows, capability: Capability, parts: Parts, terms: Terms, ordinal: int, depth: Depth, split: Split | None
 ) -> Explanation:
@@ -207,7 +234,7 @@ def explain(
     :raises SelectionError: the row may not be chosen at all, or the method's score is no sum over words.
     """
     sample_id, row = rows.describe(np.array([ordinal]))[ordinal]
-    scores = standings(rows, [capability.examples], terms.method, terms.allowed)[0]
+    scores = score_rows(rows, [capability.examples], terms.method, terms.allowed)[0]
     if not np.isfinite(scores[ordinal]):
         raise SelectionError(f"row {sample_id!r} does not pass --where, so it has no rank there; leave --where out")
     position = position_of(rows, scores, ordinal, terms.k)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nait_index.insight.parts.dense import DenseParts
+from nait_index.insight.dense import DenseParts
 from nait_index.signatures.features import POOLINGS, Feature
 
 

@@ -6,7 +6,7 @@ from nait_index.errors import NaitError
 from nait_index.report.facts import Core, StableRow
 from nait_index.report.ground import Ground
 from nait_index.report.showing import Shower
-from nait_index.selection.core import chance_size
+from nait_index.selection.combine import chance_size
 from nait_index.selection.selection import Selection
 
 SHOWN = 12

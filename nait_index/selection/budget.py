@@ -1,19 +1,35 @@
-"""How many rows to choose."""
+"""How many rows to choose: a number, a share, or ``auto``, which reads a number off the score curve.
+
+Scores in falling order make a curve that as a rule drops steeply while rows still teach the skill, and then levels off.
+The cut is where the scores of the better half of the rows part best into two groups, high and low: where the groups'
+means lie furthest apart for their sizes (Otsu, 1979). The other half, of rows that are only more or less unlike the
+examples, would move it. Of what was tried this came nearest to the rows that were meant, over seven methods;
+``benchmarks/quality/budget.py`` says how near.
+"""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
+
+import numpy as np
 
 from nait_index.errors import SelectionError
 
 ROUNDING = "a share of the rows is rounded down, and never below one row"
+
+_STRAIGHT = 0.05
+# Evenly scattered scores lie so far off a straight line, times √n, in one case of twenty (Kolmogorov and Smirnov).
+_BY_CHANCE = 1.36
+_LEAST = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
     """A number of rows, or a share of those there are. Shares are rounded down, but never below one row.
 
-    Neither is set for ``auto``, which only a score curve can tell; see :mod:`nait_index.selection.auto`.
+    Neither is set for ``auto``, which only a score curve can tell; see :func:`suggest`.
     """
 
     text: str
@@ -65,3 +81,102 @@ class Budget:
         if self.rows > available:
             raise SelectionError(f"--top {self.text} asks for more rows than the {available} there are")
         return self.rows
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """Another budget that the same curve gives.
+
+    :param cut: score of the last row that it takes.
+    """
+
+    rows: int
+    cut: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A budget, and why.
+
+    :param rows: how many rows. :param available: of how many. :param cut: score of the last one.
+    :param clarity: how far the better half's curve bends below the straight line, as a share of its fall: 0 is a
+        straight line, 1 a step. :param alternatives: fewest rows first.
+    """
+
+    rows: int
+    available: int
+    cut: float
+    clarity: float
+    alternatives: tuple[Alternative, ...]
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Say why, and what else there is."""
+        share = 100 * self.rows / self.available
+        return (
+            f"--top auto takes {self.rows:,} of {self.available:,} rows ({share:.3g}%), down to a score of "
+            f"{self.cut:.4g}: there the better half's scores part best into high and low (clarity of the bend "
+            f"{self.clarity:.2f}; 0 is a straight line, 1 a step)",
+            *(f"or {own.rows:,} rows, down to {own.cut:.4g}: {own.why}" for own in self.alternatives),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give everything as JSON can hold it."""
+        return {
+            "rows": self.rows,
+            "cut": self.cut,
+            "clarity": self.clarity,
+            "alternatives": [{"rows": own.rows, "cut": own.cut, "why": own.why} for own in self.alternatives],
+        }
+
+
+def suggest(scores: Sequence[float] | np.ndarray) -> Suggestion:
+    """Read a budget off a score curve.
+
+    :param scores: (n,) of all rows that may be chosen, highest first.
+    :raises SelectionError: there are too few rows, or the curve has no knee.
+    """
+    curve = np.asarray(scores, dtype=np.float64)
+    better = curve[: (len(curve) + 1) // 2]
+    if len(curve) < _LEAST:
+        raise SelectionError(f"--top auto needs at least {_LEAST} rows to choose from, not {len(curve)}; give a number")
+    bend, clarity = knee(better)
+    if clarity < max(_STRAIGHT, _BY_CHANCE / np.sqrt(len(better))):
+        raise SelectionError(
+            "--top auto found no bend: the scores fall evenly, so that no budget suggests itself; give a share such as "
+            "10%, or a number of rows"
+        )
+    rows = two_groups(better)
+    others = {
+        two_groups(curve): "there all scores part best into high and low",
+        bend: "there the better half's curve bends most (its knee)",
+        max(1, len(curve) // 10): "10%, the usual share",
+    }
+    alternatives = tuple(Alternative(k, float(curve[k - 1]), why) for k, why in sorted(others.items()) if k != rows)
+    return Suggestion(rows, len(curve), float(curve[rows - 1]), round(clarity, 4), alternatives)
+
+
+def knee(curve: np.ndarray) -> tuple[int, float]:
+    """Find how many rows lead to the knee of a falling curve (n,), itself counted, and how far it lies below the line.
+
+    The knee lies furthest below the straight line from the first point to the last ("Kneedle", Satopää et al., 2011).
+
+    :returns: rows, at least 1, and a share of the curve's whole fall; 0 for a curve that does not fall.
+    """
+    fall = curve[0] - curve[-1]
+    if len(curve) < 2 or fall <= 0:
+        return 1, 0.0
+    along = np.arange(len(curve)) / (len(curve) - 1)
+    below = (1 - along) - (curve - curve[-1]) / fall
+    at = int(below.argmax())
+    return (at + 1, float(below[at])) if below[at] > 1e-9 else (1, 0.0)
+
+
+def two_groups(curve: np.ndarray) -> int:
+    """Find how many rows make the higher of two groups that lie furthest apart for their sizes (Otsu, 1979)."""
+    n = len(curve)
+    first = np.arange(1, n)
+    sums = np.cumsum(curve)
+    apart = sums[:-1] / first - (sums[-1] - sums[:-1]) / (n - first)
+    return int((first * (n - first) * apart**2).argmax()) + 1

@@ -16,10 +16,8 @@ from nait_index.methods.names import MethodName
 from nait_index.methods.registry import METHODS
 from nait_index.search.plan import Plan, make_plan
 from nait_index.search.rows import IndexRows
-from nait_index.selection.auto import suggest
-from nait_index.selection.budget import ROUNDING, Budget
-from nait_index.selection.combine import combine
-from nait_index.selection.core import agree, chance_size, required_votes, stability
+from nait_index.selection.budget import ROUNDING, Budget, suggest
+from nait_index.selection.combine import agree, chance_size, combine, required_votes, stability
 from nait_index.selection.coverage import cover, rarity
 from nait_index.selection.ranking import Ranked, Terms, rank
 from nait_index.selection.saved import Saved

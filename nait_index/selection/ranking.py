@@ -95,3 +95,18 @@ def _blended(rows: IndexRows, whole: Hits, terms: Terms, k: int) -> Hits:
     rounded = np.round(mixed.scores, 12)
     ordinals = best(rounded, k, mixed.has_all).ordinals
     return Hits(rounded[ordinals], ordinals)
+
+
+def score_rows(
+    rows: IndexRows, capabilities: Sequence[Examples], method: MethodName, allowed: np.ndarray | None = None
+) -> np.ndarray:
+    """Score rows for several capabilities: (C, n) float64, NaN for rows that may not be chosen.
+
+    :param allowed: (n,) bool; ``None`` for all.
+    """
+    count = len(rows) if allowed is None else int(allowed.sum())
+    scores = np.full((len(capabilities), len(rows)), np.nan)
+    for own, examples in zip(scores, capabilities, strict=True):
+        hits = METHODS[method].rank(examples, rows, count, allowed)
+        own[hits.ordinals] = hits.scores
+    return scores

@@ -6,7 +6,7 @@ mona:  score = Σ_k min(z_k, p_k) / Σ_k max(z_k, p_k)     every part is divided
 
 import numpy as np
 
-from nait_index.insight.parts.base import Block, Strongest
+from nait_index.insight.parts import Block, Strongest
 from nait_index.methods.base import Examples
 from nait_index.methods.mona import jaccard, mean_of
 from nait_index.methods.nag import profile_of

@@ -12,7 +12,7 @@ divided.
 
 import numpy as np
 
-from nait_index.insight.parts.base import Block, Strongest
+from nait_index.insight.parts import Block, Strongest
 from nait_index.methods.base import Examples, Scanned
 from nait_index.methods.nas import Nas, layer_of
 from nait_index.search.hits import best
