@@ -7,9 +7,9 @@ import pytest
 from helpers import build_small, nait_index, refusal, write_lines
 
 from nait_index import NaitIndex
-from nait_index.demo.corpus import Split, generate
 from nait_index.errors import SelectionError
 from nait_index.selection.budget import knee, suggest, two_groups
+from tools.demo.corpus import Split, generate
 
 
 def bent(high: int, low: int, seed: int = 0) -> np.ndarray:

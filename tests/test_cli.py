@@ -6,15 +6,15 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
 from helpers import Outcome, build_small, nait_index, read_lines, refusal, samples_of, small_rows, write_lines
 from nait_index_cli.main import cli
 
-from nait_index.demo.corpus import Split, generate
 from nait_index.methods.names import DEFAULT_METHOD
+from tools.demo.corpus import Split, generate
+from tools.demo.generate import write as write_demo_data
 
 pytestmark = pytest.mark.slow
 
@@ -444,9 +444,8 @@ def test_rows_with_half_a_surrogate_pair_are_written_as_they_are(odd: Path, tmp_
 
 def test_the_demo_writes_index_selections_and_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a part of the corpus, for speed: the whole of it is measured elsewhere."""
-    from nait_index.demo import corpus as source
-
-    monkeypatch.setattr(source, "_DEFAULT_ROWS", _fewer(source._DEFAULT_ROWS))
+    write_demo_data(tmp_path / "data", {Split.CORPUS: 8, Split.EXAMPLES: 3})
+    monkeypatch.setattr("nait_index.demo.data.DATA", tmp_path / "data")
     out = tmp_path / "demo-out"
     outcome = _ok("demo", out)
     assert {path.name for path in out.iterdir()} >= {"demo.nait", "corpus.jsonl", "core.jsonl", "arithmetic.jsonl"}
@@ -456,8 +455,3 @@ def test_the_demo_writes_index_selections_and_core(tmp_path: Path, monkeypatch: 
     assert "--force" in refusal("demo", out)
     info = _ok("info", out / "demo.nait", "--json").json
     assert len(info["capabilities"]) >= 8
-
-
-def _fewer(sizes: Mapping[Split, Mapping[str, int]]) -> dict[Split, Any]:
-    fewer = {Split.CORPUS: 8, Split.EXAMPLES: 3, Split.TRAIN: 1}
-    return {split: dict.fromkeys(own, fewer[split]) for split, own in sizes.items()}

@@ -10,9 +10,9 @@ from scipy.stats import spearmanr
 
 from nait_index import NaitIndex
 from nait_index.config import View
-from nait_index.demo.corpus import Split, generate
 from nait_index.insight import compare as module
 from nait_index.insight.compare import Comparison, spearman
+from tools.demo.corpus import Split, generate
 
 NAMES = ("arithmetic", "code", "tables")
 

@@ -10,9 +10,9 @@ from nait_index import NaitIndex
 from nait_index.activations.loading import model_path
 from nait_index.config import BUNDLED_MODEL
 from nait_index.demo.run import QUERIED, DemoOutcome, run
-from nait_index.demo.skills import SKILLS
 from nait_index.errors import OutputExistsError
 from nait_index.methods.names import DEFAULT_METHOD
+from tools.demo.corpus import SKILLS
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_how_the_bundled_model_was_trained_is_written_beside_it() -> None:
 def test_the_training_script_makes_a_model_that_loads(tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from nait_index.demo.train_model import Recipe, train
+    from tools.demo.train_model import Recipe, train
 
     recipe = Recipe(
         vocabulary=400, hidden=32, intermediate=48, layers=2, heads=2, kv_heads=1, context=32, batch=4, tokens=1500,

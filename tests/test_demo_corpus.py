@@ -1,5 +1,6 @@
 """The demo corpus is deterministic, disjoint and, wherever it can be worked out again, correct."""
 
+import gzip
 import hashlib
 import json
 import os
@@ -14,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from nait_index.demo import corpus
-from nait_index.demo.corpus import CORPUS_ROWS, Split, generate
-from nait_index.demo.skills import SKILLS
+from nait_index.demo.data import CORPUS, DATA, EXAMPLES, corpus_rows, example_rows, write
 from nait_index.errors import CorpusError
+from tools.demo.corpus import CORPUS_ROWS, SKILLS, Split, generate
+from tools.demo.generate import json_lines
 
 Rows = list[dict[str, str]]
 
@@ -43,7 +44,7 @@ def by_skill(splits: dict[Split, Rows]) -> dict[str, Rows]:
 
 def test_same_rows_in_another_process(splits: dict[Split, Rows]) -> None:
     program = (
-        "import hashlib, json; from nait_index.demo.corpus import *; "
+        "import hashlib, json; from tools.demo.corpus import *; "
         "print(hashlib.sha256(json.dumps(generate(Split.CORPUS)).encode()).hexdigest())"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -98,8 +99,17 @@ def test_unknown_skill_is_refused() -> None:
         generate(Split.CORPUS, {"juggling": 3})
 
 
+def test_the_shipped_rows_are_those_that_the_generators_make(splits: dict[Split, Rows]) -> None:
+    for name, split in ((CORPUS, Split.CORPUS), (EXAMPLES, Split.EXAMPLES)):
+        content = (DATA / name).read_bytes()
+        assert gzip.decompress(content) == json_lines(splits[split])
+        assert content[3:8] == bytes(5), "the file holds a name or a time"
+    assert corpus_rows() == splits[Split.CORPUS]
+    assert example_rows("logic") == [row for row in splits[Split.EXAMPLES] if row["skill"] == "logic"]
+
+
 def test_write(tmp_path: Path, splits: dict[Split, Rows]) -> None:
-    files = corpus.write(tmp_path / "demo")
+    files = write(tmp_path / "demo")
     lines = files.corpus.read_bytes().decode("utf-8").splitlines()
     assert [json.loads(line) for line in lines] == splits[Split.CORPUS]
     assert list(files.capabilities) == list(SKILLS)

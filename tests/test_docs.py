@@ -21,8 +21,8 @@ import pytest
 from helpers import nait_index, write_lines
 from nait_index_cli.main import cli
 
-from nait_index.demo.corpus import Split, generate
-from nait_index.demo.skills import SKILLS
+from tools.demo.corpus import Split, generate
+from tools.demo.generate import write as write_demo_data
 
 ROOT = Path(__file__).parents[1]
 TEXTS = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
@@ -97,13 +97,12 @@ RUN = {
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a folder such as ``nait-index demo`` makes, of few rows."""
-    from nait_index.demo import corpus
     from nait_index.demo.run import run
 
     folder = tmp_path_factory.mktemp("demo") / "demo-out"
+    write_demo_data(folder.parent / "data", {Split.CORPUS: DEMO_ROWS, Split.EXAMPLES: EXAMPLES})
     with pytest.MonkeyPatch.context() as patch:
-        for split, rows in ((Split.CORPUS, DEMO_ROWS), (Split.EXAMPLES, EXAMPLES)):
-            patch.setitem(corpus._DEFAULT_ROWS, split, dict.fromkeys(SKILLS, rows))
+        patch.setattr("nait_index.demo.data.DATA", folder.parent / "data")
         run(folder)
     return folder
 

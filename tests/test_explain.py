@@ -14,10 +14,10 @@ from tiny_models import FAMILIES
 from nait_index import NaitIndex
 from nait_index.activations.encoder import Encoder
 from nait_index.config import Device, ModelConfig, SignatureConfig, View
-from nait_index.demo.corpus import Split, generate
 from nait_index.errors import SelectionError
 from nait_index.insight.explain import Depth, Explanation, explainable, flips, position_of
 from nait_index.insight.words import join
+from tools.demo.corpus import Split, generate
 
 NEURON_METHODS = ["probe", "contrast", "nait", "nait-drift", "nas", "nag"]
 

@@ -5,9 +5,9 @@ import pytest
 
 from nait_index.activations.encoder import Encoder
 from nait_index.config import Device, ModelConfig, Precision
-from nait_index.demo.corpus import Split, generate
 from nait_index.methods.contrast import Contrast
 from nait_index.signatures.features import Feature, feature_vectors
+from tools.demo.corpus import Split, generate
 
 torch = pytest.importorskip("torch")
 pytestmark = [

@@ -14,7 +14,6 @@ from nait_reference import cosine, pooled_reader, ranking, text_of
 
 from nait_index import NaitIndex
 from nait_index.config import Device, ModelConfig, SearchMode, SignatureConfig, View
-from nait_index.demo.corpus import Split, generate
 from nait_index.errors import CapabilityError, SelectionError, StoreError
 from nait_index.methods.base import Examples
 from nait_index.methods.embedding import Embedding
@@ -26,6 +25,7 @@ from nait_index.methods.registry import METHODS
 from nait_index.search.engine import Engine, EngineStamp
 from nait_index.search.hits import Hits, best
 from nait_index.signatures.features import Feature
+from tools.demo.corpus import Split, generate
 
 Scores = dict[str, float]
 TOPK = 12

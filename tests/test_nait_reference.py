@@ -21,7 +21,7 @@ from nait_reference import (
 
 from nait_index import NaitIndex
 from nait_index.config import Device, ModelConfig, SignatureConfig
-from nait_index.demo.corpus import Split, generate
+from tools.demo.corpus import Split, generate
 
 Rows = list[dict[str, Any]]
 ROWS, EXAMPLES = 300, 32

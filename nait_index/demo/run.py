@@ -1,11 +1,11 @@
-"""The main job on the bundled corpus with the bundled model."""
+"""The demo: build an index of the bundled corpus with the bundled model, select from it, and write what is selected."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from nait_index.building.report import ProgressCallback
-from nait_index.demo.corpus import write
+from nait_index.demo.data import write
 from nait_index.files import check_absent
 from nait_index.index import NaitIndex
 from nait_index.selection.selection import Selection
@@ -16,7 +16,7 @@ CORE_TOP = "20%"
 
 @dataclass(frozen=True, slots=True)
 class DemoOutcome:
-    """What the demo found: a selection for each skill asked for, and what they agree on."""
+    """What the demo selected: rows for each queried skill, and the rows that all of these selections share."""
 
     index: NaitIndex
     selections: Mapping[str, Selection]
@@ -24,9 +24,9 @@ class DemoOutcome:
 
 
 def run(folder: Path, *, force: bool = False, progress: ProgressCallback | None = None) -> DemoOutcome:
-    """Build the demo index in a folder, store every skill, choose for some, find the core, write the selections.
+    """Build the demo's index in a folder, store every skill, query some, compute their core, and write the selections.
 
-    :raises OutputExistsError: the folder is there already and ``force`` was not given.
+    :raises OutputExistsError: the folder exists already and ``force`` is not set.
     """
     check_absent(folder, force=force)
     files = write(folder)

@@ -2,8 +2,8 @@
 
 from random import Random
 
-from nait_index.demo.skills._problems import KINDS
-from nait_index.demo.skills._row import Row, compose
+from tools.demo.skills.problems import KINDS
+from tools.demo.skills.row import Row, compose
 
 _ASKS = (
     "Solve this word problem and show your working.",

@@ -4,9 +4,9 @@ from random import Random
 from textwrap import indent
 from typing import Any
 
-from nait_index.demo.skills._code_tasks import TASKS, Task
-from nait_index.demo.skills._row import Row, compose, fill
-from nait_index.demo.skills._words import upper_first
+from tools.demo.skills.code_tasks import TASKS, Task
+from tools.demo.skills.row import Row, compose, fill
+from tools.demo.skills.words import upper_first
 
 _ASKS = (
     "Write a Python function `{name}` that {summary}.",

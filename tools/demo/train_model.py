@@ -1,4 +1,4 @@
-"""Train the small causal language model that comes with the package: ``python -m nait_index.demo.train_model``.
+"""Train the small causal language model that comes with the package: ``python -m tools.demo.train_model``.
 
 A Llama of some million parameters with a byte-level BPE vocabulary of its own, trained on openly licensed instruction
 rows (a JSON-lines file, filtered by its ``source`` field) and on the training split of the demo corpus, which shares no
@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from nait_index.demo.corpus import Split, generate
 from nait_index.errors import CorpusError
+from tools.demo.corpus import Split, generate
 
 if TYPE_CHECKING:
     import torch
@@ -241,7 +241,7 @@ def train(out: Path, data: Path | None, sources: Sequence[str], recipe: Recipe) 
 
 def _command(data: Path | None, sources: Sequence[str], recipe: Recipe) -> str:
     chosen = f" --data {data.name} " + " ".join(f"--source '{source}'" for source in sources) if data else ""
-    return f"python -m nait_index.demo.train_model OUT{chosen} --tokens {recipe.tokens} --seed {recipe.seed}"
+    return f"python -m tools.demo.train_model OUT{chosen} --tokens {recipe.tokens} --seed {recipe.seed}"
 
 
 @click.command()

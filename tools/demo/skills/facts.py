@@ -4,9 +4,9 @@ from collections.abc import Callable
 from random import Random
 from typing import NamedTuple
 
-from nait_index.demo.skills._fact_tables import ANIMALS, BOOKS, COUNTRIES, ELEMENTS, INVENTIONS, PLANETS, RIVERS
-from nait_index.demo.skills._row import Row
-from nait_index.demo.skills._words import PEOPLE, a, upper_first
+from tools.demo.skills.fact_tables import ANIMALS, BOOKS, COUNTRIES, ELEMENTS, INVENTIONS, PLANETS, RIVERS
+from tools.demo.skills.row import Row
+from tools.demo.skills.words import PEOPLE, a, upper_first
 
 
 class _Item(NamedTuple):

@@ -2,8 +2,8 @@
 
 from random import Random
 
-from nait_index.demo.skills._passages import KINDS
-from nait_index.demo.skills._row import Row, compose
+from tools.demo.skills.passages import KINDS
+from tools.demo.skills.row import Row, compose
 
 _SENTENCE_ASKS = (
     "Summarise the text in one sentence.",

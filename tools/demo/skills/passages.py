@@ -4,7 +4,7 @@ from collections.abc import Callable
 from random import Random
 from typing import NamedTuple
 
-from nait_index.demo.skills._words import (
+from tools.demo.skills.words import (
     CITIES,
     PEOPLE,
     SURNAMES,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from random import Random
 from typing import NamedTuple
 
-from nait_index.demo.skills._words import PEOPLE, TOWNS, count, listed, money, plural, upper_first
+from tools.demo.skills.words import PEOPLE, TOWNS, count, listed, money, plural, upper_first
 
 
 class Problem(NamedTuple):

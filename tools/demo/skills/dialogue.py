@@ -2,10 +2,10 @@
 
 from random import Random
 
-from nait_index.demo.skills._matters import MATTERS
-from nait_index.demo.skills._personas import PERSONAS
-from nait_index.demo.skills._row import Row, compose, fill
-from nait_index.demo.skills._words import PEOPLE, TOWNS, a
+from tools.demo.skills.matters import MATTERS
+from tools.demo.skills.personas import PERSONAS
+from tools.demo.skills.row import Row, compose, fill
+from tools.demo.skills.words import PEOPLE, TOWNS, a
 
 _ASKS = (
     "Play the part of {role} and reply to the visitor.",

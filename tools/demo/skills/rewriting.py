@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import NamedTuple
 
-from nait_index.demo.skills._deeds import DEEDS
-from nait_index.demo.skills._row import Row, compose, fill
-from nait_index.demo.skills._words import PEOPLE, TOWNS, WEEKDAYS, Person, listed, upper_first
+from tools.demo.skills.deeds import DEEDS
+from tools.demo.skills.row import Row, compose, fill
+from tools.demo.skills.words import PEOPLE, TOWNS, WEEKDAYS, Person, listed, upper_first
 
 
 class _Change(NamedTuple):

@@ -2,9 +2,9 @@
 
 from random import Random
 
-from nait_index.demo.skills._labels import TASKS, Task
-from nait_index.demo.skills._row import Row, compose, fill
-from nait_index.demo.skills._words import CITIES, PEOPLE, SURNAMES, TOWNS, WEEKDAYS, listed
+from tools.demo.skills.labels import TASKS, Task
+from tools.demo.skills.row import Row, compose, fill
+from tools.demo.skills.words import CITIES, PEOPLE, SURNAMES, TOWNS, WEEKDAYS, listed
 
 _THINGS = (
     "kettle",

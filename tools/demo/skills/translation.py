@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from random import Random
 
-from nait_index.demo.skills import _lexicon as lexicon
-from nait_index.demo.skills._lexicon import Adjective, Noun, Phrase, Subject, Verb
-from nait_index.demo.skills._row import Row, compose, fill
-from nait_index.demo.skills._words import a, upper_first
+from tools.demo.skills import lexicon
+from tools.demo.skills.lexicon import Adjective, Noun, Phrase, Subject, Verb
+from tools.demo.skills.row import Row, compose, fill
+from tools.demo.skills.words import a, upper_first
 
 _LANGUAGES = {"fr": "French", "de": "German", "es": "Spanish"}
 _ASKS = (

@@ -5,8 +5,8 @@ from itertools import pairwise, permutations, product
 from random import Random
 from typing import NamedTuple
 
-from nait_index.demo.skills._row import Row, compose
-from nait_index.demo.skills._words import PEOPLE, WEEKDAYS, listed, plural, spelled, upper_first
+from tools.demo.skills.row import Row, compose
+from tools.demo.skills.words import PEOPLE, WEEKDAYS, listed, plural, spelled, upper_first
 
 
 class _Puzzle(NamedTuple):

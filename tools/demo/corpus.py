@@ -6,14 +6,41 @@ they are asked for with, and asking for more of one changes nothing in the other
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
-from pathlib import Path
 from random import Random
 
-from nait_index.demo.skills import SKILLS, Row
 from nait_index.errors import CorpusError
+from tools.demo.skills import (
+    arithmetic,
+    classification,
+    code,
+    dialogue,
+    extraction,
+    facts,
+    logic,
+    rewriting,
+    summarisation,
+    tables,
+    tool_calls,
+    translation,
+)
+from tools.demo.skills.row import Row
+
+SKILLS: dict[str, Callable[[Random], Row]] = {
+    "arithmetic": arithmetic.generate,
+    "classification": classification.generate,
+    "code": code.generate,
+    "dialogue": dialogue.generate,
+    "extraction": extraction.generate,
+    "facts": facts.generate,
+    "logic": logic.generate,
+    "rewriting": rewriting.generate,
+    "summarisation": summarisation.generate,
+    "tables": tables.generate,
+    "tool_calls": tool_calls.generate,
+    "translation": translation.generate,
+}
 
 
 class Split(StrEnum):
@@ -48,14 +75,6 @@ _PATIENCE = 20_000
 """Draws in a row without a new row of the split before a skill counts as exhausted."""
 
 
-@dataclass(frozen=True, slots=True)
-class DemoFiles:
-    """Where the demo was written: the corpus, and for each skill a file of held-out examples."""
-
-    corpus: Path
-    capabilities: dict[str, Path]
-
-
 def generate(split: Split, per_skill: int | Mapping[str, int] | None = None, seed: int = 0) -> list[dict[str, str]]:
     """Rows of one split, the same for the same arguments on any machine.
 
@@ -88,23 +107,6 @@ def generate(split: Split, per_skill: int | Mapping[str, int] | None = None, see
     return rows
 
 
-def write(folder: Path) -> DemoFiles:
-    """Write the corpus and the examples of every skill as JSON lines.
-
-    :param folder: where to; it is made if it is not there.
-    """
-    files = DemoFiles(
-        corpus=folder / "corpus.jsonl",
-        capabilities={skill: folder / "capabilities" / f"{skill}.jsonl" for skill in SKILLS},
-    )
-    (folder / "capabilities").mkdir(parents=True, exist_ok=True)
-    _write_lines(files.corpus, generate(Split.CORPUS))
-    examples = generate(Split.EXAMPLES)
-    for skill, path in files.capabilities.items():
-        _write_lines(path, (row for row in examples if row["skill"] == skill))
-    return files
-
-
 def _sizes(split: Split, per_skill: int | Mapping[str, int] | None) -> Mapping[str, int]:
     if per_skill is None:
         return _DEFAULT_ROWS[split]
@@ -135,8 +137,3 @@ def _stream(skill: str, split: Split, seed: int) -> Iterator[Row]:
 def _digest(row: Row) -> bytes:
     text = json.dumps([row["instruction"], row["input"], row["output"]])
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
-
-
-def _write_lines(path: Path, rows: Iterable[dict[str, str]]) -> None:
-    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    path.write_text("".join(lines), encoding="utf-8", newline="\n")

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from random import Random
 from typing import NamedTuple
 
-from nait_index.demo.skills._row import Row, compose, fill
-from nait_index.demo.skills._words import MONTHS, PEOPLE, SURNAMES, TOWNS, listed
+from tools.demo.skills.row import Row, compose, fill
+from tools.demo.skills.words import MONTHS, PEOPLE, SURNAMES, TOWNS, listed
 
 
 class _Table(NamedTuple):

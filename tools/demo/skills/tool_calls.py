@@ -4,8 +4,8 @@ import json
 from random import Random
 from typing import Any
 
-from nait_index.demo.skills._row import Row, compose, fill
-from nait_index.demo.skills._tools import TOOLS
+from tools.demo.skills.row import Row, compose, fill
+from tools.demo.skills.tools import TOOLS
 
 _ASKS = (
     "You can call these functions:\n{tools}\n\nUser: {wish}\nAnswer with the function call as JSON.",

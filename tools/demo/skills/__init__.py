@@ -1,0 +1,1 @@
+"""One generator per skill, and the material that they draw from."""
