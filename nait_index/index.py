@@ -37,7 +37,6 @@ from nait_index.insight.parts import LayerShares, Parts, layer_shares
 from nait_index.methods.names import DEFAULT_METHOD, MethodName
 from nait_index.methods.probe import sample_queries
 from nait_index.quality.scoring import Confirm, QualitySpec, ScoreProgress, ScoreReport, score_index
-from nait_index.search.columns import Columns
 from nait_index.search.rows import IndexRows
 from nait_index.selection.choose import Chooser, Question
 from nait_index.selection.ranking import score_rows
@@ -104,8 +103,8 @@ class NaitIndex:
         logger.info("%s opened: version %d, %d rows", self.layout.name, self.manifest.version, self.manifest.rows)
         own = self.manifest.fingerprint
         self._rows = IndexRows(self.layout, self._table, self._compressor, own.topk, own.pca_dim)
-        #: What is known of every row, as columns.
-        self.columns = Columns(self._table, self._rows)
+        #: The rows with what is known of them, as columns.
+        self.columns = self._rows
         self._chooser = Chooser(self.layout, self.manifest, self._table, self._rows)
         self._library = CapabilityLibrary(self.layout, self.manifest, self._encoder, self._moved)
 
@@ -149,7 +148,7 @@ class NaitIndex:
         index = cls(path, model=config.name, device=config.device, storage=storage)
         index.report = report
         if View.PCA in index.manifest.fingerprint.views:
-            index._rows.engine(Feature.UNIT)
+            index._rows.exact(Feature.UNIT)
             if approximate or index.manifest.approximate:
                 index._make_approximate()
         return index

@@ -10,81 +10,84 @@ from helpers import nait_index, small_rows, write_lines
 
 from nait_index.config import SearchMode
 from nait_index.errors import NaitError
-from nait_index.search.approximate import MOST, Approximate, Recall
-from nait_index.search.engine import Engine, EngineStamp
+from nait_index.search.approximate import MOST, Approximate, Recall, make_plan
+from nait_index.search.exact import ExactScan, ScanStamp
 from nait_index.search.hits import best
-from nait_index.search.plan import make_plan
 
 ROWS, WIDTH = 12_000, 64
 RECALL = Recall(cells=110, visited=8, depth=4, queries=5, lowest=0.97, mean=0.995)
 
 
 @pytest.fixture(scope="module")
-def engine() -> Engine:
+def exact() -> ExactScan:
     """Rows of 40 clusters."""
     rng = np.random.default_rng(0)
     spread = np.arange(1, WIDTH + 1) ** -0.5
     centers = rng.normal(size=(40, WIDTH)) * spread
     values = centers[rng.integers(40, size=ROWS)] + 0.5 * spread * rng.normal(size=(ROWS, WIDTH))
     codes = np.rint(30 * values / spread).clip(-127, 127).astype(np.int8)
-    return Engine.build([codes], EngineStamp(1, ROWS, WIDTH, "int8"))
+    return ExactScan.build([codes], ScanStamp(1, ROWS, WIDTH, "int8"))
 
 
 STEPS = (np.arange(1, WIDTH + 1) ** -0.5 / 30).astype(np.float32)
 
 
-def queries(engine: Engine, count: int, seed: int) -> np.ndarray:
+def queries(exact: ExactScan, count: int, seed: int) -> np.ndarray:
     """Point at some rows, a little beside them."""
     rng = np.random.default_rng(seed)
-    near = engine.rows[rng.integers(ROWS, size=count)].astype(np.float32)
+    near = exact.rows[rng.integers(ROWS, size=count)].astype(np.float32)
     return (near + 5 * rng.normal(size=near.shape)).astype(np.float32) * STEPS**2
 
 
-def test_it_finds_almost_all_that_the_exact_scan_finds_and_scores_it_the_same(engine: Engine, tmp_path: Path) -> None:
-    made = Approximate.build(engine, STEPS, queries(engine, 8, seed=1))
+def test_it_finds_almost_all_that_the_exact_scan_finds_and_scores_it_the_same(
+    exact: ExactScan, tmp_path: Path
+) -> None:
+    made = Approximate.build(exact, STEPS, queries(exact, 8, seed=1))
     assert made.recall.mean >= 0.99
     assert made.recall.visited < made.recall.cells == round(ROWS**0.5)
     shares = []
-    for query in queries(engine, 20, seed=2):
-        scores = engine.scores(query[None])[0]
-        exact, found = best(scores, 100), made.search(query, 100)
-        shares.append(len(set(exact.ordinals.tolist()) & set(found.ordinals.tolist())) / 100)
+    for query in queries(exact, 20, seed=2):
+        scores = exact.scores(query[None])[0]
+        right, found = best(scores, 100), made.search(query, 100)
+        shares.append(len(set(right.ordinals.tolist()) & set(found.ordinals.tolist())) / 100)
         assert (np.diff(found.scores) <= 0).all()
         np.testing.assert_array_equal(found.scores, scores[found.ordinals])
     assert np.mean(shares) >= 0.97
     made.save(tmp_path, "x")
-    again = Approximate.load(tmp_path, "x", engine, STEPS)
+    again = Approximate.load(tmp_path, "x", exact, STEPS)
     assert again is not None
     assert again.recall == made.recall
-    query = queries(engine, 1, seed=3)[0]
+    query = queries(exact, 1, seed=3)[0]
     assert again.search(query, 10).ordinals.tolist() == made.search(query, 10).ordinals.tolist()
 
 
-def test_as_many_rows_are_given_as_were_asked_for_however_few_the_visited_cells_hold(engine: Engine) -> None:
-    made = Approximate.build(engine, STEPS, queries(engine, 2, seed=1))
-    few = Approximate(made._index, engine, STEPS, replace(made.recall, visited=1))
-    query = queries(engine, 1, seed=4)[0]
-    wanted = best(engine.scores(query[None])[0], MOST)
+def test_as_many_rows_are_given_as_were_asked_for_however_few_the_visited_cells_hold(exact: ExactScan) -> None:
+    made = Approximate.build(exact, STEPS, queries(exact, 2, seed=1))
+    few = Approximate(made._index, exact, STEPS, replace(made.recall, visited=1))
+    query = queries(exact, 1, seed=4)[0]
+    wanted = best(exact.scores(query[None])[0], MOST)
     assert few.search(query, MOST).ordinals.tolist() == wanted.ordinals.tolist()
 
 
 @pytest.mark.parametrize("name", ["x.ivf", "x.ivf.json"])
-def test_damaged_files_and_another_state_of_the_table_are_not_used(engine: Engine, tmp_path: Path, name: str) -> None:
-    Approximate.build(engine, STEPS, queries(engine, 2, seed=1)).save(tmp_path, "x")
-    other = Engine(engine.rows, 1.0, EngineStamp(2, ROWS, WIDTH, "int8"))
+def test_damaged_files_and_another_state_of_the_table_are_not_used(
+    exact: ExactScan, tmp_path: Path, name: str
+) -> None:
+    Approximate.build(exact, STEPS, queries(exact, 2, seed=1)).save(tmp_path, "x")
+    other = ExactScan(exact.rows, 1.0, ScanStamp(2, ROWS, WIDTH, "int8"))
     assert Approximate.load(tmp_path, "x", other, STEPS) is None
     data = bytearray((tmp_path / name).read_bytes())
     data[len(data) // 2] ^= 1
     (tmp_path / name).write_bytes(data)
-    assert Approximate.load(tmp_path, "x", engine, STEPS) is None
+    assert Approximate.load(tmp_path, "x", exact, STEPS) is None
     (tmp_path / name).unlink()
-    assert Approximate.load(tmp_path, "x", engine, STEPS) is None
+    assert Approximate.load(tmp_path, "x", exact, STEPS) is None
 
 
-def test_few_rows_are_refused(engine: Engine) -> None:
-    few = Engine(engine.rows[:500], 1.0, EngineStamp(1, 500, WIDTH, "int8"))
+def test_few_rows_are_refused(exact: ExactScan) -> None:
+    few = ExactScan(exact.rows[:500], 1.0, ScanStamp(1, 500, WIDTH, "int8"))
     with pytest.raises(NaitError, match="this index has 500"):
-        Approximate.build(few, STEPS, queries(engine, 1, seed=1))
+        Approximate.build(few, STEPS, queries(exact, 1, seed=1))
 
 
 @pytest.mark.parametrize(
@@ -148,17 +151,17 @@ def test_an_index_that_has_one_keeps_having_one(tiny_model: Callable[[str], Path
 
 
 @pytest.mark.parametrize("what", ["ids", "sizes", "codes", "centroids", "missing", "no arrays"])
-def test_arrays_that_do_not_fit_are_not_used(what: str, engine: Engine, tmp_path: Path) -> None:
+def test_arrays_that_do_not_fit_are_not_used(what: str, exact: ExactScan, tmp_path: Path) -> None:
     """Files that somebody made, with hash and seal as they should be."""
     import json
 
     from safetensors.numpy import load, save
 
-    from nait_index.search.approximate import _hash
-    from nait_index.search.engine import read_stamp, seal
+    from nait_index.search.exact import read_stamp, seal
+    from nait_index.store.sealed import hash_of
 
-    Approximate.build(engine, STEPS, queries(engine, 2, seed=1)).save(tmp_path, "x")
-    assert Approximate.load(tmp_path, "x", engine, STEPS) is not None
+    Approximate.build(exact, STEPS, queries(exact, 2, seed=1)).save(tmp_path, "x")
+    assert Approximate.load(tmp_path, "x", exact, STEPS) is not None
     arrays = load((tmp_path / "x.ivf").read_bytes())
     if what == "ids":
         arrays["ids"][0] = 10**9
@@ -174,6 +177,6 @@ def test_arrays_that_do_not_fit_are_not_used(what: str, engine: Engine, tmp_path
     (tmp_path / "x.ivf").write_bytes(data)
     stamp = read_stamp(tmp_path / "x.ivf.json")
     assert stamp is not None
-    stamp["hash"] = _hash(data)
+    stamp["hash"] = hash_of(data)
     (tmp_path / "x.ivf.json").write_text(json.dumps(stamp | {"seal": seal(stamp)}))
-    assert Approximate.load(tmp_path, "x", engine, STEPS) is None
+    assert Approximate.load(tmp_path, "x", exact, STEPS) is None

@@ -9,21 +9,20 @@ import numpy as np
 import pytest
 
 from nait_index.errors import StoreError
-from nait_index.search.engine import Engine, EngineStamp
-from nait_index.search.fine import FineScores
-from nait_index.search.hits import Hits, best
+from nait_index.search.exact import ExactScan, ScanStamp
+from nait_index.search.hits import FineScores, Hits, best
 from nait_index.search.scan import scan, whole
 
 DTYPES = ["int8", "float32"]
 
 
-def stamp_of(rows: np.ndarray) -> EngineStamp:
-    return EngineStamp(table_version=3, rows=len(rows), dim=rows.shape[1], dtype=str(rows.dtype))
+def stamp_of(rows: np.ndarray) -> ScanStamp:
+    return ScanStamp(table_version=3, rows=len(rows), dim=rows.shape[1], dtype=str(rows.dtype))
 
 
-def make(rows: np.ndarray) -> Engine:
+def make(rows: np.ndarray) -> ExactScan:
     middle = len(rows) // 2
-    return Engine.build([rows[:middle], rows[middle:]], stamp_of(rows))
+    return ExactScan.build([rows[:middle], rows[middle:]], stamp_of(rows))
 
 
 def vectors(rows: int, dtype: str, seed: int = 0, width: int = 16) -> np.ndarray:
@@ -31,7 +30,7 @@ def vectors(rows: int, dtype: str, seed: int = 0, width: int = 16) -> np.ndarray
     return (np.rint(30 * values).clip(-127, 127) if dtype == "int8" else values).astype(dtype)
 
 
-def search(engine: Engine, query: np.ndarray, k: int, allowed: np.ndarray | None = None) -> Hits:
+def search(engine: ExactScan, query: np.ndarray, k: int, allowed: np.ndarray | None = None) -> Hits:
     return best(engine.scores(query[None])[0], k, allowed)
 
 
@@ -123,7 +122,7 @@ def test_zero_vectors_are_rows_like_others() -> None:
 
 def test_only_the_first_columns_are_scanned() -> None:
     stored, query = vectors(30, "int8"), vectors(1, "float32", 1)[0]
-    engine = Engine.build([stored], EngineStamp(1, 30, 5, "int8"))
+    engine = ExactScan.build([stored], ScanStamp(1, 30, 5, "int8"))
     np.testing.assert_allclose(engine.scores(query[None])[0], stored[:, :5] @ query[:5], rtol=1e-3, atol=1e-3)
 
 
@@ -157,32 +156,32 @@ def test_rows_near_the_cut_are_scored_by_all_that_is_stored() -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_an_engine_comes_back_from_disk_and_only_for_its_own_state_of_the_table(tmp_path: Path, dtype: str) -> None:
     rows, query = vectors(30, dtype), np.ones((1, 16), np.float32)
-    Engine.write(tmp_path, "x", [rows[:11], rows[11:]], stamp_of(rows))
-    again = Engine.open(tmp_path, "x", stamp_of(rows))
+    ExactScan.write(tmp_path, "x", [rows[:11], rows[11:]], stamp_of(rows))
+    again = ExactScan.open(tmp_path, "x", stamp_of(rows))
     assert again is not None
     assert isinstance(again.rows, np.memmap)
     assert (again.scores(query) == make(rows).scores(query)).all()
     assert again.is_whole(tmp_path, "x")
-    assert Engine.open(tmp_path, "x", EngineStamp(4, 30, 16, dtype)) is None
-    assert Engine.open(tmp_path, "y", stamp_of(rows)) is None
+    assert ExactScan.open(tmp_path, "x", ScanStamp(4, 30, 16, dtype)) is None
+    assert ExactScan.open(tmp_path, "y", stamp_of(rows)) is None
 
 
 @pytest.mark.parametrize("name", ["x.npy", "x.json"])
 def test_a_damaged_engine_is_not_used(tmp_path: Path, name: str) -> None:
     rows = vectors(30, "int8")
-    Engine.write(tmp_path, "x", [rows], stamp_of(rows))
+    ExactScan.write(tmp_path, "x", [rows], stamp_of(rows))
     file = tmp_path / name
     file.write_bytes(file.read_bytes()[:-5])
-    assert Engine.open(tmp_path, "x", stamp_of(rows)) is None
+    assert ExactScan.open(tmp_path, "x", stamp_of(rows)) is None
 
 
 def test_a_flipped_bit_is_found_by_reading_everything(tmp_path: Path) -> None:
     rows = vectors(30, "int8")
-    Engine.write(tmp_path, "x", [rows], stamp_of(rows))
+    ExactScan.write(tmp_path, "x", [rows], stamp_of(rows))
     data = bytearray((tmp_path / "x.npy").read_bytes())
     data[-7] ^= 4
     (tmp_path / "x.npy").write_bytes(data)
-    engine = Engine.open(tmp_path, "x", stamp_of(rows))
+    engine = ExactScan.open(tmp_path, "x", stamp_of(rows))
     assert engine is not None
     assert not engine.is_whole(tmp_path, "x")
 
@@ -190,9 +189,9 @@ def test_a_flipped_bit_is_found_by_reading_everything(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rows", [1, 3])
 def test_a_table_of_other_length_is_refused(rows: int, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="the table gave 2 rows"):
-        Engine.build([vectors(2, "int8")], EngineStamp(1, rows, 16, "int8"))
+        ExactScan.build([vectors(2, "int8")], ScanStamp(1, rows, 16, "int8"))
     with pytest.raises(StoreError, match="the table gave 2 rows"):
-        Engine.write(tmp_path, "x", [vectors(2, "int8")], EngineStamp(1, rows, 16, "int8"))
+        ExactScan.write(tmp_path, "x", [vectors(2, "int8")], ScanStamp(1, rows, 16, "int8"))
     assert not list(tmp_path.iterdir())
 
 
@@ -203,19 +202,19 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from nait_index.search.engine import Engine, EngineStamp
+from nait_index.search.exact import ExactScan, ScanStamp
 from nait_index.search.hits import best
 
 rows, dim = 400_000, 1024
-stamp = EngineStamp(1, rows, dim, "int8")
+stamp = ScanStamp(1, rows, dim, "int8")
 codes = np.random.default_rng(0).integers(-127, 128, (4_000, dim)).astype(np.int8)
 resource.setrlimit(resource.RLIMIT_DATA, (300 << 20, 300 << 20))
 # The same rows again and again, one bit apart from each other, so that what is best can be told.
 def batches():
     for at in range(100):
         yield np.roll(codes, at, axis=1)
-Engine.write(Path(sys.argv[1]), "x", batches(), stamp)
-engine = Engine.open(Path(sys.argv[1]), "x", stamp)
+ExactScan.write(Path(sys.argv[1]), "x", batches(), stamp)
+engine = ExactScan.open(Path(sys.argv[1]), "x", stamp)
 try:
     np.array(engine.rows)
     raise SystemExit("the limit does not hold")

@@ -24,7 +24,7 @@ from helpers import (
 
 from nait_index import NaitIndex
 from nait_index.errors import FingerprintError
-from nait_index.search.engine import Engine
+from nait_index.search.exact import ExactScan
 from nait_index.signatures.features import Feature
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Fingerprint, save_manifest
@@ -486,7 +486,7 @@ def test_a_flipped_bit_in_the_header_of_the_engine_never_changes_a_ranking(bits:
             data = bytearray(whole)
             data[place] ^= 1 << bit
             file.write_bytes(data)
-            engine = Engine.open(folder, "pca_unit", stamp)
+            engine = ExactScan.open(folder, "pca_unit", stamp)
             assert engine is None or np.array_equal(engine.rows, rows), f"bit {bit} of byte {place}"
 
 

@@ -22,7 +22,7 @@ from nait_index.methods.nas import Nas
 from nait_index.methods.probe import Probe
 from nait_index.methods.rds import Rds, RdsMax
 from nait_index.methods.registry import METHODS
-from nait_index.search.engine import Engine, EngineStamp
+from nait_index.search.exact import ExactScan, ScanStamp
 from nait_index.search.hits import Hits, best
 from nait_index.signatures.features import Feature
 from tools.demo.corpus import Split, generate
@@ -76,8 +76,8 @@ class FakeRows:
 
     def scores(self, feature: str, queries: np.ndarray) -> np.ndarray:
         stored = self._columns[f"pca_{feature}"]
-        stamp = EngineStamp(1, len(self), stored.shape[1], str(stored.dtype))
-        return Engine.build(self.blocks(f"pca_{feature}"), stamp).scores(queries)
+        stamp = ScanStamp(1, len(self), stored.shape[1], str(stored.dtype))
+        return ExactScan.build(self.blocks(f"pca_{feature}"), stamp).scores(queries)
 
     def search(
         self, feature: str, queries: np.ndarray, k: int, allowed: np.ndarray | None, mode: SearchMode

@@ -10,8 +10,8 @@ from helpers import build_small, small_rows, small_signatures, write_lines
 
 from nait_index import NaitIndex
 from nait_index.methods.names import MethodName
-from nait_index.search.engine import Engine
-from nait_index.search.fine import FineScores
+from nait_index.search.exact import ExactScan
+from nait_index.search.hits import FineScores
 from nait_index.selection.ranking import Ranked, Terms, rank
 from nait_index.signatures.features import Feature
 
@@ -93,13 +93,13 @@ def test_filters_hold_for_every_one_of_them(kind: str, method: str, indexes: Map
 def test_the_signatures_are_scanned_once_for_all(
     method: str, passes: int, indexes: Mapping[str, Built], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scores, seen = Engine.scores, list[int]()
+    scores, seen = ExactScan.scores, list[int]()
 
-    def counted(self: Engine, queries: np.ndarray) -> np.ndarray:
+    def counted(self: ExactScan, queries: np.ndarray) -> np.ndarray:
         seen.append(len(queries))
         return scores(self, queries)
 
-    monkeypatch.setattr(Engine, "scores", counted)
+    monkeypatch.setattr(ExactScan, "scores", counted)
     built = indexes["fine"]
     built.rank(list(built.capabilities), method, 5)
     assert (len(seen), sum(seen)) == (passes, 3)

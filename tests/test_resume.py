@@ -155,8 +155,8 @@ STEPS: list[tuple[str, int, str]] = [
     ("publish_rows", 1, "before"),
     ("publish_rows", 1, "after"),
     ("Builder._finish", 1, "after"),
-    ("Engine.write", 1, "before"),
-    ("Engine.write", 1, "after"),
+    ("ExactScan.write", 1, "before"),
+    ("ExactScan.write", 1, "after"),
 ]
 """Function, which call of it, and when."""
 
@@ -166,7 +166,7 @@ def test_a_build_interrupted_at_any_step_ends_like_an_uninterrupted_one(
     function: str, call: int, when: str, build: Build, corpus: Path, whole: Path, examples: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "own.nait"
-    place = f"nait_index.search.engine.{function}" if function.startswith("Engine") else f"{BUILDER}.{function}"
+    place = f"nait_index.search.exact.{function}" if function.startswith("ExactScan") else f"{BUILDER}.{function}"
     with pytest.MonkeyPatch.context() as patch:
         interrupt_call(patch, place, call=call, after=when == "after")
         with pytest.raises(KeyboardInterrupt):
@@ -181,7 +181,7 @@ def test_an_engine_torn_while_it_was_written_is_made_again(
 ) -> None:
     root = tmp_path / "own.nait"
     with pytest.MonkeyPatch.context() as patch:
-        interrupt_call(patch, "nait_index.search.engine.atomic_write", call=written)
+        interrupt_call(patch, "nait_index.search.exact.atomic_write", call=written)
         with pytest.raises(KeyboardInterrupt):
             build(root, corpus)
     assert _ranking(root, examples) == _ranking(whole, examples)

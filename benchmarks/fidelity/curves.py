@@ -21,7 +21,7 @@ from benchmarks.fidelity.shape import save_shape
 from benchmarks.pool import GROUPS
 from nait_index.methods.nait import Nait
 from nait_index.methods.probe import SAMPLE, train
-from nait_index.search.fine import FineScores
+from nait_index.search.hits import FineScores
 from nait_index.signatures.features import Feature, feature_vectors
 from nait_index.signatures.pca import Compressor, Dims, fit
 

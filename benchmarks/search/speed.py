@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.environment import ROOT, environment
 from benchmarks.search.rows import make_queries, make_rows, resident_mib, threads
 from nait_index.search.approximate import Approximate
-from nait_index.search.engine import Engine, EngineStamp
+from nait_index.search.exact import ExactScan, ScanStamp
 from nait_index.search.hits import best, best_of_each
 
 LANCE_INDEXED = 30_000  # rows that LanceDB's own index is made of; of more it takes many minutes
@@ -46,11 +46,11 @@ def main(sizes: tuple[int, ...], dim: int, huge: bool, quick: bool) -> None:
 def measure(scratch: Path, rows: int, dim: int) -> dict[str, Any]:
     """Measure one size."""
     codes, steps = make_rows(scratch / "rows.npy", rows, dim)
-    stamp = EngineStamp(1, rows, dim, "int8")
-    Engine.write(scratch, "x", (codes[at : at + 65_536] for at in range(0, rows, 65_536)), stamp)
+    stamp = ScanStamp(1, rows, dim, "int8")
+    ExactScan.write(scratch, "x", (codes[at : at + 65_536] for at in range(0, rows, 65_536)), stamp)
     before = resident_mib()
-    opening = _best(lambda: Engine.open(scratch, "x", stamp), 5)
-    engine = Engine.open(scratch, "x", stamp)
+    opening = _best(lambda: ExactScan.open(scratch, "x", stamp), 5)
+    engine = ExactScan.open(scratch, "x", stamp)
     assert engine is not None
     queries, tenth = make_queries(codes, steps, 8), rows // 10
     read = _best(lambda: _read(engine.rows), 5)
@@ -72,11 +72,11 @@ def measure(scratch: Path, rows: int, dim: int) -> dict[str, Any]:
     return found
 
 
-def _ours(engine: Engine, queries: np.ndarray, k: int) -> None:
+def _ours(engine: ExactScan, queries: np.ndarray, k: int) -> None:
     best_of_each(engine.scores(queries), k)
 
 
-def _approximate(engine: Engine, steps: np.ndarray, queries: np.ndarray, exact: float) -> dict[str, Any]:
+def _approximate(engine: ExactScan, steps: np.ndarray, queries: np.ndarray, exact: float) -> dict[str, Any]:
     """Build it on other queries than it is measured with."""
     started = time.monotonic()
     made = Approximate.build(engine, steps, make_queries(engine.rows[1024:], steps, 16))

@@ -41,7 +41,7 @@ class DenseParts:
         coordinates = vector / rows.steps(self.feature)
         self._lengths_of = layer_of(rows.widths) if cosine else None
         #: (F,) what one unit of each neuron's feature is worth.
-        self.direction = rows.spread(coordinates, self.feature).astype(np.float64)
+        self.direction = rows.compressor.spread(coordinates, self.feature).astype(np.float64)
         total = sum(rows.widths)
         self.blocks = tuple(
             Block(layer, POOLING_NAMES[pooling], slice(at * total + own.start, at * total + own.stop))
@@ -61,13 +61,13 @@ class DenseParts:
         """Give what the score of a row is divided by."""
         if self._lengths_of is None:
             return 1.0
-        return float(self._rows.at(np.array([ordinal]), NORMS)[0, self._lengths_of])
+        return float(self._rows.signatures(np.array([ordinal]), NORMS)[0, self._lengths_of])
 
     def mean(self, ordinals: np.ndarray) -> np.ndarray:
         """Give the mean parts of some rows."""
-        signatures = self._rows.at(ordinals, dense_column(self.feature))
+        signatures = self._rows.signatures(ordinals, dense_column(self.feature))
         if self._lengths_of is not None:
-            lengths = self._rows.at(ordinals, NORMS)[:, [self._lengths_of]]
+            lengths = self._rows.signatures(ordinals, NORMS)[:, [self._lengths_of]]
             signatures = np.divide(signatures, lengths, out=np.zeros(signatures.shape), where=lengths > 0)
         mean = signatures.mean(axis=0, dtype=np.float64)
         return np.asarray(self.direction * self._spread(mean[None])[0])
@@ -76,9 +76,9 @@ class DenseParts:
         """Give the pooled activations of a row's neurons, as far as its signature holds them."""
         values, off = np.zeros(len(parts)), np.zeros(len(parts))
         for feature, which, neurons in self._by_pooling(parts):
-            queries = self._rows.neuron_queries(feature, neurons)
-            own = self._rows.at(np.array([ordinal]), dense_column(feature))[0].astype(np.float64) @ queries.T
-            sample = self._rows.at(np.arange(min(_SAMPLE, len(self._rows))), dense_column(feature)) @ queries.T
+            queries = self._rows.compressor.neuron_queries(feature, neurons)
+            own = self._rows.signatures(np.array([ordinal]), dense_column(feature))[0].astype(np.float64) @ queries.T
+            sample = self._rows.signatures(np.arange(min(_SAMPLE, len(self._rows))), dense_column(feature)) @ queries.T
             spread = sample.std(axis=0)
             values[which] = own + self._rows.center[POOLINGS[feature][0], neurons]
             off[which] = np.divide(own - sample.mean(axis=0), spread, out=np.zeros_like(own), where=spread > 0)
@@ -88,7 +88,7 @@ class DenseParts:
         """Give the rows of largest, or smallest, pooled activation, as far as signatures hold it."""
         found: dict[int, Strongest] = {}
         for feature, which, neurons in self._by_pooling(parts):
-            queries = self._rows.neuron_queries(feature, neurons)
+            queries = self._rows.compressor.neuron_queries(feature, neurons)
             middle = self._rows.center[POOLINGS[feature][0], neurons]
             for at, scores, mean in zip(which, self._rows.scores(feature, queries), middle, strict=True):
                 sign = -1 if below[at] else 1
@@ -100,17 +100,17 @@ class DenseParts:
     def likeness(self, ordinal: int) -> np.ndarray:
         """Give the cosine of the unit vectors, centred and layer by layer, as far as signatures hold them."""
         column, steps = dense_column(Feature.UNIT), self._rows.steps(Feature.UNIT)
-        own = self._rows.at(np.array([ordinal]), column)[0] * steps
+        own = self._rows.signatures(np.array([ordinal]), column)[0] * steps
         examples = self._examples.signatures[column] * steps
         lengths = np.linalg.norm(examples, axis=1) * np.linalg.norm(own)
         return np.asarray(np.divide(examples @ own, lengths, out=np.zeros(len(examples)), where=lengths > 0))
 
     def _known(self, ordinals: np.ndarray) -> np.ndarray:
         """Give x̂ of some rows: (m, F)."""
-        return self._spread(self._rows.at(ordinals, dense_column(self.feature)))
+        return self._spread(self._rows.signatures(ordinals, dense_column(self.feature)))
 
     def _spread(self, signatures: np.ndarray) -> np.ndarray:
-        return self._rows.spread(signatures * self._rows.steps(self.feature), self.feature)
+        return self._rows.compressor.spread(signatures * self._rows.steps(self.feature), self.feature)
 
     def _by_pooling(self, parts: np.ndarray) -> list[tuple[Feature, np.ndarray, np.ndarray]]:
         """Sort parts by pooling: the feature that holds it alone, which of them, and their neurons among D."""

@@ -44,7 +44,7 @@ class NagParts:
 
     def firing(self, parts: np.ndarray, ordinal: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Give the impacts of a row's neurons, 0 for those that are not among its strongest."""
-        own, values = self._neurons(np.array([ordinal]))[0], self._rows.at(np.array([ordinal]), TOPK_VALUES)[0]
+        own, values = self._neurons(np.array([ordinal]))[0], self._rows.signatures(np.array([ordinal]), TOPK_VALUES)[0]
         known = dict(zip(own.tolist(), values.astype(float).tolist(), strict=True))
         return np.array([known.get(int(part), 0.0) for part in parts]), None
 
@@ -58,7 +58,7 @@ class NagParts:
         return np.asarray(np.isin(self._examples, own).mean(axis=1))
 
     def _neurons(self, ordinals: np.ndarray) -> np.ndarray:
-        return np.asarray(self._rows.at(ordinals, TOPK_NUMBERS) + self._offsets)
+        return np.asarray(self._rows.signatures(ordinals, TOPK_NUMBERS) + self._offsets)
 
 
 class MonaParts:
@@ -99,7 +99,7 @@ class MonaParts:
         return jaccard(self._numbers, self._values, np.append(own, 0.0))
 
     def _codes(self, ordinals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        numbers, values = self._rows.at(ordinals, SAE_NUMBERS), self._rows.at(ordinals, SAE_VALUES)
+        numbers, values = self._rows.signatures(ordinals, SAE_NUMBERS), self._rows.signatures(ordinals, SAE_VALUES)
         return numbers.astype(np.int64), values.astype(np.float64)
 
     def _parts(self, numbers: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -117,6 +117,6 @@ def _order(index: NaitIndex, scores: np.ndarray, available: np.ndarray, k: int) 
     order = available[np.argsort(-scores[available], kind="stable")]
     tied = np.flatnonzero(scores[order] == scores[order[k - 1]])
     if len(tied) > 1:
-        ids = index.columns.at(order[tied], ["id"])["id"]
+        ids = index.columns.take(order[tied], ["id"])["id"]
         order[tied] = order[tied][sorted(range(len(ids)), key=ids.__getitem__)]
     return order

@@ -39,7 +39,7 @@ def by_fields(ground: Ground) -> list[Grouped]:
     drawn = ground.draw(limits.rows, limits.chosen)
     everything = Drawn(ground.available, ground.available, 0, True)
     reader = RowReader(index, drawn.places)
-    columns, source = set(index.columns.names()), reader.source_field()
+    columns, source = set(index.columns.column_names()), reader.source_field()
     lengths = by_length(ground.available, ground.tokens[ground.available])
     found = [Grouped(lengths, everything)]
     for name in dict.fromkeys((source or "file", *ground.asked.by)):
@@ -59,6 +59,6 @@ def by_languages(ground: Ground) -> Grouped:
 
 def sources_at(ground: Ground, field: str, places: np.ndarray) -> Grouping:
     """Say of some rows where they are from, in their order."""
-    if field in ground.index.columns.names():
+    if field in ground.index.columns.column_names():
         return by_column(ground.index, field, places)
     return RowReader(ground.index, places).by_field(field)

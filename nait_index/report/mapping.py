@@ -18,11 +18,11 @@ def draw_map(ground: Ground, source_field: str) -> Map | None:
         ground.note("The map is left out: the index has no dense signatures, which a build with the view pca keeps.")
         return None
     places, added = _places(ground)
-    layout = lay_out(ground.index.columns.signatures(places, SCANNED))
+    layout = lay_out(ground.index.columns.coordinates(places, SCANNED))
     if layout is None:
         ground.note("The map is left out: there are too few different rows to lay out.")
         return None
-    taken = ground.index.columns.at(places, ["id", "n_tokens"])
+    taken = ground.index.columns.take(places, ["id", "n_tokens"])
     room = min(_HOVER, ground.asked.limits.room // len(places))
     sources = sources_at(ground, source_field, places)
     shape = (len(ground.choices), len(places))

@@ -88,7 +88,7 @@ class RowReader:
     def __init__(self, index: NaitIndex, ordinals: np.ndarray) -> None:
         self._index = index
         self._ordinals = ordinals
-        self._rows: list[dict[str, Any]] = [json.loads(own) for own in index.columns.at(ordinals, ["row"])["row"]]
+        self._rows: list[dict[str, Any]] = [json.loads(own) for own in index.columns.take(ordinals, ["row"])["row"]]
 
     def source_field(self) -> str | None:
         """Name the field that says where a row is from; ``None`` where there is none that most rows have."""
@@ -106,7 +106,7 @@ class RowReader:
         values = [_field(row, name) for row in self._rows]
         if all(value is None for value in values):
             own = sorted({key for row in self._rows[:256] for key in row if key.isprintable()})
-            there = ", ".join(dict.fromkeys([*self._index.columns.names(), *own]))
+            there = ", ".join(dict.fromkeys([*self._index.columns.column_names(), *own]))
             raise NaitError(f"--by '{name}': no row has such a field; there are {there}")
         return _grouped(name, self._ordinals, values)
 
@@ -150,7 +150,7 @@ def require_langid() -> None:
 
 def words_of(index: NaitIndex, ordinals: Sequence[int] | np.ndarray) -> list[Words]:
     """Read what some rows say."""
-    taken = index.columns.at(ordinals, ["id", "row", "format"])
+    taken = index.columns.take(ordinals, ["id", "row", "format"])
     return [_words(dict(zip(taken, values, strict=True))) for values in zip(*taken.values(), strict=True)]
 
 

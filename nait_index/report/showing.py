@@ -28,7 +28,7 @@ class Shower:
 
     def show(self, place: int, rank: int, score: float) -> Shown:
         """Show the row at a place of the table."""
-        taken = self._index.columns.at([place], ["id", "file", "file_row", "n_tokens"])
+        taken = self._index.columns.take([place], ["id", "file", "file_row", "n_tokens"])
         words, is_cut = _cut(words_of(self._index, np.array([place]))[0], self._longest)
         return Shown(
             id=clean(taken["id"][0]),

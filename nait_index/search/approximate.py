@@ -1,11 +1,10 @@
-"""Approximate search for the few best rows of many: FAISS's inverted lists first, exact scores for what they find.
+"""Approximate search for the few best rows of many: FAISS's inverted lists first, exact scores for what they return.
 
 The rows are clustered by their leading coordinates, which hold most of their variance. A query visits the cells nearest
 to it, takes the best candidates by those coordinates, and scores them exactly by the whole codes. How many cells must
-be visited is measured when it is built, against the exact scan; the recall reached is kept beside it.
+be visited is measured against the exact scan when the search is built, and the recall reached is stored beside it.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,17 +13,19 @@ from typing import Any
 
 import numpy as np
 
+from nait_index.config import SearchMode
 from nait_index.errors import NaitError
 from nait_index.files import atomic_write
-from nait_index.search.engine import Engine, read_stamp, seal
+from nait_index.search.exact import ExactScan, read_stamp, seal
 from nait_index.search.hits import Hits, best
+from nait_index.store.sealed import hash_of
 
 MOST = 1000
-"""Rows that an approximate search is asked for at most; beyond, an exact scan costs little more."""
+"""Most rows that an approximate search returns; for more, an exact scan costs little more."""
 
 _COORDINATES = 256
 _DEPTHS = (4, 8, 16, 32)
-_MEASURED = 100  # rows asked for when recall is measured
+_MEASURED = 100  # rows requested when recall is measured
 _WANTED = 0.99
 _LEAST_ROWS = 10_000
 _BLOCK = 65_536
@@ -34,9 +35,9 @@ _BLOCK = 65_536
 class Recall:
     """What was measured when an approximate search was built.
 
-    :param cells: how many there are; :param visited: how many a query visits.
-    :param depth: candidates that are scored exactly for every row asked for.
-    :param lowest: share of the exact 100 best that it finds, of the worst query; :param mean: of all ``queries``.
+    :param cells: number of cells; :param visited: how many of them a query visits.
+    :param depth: candidates scored exactly per requested row.
+    :param lowest: recall of the exact 100 best for the worst query; :param mean: averaged over all ``queries``.
     """
 
     cells: int
@@ -47,74 +48,104 @@ class Recall:
     mean: float
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a search is done, and the reason in words."""
+
+    mode: SearchMode
+    why: str
+
+
+def make_plan(
+    wanted: SearchMode, k: int, rows: int, width: int, queries: int, *, filtered: bool, recall: Recall | None
+) -> Plan:
+    """Decide between the exact scan and an approximate search, which is never used unasked.
+
+    :param k: rows requested; :param rows: rows there are, each of :param width: scanned bytes.
+    :param recall: of the approximate search, where the index has one.
+    """
+    times = f"once for {queries} capabilities" if queries > 1 else "once"
+    scan = f"exact scan: every row scored, {rows:,} x {width:,} bytes read {times}"
+    if wanted is SearchMode.EXACT:
+        return Plan(SearchMode.EXACT, scan)
+    if recall is None:
+        reason = "there is no approximate search of this version ('build --approximate' and 'optimize' make one)"
+    elif filtered:
+        reason = "an approximate search cannot filter or blend"
+    elif k > MOST:
+        reason = f"approximate search returns at most {MOST:,} rows, not {k:,}"
+    else:
+        return Plan(
+            SearchMode.APPROXIMATE,
+            f"approximate: {recall.visited} of {recall.cells:,} cells visited, candidates scored exactly; of the best "
+            f"100 it found {recall.mean:.1%} on average and {recall.lowest:.0%} at worst, measured on {recall.queries} "
+            "queries when it was made",
+        )
+    return Plan(SearchMode.EXACT, f"{scan}, since {reason}")
+
+
 class Approximate:
-    """An approximate search over one engine.
+    """An approximate search over the rows of an exact scan.
 
     :param index: FAISS's. :param steps: (d,) what one unit of each code is worth.
     """
 
-    def __init__(self, index: Any, engine: Engine, steps: np.ndarray, recall: Recall) -> None:  # noqa: ANN401 - untyped
+    def __init__(self, index: Any, exact: ExactScan, steps: np.ndarray, recall: Recall) -> None:  # noqa: ANN401 - untyped
         self.recall = recall
         self._index = index
-        self._engine = engine
+        self._exact = exact
         self._steps = steps
-        self._width = min(_COORDINATES, engine.stamp.dim)
+        self._width = min(_COORDINATES, exact.stamp.dim)
         index.nprobe = recall.visited
 
     @classmethod
-    def build(cls, engine: Engine, steps: np.ndarray, queries: np.ndarray) -> "Approximate":
-        """Cluster the rows of an engine, and find how many cells must be visited.
+    def build(cls, exact: ExactScan, steps: np.ndarray, queries: np.ndarray) -> "Approximate":
+        """Cluster the rows, and measure how many cells must be visited.
 
-        :param queries: (q, d) float32 in the units of the codes, such as will be asked.
-        :raises NaitError: there are too few rows for it to be of use.
+        :param queries: (q, d) float32 in the units of the codes, like those that will be asked.
+        :raises NaitError: there are too few rows for it to be useful.
         """
-        rows = engine.rows
+        rows = exact.rows
         if len(rows) < _LEAST_ROWS:
             raise NaitError(
                 f"approximate search is for {_LEAST_ROWS:,} rows and more, this index has {len(rows):,}; leave out "
                 "--approximate: an exact scan takes milliseconds"
             )
-        faiss = import_faiss()
-        width, cells = min(_COORDINATES, rows.shape[1]), round(len(rows) ** 0.5)
-        index = faiss.index_factory(width, f"IVF{cells},SQ8", faiss.METRIC_INNER_PRODUCT)
-        index.parallel_mode = 1  # over the cells of one query
-        index.cp.niter, index.cp.seed = 10, 0
-        index.train(_coordinates(rows[: 64 * cells], steps, width))
-        for at in range(0, len(rows), _BLOCK):
-            index.add(_coordinates(rows[at : at + _BLOCK], steps, width))
-        exact = [set(best(scores, _MEASURED).ordinals[:_MEASURED].tolist()) for scores in engine.scores(queries)]
+        index = _clustered(rows, steps)
+        cells = index.nlist
+        expected = [set(best(scores, _MEASURED).ordinals[:_MEASURED].tolist()) for scores in exact.scores(queries)]
 
         def measured(visited: int, depth: int) -> Recall:
-            found = cls(index, engine, steps, Recall(cells, visited, depth, len(queries), 0, 0))
+            search = cls(index, exact, steps, Recall(cells, visited, depth, len(queries), 0, 0))
             shares = [
-                len(own & set(found.search(query, _MEASURED).ordinals.tolist())) / _MEASURED
-                for own, query in zip(exact, queries, strict=True)
+                len(right & set(search.search(query, _MEASURED).ordinals.tolist())) / _MEASURED
+                for right, query in zip(expected, queries, strict=True)
             ]
             return Recall(cells, visited, depth, len(queries), min(shares), round(float(np.mean(shares)), 4))
 
-        # First how deep the leading coordinates must be trusted, then how few cells are enough.
+        # First how many candidates the leading coordinates must supply, then how few cells are enough.
         deep = (measured(cells, depth) for depth in _DEPTHS)
-        depth = next((own.depth for own in deep if own.mean >= _WANTED), _DEPTHS[-1])
+        depth = next((recall.depth for recall in deep if recall.mean >= _WANTED), _DEPTHS[-1])
         tries = (measured(min(2**power, cells), depth) for power in range(1, cells.bit_length() + 1))
-        recall = next(own for own in tries if own.mean >= _WANTED or own.visited == cells)
-        return cls(index, engine, steps, recall)
+        recall = next(recall for recall in tries if recall.mean >= _WANTED or recall.visited == cells)
+        return cls(index, exact, steps, recall)
 
     def search(self, query: np.ndarray, k: int) -> Hits:
-        """Give about the ``k`` best rows, with exact scores; never fewer than an exact scan gives.
+        """Return about the ``k`` best rows with exact scores, and never fewer than an exact scan would.
 
         :param query: (d,) float32 in the units of the codes.
         """
-        vector = query[: self._engine.stamp.dim]
+        vector = query[: self._exact.stamp.dim]
         leading = (vector / self._steps[: len(vector)])[None, : self._width]
-        _, found = self._index.search(np.ascontiguousarray(leading, dtype=np.float32), self.recall.depth * k)
-        candidates = np.sort(found[0][found[0] >= 0])
-        if len(candidates) < k:  # the cells visited hold too few
-            return best(self._engine.scores(vector[None])[0], k)
-        hits = best(self._engine.scores_at(candidates, vector[None])[0], k)
+        _, ordinals = self._index.search(np.ascontiguousarray(leading, dtype=np.float32), self.recall.depth * k)
+        candidates = np.sort(ordinals[0][ordinals[0] >= 0])
+        if len(candidates) < k:  # the visited cells hold too few rows
+            return best(self._exact.scores(vector[None])[0], k)
+        hits = best(self._exact.scores_at(candidates, vector[None])[0], k)
         return Hits(hits.scores, candidates[hits.ordinals])
 
     def save(self, folder: Path, name: str) -> None:
-        """Write it; its stamp comes last.
+        """Write the search; its stamp is written last.
 
         :raises NaitError: it cannot be written.
         """
@@ -124,30 +155,43 @@ class Approximate:
         (folder / f"{name}.ivf.json").unlink(missing_ok=True)
         with atomic_write(folder / f"{name}.ivf") as file:
             file.write(data)
-        own = {"stamp": asdict(self._engine.stamp), "recall": asdict(self.recall), "hash": _hash(data)}
+        facts = {"stamp": asdict(self._exact.stamp), "recall": asdict(self.recall), "hash": hash_of(data)}
         with atomic_write(folder / f"{name}.ivf.json") as file:
-            file.write(json.dumps(own | {"seal": seal(own)}).encode())
+            file.write(json.dumps(facts | {"seal": seal(facts)}).encode())
 
     @classmethod
-    def load(cls, folder: Path, name: str, engine: Engine, steps: np.ndarray) -> "Approximate | None":
-        """Read it, or give ``None`` where there is none, or none of this state of the table."""
+    def load(cls, folder: Path, name: str, exact: ExactScan, steps: np.ndarray) -> "Approximate | None":
+        """Read a search; ``None`` where there is none for this state of the table."""
         from safetensors import SafetensorError
         from safetensors.numpy import load
 
-        found = read_stamp(folder / f"{name}.ivf.json")
+        facts = read_stamp(folder / f"{name}.ivf.json")
         try:
             data = (folder / f"{name}.ivf").read_bytes()
-            if found is None or found["stamp"] != asdict(engine.stamp) or found["hash"] != _hash(data):
+            if facts is None or facts["stamp"] != asdict(exact.stamp) or facts["hash"] != hash_of(data):
                 return None
-            recall = Recall(**found["recall"])
-            index = _index_of(load(data), len(engine.rows), recall.cells)
+            recall = Recall(**facts["recall"])
+            index = _index_of(load(data), len(exact.rows), recall.cells)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError):
             return None
-        return cls(index, engine, steps, recall)
+        return cls(index, exact, steps, recall)
+
+
+def _clustered(rows: np.ndarray, steps: np.ndarray) -> Any:  # noqa: ANN401
+    """Train FAISS's inverted lists on the leading coordinates of codes (n, d), and add all rows."""
+    faiss = import_faiss()
+    width, cells = min(_COORDINATES, rows.shape[1]), round(len(rows) ** 0.5)
+    index = faiss.index_factory(width, f"IVF{cells},SQ8", faiss.METRIC_INNER_PRODUCT)
+    index.parallel_mode = 1  # over the cells of one query
+    index.cp.niter, index.cp.seed = 10, 0
+    index.train(_coordinates(rows[: 64 * cells], steps, width))
+    for start in range(0, len(rows), _BLOCK):
+        index.add(_coordinates(rows[start : start + _BLOCK], steps, width))
+    return index
 
 
 def _arrays(index: Any) -> dict[str, np.ndarray]:  # noqa: ANN401
-    """Take FAISS's index apart. Its own format is not kept: FAISS trusts what it reads, arrays can be checked."""
+    """Return the arrays of FAISS's index. Its own file format is not used: FAISS trusts what it reads."""
     faiss = import_faiss()
     lists, cells = index.invlists, index.nlist
     sizes = np.array([lists.list_size(cell) for cell in range(cells)], dtype=np.int64)
@@ -167,17 +211,17 @@ def _arrays(index: Any) -> dict[str, np.ndarray]:  # noqa: ANN401
 
 
 def _index_of(arrays: Mapping[str, np.ndarray], rows: int, cells: int) -> Any:  # noqa: ANN401
-    """Put FAISS's index together again.
+    """Rebuild FAISS's index from its arrays.
 
     :raises ValueError: the arrays do not fit each other.
     """
     faiss = import_faiss()
-    centroids, ranges, sizes, ids, codes = (arrays[own] for own in ("centroids", "ranges", "sizes", "ids", "codes"))
+    centroids, ranges, sizes, ids, codes = (arrays[name] for name in ("centroids", "ranges", "sizes", "ids", "codes"))
     width = centroids.shape[-1]
     expected = {"centroids": (cells, width), "ranges": (2 * width,), "sizes": (cells,), "ids": (rows,)}
     expected["codes"] = (rows, width)
     types = {"centroids": np.float32, "ranges": np.float32, "sizes": np.int64, "ids": np.int64, "codes": np.uint8}
-    fitting = all(arrays[own].shape == expected[own] and arrays[own].dtype == types[own] for own in expected)
+    fitting = all(arrays[name].shape == expected[name] and arrays[name].dtype == types[name] for name in expected)
     if not fitting or sizes.min() < 0 or sizes.sum() != rows or not np.array_equal(np.sort(ids), np.arange(rows)):
         raise ValueError("not the arrays of an inverted file")
     quantizer = faiss.IndexFlatIP(width)
@@ -189,15 +233,15 @@ def _index_of(arrays: Mapping[str, np.ndarray], rows: int, cells: int) -> Any:  
     index.is_trained, index.ntotal, index.parallel_mode = True, rows, 1
     start = 0
     for cell, size in enumerate(sizes):
-        own_ids, own_codes = ids[start : start + size].copy(), codes[start : start + size].copy()
+        cell_ids, cell_codes = ids[start : start + size].copy(), codes[start : start + size].copy()
         if size:
-            index.invlists.add_entries(cell, int(size), faiss.swig_ptr(own_ids), faiss.swig_ptr(own_codes))
+            index.invlists.add_entries(cell, int(size), faiss.swig_ptr(cell_ids), faiss.swig_ptr(cell_codes))
         start += size
     return index
 
 
 def import_faiss() -> Any:  # noqa: ANN401 - faiss is untyped
-    """Import FAISS, which comes with one of two extras.
+    """Import FAISS, which one of two extras installs.
 
     :raises NaitError: neither is installed.
     """
@@ -212,7 +256,3 @@ def import_faiss() -> Any:  # noqa: ANN401 - faiss is untyped
 
 def _coordinates(codes: np.ndarray, steps: np.ndarray, width: int) -> np.ndarray:
     return np.ascontiguousarray(codes[:, :width] * steps[:width], dtype=np.float32)
-
-
-def _hash(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()

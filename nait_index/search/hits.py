@@ -1,46 +1,97 @@
-"""The best rows of a query, and how they are taken from the scores of all."""
+"""The best rows of a query: taken from the scores of all rows, and scored again near the cut.
+
+A scan reads the beginning of a longer signature. How far scores by the beginning and by the whole lie apart is measured
+on a sample of the rows; every row whose scanned score is at most four standard deviations of that difference below the
+cut is scored again by its whole signature.
+"""
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+
+_BLOCK = 1024
+_DEVIATIONS = 4
+_LENGTH = float(1 << 30)
+_SAMPLE = 1024
+"""Rows on which the difference is measured: the first of the table, which lie in random order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hits:
     """The best rows of one query, best first.
 
-    :param scores: (k,) floating; :param ordinals: (k,) int64 place in table order. Rows whose score equals that of the
-        last hit are all included, so that the caller can break the tie by id.
+    :param scores: (k,) floating; :param ordinals: (k,) int64 positions in table order. Rows whose score equals that of
+        the last hit are all included, so that the caller can break the tie by id.
     """
 
     scores: np.ndarray
     ordinals: np.ndarray
 
 
+def best(scores: np.ndarray, k: int, allowed: np.ndarray | None = None) -> Hits:
+    """Return the ``k`` highest of some scores (n,), and all that equal the last.
+
+    :param allowed: (n,) bool, rows that may be chosen; ``None`` for all.
+    """
+    candidates = None if allowed is None else np.flatnonzero(allowed)
+    scored = scores if candidates is None else scores[candidates]
+    k = min(k, len(scored))
+    if k == 0:
+        return Hits(np.zeros(0, np.float32), np.zeros(0, np.int64))
+    cut = np.partition(scored, len(scored) - k)[len(scored) - k]
+    kept = np.flatnonzero(scored >= cut)
+    order = kept[np.argsort(-scored[kept], kind="stable")]
+    return Hits(scored[order].astype(np.float32), order if candidates is None else candidates[order])
+
+
 def best_of_each(scores: np.ndarray, k: int, allowed: np.ndarray | None = None) -> list[Hits]:
-    """Give the best rows of every query; of several at once, on all cores.
+    """Return the best rows of every query, using all cores for several queries.
 
     :param scores: (q, n). :param allowed: (n,) bool, rows that may be chosen; ``None`` for all.
     """
     if len(scores) == 1:
         return [best(scores[0], k, allowed)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(lambda own: best(own, k, allowed), scores))
+        return list(pool.map(lambda scored: best(scored, k, allowed), scores))
 
 
-def best(scores: np.ndarray, k: int, allowed: np.ndarray | None = None) -> Hits:
-    """Give the ``k`` highest of some scores (n,), and with them all that equal the last.
+class FineScores:
+    """Scores by whole signatures.
 
-    :param allowed: (n,) bool, rows that may be chosen; ``None`` for all.
+    :param read: reads the whole signatures (m, d) of some rows, by ordinal; :param rows: how many rows there are.
     """
-    candidates = None if allowed is None else np.flatnonzero(allowed)
-    own = scores if candidates is None else scores[candidates]
-    k = min(k, len(own))
-    if k == 0:
-        return Hits(np.zeros(0, np.float32), np.zeros(0, np.int64))
-    cut = np.partition(own, len(own) - k)[len(own) - k]
-    kept = np.flatnonzero(own >= cut)
-    order = kept[np.argsort(-own[kept], kind="stable")]
-    return Hits(own[order].astype(np.float32), order if candidates is None else candidates[order])
+
+    def __init__(self, read: Callable[[np.ndarray], np.ndarray], rows: int) -> None:
+        self._read = read
+        self._sampled = np.arange(min(_SAMPLE, rows))
+        self._sample = read(self._sampled)
+
+    def best(self, coarse: np.ndarray, query: np.ndarray, k: int, allowed: np.ndarray | None) -> Hits:
+        """Return the ``k`` rows of highest score.
+
+        :param coarse: (n,) scanned scores of all rows; :param query: (d,) the whole query.
+        """
+        scanned = best(coarse, k, allowed)
+        if not len(scanned.ordinals):
+            return scanned
+        numbers, unit = _whole(query)
+        apart = _products(self._sample, numbers, unit) - coarse[self._sampled]
+        near = coarse >= scanned.scores[-1] - _DEVIATIONS * np.sqrt(np.mean(apart**2))
+        candidates = np.flatnonzero(near if allowed is None else near & allowed)
+        hits = best(_products(self._read(candidates), numbers, unit), k)
+        return Hits(hits.scores, candidates[hits.ordinals])
+
+
+def _whole(query: np.ndarray) -> tuple[np.ndarray, float]:
+    """Round a query to whole numbers that float64 adds up without rounding, so that equal rows score equal."""
+    length = float(np.linalg.norm(query.astype(np.float64)))
+    unit = length / _LENGTH if length > 0 else 1.0
+    return np.rint(query / unit), unit
+
+
+def _products(rows: np.ndarray, numbers: np.ndarray, unit: float) -> np.ndarray:
+    parts = [rows[i : i + _BLOCK].astype(np.float64) @ numbers for i in range(0, len(rows), _BLOCK)]
+    return np.asarray(np.concatenate([np.zeros(0), *parts]) * unit)

@@ -1,8 +1,11 @@
-"""The rows of an index as methods see them: signatures, texts, numbers, and the dense search; always in table order."""
+"""The rows of an index as methods and readers see them: signatures, texts, plain columns, and the dense search.
+
+Everything is in table order, and an ordinal is a row's position in that order.
+"""
 
 import logging
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,214 +13,240 @@ from nait_index.config import SearchMode
 from nait_index.corpus import SAMPLE_COLUMNS, plain_text, restore_sample
 from nait_index.errors import NaitError, StoreError
 from nait_index.search.approximate import Approximate
-from nait_index.search.engine import Engine, EngineStamp
-from nait_index.search.fine import FineScores
-from nait_index.search.hits import Hits, best_of_each
+from nait_index.search.exact import ExactScan, ScanStamp
+from nait_index.search.hits import FineScores, Hits, best_of_each
 from nait_index.signatures.features import Feature
 from nait_index.signatures.pca import Compressor
-from nait_index.store.filters import matching_rows
+from nait_index.store.filters import matching_rows, plain_columns
 from nait_index.store.layout import Layout
 from nait_index.store.samples import SampleTable, dense_column
 from nait_index.store.seals import Looks
 from nait_index.types import Sample
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 logger = logging.getLogger(__name__)
 
 
 class IndexRows:
-    """All rows of an index. Engines are opened when first needed, or made where they are out of date.
+    """All rows of an index, n of them. Scans are opened when first needed, and made again where they are out of date.
 
     :param topk: neurons kept of each layer by the ``topk`` view.
-    :param scanned: how much of a dense signature a search scans, whatever more the table keeps; ``None`` for all.
+    :param scanned: leading numbers of a dense signature that a search scans; ``None`` for all that the table keeps.
     """
 
     def __init__(
         self, layout: Layout, table: SampleTable, compressor: Compressor, topk: int, scanned: int | None
     ) -> None:
         self.topk = topk
+        self.compressor = compressor
         self._scanned = scanned
         self._layout = layout
         self._table = table
-        self._compressor = compressor
         self._folder = layout.engine(table.version)
-        self._engines: dict[Feature, Engine] = {}
+        self._scans: dict[Feature, ExactScan] = {}
         self._approximate: dict[Feature, Approximate | None] = {}
         self._ids: list[str] | None = None
 
-    @property
-    def center(self) -> np.ndarray:
-        """Mean pooled activations of the corpus (2, D) float32."""
-        return self._compressor.center
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """Neurons of every captured layer."""
-        return self._compressor.widths
+    # ---- what is known of the rows ----------------------------------------------------------------------------------
 
     def __len__(self) -> int:
         return len(self._table)
 
+    @property
+    def center(self) -> np.ndarray:
+        """Mean pooled activations of the corpus (2, D) float32."""
+        return self.compressor.center
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Number of neurons of every captured layer."""
+        return self.compressor.widths
+
     def ids(self) -> list[str]:
-        """Give the id of every row."""
+        """Return the id of every row."""
         if self._ids is None:
             self._ids = [record["id"] for record in self._table.records(["id"])]
         return self._ids
 
     def texts(self) -> Iterator[str]:
-        """Give the text of every row, its parts joined by newlines."""
+        """Yield the text of every row, its parts joined by newlines."""
         for record in self._table.records(["id", "row", "format"]):
             yield plain_text(restore_sample(record).parts)
 
+    def column_names(self) -> list[str]:
+        """Return the names of the plain columns, which is all but the signatures."""
+        return plain_columns(self._table)
+
+    def read(self, columns: Sequence[str]) -> "pa.Table":
+        """Read plain columns of all rows (``id``, ``n_tokens``, ``file``, scores, …)."""
+        return self._table.plain(columns)
+
+    def take(self, ordinals: Sequence[int] | np.ndarray, columns: Sequence[str]) -> dict[str, list[Any]]:
+        """Read plain columns of some rows, in the order given."""
+        return self._table.take(ordinals, columns)
+
+    def take_ids(self, ordinals: np.ndarray) -> list[str]:
+        """Read the ids of some rows."""
+        ids: list[str] = self.take(ordinals, ["id"])["id"]
+        return ids
+
     def numbers(self, column: str) -> np.ndarray:
-        """Read one plain column of numbers (n,); NaN where there is none."""
+        """Read one plain column of numbers (n,), NaN where there is none."""
         return self._table.numbers(column)
 
-    def blocks(self, column: str) -> Iterator[np.ndarray]:
-        """Read one signature column, some rows at a time: (b, width)."""
-        for _, values in self._table.signatures(column):
-            yield values
+    def place(self, sample_id: str) -> int | None:
+        """Return the ordinal of the row with an id, ``None`` where there is no such row."""
+        return self._table.place(sample_id)
 
-    def project(self, direction: np.ndarray, feature: Feature) -> np.ndarray:
-        """Turn a direction over all neurons into a query (d,), for inner products with stored signatures."""
-        return self._compressor.query(direction, feature)
+    def sample(self, ordinal: int) -> Sample:
+        """Read one row as a sample."""
+        taken = self.take([ordinal], SAMPLE_COLUMNS)
+        return restore_sample({name: values[0] for name, values in taken.items()})
 
-    def steps(self, feature: Feature) -> np.ndarray:
-        """Give what one unit of each number of a signature is worth (d,) float32."""
-        return self._compressor.steps[feature]
+    def describe(self, ordinals: np.ndarray) -> dict[int, tuple[str, str]]:
+        """Return id and original row, as JSON text, of some rows by ordinal."""
+        taken = self.take(ordinals, ["id", "row"])
+        return dict(zip(ordinals.tolist(), zip(taken["id"], taken["row"], strict=True), strict=True))
 
-    def first(self, feature: Feature, count: int) -> np.ndarray:
-        """Read the scanned signatures of the first rows, a random sample of the corpus: (at most ``count``, d)."""
-        return np.array(self.engine(feature).rows[:count])
-
-    def scores(self, feature: Feature, queries: np.ndarray) -> np.ndarray:
-        """Give the inner products of every row's scanned signature with queries (q, d), in one pass: (q, n)."""
-        return self.engine(feature).scores(queries)
-
-    def at(self, ordinals: np.ndarray, column: str) -> np.ndarray:
-        """Read one signature column of some rows, by their places, as the table keeps it: (m, width)."""
-        return self._table.signatures_at(ordinals, column)
-
-    def spread(self, coordinates: np.ndarray, feature: Feature) -> np.ndarray:
-        """Turn coordinates (…, d) into the feature vectors over all neurons that they stand for, (…, F)."""
-        return self._compressor.spread(coordinates, feature)
-
-    def as_scored(self, query: np.ndarray, feature: Feature, *, finely: bool = True) -> np.ndarray:
-        """Give a query (d,) as rows are scored by it in the end.
-
-        :param finely: rows near the cut are scored again by all of their signature, where more is kept than scanned.
-        """
-        engine = self.engine(feature)
-        return query if finely and engine.stamp.dim < self._compressor.dim(feature) else engine.rounded(query)
-
-    def neuron_queries(self, feature: Feature, neurons: np.ndarray) -> np.ndarray:
-        """Give vectors (m, d) whose inner products with a signature are the values of some neurons of its feature."""
-        return self._compressor.neuron_queries(feature, neurons)
-
-    def search(
-        self, feature: Feature, queries: np.ndarray, k: int, allowed: np.ndarray | None, mode: SearchMode
-    ) -> list[Hits]:
-        """Give the largest inner products of each query (q, d), near the cut by all that is stored of a row."""
-        approximate = self.approximate(feature) if mode is SearchMode.APPROXIMATE else None
-        if approximate is not None:
-            return [approximate.search(query, k) for query in queries]
-        coarse = self.scores(feature, queries)
-        if self._compressor.dim(feature) == self.engine(feature).stamp.dim:
-            return best_of_each(coarse, k, allowed)
-        column = dense_column(feature)
-        fine = FineScores(lambda ordinals: self._table.signatures_at(ordinals, column), len(self))
-        return [fine.best(own, query, k, allowed) for own, query in zip(coarse, queries, strict=True)]
-
-    def approximate(self, feature: Feature) -> Approximate | None:
-        """Open the approximate search of a feature; ``None`` where there is none of this state of the table."""
-        if feature not in self._approximate:
-            column, steps = dense_column(feature), self.steps(feature)
-            self._approximate[feature] = Approximate.load(self._folder, column, self.engine(feature), steps)
-        return self._approximate[feature]
-
-    def make_approximate(self, feature: Feature, queries: np.ndarray) -> None:
-        """Make the approximate search of a feature.
-
-        :param queries: (q, d) queries such as will be asked; the recall is measured on them.
-        """
-        made = Approximate.build(self.engine(feature), self.steps(feature), queries)
-        made.save(self._folder, dense_column(feature))
-        self._approximate[feature] = made
+    # ---- filters ----------------------------------------------------------------------------------------------------
 
     def allowed(self, where: str | None) -> np.ndarray | None:
-        """Give which rows (n,) bool pass a SQL filter; ``None`` without one."""
+        """Return which rows (n,) bool pass a SQL filter; ``None`` without a filter."""
         return None if where is None else matching_rows(self._table, where)
 
     def passing(self, where: str | None) -> np.ndarray:
-        """Give the places in the table of the rows that pass a SQL filter, in the order of the corpus."""
+        """Return the ordinals of the rows that pass a SQL filter, in the order of the corpus."""
         allowed = self.allowed(where)
         order = np.argsort(self._table.numbers("position"), kind="stable")
         return order if allowed is None else order[allowed[order]]
 
     def listing(self, columns: Sequence[str], where: str | None, limit: int | None) -> list[dict[str, Any]]:
-        """Read plain columns of the rows that a SQL filter holds for, in the order of the corpus."""
-        taken = self._table.take(self.passing(where)[:limit], ["id", *columns])
+        """Read plain columns of the rows that pass a SQL filter, in the order of the corpus."""
+        taken = self.take(self.passing(where)[:limit], ["id", *columns])
         return [dict(zip(taken, values, strict=True)) for values in zip(*taken.values(), strict=True)]
 
-    def describe(self, ordinals: np.ndarray) -> dict[int, tuple[str, str]]:
-        """Give id and original row, as JSON text, of the rows at some places."""
-        taken = self._table.take(ordinals, ["id", "row"])
-        return dict(zip(ordinals.tolist(), zip(taken["id"], taken["row"], strict=True), strict=True))
+    # ---- signatures -------------------------------------------------------------------------------------------------
 
-    def place(self, sample_id: str) -> int | None:
-        """Find the place of a row in table order."""
-        return self._table.place(sample_id)
+    def blocks(self, column: str) -> Iterator[np.ndarray]:
+        """Read one signature column in blocks of rows: (b, width)."""
+        for _, values in self._table.signatures(column):
+            yield values
 
-    def sample(self, ordinal: int) -> Sample:
-        """Read the row at some place as a sample."""
-        taken = self._table.take([ordinal], SAMPLE_COLUMNS)
-        return restore_sample({name: values[0] for name, values in taken.items()})
+    def signatures(self, ordinals: np.ndarray, column: str) -> np.ndarray:
+        """Read one signature column of some rows, as the table keeps it: (m, width)."""
+        return self._table.signatures_at(ordinals, column)
 
-    def take_ids(self, ordinals: np.ndarray) -> list[str]:
-        """Give the ids at some places."""
-        ids: list[str] = self._table.take(ordinals, ["id"])["id"]
-        return ids
+    def first(self, feature: Feature, count: int) -> np.ndarray:
+        """Read the scanned signatures of the first rows, a random sample of the corpus: (at most ``count``, d)."""
+        return np.array(self.exact(feature).rows[:count])
 
-    def engine(self, feature: Feature) -> Engine:
-        """Open the engine of a feature."""
-        if feature not in self._engines:
-            self._engines[feature] = self._load(feature)
-        return self._engines[feature]
+    def coordinates(self, ordinals: np.ndarray, width: int) -> np.ndarray:
+        """Read the leading coordinates of the ``unit`` vectors of some rows: (m, at most ``width``) float32.
 
-    def stamp(self, feature: Feature) -> EngineStamp:
-        """Give the state of the table that an engine of this feature must be of."""
-        dim = self._compressor.dim(feature)
-        return EngineStamp(
+        :raises StoreError: the index lacks the view ``pca``.
+        """
+        if dense_column(Feature.UNIT) not in self._table.schema().names:
+            raise StoreError("this needs the view pca, which the index was built without")
+        rows, steps = self.exact(Feature.UNIT).rows, self.steps(Feature.UNIT)
+        return np.asarray(rows[ordinals, :width] * steps[: rows.shape[1]][:width], np.float32)
+
+    def steps(self, feature: Feature) -> np.ndarray:
+        """Return what one unit of each number of a signature is worth (d,) float32."""
+        return self.compressor.steps[feature]
+
+    # ---- queries ----------------------------------------------------------------------------------------------------
+
+    def project(self, direction: np.ndarray, feature: Feature) -> np.ndarray:
+        """Turn a direction over all neurons into a query (d,), for inner products with stored signatures."""
+        return self.compressor.query(direction, feature)
+
+    def as_scored(self, query: np.ndarray, feature: Feature, *, finely: bool = True) -> np.ndarray:
+        """Return a query (d,) after rounding, as rows are scored by it in the end.
+
+        :param finely: rows near the cut are scored again by their whole signature, where more is kept than scanned.
+        """
+        exact = self.exact(feature)
+        return query if finely and exact.stamp.dim < self.compressor.dim(feature) else exact.rounded(query)
+
+    def scores(self, feature: Feature, queries: np.ndarray) -> np.ndarray:
+        """Compute the inner products of every row's scanned signature with queries (q, d), in one pass: (q, n)."""
+        return self.exact(feature).scores(queries)
+
+    def search(
+        self, feature: Feature, queries: np.ndarray, k: int, allowed: np.ndarray | None, mode: SearchMode
+    ) -> list[Hits]:
+        """Return the rows of largest inner product with each query (q, d); near the cut, whole signatures decide."""
+        approximate = self.approximate(feature) if mode is SearchMode.APPROXIMATE else None
+        if approximate is not None:
+            return [approximate.search(query, k) for query in queries]
+        coarse = self.scores(feature, queries)
+        if self.compressor.dim(feature) == self.exact(feature).stamp.dim:
+            return best_of_each(coarse, k, allowed)
+        column = dense_column(feature)
+        fine = FineScores(lambda ordinals: self.signatures(ordinals, column), len(self))
+        return [fine.best(scores, query, k, allowed) for scores, query in zip(coarse, queries, strict=True)]
+
+    # ---- the scans --------------------------------------------------------------------------------------------------
+
+    def approximate(self, feature: Feature) -> Approximate | None:
+        """Open the approximate search of a feature; ``None`` where there is none for this state of the table."""
+        if feature not in self._approximate:
+            column, steps = dense_column(feature), self.steps(feature)
+            self._approximate[feature] = Approximate.load(self._folder, column, self.exact(feature), steps)
+        return self._approximate[feature]
+
+    def make_approximate(self, feature: Feature, queries: np.ndarray) -> None:
+        """Make the approximate search of a feature.
+
+        :param queries: (q, d) like those that will be asked; the recall is measured on them.
+        """
+        made = Approximate.build(self.exact(feature), self.steps(feature), queries)
+        made.save(self._folder, dense_column(feature))
+        self._approximate[feature] = made
+
+    def stamp(self, feature: Feature) -> ScanStamp:
+        """Return the state of the table that the scan of a feature must be of."""
+        dim = self.compressor.dim(feature)
+        return ScanStamp(
             table_version=self._table.version,
             rows=len(self._table),
             dim=dim if self._scanned is None else min(dim, self._scanned),
-            dtype=str(self._compressor.dtype),
+            dtype=str(self.compressor.dtype),
         )
 
-    def _load(self, feature: Feature) -> Engine:
+    def exact(self, feature: Feature) -> ExactScan:
+        """Open the exact scan of a feature; make it where there is none for this state of the table."""
+        if feature not in self._scans:
+            self._scans[feature] = self._load(feature)
+        return self._scans[feature]
+
+    def _load(self, feature: Feature) -> ExactScan:
         column, stamp = dense_column(feature), self.stamp(feature)
-        engine = self._open(column, stamp)
-        if engine is not None:
+        exact = self._open(column, stamp)
+        if exact is not None:
             logger.info("engine %s mapped: %d rows of %d numbers", column, stamp.rows, stamp.dim)
-            return engine
+            return exact
         logger.info("making the engine %s of %d rows", column, stamp.rows)
         try:
-            Engine.write(self._folder, column, self.blocks(column), stamp)
+            ExactScan.write(self._folder, column, self.blocks(column), stamp)
         except StoreError:
             raise
-        except NaitError as error:  # a cache: without it the next start takes longer, and that is all
-            logger.warning("the engine is made anew at every start: %s", error)
-            return Engine.build(self.blocks(column), stamp)
-        engine = self._open(column, stamp)
-        return Engine.build(self.blocks(column), stamp) if engine is None else engine
+        except NaitError as error:  # only a cache: without it, the next start takes longer
+            logger.warning("the engine is made again at every start: %s", error)
+            return ExactScan.build(self.blocks(column), stamp)
+        exact = self._open(column, stamp)
+        return ExactScan.build(self.blocks(column), stamp) if exact is None else exact
 
-    def _open(self, column: str, stamp: EngineStamp) -> Engine | None:
-        """Open the files of an engine; a damaged one is none."""
-        engine = Engine.open(self._folder, column, stamp)
+    def _open(self, column: str, stamp: ScanStamp) -> ExactScan | None:
+        """Open the files of a scan; ``None`` where they are damaged."""
+        exact = ExactScan.open(self._folder, column, stamp)
         path, looks = self._folder / f"{column}.npy", Looks(self._layout)
-        if engine is None or looks.same(path):
-            return engine
-        if not engine.is_whole(self._folder, column):
+        if exact is None or looks.same(path):
+            return exact
+        if not exact.is_whole(self._folder, column):
             return None
         looks.remember(path)
         looks.save()
-        return engine
+        return exact

@@ -14,7 +14,7 @@ from nait_index.handover.contamination import Match
 from nait_index.methods.base import Scanned
 from nait_index.methods.names import MethodName
 from nait_index.methods.registry import METHODS
-from nait_index.search.plan import Plan, make_plan
+from nait_index.search.approximate import Plan, make_plan
 from nait_index.search.rows import IndexRows
 from nait_index.selection.budget import ROUNDING, Budget, suggest
 from nait_index.selection.combine import agree, chance_size, combine, required_votes, stability

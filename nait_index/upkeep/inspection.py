@@ -11,7 +11,7 @@ from nait_index.capabilities.examples import ExampleEncoder
 from nait_index.config import View
 from nait_index.corpus import SAMPLE_COLUMNS, read_rejected, restore_sample
 from nait_index.errors import NaitError
-from nait_index.search.engine import Engine
+from nait_index.search.exact import ExactScan
 from nait_index.search.rows import IndexRows
 from nait_index.signatures.features import Feature
 from nait_index.signatures.pca import Compressor
@@ -168,9 +168,9 @@ class Verifier:
         logger.info("checking the engine of %s", feature)
         folder, column = self._layout.engine(self._table.version), dense_column(feature)
         stamp = opened.stamp(feature)
-        if not Engine.is_current(folder, column, stamp):
+        if not ExactScan.is_current(folder, column, stamp):
             return None, "of an earlier state of the table; it is made again when it is needed"
-        engine = Engine.open(folder, column, stamp)
+        engine = ExactScan.open(folder, column, stamp)
         if engine is None or not engine.is_whole(folder, column):
             return False, f"damaged; delete the folder {folder}, and it is made again"
         start, same = 0, True

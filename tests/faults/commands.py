@@ -39,7 +39,7 @@ STEPS = {
     "publish": "nait_index.store.publish.publish",
     "seal files": "nait_index.store.seals.seal_files",
     "check files": "nait_index.store.seals.check_files",
-    "engine write": "nait_index.search.engine.Engine.write",
+    "engine write": "nait_index.search.exact.ExactScan.write",
     "drift": "nait_index.building.shift.measure_shift",
     "fsync": "os.fsync",
     "rename": "os.replace",

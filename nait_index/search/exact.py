@@ -1,6 +1,6 @@
-"""The search engine's own copy of a signature column: one file, mapped into memory and never read whole to open it.
+"""The exact scan of one signature column, from a copy of it: one file that is mapped into memory, not read on opening.
 
-It is a cache of the table, made anew whenever the table has moved on.
+The copy is a cache of the table, made again whenever the table has changed.
 """
 
 import hashlib
@@ -20,8 +20,8 @@ from nait_index.search.scan import scan, whole
 
 
 @dataclass(frozen=True, slots=True)
-class EngineStamp:
-    """Which state of the table an engine was made from.
+class ScanStamp:
+    """The state of the table that a copy was made from.
 
     :param dim: columns scanned, the first ones of the signature.
     """
@@ -32,20 +32,20 @@ class EngineStamp:
     dtype: str
 
 
-class Engine:
+class ExactScan:
     """A signature column, ready to be scanned.
 
-    :param rows: (n, d) int8 or float32, in table order; :param longest: length of the longest of them.
+    :param rows: (n, d) int8 or float32, in table order; :param longest: length of the longest row.
     """
 
-    def __init__(self, rows: np.ndarray, longest: float, stamp: EngineStamp) -> None:
+    def __init__(self, rows: np.ndarray, longest: float, stamp: ScanStamp) -> None:
         self.rows = rows
         self.stamp = stamp
         self._longest = longest
 
     @classmethod
-    def build(cls, batches: Iterable[np.ndarray], stamp: EngineStamp) -> "Engine":
-        """Make an engine in memory of signatures (b, ≥ d) in table order.
+    def build(cls, batches: Iterable[np.ndarray], stamp: ScanStamp) -> "ExactScan":
+        """Copy signatures (b, ≥ d), in table order, into memory.
 
         :raises StoreError: the batches do not add up to the rows of the stamp.
         """
@@ -57,10 +57,10 @@ class Engine:
         return cls(rows, longest, stamp)
 
     @classmethod
-    def write(cls, folder: Path, name: str, batches: Iterable[np.ndarray], stamp: EngineStamp) -> None:
-        """Write an engine's files batch by batch; the stamp comes last, so a torn write is never taken for an engine.
+    def write(cls, folder: Path, name: str, batches: Iterable[np.ndarray], stamp: ScanStamp) -> None:
+        """Write the copy batch by batch. Its stamp is written last, so that a torn write is never opened.
 
-        :raises NaitError: they cannot be written. :raises StoreError: as for :meth:`build`.
+        :raises NaitError: the files cannot be written. :raises StoreError: as for :meth:`build`.
         """
         stamp_path = folder / f"{name}.json"
         try:
@@ -77,20 +77,20 @@ class Engine:
                 digest.update(data.data)
                 longest = max(longest, _longest(data))
         with atomic_write(stamp_path) as file:
-            own = {"stamp": asdict(stamp), "longest": longest, "hash": digest.hexdigest()}
-            file.write(json.dumps(own | {"seal": seal(own)}).encode())
+            facts = {"stamp": asdict(stamp), "longest": longest, "hash": digest.hexdigest()}
+            file.write(json.dumps(facts | {"seal": seal(facts)}).encode())
 
     @staticmethod
-    def is_current(folder: Path, name: str, stamp: EngineStamp) -> bool:
-        """Tell whether the files say that they are of this state of the table; they may be damaged all the same."""
-        found = read_stamp(folder / f"{name}.json")
-        return found is None or found["stamp"] == asdict(stamp)
+    def is_current(folder: Path, name: str, stamp: ScanStamp) -> bool:
+        """Return whether the files claim this state of the table; they may still be damaged."""
+        facts = read_stamp(folder / f"{name}.json")
+        return facts is None or facts["stamp"] == asdict(stamp)
 
     @classmethod
-    def open(cls, folder: Path, name: str, stamp: EngineStamp) -> "Engine | None":
-        """Map an engine, or give ``None`` where its files are missing, cut short, or of another state of the table."""
-        found = read_stamp(folder / f"{name}.json")
-        if found is None or found["stamp"] != asdict(stamp):
+    def open(cls, folder: Path, name: str, stamp: ScanStamp) -> "ExactScan | None":
+        """Map the copy; ``None`` where its files are missing, truncated, or of another state of the table."""
+        facts = read_stamp(folder / f"{name}.json")
+        if facts is None or facts["stamp"] != asdict(stamp):
             return None
         path, header = folder / f"{name}.npy", _header(stamp)
         try:
@@ -102,17 +102,17 @@ class Engine:
             rows = np.memmap(path, np.dtype(stamp.dtype), "r", len(header), (stamp.rows, stamp.dim))
         except (OSError, ValueError):
             return None
-        return cls(rows, float(found["longest"]), stamp)
+        return cls(rows, float(facts["longest"]), stamp)
 
     def is_whole(self, folder: Path, name: str) -> bool:
-        """Read every byte and tell whether it is as it was written."""
-        found = read_stamp(folder / f"{name}.json")
-        return found is not None and hashlib.blake2b(self.rows.data, digest_size=16).hexdigest() == found["hash"]
+        """Read every byte and return whether the copy is as it was written."""
+        facts = read_stamp(folder / f"{name}.json")
+        return facts is not None and hashlib.blake2b(self.rows.data, digest_size=16).hexdigest() == facts["hash"]
 
     def scores(self, queries: np.ndarray) -> np.ndarray:
         """Score every row by every query.
 
-        :param queries: (q, d) float32, or wider: what lies beyond the scanned columns is left out.
+        :param queries: (q, d) float32, or wider: columns beyond the scanned ones are ignored.
         :returns: (q, n) float32 inner products, exact but for the rounding of the query, see :func:`~.scan.whole`.
         """
         queries = np.ascontiguousarray(queries[:, : self.stamp.dim], dtype=np.float32)
@@ -125,23 +125,23 @@ class Engine:
         return scores
 
     def rounded(self, query: np.ndarray) -> np.ndarray:
-        """Give a query (≥ d,) as it is scanned: rounded as :func:`~.scan.whole` does, 0 beyond the scanned columns."""
+        """Return a query (≥ d,) as it is scanned: rounded by :func:`~.scan.whole`, 0 beyond the scanned columns."""
         scanned = np.zeros_like(query)
-        own = query[: self.stamp.dim]
+        leading = query[: self.stamp.dim]
         if self.rows.dtype == np.int8:
-            numbers, units = whole(own[None].astype(np.float32), self._longest)
-            own = numbers[0] * units[0]
-        scanned[: self.stamp.dim] = own
+            numbers, units = whole(leading[None].astype(np.float32), self._longest)
+            leading = numbers[0] * units[0]
+        scanned[: self.stamp.dim] = leading
         return scanned
 
     def scores_at(self, ordinals: np.ndarray, queries: np.ndarray) -> np.ndarray:
-        """Score some rows, given by their places: (q, m) float32, the same numbers as :meth:`scores` gives them."""
-        some = Engine(np.asarray(self.rows[ordinals]), self._longest, self.stamp)
+        """Score the rows with these ordinals: (q, m) float32, the same numbers as :meth:`scores` gives them."""
+        some = ExactScan(np.asarray(self.rows[ordinals]), self._longest, self.stamp)
         return some.scores(queries)
 
 
-def _placed(batches: Iterable[np.ndarray], stamp: EngineStamp) -> Iterable[tuple[int, np.ndarray]]:
-    """Give where each batch begins, and its scanned columns."""
+def _placed(batches: Iterable[np.ndarray], stamp: ScanStamp) -> Iterable[tuple[int, np.ndarray]]:
+    """Yield the first row of each batch, and its scanned columns."""
     start = 0
     for batch in batches:
         if start + len(batch) <= stamp.rows:
@@ -156,23 +156,23 @@ def _longest(rows: np.ndarray) -> float:
     return float(np.sqrt(np.einsum("nd,nd->n", values, values).max(initial=0)))
 
 
-def _header(stamp: EngineStamp) -> bytes:
-    """Give the first bytes of the file, so that anything that reads .npy files can read it."""
+def _header(stamp: ScanStamp) -> bytes:
+    """Return the first bytes of the file, so that anything that reads .npy files can read it."""
     header = io.BytesIO()
     described = {"descr": np.dtype(stamp.dtype).str, "fortran_order": False, "shape": (stamp.rows, stamp.dim)}
     np.lib.format.write_array_header_1_0(header, described)
     return header.getvalue()
 
 
-def seal(own: Mapping[str, Any]) -> str:
-    """Stand for everything that the stamp's file says."""
-    return hashlib.blake2b(json.dumps(own, sort_keys=True).encode(), digest_size=16).hexdigest()
+def seal(facts: Mapping[str, Any]) -> str:
+    """Hash the content of a stamp's file."""
+    return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def read_stamp(path: Path) -> dict[str, Any] | None:
-    """Read a stamp's file, or give ``None`` where there is none, or not as it was written."""
+    """Read a stamp's file; ``None`` where it is missing or not as it was written."""
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return found if found.pop("seal") == seal(found) else None
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return facts if facts.pop("seal") == seal(facts) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
