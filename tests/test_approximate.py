@@ -39,9 +39,7 @@ def queries(exact: ExactScan, count: int, seed: int) -> np.ndarray:
     return (near + 5 * rng.normal(size=near.shape)).astype(np.float32) * STEPS**2
 
 
-def test_it_finds_almost_all_that_the_exact_scan_finds_and_scores_it_the_same(
-    exact: ExactScan, tmp_path: Path
-) -> None:
+def test_it_finds_almost_all_that_the_exact_scan_finds_and_scores_it_the_same(exact: ExactScan, tmp_path: Path) -> None:
     made = Approximate.build(exact, STEPS, queries(exact, 8, seed=1))
     assert made.recall.mean >= 0.99
     assert made.recall.visited < made.recall.cells == round(ROWS**0.5)
@@ -70,9 +68,7 @@ def test_as_many_rows_are_given_as_were_asked_for_however_few_the_visited_cells_
 
 
 @pytest.mark.parametrize("name", ["x.ivf", "x.ivf.json"])
-def test_damaged_files_and_another_state_of_the_table_are_not_used(
-    exact: ExactScan, tmp_path: Path, name: str
-) -> None:
+def test_damaged_files_and_another_state_of_the_table_are_not_used(exact: ExactScan, tmp_path: Path, name: str) -> None:
     Approximate.build(exact, STEPS, queries(exact, 2, seed=1)).save(tmp_path, "x")
     other = ExactScan(exact.rows, 1.0, ScanStamp(2, ROWS, WIDTH, "int8"))
     assert Approximate.load(tmp_path, "x", other, STEPS) is None
