@@ -1,6 +1,7 @@
 """``nait-index explain`` and ``compare``: why a row stands where it stands, and how capabilities relate."""
 
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,8 +23,7 @@ from .options import (
     top_option,
     where_option,
 )
-from .output import note, one_line, preview, print_json, print_table
-from .terminal import columns, shorten, width_of
+from .output import columns, console_on, note, one_line, preview, print_json, print_table
 
 if TYPE_CHECKING:
     from nait_index.insight.compare import Comparison
@@ -135,7 +135,9 @@ def _show(own: "Explanation") -> None:
 
 
 def _show_words(words: "Sequence[Word]") -> None:
-    """Show the words that move the score most, and on a terminal the whole row in colours."""
+    """Show the words that move the score most, and the whole row, on a terminal in colours."""
+    from rich.text import Text
+
     click.echo()
     added: dict[str, list[float]] = {}
     for word in words:
@@ -143,15 +145,12 @@ def _show_words(words: "Sequence[Word]") -> None:
     ranked = sorted(added.items(), key=lambda own: -abs(sum(own[1])))[:_WORDS]
     _bars([(text if len(own) == 1 else f"{text} ×{len(own)}", sum(own)) for text, own in ranked], "word")
     largest = max((abs(word.value) for word in words), default=0.0) or 1.0
-    coloured = [
-        click.style(
-            "".join(own if own.isprintable() or own == "\n" else " " for own in word.text),
-            fg=None if abs(word.value) < largest / 20 else "green" if word.value > 0 else "red",
-            bold=abs(word.value) > largest / 4,
-        )
-        for word in words
-    ]
-    click.echo("\n" + "".join(coloured))
+    text = Text("\n")
+    for word in words:
+        color = "" if abs(word.value) < largest / 20 else "green" if word.value > 0 else "red"
+        bold = "bold " if abs(word.value) > largest / 4 else ""
+        text.append("".join(char if char.isprintable() or char == "\n" else " " for char in word.text), bold + color)
+    console_on(sys.stdout).print(text, soft_wrap=True)
 
 
 def _bars(values: Sequence[tuple[str, float]], what: str) -> None:
@@ -213,22 +212,36 @@ def compare(
 
 
 def _blocks(header: list[str], rows: list[list[str]], room: int | None) -> list[list[int]]:
-    """Tell which columns stand side by side in so much room: the first, which names the rows, with as many as fit."""
-    widths = [max(map(width_of, column)) for column in zip(header, *rows, strict=True)]
+    """Return which columns to print side by side: the first, which names the rows, and as many others as fit."""
+    from rich.cells import cell_len
+
+    widths = [max(map(cell_len, column)) for column in zip(header, *rows, strict=True)]
     blocks: list[list[int]] = []
     left = 0
-    for at in range(1, len(header)):
-        if not blocks or (room is not None and left < widths[at] + 2):
+    for number in range(1, len(header)):
+        if not blocks or (room is not None and left < widths[number] + 2):
             blocks.append([0])
             left = (room or 0) - widths[0]
-        blocks[-1].append(at)
-        left -= widths[at] + 2
+        blocks[-1].append(number)
+        left -= widths[number] + 2
     return blocks
 
 
+def _short(names: Sequence[str], room: int | None) -> list[str]:
+    """Return names that are short enough for the titles of a matrix, of 6 to 12 columns."""
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    left = 12 if room is None else (room - max(map(cell_len, names))) // len(names) - 2
+    titles = [Text(name) for name in names]
+    for title in titles:
+        title.truncate(min(max(left, 6), 12), overflow="ellipsis")
+    return [title.plain for title in titles]
+
+
 def _tables(own: "Comparison") -> None:
-    left = 12 if (room := columns()) is None else (room - max(map(width_of, own.names))) // len(own.names) - 2
-    short = [shorten(name, min(max(left, 6), 12)) for name in own.names]
+    room = columns()
+    short = _short(own.names, room)
     by_chance = f"{own.chance[0, 1]:,.1f}" if len(set(own.sizes)) == 1 else "other numbers"
     parts = [
         (f"rows in common (each chooses {own.budget}; by chance {by_chance} would be)", own.overlap, "{:,.0f}"),

@@ -1,7 +1,7 @@
-"""What is said of the work while it goes on: the package's log, with -v as lines, else as one that comes and goes.
+"""What a command shows of its work on the error stream, as its parts log it.
 
-A terminal shows the last thing that the log said as soon as a command has been silent for a moment, with the seconds
-since then. It is gone before anything else is printed. On a pipe nothing is shown, and warnings always are.
+A terminal shows the last record as a status line, once the command has been silent for a moment; in a pipe, the last
+record is printed every half minute. With -v, all records are printed. Warnings always are.
 """
 
 import logging
@@ -10,44 +10,49 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO, cast
+from typing import TYPE_CHECKING, TextIO, cast
 
 import click
 
-from .output import one_line
-from .terminal import columns_of, is_live, pad, shorten, wants_color, width_of
+from .output import console_on, is_live, one_line
+
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.text import Text
 
 _LOG = logging.getLogger("nait_index")
 _SILENT = 0.7
-"""Seconds after which a terminal is told what is going on."""
-_TICK = 0.2
+"""Seconds of silence after which a terminal shows what is going on."""
+_PERIOD = 30.0
+"""Seconds between two lines in a pipe."""
+_TICK = 1.0
+"""Seconds after which a pipe's clock is looked at again."""
 
 
 @contextmanager
 def speaking() -> Iterator[None]:
-    """Listen to the package's log while a command runs."""
+    """Show the package's log while a command runs."""
     handlers, level, streams = _LOG.handlers[:], _LOG.level, (sys.stdout, sys.stderr)
-    status = StatusLine(sys.stderr) if is_live(sys.stderr) else None
+    news = StatusLine(sys.stderr) if is_live(sys.stderr) else Heartbeat()
     try:
         _LOG.addHandler(_Lines(logging.WARNING, "%(message)s"))
-        if status is not None:
-            _LOG.addHandler(status)
-            _LOG.setLevel(logging.DEBUG)
-            sys.stdout, sys.stderr = (_guarded(own, status) for own in streams)
+        _LOG.addHandler(news)
+        _LOG.setLevel(logging.DEBUG)
+        if isinstance(news, StatusLine):
+            sys.stdout, sys.stderr = (_guarded(stream, news) for stream in streams)
         yield
     finally:
-        if status is not None:
-            status.close()
+        news.close()
         sys.stdout, sys.stderr = streams
         _LOG.handlers[:] = handlers
         _LOG.setLevel(level)
 
 
 def speak_up(context: click.Context, _: click.Parameter, count: int) -> None:
-    """Print the log on the error stream until the command is done: its main stages, of a count of two everything."""
+    """Print the log until the command is done: from INFO on if ``count`` is 1, else from DEBUG on."""
     if not count or context.resilient_parsing:
         return
-    root, before = context.find_root(), _LOG.level
+    before = _LOG.level
     lines = _Lines(logging.INFO if count == 1 else logging.DEBUG, "%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     for other in _LOG.handlers[:]:
         if isinstance(other, StatusLine | _Lines):
@@ -60,106 +65,136 @@ def speak_up(context: click.Context, _: click.Parameter, count: int) -> None:
         _LOG.removeHandler(lines)
         _LOG.setLevel(before)
 
-    root.call_on_close(hush)
+    context.find_root().call_on_close(hush)
 
 
 @contextmanager
-def without_status() -> Iterator[None]:
-    """Leave the last line of the terminal to somebody else, such as a bar."""
-    found = [own for own in _LOG.handlers if isinstance(own, StatusLine)]
-    for own in found:
-        own.hide(True)
+def without_news() -> Iterator["Heartbeat | None"]:
+    """Keep the log out of the status line, for a bar, and out of the heartbeat, which is yielded, if there is one."""
+    handlers = [handler for handler in _LOG.handlers if isinstance(handler, _News)]
+    for handler in handlers:
+        handler.pause()
+        handler.takes_log = False
     try:
-        yield
+        yield next((handler for handler in handlers if isinstance(handler, Heartbeat)), None)
     finally:
-        for own in found:
-            own.hide(False)
+        for handler in handlers:
+            handler.pause()
+            handler.takes_log = True
 
 
 class _Lines(logging.Handler):
-    """Prints what is logged, a line each."""
+    """Prints every record on a line."""
 
     def __init__(self, level: int, form: str) -> None:
         super().__init__(level)
         self.setFormatter(logging.Formatter(form))
 
     def emit(self, record: logging.LogRecord) -> None:
-        begin = "\r" if is_live(sys.stderr) else ""  # over a bar, which is drawn again
-        line = one_line(self.format(record))
-        click.echo(begin + (pad(line, columns_of(sys.stderr) - 1) if begin else line), err=True)
+        click.echo(one_line(self.format(record)), err=True)
 
 
-class StatusLine(logging.Handler):
-    """Shows on a terminal what was logged last. Draws with blanks and carriage returns alone: no escape codes."""
+class _News(logging.Handler):
+    """Holds the last record of the main thread; those of others, such as a server's, are not what a user waits for."""
+
+    takes_log = True
+    text = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.takes_log and record.thread == threading.main_thread().ident:
+            self.show(one_line(record.getMessage()))
+
+    def show(self, text: str) -> None:
+        """Replace the text."""
+        self.text = text
+
+    def pause(self) -> None:
+        """Show nothing until there is another text."""
+        self.text = ""
+
+
+class StatusLine(_News):
+    """Shows the last record on the last line of a terminal, with the seconds since the last output.
+
+    Another output removes it; the next record brings it back.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(logging.DEBUG)
         self._stream = stream
-        self._drawing = threading.RLock()
-        self._text, self._drawn, self._hidden = "", 0, False
+        self._live: Live | None = None
         self._since = time.monotonic()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="status", daemon=True)
-        self._thread.start()
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Take what to show next; what other threads do, such as those of a server, nobody waits for here."""
-        if record.thread == threading.main_thread().ident:
-            self._text = one_line(record.getMessage())
+    def show(self, text: str) -> None:
+        """Replace the text, and show it once there has been no output for a moment."""
+        self.text = text
+        if self._live is None:
+            from rich.live import Live
 
-    def forget(self) -> None:
-        """Make way for what is printed now."""
-        with self._drawing:
-            self._wipe()
-            self._text, self._since = "", time.monotonic()
+            self._live = Live(
+                console=console_on(self._stream), get_renderable=self._render, transient=True, refresh_per_second=5,
+                redirect_stdout=False, redirect_stderr=False,
+            )  # fmt: skip
+        self._live.start()
 
-    def hide(self, hidden: bool) -> None:
-        """Show nothing, or go on with it."""
-        with self._drawing:
-            self.forget()
-            self._hidden = hidden
+    def pause(self) -> None:
+        """Remove the line."""
+        self.text, self._since = "", time.monotonic()
+        if self._live is not None:
+            self._live.stop()
 
     def close(self) -> None:
-        """Be gone."""
-        self._over.set()
-        self.hide(True)
+        """Remove the line for good."""
+        self.takes_log = False
+        self.pause()
         super().close()
+
+    def _render(self) -> "Text":
+        from rich.text import Text
+
+        seconds = time.monotonic() - self._since
+        shown = f"{self.text} … {seconds:.0f} s" if self.text and seconds > _SILENT else ""
+        return Text(shown, no_wrap=True, overflow="ellipsis")
+
+
+class Heartbeat(_News):
+    """Prints the last text every half minute, so that a long command is not silent in the log of a pipe."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self._printed = time.monotonic()
+        self._over = threading.Event()
+        threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
+
+    def close(self) -> None:
+        """Print nothing any more."""
+        self._over.set()
+        super().close()
+
+    def beat(self) -> None:
+        """Print the text if the last line was printed half a minute ago."""
+        now = time.monotonic()
+        if self.text and now - self._printed >= _PERIOD:
+            self._printed = now
+            click.echo(self.text, err=True)
 
     def _run(self) -> None:
         while not self._over.wait(_TICK):
-            with self._drawing:
-                seconds = time.monotonic() - self._since
-                if self._text and not self._hidden and seconds > _SILENT:
-                    self._draw(f"{self._text} … {seconds:.0f} s")
-
-    def _draw(self, text: str) -> None:
-        text = shorten(text, columns_of(self._stream) - 1)
-        self._put("\r" + pad(text, self._drawn))
-        self._drawn = width_of(text)
-
-    def _wipe(self) -> None:
-        if self._drawn:
-            self._put("\r" + " " * self._drawn + "\r")
-            self._drawn = 0
-
-    def _put(self, text: str) -> None:
-        try:
-            self._stream.write(text)
-            self._stream.flush()
-        except (OSError, ValueError):  # the terminal is gone
-            self._over.set()
+            try:
+                self.beat()
+            except (OSError, ValueError):  # nobody reads any more
+                return
 
 
 class _Guarded:
-    """A stream that the status line makes way for."""
+    """A terminal stream that removes the status line before anything is written to it."""
 
     def __init__(self, stream: TextIO, status: StatusLine) -> None:
         self._stream, self._status = stream, status
 
     def write(self, text: str) -> int:
-        self._status.forget()
-        # The bars of click hide and show the cursor whatever was said about colours.
-        return self._stream.write(click.unstyle(text) if wants_color() is False else text)
+        self._status.pause()
+        return self._stream.write(text)
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)

@@ -23,12 +23,11 @@ from .groups import Jobs
 from .grow import add, rebuild, remove
 from .log import speaking
 from .look import info, rows, verify
-from .output import one_line
+from .output import one_line, wants_color
 from .query import query
 from .report import report
 from .sae import sae
 from .score import score
-from .terminal import wants_color
 from .versions import optimize, restore, tag, versions
 
 

@@ -1,29 +1,71 @@
-"""How results look: tables for people, JSON for machines, notes on the error stream."""
+"""How results are printed: tables for people, JSON for machines, notes on the error stream.
+
+Text of rows is shown as it is: rich never interprets it as markup, and no control character reaches the terminal.
+"""
 
 import json
+import os
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from .terminal import columns, fold, pad, shorten, width_of
-
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from nait_index.capabilities.capability import Capability
 
 PREVIEW_ROWS = 20
-_LEAST, _INDENT = 20, 4
-"""Columns that the last one of a table needs, and how far in it begins where it goes below."""
+_GAP = 2
+"""Spaces between the columns of a table."""
+_LEAST = 20
+"""Least width of a table's last column, in columns of the terminal."""
+
+
+def is_live(stream: TextIO) -> bool:
+    """Return whether what is written to a stream can be drawn over again."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def wants_color() -> bool | None:
+    """Return whether the environment asks for colour; ``None`` leaves it to the stream.
+
+    ``NO_COLOR`` (https://no-color.org) takes precedence over ``FORCE_COLOR``.
+    """
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return True if os.environ.get("FORCE_COLOR") else None
+
+
+def console_on(stream: TextIO) -> "Console":
+    """Return a console that draws on a stream: no markup, no highlighting, and colour only where it is wanted."""
+    from rich.console import Console
+
+    return Console(
+        file=stream,
+        force_terminal=stream.isatty(),
+        color_system={None: "auto", False: None, True: "standard"}[wants_color()],
+        no_color=False,
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
+
+
+def columns() -> int | None:
+    """Return the width of the terminal that data is printed on, or ``None`` if data goes elsewhere."""
+    return max(console_on(sys.stdout).width, _LEAST) if sys.stdout.isatty() else None
 
 
 def one_line(text: str) -> str:
-    """Give text as one line that cannot steer the terminal: what is not printable becomes an escape."""
-    return "".join(own if own.isprintable() else own.encode("unicode_escape").decode() for own in text)
+    """Return text as one line that cannot control the terminal, with non-printable characters escaped."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def note(text: str) -> None:
-    """Say something that is no data."""
+    """Print a line that is not data on the error stream."""
     click.echo(one_line(text), err=True)
 
 
@@ -32,62 +74,62 @@ def print_json(value: object, *, indent: int | None = 2) -> None:
     from nait_index.corpus import to_json
 
     # JSON itself escapes the control characters before the space, but not those that begin at DEL.
-    click.echo(re.sub("[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", to_json(value, indent=indent)))
+    click.echo(re.sub("[\x7f-\x9f]", lambda match: f"\\u{ord(match[0]):04x}", to_json(value, indent=indent)))
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, whole: bool = False) -> None:
-    """Print rows under a header, if it says anything.
+    """Print rows under a header, which is left out if it has no titles.
 
-    On a terminal the last column takes what is left of the line; where that is too little, it goes below, and where the
-    others do not fit either, every cell gets a line of its own. Nothing is cut that is printed elsewhere.
+    In a pipe, every cell is printed in full. On a terminal, the last column takes the rest of the line; if that is too
+    narrow, every cell gets a line of its own, after its title.
 
-    :param whole: break the last column into lines where it is too long, and do not cut it; so without a header.
+    :param whole: fold the last column instead of cutting it; always so without a header.
     """
+    from rich.cells import cell_len
+
     cells = [[_cell(value) for value in row] for row in rows]
-    widths = [max(width_of(own) for own in column) for column in zip(header, *cells, strict=True)]
-    room = columns()
-    start = sum(widths[:-1]) + 2 * (len(widths) - 1)
     lines = [list(header), *cells] if any(header) else cells
-    if room is None or start + min(widths[-1], _LEAST) <= room:
-        for line in lines:
-            begin = "".join(pad(own, width + 2) for own, width in zip(line[:-1], widths[:-1], strict=True))
-            _print_last(begin, line[-1], start, room, whole or not any(header))
-    elif any(header) and start - 2 <= room and widths[-1] > _LEAST:
-        for line in lines:
-            click.echo("  ".join(pad(own, width) for own, width in zip(line[:-1], widths[:-1], strict=True)).rstrip())
-            _print_last(" " * _INDENT, line[-1], _INDENT, room, whole)
-    else:
-        _print_apart(header, cells, room, whole)
-
-
-def _print_apart(header: Sequence[str], cells: Sequence[Sequence[str]], room: int, whole: bool) -> None:
-    """Print every cell on a line of its own, after its title."""
-    start = max(map(width_of, header))
-    start += 2 if start else 0
-    for number, line in enumerate(cells):
-        if number and any(header):
-            click.echo()
-        for title, own in zip(header[:-1], line[:-1], strict=True):
-            _print_last(pad(title, start), own, start, room, whole=True)
-        _print_last(pad(header[-1], start), line[-1], start or _INDENT, room, whole or not any(header))
-
-
-def _print_last(begin: str, text: str, start: int, room: int | None, whole: bool) -> None:
-    """Print the end of a line that begins ``start`` columns in."""
+    widths = [max(map(cell_len, column)) for column in zip(header, *cells, strict=True)]
+    room = columns()
+    taken = sum(widths[:-1]) + _GAP * (len(widths) - 1)
+    whole = whole or not any(header)
     if room is None:
-        parts = [text]
-    elif whole:
-        parts = fold(text, max(room - start, 1))
+        for *first, last in lines:
+            padded = (cell + " " * (width + _GAP - cell_len(cell)) for cell, width in zip(first, widths, strict=False))
+            click.echo(("".join(padded) + last).rstrip())
+    elif taken + min(widths[-1], _LEAST if any(header) else _LEAST // 2) <= room:
+        _draw(lines, [*widths[:-1], min(widths[-1], room - taken)], whole)
     else:
-        parts = [shorten(text, room - start)]
-    begin = begin or " " * start
-    for part in parts:
-        click.echo(f"{begin}{part}".rstrip())
-        begin = " " * start
+        title = max(map(cell_len, header))
+        pair = [title, room - title - _GAP]
+        for number, row in enumerate(cells):
+            if number and any(header):
+                click.echo()
+            titled = list(zip(header, row, strict=True))
+            _draw(titled[:-1], pair, whole=True)
+            _draw(titled[-1:], pair, whole)
+
+
+def _draw(lines: Sequence[Sequence[str]], widths: Sequence[int], whole: bool) -> None:
+    """Draw lines of cells in columns of these widths; only the last column may be folded or cut."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, _GAP, 0, 0))
+    for width in widths:
+        table.add_column(width=width, no_wrap=not whole, overflow="fold" if whole else "ellipsis")
+    for line in lines:
+        table.add_row(*map(Text, line))
+    console = console_on(sys.stdout)
+    console.width = sum(widths) + _GAP * (len(widths) - 1)
+    with console.capture() as capture:
+        console.print(table)
+    for drawn in capture.get().splitlines():
+        click.echo(drawn.rstrip())
 
 
 def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
-    """Print one thing's facts, a line each."""
+    """Print named facts, one per line."""
     if as_json:
         print_json(facts)
     else:
@@ -95,25 +137,25 @@ def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
 
 
 def fidelity_text(fidelity: Mapping[str, Any] | None) -> str:
-    """Say how faithful signatures are."""
+    """Describe how faithful the signatures are."""
     if fidelity is None:
         return "not measured"
     return ", ".join(f"{fidelity[method][1]:.1%} ({method})" for method in ("probe", "nait"))
 
 
-def rejected_text(own: "Capability") -> str:
-    """Say how many examples could not be used, and why the first could not."""
-    first = f" ({own.reasons[0]})" if own.reasons else ""
-    return f", {own.rejected} rejected{first}" if own.rejected else ""
+def rejected_text(capability: "Capability") -> str:
+    """Describe how many examples could not be used, and why the first could not."""
+    first = f" ({capability.reasons[0]})" if capability.reasons else ""
+    return f", {capability.rejected} rejected{first}" if capability.rejected else ""
 
 
 def preview(row: str) -> str:
-    """Give the beginning of what a row says, on one line."""
+    """Return the beginning of a row's text, on one line."""
     return " ".join(_texts(json.loads(row)))[:500]
 
 
 def _texts(value: object) -> Iterable[str]:
-    """Give the text in a row: of its known fields first, of any otherwise."""
+    """Yield the texts in a row: those of its known fields, or of all fields if it has none of these."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list):
@@ -121,11 +163,11 @@ def _texts(value: object) -> Iterable[str]:
             yield from _texts(item)
     elif isinstance(value, dict):
         known = ("system", "instruction", "input", "prompt", "messages", "conversations", "conversation", "text")
-        spoken = [value[key] for key in (*known, "completion", "output", "content", "value") if value.get(key)]
-        yield from _texts(spoken or list(value.values()))
+        texts = [value[key] for key in (*known, "completion", "output", "content", "value") if value.get(key)]
+        yield from _texts(texts or list(value.values()))
 
 
 def _cell(value: Any) -> str:  # noqa: ANN401
     text = f"{value:.4f}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
-    # Rows come from anywhere: what is not printable could steer the terminal.
-    return "".join(own if own.isprintable() else " " for own in text)
+    # Rows come from anywhere: characters that are not printable could control the terminal.
+    return "".join(char if char.isprintable() else " " for char in text)

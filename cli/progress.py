@@ -1,61 +1,185 @@
-"""The progress of a build: on a terminal a bar, and anywhere a line that says how long it will take."""
+"""The progress of long work: a bar on a terminal, else a line every half minute; and once, how long it will take."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
-from .forecast import Forecast
-from .log import without_status
-from .terminal import columns_of, is_live, width_of
+from .log import without_news
+from .output import console_on, is_live
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from nait_index.building.report import BuildProgress, ProgressCallback
+    from nait_index.quality.scoring import ScoreProgress
 
+Show = Callable[[str, int, int, str, str], None]
+"""Takes the stage, how many are done, of how many, what they are, and the pace."""
 
+_FIRST, _LATEST = 5.0, 20.0
+"""Seconds until a forecast is made of enough work, or of less."""
+_WORTH = 60.0
+"""Least number of seconds left that is worth a forecast."""
+_CHUNK = 256
+"""Rows that are scored together, the longest first."""
 _BAR = 36
-"""Columns of a bar where there is room."""
-
-
-def fit(bar: Any) -> None:  # noqa: ANN401
-    """Make a bar as short as its line must be: one that wraps is drawn anew on line after line."""
-    rest = width_of(bar.format_progress_line()) - bar.width + len(str(bar.length)) - len(str(bar.pos))
-    bar.width = min(_BAR, max(columns_of(bar.file) - 1 - rest, 1))
+"""Greatest width of a bar."""
 
 
 @contextmanager
 def build_progress() -> Iterator["ProgressCallback"]:
-    """Give a callback that draws a bar with rows, tokens/s and the time left, where somebody looks."""
+    """Yield a callback that shows the stage of a build, its rows, and the time left as its tokens predict it."""
     from nait_index.building.report import Stage
 
     forecast = Forecast("tokens")
+    with _meter() as show:
 
-    def tell(progress: "BuildProgress") -> None:
-        if progress.stage is Stage.ENCODING:
-            forecast.tell(progress.tokens, progress.left, progress.size)
+        def advance(progress: "BuildProgress") -> None:
+            pace = ""
+            if progress.stage is Stage.ENCODING:
+                forecast.update(progress.tokens, progress.left, progress.size)
+                pace = forecast.pace(progress.tokens, progress.left)
+            show(str(progress.stage), progress.rows, progress.total, "rows", pace)
 
-    if not is_live(sys.stderr):
-        yield tell
-        return
-    state = {"text": "loading the model"}
-    bar: Any
-    with (
-        without_status(),
-        click.progressbar(
-            length=1, label="building", file=sys.stderr, show_pos=True, show_eta=False, show_percent=True,
-            item_show_func=lambda _: state["text"],
-        ) as bar,
-    ):  # fmt: skip
+        yield advance
 
-        def draw(progress: "BuildProgress") -> None:
-            tell(progress)
-            encoding = progress.stage is Stage.ENCODING
-            state["text"] = forecast.pace(progress.tokens, progress.left) if encoding else str(progress.stage)
-            bar.length = max(progress.total, 1)
-            fit(bar)
-            bar.update(progress.rows - bar.pos, progress)
-            bar.render_progress()
+
+@contextmanager
+def score_progress() -> Iterator["ScoreProgress"]:
+    """Yield a callback that shows how many rows are scored, and the time left."""
+    forecast = Forecast("rows", fair=_CHUNK)
+    with _meter() as show:
+
+        def advance(done: int, total: int) -> None:
+            forecast.update(done, total - done)
+            show("scoring", done, total, "rows", forecast.pace(done, total - done))
+
+        yield advance
+
+
+@contextmanager
+def training_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Yield a callback that shows how far a training is; it takes what is counted, how many are done, and the total."""
+    forecasts: dict[str, Forecast] = {}
+    with _meter() as show:
+
+        def advance(unit: str, done: int, total: int) -> None:
+            forecast = forecasts.setdefault(unit, Forecast(unit))
+            forecast.update(done, total - done)
+            show("training", done, total, unit, forecast.pace(done, total - done))
+
+        yield advance
+
+
+@contextmanager
+def _meter() -> Iterator["Show"]:
+    """Yield what shows how far a work is: as a bar on a terminal, else as the text of the heartbeat.
+
+    The bar is drawn at the first call, so that it does not stand over a question that is being asked.
+    """
+    with ExitStack() as stack:
+        if not is_live(sys.stderr):
+            heartbeat = stack.enter_context(without_news())
+
+            def show(stage: str, done: int, total: int, unit: str, pace: str) -> None:
+                if heartbeat is not None:
+                    heartbeat.show(f"{stage}: {done:,} of {total:,} {unit}{pace and ', '}{pace}")
+
+            yield show
+            return
+        bar: Progress | None = None
+
+        def draw(stage: str, done: int, total: int, unit: str, pace: str) -> None:
+            nonlocal bar
+            if bar is None:
+                stack.enter_context(without_news())
+                bar = _bar()
+                bar.add_task(stage, total=total or None, completed=done, pace=pace)
+                stack.enter_context(bar)
+            changed = bar.tasks[0].description != stage
+            bar.update(bar.task_ids[0], description=stage, completed=done, total=total or None, pace=pace)
+            if changed:
+                bar.refresh()
 
         yield draw
+
+
+def _bar() -> "Progress":
+    """Return a bar that fits on one line of a terminal."""
+    from rich import progress as rich
+    from rich.table import Column
+
+    whole = Column(no_wrap=True)
+    return rich.Progress(
+        rich.TextColumn("{task.description}", markup=False, table_column=whole.copy()),
+        rich.BarColumn(bar_width=None, table_column=Column(ratio=1, max_width=_BAR)),
+        rich.MofNCompleteColumn(table_column=whole.copy()),
+        rich.TaskProgressColumn(),
+        rich.TextColumn("{task.fields[pace]}", markup=False, table_column=whole.copy()),
+        console=console_on(sys.stderr),
+        redirect_stdout=False,
+    )
+
+
+class Forecast:
+    """Predicts how long a work will take from a growing count.
+
+    :param unit: what is counted. :param fair: how many of them take as long, on average, as all; rows are scored in
+        chunks that begin with their longest texts. After twenty seconds, fewer must do; once there are enough, a
+        forecast that was more than twice too long or too short is corrected.
+    """
+
+    def __init__(self, unit: str, fair: int = 1) -> None:
+        self._unit, self._fair = unit, fair
+        self._began: tuple[float, int] | None = None
+        self._end: float | None = None  # when the work will be done by the last forecast
+        self._is_fair = False
+
+    def update(self, done: int, left: int, size: int = 0) -> None:
+        """Print how long the rest will take, if that is long and was not printed yet, or was wrong.
+
+        :param done: the count so far. :param left: the rest of it. :param size: bytes of the result, 0 if unknown.
+        """
+        now = time.monotonic()
+        if self._began is None:
+            self._began = now, done
+        seconds, count = now - self._began[0], done - self._began[1]
+        is_fair = count >= self._fair
+        if self._is_fair or seconds < _FIRST or count <= 0:
+            return
+        if not is_fair and (self._end is not None or seconds < _LATEST):
+            return
+        speed, last_end = count / seconds, self._end
+        self._end, self._is_fair = now + left / speed, is_fair
+        if left / speed > _WORTH if last_end is None else not 0.5 < left / speed / max(last_end - now, 1.0) < 2:
+            space = f"; about {_bytes(size)} on disk" if size else ""
+            click.echo(f"about {_duration(left / speed)} left, at {_speed(speed)} {self._unit}/s{space}", err=True)
+
+    def pace(self, done: int, left: int) -> str:
+        """Return the speed and the time left in a few words.
+
+        Rich's own estimate is by rows, but the longest rows come first.
+        """
+        seconds, count = (time.monotonic() - self._began[0], done - self._began[1]) if self._began else (0.0, 0)
+        if count <= 0 or seconds <= 0:
+            return f"0 {self._unit}/s"
+        return f"{_speed(count / seconds)} {self._unit}/s, {_duration(left * seconds / count)} left"
+
+
+def _speed(speed: float) -> str:
+    return f"{speed:,.0f}" if speed >= 10 else f"{speed:.2g}"
+
+
+def _duration(seconds: float) -> str:
+    minutes = seconds / 60
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} hours"
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 1e6:,.0f} MB" if size < 1e9 else f"{size / 1e9:,.1f} GB"

@@ -1,6 +1,5 @@
 """``nait-index sae``: sparse autoencoders."""
 
-import logging
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,11 +8,9 @@ import click
 from nait_index.config import Device
 
 from .completion import a_file
-from .forecast import Forecast
 from .options import device_option, force_option, format_option, json_option, row_format_of
 from .output import note, print_json, print_table
-
-logger = logging.getLogger("nait_index.cli")
+from .progress import training_progress
 
 
 @click.group(short_help="Train the sparse autoencoder that the view sae needs.")
@@ -69,32 +66,22 @@ def train(
     from nait_index.activations.sae.settings import SaeSettings
     from nait_index.building.autoencoder import train_sae
 
-    report = train_sae(
-        out,
-        sources,
-        model=model,
-        layer=layer,
-        settings=SaeSettings(latents=latents, k=k, tokens=tokens, seed=seed),
-        template=template,
-        max_length=max_length,
-        device=Device(device),
-        row_format=row_format_of(row_format),
-        force=force,
-        advance=_Advance(),
-    )
+    with training_progress() as advance:
+        report = train_sae(
+            out,
+            sources,
+            model=model,
+            layer=layer,
+            settings=SaeSettings(latents=latents, k=k, tokens=tokens, seed=seed),
+            template=template,
+            max_length=max_length,
+            device=Device(device),
+            row_format=row_format_of(row_format),
+            force=force,
+            advance=advance,
+        )
     if as_json:
         print_json(asdict(report))
     else:
         print_table(("", ""), [(name.replace("_", " "), value) for name, value in asdict(report).items()])
     note(f"written to {out}; build with --views pca,sae --sae {out}")
-
-
-class _Advance:
-    """Says how far the training is: on a terminal all along, and anywhere once how long it will take."""
-
-    def __init__(self) -> None:
-        self._forecasts: dict[str, Forecast] = {}
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        logger.debug("training on %s: %s of %s", what, f"{done:,}", f"{total:,}")
-        self._forecasts.setdefault(what, Forecast(what)).tell(done, total - done)

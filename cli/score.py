@@ -11,7 +11,7 @@ from nait_index.config import Device
 
 from .options import Place, device_option, index_argument, json_option
 from .output import note, print_json, print_table
-from .score_progress import score_progress
+from .progress import score_progress
 
 if TYPE_CHECKING:
     from nait_index.quality.scoring import Confirm, QualitySpec

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 SKILLS = ("arithmetic", "facts", "rewriting", "translation")
 STORED = ("arithmetic", "facts", "translation")
-HEAVY = ("torch", "transformers", "faiss", "lancedb", "lance", "pyarrow", "scipy", "safetensors", "numpy")
+HEAVY = ("torch", "transformers", "faiss", "lancedb", "lance", "pyarrow", "scipy", "safetensors", "numpy", "rich")
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +151,6 @@ def test_a_build_on_a_terminal_draws_rows_speed_and_time_left(
 
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setattr("click._termui_impl.isatty", lambda _: True)
     with build_progress() as progress:
         build_small(tmp_path / "own.nait", folder / "corpus.jsonl", limit=20, progress=progress)
     drawn = terminal.getvalue()

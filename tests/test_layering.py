@@ -145,7 +145,7 @@ def test_click_is_imported_by_the_command_line_alone() -> None:
     assert importing == set()
 
 
-def test_the_command_line_imports_click_and_the_package_alone() -> None:
+def test_the_command_line_imports_click_rich_and_the_package_alone() -> None:
     import sys
 
     files = sorted(CLI.glob("*.py"))
@@ -153,8 +153,18 @@ def test_the_command_line_imports_click_and_the_package_alone() -> None:
     names = {
         (file.name, name.split(".")[0]) for file in files for name, _ in _imports(file) if not name.startswith(".")
     }
-    allowed = sys.stdlib_module_names | {"click", "nait_index"}
+    allowed = sys.stdlib_module_names | {"click", "nait_index", "rich"}
     assert {(file, name) for file, name in names if name not in allowed} == set()
+
+
+def test_rich_is_imported_by_the_command_line_alone_and_only_when_something_is_printed() -> None:
+    importing = {
+        (file, at_import)
+        for file in (*PACKAGE_FILES, *CLI.glob("*.py"))
+        for name, at_import in _imports(file)
+        if name.split(".")[0] == "rich"
+    }
+    assert {(file.parent, at_import) for file, at_import in importing} == {(CLI, False)}
 
 
 def test_the_command_line_loads_the_index_only_when_a_command_runs() -> None:

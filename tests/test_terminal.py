@@ -9,8 +9,9 @@ import shutil
 import subprocess
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import closing, redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,9 +20,10 @@ import click
 import pytest
 from click.shell_completion import ShellComplete
 from helpers import build_small, nait_index, read_lines, refusal, small_rows, write_lines
-from nait_index_cli import forecast, log, output, progress, terminal
+from nait_index_cli import explain, log, output, progress
 from nait_index_cli.completion import capability_names
 from nait_index_cli.main import cli, main
+from rich.cells import cell_len
 
 from nait_index.spelling import did_you_mean, did_you_mean_id, did_you_mean_path
 from nait_index.store.layout import Layout
@@ -35,6 +37,19 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
+
+
+def width_of(text: str) -> int:
+    """Return how many columns of a terminal text takes: two for a wide letter or emoji, none for a combining mark."""
+    return sum(
+        0
+        if unicodedata.category(char) in ("Mn", "Me", "Cf")
+        or "\u1160" <= char <= "\u11ff"  # the latter: parts of Hangul
+        else 2
+        if unicodedata.east_asian_width(char) in "WF"
+        else 1
+        for char in text
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -237,7 +252,7 @@ def test_the_environment_says_whether_to_colour(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert terminal.wants_color() is expected
+    assert output.wants_color() is expected
 
 
 @pytest.fixture
@@ -247,29 +262,36 @@ def styled(monkeypatch: pytest.MonkeyPatch) -> None:
     @click.command()
     def styled() -> None:
         click.echo(click.style("red", fg="red"))
-        with click.progressbar(range(3), file=sys.stderr, label="bar") as bar:
-            for _ in bar:
-                pass
+        with progress.score_progress() as advance:
+            for done in (1, 2, 3):
+                advance(done, 3)
 
     monkeypatch.setitem(cli.commands, "styled", styled)
 
 
+COLOR = re.compile(r"\x1b\[[\d;]*m")
+
+
 @pytest.mark.usefixtures("styled")
 def test_no_escape_code_is_printed_where_none_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "\x1b[31m" in on_terminal(monkeypatch, "styled")[0]
+    out, err = on_terminal(monkeypatch, "styled")
+    assert "\x1b[31m" in out
+    assert COLOR.search(err)
     assert "\x1b" not in nait_index("styled").out + nait_index("styled").err
     with monkeypatch.context() as patch:
         patch.setenv("NO_COLOR", "1")
         out, err = on_terminal(patch, "styled")
         assert out == "red\n"
         assert "100%" in err
-        assert "\x1b" not in err
+        assert not COLOR.search(err)  # the codes that are left move the cursor
     with monkeypatch.context() as patch:
         patch.setenv("TERM", "dumb")
-        assert on_terminal(patch, "styled")[0] == "red\n"
-        assert not terminal.is_live(Terminal())  # so there are no bars of ours
+        assert on_terminal(patch, "styled") == ("red\n", "")
+        assert not output.is_live(Terminal())
     monkeypatch.setenv("FORCE_COLOR", "1")
-    assert "\x1b[31m" in nait_index("styled").out
+    outcome = nait_index("styled")
+    assert "\x1b[31m" in outcome.out
+    assert outcome.err == ""  # colours do not make a terminal of a pipe
 
 
 # ---- tables -------------------------------------------------------------------------------------------------------
@@ -298,27 +320,28 @@ def drawn(width: int | None, monkeypatch: pytest.MonkeyPatch, draw: Callable[[],
 def test_a_table_is_aligned_and_never_wider_than_its_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     header = ("rank", "score", "id", "row")
     lines = drawn(width, monkeypatch, lambda: output.print_table(header, ROWS))
-    assert max(map(terminal.width_of, lines)) <= width
+    assert max(map(width_of, lines)) <= width
     text = "\n".join(lines)
     assert all(str(row[2]) in text for row in ROWS)  # ids are never cut
     if width >= 60:
-        starts = {terminal.width_of(line[: line.index(own)]) for line, own in zip(lines[1:], "C", strict=False)}
-        places = [terminal.width_of(line.partition(row[3][:2])[0]) for line, row in zip(lines[1:], ROWS, strict=True)]
-        assert set(places) == starts == {terminal.width_of(lines[0].partition("row")[0])}
+        starts = {width_of(line[: line.index(own)]) for line, own in zip(lines[1:], "C", strict=False)}
+        places = [width_of(line.partition(row[3][:2])[0]) for line, row in zip(lines[1:], ROWS, strict=True)]
+        assert set(places) == starts == {width_of(lines[0].partition("row")[0])}
 
 
 def test_a_table_on_a_pipe_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     lines = drawn(None, monkeypatch, lambda: output.print_table(("rank", "score", "id", "row"), ROWS))
     assert [line.endswith(row[3]) for line, row in zip(lines[1:], ROWS, strict=True)] == [True] * 3
-    assert terminal.columns() is None
+    assert output.columns() is None
 
 
 def test_facts_are_folded_and_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     facts = {"path": "/a/path/that/is/longer/than/any/terminal/of/forty/columns", "views": "one two three " * 5}
     lines = drawn(40, monkeypatch, lambda: output.print_facts(facts, as_json=False))
     assert "…" not in "".join(lines)
-    assert " ".join(" ".join(lines).split()) == " ".join(" ".join(f"{a} {b}" for a, b in facts.items()).split())
+    assert "".join("".join(lines).split()) == "".join("".join(f"{a}{b}" for a, b in facts.items()).split())
+    assert max(map(len, lines)) <= 40
     assert all(line.startswith("       ") or line[:4] in ("path", "view") for line in lines)
 
 
@@ -341,20 +364,27 @@ def test_widths_are_those_of_a_terminal() -> None:
         "한글": 4,
         "\u1112\u1161": 2,
     }.items():
-        assert terminal.width_of(text) == width
-    assert terminal.shorten("日本語日本語", 6) == "日本…"
-    assert terminal.shorten("e\u0301" * 5, 3) == "e\u0301" * 2 + "…"
-    assert terminal.fold("a bb ccc dddd", 6) == ["a bb", "ccc", "dddd"]
+        assert width_of(text) == cell_len(text) == width
+    assert explain._short(["日本語日本語", "e\u0301" * 8, "math"], 20) == ["日本 …", "e\u0301" * 5 + "…", "math"]
+
+
+@pytest.mark.parametrize("width", [None, 40, 100])
+def test_rows_are_never_taken_for_markup(width: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [("[red]a[/red]", "[bold]b [/] :smile: [link=http://x]c")]
+    lines = drawn(width, monkeypatch, lambda: output.print_table(("id", "row"), rows))
+    shown = lines[1].split(maxsplit=1)
+    assert shown[0] == rows[0][0]
+    assert shown[1] == rows[0][1] if width != 40 else rows[0][1].startswith(shown[1].removesuffix("…"))
 
 
 def test_rows_of_any_script_stay_in_their_columns(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     lines = on_terminal(monkeypatch, "rows", index)[0].splitlines()
-    start = terminal.width_of(lines[0].partition("tokens")[0])
+    start = width_of(lines[0].partition("tokens")[0])
     for line in lines[1:]:
         before = re.match(r"(.*?\s{2,})\d+ ", line)
         assert before is not None, line
-        assert terminal.width_of(before[1]) == start
+        assert width_of(before[1]) == start
 
 
 # ---- what was meant -----------------------------------------------------------------------------------------------
@@ -421,18 +451,17 @@ def test_the_nearest_of_many_ids_is_found_quickly() -> None:
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (INFO|DEBUG) +nait_index\.[\w.]+: \S.*")
 
 
-@pytest.mark.parametrize(("width", "bar"), [(120, 36), (80, 24), (30, 1)])
-def test_a_bar_is_short_enough_for_its_line(width: int, bar: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("width", [120, 80, 60, 30])
+def test_a_bar_is_short_enough_for_its_line(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
-    monkeypatch.setenv("TERM", "xterm")
-    with click.progressbar(
-        length=2000, label="building", file=Terminal(), show_pos=True, show_eta=False, show_percent=True,
-        item_show_func=lambda _: "909 tokens/s, 2 min left",
-    ) as drawn:  # fmt: skip
-        progress.fit(drawn)
-        assert drawn.width == bar
-        drawn.update(1077)
-        assert bar == 1 or len(drawn.format_progress_line()) < width
+    err = Terminal()
+    with redirect_stderr(err), progress._meter() as show:
+        show("encoding", 1077, 2000, "rows", "909 tokens/s, 2 min left")
+    lines = re.split("[\r\n]", ESCAPE.sub("", err.getvalue()))
+    assert max(map(len, lines)) <= width
+    assert max(line.count("━") for line in lines) <= 36
+    if width >= 60:
+        assert re.search("^encoding .*━.* 1077/2000 +54% 909 tokens/s, 2 min left$", lines[1])
 
 
 @pytest.mark.parametrize("place", ["before", "after"])
@@ -503,15 +532,27 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log, "_TICK", 0.01)
 
 
+ESCAPE = re.compile(r"\x1b\[\??[\d;]*[A-Za-z]")
+
+
 def screen(drawn: str) -> list[str]:
-    """Give what a terminal shows in the end, where a carriage return goes back to the start of the line."""
-    lines = []
-    for line in drawn.split("\n"):
-        shown = ""
-        for part in line.split("\r"):
-            shown = part + shown[len(part) :]
-        lines.append(shown.rstrip())
-    return lines
+    """Return what a terminal shows in the end, where codes go back on a line, up a line, and clear it."""
+    lines, row, column = [""], 0, 0
+    for part in re.split(f"({ESCAPE.pattern}|[\r\n])", drawn):
+        if part == "\n":
+            row, column = row + 1, 0
+            lines += [""] * (row == len(lines))
+        elif part == "\r":
+            column = 0
+        elif part == "\x1b[2K":
+            lines[row] = ""
+        elif part == "\x1b[1A":
+            row -= 1
+        elif not ESCAPE.fullmatch(part):
+            lines[row] = lines[row][:column].ljust(column) + part + lines[row][column + len(part) :]
+            column += len(part)
+    assert not any(lines[row + 1 :])
+    return [line.rstrip() for line in lines[: row + 1]]
 
 
 @pytest.mark.usefixtures("patient")
@@ -528,8 +569,8 @@ def test_long_work_shows_what_it_does_and_leaves_no_trace(monkeypatch: pytest.Mo
         logger.info("and on")
         _until(lambda: "and on" in both.getvalue())
     assert screen(both.getvalue()) == ["the data", ""]
-    assert "\x1b" not in both.getvalue()
-    assert max(map(len, re.split("[\r\n]", both.getvalue()))) < 30
+    assert "\x1b[31m" not in both.getvalue()
+    assert max(map(len, re.split("[\r\n]", ESCAPE.sub("", both.getvalue())))) <= 30
     assert (sys.stdout, logger.getEffectiveLevel()) == (
         sys.__stdout__ if sys.stdout is sys.__stdout__ else sys.stdout,
         30,
@@ -540,7 +581,7 @@ def test_long_work_shows_what_it_does_and_leaves_no_trace(monkeypatch: pytest.Mo
 def test_a_bar_has_the_last_line_to_itself() -> None:
     both = Terminal()
     with redirect_stderr(both), log.speaking():
-        with log.without_status():
+        with log.without_news():
             logging.getLogger("nait_index.work").info("hidden")
             time.sleep(0.05)
         assert both.getvalue() == ""
@@ -566,57 +607,85 @@ def test_commands_show_what_they_do_on_a_terminal_alone(
     assert [line for line in nait_index(*asked).err.splitlines() if "…" in line or "draw" in line] == []
 
 
+# ---- the line every half minute -----------------------------------------------------------------------------------
+
+
+def test_a_pipe_gets_the_last_news_every_half_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(log, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    err, heard = io.StringIO(), []
+    with redirect_stderr(err), closing(log.Heartbeat()) as heartbeat:
+        for now[0], text in [(1, "reading"), (29, "encoding"), (30, None), (40, None), (59, "done 7"), (61, "done 8")]:
+            if text is not None:
+                heartbeat.emit(logging.LogRecord("nait_index.x", logging.DEBUG, "", 0, text, None, None))
+            heartbeat.beat()
+            heard.append(err.getvalue().splitlines())
+    assert heard == [[], [], ["encoding"], ["encoding"], ["encoding"], ["encoding", "done 8"]]
+
+
+def test_a_build_in_a_pipe_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "_PERIOD", 0.0)
+    monkeypatch.setattr(log, "_TICK", 0.001)
+    corpus = write_lines(tmp_path / "rows.jsonl", small_rows(40))
+    outcome = nait_index("build", tmp_path / "own.nait", corpus, "--batch-tokens", "64", "--max-length", "64")
+    line = r"^encoding: \d+ of 40 rows, [\d.,]+ tokens/s, \d+ (s|min) left$"
+    assert re.search(line, outcome.err, re.MULTILINE)
+    assert outcome.out.startswith("read")
+
+
 # ---- how long it will take ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [0.0]
-    monkeypatch.setattr(forecast, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
 
-def _told(clock: list[float], work: forecast.Forecast, steps: Sequence[tuple[float, int, int]], size: int = 0) -> str:
+def _printed(
+    clock: list[float], work: progress.Forecast, steps: Sequence[tuple[float, int, int]], size: int = 0
+) -> str:
     err = io.StringIO()
     with redirect_stderr(err):
         for clock[0], done, left in steps:
-            work.tell(done, left, size)
+            work.update(done, left, size)
     return err.getvalue()
 
 
 def test_what_takes_over_a_minute_says_so_once_even_on_a_pipe(clock: list[float]) -> None:
     steps = [(0.0, 1000, 10**7), (3.0, 30_000, 10**7), (6.0, 61_000, 6_000_000), (9.0, 90_000, 5_000_000)]
-    said = _told(clock, forecast.Forecast("tokens"), steps, 155_000_000)
+    said = _printed(clock, progress.Forecast("tokens"), steps, 155_000_000)
     assert said == "about 10 min left, at 10,000 tokens/s; about 155 MB on disk\n"
 
 
 def test_a_bar_says_speed_and_time_left_by_what_is_counted(clock: list[float]) -> None:
-    work = forecast.Forecast("tokens")
+    work = progress.Forecast("tokens")
     assert work.pace(0, 10_000) == "0 tokens/s"
-    work.tell(2_000, 98_000)
+    work.update(2_000, 98_000)
     clock[0] = 2.0
     assert work.pace(4_000, 96_000) == "1,000 tokens/s, 2 min left"
     assert work.pace(90_000, 10_000) == "44,000 tokens/s, 0 s left"
 
 
 def test_what_takes_less_says_nothing(clock: list[float]) -> None:
-    assert _told(clock, forecast.Forecast("tokens"), [(0.0, 0, 100), (6.0, 60, 40), (9.0, 90, 10)]) == ""
+    assert _printed(clock, progress.Forecast("tokens"), [(0.0, 0, 100), (6.0, 60, 40), (9.0, 90, 10)]) == ""
 
 
 def test_rows_of_a_chunk_are_waited_for_and_long_work_is_told_in_hours(clock: list[float]) -> None:
     steps = [(0.0, 1, 9_999), (7.0, 100, 9_900), (19.0, 200, 9_800), (21.0, 210, 9_790)]
-    assert _told(clock, forecast.Forecast("rows", fair=256), steps[:3]) == ""
-    assert _told(clock, forecast.Forecast("rows", fair=256), steps) == "about 16 min left, at 10 rows/s\n"
+    assert _printed(clock, progress.Forecast("rows", fair=256), steps[:3]) == ""
+    assert _printed(clock, progress.Forecast("rows", fair=256), steps) == "about 16 min left, at 10 rows/s\n"
     slow = [(0.0, 0, 30_000), (30.0, 60, 29_940)]
-    assert _told(clock, forecast.Forecast("rows"), slow) == "about 4.2 hours left, at 2 rows/s\n"
+    assert _printed(clock, progress.Forecast("rows"), slow) == "about 4.2 hours left, at 2 rows/s\n"
 
 
 def test_a_forecast_made_too_early_is_corrected_once(clock: list[float]) -> None:
     steps = [(0.0, 0, 2400), (21.0, 42, 2358), (30.0, 300, 2100), (40.0, 900, 1500)]
-    said = _told(clock, forecast.Forecast("rows", fair=256), steps)
+    said = _printed(clock, progress.Forecast("rows", fair=256), steps)
     assert said == "about 20 min left, at 2 rows/s\nabout 4 min left, at 10 rows/s\n"
     right = [(0.0, 0, 2400), (21.0, 42, 2358), (150.0, 300, 2100)]
-    assert _told(clock, forecast.Forecast("rows", fair=256), right) == "about 20 min left, at 2 rows/s\n"
+    assert _printed(clock, progress.Forecast("rows", fair=256), right) == "about 20 min left, at 2 rows/s\n"
 
 
 def test_a_build_tells_how_much_is_left_and_how_large_it_gets(tmp_path: Path) -> None:
@@ -635,9 +704,9 @@ def test_a_build_tells_how_much_is_left_and_how_large_it_gets(tmp_path: Path) ->
 def test_builds_and_scores_say_how_long_they_take(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forecast, "_FIRST", 0.0)
-    monkeypatch.setattr(forecast, "_WORTH", 0.0)
-    monkeypatch.setattr("nait_index_cli.score_progress._CHUNK", 1)
+    monkeypatch.setattr(progress, "_FIRST", 0.0)
+    monkeypatch.setattr(progress, "_WORTH", 0.0)
+    monkeypatch.setattr("nait_index_cli.progress._CHUNK", 1)
     corpus = write_lines(tmp_path / "rows.jsonl", small_rows(40))
     outcome = nait_index("build", tmp_path / "own.nait", corpus, "--batch-tokens", "64", "--max-length", "64")
     assert re.search(r"^about \d+ (s|min) left, at [\d,]+ tokens/s; about \d+ MB on disk$", outcome.err, re.MULTILINE)
