@@ -14,60 +14,43 @@ from .output import PREVIEW_ROWS, note, preview, print_json, print_table, reject
 
 if TYPE_CHECKING:
     from nait_index.capabilities.capability import Capability
+    from nait_index.handover.handover import OutputOptions
     from nait_index.index import NaitIndex
     from nait_index.selection.selection import Selection
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Where a selection goes, and how."""
+    """Where a selection is written, if anywhere, and whether it is printed as JSON."""
 
-    path: str | None
-    target: str | None
-    trainers: tuple[str, ...]
-    scores: bool
-    weights: bool
-    force: bool
+    options: "OutputOptions | None"
     as_json: bool
 
     @classmethod
     def taken_from(cls, options: dict[str, Any]) -> "Output":
-        """Take what ``output_options`` added out of a command's options, and refuse what is in the way."""
-        from nait_index.config import Trainer
-        from nait_index.handover.handover import Wanted, check_output
+        """Take what ``output_options`` added out of a command's options, and check it before any work is done."""
+        from nait_index.handover.handover import OutputOptions
 
-        own = cls(
-            path=options.pop("output"),
-            target=options.pop("target"),
-            trainers=options.pop("trainers"),
-            scores=options.pop("scores"),
-            weights=options.pop("weighted"),
-            force=options.pop("force"),
-            as_json=options.pop("as_json"),
-        )
-        if own.path is not None:
-            trainers = tuple(Trainer(one) for one in own.trainers)
-            check_output(own.path, Wanted(row_format_of(own.target), trainers, own.scores, own.weights, own.force))
-        elif own.target or own.trainers or own.weights:
-            raise click.UsageError("--as, --for and --weights are of what is written; say where with -o OUT")
-        return own
+        path, as_json = options.pop("output"), options.pop("as_json")
+        wishes = {
+            "format": options.pop("target"),
+            "trainers": options.pop("trainers"),
+            "weights": options.pop("weighted"),
+        }
+        if path is None and any(wishes.values()):
+            raise click.UsageError("--as, --for and --weights apply to what -o writes; add -o OUT")
+        wishes |= {"scores": options.pop("scores"), "force": options.pop("force")}
+        return cls(None if path is None else OutputOptions.parse(path, **wishes), as_json)
 
     def write(self, selection: "Selection") -> None:
-        """Write a selection where it was asked for, and say so."""
-        if self.path is None:
+        """Write a selection if that was asked for, and report the files."""
+        if self.options is None:
             return
-        written = selection.write(
-            self.path,
-            format=self.target,
-            trainers=self.trainers,
-            scores=self.scores,
-            weights=self.weights,
-            force=self.force,
-        )
-        beside = [str(own) for own in (written.sidecar, *written.configurations)]
-        note(f"wrote {self.path} ({written.rows:,} rows) and {', '.join(beside)}")
-        for own in written.notes:
-            note(own)
+        written = selection.write_output(self.options)
+        beside = [str(path) for path in (written.sidecar, *written.configurations)]
+        note(f"wrote {written.path} ({written.rows:,} rows) and {', '.join(beside)}")
+        for sentence in written.notes:
+            note(sentence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +122,7 @@ def show_selection(selection: "Selection", output: Output, what: str) -> None:
     output.write(selection)
     if output.as_json:
         print_json(dict(selection.provenance) | {"rows": len(selection), "selected": selection.records()})
-    elif output.path is None:
+    elif output.options is None:
         details = list(selection.details)
         print_table(
             ("rank", "score", *details, "id", "row"),
@@ -161,4 +144,4 @@ def _say_removed(facts: Mapping[str, Any]) -> None:
 
 
 def _cut(selection: "Selection", output: Output) -> bool:
-    return output.path is None and not output.as_json and len(selection) > PREVIEW_ROWS
+    return output.options is None and not output.as_json and len(selection) > PREVIEW_ROWS

@@ -43,15 +43,15 @@ def write_lines(path: Path, rows: Sequence[Mapping[str, Any] | str]) -> Path:
     return path
 
 
-def hand_over_lines(path: Path, rows: Sequence[str], **wanted: Any) -> None:
+def hand_over_lines(path: Path, rows: Sequence[str], **options: Any) -> None:
     """Write rows, given as JSON text, as a selection is written."""
-    from nait_index.handover.handover import Wanted, hand_over
+    from nait_index.handover.handover import OutputOptions, hand_over
     from nait_index.handover.rows import ChosenRow
     from nait_index.types import RowFormat
 
-    chosen = [ChosenRow(str(at), row, RowFormat.TEXT, 1, False) for at, row in enumerate(rows)]
-    records = [{"rank": at + 1, "id": own.id, "score": 1.0} for at, own in enumerate(chosen)]
-    hand_over(chosen, records, {}, path, Wanted(**wanted))
+    chosen = [ChosenRow(str(number), row, RowFormat.TEXT, 1, False) for number, row in enumerate(rows)]
+    records = [{"rank": rank, "id": row.id, "score": 1.0} for rank, row in enumerate(chosen, start=1)]
+    hand_over(chosen, records, {}, OutputOptions.parse(path, **options))
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

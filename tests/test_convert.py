@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from nait_index.corpus.rows import RowError
 from nait_index.errors import NaitError
 from nait_index.handover.conversation import Turn, read_conversation
-from nait_index.handover.convert import TARGETS, convert
-from nait_index.handover.rows import ChosenRow, converted
+from nait_index.handover.convert import TARGETS, convert, convert_rows
+from nait_index.handover.rows import ChosenRow
 from nait_index.types import Role, RowFormat
 
 ALPACA, SHAREGPT, MESSAGES = RowFormat.ALPACA, RowFormat.SHAREGPT, RowFormat.MESSAGES
@@ -48,7 +48,7 @@ def _said(row: dict[str, Any], form: RowFormat) -> tuple[tuple[Turn, ...], tuple
 @pytest.mark.parametrize("more", [{"input": "1 and 2"}, {"input": ""}, {}, {"input": None, "history": []}])
 def test_alpaca_that_is_so_already_stays_byte_for_byte(more: dict[str, Any]) -> None:
     text = json.dumps({"instruction": "Add."} | more | {"output": "3", "lang": "en"}, separators=(",", ":"))
-    rows, refused, lost = converted([ChosenRow("a", text, ALPACA, 5, False)], ALPACA)
+    rows, refused, lost = convert_rows([ChosenRow("a", text, ALPACA, 5, False)], ALPACA)
     assert ([own.text for own in rows], refused, lost) == ([text], [], {})
     other = {"instruction": "Add.", "context": "1 and 2", "response": "3"}
     assert _to(other, ALPACA, ALPACA) == {"instruction": "Add.", "input": "1 and 2", "output": "3"}
@@ -180,16 +180,16 @@ def _messages(*roles: str) -> dict[str, Any]:
     [
         ({"text": "a"}, RowFormat.TEXT, MESSAGES, "plain text has no turns"),
         (TOOLS, MESSAGES, ALPACA, "it calls tools"),
-        (_messages("user", "user", "assistant"), MESSAGES, SHAREGPT, "turn 2 is the user's"),
-        (_messages("user", "user", "assistant"), MESSAGES, ALPACA, "questions and answers by turns"),
-        (_messages("system", "assistant", "user"), MESSAGES, SHAREGPT, "turn 2 is the assistant's"),
+        (_messages("user", "user", "assistant"), MESSAGES, SHAREGPT, "turn 2 has the role user"),
+        (_messages("user", "user", "assistant"), MESSAGES, ALPACA, "alternate between question and answer"),
+        (_messages("system", "assistant", "user"), MESSAGES, SHAREGPT, "turn 2 has the role assistant"),
         (_messages("user", "assistant", "user"), MESSAGES, SHAREGPT, "does not end with an answer"),
         (_messages("user", "assistant", "user"), MESSAGES, PAIRS, "does not end with an answer"),
         (_messages("system", "assistant"), MESSAGES, PAIRS, "nothing is asked"),
-        (_messages("user", "system", "assistant"), MESSAGES, SHAREGPT, "turn 2 is the system's"),
+        (_messages("user", "system", "assistant"), MESSAGES, SHAREGPT, "turn 2 has the role system"),
         ({"instruction": "a"}, ALPACA, PAIRS, "does not end with an answer"),
         (_messages("user", "narrator"), MESSAGES, MESSAGES, "unknown role"),
-        ({"messages": []}, MESSAGES, MESSAGES, "not one turn"),
+        ({"messages": []}, MESSAGES, MESSAGES, "has no turns"),
         ({"conversations": [{"from": "function_call", "value": "{"}]}, SHAREGPT, MESSAGES, "turn 1 is a call"),
         (_messages("user", "assistant") | {"tools": "["}, MESSAGES, SHAREGPT, "'tools' is not JSON"),
         ({"instruction": 3, "output": "a"}, ALPACA, MESSAGES, "a number, wanted text"),
@@ -202,12 +202,12 @@ def test_what_has_no_place_is_refused(row: dict[str, Any], source: RowFormat, ta
 
 def test_text_beside_a_call_has_no_place_in_sharegpt() -> None:
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "wait", "tool_calls": [CALL]}]
-    with pytest.raises(RowError, match="turn 2 both says something and calls a tool"):
+    with pytest.raises(RowError, match="turn 2 has both text and a call of a tool"):
         convert({"messages": turns}, MESSAGES, SHAREGPT)
 
 
 def test_nothing_becomes_plain_text() -> None:
-    with pytest.raises(NaitError, match="not converted to 'text'"):
+    with pytest.raises(NaitError, match="cannot be converted to 'text'"):
         convert(_messages("user", "assistant"), MESSAGES, RowFormat.TEXT)
 
 
@@ -274,7 +274,7 @@ def test_rows_that_are_so_already_stay_byte_for_byte() -> None:
     text = '{ "messages":[{"role":"user","content":"\\u00e9"},{"role":"assistant","content":"b"}] , "n":1.50}'
     chosen = [ChosenRow("a", text, MESSAGES, 3, False)]
     for target in (None, MESSAGES):
-        done, refused, lost = converted(chosen, target)
+        done, refused, lost = convert_rows(chosen, target)
         assert [own.text for own in done] == [text]
         assert (refused, lost) == ([], {})
 
@@ -286,7 +286,7 @@ def test_refused_rows_are_counted_and_none_is_lost() -> None:
         ChosenRow(str(at), json.dumps(row), form, 1, False)
         for at, (row, form) in enumerate(zip(rows, forms, strict=True))
     ]
-    done, refused, _ = converted(chosen, ALPACA)
+    done, refused, _ = convert_rows(chosen, ALPACA)
     assert [(own.id, own.number, own.format) for own in done] == [("0", 0, ALPACA)]
     assert [(own.row.id, own.number) for own in refused] == [("1", 1), ("2", 2)]
     assert all(own.reason for own in refused)

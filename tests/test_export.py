@@ -15,9 +15,9 @@ from nait_index.config import Trainer
 from nait_index.corpus import read_rejected, rejected_writer
 from nait_index.errors import NaitError, OutputExistsError, SelectionError
 from nait_index.files import Together, atomic_write, together
-from nait_index.handover.handover import Wanted, Written, check_output, hand_over
+from nait_index.handover.handover import OutputOptions, WrittenFiles, hand_over
 from nait_index.handover.rows import ChosenRow
-from nait_index.handover.writers import Kind, kind_of
+from nait_index.handover.writers import OutputKind, kind_of
 from nait_index.types import Origin, Rejected, RowFormat
 
 ROWS = ['{ "b":1,"a" : "é\u2028\\ud800" }', '{"text": "x\\ny"}']
@@ -38,12 +38,12 @@ def names(folder: Path) -> list[str]:
 
 
 def put(
-    path: Path | str, rows: Sequence[dict[str, Any]], form: RowFormat = RowFormat.MESSAGES, **wanted: Any
-) -> Written:
+    path: Path | str, rows: Sequence[dict[str, Any]], form: RowFormat = RowFormat.MESSAGES, **options: Any
+) -> WrittenFiles:
     """Write rows as a selection is written."""
     chosen = [ChosenRow(str(row.get("id", at)), json.dumps(row), form, 5, False) for at, row in enumerate(rows)]
     records = [{"rank": at + 1, "id": own.id, "score": 1 / (at + 1)} for at, own in enumerate(chosen)]
-    return hand_over(chosen, records, {"method": "made", "max_length": 512}, path, Wanted(**wanted))
+    return hand_over(chosen, records, {"method": "made", "max_length": 512}, OutputOptions.parse(path, **options))
 
 
 # ---- rows ------------------------------------------------------------------------------------------------------------
@@ -111,20 +111,25 @@ def test_a_folder_is_one_that_datasets_opens(tmp_path: Path) -> None:
 
 
 def test_the_suffix_tells_the_kind() -> None:
-    wanted = {"a.jsonl": Kind.JSONL, "a.JSON": Kind.JSON, "b/a.parquet": Kind.PARQUET, "a": Kind.FOLDER}
+    wanted = {
+        "a.jsonl": OutputKind.JSONL,
+        "a.JSON": OutputKind.JSON,
+        "b/a.parquet": OutputKind.PARQUET,
+        "a": OutputKind.FOLDER,
+    }
     assert {name: kind_of(name) for name in wanted} == wanted
-    assert kind_of("a.v2/") is Kind.FOLDER
+    assert kind_of("a.v2/") is OutputKind.FOLDER
     with pytest.raises(NaitError, match=r"cannot write \.v2; use \.jsonl, \.json, \.parquet, or a / at the end"):
         kind_of("a.v2")
 
 
 def test_one_table_has_one_format_and_one_type_a_column(tmp_path: Path) -> None:
     mixed = [{"n": 1}, {"n": 2}, {"n": "three"}, {"n": 4}]
-    with pytest.raises(NaitError, match=r"the column 'n' of row '2' is of another type .*--as.*\.jsonl"):
+    with pytest.raises(NaitError, match=r"column 'n' of row '2' has another type .*--as.*\.jsonl"):
         put(tmp_path / "out.parquet", mixed)
     rows = [ChosenRow(own, "{}", form, 1, False) for own, form in (("a", RowFormat.TEXT), ("b", RowFormat.ALPACA))]
     with pytest.raises(NaitError, match=r"row 'b' is alpaca where row 'a' is text.*--as, or write \.jsonl"):
-        hand_over(rows, [{}, {}], {}, tmp_path / "out.parquet", Wanted())
+        hand_over(rows, [{}, {}], {}, OutputOptions.parse(tmp_path / "out.parquet"))
     assert names(tmp_path) == []
 
 
@@ -137,13 +142,13 @@ def test_what_cannot_be_converted_is_set_aside(tmp_path: Path) -> None:
     assert [row["instruction"] for row in read_lines(tmp_path / "out.jsonl")] == ["q", "r"]
     (refused,) = read_lines(written.rejected)
     assert refused["id"] == "b"
-    assert refused["reason"] == "its turns are not questions and answers by turns"
+    assert refused["reason"] == "its turns do not alternate between question and answer"
     assert json.loads(refused["content"]) == CHATS[1]
     sidecar = json.loads(written.sidecar.read_bytes())
     assert (sidecar["rows"], sidecar["format"]) == (2, "alpaca")
     assert [own["id"] for own in sidecar["selected"]] == ["a", "c"]
     assert [(own["id"], own["rank"]) for own in sidecar["rejected"]] == [("b", 2)]
-    assert "1 row cannot be written as alpaca and went to" in written.notes[0]
+    assert "1 row cannot be converted to alpaca, see " in written.notes[0]
 
 
 def test_a_file_of_refused_rows_goes_with_what_it_was_of(tmp_path: Path) -> None:
@@ -153,7 +158,7 @@ def test_a_file_of_refused_rows_goes_with_what_it_was_of(tmp_path: Path) -> None
 
 
 def test_where_no_row_can_be_converted_nothing_is_written(tmp_path: Path) -> None:
-    with pytest.raises(NaitError, match="not one row can be written as alpaca; the first: 'b', its turns"):
+    with pytest.raises(NaitError, match="no row can be converted to alpaca; the first is 'b': its turns"):
         put(tmp_path / "out.jsonl", CHATS[1:2], format=RowFormat.ALPACA)
     assert names(tmp_path) == []
 
@@ -194,18 +199,18 @@ def test_output_is_refused_before_rows_are_asked_for(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "file").write_text("mine")
     with pytest.raises(NaitError, match=r"no folder .*missing; create it first"):
-        check_output(tmp_path / "missing" / "out.jsonl", Wanted())
+        OutputOptions.parse(tmp_path / "missing" / "out.jsonl")
     with pytest.raises(NaitError, match=r"cannot write \.xlsx; use \.jsonl"):
-        check_output(tmp_path / "out.xlsx", Wanted(force=True))
+        OutputOptions.parse(tmp_path / "out.xlsx", force=True)
     for nameless in ("", ".", "..", "/"):
         with pytest.raises(NaitError, match="names no file or folder to be written"):
-            check_output(nameless, Wanted(force=True))
-    with pytest.raises(OutputExistsError, match="a folder is there; name a file in it"):
-        check_output(tmp_path / "folder.jsonl", Wanted(force=True))
-    with pytest.raises(OutputExistsError, match="a folder is there that holds no dataset"):
-        check_output(tmp_path / "mine", Wanted(force=True))
-    with pytest.raises(OutputExistsError, match="a file is there"):
-        check_output(tmp_path / "file", Wanted(force=True))
+            OutputOptions.parse(nameless, force=True)
+    with pytest.raises(OutputExistsError, match="is a folder; name a file in it"):
+        OutputOptions.parse(tmp_path / "folder.jsonl", force=True)
+    with pytest.raises(OutputExistsError, match="is a folder that holds no dataset"):
+        OutputOptions.parse(tmp_path / "mine", force=True)
+    with pytest.raises(OutputExistsError, match="is a file"):
+        OutputOptions.parse(tmp_path / "file", force=True)
 
 
 def test_a_folder_that_may_not_be_written_to_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,13 +218,13 @@ def test_a_folder_that_may_not_be_written_to_is_named(tmp_path: Path, monkeypatc
     with pytest.raises(
         NaitError, match=r"out\.jsonl: not written, no permission to write to .*; choose another folder"
     ):
-        check_output(tmp_path / "out.jsonl", Wanted())
+        OutputOptions.parse(tmp_path / "out.jsonl")
 
 
 def test_a_folder_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(NaitError, match=r"needs the library datasets: pip install 'nait-index\[export\]'"):
-        check_output(tmp_path / "out", Wanted())
+        OutputOptions.parse(tmp_path / "out")
 
 
 @pytest.mark.parametrize("failing", ["out.jsonl.meta.json", "out.jsonl.trl.py", "out.jsonl.rejected.jsonl"])
@@ -334,7 +339,7 @@ def test_a_dataset_without_a_file(index: Path) -> None:
     chosen = NaitIndex(index).query("adding", top=3, where="format = 'alpaca'")
     assert chosen.to_dataset()["id"][:] == list(chosen.ids)
     assert set(chosen.to_dataset("messages").column_names) == {"id", "messages"}
-    with pytest.raises(NaitError, match="row 'chat-b' cannot be written as sharegpt"):
+    with pytest.raises(NaitError, match="row 'chat-b' cannot be converted to sharegpt"):
         NaitIndex(index).select_all().to_dataset("sharegpt")
     with pytest.raises(NaitError, match="unknown format 'chatml'"):
         chosen.to_dataset("chatml")
@@ -372,7 +377,7 @@ def test_wrong_use_gives_one_line(index: Path, tmp_path: Path, arguments: list[s
 
 
 def test_what_is_of_the_output_needs_one(index: Path) -> None:
-    assert "say where with -o OUT" in refusal("query", index, "-c", "adding", "--as", "messages", code=2)
+    assert "add -o OUT" in refusal("query", index, "-c", "adding", "--as", "messages", code=2)
 
 
 # ---- small files -----------------------------------------------------------------------------------------------------

@@ -15,9 +15,8 @@ from tiny_models import FAMILIES, TEXTS, save_model, save_tokenizer
 
 from nait_index.config import Trainer
 from nait_index.errors import NaitError, OutputExistsError
-from nait_index.handover.handover import Wanted, Written, hand_over
-from nait_index.handover.lengths import Lengths
-from nait_index.handover.rows import ChosenRow
+from nait_index.handover.handover import OutputOptions, WrittenFiles, hand_over
+from nait_index.handover.rows import ChosenRow, Lengths
 from nait_index.types import RowFormat
 
 TEMPLATE = (
@@ -67,12 +66,12 @@ PAIRS = [{"prompt": f"{own}? ", "completion": "Yes."} for own in ("Blue", "Red")
 
 
 def put(
-    path: Path | str, rows: Sequence[Mapping[str, Any]], form: RowFormat, *trainers: Trainer, **wanted: Any
-) -> Written:
+    path: Path | str, rows: Sequence[Mapping[str, Any]], form: RowFormat, *trainers: Trainer, **options: Any
+) -> WrittenFiles:
     """Write rows as a selection is written."""
     chosen = [ChosenRow(str(row.get("id", at)), json.dumps(row), form, 5, False) for at, row in enumerate(rows)]
     records = [{"rank": at + 1, "id": own.id, "score": 1.0} for at, own in enumerate(chosen)]
-    return hand_over(chosen, records, {"max_length": 512}, path, Wanted(trainers=trainers, **wanted))
+    return hand_over(chosen, records, {"max_length": 512}, OutputOptions.parse(path, trainers=trainers, **options))
 
 
 # ---- datasets --------------------------------------------------------------------------------------------------------
@@ -303,7 +302,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _train(written: Written, model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def _train(written: WrittenFiles, model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Run the script's own path for one step, and give the text that each row became."""
     (script,) = (own for own in written.configurations if own.name.endswith(".trl.py"))
     monkeypatch.chdir(folder)
@@ -391,33 +390,38 @@ _SAID = [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]
 @pytest.mark.parametrize(
     ("trainer", "form", "row", "message"),
     [
-        ("trl", "alpaca", ALPACA[0], "TRL reads no alpaca rows; add --as messages"),
+        ("trl", "alpaca", ALPACA[0], "TRL does not read alpaca rows; add --as messages"),
         ("trl", "sharegpt", {"conversations": _SAID}, "add --as messages"),
         ("trl", "messages", {"messages": [{"role": "human", "content": "a"}]}, "role 'human'.*add --as messages"),
         ("trl", "messages", {"messages": _TURNS, "system": "s"}, "'system' would be lost; add --as messages"),
         ("trl", "prompt-completion", {"prompt": "a", "completion": None}, "add --as prompt-completion"),
-        ("axolotl", "alpaca", ALPACA[2], "history, which Axolotl leaves out of alpaca rows; add --as messages"),
+        ("axolotl", "alpaca", ALPACA[2], "history, which Axolotl ignores in alpaca rows; add --as messages"),
         ("axolotl", "alpaca", {"instruction": "a", "context": "b", "response": "c"}, "'output'; add --as messages"),
         ("axolotl", "prompt-completion", {"prompt": _TURNS[:1], "completion": _TURNS[1:]}, "add --as messages"),
         ("axolotl", "sharegpt", {"conversations": [*_SAID, {"from": "function_call", "value": "{}"}]}, "--as messages"),
         ("llamafactory", "messages", {"messages": _TURNS[:1]}, "would be skipped; add --as sharegpt"),
         ("llamafactory", "messages", {"messages": [_TURNS[0], *_TURNS]}, "would be skipped; add --as sharegpt"),
         ("llamafactory", "messages", MESSAGES[1], "calls tools; add --as sharegpt"),
-        ("llamafactory", "messages", {"messages": _TURNS, "tools": [{"name": "f"}]}, "no JSON text; add --as sharegpt"),
+        (
+            "llamafactory",
+            "messages",
+            {"messages": _TURNS, "tools": [{"name": "f"}]},
+            "not JSON text; add --as sharegpt",
+        ),
         ("llamafactory", "alpaca", {"instruction": "a"}, "no text in 'output'; add --as sharegpt"),
         ("llamafactory", "sharegpt", {"conversation": [{"human": "a", "assistant": "b"}]}, "add --as sharegpt"),
         (
             "llamafactory",
             "messages",
             {"messages": [*_TURNS, {"role": "human", "content": "a"}, _TURNS[1]]},
-            "what others call 'human' is 'user' in it; add --as sharegpt",
+            "its role 'user' is called 'human' in other turns; add --as sharegpt",
         ),
     ],
 )
 def test_rows_that_a_trainer_cannot_read_are_refused(
     tmp_path: Path, trainer: str, form: str, row: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(NaitError, match=f"cannot read row '.+' as it lies: .*{message}"):
+    with pytest.raises(NaitError, match=f"cannot read row '.+': .*{message}"):
         put(tmp_path / "out.jsonl", [row], RowFormat(form), Trainer(trainer))
     assert os.listdir(tmp_path) == []
 
@@ -440,8 +444,8 @@ def test_mixed_rows_are_refused_for_every_trainer(tmp_path: Path) -> None:
         ChosenRow("b", json.dumps({"messages": _TURNS}), RowFormat.MESSAGES, 1, False),
     ]
     for trainer in Trainer:
-        with pytest.raises(NaitError, match="cannot read row 'b' as it lies: it is messages where row 'a' is alpaca"):
-            hand_over(chosen, [{}, {}], {}, tmp_path / "out.jsonl", Wanted(trainers=(trainer,)))
+        with pytest.raises(NaitError, match="cannot read row 'b': it is messages where row 'a' is alpaca"):
+            hand_over(chosen, [{}, {}], {}, OutputOptions.parse(tmp_path / "out.jsonl", trainers=(trainer,)))
 
 
 def test_what_can_never_work_is_refused_before_any_work(tmp_path: Path) -> None:
@@ -449,7 +453,7 @@ def test_what_can_never_work_is_refused_before_any_work(tmp_path: Path) -> None:
     assert "TRL does not read rows --as alpaca; use --as messages" in refusal(
         *asked, tmp_path / "a.jsonl", "--as", "alpaca", "--for", "trl"
     )
-    assert "LLaMA-Factory reads no folder of datasets; write .jsonl" in refusal(
+    assert "LLaMA-Factory cannot read a folder of datasets; write .jsonl" in refusal(
         *asked, f"{tmp_path}/a/", "--for", "llamafactory"
     )
 

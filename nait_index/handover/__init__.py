@@ -1,1 +1,1 @@
-"""Chosen rows -> what a trainer reads: converted, written by the suffix, with the trainer's own configuration."""
+"""Selected rows → what a trainer reads: converted rows, written as the suffix says, and the trainer's configuration."""

@@ -1,4 +1,4 @@
-"""Axolotl: a block ``datasets:`` for its configuration."""
+"""Axolotl: a ``datasets:`` block for its configuration."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,18 +6,21 @@ from typing import Any
 
 from nait_index.corpus import to_json
 from nait_index.corpus.formats import ROLES
-from nait_index.handover.rows import OutRow
-from nait_index.handover.shape import Shape, UnreadableError, check_text
-from nait_index.handover.writers import Kind
+from nait_index.handover.rows import OutRow, Shape, UnreadableError, check_text, first_with_role
+from nait_index.handover.writers import OutputKind
 from nait_index.types import RowFormat
 
-_TYPES = {Kind.JSONL: "json", Kind.JSON: "json", Kind.PARQUET: "parquet"}  # a folder is opened with load_from_disk
+_TYPES = {
+    OutputKind.JSONL: "json",
+    OutputKind.JSON: "json",
+    OutputKind.PARQUET: "parquet",
+}  # a folder is opened with load_from_disk
 
 
-def block(rows: Sequence[OutRow], shape: Shape, out: Path, kind: Kind) -> str:
-    """Make the block.
+def block(rows: Sequence[OutRow], shape: Shape, out: Path, kind: OutputKind) -> str:
+    """Return the text of the block.
 
-    :raises UnreadableError: a row cannot be read.
+    :raises UnreadableError: Axolotl cannot read a row.
     """
     entry = {"path": str(out.resolve())} | ({"ds_type": _TYPES[kind]} if kind in _TYPES else {}) | _reader(rows, shape)
     lines = [f"    {key}: {to_json(value)}" for key, value in entry.items()]
@@ -31,7 +34,7 @@ def _reader(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
     if shape.format is RowFormat.PROMPT_COMPLETION:
         check_text(rows, "prompt", "completion")
         names = {"field_instruction": "prompt", "field_output": "completion"}
-        # The prompt as it is; a column "system" or "input" is no part of it.
+        # The prompt unchanged; columns "system" and "input" are not added to it.
         return {"type": names | {"format": "{instruction}", "no_input_format": "{instruction}", "system_format": ""}}
     if shape.format is RowFormat.TEXT:
         check_text(rows, "text")
@@ -43,16 +46,17 @@ def _alpaca(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
     check_text(rows, "instruction", "output")
     for row in rows:
         if row.fields.get("history"):
-            raise UnreadableError(row, "it has a history, which Axolotl leaves out of alpaca rows")
+            raise UnreadableError(row, "it has a history, which Axolotl ignores in alpaca rows")
         if row.fields.get("context") and not row.fields.get("input"):
             raise UnreadableError(row, "its input is called 'context'")
     return {"type": "alpaca_w_system" if "system" in shape.columns else "alpaca"}
 
 
 def _conversations(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
-    called = next((word for word in ("function_call", "observation", "function") if word in shape.words), None)
-    if called is not None:
-        raise UnreadableError(_with(rows, shape, called), f"it has a turn of {called!r}, which no chat template knows")
+    unknown = next((word for word in ("function_call", "observation", "function") if word in shape.words), None)
+    if unknown is not None:
+        row = first_with_role(rows, shape, unknown)
+        raise UnreadableError(row, f"it has a turn of the role {unknown!r}, which no chat template knows")
     roles: dict[str, list[str]] = {}
     for word in sorted(shape.words):
         roles.setdefault(str(ROLES[word]), []).append(word)
@@ -65,7 +69,3 @@ def _conversations(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
         "roles": roles,
         "roles_to_train": ["assistant"],
     } | tools
-
-
-def _with(rows: Sequence[OutRow], shape: Shape, word: str) -> OutRow:
-    return next(row for row in rows if any(turn[shape.keys[0]] == word for turn in row.fields[shape.name]))

@@ -1,10 +1,10 @@
-"""A row of any shape -> its conversation: who says what, with which tools.
+"""A row of any format → its conversation: its turns and its tools.
 
-Nothing is left out here but blank system texts: what a shape cannot hold is found out when it is written.
+Nothing is left out here except blank system texts; what a format cannot hold is refused when the row is written.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,19 +14,19 @@ from nait_index.types import Role, RowFormat
 
 Fields = Mapping[str, Any]
 Call = dict[str, Any]
-"""One call of a tool, as OpenAI's messages have it, with the arguments as an object."""
+"""One call of a tool in the form of OpenAI's messages, with the arguments as an object."""
 
 _ROLE_KEYS, _TEXT_KEYS = ("role", "from"), ("content", "value")
 _CALL_KEYS = ("tool_calls", "function_call")
-_CALLING = "function_call"  # ShareGPT's role of a turn whose text is a call
+_CALLING = "function_call"  # in ShareGPT, the role of a turn whose text is a call
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One turn.
 
-    :param role: system, user, assistant or tool. :param calls: of tools.
-    :param more: what else the turn holds, such as ``name``, ``tool_call_id`` or ``weight``.
+    :param calls: its calls of tools.
+    :param more: its other fields, such as ``name``, ``tool_call_id`` or ``weight``.
     """
 
     role: Role
@@ -37,10 +37,10 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What a row says, whatever its shape.
+    """The conversation of a row, whatever the row's format.
 
     :param tools: definitions, each ``{"type": "function", "function": {…}}``.
-    :param columns: the row's columns that it was read from.
+    :param columns: the columns of the row that it was read from.
     """
 
     turns: tuple[Turn, ...]
@@ -49,9 +49,9 @@ class Conversation:
 
 
 def read_conversation(row: Fields, row_format: RowFormat) -> Conversation:
-    """Read what a row says.
+    """Read the conversation of a row.
 
-    :raises RowError: it is plain text, or something in it is not what it should be.
+    :raises RowError: the row is plain text, or malformed.
     """
     if row_format is RowFormat.TEXT:
         raise RowError("plain text has no turns")
@@ -65,8 +65,10 @@ def read_conversation(row: Fields, row_format: RowFormat) -> Conversation:
         name = name_of(row, *names)
         columns, turns = ["system", name], (*_system(row), *_turns(required(row, name), name))
     if not turns:
-        raise RowError("there is not one turn in it")
-    return Conversation(turns, _tools(row.get("tools")), tuple(own for own in (*columns, "tools") if own in row))
+        raise RowError("it has no turns")
+    return Conversation(
+        turns, _tools(row.get("tools")), tuple(column for column in (*columns, "tools") if column in row)
+    )
 
 
 def _alpaca(row: Fields, more: str, answer: str) -> Iterator[Turn]:
@@ -113,10 +115,10 @@ def _turns(turns: object, name: str) -> Iterator[Turn]:
 
 
 def _pair(turn: Fields, where: str) -> Iterator[Turn]:
-    """Read a question and its answer, of which either may be empty; what else is said of them goes with the last."""
+    """Read a question and its answer from one object; either may be empty, and other fields go with the last turn."""
     words = ("system", "human", "assistant")
-    texts = {own: _text(turn[own], where) for own in words if turn.get(own) or (own in turn and own != "system")}
-    more = {key: own for key, own in turn.items() if key not in words and own is not None}
+    texts = {word: _text(turn[word], where) for word in words if turn.get(word) or (word in turn and word != "system")}
+    more = _other_fields(turn, words)
     for number, (word, text) in enumerate(texts.items(), start=1):
         yield Turn(ROLES[word], text, more=more if number == len(texts) else {})
 
@@ -125,47 +127,49 @@ def _turn(turn: Fields, word: str, where: str) -> Turn:
     value = turn.get(name_of(turn, *_TEXT_KEYS))
     if isinstance(value, list):
         value = "".join(content_text(piece, where) for piece in value)
-    text, calls = _text(value, where), [*listed(turn.get("tool_calls"), where), *_of(turn.get("function_call"))]
+    text, calls = _text(value, where), [*listed(turn.get("tool_calls"), where), *_as_list(turn.get("function_call"))]
     if word == _CALLING:
-        calls, text = [*_of(_json(text, f"{where} is a call of a tool that")), *calls], ""
-    known = (*_ROLE_KEYS, *_TEXT_KEYS, *_CALL_KEYS)
-    more = {key: own for key, own in turn.items() if key not in known and own is not None}
-    return Turn(ROLES[word], text, tuple(_call(own, where) for own in calls), more)
+        calls, text = [*_as_list(_json(text, f"{where} is a call of a tool that")), *calls], ""
+    more = _other_fields(turn, (*_ROLE_KEYS, *_TEXT_KEYS, *_CALL_KEYS))
+    return Turn(ROLES[word], text, tuple(_call(call, where) for call in calls), more)
+
+
+def _other_fields(fields: Fields, known: Sequence[str]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if key not in known and value is not None}
 
 
 def _call(call: object, where: str) -> Call:
-    """Give a call as OpenAI's messages have it, whether it came so or, as in ShareGPT, all in one object."""
+    """Return a call in the form of OpenAI's messages; ShareGPT has name and arguments in the outer object."""
     outer = call if isinstance(call, dict) else {}
     inner = outer.get("function", outer)
     if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
-        raise RowError(f"{where} has a call of a tool without a name")
+        raise RowError(f"{where} calls a tool without a name")
     arguments = {} if inner.get("arguments") is None else inner["arguments"]
     if isinstance(arguments, str):
-        arguments = _json(arguments, f"{where} has arguments of a tool, and they are text that")
-    known = ("type", "function", "name", "arguments")
-    more = {key: own for key, own in outer.items() if key not in known and own is not None}
+        arguments = _json(arguments, f"{where} calls a tool with text as arguments, which")
+    more = _other_fields(outer, ("type", "function", "name", "arguments"))
     return more | {"type": "function", "function": {"name": inner["name"], "arguments": arguments}}
 
 
 def _tools(value: object) -> tuple[dict[str, Any], ...]:
     if isinstance(value, str):
         value = _json(value, "field 'tools'") if value.strip() else None
-    tools = [_json(own, "field 'tools'") if isinstance(own, str) else own for own in _of(value)]
-    if not all(isinstance(own, dict) for own in tools):
+    tools = [_json(tool, "field 'tools'") if isinstance(tool, str) else tool for tool in _as_list(value)]
+    if not all(isinstance(tool, dict) for tool in tools):
         raise RowError("field 'tools' is not a list of definitions")
-    return tuple(own if "function" in own else {"type": "function", "function": own} for own in tools)
+    return tuple(tool if "function" in tool else {"type": "function", "function": tool} for tool in tools)
 
 
-def _of(value: object) -> list[Any]:
-    """Give what may be one thing, several or none as a list."""
+def _as_list(value: object) -> list[Any]:
+    """Return a list as it is, ``None`` as an empty list, and anything else as a list of one."""
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def _json(text: str, what: str) -> Any:  # noqa: ANN401
+def _json(text: str, subject: str) -> Any:  # noqa: ANN401
     try:
         return json.loads(text)
     except ValueError:
-        raise RowError(f"{what} is not JSON") from None
+        raise RowError(f"{subject} is not JSON") from None
 
 
 def _text(value: object, where: str) -> str:

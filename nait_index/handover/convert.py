@@ -1,42 +1,90 @@
-"""A row of one shape -> the same conversation in another, all other columns kept.
+"""Convert rows: the same conversation in another format, with all other columns kept.
 
-| to | what it cannot hold, so that the row is refused |
+| target | rows that it cannot hold, which are refused |
 |---|---|
-| ``messages`` | nothing |
-| ``sharegpt`` | turns that do not alternate, as LLaMA-Factory wants them to; text beside a call of a tool |
-| ``prompt-completion`` | a row that does not end with an answer to something |
-| ``alpaca`` | calls of tools and their results; turns that are not questions and answers by turns |
+| ``messages`` | none |
+| ``sharegpt`` | turns that do not alternate, as LLaMA-Factory requires; a turn with both text and a call of a tool |
+| ``prompt-completion`` | rows that do not end with an answer to something |
+| ``alpaca`` | calls of tools and their results; turns that do not alternate between question and answer |
 
-Prompts and completions are always written as lists of messages: text and lists cannot stand in one column.
+Prompts and completions are always written as lists of messages, because one column cannot mix text and lists.
 """
 
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from nait_index.corpus import to_json
 from nait_index.corpus.rows import RowError
 from nait_index.errors import NaitError
 from nait_index.handover.conversation import Call, Conversation, Fields, Turn, read_conversation
+from nait_index.handover.rows import ChosenRow, OutRow
 from nait_index.types import Role, RowFormat
 
 _ASKING = (Role.USER, Role.TOOL)
 _SHAREGPT = {Role.SYSTEM: "system", Role.USER: "human", Role.ASSISTANT: "gpt", Role.TOOL: "observation"}
 
-TARGETS = tuple(own for own in RowFormat if own is not RowFormat.TEXT)
-"""What rows can be converted to."""
+TARGETS = tuple(target for target in RowFormat if target is not RowFormat.TEXT)
+"""The formats that rows can be converted to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """One row that cannot be converted, and the reason.
+
+    :param number: its position among the selected rows, from 0.
+    """
+
+    row: ChosenRow
+    number: int
+    reason: str
+
+
+def convert_rows(
+    rows: Sequence[ChosenRow], target: RowFormat | None
+) -> tuple[list[OutRow], list[Refused], dict[str, int]]:
+    """Convert rows. A row that is in the target format already, or any without a target, keeps its bytes.
+
+    :returns: the converted rows; those that cannot be converted; and, by name, in how many rows a field of turns was
+        left out.
+    """
+    converted: list[OutRow] = []
+    refused: list[Refused] = []
+    lost: dict[str, int] = {}
+    for number, row in enumerate(rows):
+        if target is None:
+            converted.append(OutRow(row.id, number, _one_line(row.row), row.format))
+            continue
+        fields = json.loads(row.row)
+        try:
+            new, keys = convert(fields, row.format, target)
+        except RowError as error:
+            refused.append(Refused(row, number, str(error)))
+            continue
+        for key in sorted(keys):
+            lost[key] = lost.get(key, 0) + 1
+        same = new == fields and list(new) == list(fields)
+        converted.append(OutRow(row.id, number, _one_line(row.row) if same else to_json(new), target))
+    return converted, refused, lost
+
+
+def _one_line(row: str) -> str:
+    """Write a row that spans several lines anew, on one line."""
+    return to_json(json.loads(row)) if "\n" in row else row
 
 
 def convert(row: Fields, source: RowFormat, target: RowFormat) -> tuple[dict[str, Any], frozenset[str]]:
-    """Write a row in another shape.
+    """Convert one row.
 
-    A column that has a name which the shape needs becomes ``original_NAME``.
+    Another column with a name that the target needs becomes ``original_NAME``.
 
-    :returns: the row, and what its turns held that the shape has no place for.
-    :raises RowError: the shape cannot hold what the row says; the message is the reason.
-    :raises NaitError: rows cannot be converted to plain text.
+    :returns: the row, and the fields of its turns that the target has no place for.
+    :raises RowError: the target cannot hold the row; the message is the reason.
+    :raises NaitError: the target is plain text, to which rows cannot be converted.
     """
     if target not in _WRITERS:
-        raise NaitError(f"rows are not converted to '{target}'; choose one of {', '.join(TARGETS)}")
+        raise NaitError(f"rows cannot be converted to '{target}'; choose one of {', '.join(TARGETS)}")
     conversation = read_conversation(row, source)
     written = _WRITERS[target](conversation)
     if source is target is RowFormat.ALPACA and not conversation.tools:
@@ -46,13 +94,13 @@ def convert(row: Fields, source: RowFormat, target: RowFormat) -> tuple[dict[str
 
 
 def _usual_names(row: Fields) -> dict[str, Any]:
-    """Leave an alpaca row as it is, its input beside its instruction, but for the other names of columns."""
+    """Rename the columns of an alpaca row to the usual names; the input stays separate from the instruction."""
     usual = {"context": "input", "response": "output"}
     return {name if usual.get(name, name) in row else usual[name]: value for name, value in row.items()}
 
 
 def _placed(row: Fields, columns: Sequence[str], written: Mapping[str, Any]) -> dict[str, Any]:
-    """Put the new columns where the first of the old ones was; the others keep their order."""
+    """Put the new columns where the first replaced one was; all others keep their order."""
     placed: dict[str, Any] = {}
     first = next(name for name in row if name in columns)
     for name, value in row.items():
@@ -80,9 +128,9 @@ def _message(turn: Turn) -> dict[str, Any]:
 
 
 def _split(conversation: Conversation) -> tuple[tuple[Turn, ...], tuple[Turn, ...]]:
-    """Split off the system's turn, where the first is one."""
-    at = int(conversation.turns[0].role is Role.SYSTEM)
-    return conversation.turns[:at], conversation.turns[at:]
+    """Split off a system turn at the beginning."""
+    start = int(conversation.turns[0].role is Role.SYSTEM)
+    return conversation.turns[:start], conversation.turns[start:]
 
 
 def _sharegpt(conversation: Conversation) -> dict[str, Any]:
@@ -90,10 +138,10 @@ def _sharegpt(conversation: Conversation) -> dict[str, Any]:
     for number, turn in enumerate(spoken):
         if turn.role not in (_ASKING if number % 2 == 0 else (Role.ASSISTANT,)):
             raise RowError(
-                f"turn {number + len(system) + 1} is the {turn.role}'s: asking and answering turns do not alternate"
+                f"turn {number + len(system) + 1} has the role {turn.role}: asking and answering turns do not alternate"
             )
         if turn.calls and turn.text.strip():
-            raise RowError(f"turn {number + len(system) + 1} both says something and calls a tool")
+            raise RowError(f"turn {number + len(system) + 1} has both text and a call of a tool")
     if not spoken or spoken[-1].role in _ASKING:
         raise RowError("it does not end with an answer")
     return {"conversations": [_sharegpt_turn(turn) for turn in conversation.turns]} | _tools_text(conversation)
@@ -101,18 +149,18 @@ def _sharegpt(conversation: Conversation) -> dict[str, Any]:
 
 def _sharegpt_turn(turn: Turn) -> dict[str, Any]:
     if turn.calls:
-        calls = [_bare(own) for own in turn.calls]
+        calls = [_bare(call) for call in turn.calls]
         return {"from": "function_call", "value": to_json(calls[0] if len(calls) == 1 else calls)} | dict(turn.more)
     return {"from": _SHAREGPT[turn.role], "value": turn.text} | dict(turn.more)
 
 
 def _bare(call: Call) -> dict[str, Any]:
-    return dict(call["function"]) | {key: own for key, own in call.items() if key not in ("type", "function")}
+    return dict(call["function"]) | {key: value for key, value in call.items() if key not in ("type", "function")}
 
 
 def _tools_text(conversation: Conversation) -> dict[str, Any]:
-    """Tools as text, which LLaMA-Factory reads; of each only what OpenAI puts under ``function``."""
-    bare = [own["function"] if set(own) <= {"type", "function"} else own for own in conversation.tools]
+    """Write tools as text, as LLaMA-Factory reads them: of each only what OpenAI puts under ``function``."""
+    bare = [tool["function"] if set(tool) <= {"type", "function"} else tool for tool in conversation.tools]
     return {"tools": to_json(bare)} if bare else {}
 
 
@@ -128,12 +176,12 @@ def _prompt_completion(conversation: Conversation) -> dict[str, Any]:
 
 def _alpaca(conversation: Conversation) -> dict[str, Any]:
     if any(turn.calls or turn.role is Role.TOOL for turn in conversation.turns):
-        raise RowError("it calls tools, for which alpaca has no place")
+        raise RowError("it calls tools, which alpaca cannot hold")
     system, spoken = _split(conversation)
     asked, answered = spoken[::2], spoken[1::2]
     alternating = {turn.role for turn in asked} == {Role.USER} and {turn.role for turn in answered} == {Role.ASSISTANT}
     if not alternating or len(asked) != len(answered):
-        raise RowError("its turns are not questions and answers by turns")
+        raise RowError("its turns do not alternate between question and answer")
     history = [[question.text, answer.text] for question, answer in zip(asked[:-1], answered[:-1], strict=True)]
     pair: dict[str, Any] = {"instruction": asked[-1].text, "input": "", "output": answered[-1].text}
     pair |= {"system": system[0].text} if system else {}

@@ -1,4 +1,4 @@
-"""Chosen rows, what is known of them, and what is wanted -> files that appear together or not at all."""
+"""Selected rows → files that appear together or not at all: the rows, a sidecar, and what trainers need beside them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,41 +8,117 @@ from typing import Any
 from nait_index.config import Trainer
 from nait_index.corpus import to_json
 from nait_index.errors import NaitError
-from nait_index.files import check_writable, together
+from nait_index.files import check_absent, check_writable, together
+from nait_index.handover import axolotl, llamafactory, trl
 from nait_index.handover.contamination import Likeness
-from nait_index.handover.lengths import Lengths
-from nait_index.handover.llamafactory import entry_name
-from nait_index.handover.rows import ChosenRow, OutRow, Refused, converted
-from nait_index.handover.trainers import check_trainers, companion, configuration
-from nait_index.handover.trl import LENGTH
-from nait_index.handover.writers import Kind, check_rows_place, kind_of, write_rows
+from nait_index.handover.convert import Refused, convert_rows
+from nait_index.handover.rows import ChosenRow, Lengths, OutRow, UnreadableError, shape_of
+from nait_index.handover.writers import OutputKind, check_rows_path, kind_of, write_rows
+from nait_index.spelling import parse_enum
 from nait_index.types import RowFormat
 
 WEIGHTS = "nait_weight of the i-th of n written rows is 2(n − i + 1)/(n + 1): linear in its place, with mean 1"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """How rows are written.
+class TrainerFormats:
+    """What is known of a trainer.
 
-    :param format: what they are converted to; ``None`` leaves them as they are.
-    :param trainers: whom the rows are for. :param scores: add ``nait_rank`` and ``nait_score``.
-    :param weights: add ``nait_weight``, see :data:`WEIGHTS`. :param force: replace what is there.
+    :param never: the formats of which it can read no row. :param remedy: the format to convert unreadable rows to.
     """
 
-    format: RowFormat | None = None
-    trainers: tuple[Trainer, ...] = ()
-    scores: bool = False
-    weights: bool = False
-    force: bool = False
+    name: str
+    never: frozenset[RowFormat]
+    remedy: RowFormat
+
+
+TRAINERS = {
+    Trainer.LLAMAFACTORY: TrainerFormats(
+        "LLaMA-Factory", frozenset({RowFormat.PROMPT_COMPLETION}), remedy=RowFormat.SHAREGPT
+    ),
+    Trainer.AXOLOTL: TrainerFormats("Axolotl", frozenset({RowFormat.PROMPT_COMPLETION}), remedy=RowFormat.MESSAGES),
+    Trainer.TRL: TrainerFormats("TRL", frozenset({RowFormat.ALPACA, RowFormat.SHAREGPT}), remedy=RowFormat.MESSAGES),
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class OutputOptions:
+    """Where and how rows are written. Made by :meth:`parse`, which checks the options before any work is done.
+
+    :param format: what rows are converted to; ``None`` leaves them unchanged.
+    :param trainers: those that get a configuration. :param scores: add ``nait_rank`` and ``nait_score``.
+    :param weights: add ``nait_weight``, see :data:`WEIGHTS`. :param force: replace existing files.
+    """
+
+    path: Path
+    kind: OutputKind
+    format: RowFormat | None
+    trainers: tuple[Trainer, ...]
+    scores: bool
+    weights: bool
+    force: bool
+
+    @classmethod
+    def parse(
+        cls,
+        path: str | Path,
+        *,
+        format: RowFormat | str | None = None,
+        trainers: Sequence[Trainer | str] = (),
+        scores: bool = False,
+        weights: bool = False,
+        force: bool = False,
+    ) -> "OutputOptions":
+        """Parse options, and check that all the files can be written.
+
+        :param path: ``.jsonl``, ``.json``, ``.parquet``, or a folder; a slash at its end is significant.
+        :raises OutputExistsError: a file exists already and ``force`` is not set.
+        :raises NaitError: an option is unknown, or a file cannot be written.
+        """
+        target = None if format is None else parse_enum(RowFormat, format, "format")
+        names = tuple(parse_enum(Trainer, name, "trainer") for name in trainers)
+        options = cls(Path(path), kind_of(path), target, names, scores, weights, force)
+        _check_trainers(options)
+        check_rows_path(options.path, options.kind, force=force)
+        if any(options.companion(trainer) == options.path for trainer in names):
+            raise NaitError(f"{path}: the trainer needs a file of this name beside the rows; choose another name")
+        for file in options.files_beside:
+            check_writable(file, force=force)
+        return options
+
+    @property
+    def sidecar(self) -> Path:
+        """The file that describes the rows."""
+        return self._beside(".meta.json")
+
+    @property
+    def rejected(self) -> Path:
+        """The file of the rows that could not be converted."""
+        return self._beside(".rejected.jsonl")
+
+    @property
+    def files_beside(self) -> list[Path]:
+        """The files that may appear beside the rows, without ``dataset_info.json``, which is added to."""
+        companions = [self.companion(trainer) for trainer in self.trainers if trainer is not Trainer.LLAMAFACTORY]
+        return [self.sidecar, *companions, *([self.rejected] if self.format else [])]
+
+    def companion(self, trainer: Trainer) -> Path:
+        """Return the path of the file that a trainer gets beside the rows."""
+        if trainer is Trainer.LLAMAFACTORY:
+            return self.path.with_name(llamafactory.FILE)
+        return self._beside(".axolotl.yaml" if trainer is Trainer.AXOLOTL else ".trl.py")
+
+    def _beside(self, suffix: str) -> Path:
+        return self.path.with_name(self.path.name + suffix)
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenFiles:
     """What was written.
 
-    :param rows: how many are in ``path``. :param refused: how many could not be converted, which lie in ``rejected``.
-    :param configurations: files for trainers. :param notes: what else a user should hear.
+    :param rows: how many rows are in ``path``.
+    :param refused: how many could not be converted; those are in ``rejected``.
+    :param configurations: the files for trainers. :param notes: sentences to show to the user.
     """
 
     path: Path
@@ -54,92 +130,99 @@ class Written:
     notes: tuple[str, ...]
 
 
-def sidecar(path: Path) -> Path:
-    """Give the path of the file that says what the rows are."""
-    return path.with_name(path.name + ".meta.json")
-
-
-def rejected(path: Path) -> Path:
-    """Give the path of the file with rows that could not be converted."""
-    return path.with_name(path.name + ".rejected.jsonl")
-
-
-def check_output(path: str | Path, wanted: Wanted) -> None:
-    """Check that rows can be written to a path, before any work is done for it.
-
-    :raises OutputExistsError: something is there and ``force`` is not set. :raises NaitError: it cannot be written so.
-    """
-    kind, out = kind_of(path), Path(path)
-    check_trainers(wanted.trainers, kind, wanted.format)
-    check_rows_place(out, kind, force=wanted.force)
-    others = [sidecar(out), *(companion(own, out) for own in wanted.trainers if own is not Trainer.LLAMAFACTORY)]
-    if any(companion(own, out) == out for own in wanted.trainers):
-        raise NaitError(f"{out}: the trainer needs a file of this name beside the rows; choose another name")
-    for own in [*others, *([rejected(out)] if wanted.format else [])]:
-        check_writable(own, force=wanted.force)
-
-
 def hand_over(
     chosen: Sequence[ChosenRow],
     records: Sequence[Mapping[str, Any]],
     facts: Mapping[str, Any],
-    path: str | Path,
-    wanted: Wanted,
-) -> Written:
+    options: OutputOptions,
+) -> WrittenFiles:
     """Write rows, the sidecar, the rows that could not be converted, and what trainers need: all of it or nothing.
 
-    :param records: what the sidecar says of each row; :param facts: and of all.
-    :raises OutputExistsError: something is there and ``force`` is not set. :raises NaitError: it cannot be written so.
+    :param records: one entry of the sidecar per row. :param facts: what the sidecar records of the whole selection.
+    :raises OutputExistsError: a file has appeared since the options were parsed, and ``force`` is not set.
+    :raises NaitError: the rows cannot be converted, or a trainer cannot read them.
     """
-    check_output(path, wanted)
-    kind, out = kind_of(path), Path(path)
-    rows, refused, lost = converted(chosen, wanted.format)
-    if refused and not rows:
-        first = f"{refused[0].row.id!r}, {refused[0].reason}"
-        raise NaitError(f"{out}: not written, not one row can be written as {wanted.format}; the first: {first}")
-    if not rows and (wanted.trainers or kind in (Kind.PARQUET, Kind.FOLDER)):
-        raise NaitError(f"{out}: not written, no row was chosen")
-    written = [chosen[own.number] for own in rows]
-    lengths = Lengths([own.tokens for own in written], facts.get("max_length"), sum(own.cut for own in written))
-    rows = [_with_columns(own, at, len(rows), records, wanted) for at, own in enumerate(rows)]
-    settings = {own: configuration(own, rows, out, kind, lengths, force=wanted.force) for own in wanted.trainers}
+    out = options.path
+    for path in (out, *options.files_beside):
+        check_absent(path, force=options.force)
+    rows, refused, lost = convert_rows(chosen, options.format)
+    _check_not_empty(rows, refused, options)
+    written = [chosen[row.number] for row in rows]
+    lengths = Lengths([row.tokens for row in written], facts.get("max_length"), sum(row.cut for row in written))
+    rows = [_with_columns(row, place, len(rows), records[row.number], options) for place, row in enumerate(rows)]
+    configurations = {
+        options.companion(trainer): _configuration(trainer, rows, lengths, options) for trainer in options.trainers
+    }
     more = {
         "rows": len(rows),
-        "format": None if wanted.format is None else str(wanted.format),
+        "format": None if options.format is None else str(options.format),
         "tokens": lengths.to_dict(),
-        "rejected": [dict(records[own.number]) | {"reason": own.reason} for own in refused],
+        "rejected": [dict(records[row.number]) | {"reason": row.reason} for row in refused],
         "left_out": lost,
-        "nait_weight": WEIGHTS if wanted.weights else None,
-        "selected": [records[own.number] for own in rows],
+        "nait_weight": WEIGHTS if options.weights else None,
+        "selected": [records[row.number] for row in rows],
     }
     with together() as batch:
-        write_rows(rows, out, kind, batch)
-        for trainer, text in settings.items():
-            with batch.file(companion(trainer, out)) as file:
+        write_rows(rows, out, options.kind, batch)
+        for path, text in configurations.items():
+            with batch.file(path) as file:
                 file.write(text.encode())
         if refused:
-            with batch.file(rejected(out)) as file:
-                file.writelines(_refusal(own) for own in refused)
-        elif wanted.force:
-            batch.remove(rejected(out))
-        with batch.file(sidecar(out)) as file:
+            with batch.file(options.rejected) as file:
+                file.writelines(_refusal(row) for row in refused)
+        elif options.force:
+            batch.remove(options.rejected)
+        with batch.file(options.sidecar) as file:
             file.write(to_json(dict(facts) | more, indent=2).encode() + b"\n")
-    return Written(
-        path=out,
-        rows=len(rows),
-        sidecar=sidecar(out),
-        refused=len(refused),
-        rejected=rejected(out),
-        configurations=tuple(companion(own, out) for own in settings),
-        notes=(*_notes_on_rows(facts, refused, lost, wanted, out), *_notes_on_trainers(rows, wanted, lengths, out)),
-    )
+    notes = (*_notes_on_rows(facts, refused, lost, options), *_notes_on_trainers(rows, lengths, options))
+    return WrittenFiles(out, len(rows), options.sidecar, len(refused), options.rejected, tuple(configurations), notes)
 
 
-def _with_columns(row: OutRow, at: int, count: int, records: Sequence[Mapping[str, Any]], wanted: Wanted) -> OutRow:
-    record = records[row.number]
-    added: dict[str, Any] = {"nait_rank": record["rank"], "nait_score": record["score"]} if wanted.scores else {}
-    if wanted.weights:
-        added["nait_weight"] = 2 * (count - at) / (count + 1)
+def _check_trainers(options: OutputOptions) -> None:
+    """Refuse what can never work: a trainer that cannot read such a file, or any row of the target format."""
+    for trainer in options.trainers:
+        known = TRAINERS[trainer]
+        if trainer is Trainer.LLAMAFACTORY and options.kind is OutputKind.FOLDER:
+            raise NaitError(f"{known.name} cannot read a folder of datasets; write .jsonl, .json or .parquet")
+        if options.format in known.never:
+            raise NaitError(f"{known.name} does not read rows --as {options.format}; use --as {known.remedy}")
+
+
+def _check_not_empty(rows: Sequence[OutRow], refused: Sequence[Refused], options: OutputOptions) -> None:
+    if refused and not rows:
+        raise NaitError(
+            f"{options.path}: not written, no row can be converted to {options.format}; the first is {_first(refused)}"
+        )
+    if not rows and (options.trainers or options.kind in (OutputKind.PARQUET, OutputKind.FOLDER)):
+        raise NaitError(f"{options.path}: not written, no row was selected")
+
+
+def _configuration(trainer: Trainer, rows: Sequence[OutRow], lengths: Lengths, options: OutputOptions) -> str:
+    """Return the text of the file for a trainer.
+
+    :raises NaitError: the trainer cannot read the rows; the message names the row, the reason, and what helps.
+    :raises OutputExistsError: ``dataset_info.json`` has another entry of this name, and ``force`` is not set.
+    """
+    out, kind = options.path, options.kind
+    try:
+        shape = shape_of(rows)
+        match trainer:
+            case Trainer.LLAMAFACTORY:
+                return llamafactory.merged(out, llamafactory.entry(rows, shape, out), force=options.force)
+            case Trainer.AXOLOTL:
+                return axolotl.block(rows, shape, out, kind)
+            case Trainer.TRL:
+                return trl.script(rows, shape, out, kind, lengths)
+    except UnreadableError as error:
+        known = TRAINERS[trainer]
+        remedy = error.remedy or f"add --as {known.remedy}"
+        raise NaitError(f"{known.name} cannot read row {error.row.id!r}: {error}; {remedy}") from None
+
+
+def _with_columns(row: OutRow, place: int, count: int, record: Mapping[str, Any], options: OutputOptions) -> OutRow:
+    added: dict[str, Any] = {"nait_rank": record["rank"], "nait_score": record["score"]} if options.scores else {}
+    if options.weights:
+        added["nait_weight"] = 2 * (count - place) / (count + 1)
     return row.with_columns(added) if added else row
 
 
@@ -148,26 +231,32 @@ def _refusal(refused: Refused) -> bytes:
     return to_json(line).encode() + b"\n"
 
 
+def _first(refused: Sequence[Refused]) -> str:
+    return f"{refused[0].row.id!r}: {refused[0].reason}"
+
+
 def _notes_on_rows(
-    facts: Mapping[str, Any], refused: Sequence[Refused], lost: Mapping[str, int], wanted: Wanted, out: Path
+    facts: Mapping[str, Any], refused: Sequence[Refused], lost: Mapping[str, int], options: OutputOptions
 ) -> Iterator[str]:
     if refused:
         count = f"{len(refused):,} {'row' if len(refused) == 1 else 'rows'}"
-        first = f"{refused[0].row.id!r}, {refused[0].reason}"
-        yield f"{count} cannot be written as {wanted.format} and went to {rejected(out)}; the first: {first}"
+        yield (
+            f"{count} cannot be converted to {options.format}, see {options.rejected}; the first is {_first(refused)}"
+        )
     if lost:
         names = ", ".join(f"{name} ({count:,} rows)" for name, count in lost.items())
-        yield f"{wanted.format} has no place for these fields of turns, which were left out: {names}"
+        yield f"{options.format} has no place for these fields of turns, which were left out: {names}"
     if "contamination" in facts:
-        found = facts["contamination"]
-        likes = ", ".join(f"{own} {found[own]:,}" for own in Likeness)
-        remedy = "; --decontaminate leaves them out" if found["rows"] else ""
-        yield f"contaminated: {likes} (rows like one of the {found['examples']:,} examples){remedy}"
+        report = facts["contamination"]
+        counts = ", ".join(f"{likeness} {report[likeness]:,}" for likeness in Likeness)
+        remedy = "; --decontaminate leaves them out" if report["rows"] else ""
+        yield f"contaminated: {counts} (rows like one of the {report['examples']:,} examples){remedy}"
 
 
-def _notes_on_trainers(rows: Sequence[OutRow], wanted: Wanted, lengths: Lengths, out: Path) -> Iterator[str]:
-    if Trainer.LLAMAFACTORY in wanted.trainers:
+def _notes_on_trainers(rows: Sequence[OutRow], lengths: Lengths, options: OutputOptions) -> Iterator[str]:
+    if Trainer.LLAMAFACTORY in options.trainers:
         stage = ", stage: pt, for plain text" if rows[0].format is RowFormat.TEXT else ""
-        yield f"LLaMA-Factory: dataset: {entry_name(out)}, dataset_dir: {out.parent}{stage}"
-    if Trainer.TRL in wanted.trainers:
-        yield f"TRL cuts rows at {LENGTH:,} tokens unless max_length is raised; {lengths.over(LENGTH)}"
+        name, folder = llamafactory.entry_name(options.path), options.path.parent
+        yield f"LLaMA-Factory: dataset: {name}, dataset_dir: {folder}{stage}"
+    if Trainer.TRL in options.trainers:
+        yield f"TRL cuts rows at {trl.LENGTH:,} tokens unless max_length is raised; {lengths.over(trl.LENGTH)}"

@@ -1,8 +1,8 @@
 """LLaMA-Factory: an entry in the ``dataset_info.json`` of the folder.
 
-Where an entry names columns or tags, those that it does not name are none (its ``data/parser.py``), so that all that
-the rows have are written out. It skips turns that do not alternate with no more than a line in its log, and adds a
-system prompt of its own under the formatting ``openai``: rows that would meet either are refused.
+In an entry that names columns or tags, those that it does not name count as absent (``data/parser.py`` there), so every
+one that the rows have is named. LLaMA-Factory skips rows whose turns do not alternate, with just a line in its log, so
+such rows are refused; and its formatting ``openai`` adds a system prompt of its own, so it is not used.
 """
 
 import json
@@ -14,8 +14,7 @@ from typing import Any
 from nait_index.corpus import to_json
 from nait_index.corpus.formats import ROLES, name_of
 from nait_index.errors import NaitError, OutputExistsError
-from nait_index.handover.rows import OutRow
-from nait_index.handover.shape import Shape, UnreadableError, calls_tools, check_text, turns_of
+from nait_index.handover.rows import OutRow, Shape, UnreadableError, calls_tools, check_text, first_with_role, turns_of
 from nait_index.types import Role, RowFormat
 
 FILE = "dataset_info.json"
@@ -34,33 +33,33 @@ _USUAL = {
 
 
 def entry_name(out: Path) -> str:
-    """Give the name under which the rows are found; commas part names there."""
+    """Return the name of the entry, without commas and the like: LLaMA-Factory separates names with commas."""
     return re.sub(r"[^\w.+-]+", "_", out.stem)
 
 
 def entry(rows: Sequence[OutRow], shape: Shape, out: Path) -> dict[str, Any]:
-    """Make the entry.
+    """Return the entry.
 
-    :raises UnreadableError: a row cannot be read, or would be skipped.
+    :raises UnreadableError: LLaMA-Factory cannot read a row, or would skip it.
     """
     if shape.format is RowFormat.ALPACA:
-        own = _alpaca(rows, shape)
+        settings = _alpaca(rows, shape)
     elif shape.format is RowFormat.PROMPT_COMPLETION:
         check_text(rows, "prompt", "completion")
-        own = {"formatting": "alpaca", "columns": {"prompt": "prompt", "response": "completion"}}
+        settings = {"formatting": "alpaca", "columns": {"prompt": "prompt", "response": "completion"}}
     elif shape.format is RowFormat.TEXT:
         check_text(rows, "text")
-        own = {"formatting": "alpaca", "columns": {"prompt": "text"}}
+        settings = {"formatting": "alpaca", "columns": {"prompt": "text"}}
     else:
-        own = _conversations(rows, shape)
-    return {"file_name": out.name} | own
+        settings = _conversations(rows, shape)
+    return {"file_name": out.name} | settings
 
 
-def merged(out: Path, own: dict[str, Any], *, force: bool) -> str:
-    """Give the text of the file with the entry in it, all others kept.
+def merged(out: Path, added: dict[str, Any], *, force: bool) -> str:
+    """Return the text of the file with the entry added; all others are kept.
 
-    :raises OutputExistsError: it has another entry of this name and ``force`` is not set.
-    :raises NaitError: what is there cannot be read.
+    :raises OutputExistsError: the file has another entry of this name and ``force`` is not set.
+    :raises NaitError: the existing file cannot be read.
     """
     path, name = out.with_name(FILE), entry_name(out)
     try:
@@ -68,10 +67,10 @@ def merged(out: Path, own: dict[str, Any], *, force: bool) -> str:
     except ValueError:
         known = None
     if not isinstance(known, dict):
-        raise NaitError(f"{path}: not a JSON object, so that no entry can be added; mend or move it")
-    if known.get(name, own) != own and not force:
+        raise NaitError(f"{path}: not a JSON object, so no entry can be added; repair or move it")
+    if known.get(name, added) != added and not force:
         raise OutputExistsError(f"{path}: has another entry '{name}'; replace it with --force, or choose another name")
-    return to_json(known | {name: own}, indent=2) + "\n"
+    return to_json(known | {name: added}, indent=2) + "\n"
 
 
 def _alpaca(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
@@ -94,10 +93,8 @@ def _conversations(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
     for tag, role in _TAGS.items():
         words = sorted(word for word in shape.words if ROLES.get(word) is role and word != _CALLING)
         if len(words) > 1:
-            row = next(
-                own for own in rows if any(turn[shape.keys[0]] == words[1] for turn in turns_of(own, shape.name))
-            )
-            raise UnreadableError(row, f"what others call {words[0]!r} is {words[1]!r} in it")
+            row = first_with_role(rows, shape, words[1])
+            raise UnreadableError(row, f"its role {words[1]!r} is called {words[0]!r} in other turns")
         tags[tag] = words[0] if words else _USUAL[shape.keys[0]][tag]
     for row in rows:
         _check_turns(row, shape, tags)
@@ -111,7 +108,7 @@ def _check_turns(row: OutRow, shape: Shape, tags: dict[str, str]) -> None:
     turns = list(turns_of(row, shape.name))
     spoken = turns[1:] if turns and turns[0][role] == tags["system_tag"] else turns
     wanted = ((tags["user_tag"], tags["observation_tag"]), (tags["assistant_tag"], tags["function_tag"]))
-    if not spoken or len(spoken) % 2 or any(turn[role] not in wanted[at % 2] for at, turn in enumerate(spoken)):
+    if not spoken or len(spoken) % 2 or any(turn[role] not in wanted[number % 2] for number, turn in enumerate(spoken)):
         raise UnreadableError(row, "its turns do not alternate between asking and answering, and it would be skipped")
     if calls_tools(row, shape.name):
         raise UnreadableError(row, "it calls tools")
@@ -122,4 +119,4 @@ def _check_turns(row: OutRow, shape: Shape, tags: dict[str, str]) -> None:
 def _check_tools(rows: Sequence[OutRow]) -> None:
     for row in rows:
         if not isinstance(row.fields.get("tools"), str | None):
-            raise UnreadableError(row, "its tools are no JSON text")
+            raise UnreadableError(row, "its tools are not JSON text")

@@ -1,22 +1,25 @@
-"""What is handed over: a row, where it comes from, and what is said of it."""
+"""The rows to be written: each one, and what a trainer must know about all of them."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from nait_index.corpus import to_json
-from nait_index.corpus.rows import RowError
-from nait_index.handover.convert import convert
+from nait_index.corpus.formats import name_of
 from nait_index.types import RowFormat
+
+CONVERSATIONS = {RowFormat.SHAREGPT: ("conversations", "conversation"), RowFormat.MESSAGES: ("messages",)}
+"""The columns that may hold the conversation."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChosenRow:
-    """One chosen row as it lies in the index.
+    """One selected row as the index stores it.
 
-    :param row: the original, as JSON text. :param tokens: as the index counted them; :param cut: not all of them.
+    :param row: the original row as JSON text.
+    :param tokens: its length as the index counted it. :param cut: whether the index read only the beginning.
     """
 
     id: str
@@ -30,7 +33,7 @@ class ChosenRow:
 class OutRow:
     """One row as it is written.
 
-    :param number: its place among the chosen rows, from 0. :param text: JSON on one line.
+    :param number: its position among the selected rows, from 0. :param text: the row as JSON on one line.
     """
 
     id: str
@@ -40,51 +43,120 @@ class OutRow:
 
     @cached_property
     def fields(self) -> dict[str, Any]:
-        """What the text says."""
+        """The columns of the row, parsed from its text."""
         fields: dict[str, Any] = json.loads(self.text)
         return fields
 
     def with_columns(self, added: Mapping[str, Any]) -> "OutRow":
-        """Give the row with more columns, which take the place of those it has."""
+        """Return the row with columns added; they replace existing ones of the same name."""
         return replace(self, text=to_json({**self.fields, **added}))
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """One row that could not be converted, and why."""
+class Lengths:
+    """Lengths of the written rows in tokens, as the index counted them with its own tokenizer and template.
 
-    row: ChosenRow
-    number: int
-    reason: str
-
-
-def converted(
-    rows: Sequence[ChosenRow], target: RowFormat | None
-) -> tuple[list[OutRow], list[Refused], dict[str, int]]:
-    """Convert rows; those that are so already, and all of them where nothing is asked for, stay byte for byte.
-
-    :returns: the rows, those that cannot be converted, and in how many rows something in a turn was left out, by name.
+    :param tokens: of every row. :param limit: where the index cut rows. :param cut: how many rows it cut.
     """
-    done: list[OutRow] = []
-    refused: list[Refused] = []
-    lost: dict[str, int] = {}
-    for number, row in enumerate(rows):
-        if target is None:
-            done.append(OutRow(row.id, number, _one_line(row.row), row.format))
-            continue
-        fields = json.loads(row.row)
-        try:
-            new, keys = convert(fields, row.format, target)
-        except RowError as error:
-            refused.append(Refused(row, number, str(error)))
-            continue
-        for key in sorted(keys):
-            lost[key] = lost.get(key, 0) + 1
-        same = new == fields and list(new) == list(fields)
-        done.append(OutRow(row.id, number, _one_line(row.row) if same else to_json(new), target))
-    return done, refused, lost
+
+    tokens: Sequence[int]
+    limit: int | None
+    cut: int
+
+    def over(self, length: int) -> str:
+        """Describe how many rows are longer than a number of tokens."""
+        if self.cut and self.limit is not None and self.limit <= length:
+            return (
+                f"how many of {len(self.tokens):,} rows are longer than {length:,} tokens is not known: the index"
+                f" counts up to {self.limit:,} with its own tokenizer, and {self.cut:,} are longer"
+            )
+        longer = sum(tokens > length for tokens in self.tokens)
+        return f"{longer:,} of {len(self.tokens):,} rows are longer than {length:,} tokens by the index's own tokenizer"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a summary for the sidecar."""
+        return {"total": sum(self.tokens), "longest": max(self.tokens, default=0), "limit": self.limit, "cut": self.cut}
 
 
-def _one_line(row: str) -> str:
-    """Only a row that is spread over lines is written anew, for a line must hold all of it."""
-    return to_json(json.loads(row)) if "\n" in row else row
+class UnreadableError(Exception):
+    """A row that a trainer cannot read.
+
+    :param remedy: what the user can do, if it is not to convert the rows to another format.
+    """
+
+    def __init__(self, row: OutRow, reason: str, remedy: str | None = None) -> None:
+        super().__init__(reason)
+        self.row = row
+        self.remedy = remedy
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What all rows have in common.
+
+    :param columns: those that are not empty in every row.
+    :param name: the column with the conversation. :param keys: the keys of role and text in its turns.
+    :param words: the names that its turns use for the roles.
+    """
+
+    format: RowFormat
+    columns: frozenset[str]
+    name: str = ""
+    keys: tuple[str, str] = ("role", "content")
+    words: frozenset[str] = frozenset()
+
+
+def shape_of(rows: Sequence[OutRow]) -> Shape:
+    """Determine the shape of the rows.
+
+    :raises UnreadableError: a row has another format than the first, or turns without a list or a role.
+    """
+    first = rows[0]
+    for row in rows:
+        if row.format is not first.format:
+            raise UnreadableError(row, f"it is {row.format} where row {first.id!r} is {first.format}")
+    columns = frozenset(name for row in rows for name, value in row.fields.items() if value not in (None, "", [], {}))
+    if first.format not in CONVERSATIONS:
+        return Shape(first.format, columns)
+    name = name_of(first.fields, *CONVERSATIONS[first.format])
+    keys = ("from", "value") if any("from" in turn for turn in turns_of(first, name)) else ("role", "content")
+    words = set()
+    for row in rows:
+        for turn in turns_of(row, name):
+            if not isinstance(turn.get(keys[0]), str):
+                raise UnreadableError(row, f"a turn has no {keys[0]!r}")
+            words.add(turn[keys[0]])
+    return Shape(first.format, columns, name, keys, frozenset(words))
+
+
+def turns_of(row: OutRow, name: str) -> Iterator[Mapping[str, Any]]:
+    """Yield the turns in a column of a row.
+
+    :raises UnreadableError: the column holds no list of objects.
+    """
+    turns = row.fields.get(name)
+    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+        raise UnreadableError(row, f"it has no list of turns in {name!r}")
+    yield from turns
+
+
+def first_with_role(rows: Sequence[OutRow], shape: Shape, word: str) -> OutRow:
+    """Return the first row with a turn whose role has a certain name; there must be one."""
+    role = shape.keys[0]
+    return next(row for row in rows if any(turn[role] == word for turn in turns_of(row, shape.name)))
+
+
+def calls_tools(row: OutRow, name: str) -> bool:
+    """Report whether a turn calls a tool in the way of OpenAI's messages."""
+    return any(turn.get("tool_calls") or turn.get("function_call") for turn in turns_of(row, name))
+
+
+def check_text(rows: Sequence[OutRow], *names: str) -> None:
+    """Check that some columns hold text in every row.
+
+    :raises UnreadableError: a column of a row does not.
+    """
+    for row in rows:
+        for name in names:
+            if not isinstance(row.fields.get(name), str):
+                raise UnreadableError(row, f"it has no text in {name!r}")

@@ -1,20 +1,18 @@
 """TRL: a script that trains on the rows.
 
-TRL takes rows for what the first of their columns says they are, so that the script keeps only those that are meant; it
-maps no roles; and it cuts rows at 1,024 tokens unless told.
+TRL infers the type of the rows from their columns, so the script keeps only the columns to train on. It does not rename
+roles, and cuts rows at 1,024 tokens by default.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from nait_index.handover.lengths import Lengths
-from nait_index.handover.rows import OutRow
-from nait_index.handover.shape import Shape, UnreadableError, calls_tools, check_text, turns_of
-from nait_index.handover.writers import Kind
+from nait_index.handover.rows import Lengths, OutRow, Shape, UnreadableError, calls_tools, check_text, turns_of
+from nait_index.handover.writers import OutputKind
 from nait_index.types import RowFormat
 
 LENGTH = 1024
-"""Tokens after which TRL cuts a row, unless told."""
+"""Tokens after which TRL cuts a row by default."""
 
 _SCRIPT = '''"""Fine-tune a model with TRL on the rows beside this script: python SCRIPT MODEL{hint}"""
 
@@ -47,23 +45,23 @@ _HINT = """
 MODEL needs a chat template; where it has none, name a model that has one in SETTINGS, as "chat_template_path".
 """
 _LOADS = {
-    Kind.JSONL: 'load_dataset("json", data_files=str(ROWS), split="train")',
-    Kind.JSON: 'load_dataset("json", data_files=str(ROWS), split="train")',
-    Kind.PARQUET: 'load_dataset("parquet", data_files=str(ROWS), split="train")',
-    Kind.FOLDER: "load_from_disk(str(ROWS))",
+    OutputKind.JSONL: 'load_dataset("json", data_files=str(ROWS), split="train")',
+    OutputKind.JSON: 'load_dataset("json", data_files=str(ROWS), split="train")',
+    OutputKind.PARQUET: 'load_dataset("parquet", data_files=str(ROWS), split="train")',
+    OutputKind.FOLDER: "load_from_disk(str(ROWS))",
 }
 
 
-def script(rows: Sequence[OutRow], shape: Shape, out: Path, kind: Kind, lengths: Lengths) -> str:
-    """Make the script.
+def script(rows: Sequence[OutRow], shape: Shape, out: Path, kind: OutputKind, lengths: Lengths) -> str:
+    """Return the text of the script.
 
-    :raises UnreadableError: a row cannot be read.
+    :raises UnreadableError: TRL cannot read a row.
     """
     columns = _columns(rows, shape, kind)
     return _SCRIPT.format(
         hint=_HINT if shape.format is RowFormat.MESSAGES or isinstance(rows[0].fields.get("prompt"), list) else "",
         name=out.name,
-        loader="load_from_disk" if kind is Kind.FOLDER else "load_dataset",
+        loader="load_from_disk" if kind is OutputKind.FOLDER else "load_dataset",
         load=_LOADS[kind],
         columns=columns + (["tools"] if "tools" in shape.columns and "text" not in columns else []),
         output=out.stem + "-sft",
@@ -76,14 +74,14 @@ def _sentence(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def _columns(rows: Sequence[OutRow], shape: Shape, kind: Kind) -> list[str]:
+def _columns(rows: Sequence[OutRow], shape: Shape, kind: OutputKind) -> list[str]:
     if shape.format is RowFormat.TEXT:
         check_text(rows, "text")
         return ["text"]
     if shape.format is RowFormat.PROMPT_COMPLETION:
         return _prompt_completion(rows, kind)
     if shape.format is not RowFormat.MESSAGES:
-        raise UnreadableError(rows[0], f"TRL reads no {shape.format} rows")
+        raise UnreadableError(rows[0], f"TRL does not read {shape.format} rows")
     if "system" in shape.columns:
         raise UnreadableError(
             next(row for row in rows if row.fields.get("system")), "its column 'system' would be lost"
@@ -93,14 +91,14 @@ def _columns(rows: Sequence[OutRow], shape: Shape, kind: Kind) -> list[str]:
     return ["messages"]
 
 
-def _prompt_completion(rows: Sequence[OutRow], kind: Kind) -> list[str]:
+def _prompt_completion(rows: Sequence[OutRow], kind: OutputKind) -> list[str]:
     lists = isinstance(rows[0].fields.get("prompt"), list)
     for row in rows:
         for name in ("prompt", "completion"):
             if not isinstance(row.fields.get(name), list if lists else str):
                 raise UnreadableError(
                     row,
-                    f"its {name!r} is no {'list' if lists else 'text'} as in the first",
+                    f"its {name!r} is not {'a list' if lists else 'text'} as in the first row",
                     "add --as prompt-completion",
                 )
             if lists:
@@ -108,11 +106,11 @@ def _prompt_completion(rows: Sequence[OutRow], kind: Kind) -> list[str]:
     return ["prompt", "completion"]
 
 
-def _check_turns(row: OutRow, name: str, kind: Kind) -> None:
+def _check_turns(row: OutRow, name: str, kind: OutputKind) -> None:
     for turn in turns_of(row, name):
         if turn.get("role") not in ("system", "user", "assistant", "tool"):
-            raise UnreadableError(row, f"a turn has the role {turn.get('role')!r}, and TRL maps no roles")
-    if kind in (Kind.PARQUET, Kind.FOLDER) and calls_tools(row, name):
+            raise UnreadableError(row, f"a turn has the role {turn.get('role')!r}, and TRL does not rename roles")
+    if kind in (OutputKind.PARQUET, OutputKind.FOLDER) and calls_tools(row, name):
         raise UnreadableError(
             row, "in a table the arguments of its calls are text, which templates quote", "write .jsonl"
         )

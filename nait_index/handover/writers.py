@@ -1,19 +1,28 @@
-"""Where rows go: a file or folder by its suffix, and writing them there."""
+"""Rows → a file or folder, of the kind that the suffix of its name stands for.
+
+In a table every column has one type. What is absent is null, and so is an empty object. Objects with different keys
+share one type, so each would get the other's keys as nulls; that would change definitions of tools and arguments of
+calls, which are therefore written as JSON text. Axolotl reads both that way, TRL and LLaMA-Factory the definitions.
+"""
 
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+from nait_index.corpus import to_json
 from nait_index.errors import NaitError, OutputExistsError
 from nait_index.files import Together, check_writable
 from nait_index.handover.rows import OutRow
-from nait_index.handover.tables import require_datasets, to_dataset, to_table
+
+if TYPE_CHECKING:
+    import datasets
+    import pyarrow as pa
 
 
-class Kind(StrEnum):
+class OutputKind(StrEnum):
     """What rows can be written as; the value is the suffix."""
 
     JSONL = ".jsonl"
@@ -22,65 +31,136 @@ class Kind(StrEnum):
     FOLDER = ""
 
 
-def kind_of(path: str | Path) -> Kind:
-    """Tell by the name what is to be written; a name with no suffix, or a slash at its end, is a folder's.
+def kind_of(path: str | Path) -> OutputKind:
+    """Return the kind of file that a name stands for; a name without a suffix, or with a slash at its end, is a folder.
 
-    :raises NaitError: nothing is written under such a suffix.
+    :raises NaitError: no kind has this suffix.
     """
     suffix = "" if str(path).endswith(("/", os.sep)) else Path(path).suffix.lower()
     try:
-        return Kind(suffix)
+        return OutputKind(suffix)
     except ValueError:
-        known = ", ".join(own for own in Kind if own)
+        known = ", ".join(kind for kind in OutputKind if kind)
         raise NaitError(
             f"{path}: cannot write {suffix}; use {known}, or a / at the end for a folder that load_from_disk opens"
         ) from None
 
 
-def check_rows_place(path: Path, kind: Kind, *, force: bool) -> None:
-    """Check that rows may be written to a path. Only a folder that holds a dataset is ever replaced.
+def check_rows_path(path: Path, kind: OutputKind, *, force: bool) -> None:
+    """Check that rows can be written to a path. A folder is replaced only if it holds a dataset.
 
-    :raises OutputExistsError: something is in the way. :raises NaitError: it cannot be written.
+    :raises OutputExistsError: something is in the way. :raises NaitError: the path cannot be written to.
     """
     if path.name in ("", ".."):
         raise NaitError(f"'{path}' names no file or folder to be written; add a name")
-    if kind is Kind.FOLDER:
+    if kind is OutputKind.FOLDER:
         require_datasets(f"{path}: a folder")
     if path.is_dir():
-        if kind is not Kind.FOLDER:
-            raise OutputExistsError(f"{path}: a folder is there; name a file in it")
+        if kind is not OutputKind.FOLDER:
+            raise OutputExistsError(f"{path} is a folder; name a file in it")
         if not (path / "state.json").is_file():
-            raise OutputExistsError(f"{path}: a folder is there that holds no dataset; choose another name")
-    elif kind is Kind.FOLDER and path.exists():
-        raise OutputExistsError(f"{path}: a file is there; choose another name for the folder")
+            raise OutputExistsError(f"{path} is a folder that holds no dataset; choose another name")
+    elif kind is OutputKind.FOLDER and path.exists():
+        raise OutputExistsError(f"{path} is a file; choose another name for the folder")
     check_writable(path, force=force)
 
 
-def write_rows(rows: Sequence[OutRow], path: Path, kind: Kind, batch: Together) -> None:
-    """Write rows, to appear with all else in the batch.
+def write_rows(rows: Sequence[OutRow], path: Path, kind: OutputKind, batch: Together) -> None:
+    """Write rows, to appear together with everything else in the batch.
 
-    :raises NaitError: they cannot be written so.
+    :raises NaitError: the rows do not fit into one table.
     """
-    if kind is Kind.FOLDER:
+    if kind is OutputKind.FOLDER:
         dataset = to_dataset(to_table(rows, str(path)))
         with batch.folder(path) as folder, _no_progress():
             dataset.save_to_disk(folder)
         return
-    table = to_table(rows, str(path)) if kind is Kind.PARQUET else None
+    table = to_table(rows, str(path)) if kind is OutputKind.PARQUET else None
     with batch.file(path) as file:
         if table is not None:
             import pyarrow.parquet as pq
 
             pq.write_table(table, file)
-        elif kind is Kind.JSONL:
+        elif kind is OutputKind.JSONL:
             file.writelines(row.text.encode() + b"\n" for row in rows)
         else:
             _write_array(rows, file)
 
 
+def to_table(rows: Sequence[OutRow], name: str) -> "pa.Table":
+    """Make an Arrow table of the rows.
+
+    :param name: of the output, for error messages.
+    :raises NaitError: rows have different formats, or a column has values of different types; the row is named.
+    """
+    import pyarrow as pa
+
+    other = next((row for row in rows if row.format is not rows[0].format), None)
+    if other is not None:
+        raise NaitError(
+            f"{name}: row {other.id!r} is {other.format} where row {rows[0].id!r} is {rows[0].format}, and a table has "
+            "one format; convert them with --as, or write .jsonl"
+        )
+    columns = dict.fromkeys(column for row in rows for column in row.fields)
+    return pa.table({column: _array(rows, column, name) for column in columns})
+
+
+def to_dataset(table: "pa.Table") -> "datasets.Dataset":
+    """Make a dataset of the library ``datasets``.
+
+    :raises NaitError: the library is not installed.
+    """
+    require_datasets("a dataset")
+    import datasets
+
+    return datasets.Dataset(table)
+
+
+def require_datasets(output: str) -> None:
+    """Check that the library ``datasets`` is installed.
+
+    :param output: what needs it, for the message.
+    :raises NaitError: it is not installed.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("datasets") is None:
+        raise NaitError(f"{output} needs the library datasets: pip install 'nait-index[export]'; or write .parquet")
+
+
+def _array(rows: Sequence[OutRow], column: str, name: str) -> "pa.Array":
+    import pyarrow as pa
+
+    values = [_plain(row.fields.get(column), column) for row in rows]
+    errors = (pa.ArrowException, OverflowError, UnicodeEncodeError)
+    try:
+        return pa.array(values)
+    except errors:
+        fitting, failing = 0, len(values)
+        while failing - fitting > 1:
+            middle = (fitting + failing) // 2
+            try:
+                pa.array(values[:middle])
+                fitting = middle
+            except errors:
+                failing = middle
+    raise NaitError(
+        f"{name}: column {column!r} of row {rows[failing - 1].id!r} has another type than in the rows before it, and "
+        "a table has one type per column; convert with --as if it is part of the conversation, or write .jsonl"
+    ) from None
+
+
+def _plain(value: Any, key: str) -> Any:  # noqa: ANN401
+    if isinstance(value, dict | list) and key in ("tools", "arguments"):
+        return to_json(value) if value else None
+    if isinstance(value, dict):
+        return {name: _plain(item, name) for name, item in value.items()} or None
+    return [_plain(item, "") for item in value] if isinstance(value, list) else value
+
+
 @contextmanager
 def _no_progress() -> Iterator[None]:
-    """Keep the library's bars off a terminal that is not its own."""
+    """Turn off the progress bars of the library ``datasets``."""
     from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     shown = not are_progress_bars_disabled()

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from nait_index.config import Trainer
 from nait_index.errors import NaitError, SelectionError
 from nait_index.handover.contamination import Contamination, Match
-from nait_index.handover.handover import Wanted, Written, check_output, hand_over
-from nait_index.handover.rows import ChosenRow, converted
-from nait_index.handover.writers import Kind, kind_of
+from nait_index.handover.convert import convert_rows
+from nait_index.handover.handover import OutputOptions, WrittenFiles, hand_over
+from nait_index.handover.rows import ChosenRow
+from nait_index.handover.writers import OutputKind, kind_of, to_dataset, to_table
 from nait_index.spelling import parse_enum
 from nait_index.types import RowFormat
 
@@ -83,7 +84,7 @@ class Selection:
         scores: bool = False,
         weights: bool = False,
         force: bool = False,
-    ) -> Written:
+    ) -> WrittenFiles:
         """Write the rows, best first, and ``PATH.meta.json`` with provenance and scores beside them: all or nothing.
 
         :param path: ``.jsonl``, ``.json``, ``.parquet``, or a folder that ``datasets.load_from_disk`` opens.
@@ -94,11 +95,13 @@ class Selection:
             the rank, with mean 1.
         :raises OutputExistsError: a file is there and ``force`` was not given. :raises NaitError: it cannot be written.
         """
-        wanted = Wanted(
-            _format(format), tuple(parse_enum(Trainer, name, "trainer") for name in trainers), scores, weights, force
+        return self.write_output(
+            OutputOptions.parse(path, format=format, trainers=trainers, scores=scores, weights=weights, force=force)
         )
-        check_output(path, wanted)
-        if (scores or weights) and not self.scores:
+
+    def write_output(self, options: OutputOptions) -> WrittenFiles:
+        """Write the rows with options that are parsed already; see :meth:`write`."""
+        if (options.scores or options.weights) and not self.scores:
             raise SelectionError(
                 "nothing ranks these rows, so that there are no scores or weights; choose with -c or -e"
             )
@@ -107,14 +110,14 @@ class Selection:
         if self.asked:
             known = Contamination(self.asked)
             facts["contamination"] = known.report(known.find(chosen))
-        return hand_over(chosen, self.records(), facts, path, wanted)
+        return hand_over(chosen, self.records(), facts, options)
 
     def to_jsonl(self, path: str | Path, *, force: bool = False, scores: bool = False) -> Path:
         """Write the original rows unchanged, as JSON lines; see :meth:`write`.
 
         :returns: the path of the second file.
         """
-        if kind_of(path) is not Kind.JSONL:
+        if kind_of(path) is not OutputKind.JSONL:
             raise NaitError(f"{path}: JSON lines end in .jsonl; write() writes other kinds")
         return self.write(path, force=force, scores=scores).sidecar
 
@@ -124,18 +127,13 @@ class Selection:
         :param format: what they are converted to.
         :raises NaitError: a row cannot be converted, or has no place in one table with the others.
         """
-        from nait_index.handover.tables import to_dataset, to_table
-
-        rows, refused, _ = converted(self._chosen(), _format(format))
+        target = None if format is None else parse_enum(RowFormat, format, "format")
+        rows, refused, _ = convert_rows(self._chosen(), target)
         if refused:
-            raise NaitError(f"row {refused[0].row.id!r} cannot be written as {format}: {refused[0].reason}")
+            raise NaitError(f"row {refused[0].row.id!r} cannot be converted to {format}: {refused[0].reason}")
         return to_dataset(to_table(rows, "a dataset"))
 
     def _chosen(self) -> list[ChosenRow]:
         columns = self.fetch(self.ordinals, ["row", "format", "n_tokens", "truncated"])
         rows = zip(self.ids, *columns.values(), strict=True)
         return [ChosenRow(own, row, RowFormat(form), tokens, cut) for own, row, form, tokens, cut in rows]
-
-
-def _format(name: RowFormat | str | None) -> RowFormat | None:
-    return None if name is None else parse_enum(RowFormat, name, "format")
