@@ -63,7 +63,7 @@ def train(
       nait-index sae train qwen.sae corpus.jsonl --model Qwen/Qwen2.5-0.5B
       nait-index build alpaca.nait corpus.jsonl --model Qwen/Qwen2.5-0.5B --views pca,sae --sae qwen.sae
     """
-    from nait_index.activations.sae.settings import SaeSettings
+    from nait_index.activations.sae.training import SaeSettings
     from nait_index.building.autoencoder import train_sae
 
     with training_progress() as advance:

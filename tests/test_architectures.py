@@ -11,9 +11,9 @@ import pytest
 import tiny_models
 from conftest import TinyModels
 
-from nait_index.activations import architectures
-from nait_index.activations.architectures import SiteKind, find_sites
+from nait_index.activations import families
 from nait_index.activations.encoder import Encoder
+from nait_index.activations.families import SiteKind, find_sites
 from nait_index.config import ModelConfig
 from nait_index.errors import ArchitectureError, ModelError
 
@@ -233,7 +233,7 @@ def finished() -> Iterator[list[Any]]:
 
 def test_every_family_of_the_table_is_made_tiny_and_computed_by_hand() -> None:
     made = {tiny_models.FAMILIES[name].model_type for name in EXPECTED}
-    assert set(architectures.FAMILIES) == made
+    assert set(families.FAMILIES) == made
     assert set(EXPECTED) == set(tiny_models.FAMILIES)
 
 
@@ -294,7 +294,7 @@ def test_experts_are_captured_whatever_computes_them(
 ) -> None:
     encoder = make_encoder(tiny_model("mixtral"))
     _, usual = encode(encoder)
-    encoder.model.body.set_experts_implementation(implementation)
+    encoder.model.module.set_experts_implementation(implementation)
     _, values = encode(encoder)
     np.testing.assert_allclose(values, usual, rtol=0, atol=TOLERANCE * np.abs(usual).max())
 
@@ -318,7 +318,7 @@ def test_nothing_of_a_head_or_decoder_is_loaded(
     saved = {name: values.size for name, values in load_file(folder / "model.safetensors").items()}
     unwanted = {name: size for name, size in saved.items() if name.startswith(tuple(heads.split()))}
     assert unwanted
-    loaded = dict(make_encoder(folder).model.body.named_parameters())
+    loaded = dict(make_encoder(folder).model.module.named_parameters())
     sizes = {name: parameter.numel() for name, parameter in loaded.items() if "pooler" not in name}
     assert sum(sizes.values()) == sum(saved.values()) - sum(unwanted.values())
 
@@ -333,14 +333,14 @@ def test_structural_search_finds_what_the_table_finds(
     body = load_body(tiny_model(family))
     model_type = body.config.model_type
     by_table = find_sites(body, model_type)
-    monkeypatch.delitem(architectures.FAMILIES, model_type)  # type: ignore[arg-type]
+    monkeypatch.delitem(families.FAMILIES, model_type)  # type: ignore[arg-type]
     assert find_sites(body, model_type) == by_table
 
 
 def test_family_that_nothing_finds_is_refused_with_a_pattern_to_try(
     tiny_model: TinyModels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(architectures.FAMILIES, "t5")  # type: ignore[arg-type]
+    monkeypatch.delitem(families.FAMILIES, "t5")  # type: ignore[arg-type]
     with pytest.raises(
         ArchitectureError, match=r"^no feed-forward .* 't5' .* structural search; .*--site '.*\{i\}.*'$"
     ):
@@ -362,7 +362,7 @@ def test_site_pattern_names_another_part(tiny_model: TinyModels, make_encoder: M
     ("pattern", "message"),
     [
         ("layers.{i}.mlp.nothing", r"^no feed-forward down projection found .*'layers\.\{i\}\.mlp\.nothing'"),
-        ("layers.0.mlp.down_proj", r"^site pattern 'layers\.0\.mlp\.down_proj' must hold \{i\}"),
+        ("layers.0.mlp.down_proj", r"^site pattern 'layers\.0\.mlp\.down_proj' must contain \{i\}"),
         ("layers.{i}.input_layernorm", r"^'layers\.0\.input_layernorm' \(LlamaRMSNorm\) has no 2-D weight"),
         ("layers.{i}.mlp", r"^'layers\.0\.mlp' \(LlamaMLP\) has no 2-D weight"),
         ("layers.{i}.mlp.down_proj(", r"^no feed-forward down projection found"),
@@ -438,7 +438,7 @@ def test_nothing_after_the_last_captured_neurons_is_computed(
     family: str, last: str, tiny_model: TinyModels, make_encoder: MakeEncoder, finished: list[Any]
 ) -> None:
     encoder = make_encoder(tiny_model(family), layers="1")
-    paths = {module: path for path, module in encoder.model.body.named_modules()}
+    paths = {module: path for path, module in encoder.model.module.named_modules()}
     encode(encoder)
     ran = [paths[module] for module in finished]
     assert [path for path in ran if ".0." in path and path.endswith((".mlp", ".output"))]
@@ -450,7 +450,7 @@ def test_nothing_after_the_last_captured_neurons_is_computed(
 @pytest.mark.parametrize("family", ["llama", "mixtral"])
 def test_hooks_hang_only_while_the_encoder_is_open(family: str, tiny_model: TinyModels) -> None:
     with Encoder(ModelConfig(name=str(tiny_model(family)))) as encoder:
-        body = encoder.model.body
+        body = encoder.model.module
         assert len(hooks_on(body)) == len(encoder.sites) == 3
         encode(encoder)
         assert len(hooks_on(body)) == 3
@@ -459,7 +459,7 @@ def test_hooks_hang_only_while_the_encoder_is_open(family: str, tiny_model: Tiny
 
 def test_hooks_are_taken_off_after_an_exception(tiny_model: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = Encoder(ModelConfig(name=str(tiny_model("llama"))))
-    body = encoder.model.body
+    body = encoder.model.module
     monkeypatch.setattr(body.layers[1], "forward", lambda *_, **__: 1 // 0)
     with pytest.raises(ZeroDivisionError), encoder:
         encode(encoder)
@@ -472,7 +472,7 @@ def test_forward_pass_after_a_broken_one_gives_the_same(
     encoder = make_encoder(tiny_model("llama"))
     _, before = encode(encoder)
     with monkeypatch.context() as broken:
-        broken.setattr(encoder.model.body.layers[1], "forward", lambda *_, **__: 1 // 0)
+        broken.setattr(encoder.model.module.layers[1], "forward", lambda *_, **__: 1 // 0)
         with pytest.raises(ZeroDivisionError):
             encode(encoder)
     np.testing.assert_array_equal(encode(encoder)[1], before)
@@ -482,7 +482,7 @@ def test_forward_pass_after_a_broken_one_gives_the_same(
 def test_hook_that_does_not_fire_is_named(layer: int, tiny_model: TinyModels, make_encoder: MakeEncoder) -> None:
     """A block that uses its down projection's weight without calling the module, as a fused kernel does."""
     encoder = make_encoder(tiny_model("llama"))
-    mlp = encoder.model.body.layers[layer].mlp
+    mlp = encoder.model.module.layers[layer].mlp
     mlp.forward = lambda x: gated(silu)(mlp, x) @ mlp.down_proj.weight.T
     with pytest.raises(ArchitectureError, match=rf"^no activation was seen at layers\.{layer}\.mlp\.down_proj: "):
         encode(encoder)
@@ -490,7 +490,7 @@ def test_hook_that_does_not_fire_is_named(layer: int, tiny_model: TinyModels, ma
 
 def test_all_silent_hooks_are_counted(tiny_model: TinyModels, make_encoder: MakeEncoder) -> None:
     encoder = make_encoder(tiny_model("llama"))
-    for layer in encoder.model.body.layers:
+    for layer in encoder.model.module.layers:
         layer.mlp.forward = torch.nn.Identity().forward
     with pytest.raises(ArchitectureError, match=r"^no activation was seen at layers\.0\.mlp\.down_proj and 2 more"):
         encode(encoder)
@@ -498,14 +498,14 @@ def test_all_silent_hooks_are_counted(tiny_model: TinyModels, make_encoder: Make
 
 def test_layer_that_runs_twice_is_refused(tiny_model: TinyModels, make_encoder: MakeEncoder) -> None:
     encoder = make_encoder(tiny_model("llama"))
-    encoder.model.body.layers[1].mlp.down_proj = encoder.model.body.layers[0].mlp.down_proj
+    encoder.model.module.layers[1].mlp.down_proj = encoder.model.module.layers[0].mlp.down_proj
     with pytest.raises(ArchitectureError, match=r"'layers\.0\.mlp\.down_proj' ran twice in one forward pass"):
         encode(encoder)
 
 
 def test_input_of_another_shape_is_refused(tiny_model: TinyModels, make_encoder: MakeEncoder) -> None:
     encoder = make_encoder(tiny_model("llama"))
-    mlp = encoder.model.body.layers[1].mlp
+    mlp = encoder.model.module.layers[1].mlp
     mlp.forward = lambda x: mlp.down_proj(gated(silu)(mlp, x)[:, :1])
     with pytest.raises(ArchitectureError, match=r"^the input of 'layers\.1\.mlp\.down_proj' has shape \(1, 1, 48\)"):
         encode(encoder)
@@ -514,4 +514,4 @@ def test_input_of_another_shape_is_refused(tiny_model: TinyModels, make_encoder:
 def test_model_run_from_outside_while_captured_is_refused(tiny_model: TinyModels, make_encoder: MakeEncoder) -> None:
     encoder = make_encoder(tiny_model("llama"))
     with pytest.raises(ModelError, match=r"^the model was run from outside"):
-        encoder.model.body(input_ids=torch.tensor([[1, 2]]))
+        encoder.model.module(input_ids=torch.tensor([[1, 2]]))

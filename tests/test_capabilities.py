@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_model: Callable[[str],
 
     The first has the capability ``adding``.
     """
-    from nait_index.activations.sae.settings import SaeSettings
+    from nait_index.activations.sae.training import SaeSettings
     from nait_index.building.autoencoder import train_sae
 
     folder = tmp_path_factory.mktemp("capabilities")

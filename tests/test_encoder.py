@@ -15,9 +15,10 @@ from conftest import TinyModels
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nait_index.activations.batches import plan_batches
 from nait_index.activations.capture import Capture
-from nait_index.activations.encoder import Encoder, Tokens, plan_batches
-from nait_index.activations.model import load
+from nait_index.activations.encoder import Encoder, Tokens
+from nait_index.activations.loading import load_model
 from nait_index.config import Device, ModelConfig, PaddingSide, Precision
 from nait_index.errors import ModelError
 
@@ -57,7 +58,7 @@ def refusal() -> Callable[[Path | str], str]:
 
     def message(name: Path | str) -> str:
         with pytest.raises(ModelError) as caught:
-            load(ModelConfig(name=str(name), device=Device.CPU))
+            load_model(ModelConfig(name=str(name), device=Device.CPU))
         assert "\n" not in str(caught.value)
         assert len(str(caught.value)) < 600
         return str(caught.value)
@@ -368,7 +369,7 @@ def test_out_of_memory_inside_the_model_leaves_the_encoder_usable(
 ) -> None:
     encoder = make_encoder(tiny_model("llama"), batch_tokens=ONE_BATCH)
     expected = encode(encoder)
-    layer = encoder.model.body.layers[1]
+    layer = encoder.model.module.layers[1]
     forward = layer.forward
 
     def limited(hidden: Any, *args: Any, **kwargs: Any) -> Any:
@@ -398,7 +399,7 @@ def test_file_in_place_of_a_folder_is_refused(refusal: Callable[[Path | str], st
 
 
 def test_folder_without_configuration_is_refused(refusal: Callable[[Path | str], str], tmp_path: Path) -> None:
-    assert refusal(tmp_path) == f"{tmp_path} holds no config.json, so it is no model folder; save the model there first"
+    assert refusal(tmp_path) == f"{tmp_path} holds no config.json, so it is not a model folder; save the model there first"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"model_type": "no-such-family"}', '"llama"', "\x00\xff"])
@@ -553,7 +554,7 @@ def test_bfloat16_runs_on_a_cpu(tiny_model: TinyModels, make_encoder: MakeEncode
     for family in ("llama", "gpt_oss"):
         exact = encode(make_encoder(tiny_model(family)), TEXTS[:4])
         encoder = make_encoder(tiny_model(family), dtype=Precision.BFLOAT16, batch_tokens=ONE_BATCH)
-        assert {parameter.dtype for parameter in encoder.model.body.parameters()} == {torch.bfloat16}
+        assert {parameter.dtype for parameter in encoder.model.module.parameters()} == {torch.bfloat16}
         rough = encode(encoder, TEXTS[:4])
         assert rough.dtype == np.float32
         error = np.abs(rough - exact).max() / np.abs(exact).max()
@@ -574,7 +575,7 @@ def test_mean_in_half_precision_is_not_summed_in_half_precision(
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    model = load(ModelConfig(name=str(folder), device=Device.CPU))
+    model = load_model(ModelConfig(name=str(folder), device=Device.CPU))
     return {"weights": model.weights_hash, "config": model.config_hash, "tokenizer": model.tokenizer_hash}
 
 

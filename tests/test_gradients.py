@@ -10,15 +10,14 @@ import pytest
 import tiny_models
 from conftest import TinyModels
 
-from nait_index.activations.causal import load_causal
 from nait_index.activations.encoder import Tokens
 from nait_index.activations.gradients import encoder as gradients_module
 from nait_index.activations.gradients.adapters import Adapters, GradientSettings
 from nait_index.activations.gradients.encoder import GradientEncoder, Gradients
-from nait_index.activations.gradients.next_token import Batch, Target, sample_losses
-from nait_index.activations.gradients.per_sample import per_sample_gradients
+from nait_index.activations.gradients.per_sample import Batch, Target, per_sample_gradients, sample_losses
 from nait_index.activations.gradients.projection import Projection
 from nait_index.activations.gradients.warmup import Warmup, warmup_from_bytes, warmup_to_bytes
+from nait_index.activations.loading import load_model
 from nait_index.config import Device, ModelConfig
 from nait_index.errors import ArchitectureError, ModelError, NaitError, StoreError
 
@@ -67,7 +66,7 @@ def reference(encoder: GradientEncoder, own: Tokens, first: int = 1) -> dict[str
     ids = torch.from_numpy(own.ids)[None]
     labels = ids.clone()
     labels[:, :first] = -100
-    loss = encoder.model.model(input_ids=ids, labels=labels).loss
+    loss = encoder.model.module(input_ids=ids, labels=labels).loss
     parameters = encoder.adapters.parameters
     found = torch.autograd.grad(loss, list(parameters.values()), materialize_grads=True)
     return {name: gradient.numpy() for name, gradient in zip(parameters, found, strict=True)}
@@ -96,7 +95,7 @@ def shaken(encoder: GradientEncoder) -> GradientEncoder:
 @pytest.mark.parametrize("family", CAUSAL + MIXTURES)
 def test_a_batch_gives_what_autograd_gives_one_sample_at_a_time(make: MakeGradients, family: str) -> None:
     encoder, texts = shaken(make(family, warm=False)), tokens()
-    model: Any = encoder.model.model
+    model: Any = encoder.model.module
     batch = Batch.of([Target(own.ids, 1) for own in texts], encoder.model.device)
     found: dict[str, np.ndarray] = {}
     take = lambda name, values: found.update({name: values.detach().numpy()})  # noqa: E731
@@ -133,7 +132,7 @@ def test_adapters_are_the_same_each_time_and_leave_the_random_state_alone(make: 
 def test_no_hook_is_left_behind(make: MakeGradients) -> None:
     encoder = make()
     collect(encoder.rows(tokens()), 5)
-    assert not any(module._forward_hooks for module in encoder.model.model.modules())
+    assert not any(module._forward_hooks for module in encoder.model.module.modules())
     assert all(weight.grad is None for weight in encoder.adapters.parameters.values())
 
 
@@ -215,7 +214,7 @@ def test_a_gradient_that_is_not_finite_gets_a_reason_and_spoils_no_other(make: M
     bad = texts[2].ids[5]
     assert not any(bad in own.ids for row, own in enumerate(texts) if row != 2)
     with torch.no_grad():
-        encoder.model.model.get_input_embeddings().weight[bad] = np.nan
+        encoder.model.module.get_input_embeddings().weight[bad] = np.nan
     values, reasons = collect(encoder.rows(texts), len(texts))
     assert reasons == {2: "the gradient of its loss is not finite"}
     kept = [0, 1, 3, 4]
@@ -225,7 +224,7 @@ def test_a_gradient_that_is_not_finite_gets_a_reason_and_spoils_no_other(make: M
 def test_a_gradient_of_zero_gets_a_reason(make: MakeGradients) -> None:
     encoder = make()
     with torch.no_grad():
-        encoder.model.model.get_output_embeddings().weight.zero_()
+        encoder.model.module.get_output_embeddings().weight.zero_()
     _, reasons = collect(encoder.examples(tokens((5,))), 1)
     assert reasons == {0: "the gradient of its loss is zero"}
 
@@ -244,7 +243,7 @@ def test_a_batch_that_does_not_fit_is_halved(make: MakeGradients, monkeypatch: p
     values, _ = collect(encoder.rows(texts), len(texts))
     np.testing.assert_allclose(values, expected, atol=1e-5)
     limit = 0
-    with pytest.raises(ModelError, match="out of memory on the gradient of a single text"):
+    with pytest.raises(ModelError, match=r"out of memory on a single text of \d+ tokens; lower --max-length"):
         list(encoder.rows(texts))
 
 
@@ -273,7 +272,7 @@ def test_without_peft_the_message_says_how_to_install_it(make: MakeGradients, mo
 def mean_loss(encoder: GradientEncoder, texts: Sequence[Tokens]) -> float:
     batch = Batch.of([Target(own.ids, 1) for own in texts], encoder.model.device)
     with torch.inference_mode():
-        return float(sample_losses(encoder.model.model, batch).mean())
+        return float(sample_losses(encoder.model.module, batch).mean())
 
 
 def test_the_warm_up_lowers_the_loss(make: MakeGradients) -> None:
@@ -318,7 +317,7 @@ def test_texts_that_cannot_be_trained_on_are_passed_over(make: MakeGradients) ->
         make(warm=False).warm_up(tokens((1,)))
     encoder, texts = make(warm=False), tokens()
     with torch.no_grad():
-        encoder.model.model.get_input_embeddings().weight[texts[2].ids[5]] = np.nan
+        encoder.model.module.get_input_embeddings().weight[texts[2].ids[5]] = np.nan
     made = encoder.warm_up(texts)
     assert 0 < made.steps < SETTINGS.warmup_steps
     assert all(np.isfinite(values).all() for values in made.weights.values())
@@ -364,6 +363,6 @@ def test_a_model_without_linear_layers_is_refused() -> None:
 
 def test_a_model_that_is_loaded_already_is_used(tiny_model: TinyModels) -> None:
     config = ModelConfig(name=str(tiny_model("llama")), device=Device.CPU)
-    loaded = load_causal(config)
+    loaded = load_model(config, causal=True)
     with GradientEncoder(config, SETTINGS, loaded) as encoder:
         assert encoder.model is loaded

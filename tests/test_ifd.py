@@ -10,9 +10,8 @@ import pytest
 from conftest import TinyModels
 from tiny_models import save_tokenizer
 
-from nait_index.activations.causal import load_causal
 from nait_index.activations.likelihood import Failure, Likelihood, Span
-from nait_index.activations.loading import model_path
+from nait_index.activations.loading import load_model, model_path
 from nait_index.config import BUNDLED_MODEL, Device, ModelConfig
 from nait_index.errors import ModelError
 from nait_index.quality.ifd import IfdScorer
@@ -87,7 +86,7 @@ def test_matches_one_row_at_a_time(tiny_model: TinyModels, family: str) -> None:
 def test_begin_markers_come_first_and_end_markers_never(tiny_model: TinyModels, tmp_path: Path) -> None:
     folder = shutil.copytree(tiny_model("llama"), tmp_path / "marked")
     save_tokenizer(folder, markers=("<s>", "</s>"))
-    loaded = load_causal(config_of(folder))
+    loaded = load_model(config_of(folder), causal=True)
     assert begin_markers(loaded.tokenizer).tolist() == [1]
     scores = scores_of(config_of(folder), rows_of(*ROWS))
     expected = [reference(str(folder), question + "\n", answer, [1]) for question, answer in ROWS]
@@ -140,7 +139,7 @@ def test_without_question_or_answer_there_is_a_status_and_no_number(parts: tuple
 
 def test_a_cut_answer_counts_as_far_as_it_was_read(tiny_model: TinyModels) -> None:
     folder = tiny_model("llama")
-    loaded = load_causal(config_of(folder))
+    loaded = load_model(config_of(folder), causal=True)
     question, answer = "Count.", "one two three four five six seven eight nine ten"
     ids = loaded.tokenizer(answer, add_special_tokens=False)["input_ids"]
     asked = len(loaded.tokenizer(question + "\n", add_special_tokens=False)["input_ids"])
@@ -178,7 +177,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_a_row_that_never_does_fails_alo
     folder = tiny_model("llama")
     expected = scores_of(config_of(folder), rows_of(*ROWS))
     run, sizes = Likelihood._logits, []
-    poison = load_causal(config_of(folder)).tokenizer("Volga", add_special_tokens=False)["input_ids"]
+    poison = load_model(config_of(folder), causal=True).tokenizer("Volga", add_special_tokens=False)["input_ids"]
 
     def narrow(self: Likelihood, sequences: Any, places: Any) -> Any:
         sizes.append(len(sequences))
@@ -204,7 +203,7 @@ def test_numbers_that_are_none_get_a_status(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_token_without_an_embedding_fails_its_row_alone(tiny_model: TinyModels) -> None:
-    own = Likelihood(load_causal(config_of(tiny_model("llama"))))
+    own = Likelihood(load_model(config_of(tiny_model("llama")), causal=True))
     good, bad = np.array([5, 6, 7]), np.array([5, 100_000])
     found = dict(own.mean_losses([Span(good, good), Span(bad, good)]))
     assert isinstance(found[0], float)
@@ -213,8 +212,8 @@ def test_a_token_without_an_embedding_fails_its_row_alone(tiny_model: TinyModels
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "t5"])
 def test_what_is_no_causal_model_is_refused(tiny_model: TinyModels, family: str) -> None:
-    with pytest.raises(ModelError, match="is no causal language model") as caught:
-        load_causal(config_of(tiny_model(family)))
+    with pytest.raises(ModelError, match="is not a causal language model") as caught:
+        load_model(config_of(tiny_model(family)), causal=True)
     assert "\n" not in str(caught.value)
 
 
@@ -225,11 +224,11 @@ def test_a_body_without_its_head_is_refused(tiny_model: TinyModels, tmp_path: Pa
     folder = shutil.copytree(tiny_model(family), tmp_path / "body")
     transformers.AutoModel.from_pretrained(folder).save_pretrained(folder)
     with pytest.raises(ModelError, match=r"lacks the weights of .*head") as caught:
-        load_causal(config_of(folder))
+        load_model(config_of(folder), causal=True)
     assert "\n" not in str(caught.value)
 
 
 def test_tied_heads_are_no_missing_weights(capfd: pytest.CaptureFixture[str]) -> None:
-    loaded = load_causal(config_of(BUNDLED_MODEL))
-    assert loaded.parameters == sum(own.numel() for own in loaded.model.parameters())
+    loaded = load_model(config_of(BUNDLED_MODEL), causal=True)
+    assert loaded.parameters == sum(own.numel() for own in loaded.module.parameters())
     assert capfd.readouterr() == ("", "")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from helpers import build_small, samples_of, small_rows, write_lines
 
-from nait_index.activations.host import late
+from nait_index.activations.batches import finish_late
 from nait_index.building.columns import dense_columns, dims_of
 from nait_index.building.overlap import Behind, ahead
 from nait_index.config import SignatureConfig
@@ -118,7 +118,7 @@ class _Batch:
 )
 def test_a_batch_is_waited_for_when_others_were_begun(depth: int, expected: list[str]) -> None:
     log: list[str] = []
-    assert list(late((_Batch(number, log) for number in range(3)), depth)) == [0, 1, 2]
+    assert list(finish_late((_Batch(number, log).wait for number in range(3)), depth)) == [0, 1, 2]
     assert log == expected
 
 

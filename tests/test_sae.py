@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from conftest import TinyModels
 
-from nait_index.activations.sae.autoencoder import SaeSite, SaeSiteKind, SparseAutoencoder, load_sae
+from nait_index.activations.sae.autoencoder import SparseAutoencoder
+from nait_index.activations.sae.formats import load_sae
+from nait_index.activations.sae.sites import SaeSite, SaeSiteKind
 from nait_index.errors import ArchitectureError, ModelError
 from nait_index.signatures.codes import code_dtype, top_codes
 
@@ -192,15 +194,15 @@ SPARSIFY_REFUSALS = {
     "skip_connection is True": {"skip_connection": True},
     "activation is 'groupmax'": {"activation": "groupmax"},
     "k is None": {"k": None},
-    "keeps 21 of 20 latents": {"k": 21},
-    "is no known place": {"hookpoint": "layers.3.self_attn"},
+    "cannot keep 21 of 20 latents": {"k": 21},
+    "is not a known site": {"hookpoint": "layers.3.self_attn"},
     "holds W_skip": {"extra": {"W_skip": np.zeros((WIDTH, WIDTH), np.float32)}},
     "has shape": {"extra": {"b_dec": np.zeros(WIDTH + 1, np.float32)}},
     "not finite": {"extra": {"encoder.bias": np.full(LATENTS, np.nan, np.float32)}},
 }
 SAELENS_REFUSALS = {
-    "architecture 'gated' is not understood": {"architecture": "gated"},
-    "architecture 'transcoder' is not understood": {"architecture": "transcoder"},
+    "of architecture 'gated' are not supported": {"architecture": "gated"},
+    "of architecture 'transcoder' are not supported": {"architecture": "transcoder"},
     "normalize_activations is 'layer_norm'": {"normalize_activations": "layer_norm"},
     "normalize_activations is True": {"normalize_activations": True},
     "reshape_activations is 'hook_z'": {"reshape_activations": "hook_z"},
@@ -210,7 +212,7 @@ SAELENS_REFUSALS = {
     "without a tensor 'threshold'": {"architecture": "jumprelu"},
     "holds threshold": {"extra": {"threshold": np.ones(LATENTS, np.float32)}},
     "scaling_factor other than 1": {"extra": {"scaling_factor": np.full(LATENTS, 2, np.float32)}},
-    "is no known place": {"hook": "blocks.3.attn.hook_z"},
+    "is not a known site": {"hook": "blocks.3.attn.hook_z"},
     "reads the embeddings": {"hook": "blocks.0.hook_resid_pre"},
 }
 
@@ -261,11 +263,11 @@ def test_a_site_is_the_output_of_its_module(
 ) -> None:
     import torch
 
-    from nait_index.activations.sae.capture import site_module
+    from nait_index.activations.sae.sites import site_module
 
     encoder = make_encoder(tiny_model(family))
     encoder.close()
-    body, seen = encoder.model.body, []
+    body, seen = encoder.model.module, []
     layer = site_module(encoder.sites, SaeSite(1, RESIDUAL), body)
     feed_forward = site_module(encoder.sites, SaeSite(1, MLP), body)
     assert feed_forward == FEED_FORWARDS[family]
@@ -280,21 +282,21 @@ def test_a_site_is_the_output_of_its_module(
 def test_what_is_added_to_the_stream_comes_after_a_norm_where_there_is_one(
     tiny_model: TinyModels, make_encoder: Callable[..., Any]
 ) -> None:
-    from nait_index.activations.sae.capture import site_module
+    from nait_index.activations.sae.sites import site_module
 
     added = SaeSite(0, MLP_ADDED)
     gemma, llama = make_encoder(tiny_model("gemma2")), make_encoder(tiny_model("llama"))
-    assert site_module(gemma.sites, added, gemma.model.body) == "layers.0.post_feedforward_layernorm"
-    assert site_module(llama.sites, added, llama.model.body) == "layers.0.mlp"
+    assert site_module(gemma.sites, added, gemma.model.module) == "layers.0.post_feedforward_layernorm"
+    assert site_module(llama.sites, added, llama.model.module) == "layers.0.mlp"
 
 
 def test_a_site_is_found_from_any_captured_layer(tiny_model: TinyModels, make_encoder: Callable[..., Any]) -> None:
-    from nait_index.activations.sae.capture import site_module
+    from nait_index.activations.sae.sites import site_module
 
     encoder = make_encoder(tiny_model("llama"), layers="last")
-    assert site_module(encoder.sites, SaeSite(0, MLP), encoder.model.body) == "layers.0.mlp"
+    assert site_module(encoder.sites, SaeSite(0, MLP), encoder.model.module) == "layers.0.mlp"
     with pytest.raises(ArchitectureError, match=r"no module 'layers\.9'"):
-        site_module(encoder.sites, SaeSite(9, RESIDUAL), encoder.model.body)
+        site_module(encoder.sites, SaeSite(9, RESIDUAL), encoder.model.module)
 
 
 # ---- means ----------------------------------------------------------------------------------------------------------
@@ -306,38 +308,32 @@ def test_mean_codes_are_those_of_a_samples_own_tokens(
 ) -> None:
     import torch
 
-    from nait_index.activations.sae import capture as sae_capture
-
-    monkeypatch.setattr(sae_capture, "_CHUNK", chunk)
+    monkeypatch.setattr("nait_index.activations.sae.autoencoder._CHUNK", chunk)
     sae = load_sae(sparsify_folder(tmp_path / "layers.1"))
     hidden = hidden_states(4 * 9).reshape(4, 9, WIDTH)
     mask = np.array([[1] * 9, [1] * 3 + [0] * 6, [0] * 8 + [1], [0, 0] + [1] * 7])
-    found = sae_capture.mean_codes(torch.from_numpy(hidden), torch.from_numpy(mask), sae).numpy()
-    wanted = [dense_reference(own[use == 1], k=K).mean(axis=0) for own, use in zip(hidden, mask, strict=True)]
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    codes = sae.mean_codes(torch.from_numpy(hidden), torch.from_numpy(mask)).numpy()
+    expected = [dense_reference(states[use == 1], k=K).mean(axis=0) for states, use in zip(hidden, mask, strict=True)]
+    np.testing.assert_allclose(codes, expected, atol=1e-5)
 
 
 def test_what_is_not_finite_stays_in_its_sample(tmp_path: Path) -> None:
     import torch
 
-    from nait_index.activations.sae.capture import mean_codes
-
     sae = load_sae(sparsify_folder(tmp_path / "layers.1"))
     hidden = torch.from_numpy(hidden_states(8).reshape(2, 4, WIDTH))
     hidden[0, 2, 1], mask = float("inf"), torch.ones(2, 4, dtype=torch.int64)
-    found = mean_codes(hidden, mask, sae)
-    assert not found[0].isfinite().all()
-    np.testing.assert_array_equal(found[1], mean_codes(hidden[1:], mask[1:], sae)[0])
+    codes = sae.mean_codes(hidden, mask)
+    assert not codes[0].isfinite().all()
+    np.testing.assert_array_equal(codes[1], sae.mean_codes(hidden[1:], mask[1:])[0])
 
 
 def test_an_autoencoder_of_another_width_is_refused(tmp_path: Path) -> None:
     import torch
 
-    from nait_index.activations.sae.capture import mean_codes
-
     sae = load_sae(sparsify_folder(tmp_path / "layers.1"))
     with pytest.raises(ModelError, match=f"width {WIDTH}, this model's have 8"):
-        mean_codes(torch.zeros(1, 2, 8), torch.ones(1, 2), sae)
+        sae.mean_codes(torch.zeros(1, 2, 8), torch.ones(1, 2))
 
 
 # ---- signatures -----------------------------------------------------------------------------------------------------

@@ -12,8 +12,9 @@ from conftest import TinyModels
 from helpers import build_small, nait_index, refusal, small_rows, write_lines
 from tiny_models import HIDDEN, TEXTS
 
-from nait_index.activations.sae.autoencoder import SaeSite, SaeSiteKind, load_sae
-from nait_index.activations.sae.settings import SaeSettings
+from nait_index.activations.sae.formats import load_sae
+from nait_index.activations.sae.sites import SaeSite, SaeSiteKind
+from nait_index.activations.sae.training import SaeSettings
 from nait_index.errors import CorpusError, ModelError
 
 WIDTH, FEATURES, ACTIVE = 24, 40, 3
@@ -95,10 +96,10 @@ def test_settings_that_cannot_be_are_refused(wrong: dict[str, int]) -> None:
 
 
 def collected(encoder: Any, texts: tuple[str, ...], count: int, seed: int = 0) -> np.ndarray:
-    from nait_index.activations.sae.capture import site_module
+    from nait_index.activations.sae.sites import site_module
     from nait_index.activations.sae.tokens import collect_tokens
 
-    path = site_module(encoder.sites, SaeSite(1, SaeSiteKind.RESIDUAL), encoder.model.body)
+    path = site_module(encoder.sites, SaeSite(1, SaeSiteKind.RESIDUAL), encoder.model.module)
     return collect_tokens(encoder, texts, path, count, seed=seed, add_special_tokens=True)
 
 
@@ -116,7 +117,7 @@ def test_every_tokens_activation_is_collected_and_no_padding(
     wanted = []
     for own in encoder.tokenize(TEXTS, add_special_tokens=True):
         with torch.inference_mode():
-            states = encoder.model.body(torch.from_numpy(own.ids)[None], output_hidden_states=True).hidden_states
+            states = encoder.model.module(torch.from_numpy(own.ids)[None], output_hidden_states=True).hidden_states
         wanted.append(states[2][0].numpy())
     everything = np.concatenate(wanted)
     assert found.shape == everything.shape

@@ -10,9 +10,8 @@ from conftest import TinyModels
 from test_ifd import ROWS, config_of, plainly_loaded, rows_of
 from tiny_models import save_tokenizer
 
-from nait_index.activations.causal import load_causal
 from nait_index.activations.likelihood import Likelihood
-from nait_index.activations.loading import model_path
+from nait_index.activations.loading import load_model, model_path
 from nait_index.config import BUNDLED_MODEL
 from nait_index.errors import ModelError, NaitError
 from nait_index.quality.rating_prompts import LEVELS, RATING_PROMPTS, read_rating_prompts
@@ -101,7 +100,9 @@ def test_does_not_depend_on_what_shares_a_batch(tiny_model: TinyModels) -> None:
 
 @pytest.mark.parametrize("family", ["llama", "bundled"])
 def test_digits_are_what_the_tokenizer_makes_of_them(tiny_model: TinyModels, family: str) -> None:
-    tokenizer = load_causal(config_of(BUNDLED_MODEL if family == "bundled" else tiny_model(family))).tokenizer
+    tokenizer = load_model(
+        config_of(BUNDLED_MODEL if family == "bundled" else tiny_model(family)), causal=True
+    ).tokenizer
     before, digits = digit_tokens(tokenizer, "The score is:")
     written = [tokenizer.decode([*before, digit]) for digit in digits]
     gap = " " if family == "bundled" else "\n"
@@ -113,7 +114,7 @@ def test_digits_may_be_joined_to_the_space_before_them(tiny_model: TinyModels, t
     texts = [f"is: {digit} " * 50 for digit in range(10)]
     folder = shutil.copytree(tiny_model("llama"), tmp_path / "joined")
     save_tokenizer(folder, texts)
-    tokenizer = load_causal(config_of(folder)).tokenizer
+    tokenizer = load_model(config_of(folder), causal=True).tokenizer
     before, digits = digit_tokens(tokenizer, "The score is:")
     assert [tokenizer.decode([digit]) for digit in digits] == [" 1", " 2", " 3", " 4", " 5"]
     assert tokenizer.decode(before) == "The score is:"
@@ -146,7 +147,7 @@ def test_answers_are_cut_before_the_rating_is_asked_for(tiny_model: TinyModels) 
 def test_a_row_that_fails_shifts_no_other(tiny_model: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tiny_model("llama")
     expected = scores_of(SelectItScorer([config_of(folder)], PROMPTS), rows_of(*ROWS))
-    poison = load_causal(config_of(folder)).tokenizer("Volga", add_special_tokens=False)["input_ids"]
+    poison = load_model(config_of(folder), causal=True).tokenizer("Volga", add_special_tokens=False)["input_ids"]
     run = Likelihood._next
 
     def broken(self: Likelihood, prompts: Any, tokens: Any) -> Any:

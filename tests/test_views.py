@@ -10,10 +10,11 @@ import tiny_models
 from conftest import TinyModels
 from test_architectures import hooks_on, linear, load_body, top_two, top_two_of_best_group
 
-from nait_index.activations import architectures
+from nait_index.activations import families
 from nait_index.activations.capture import Probes
 from nait_index.activations.encoder import Encoder, Pooled
-from nait_index.activations.sae.autoencoder import SaeSite, SaeSiteKind, SparseAutoencoder
+from nait_index.activations.sae.autoencoder import SparseAutoencoder
+from nait_index.activations.sae.sites import SaeSite, SaeSiteKind
 from nait_index.config import Device, ModelConfig, PaddingSide
 from nait_index.errors import ArchitectureError
 
@@ -281,8 +282,8 @@ def test_impact_of_experts_named_as_site_is_the_size_of_their_neurons(tiny_model
 def test_down_projection_without_a_known_partner_is_refused(
     tiny_model: TinyModels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = dict(architectures.FAMILIES) | {"llama": ("layers.{i}.self_attn.o_proj",)}
-    monkeypatch.setattr(architectures, "FAMILIES", table)
+    table = dict(families.FAMILIES) | {"llama": ("layers.{i}.self_attn.o_proj",)}
+    monkeypatch.setattr(families, "FAMILIES", table)
     config = ModelConfig(name=str(tiny_model("llama")), device=Device.CPU)
     with Encoder(config) as usable:
         assert encode(usable).impact is None
@@ -413,7 +414,7 @@ def test_forward_pass_ends_with_the_last_thing_that_is_read(
     ran: set[str] = set()
     handles = [
         own.register_forward_hook(lambda *_, path=path: ran.add(path))
-        for path, own in encoder.model.body.named_modules()
+        for path, own in encoder.model.module.named_modules()
     ]
     encode(encoder)
     for handle in handles:
@@ -427,6 +428,6 @@ def test_hooks_of_all_probes_are_taken_off(tiny_model: TinyModels) -> None:
     sae, _ = made_sae(SaeSiteKind.RESIDUAL, 1)
     config = ModelConfig(name=str(tiny_model("llama")), device=Device.CPU)
     with Encoder(config, probes=Probes(impact=True, hidden=True, sae=sae)) as encoder:
-        assert len(hooks_on(encoder.model.body)) == 3 + 3 + 1
+        assert len(hooks_on(encoder.model.module)) == 3 + 3 + 1
         encode(encoder)
-    assert hooks_on(encoder.model.body) == []
+    assert hooks_on(encoder.model.module) == []

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
 
-from nait_index.activations.architectures import find_sites
+from nait_index.activations.families import find_sites
 
 
 class HookScript:

@@ -1,13 +1,13 @@
-"""The forward pass by itself: the same body, rows and batches as a build, no hooks, nothing kept."""
+"""The forward pass by itself: the same model, rows and batches as a build, no hooks, nothing kept."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from nait_index.activations.encoder import Tokens, plan_batches
-from nait_index.activations.model import load
-from nait_index.activations.padding import pad
+from nait_index.activations.batches import input_tensors, plan_batches
+from nait_index.activations.encoder import Tokens
+from nait_index.activations.loading import load_model
 from nait_index.config import ModelConfig
 
 BATCH_TOKENS = 2048
@@ -15,19 +15,18 @@ BATCH_TOKENS = 2048
 
 
 class Bare:
-    """A transformer body."""
+    """A bare transformer."""
 
     def __init__(self, config: ModelConfig) -> None:
-        self._body = load(config).body
+        self._model = load_model(config)
 
     def run(self, tokens: Sequence[Tokens]) -> None:
         """Run every text once."""
-        lengths = np.array([len(own.ids) for own in tokens])
-        extras = {} if self._body.config.model_type == "bert" else {"use_cache": False}
+        lengths = np.array([len(text.ids) for text in tokens])
+        extras = {} if self._model.model_type == "bert" else {"use_cache": False}
         with torch.inference_mode():
             for rows in plan_batches(lengths, BATCH_TOKENS):
-                ids, mask = pad([tokens[row].ids for row in rows])
-                self._body(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask), **extras)
+                self._model.module(**input_tensors([tokens[row].ids for row in rows], self._model.device), **extras)
 
 
 def padding_share(lengths: np.ndarray) -> float:

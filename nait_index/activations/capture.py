@@ -5,9 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nait_index.activations.architectures import Site, SiteKind
-from nait_index.activations.experts import expert_activations
-from nait_index.activations.impact import find_up_site
+from nait_index.activations.families import Site, SiteKind, expert_activations, find_up_site
 from nait_index.activations.pooling import TokenSpan
 from nait_index.errors import ArchitectureError, ModelError
 
@@ -20,11 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Probes:
-    """What is read off the model beside its neurons.
+    """What to capture besides the neurons.
 
-    :param impact: the mean size of every neuron's up-projection; of the neuron itself where ``own_site`` is set, that
-        is where the neurons are those of a module that the user named.
-    :param hidden: the last hidden states. :param sae: the codes of a sparse autoencoder.
+    :param impact: the mean size of every neuron's up-projection; of the neuron itself where ``own_site`` is set, which
+        means that the user named the module that holds the neurons.
+    :param hidden: the last hidden states. :param sae: the codes of this sparse autoencoder.
     """
 
     impact: bool = False
@@ -35,7 +33,7 @@ class Probes:
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """Pooled activations of one batch, float32 on the model's device; ``None`` for what was not asked for.
+    """Pooled activations of one batch, float32 on the model's device; ``None`` for what no probe asks for.
 
     :param neurons: (B, 2, D) mean, then drift, of every neuron, layers in order. :param impact: (B, D).
     :param hidden: (B, 2, H) mean and position-weighted mean of the last hidden states. :param codes: (B, F).
@@ -48,13 +46,13 @@ class Captured:
 
 
 class _AllCaptured(Exception):
-    """Raised inside the forward pass at the last site: nothing after it is needed, so nothing after it is computed."""
+    """Raised inside the forward pass at the last site, to stop it: nothing after that site is needed."""
 
 
 class Capture:
     """Pools the activations of one batch after another.
 
-    Hooks hang on the model only inside :meth:`installed`; :meth:`run` makes one forward pass.
+    The model has hooks only inside :meth:`installed`; :meth:`run` makes one forward pass.
     """
 
     def __init__(self, body: "nn.Module", sites: Sequence[Site], probes: Probes | None = None) -> None:
@@ -71,22 +69,21 @@ class Capture:
 
     @contextmanager
     def installed(self) -> Iterator["Capture"]:
-        """Hang the hooks on the model, and take every one of them off again whatever happens."""
+        """Install the hooks on the model, and remove every one of them in the end, whatever happens."""
         handles: list[Any] = []
         try:
             offset = 0
             for site in self._sites:
-                where = slice(offset, offset + site.width)
-                handles.append(self._hang(site.path, self._site_hook(site, where), before=True))
+                columns = slice(offset, offset + site.width)
+                handles.append(self._hook(site.path, self._site_hook(site, columns), before=True))
                 if self._probes.impact and not self._probes.own_site and (up := find_up_site(self._body, site)):
-                    handles.append(self._hang(up.path, self._up_hook(up.half, where), before=False))
+                    handles.append(self._hook(up.path, self._up_hook(up.half, columns), before=False))
                 offset += site.width
             if self._probes.sae is not None:
-                from nait_index.activations.sae.capture import sae_module
+                from nait_index.activations.sae.sites import site_module
 
-                handles.append(
-                    self._hang(sae_module(self._sites, self._probes.sae, self._body), self._encode, before=False)
-                )
+                path = site_module(self._sites, self._probes.sae.site, self._body)
+                handles.append(self._hook(path, self._encode, before=False))
             yield self
         finally:
             for handle in handles:
@@ -95,9 +92,9 @@ class Capture:
     def run(self, inputs: Mapping[str, Any], span: TokenSpan) -> Captured:
         """Make one forward pass.
 
-        :param inputs: keyword arguments of the model body, (B, T) each.
-        :param span: which tokens of each sample are its own.
-        :raises ArchitectureError: a hook did not fire, or saw something that is not its layer's neurons.
+        :param inputs: keyword arguments of the bare transformer, (B, T) each.
+        :param span: which tokens of the batch belong to each sample, padding excluded.
+        :raises ArchitectureError: a hook did not fire, or received something other than its layer's neurons.
         """
         import torch
 
@@ -126,8 +123,8 @@ class Capture:
                 + ": the model computes this part without calling the module (a fused kernel?)"
             )
 
-    def _hang(self, path: str, pool: Callable[..., None], *, before: bool) -> Any:  # noqa: ANN401 - torch's handle
-        """Hang a hook on a module: on its input, or on its output."""
+    def _hook(self, path: str, pool: Callable[..., None], *, before: bool) -> Any:  # noqa: ANN401 - torch's handle
+        """Install a hook on a module: on its input, or on its output."""
         key = f"{'input' if before else 'output'} of {path}"
         self._hooks[key] = path
 
@@ -135,9 +132,7 @@ class Capture:
             if self._span is None:
                 raise ModelError("the model was run from outside while its activations were being captured")
             if key in self._fired:
-                raise ArchitectureError(
-                    f"'{path}' ran twice in one forward pass; layers that are shared cannot be told apart"
-                )
+                raise ArchitectureError(f"'{path}' ran twice in one forward pass; shared layers are not supported")
             self._fired.add(key)
             pool(module, args if before else output, self._span)
             if len(self._fired) == len(self._hooks) and not self._probes.hidden:
@@ -146,16 +141,16 @@ class Capture:
         module = self._body.get_submodule(path)
         return module.register_forward_pre_hook(hook) if before else module.register_forward_hook(hook)
 
-    def _site_hook(self, site: Site, where: slice) -> Callable[..., None]:
+    def _site_hook(self, site: Site, columns: slice) -> Callable[..., None]:
         pool = self._pool_experts if site.kind is SiteKind.EXPERTS else self._pool_projection
 
         def run(module: "nn.Module", args: tuple[Any, ...], span: TokenSpan) -> None:
-            pool(site, module, args, span, where)
+            pool(site, module, args, span, columns)
 
         return run
 
     def _pool_projection(
-        self, site: Site, module: "nn.Module", args: tuple[Any, ...], span: TokenSpan, where: slice
+        self, site: Site, module: "nn.Module", args: tuple[Any, ...], span: TokenSpan, columns: slice
     ) -> None:
         assert self._neurons is not None
         neurons = args[0] if args else None
@@ -167,38 +162,36 @@ class Capture:
             )
         # OPT and shared experts see (B·T, N).
         neurons = neurons.reshape(span.batch, span.length, site.width)
-        span.pool(neurons, self._neurons[:, :, where])
+        span.pool(neurons, self._neurons[:, :, columns])
         if self._impact is not None and self._probes.own_site:
-            self._impact[:, where] = span.mean(neurons.abs())
+            self._impact[:, columns] = span.mean(neurons.abs())
 
     def _pool_experts(
-        self, site: Site, module: "nn.Module", args: tuple[Any, ...], span: TokenSpan, where: slice
+        self, site: Site, module: "nn.Module", args: tuple[Any, ...], span: TokenSpan, columns: slice
     ) -> None:
         assert self._neurons is not None
         hidden, routed = args[0], args[1]
         hidden = hidden.reshape(-1, hidden.shape[-1])
-        for own in expert_activations(module, hidden, routed.reshape(hidden.shape[0], -1)):
-            width = own.neurons.shape[-1]
-            start = where.start + own.expert * width
-            span.pool_tokens(own.tokens, own.neurons, self._neurons[:, :, start : start + width])
+        for part in expert_activations(module, hidden, routed.reshape(hidden.shape[0], -1)):
+            width = part.neurons.shape[-1]
+            start = columns.start + part.expert * width
+            span.pool_tokens(part.tokens, part.neurons, self._neurons[:, :, start : start + width])
             if self._impact is not None:
-                size = own.neurons if self._probes.own_site else own.up
-                span.add_mean(own.tokens, size.abs(), self._impact[:, start : start + width])
+                size = part.neurons if self._probes.own_site else part.up
+                span.add_mean(part.tokens, size.abs(), self._impact[:, start : start + width])
 
-    def _up_hook(self, half: bool, where: slice) -> Callable[..., None]:
+    def _up_hook(self, half: bool, columns: slice) -> Callable[..., None]:
         def run(module: "nn.Module", output: "torch.Tensor", span: TokenSpan) -> None:
             assert self._impact is not None
             up = output[..., output.shape[-1] // 2 :] if half else output
-            self._impact[:, where] = span.mean(up.abs().reshape(span.batch, span.length, -1))
+            self._impact[:, columns] = span.mean(up.abs().reshape(span.batch, span.length, -1))
 
         return run
 
     def _encode(self, module: "nn.Module", output: Any, span: TokenSpan) -> None:  # noqa: ANN401
-        from nait_index.activations.sae.capture import mean_codes
-
         assert self._probes.sae is not None
         hidden = output[0] if isinstance(output, tuple) else output
-        self._codes = mean_codes(hidden.reshape(span.batch, span.length, -1), span.mask, self._probes.sae)
+        self._codes = self._probes.sae.mean_codes(hidden.reshape(span.batch, span.length, -1), span.mask)
 
     def _pool_hidden(self, output: Any, span: TokenSpan) -> "torch.Tensor | None":  # noqa: ANN401
         import torch

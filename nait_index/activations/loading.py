@@ -1,40 +1,130 @@
-"""What loading a model goes by, with its head or without: safetensors only, no remote code, known by its content."""
+"""Load a model and its tokenizer: safetensors only, no remote code, no random weights; identified by content hashes."""
 
 import hashlib
 import json
-import os
-from collections.abc import Iterator
+import logging
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nait_index.config import BUNDLED_MODEL, Device, Precision
+from nait_index.activations.device import device_of, dtype_of
+from nait_index.config import BUNDLED_MODEL, ModelConfig
 from nait_index.errors import ModelError
-from nait_index.spelling import did_you_mean_path, parse_enum
+from nait_index.spelling import did_you_mean_path
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+logger = logging.getLogger(__name__)
 
+# Attention that torch itself computes. Transformers takes any other name for code on the hub, fetches it and runs it.
 _ATTENTION = (None, "eager", "sdpa", "flex_attention")
-AUTO_DTYPE = "NAIT_INDEX_AUTO_DTYPE"
-"""Environment variable that says what ``--dtype auto`` is, for machines that must agree on it."""
+# What saving and loading write into config.json without changing a single activation.
+_INCIDENTAL = frozenset({"_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures", "use_cache"})
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model with its tokenizer, frozen and in evaluation mode.
+
+    :param module: the bare transformer, or a causal language model with its head.
+    :param positions: longest input in tokens that the model can read, or ``None`` where it sets no limit.
+    :param first_position: position that its table assigns to a text's first token.
+    :param vocabulary: number of tokens that the model has an embedding for, or ``None`` where it has no such table.
+    :param weights_hash: of every parameter as loaded; :param config_hash: of ``config.json``;
+        :param tokenizer_hash: of vocabulary, merges and normalisation; 32 hex digits each.
+    """
+
+    module: "nn.Module"
+    tokenizer: Any
+    model_type: str
+    device: "torch.device"
+    dtype: "torch.dtype"
+    positions: int | None
+    first_position: int
+    vocabulary: int | None
+    weights_hash: str
+    config_hash: str
+    tokenizer_hash: str
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters, shared ones counted once."""
+        return sum(parameter.numel() for parameter in self.module.parameters())
+
+
+def load_model(config: ModelConfig, *, causal: bool = False) -> LoadedModel:
+    """Load model and tokenizer with plain ``from_pretrained`` calls.
+
+    :param config: only name, dtype and device matter here.
+    :param causal: load a causal language model with its head instead of the bare transformer. The dtype ``auto`` is
+        then never bfloat16 on a CPU.
+    :raises ModelError: the folder is missing, holds no weights or no tokenizer, or lacks part of the weights; or the
+        model should be a causal language model and is not.
+    """
+    logger.info("loading the %s %s", "causal model" if causal else "model", config.name)
+    started = time.monotonic()
+    import transformers
+
+    path = model_path(config.name)
+    _check_folder(path)
+    device = device_of(config.device)
+    dtype = dtype_of(config.dtype, device, on_cpu=not causal)
+    with _quiet_transformers():
+        settings = _load_settings(path)
+        load = partial(
+            _auto_class(path, settings, causal).from_pretrained,
+            path,
+            config=settings,
+            dtype=dtype,
+            use_safetensors=True,
+            output_loading_info=True,
+            trust_remote_code=False,
+        )
+        module, report = _attempt(path, "weights", load)
+        _check_complete(path, report, causal)
+        load = partial(transformers.AutoTokenizer.from_pretrained, path, trust_remote_code=False)
+        tokenizer = _attempt(path, "tokenizer", load)
+    _check_tokenizer(path, tokenizer)
+    tokenizer.truncation_side = "right"
+    module = module.to(device).eval().requires_grad_(False)
+    if causal:
+        _check_causal(path, module)
+    first_position = _first_position(module)
+    loaded = LoadedModel(
+        module=module,
+        tokenizer=tokenizer,
+        model_type=settings.model_type,
+        device=device,
+        dtype=dtype,
+        positions=_longest_input(settings, tokenizer, first_position),
+        first_position=first_position,
+        vocabulary=_vocabulary(module),
+        weights_hash=_hash_weights(module, frozenset(report["missing_keys"])),
+        config_hash=_hash_config(settings),
+        tokenizer_hash=hash_tokenizer(tokenizer),
+    )
+    logger.info("model %s loaded in %.1f s, %s on %s", config.name, time.monotonic() - started, dtype, device)
+    return loaded
 
 
 def model_path(name: str) -> str:
-    """Resolve ``bundled`` to the folder inside the package; every other name stays as it is."""
+    """Resolve ``bundled`` to the folder inside the package; every other name is returned unchanged."""
     if name != BUNDLED_MODEL:
         return name
     return str(files("nait_index.demo").joinpath("model"))
 
 
-def check_folder(path: str) -> None:
-    """Refuse a path that holds no model; what may be a hub name passes.
+def _check_folder(path: str) -> None:
+    """Refuse a folder that holds no model; anything that may be a hub name is accepted.
 
-    :raises ModelError: no folder is there, or it has no configuration.
+    :raises ModelError: there is no such folder, or it has no configuration.
     """
     folder = Path(path)
     looks_local = folder.is_absolute() or path.startswith((".", "~")) or path.count("/") > 1 or folder.exists()
@@ -42,117 +132,100 @@ def check_folder(path: str) -> None:
         near = did_you_mean_path(path, "config.json")
         raise ModelError(f"no model folder at {path}; give a folder saved by save_pretrained, or a hub name{near}")
     if folder.is_dir() and not (folder / "config.json").is_file():
-        raise ModelError(f"{path} holds no config.json, so it is no model folder; save the model there first")
+        raise ModelError(f"{path} holds no config.json, so it is not a model folder; save the model there first")
 
 
-def attempt(path: str, what: str, load_part: Any) -> Any:  # noqa: ANN401 - whatever transformers returns
-    """Load one part of a model, whatever transformers makes of it.
+def _attempt(path: str, part: str, load: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever transformers returns
+    """Load one part of a model, and turn whatever transformers raises into one line.
 
-    :param what: name of the part.
-    :raises ModelError: in one line, why it cannot be loaded.
+    :raises ModelError: the part cannot be loaded.
     """
     try:
-        return load_part()
+        return load()
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, TypeError) as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise ModelError(f"the {what} of model '{path}' cannot be loaded: {reason}") from error
+        raise ModelError(f"the {part} of model '{path}' cannot be loaded: {reason}") from error
     except Exception as error:  # safetensors raises its own, unrelated class for a damaged file
-        raise ModelError(f"the {what} of model '{path}' cannot be read ({type(error).__name__}: {error})") from error
+        raise ModelError(f"the {part} of model '{path}' cannot be read ({type(error).__name__}: {error})") from error
 
 
-def load_settings(path: str) -> Any:  # noqa: ANN401 - whatever transformers returns
-    """Load a model's configuration.
+def _load_settings(path: str) -> Any:  # noqa: ANN401 - whatever transformers returns
+    """Load a model's configuration, without any attention implementation that torch does not compute itself.
 
-    Of what it says about attention only what torch itself computes counts: transformers takes any other name for code
-    on the hub, which it would fetch and run.
-
-    :raises ModelError: there is none, or it needs code of its own.
+    :raises ModelError: there is none, or it needs code that comes with the model.
     """
     import transformers
 
+    # Without trust_remote_code=False, transformers asks on standard input whether to run code that it finds there.
     load = partial(transformers.AutoConfig.from_pretrained, path, trust_remote_code=False)
-    settings = attempt(path, "configuration", load)
-    for own in (settings, *(getattr(settings, name, None) for name in settings.sub_configs)):
-        if getattr(own, "_attn_implementation", None) not in _ATTENTION:
-            own._attn_implementation = None
+    settings = _attempt(path, "configuration", load)
+    for part in (settings, *(getattr(settings, name, None) for name in settings.sub_configs)):
+        if getattr(part, "_attn_implementation", None) not in _ATTENTION:
+            part._attn_implementation = None
     return settings
 
 
-def check_complete(path: str, unset: frozenset[str], report: dict[str, Any]) -> None:
-    """Refuse a body with randomly initialised parts; poolers and heads are not used and may be missing."""
-    needed = sorted(key for key in unset if "pooler" not in key)
-    if needed:
+def _auto_class(path: str, settings: Any, causal: bool) -> Any:  # noqa: ANN401 - a class of transformers
+    """Choose the class that loads the model.
+
+    :raises ModelError: the model should be a causal language model, and its family has none.
+    """
+    import transformers
+
+    if not causal:
+        return transformers.AutoModelForTextEncoding if settings.is_encoder_decoder else transformers.AutoModel
+    auto = transformers.AutoModelForCausalLM
+    if settings.is_encoder_decoder or type(settings) not in auto._model_mapping:
         raise ModelError(
-            f"model '{path}' lacks the weights of {needed[0]}"
-            + (f" and {len(needed) - 1} more parameters" if len(needed) > 1 else "")
-            + "; its neurons would be random numbers"
+            f"model '{path}' of the family {settings.model_type} is not a causal language model; name one with --model"
         )
+    return auto
+
+
+def _check_complete(path: str, report: dict[str, Any], causal: bool) -> None:
+    """Refuse a model with randomly initialised parts; a bare transformer uses no pooler, so that may be missing."""
+    missing = sorted(key for key in report["missing_keys"] if causal or "pooler" not in key)
+    if missing:
+        more = f" and {len(missing) - 1} more parameters" if missing[1:] else ""
+        consequence = (
+            "what it predicts would be random: save it as a causal language model, with its head, or name another "
+            "with --model"
+            if causal
+            else "its neurons would be random numbers"
+        )
+        raise ModelError(f"model '{path}' lacks the weights of {missing[0]}{more}; {consequence}")
     if report.get("mismatched_keys"):
         first = min(map(str, report["mismatched_keys"]))
         raise ModelError(f"weights of model '{path}' do not fit its config.json: {first}")
 
 
-def check_tokenizer(path: str, tokenizer: Any) -> None:  # noqa: ANN401
-    """Refuse a tokenizer of nothing but special tokens, which some families' classes make up where files are missing.
+def _check_tokenizer(path: str, tokenizer: Any) -> None:  # noqa: ANN401
+    """Refuse a tokenizer that has only special tokens: some families' classes invent one where files are missing.
 
-    T5's makes up the word boundary as well.
+    T5's class invents the word boundary as well.
     """
     if len(tokenizer.get_vocab()) - len(tokenizer.get_added_vocab()) <= 1:
         raise ModelError(f"the tokenizer of model '{path}' has no vocabulary; save the tokenizer's files there as well")
 
 
-def device_of(device: Device) -> "torch.device":
-    """Give where the model runs.
-
-    :raises ModelError: a GPU was asked for, and torch sees none.
-    """
+def _check_causal(path: str, model: "nn.Module") -> None:
+    """Refuse a model whose predictions change with the tokens after them, such as BERT with its masked-word head."""
     import torch
 
-    if device is Device.AUTO:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device is Device.CUDA and not torch.cuda.is_available():
-        raise ModelError("--device cuda was asked for, but torch sees no GPU here; use --device cpu")
-    return torch.device(device.value)
+    device = next(model.parameters()).device
+    ids = torch.tensor([[3, 4, 5, 6, 7, 8], [3, 4, 9, 10, 11, 12]], device=device)
+    with torch.inference_mode():
+        logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[:, :2].float()
+    # A mixture of experts rounds differently when other tokens share its experts; seeing them changes far more.
+    if (logits[0] - logits[1]).abs().max() > 0.02 * logits.abs().max():
+        raise ModelError(
+            f"model '{path}' sees the tokens it should predict, so it is not a causal language model; name one with "
+            "--model"
+        )
 
 
-def dtype_of(dtype: Precision, device: "torch.device", *, on_cpu: bool = True) -> "torch.dtype":
-    """Give what the model computes in.
-
-    :param on_cpu: whether ``auto`` may take bfloat16 on a CPU too, where the processor multiplies in it.
-    """
-    import torch
-
-    if dtype is Precision.AUTO:
-        dtype = _auto()
-    if dtype is Precision.AUTO:
-        native = device.type == "cuda" or (on_cpu and device.type == "cpu" and cpu_multiplies_bfloat16())
-        return torch.bfloat16 if native else torch.float32
-    resolved: torch.dtype = getattr(torch, dtype.value)
-    return resolved
-
-
-def settled_precision(dtype: Precision, device: Device, *, on_cpu: bool = True) -> Precision:
-    """Give by name what the model computes in, like :func:`dtype_of`, on a device that another machine may have."""
-    import torch
-
-    own = device_of(device) if device is Device.AUTO else torch.device(device.value)
-    return Precision(str(dtype_of(dtype, own, on_cpu=on_cpu)).removeprefix("torch."))
-
-
-def _auto() -> Precision:
-    return parse_enum(Precision, os.environ.get(AUTO_DTYPE, Precision.AUTO), f"{AUTO_DTYPE} value", ModelError)
-
-
-def cpu_multiplies_bfloat16() -> bool:
-    """Tell whether the processor has instructions for it; without, bfloat16 is slower than float32."""
-    import torch
-
-    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(bool(known.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
-
-
-def first_position_of(body: "nn.Module") -> int:
-    """Where a position table keeps a row for padding (RoBERTa, MPNet), positions begin after it; elsewhere at 0."""
+def _first_position(body: "nn.Module") -> int:
+    """Find the first position: after the padding row of a position table (RoBERTa, MPNet), or 0 if it has none."""
     from torch import nn
 
     for path, module in body.named_modules():
@@ -161,14 +234,14 @@ def first_position_of(body: "nn.Module") -> int:
     return 0
 
 
-def vocabulary_of(body: Any) -> int | None:  # noqa: ANN401
-    """Count the tokens that the model has an embedding for; ``None`` where it has no such table."""
+def _vocabulary(body: Any) -> int | None:  # noqa: ANN401
+    """Count the tokens that the model has an embedding for; ``None`` where it has no embedding table."""
     table = getattr(body.get_input_embeddings(), "weight", None)
     return None if table is None else len(table)
 
 
-def longest_input(settings: Any, tokenizer: Any, first: int) -> int | None:  # noqa: ANN401
-    """Longest readable input: the shorter of what the position table and the tokenizer allow."""
+def _longest_input(settings: Any, tokenizer: Any, first: int) -> int | None:  # noqa: ANN401
+    """Find the longest readable input: the smaller of the limits of position table and tokenizer."""
     text = settings.get_text_config() if hasattr(settings, "get_text_config") else settings
     limits = []
     table = getattr(text, "max_position_embeddings", None)
@@ -179,8 +252,8 @@ def longest_input(settings: Any, tokenizer: Any, first: int) -> int | None:  # n
     return min(limits) if limits else None
 
 
-def hash_weights(body: "nn.Module", unset: frozenset[str]) -> str:
-    """Hash every parameter as loaded, but those in ``unset``: 32 hex digits."""
+def _hash_weights(body: "nn.Module", unset: frozenset[str]) -> str:
+    """Hash every parameter as loaded, except those in ``unset``: 32 hex digits."""
     import torch
 
     digest = hashlib.blake2b(digest_size=16)
@@ -192,12 +265,8 @@ def hash_weights(body: "nn.Module", unset: frozenset[str]) -> str:
     return digest.hexdigest()
 
 
-# What saving and loading write into config.json without changing a single activation.
-_INCIDENTAL = frozenset({"_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures", "use_cache"})
-
-
-def hash_config(settings: Any) -> str:  # noqa: ANN401
-    """Hash what of ``config.json`` changes an activation: 32 hex digits."""
+def _hash_config(settings: Any) -> str:  # noqa: ANN401
+    """Hash the settings of ``config.json`` that change an activation: 32 hex digits."""
     diff = {key: value for key, value in settings.to_diff_dict().items() if key not in _INCIDENTAL}
     return _hash_text(json.dumps(diff, sort_keys=True, default=str))
 
@@ -210,7 +279,7 @@ def hash_tokenizer(tokenizer: Any) -> str:  # noqa: ANN401
             json.dumps([sorted(tokenizer.get_vocab().items()), tokenizer.special_tokens_map], default=str)
         )
     state = json.loads(backend.to_str())
-    # Set anew by every call, so no property of the tokenizer.
+    # Every call sets these, so they are not properties of the tokenizer.
     state.pop("truncation", None)
     state.pop("padding", None)
     return _hash_text(json.dumps(state, sort_keys=True))
@@ -221,12 +290,12 @@ def _hash_text(text: str) -> str:
 
 
 @contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Keep transformers' progress bars and load reports off our streams; what they say is checked here instead."""
+def _quiet_transformers() -> Iterator[None]:
+    """Keep transformers' progress bars and load reports off our streams; their contents are checked here instead."""
     from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging
 
-    # The hub's retries are told line by line; what came of them is in the error.
+    # The hub logs every retry; the final error has the outcome.
     hub_logging.set_verbosity_error()
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity(50)  # critical

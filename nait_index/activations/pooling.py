@@ -1,4 +1,4 @@
-"""Token activations to one vector a sample: mean and drift, over the sample's own tokens and no padding."""
+"""Token activations to one vector per sample: mean and drift over the sample's tokens, never over padding."""
 
 from typing import TYPE_CHECKING
 
@@ -7,9 +7,9 @@ if TYPE_CHECKING:
 
 
 class TokenSpan:
-    """Which positions of a padded (B, T) batch are each sample's own tokens: one unbroken run a row.
+    """Which positions of a padded (B, T) batch are the samples' tokens: one contiguous run in each row.
 
-    :param mask: (B, T), 1 for a sample's own token, 0 for padding.
+    :param mask: (B, T), 1 for a token, 0 for padding.
     """
 
     def __init__(self, mask: "torch.Tensor") -> None:
@@ -26,21 +26,21 @@ class TokenSpan:
 
     @property
     def mask(self) -> "torch.Tensor":
-        """(B, T), 1 for a sample's own token, 0 for padding."""
+        """(B, T), 1 for a token, 0 for padding."""
         return self._mask
 
     def room(self, width: int) -> "torch.Tensor":
-        """Make room for the pooled activations of the batch: (B, 2, D) float32 zeros."""
+        """Allocate the pooled activations of the batch: (B, 2, D) float32 zeros."""
         import torch
 
         return torch.zeros(self.batch, 2, width, device=self._mask.device)
 
     def mean(self, values: "torch.Tensor") -> "torch.Tensor":
-        """Average (B, T, N) values over each sample's own tokens: (B, N) float32."""
+        """Average (B, T, N) values over each sample's tokens: (B, N) float32."""
         import torch
 
-        # A batched vector-matrix product reads the activations once and makes no masked copy of them; ones and zeros
-        # are exact in every dtype, so the division comes after, in float32.
+        # A batched vector-matrix product reads the activations once, without a masked copy. Ones and zeros are exact in
+        # every dtype; the division follows in float32.
         total = torch.bmm(self._mask[:, None, :].to(values.dtype), values)[:, 0]
         return total.float() / self._counts
 
@@ -61,7 +61,7 @@ class TokenSpan:
         out[:, 1] = neurons[self._rows, self._last].float() - neurons[self._rows, self._first].float()
 
     def pool_tokens(self, tokens: "torch.Tensor", neurons: "torch.Tensor", out: "torch.Tensor") -> None:
-        """Add the share of some tokens only, as a mixture-of-experts layer gives them.
+        """Add the contribution of some tokens only, as a mixture-of-experts layer computes them.
 
         :param tokens: (m,) position of each token in the flattened batch, b·T + t.
         :param neurons: (m, N) their activations.
@@ -76,7 +76,7 @@ class TokenSpan:
         out[:, 1].index_add_(0, rows[is_first], -neurons[is_first])
 
     def add_mean(self, tokens: "torch.Tensor", values: "torch.Tensor", out: "torch.Tensor") -> None:
-        """Add the share that some tokens have in the mean.
+        """Add the contribution of some tokens to the mean.
 
         :param tokens: (m,) position of each token in the flattened batch; :param values: (m, N).
         :param out: (B, N) float32, added to.
@@ -88,10 +88,10 @@ class TokenSpan:
 class TokenScores(TokenSpan):
     """What each token of one sample adds to an inner product with its pooled activations.
 
-    A token has a T-th of itself in the mean; the last one has itself in the drift, and the first one less itself. No
-    layer's share in them is kept: they are multiplied as they pass.
+    Every token adds a T-th of its activation to the mean; the last adds its activation to the drift, and the first
+    subtracts it. Activations are multiplied as they pass, and none are kept.
 
-    :param direction: (2, D) float64, what mean and drift are multiplied with.
+    :param direction: (2, D) float64, the vector that mean and drift are multiplied with.
     """
 
     def __init__(self, mask: "torch.Tensor", direction: "torch.Tensor") -> None:
@@ -103,19 +103,19 @@ class TokenScores(TokenSpan):
         self.values = direction.new_zeros(self.length)
 
     def room(self, width: int) -> "torch.Tensor":
-        """Give the direction (1, 2, D): nothing is pooled, and what would be written is read."""
+        """Return the direction (1, 2, D) in place of the pooled activations: it is read, and nothing is written."""
         return self._direction[None]
 
     def pool(self, neurons: "torch.Tensor", out: "torch.Tensor") -> None:
-        """Multiply one layer (1, T, N) with its part of the direction (1, 2, N)."""
-        own, (mean, drift) = neurons[0].to(out.dtype), out[0]
-        self.values += own @ mean / self.length
-        self.values[-1] += own[-1] @ drift
-        self.values[0] -= own[0] @ drift
+        """Multiply one layer (1, T, N) by its part of the direction (1, 2, N)."""
+        activations, (mean, drift) = neurons[0].to(out.dtype), out[0]
+        self.values += activations @ mean / self.length
+        self.values[-1] += activations[-1] @ drift
+        self.values[0] -= activations[0] @ drift
 
     def pool_tokens(self, tokens: "torch.Tensor", neurons: "torch.Tensor", out: "torch.Tensor") -> None:
-        """Multiply some tokens only, as a mixture-of-experts layer gives them; one may come several times."""
-        own, (mean, drift) = neurons.to(out.dtype), out[0]
-        self.values.index_add_(0, tokens, own @ mean / self.length)
-        for place, sign in ((self.length - 1, 1), (0, -1)):
-            self.values[place] += sign * (own[tokens == place].sum(dim=0) @ drift)
+        """Multiply some tokens only, as a mixture-of-experts layer computes them; a token may occur several times."""
+        activations, (mean, drift) = neurons.to(out.dtype), out[0]
+        self.values.index_add_(0, tokens, activations @ mean / self.length)
+        for position, sign in ((self.length - 1, 1), (0, -1)):
+            self.values[position] += sign * (activations[tokens == position].sum(dim=0) @ drift)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nait_index.activations.encoder import Encoder
-from nait_index.activations.sae.settings import SaeReport, SaeSettings
+from nait_index.activations.sae.training import SaeReport, SaeSettings
 from nait_index.config import Device, ModelConfig, Precision
 from nait_index.corpus import SAMPLE_COLUMNS, RowTemplateError, Template, make_template, read_corpus, restore_sample
 from nait_index.errors import ModelError, NaitError
@@ -21,7 +21,8 @@ from nait_index.store.samples import SampleTable
 from nait_index.types import Rejected, RowFormat, Sample
 
 if TYPE_CHECKING:
-    from nait_index.activations.sae.autoencoder import SaeSite, SparseAutoencoder
+    from nait_index.activations.sae.autoencoder import SparseAutoencoder
+    from nait_index.activations.sae.sites import SaeSite
 
 Advance = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""
@@ -53,7 +54,7 @@ def train_sae(
     :param force: replace a sparse autoencoder that is there.
     :raises NaitError: of the kind that says what is wrong.
     """
-    from nait_index.activations.sae.capture import site_module
+    from nait_index.activations.sae.sites import site_module
     from nait_index.activations.sae.tokens import collect_tokens
     from nait_index.activations.sae.training import train_on
 
@@ -63,7 +64,7 @@ def train_sae(
     config = _model(manifest, model, template, max_length, device)
     with Encoder(config) as encoder:
         site = _site(encoder, layer)
-        path = site_module(encoder.sites, site, encoder.model.body)
+        path = site_module(encoder.sites, site, encoder.model.module)
         form = make_template(config.template, encoder.model.tokenizer)
         tokens = collect_tokens(
             encoder,
@@ -105,7 +106,7 @@ def _model(
 
 
 def _site(encoder: Encoder, layer: int) -> "SaeSite":
-    from nait_index.activations.sae.autoencoder import SaeSite, SaeSiteKind
+    from nait_index.activations.sae.sites import SaeSite, SaeSiteKind
 
     count = encoder.layers[-1] + 1
     if not -count <= layer < count:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from nait_index.activations.device import multiply
 from nait_index.activations.encoder import Encoder, Pooled
-from nait_index.activations.products import multiply
 from nait_index.config import SignatureConfig, View
 from nait_index.signatures.features import POOLINGS, Feature, layer_norms
 from nait_index.signatures.pca import Compressor, Dims

@@ -11,8 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
+from nait_index.activations.device import settled_precision
 from nait_index.activations.encoder import Encoder, Tokens
-from nait_index.activations.loading import settled_precision
 from nait_index.building.intake import Spool, WorkRow
 from nait_index.building.overlap import ahead
 from nait_index.building.running import Advance, Runner

@@ -23,7 +23,7 @@ def open_encoder(model: ModelConfig, signatures: SignatureConfig) -> Encoder:
     """
     sae = None
     if signatures.sae is not None:
-        from nait_index.activations.sae.autoencoder import load_sae
+        from nait_index.activations.sae.formats import load_sae
 
         sae = load_sae(signatures.sae)
     return Encoder(model, probes=Probes(View.TOPK in signatures.views, hidden=View.HIDDEN in signatures.views, sae=sae))
@@ -38,11 +38,11 @@ def measure_sae(encoder: Encoder, texts: Sequence[str], add_special_tokens: bool
     sae = encoder.probes.sae
     if sae is None:
         return encoder, None
-    from nait_index.activations.sae.capture import sae_module
+    from nait_index.activations.sae.sites import site_module
     from nait_index.activations.sae.tokens import collect_tokens
     from nait_index.activations.sae.training import unexplained_share
 
-    path = sae_module(encoder.sites, sae, encoder.model.body)
+    path = site_module(encoder.sites, sae.site, encoder.model.module)
     tokens = collect_tokens(encoder, texts, path, _SAE_TOKENS, seed=0, add_special_tokens=add_special_tokens)
     return Encoder(encoder.config, encoder.model, encoder.probes), unexplained_share(sae, tokens, 512)
 

@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from nait_index.activations.loading import settled_precision
-from nait_index.activations.threads import thread_count
+from nait_index.activations.device import settled_precision, thread_count
 from nait_index.building.encoding import EncodedShard, Engine, Job, LocalEngine, Room, gradient_precision
 from nait_index.building.intake import Spool
 from nait_index.building.running import Advance

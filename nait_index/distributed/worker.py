@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nait_index.activations.threads import use_threads
+from nait_index.activations.device import use_threads
 from nait_index.building.intake import read_texts
 from nait_index.building.opening import open_encoder
 from nait_index.building.running import Runner

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from nait_index.activations.causal import LoadedCausal, load_causal
 from nait_index.activations.likelihood import Failure, Likelihood, Span
+from nait_index.activations.loading import LoadedModel, load_model
 from nait_index.config import ModelConfig
 from nait_index.corpus import RowTemplateError
 from nait_index.quality.exchange import exchange_of
@@ -61,8 +61,8 @@ class IfdScorer:
     :raises ModelError: there is no such causal model. :raises TemplateError: there is no such template.
     """
 
-    def __init__(self, config: ModelConfig, loaded: LoadedCausal | None = None) -> None:
-        own = load_causal(config) if loaded is None else loaded
+    def __init__(self, config: ModelConfig, loaded: LoadedModel | None = None) -> None:
+        own = load_model(config, causal=True) if loaded is None else loaded
         self._likelihood = Likelihood(own, config.batch_tokens)
         self._tokenizer = own.tokenizer
         self._prompter = Prompter(config.template, own.tokenizer)

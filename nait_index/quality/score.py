@@ -7,7 +7,7 @@ from enum import StrEnum
 from itertools import islice
 from typing import Any, Protocol
 
-from nait_index.activations.causal import LoadedCausal
+from nait_index.activations.loading import LoadedModel
 from nait_index.types import Part
 
 
@@ -87,7 +87,7 @@ def chunks(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
         yield chunk
 
 
-def model_settings(loaded: LoadedCausal) -> dict[str, str]:
+def model_settings(loaded: LoadedModel) -> dict[str, str]:
     """Give what of a model changes a number."""
     return {
         "weights": loaded.weights_hash,

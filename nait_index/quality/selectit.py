@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from nait_index.activations.causal import LoadedCausal, load_causal
 from nait_index.activations.likelihood import Failure, Likelihood
+from nait_index.activations.loading import LoadedModel, load_model
 from nait_index.config import ModelConfig
 from nait_index.errors import ModelError, NaitError
 from nait_index.quality.exchange import Exchange, exchange_of, question_text
@@ -80,7 +80,7 @@ class _Contexts:
 class _Rater:
     """One model with the rating prompts in its own tokens."""
 
-    def __init__(self, config: ModelConfig, loaded: LoadedCausal, prompts: Sequence[str]) -> None:
+    def __init__(self, config: ModelConfig, loaded: LoadedModel, prompts: Sequence[str]) -> None:
         self.likelihood = Likelihood(loaded, config.batch_tokens)
         self.limit = longest_input(config.max_length, loaded.positions)
         self._tokenizer = loaded.tokenizer
@@ -132,11 +132,11 @@ class SelectItScorer:
         configs: Sequence[ModelConfig],
         prompts: Sequence[str] = RATING_PROMPTS,
         alpha: float = ALPHA,
-        loaded: Sequence[LoadedCausal] | None = None,
+        loaded: Sequence[LoadedModel] | None = None,
     ) -> None:
         if not alpha >= 0:
             raise NaitError(f"--alpha must be 0 or more, not {alpha}")
-        models = [load_causal(config) for config in configs] if loaded is None else loaded
+        models = [load_model(config, causal=True) for config in configs] if loaded is None else loaded
         self._raters = [_Rater(config, own, prompts) for config, own in zip(configs, models, strict=True)]
         self._sizes = [own.parameters for own in models]
         self._prompts, self._alpha = tuple(prompts), alpha

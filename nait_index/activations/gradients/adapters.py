@@ -1,7 +1,7 @@
 """Low-rank adapters on every linear layer of a model: LoRA (Hu et al., ICLR 2022, arXiv 2106.09685), by PEFT.
 
-A linear layer W gets two small ones beside it, y = W·x + (α/r)·B·A·x, with A (r, in) and B (out, r). B begins at zero.
-Their weights are all that LESS takes gradients of.
+A linear layer W gets two small ones in parallel, y = W·x + (α/r)·B·A·x, with A (r, in) and B (out, r). B starts at
+zero. LESS takes gradients with respect to A and B only.
 """
 
 import warnings
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class GradientSettings:
-    """What the gradients are of, and how they are compressed. Every field changes the numbers.
+    """Settings of the adapters, their warm-up and the projection. Every field changes the numbers.
 
-    The adapters have no dropout: a row's gradient would be another one each time.
+    The adapters have no dropout: with it, a row's gradient would differ every time.
 
-    :param rank: r of the adapters; :param alpha: α, their scale is α/r.
-    :param width: d, numbers kept of a gradient.
-    :param warmup_steps: steps of Adam before the first gradient; :param warmup_batch: texts of each.
+    :param rank: r of the adapters; :param alpha: α, where their scale is α/r.
+    :param width: d, numbers that a gradient is projected to.
+    :param warmup_steps: steps of Adam before the first gradient; :param warmup_batch: texts in each step.
     :param learning_rate: of those steps.
-    :param seed: of the adapters' first weights, the order of the warm-up, and the projection.
+    :param seed: of the adapters' initial weights, the order of the warm-up, and the projection.
     """
 
     rank: int = 8
@@ -47,19 +47,19 @@ class GradientSettings:
 class Adapters:
     """The adapters of one model, in an order that depends on the model alone.
 
-    :param layers: by the path of its weight, every small linear layer that was put in: A or B.
+    :param layers: every small linear layer that was added, A or B, by the path of its weight.
     """
 
     def __init__(self, model: "nn.Module", settings: GradientSettings) -> None:
-        """Put adapters on every linear layer that text passes through, the output head aside.
+        """Add adapters to every linear layer that text passes through, except the output head.
 
-        What a mixture of experts keeps in fused parameters gets none; its attention, router and shared experts do.
+        The fused parameters of a mixture of experts get none; its attention, router and shared experts do.
 
         :raises ArchitectureError: there is no such layer. :raises NaitError: PEFT is not installed.
         """
         names = _linear_layers(model)
         if not names:
-            raise ArchitectureError("no linear layer was found for the adapters of the gradients to sit on")
+            raise ArchitectureError("no linear layer was found in this model to add the adapters of the gradients to")
         _inject(model, names, settings)
         self.layers: dict[str, nn.Linear] = {
             f"{name}.weight": module
@@ -71,29 +71,29 @@ class Adapters:
 
     @property
     def parameters(self) -> "dict[str, torch.Tensor]":
-        """Their weights by path, float32 whatever the model computes in."""
+        """The weights of the adapters by path; float32, whatever dtype the model has."""
         return {name: layer.weight for name, layer in self.layers.items()}
 
     @property
     def size(self) -> int:
-        """P, how many numbers they have learned."""
+        """Number of trained parameters P."""
         return sum(weight.numel() for weight in self.parameters.values())
 
     def weights(self) -> dict[str, np.ndarray]:
-        """Copy their weights."""
+        """Copy the weights of the adapters to the host."""
         return {name: weight.detach().cpu().numpy().copy() for name, weight in self.parameters.items()}
 
     def load(self, weights: Mapping[str, np.ndarray]) -> None:
-        """Set their weights.
+        """Set the weights of the adapters.
 
-        :raises ModelError: they are of another model or of other settings.
+        :raises ModelError: the weights are of another model or of other settings.
         """
         import torch
 
-        own = {name: tuple(weight.shape) for name, weight in self.parameters.items()}
+        expected = {name: tuple(weight.shape) for name, weight in self.parameters.items()}
         given = {name: values.shape for name, values in weights.items()}
-        if own != given:
-            wrong = min(name for name in own.keys() | given.keys() if own.get(name) != given.get(name))
+        if given != expected:
+            wrong = min(name for name in expected.keys() | given.keys() if expected.get(name) != given.get(name))
             raise ModelError(f"the stored adapters do not fit this model at {wrong}; build the index again")
         with torch.no_grad():
             for name, weight in self.parameters.items():
@@ -101,7 +101,7 @@ class Adapters:
 
 
 def _linear_layers(model: Any) -> list[str]:  # noqa: ANN401 - a transformers model
-    """Give the linear layers that run on text (not those of a vision tower), without the output head."""
+    """Find the linear layers that run on text (not those of a vision tower), without the output head."""
     import torch
     from transformers.pytorch_utils import Conv1D
 
@@ -129,12 +129,12 @@ def _inject(model: "nn.Module", names: list[str], settings: GradientSettings) ->
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
         raise NaitError(f"PEFT is not installed ({error}): pip install 'nait-index[gradients]'") from error
-    # Seen as a transformers model, a mixture of experts would get adapters on its fused parameters too, which act
-    # through the parameters and so mix the samples; in a box, the layers named are the layers that get one.
+    # Given a transformers model, PEFT would also adapt the fused parameters of a mixture of experts, through parameters
+    # that mix the samples. Inside a box, only the named layers get an adapter.
     box = torch.nn.ModuleDict({"model": model})
     targets = [f"model.{name}" for name in names]
     config = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, lora_dropout=0.0, target_modules=targets)
-    # Seeded, and nothing outside notices. PEFT warns that it adapts itself to the transposed weights of GPT-2.
+    # Seeded without a trace outside. PEFT warns that it handles the transposed weights of GPT-2.
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.manual_seed(settings.seed)

@@ -6,9 +6,9 @@ after the warm-up (section 3.1, and ``obtain_gradients_with_adam`` in the author
     example   g
     row       Γ = m' / √(v' + ε)      m' = β1·m + (1 − β1)·g      v' = β2·v + (1 − β2)·g²
 
-that is, a row's feature is the step that Adam would take on it. The paper also corrects both moments for their start,
-the code does not: it scales all rows alike, which unit length undoes. Both features are projected to d numbers (section
-4.1) and scaled to unit length, so that an inner product of features estimates the cosine of two gradients.
+that is, a row's feature is the step that Adam would take on it. The paper also corrects the bias of both moments, the
+code does not: the correction scales all rows alike, which unit length undoes. Both features are projected to d numbers
+(section 4.1) and scaled to unit length, so that an inner product of features estimates the cosine of two gradients.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nait_index.activations.causal import LoadedCausal, load_causal
-from nait_index.activations.encoder import Tokens, check_known, plan_batches
+from nait_index.activations.batches import check_known, run_batches, token_budget
+from nait_index.activations.encoder import Tokens
 from nait_index.activations.gradients.adapters import Adapters, GradientSettings
-from nait_index.activations.gradients.next_token import Batch, Target, refuse_large, sample_losses
-from nait_index.activations.gradients.per_sample import per_sample_gradients
+from nait_index.activations.gradients.per_sample import Batch, Target, per_sample_gradients, sample_losses
 from nait_index.activations.gradients.projection import Projection
 from nait_index.activations.gradients.warmup import BETAS, EPSILON, Warmup, warm_up
-from nait_index.activations.halving import run_halving
+from nait_index.activations.loading import LoadedModel, load_model
 from nait_index.config import ModelConfig
 from nait_index.errors import ModelError
 
@@ -32,18 +31,15 @@ if TYPE_CHECKING:
     import torch
 
 Feature = Callable[[str, "torch.Tensor"], "torch.Tensor"]
-"""What becomes of the gradients (B, p) of one weight, given by its path, before they are projected."""
-
-# Logits and their gradients: with the vocabularies of today the largest tensors of a batch by far.
-_LOGITS_BYTES = 2**30
+"""Maps the gradients (B, p) of one weight, given by its path, to what is projected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gradients:
     """Projected gradients of some texts.
 
-    :param rows: (b,) which of the given texts; :param values: (b, d) float32, of unit length.
-    :param reasons: by number, why other texts have none.
+    :param rows: (b,) numbers of the texts; :param values: (b, d) float32, of unit length.
+    :param reasons: by the number of a text, why it has none.
     """
 
     rows: np.ndarray
@@ -54,8 +50,8 @@ class Gradients:
 class GradientEncoder:
     """A causal model with adapters, ready to turn texts into gradients. Close it when done (context manager).
 
-    A text is given as tokens, together with the first token that counts in its loss where that is not the second: LESS
-    counts the completion only, and has rows whose prompt is known.
+    A text is given as tokens, together with the first token that counts in its loss if that is not the second one:
+    LESS only counts the completion, where the prompt is known.
 
     :raises ModelError: the model is not a causal language model. :raises NaitError: PEFT is not installed.
     """
@@ -64,18 +60,19 @@ class GradientEncoder:
         self,
         config: ModelConfig,
         settings: GradientSettings,
-        model: LoadedCausal | None = None,
+        model: LoadedModel | None = None,
     ) -> None:
-        """Put adapters into the model.
+        """Add adapters to the model.
 
-        :param model: one that is loaded already; it keeps the adapters.
+        :param model: a causal model that is loaded already; the adapters stay in it.
         """
         self.settings = settings
-        self.model = load_causal(config) if model is None else model
-        self.adapters = Adapters(self.model.model, settings)
+        self.model = load_model(config, causal=True) if model is None else model
+        self.adapters = Adapters(self.model.module, settings)
         self._name = config.name
-        tokens = config.batch_tokens or (8_192 if self.model.device.type == "cuda" else 2_048)
-        self._budget = min(tokens, _LOGITS_BYTES // (4 * (self.model.vocabulary or 1)))
+        self._budget = token_budget(
+            config.batch_tokens, self.model.device, on_gpu=8_192, vocabulary=self.model.vocabulary
+        )
         self._projection = Projection(settings.width, settings.seed, self.model.device)
         self._blocks = {name: number for number, name in enumerate(self.adapters.layers)}
         self._moments: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
@@ -87,25 +84,25 @@ class GradientEncoder:
         self.close()
 
     def close(self) -> None:
-        """Let go of the moments; the model goes with the last reference to it."""
+        """Release the moments; the model is freed with the last reference to it."""
         self._moments = {}
 
     def warm_up(self, tokens: Sequence[Tokens], loss_from: Sequence[int] | None = None) -> Warmup:
-        """Train the adapters on some texts, and precondition rows by the moments of that from then on.
+        """Train the adapters on some texts; from then on, rows are preconditioned by the resulting moments.
 
-        :returns: what :meth:`restore` needs to give the same gradients again.
+        :returns: what :meth:`restore` needs to reproduce the same gradients.
         :raises ModelError: no text can be trained on.
         """
-        check_known(tokens, self.model.vocabulary, self._name)
+        check_known((text.ids for text in tokens), self.model.vocabulary, self._name)
         targets, _ = _targets(tokens, loss_from)
-        made = warm_up(self.model.model, self.adapters, list(targets.values()), self.settings, self._budget)
-        self.restore(made)
-        return made
+        warmup = warm_up(self.model.module, self.adapters, list(targets.values()), self.settings, self._budget)
+        self.restore(warmup)
+        return warmup
 
     def restore(self, warmup: Warmup) -> None:
-        """Go back to where a warm-up ended.
+        """Restore the state at the end of a warm-up.
 
-        :raises ModelError: it is that of another model or of other settings.
+        :raises ModelError: the warm-up is of another model or has other settings.
         """
         import torch
 
@@ -120,17 +117,17 @@ class GradientEncoder:
         }
 
     def rows(self, tokens: Sequence[Tokens], loss_from: Sequence[int] | None = None) -> Iterator[Gradients]:
-        """Give the features of corpus rows, batch by batch: Adam's steps.
+        """Yield the features of corpus rows, batch by batch: Adam's steps.
 
-        :param loss_from: for every text, the number of the first token that counts.
+        :param loss_from: for every text, the position of the first token that counts.
         :raises ModelError: there was no warm-up, or a single text does not fit into memory.
         """
         return self._encode(tokens, loss_from, self._adam_step)
 
     def examples(self, tokens: Sequence[Tokens], loss_from: Sequence[int] | None = None) -> Iterator[Gradients]:
-        """Give the features of examples, batch by batch: plain gradients.
+        """Yield the features of examples, batch by batch: plain gradients.
 
-        :param loss_from: for every text, the number of the first token that counts.
+        :param loss_from: for every text, the position of the first token that counts.
         :raises ModelError: there was no warm-up, or a single text does not fit into memory.
         """
         return self._encode(tokens, loss_from, lambda _, gradients: gradients)
@@ -145,25 +142,25 @@ class GradientEncoder:
         self, tokens: Sequence[Tokens], loss_from: Sequence[int] | None, feature: Feature
     ) -> Iterator[Gradients]:
         if not self._moments:
-            raise ModelError("the adapters have not been warmed up: their gradients say little before")
-        check_known(tokens, self.model.vocabulary, self._name)
+            raise ModelError("the adapters have not been warmed up; warm them up or restore a warm-up first")
+        check_known((text.ids for text in tokens), self.model.vocabulary, self._name)
         targets, reasons = _targets(tokens, loss_from)
         if reasons:
             yield Gradients(np.zeros(0, np.int64), np.zeros((0, self.settings.width), np.float32), reasons)
         usable = np.fromiter(targets, np.int64, len(targets))
         lengths = np.array([len(target.ids) for target in targets.values()])
 
-        def run(rows: np.ndarray) -> Gradients:
+        def forward(batch: np.ndarray) -> Gradients:
+            rows = usable[batch]
             return _unit(rows, self._project([targets[row] for row in rows], feature))
 
-        for batch in plan_batches(lengths, self._budget):
-            yield from run_halving(usable[batch], run, refuse_large)
+        yield from run_batches(lengths, self._budget, forward)
 
     def _project(self, targets: Sequence[Target], feature: Feature) -> np.ndarray:
-        """Run one batch forward and back, and project each layer's gradients as they come: (b, d) float32."""
+        """Run one batch forward and back, and project each layer's gradients as they arrive: (b, d) float32."""
         import torch
 
-        model: Any = self.model.model
+        model: Any = self.model.module
         batch = Batch.of(targets, self.model.device)
         out = torch.zeros(len(targets), self.settings.width, device=self.model.device)
 
@@ -176,27 +173,27 @@ class GradientEncoder:
 
 
 def _targets(tokens: Sequence[Tokens], loss_from: Sequence[int] | None) -> tuple[dict[int, Target], dict[int, str]]:
-    """Tell which texts have a loss, and of the others why they have none, both by number."""
+    """Find the texts that have a loss, and the reasons why the others have none, both by number."""
     targets: dict[int, Target] = {}
     reasons: dict[int, str] = {}
-    for row, (own, first) in enumerate(zip(tokens, loss_from or [0] * len(tokens), strict=True)):
-        start = max(1, first)
-        if start < len(own.ids):
-            targets[row] = Target(own.ids, start)
-        elif len(own.ids) < 2:
+    for row, (text, first) in enumerate(zip(tokens, loss_from or [0] * len(tokens), strict=True)):
+        start, count = max(1, first), len(text.ids)
+        if start < count:
+            targets[row] = Target(text.ids, start)
+        elif count < 2:
             reasons[row] = "its text has fewer than 2 tokens, so there is none to predict"
         else:
-            reasons[row] = f"its text ends after {len(own.ids)} tokens, before any that is to be predicted"
+            reasons[row] = f"its text ends after {count} tokens, before any that is to be predicted"
     return targets, reasons
 
 
 def _unit(rows: np.ndarray, values: np.ndarray) -> Gradients:
-    """Scale every row to unit length, and give a reason where that is not possible."""
+    """Scale every row to unit length, and report a reason where that is not possible."""
     lengths = np.linalg.norm(values.astype(np.float64), axis=1)
     finite = np.isfinite(lengths)
     usable = finite & (lengths > 0)
     reasons = {
-        int(row): f"the gradient of its loss is {'zero' if known else 'not finite'}"
-        for row, known in zip(rows[~usable], finite[~usable], strict=True)
+        int(row): f"the gradient of its loss is {'zero' if is_finite else 'not finite'}"
+        for row, is_finite in zip(rows[~usable], finite[~usable], strict=True)
     }
     return Gradients(rows[usable], (values[usable] / lengths[usable, None]).astype(np.float32), reasons)

@@ -1,18 +1,27 @@
-"""The gradient of every sample of a batch apart from the others, in one backward pass.
+"""The loss of every sample of a batch, and its gradient, each apart from the other samples, in one backward pass.
 
-The weight of a linear layer y = W·x, which sees T tokens of sample b, has the gradient
+The loss is how badly a model predicts every token of S from those before it, natural logarithm:
+
+    ℓ = −(1/|S|) Σ_{t ∈ S} log p(token t | tokens before t)
+
+S are all tokens but the first, or those from a given one on. The weight of a linear layer y = W·x, which processes T
+tokens of sample b, has the gradient
 
     ∂ℓ_b/∂W = Σ_t (∂ℓ_b/∂y_bt) ⊗ x_bt
 
 and as the losses of a batch are summed and its samples do not see one another, ∂ℓ_b/∂y_bt is what flows back through y
-(Goodfellow, Efficient Per-Example Gradient Computations, arXiv 1510.01799). Padding has no loss and nothing sees it:
-nothing flows back there.
+(Goodfellow, Efficient Per-Example Gradient Computations, arXiv 1510.01799). Padding has no loss and no token sees it,
+so nothing flows back there.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from nait_index.activations.batches import pad
 from nait_index.errors import ArchitectureError
 
 if TYPE_CHECKING:
@@ -20,23 +29,74 @@ if TYPE_CHECKING:
     from torch import nn
 
 Backward = Callable[["torch.Tensor"], None]
-"""Goes back from a sum of losses."""
+"""Runs the backward pass from a sum of losses."""
 
 Take = Callable[[str, "torch.Tensor"], None]
-"""Is given the name of a layer and its weight's gradients (B, out, in), float32, as soon as they are known."""
+"""Receives the name of a layer and its weight's gradients (B, out, in), float32, as soon as they are known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A text and which of its tokens count in the loss.
+
+    :param ids: (T,) int64 token ids. :param start: first token that counts, from 1 to T − 1.
+    """
+
+    ids: np.ndarray
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Padded texts. Padding is on the right, where no token of a causal model sees it.
+
+    :param ids: (B, T) int64. :param mask: (B, T) int64, 1 for a token, 0 for padding.
+    :param counts: (B, T) bool, whether a token's prediction is part of the loss.
+    """
+
+    ids: "torch.Tensor"
+    mask: "torch.Tensor"
+    counts: "torch.Tensor"
+
+    @classmethod
+    def of(cls, targets: Sequence[Target], device: "torch.device") -> "Batch":
+        """Pad texts with token 0; any token would do."""
+        import torch
+
+        ids, mask = pad([target.ids for target in targets])
+        starts = np.array([target.start for target in targets])[:, None]
+        counts = (mask == 1) & (np.arange(mask.shape[1]) >= starts)
+        return cls(*(torch.from_numpy(array).to(device) for array in (ids, mask, counts)))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(B, T)."""
+        return self.ids.shape[0], self.ids.shape[1]
+
+
+def sample_losses(model: Any, batch: Batch) -> "torch.Tensor":  # noqa: ANN401 - a transformers model
+    """Compute ℓ of every sample: (B,) float32, differentiable."""
+    from torch.nn.functional import cross_entropy
+
+    logits = model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False).logits
+    # The tokens are shifted instead of the logits, the first token to the end: that saves a copy of the logits.
+    following = batch.ids.roll(-1, dims=1)
+    counts = batch.counts.roll(-1, dims=1)
+    losses = cross_entropy(logits.float().flatten(0, 1), following.flatten(), reduction="none")
+    return (losses.view(batch.shape) * counts).sum(dim=1) / counts.sum(dim=1)
 
 
 @contextmanager
 def per_sample_gradients(
     source: "nn.Module", layers: "Mapping[str, nn.Linear]", shape: tuple[int, int], take: Take
 ) -> Iterator[Backward]:
-    """Hand over the gradients of the given layers' weights, in one pass that is run forward and back in this context.
+    """Pass the gradients of the given layers' weights to ``take``, in one forward and backward pass in this context.
 
-    One layer at a time, so that the gradients of all of them never lie in memory together. Going back to the source
-    and not to the weights leaves out the gradients of the batch, which nobody wants.
+    They arrive one layer at a time, so that the gradients of all layers are never in memory together. Differentiating
+    to the source instead of the weights avoids computing the gradients of the whole batch, which are not needed.
 
-    :param source: the model's token embedding: all that is computed comes from it.
-    :param layers: linear ones without bias, by name. :param shape: (B, T) of the pass.
+    :param source: the model's token embedding, from which everything is computed.
+    :param layers: linear layers without bias, by name. :param shape: (B, T) of the pass.
     :raises ArchitectureError: a layer mixes the samples, or runs twice in a pass.
     """
     sources: list[torch.Tensor] = []
@@ -59,7 +119,7 @@ def per_sample_gradients(
 def _hook(name: str, shape: tuple[int, int], ran: set[str], take: Take) -> Callable[..., None]:
     def hook(_: "nn.Module", args: tuple[Any, ...], output: "torch.Tensor") -> None:
         if name in ran:
-            raise ArchitectureError(f"'{name}' ran twice in one pass; gradients of shared layers cannot be told apart")
+            raise ArchitectureError(f"'{name}' ran twice in one pass; gradients of shared layers are not supported")
         ran.add(name)
         inputs = _by_sample(name, args[0].detach(), shape)
         output.register_hook(lambda flow: take(name, _outer(_by_sample(name, flow, shape), inputs)))
@@ -75,10 +135,10 @@ def _outer(flow: "torch.Tensor", inputs: "torch.Tensor") -> "torch.Tensor":
 
 
 def _by_sample(name: str, values: "torch.Tensor", shape: tuple[int, int]) -> "torch.Tensor":
-    """Give (B, T, N) of what a layer sees: that, or (B·T, N) in shared experts and some attention layers."""
+    """Reshape a layer's input or output to (B, T, N); it is (B·T, N) in shared experts and some attention layers."""
     if values.shape[:-1].numel() != shape[0] * shape[1]:
         raise ArchitectureError(
-            f"'{name}' sees {tuple(values.shape)}; expected {shape[0]} samples of {shape[1]} tokens each: the "
-            "gradients of single samples cannot be told apart"
+            f"'{name}' sees {tuple(values.shape)}; expected {shape[0]} samples of {shape[1]} tokens each, so "
+            "the gradients of single samples cannot be separated"
         )
     return values.reshape(*shape, values.shape[-1])

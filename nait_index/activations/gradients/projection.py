@@ -1,14 +1,14 @@
-"""Random projection of very long vectors, block by block, so that neither vector nor matrix ever exists as a whole.
+"""Random projection of very long vectors, block by block, so that neither vector nor matrix ever exists in full.
 
 Sparse Johnson-Lindenstrauss (Kane & Nelson, Sparser Johnson-Lindenstrauss Transforms, JACM 2014, the block
-construction): the output falls into s parts of d/s numbers, and in each part every coordinate of the input is added to
-one number, with a random sign, all over √s:
+construction): the output has s parts of d/s numbers. In each part, every coordinate of the input is added to one
+number with a random sign, scaled by 1/√s:
 
     y[r·d/s + h_r(j)] += σ_r(j) · x[j] / √s        r < s, j < P
 
-Inner products are kept without bias, ⟨y, y'⟩ = ⟨x, x'⟩ + O(‖x‖‖x'‖/√d), as by a dense matrix of random signs, at P·s
-operations instead of P·d. The hashes h_r come from permutations, so that every number takes equally many coordinates
-and sums are taken in a fixed order: the result is reproducible on a GPU as well.
+Inner products are preserved without bias, ⟨y, y'⟩ = ⟨x, x'⟩ + O(‖x‖‖x'‖/√d), as by a dense matrix of random signs, with
+P·s operations instead of P·d. The hashes h_r are made from permutations, so that every output is the sum of equally
+many coordinates, in a fixed order: the result is reproducible on a GPU as well.
 """
 
 import math
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 _PARTS = 4
 _COORDINATES_KEPT = 2**22
-"""Hashes of so many coordinates are kept (84 MB); those of further blocks are made anew each time."""
+"""The hashes of at most this many coordinates are cached (84 MB); those of further blocks are made anew each time."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Hashes:
-    """Those of one block of p coordinates.
+    """The hashes of one block of p coordinates.
 
-    :param slots: (s, m) int32, which coordinate comes where; numbers from p on stand for none.
+    :param slots: (s, m) int32, the coordinate in each position; numbers from p on mean none.
     :param signs: (s, p) int8.
     """
 
@@ -51,31 +51,31 @@ class Projection:
         self._kept: dict[tuple[int, int], _Hashes] = {}
 
     def add(self, block: int, values: "torch.Tensor", out: "torch.Tensor") -> None:
-        """Add the share that one block of coordinates has in the projection.
+        """Add the contribution of one block of coordinates to the projection.
 
-        :param block: number of the block; each has hashes of its own. :param values: (B, p) float32.
+        :param block: number of the block; each has different hashes. :param values: (B, p) float32.
         :param out: (B, d) float32, added to.
         """
         from torch.nn.functional import pad
 
         hashes = self._hashes(block, values.shape[1])
-        own = out.view(len(out), self._parts, -1)
+        parts = out.view(len(out), self._parts, -1)
         surplus = hashes.slots.shape[1] - values.shape[1]
         for part in range(self._parts):
             signed = pad(values * hashes.signs[part], (0, surplus)).index_select(1, hashes.slots[part])
-            own[:, part] += signed.view(len(out), -1, own.shape[2]).sum(dim=1) / math.sqrt(self._parts)
+            parts[:, part] += signed.view(len(out), -1, parts.shape[2]).sum(dim=1) / math.sqrt(self._parts)
 
     def _hashes(self, block: int, size: int) -> _Hashes:
         key = (block, size)
         if key in self._kept:
             return self._kept[key]
-        made = self._make_hashes(block, size)
+        hashes = self._make_hashes(block, size)
         if size + sum(kept for _, kept in self._kept) <= _COORDINATES_KEPT:
-            self._kept[key] = made
-        return made
+            self._kept[key] = hashes
+        return hashes
 
     def _make_hashes(self, block: int, size: int) -> _Hashes:
-        """Draw them with NumPy, whose stream is the same on every machine."""
+        """Draw hashes with NumPy, whose random numbers are the same on every machine."""
         import torch
 
         rng = np.random.default_rng((self._seed, block))

@@ -1,7 +1,7 @@
-"""A short training of the adapters, so that their gradients say something, and Adam's moments to precondition them by.
+"""A short training of the adapters, which makes their gradients informative and yields Adam's moments for them.
 
 Adam (Kingma & Ba, ICLR 2015, arXiv 1412.6980) with a constant learning rate; a step's loss is the mean over its texts.
-LESS trains its checkpoints likewise, on a random 5 % of the corpus.
+LESS trains its checkpoints in the same way, on a random 5 % of the corpus.
 """
 
 import json
@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nait_index.activations.encoder import plan_batches
+from nait_index.activations.batches import run_batches
 from nait_index.activations.gradients.adapters import Adapters, GradientSettings
-from nait_index.activations.gradients.next_token import Batch, Target, refuse_large, sample_losses
-from nait_index.activations.halving import run_halving
+from nait_index.activations.gradients.per_sample import Batch, Target, sample_losses
 from nait_index.errors import ModelError, StoreError
 
 if TYPE_CHECKING:
@@ -27,11 +26,11 @@ _KINDS = ("weights", "first", "second")
 
 @dataclass(frozen=True, slots=True)
 class Warmup:
-    """What a warm-up leaves: float32 arrays by the path of a weight.
+    """The result of a warm-up: float32 arrays by the path of a weight.
 
-    :param weights: the adapters. :param first: m, Adam's running mean of the gradients, not corrected for its start;
+    :param weights: of the adapters. :param first: m, Adam's running mean of the gradients, without bias correction;
         :param second: v, that of their squares.
-    :param steps: how many steps were made.
+    :param steps: number of steps made.
     """
 
     weights: Mapping[str, np.ndarray]
@@ -47,11 +46,11 @@ def warm_up(
     settings: GradientSettings,
     budget: int,
 ) -> Warmup:
-    """Train the adapters where they are; the same for the same texts and settings.
+    """Train the adapters in place; the result is the same for the same texts and settings.
 
-    A step whose gradient is not finite is left out.
+    A step whose gradient is not finite is skipped.
 
-    :param budget: most tokens run together, padding counted; it changes nothing but memory.
+    :param budget: most tokens run together, padding counted; it only affects memory.
     :raises ModelError: no step could be made.
     """
     import torch
@@ -75,7 +74,7 @@ def warm_up(
 
 
 def _schedule(count: int, settings: GradientSettings) -> Iterator[np.ndarray]:
-    """Give the texts of every step: all of them in a random order, then again in another, and so on."""
+    """Yield the texts of every step: all of them in a random order, then again in another, and so on."""
     rng = np.random.default_rng(settings.seed)
     size = min(count, settings.warmup_batch)
     waiting = np.zeros(0, dtype=np.int64)
@@ -92,25 +91,24 @@ def _set_gradients(
     targets: Sequence[Target],
     budget: int,
 ) -> None:
-    """Set the gradient of the mean loss, gathered in as many passes as memory needs."""
+    """Set the gradient of the mean loss, summed over as many passes as memory requires."""
     import torch
 
-    def gradients(rows: np.ndarray) -> "tuple[torch.Tensor, ...]":
+    def forward(rows: np.ndarray) -> "tuple[torch.Tensor, ...]":
         batch = Batch.of([targets[row] for row in rows], next(iter(weights.values())).device)
         total = sample_losses(model, batch).sum() / len(targets)
         return torch.autograd.grad(total, list(weights.values()), materialize_grads=True)
 
     for weight in weights.values():
         weight.grad = torch.zeros_like(weight)
-    for rows in plan_batches(np.array([len(target.ids) for target in targets]), budget):
-        for parts in run_halving(rows, gradients, refuse_large):
-            for weight, part in zip(weights.values(), parts, strict=True):
-                assert weight.grad is not None
-                weight.grad += part
+    for parts in run_batches(np.array([len(target.ids) for target in targets]), budget, forward):
+        for weight, part in zip(weights.values(), parts, strict=True):
+            assert weight.grad is not None
+            weight.grad += part
 
 
 def warmup_to_bytes(warmup: Warmup) -> bytes:
-    """Write it as a safetensors file, the same bytes for the same numbers."""
+    """Serialise a warm-up as a safetensors file; the same numbers make the same bytes."""
     from safetensors.numpy import save
 
     arrays = {f"{kind}:{name}": values for kind in _KINDS for name, values in getattr(warmup, kind).items()}
@@ -118,9 +116,9 @@ def warmup_to_bytes(warmup: Warmup) -> bytes:
 
 
 def warmup_from_bytes(data: bytes) -> Warmup:
-    """Read it.
+    """Read the bytes of :func:`warmup_to_bytes`.
 
-    :raises StoreError: the bytes are no warm-up, or damaged.
+    :raises StoreError: the bytes are not a warm-up, or are damaged.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load

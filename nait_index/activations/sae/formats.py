@@ -1,4 +1,4 @@
-"""The two file formats of sparse autoencoders that are understood: ``cfg.json`` beside one safetensors file.
+"""Read and write sparse autoencoders: ``cfg.json`` beside one safetensors file, in either of two formats.
 
 ==========  =============================  ==============================================================
 format      file                           tensors
@@ -7,34 +7,61 @@ sparsify    ``sae.safetensors``            ``encoder.weight`` (F, H), ``encoder.
 SAELens     ``sae_weights.safetensors``    ``W_enc`` (H, F), ``b_enc``, ``W_dec`` (F, H), ``b_dec``, ``threshold``
 ==========  =============================  ==============================================================
 
-Whatever a file asks for that is not computed here (a skip connection, a gate, an activation norm) is refused, never
-left out. In sparsify the name of the folder is the path of the module whose output is read; ``nait-index sae train``
-also writes it into ``cfg.json`` as ``hookpoint``, which sparsify passes over.
+A file that asks for something that is not computed here (a skip connection, a gate, an activation norm) is refused;
+nothing is silently ignored. In sparsify, the name of the folder is the path of the module whose output is read;
+``nait-index sae train`` also writes it into ``cfg.json`` as ``hookpoint``, which sparsify ignores.
 """
 
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nait_index.activations.sae.autoencoder import SaeSite, SaeSiteKind, SparseAutoencoder
+from nait_index.activations.sae.autoencoder import SparseAutoencoder
+from nait_index.activations.sae.sites import SaeSite, parse_hook, parse_module
 from nait_index.errors import ModelError
 
 if TYPE_CHECKING:
     import torch
 
-FEED_FORWARD = ("mlp", "ffn", "feed_forward", "DenseReluDense")
-"""Names of the feed-forward module in a layer, over all families."""
 
-_HOOK = re.compile(r"blocks\.(\d+)\.(hook_resid_post|hook_resid_pre|hook_mlp_out)")
-_MODULE = re.compile(r"(?:[A-Za-z_]\w*\.)+?(\d+)(?:\.(.+))?")
+def load_sae(path: str | Path) -> SparseAutoencoder:
+    """Load a sparse autoencoder from a folder of EleutherAI's ``sparsify`` or of SAELens.
+
+    :param path: the folder with ``cfg.json``, or a folder above it that contains no other ``cfg.json``.
+    :raises ModelError: there is none, there are several, or it is of an unsupported kind.
+    """
+    folder = _find_folder(Path(path))
+    if (folder / "sae.safetensors").is_file():
+        return _read_sparsify(folder)
+    if (folder / "sae_weights.safetensors").is_file():
+        return _read_saelens(folder)
+    raise ModelError(
+        f"{folder} holds neither sae.safetensors (sparsify) nor sae_weights.safetensors (SAELens), so there are no "
+        "weights to read"
+    )
 
 
-def read_sparsify(folder: Path) -> SparseAutoencoder:
+def _find_folder(path: Path) -> Path:
+    """Find the one folder with ``cfg.json``: this one or one below it."""
+    if not path.is_dir():
+        raise ModelError(
+            f"no folder at {path}; give the folder of a sparse autoencoder, or train one: nait-index sae train"
+        )
+    if (path / "cfg.json").is_file():
+        return path
+    folders = sorted(str(config.parent.relative_to(path)) for config in path.rglob("cfg.json"))
+    if not folders:
+        raise ModelError(f"{path} holds no cfg.json, so it is not a sparse autoencoder of sparsify or SAELens")
+    if folders[1:]:
+        raise ModelError(f"{path} holds {len(folders)} sparse autoencoders; name one of them: {', '.join(folders[:8])}")
+    return path / folders[0]
+
+
+def _read_sparsify(folder: Path) -> SparseAutoencoder:
     """Read a folder of EleutherAI's sparsify.
 
-    :raises ModelError: it is damaged, or a transcoder, or activates in another way than by its k largest latents.
+    :raises ModelError: it is damaged, a transcoder, or has another activation than the k largest latents.
     """
     config = _read_config(folder)
     _require(folder, config, {"transcode": False, "skip_connection": False, "signed": False, "activation": "topk"})
@@ -47,13 +74,13 @@ def read_sparsify(folder: Path) -> SparseAutoencoder:
         "decoder": tensors["W_dec"],
         "decoder_bias": tensors["b_dec"],
     }
-    return SparseAutoencoder.of(_module_site(folder, str(name)), weights, k=_whole(folder, config, "k"))
+    return SparseAutoencoder.of(_site(folder, parse_module, str(name)), weights, k=_whole(folder, config, "k"))
 
 
 def write_sparsify(folder: Path, sae: SparseAutoencoder, hookpoint: str) -> None:
-    """Write a sparse autoencoder into a folder as sparsify does.
+    """Write a sparse autoencoder into a folder in the format of sparsify.
 
-    :param hookpoint: path of the module in the model body whose output it reads.
+    :param hookpoint: path of the module in the bare transformer whose output it reads.
     """
     from safetensors.torch import save_file
 
@@ -79,11 +106,11 @@ def write_sparsify(folder: Path, sae: SparseAutoencoder, hookpoint: str) -> None
     (folder / "cfg.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def read_saelens(folder: Path) -> SparseAutoencoder:
-    """Read a folder of SAELens, of version 6 or before.
+def _read_saelens(folder: Path) -> SparseAutoencoder:
+    """Read a folder of SAELens, up to version 6.
 
-    :raises ModelError: it is damaged, its architecture is none of standard, topk and jumprelu, or it wants its input
-        normalised.
+    :raises ModelError: it is damaged, its architecture is not standard, topk or jumprelu, or it needs a normalised
+        input.
     """
     config = _flat(_read_config(folder))
     architecture = _architecture(folder, config)
@@ -105,43 +132,48 @@ def read_saelens(folder: Path) -> SparseAutoencoder:
         weights = _fold_norms(weights)
     k = _whole(folder, config, "k") if architecture == "topk" else None
     threshold = _threshold(folder, tensors) if architecture == "jumprelu" else None
-    return SparseAutoencoder.of(_hook_site(folder, str(config.get("hook_name"))), weights, k=k, threshold=threshold)
+    site = _site(folder, parse_hook, str(config.get("hook_name")))
+    return SparseAutoencoder.of(site, weights, k=k, threshold=threshold)
 
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Bring the names of all versions of SAELens to one level, and to those of version 6."""
+    """Flatten the settings of any version of SAELens, under the names of version 6."""
     flat = {**(config.get("metadata") or {}), **config}
-    old = {"hook_point": "hook_name", "hook_point_head_index": "hook_head_index", "activation_fn_str": "activation_fn"}
-    flat |= {new: flat[name] for name, new in old.items() if name in flat}
-    chosen = flat.get("activation_fn_kwargs") or {}
-    if flat.get("activation_fn") == "topk" and chosen.get("k") is not None:
-        flat |= {"architecture": "topk", "k": chosen["k"], "activation_fn": None}
+    renamed = {
+        "hook_point": "hook_name",
+        "hook_point_head_index": "hook_head_index",
+        "activation_fn_str": "activation_fn",
+    }
+    flat |= {new: flat[old] for old, new in renamed.items() if old in flat}
+    arguments = flat.get("activation_fn_kwargs") or {}
+    if flat.get("activation_fn") == "topk" and arguments.get("k") is not None:
+        flat |= {"architecture": "topk", "k": arguments["k"], "activation_fn": None}
     return flat
 
 
 def _architecture(folder: Path, config: Mapping[str, Any]) -> str:
-    """Tell the architecture, and refuse what would change the codes and is not computed."""
+    """Return the architecture, and refuse settings that would change the codes and are not computed here."""
     architecture = str(config.get("architecture", "standard"))
     if architecture not in ("standard", "topk", "jumprelu"):
         raise ModelError(
-            f"{folder}: a sparse autoencoder of architecture '{architecture}' is not understood; take one of standard, "
-            "topk or jumprelu"
+            f"{folder}: sparse autoencoders of architecture '{architecture}' are not supported; use one of "
+            "architecture standard, topk or jumprelu"
         )
     centered = (config.get("model_from_pretrained_kwargs") or {}).get("center_writing_weights")
     if centered:
         raise ModelError(
-            f"{folder}: made for a model whose weights TransformerLens had centred (center_writing_weights), so that "
-            "its activations are not those of the model as it is; take another one"
+            f"{folder}: made for a model whose weights TransformerLens had centred (center_writing_weights), so its "
+            "activations differ from those of the original model; use another one"
         )
     optional = {"activation_fn": "relu", "normalize_activations": "none", "reshape_activations": "none"}
-    # Version 5 wrote False for no normalisation, and every version leaves out or nulls what does not apply.
-    _require(folder, {name: config.get(name) or own for name, own in optional.items()}, optional)
+    # Version 5 wrote False for no normalisation, and every version omits or nulls what does not apply.
+    _require(folder, {name: config.get(name) or default for name, default in optional.items()}, optional)
     _require(folder, config, {"hook_head_index": None, "finetuning_scaling_factor": False})
     return architecture
 
 
 def _fold_norms(weights: Mapping[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
-    """Move the length of each decoder row into the encoder: the k largest are told by latents scaled so."""
+    """Move the norm of each decoder row into the encoder: latents so scaled decide which k are the largest."""
     norms = weights["decoder"].norm(dim=1)
     return {
         **weights,
@@ -155,40 +187,20 @@ def _threshold(folder: Path, tensors: Mapping[str, "torch.Tensor"]) -> "torch.Te
     if "log_threshold" in tensors:
         return tensors["log_threshold"].float().exp()
     if "threshold" not in tensors:
-        raise ModelError(f"{folder}: architecture jumprelu without a tensor 'threshold'; the file is not whole")
+        raise ModelError(f"{folder}: architecture jumprelu without a tensor 'threshold'; the file is incomplete")
     return tensors["threshold"]
 
 
 def _check_scaling(folder: Path, tensors: Mapping[str, "torch.Tensor"]) -> None:
     if "scaling_factor" in tensors and not (tensors["scaling_factor"] == 1).all():
-        raise ModelError(f"{folder}: has a scaling_factor other than 1, which is not understood; fold it in first")
+        raise ModelError(f"{folder}: has a scaling_factor other than 1; fold it into the weights first")
 
 
-def _hook_site(folder: Path, name: str) -> SaeSite:
-    """Understand a hook of TransformerLens, or the path of a module where SAELens ran the plain model."""
-    found = _HOOK.fullmatch(name)
-    if found is None:
-        return _module_site(folder, name)
-    layer, hook = int(found[1]), found[2]
-    if hook == "hook_mlp_out":
-        return SaeSite(layer, SaeSiteKind.MLP_ADDED)
-    # What enters a layer is what left the one before.
-    layer -= hook == "hook_resid_pre"
-    if layer < 0:
-        raise ModelError(f"{folder}: reads the embeddings ('{name}'), before any layer; take one of a later layer")
-    return SaeSite(layer, SaeSiteKind.RESIDUAL)
-
-
-def _module_site(folder: Path, name: str) -> SaeSite:
-    found = _MODULE.fullmatch(name)
-    if found is not None and found[2] is None:
-        return SaeSite(int(found[1]), SaeSiteKind.RESIDUAL)
-    if found is not None and found[2].rpartition(".")[2] in FEED_FORWARD:
-        return SaeSite(int(found[1]), SaeSiteKind.MLP)
-    raise ModelError(
-        f"{folder}: '{name}' is no known place of a sparse autoencoder; wanted the output of a layer or of its "
-        "feed-forward module, such as 'layers.10', 'layers.10.mlp' or 'blocks.10.hook_resid_post'"
-    )
+def _site(folder: Path, parse: Callable[[str], SaeSite], name: str) -> SaeSite:
+    try:
+        return parse(name)
+    except ModelError as error:
+        raise ModelError(f"{folder}: {error}") from None
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -197,12 +209,12 @@ def _read_config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder / 'cfg.json'}: cannot be read ({error})") from error
     if not isinstance(config, dict):
-        raise ModelError(f"{folder / 'cfg.json'}: is no JSON object")
+        raise ModelError(f"{folder / 'cfg.json'}: is not a JSON object")
     return config
 
 
 def _read_tensors(path: Path, needed: set[str], optional: set[str]) -> "dict[str, torch.Tensor]":
-    """Read a safetensors file, and refuse it unless it holds just what is known."""
+    """Read a safetensors file, and refuse it unless it contains just the tensors that are expected."""
     from safetensors.torch import load_file
 
     try:
@@ -217,14 +229,14 @@ def _read_tensors(path: Path, needed: set[str], optional: set[str]) -> "dict[str
 
 
 def _require(folder: Path, config: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Refuse a setting other than the one that is computed; a setting that is absent has that value."""
-    for name, own in wanted.items():
-        if config.get(name, own) != own:
-            raise ModelError(f"{folder / 'cfg.json'}: {name} is {config[name]!r}; only {own!r} is understood")
+    """Refuse any setting that differs from the only supported value; an absent setting has that value."""
+    for name, supported in wanted.items():
+        if config.get(name, supported) != supported:
+            raise ModelError(f"{folder / 'cfg.json'}: {name} is {config[name]!r}; only {supported!r} is supported")
 
 
 def _whole(folder: Path, config: Mapping[str, Any], name: str) -> int:
     value = config.get(name)
     if type(value) is not int:
-        raise ModelError(f"{folder / 'cfg.json'}: {name} is {value!r}, wanted a whole number")
+        raise ModelError(f"{folder / 'cfg.json'}: {name} is {value!r}, expected a whole number")
     return value

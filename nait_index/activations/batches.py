@@ -1,0 +1,211 @@
+"""Texts in batches: similar lengths together, padded to rectangles, halved where memory runs out.
+
+Neurons, likelihoods, gradients and the tokens of a sparse autoencoder all run through :func:`run_batches`, each with a
+forward function of its own.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from nait_index.config import PaddingSide
+from nait_index.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+Result = TypeVar("Result")
+OnFailure = Callable[[int, Exception], Result]
+"""Returns the result of a single text, by its number, that failed with an error; or raises."""
+
+# With today's vocabularies, the logits of a batch are by far its largest tensor.
+_LOGITS_BYTES = 2**30
+
+
+def token_budget(
+    batch_tokens: int | None, device: "torch.device", *, on_gpu: int = 65_536, vocabulary: int | None = None
+) -> int:
+    """Decide how many tokens a batch may have, padding counted.
+
+    :param batch_tokens: as set by the user; ``None`` is 2,048 on a CPU and ``on_gpu`` on a GPU.
+    :param vocabulary: of a model whose logits are computed at every token; they may take a gigabyte.
+    """
+    tokens = batch_tokens or (on_gpu if device.type == "cuda" else 2_048)
+    return tokens if vocabulary is None else min(tokens, _LOGITS_BYTES // (4 * vocabulary))
+
+
+def run_batches(
+    lengths: np.ndarray,
+    budget: int,
+    forward: Callable[[np.ndarray], Result],
+    on_failure: OnFailure[Result] | None = None,
+) -> Iterator[Result]:
+    """Run every text once, similar lengths together, and yield a result for every batch or part of one that ran.
+
+    :param lengths: (n,) tokens of each text; :param budget: most tokens of a batch, padding counted.
+    :param forward: runs the texts with the given numbers (b,). Where it fails it must have had no effect.
+    :param on_failure: called for a text that fails alone, after its batch was halved for any error that a single text
+        may cause. Without it, a batch is only halved when memory runs out.
+    :raises ModelError: a single text does not fit into memory.
+    """
+
+    def refuse(row: int, error: Exception) -> Result:
+        raise ModelError(f"out of memory on a single text of {lengths[row]} tokens; lower --max-length") from error
+
+    for rows in plan_batches(lengths, budget):
+        if on_failure is None:
+            yield from _run_halving(rows, forward, refuse, _is_out_of_memory)
+        else:
+            yield from _run_halving(rows, forward, on_failure, _may_lie_in_one_text)
+
+
+def plan_batches(lengths: np.ndarray, budget: int) -> Iterator[np.ndarray]:
+    """Group texts of similar length into batches of at most ``budget`` tokens, padding counted; longest first.
+
+    :param lengths: (n,) tokens of each text. A text longer than the budget is a batch by itself.
+    :returns: (b,) row numbers of each batch; together every row once. Depends on the lengths alone.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        size = max(1, budget // int(lengths[order[start]]))
+        yield order[start : start + size]
+        start += size
+
+
+def _run_halving(
+    rows: np.ndarray,
+    forward: Callable[[np.ndarray], Result],
+    on_failure: OnFailure[Result],
+    halves: Callable[[Exception], bool],
+) -> Iterator[Result]:
+    """Run a batch (b,) of row numbers, whole if possible, else in halves; ``halves`` decides on which errors."""
+    failure: Result | None = None
+    try:
+        result = forward(rows)
+    except Exception as error:
+        if not halves(error):
+            raise
+        if len(rows) == 1:
+            failure = on_failure(int(rows[0]), error)
+    else:
+        yield result
+        return
+    # Outside the handler, so that the traceback no longer holds the failed batch's tensors.
+    _free_memory()
+    if failure is not None:
+        yield failure
+        return
+    for half in np.array_split(rows, 2):
+        yield from _run_halving(half, forward, on_failure, halves)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Decide whether memory ran out; on a CPU, only torch's message shows it."""
+    import torch
+
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and (
+        "out of memory" in text or "can't allocate memory" in text or "cannot allocate memory" in text
+    )
+
+
+def _may_lie_in_one_text(error: Exception) -> bool:
+    """Decide whether a single text, or too many texts at once, may have caused an error."""
+    return isinstance(error, RuntimeError | MemoryError | ValueError | IndexError)
+
+
+def _free_memory() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def check_known(texts: Iterable[np.ndarray], vocabulary: int | None, name: str) -> None:
+    """Refuse tokens that the model has no embedding for: on a GPU they would end the process.
+
+    :param texts: (T,) token ids each; :param vocabulary: number of tokens that have an embedding, where known.
+    :param name: of the model.
+    :raises ModelError: there is such a token.
+    """
+    largest = max((int(ids.max(initial=0)) for ids in texts), default=0)
+    if vocabulary is not None and largest >= vocabulary:
+        raise ModelError(
+            f"the tokenizer gives token {largest}, but the model knows {vocabulary} tokens only; "
+            f"model and tokenizer of '{name}' do not belong together"
+        )
+
+
+def pad(
+    texts: Sequence[np.ndarray], token: int = 0, side: PaddingSide = PaddingSide.RIGHT
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pad texts (T_b,) of token ids to the length of the longest.
+
+    :param token: id to pad with; :param side: where to pad.
+    :returns: ids (B, T) int64, and the mask (B, T) int64, 1 for a text's tokens and 0 for padding.
+    """
+    padded = np.full((len(texts), max(map(len, texts))), token, dtype=np.int64)
+    mask = np.zeros_like(padded)
+    for row, ids in enumerate(texts):
+        span = slice(0, len(ids)) if side is PaddingSide.RIGHT else slice(-len(ids), None)
+        padded[row, span], mask[row, span] = ids, 1
+    return padded, mask
+
+
+def input_tensors(
+    texts: Sequence[np.ndarray],
+    device: "torch.device",
+    token: int = 0,
+    side: PaddingSide = PaddingSide.RIGHT,
+) -> "dict[str, torch.Tensor]":
+    """Pad texts as :func:`pad` does, and return a model's arguments ``input_ids`` and ``attention_mask``, (B, T)."""
+    import torch
+
+    ids, mask = pad(texts, token, side)
+    return {"input_ids": torch.from_numpy(ids).to(device), "attention_mask": torch.from_numpy(mask).to(device)}
+
+
+class HostCopy:
+    """Copies tensors to the host; from a GPU in the background, into pinned memory."""
+
+    def __init__(self, parts: "Sequence[torch.Tensor | None]") -> None:
+        import torch
+
+        self._event: torch.cuda.Event | None = None
+        self._parts = [None if part is None else self._begin(part) for part in parts]
+        if any(part is not None and part.is_cuda for part in parts):
+            self._event = torch.cuda.Event()
+            self._event.record()
+
+    @staticmethod
+    def _begin(part: "torch.Tensor") -> "torch.Tensor":
+        import torch
+
+        if not part.is_cuda:
+            return part.cpu()
+        # The copy runs in the stream that reuses the GPU's memory, so that memory is not overwritten before it is done.
+        return torch.empty(part.shape, dtype=part.dtype, pin_memory=True).copy_(part, non_blocking=True)
+
+    def arrays(self) -> list[np.ndarray | None]:
+        """Wait for the copies, and return them in order."""
+        if self._event is not None:
+            self._event.synchronize()
+        return [None if part is None else part.numpy() for part in self._parts]
+
+
+def finish_late(started: Iterable[Callable[[], Result]], depth: int) -> Iterator[Result]:
+    """Finish each batch only after ``depth`` more were started, so that the device is busy meanwhile.
+
+    :param started: yields, for every batch it starts, the function that waits for it and returns its result.
+    """
+    waiting: list[Callable[[], Result]] = []
+    for finish in started:
+        waiting.append(finish)
+        if len(waiting) > depth:
+            yield waiting.pop(0)()
+    for finish in waiting:
+        yield finish()

@@ -1,0 +1,88 @@
+"""Where a model runs: device, dtype and threads."""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nait_index.config import Device, Precision
+from nait_index.errors import ModelError
+from nait_index.spelling import parse_enum
+
+if TYPE_CHECKING:
+    import torch
+
+AUTO_DTYPE = "NAIT_INDEX_AUTO_DTYPE"
+"""Environment variable that sets the meaning of ``--dtype auto``, for machines that must agree on it."""
+
+
+def device_of(device: Device) -> "torch.device":
+    """Resolve the device setting.
+
+    :raises ModelError: a GPU was asked for, and torch sees none.
+    """
+    import torch
+
+    if device is Device.AUTO:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device is Device.CUDA and not torch.cuda.is_available():
+        raise ModelError("--device cuda was asked for, but torch sees no GPU here; use --device cpu")
+    return torch.device(device.value)
+
+
+def dtype_of(dtype: Precision, device: "torch.device", *, on_cpu: bool = True) -> "torch.dtype":
+    """Resolve the dtype setting.
+
+    :param on_cpu: whether ``auto`` may mean bfloat16 on a CPU too, if the processor multiplies in it.
+    """
+    import torch
+
+    if dtype is Precision.AUTO:
+        dtype = parse_enum(Precision, os.environ.get(AUTO_DTYPE, Precision.AUTO), f"{AUTO_DTYPE} value", ModelError)
+    if dtype is Precision.AUTO:
+        native = device.type == "cuda" or (on_cpu and device.type == "cpu" and cpu_multiplies_bfloat16())
+        return torch.bfloat16 if native else torch.float32
+    resolved: torch.dtype = getattr(torch, dtype.value)
+    return resolved
+
+
+def settled_precision(dtype: Precision, device: Device, *, on_cpu: bool = True) -> Precision:
+    """Resolve the dtype setting to a name, like :func:`dtype_of`, for a device that only another machine may have."""
+    import torch
+
+    target = device_of(device) if device is Device.AUTO else torch.device(device.value)
+    return Precision(str(dtype_of(dtype, target, on_cpu=on_cpu)).removeprefix("torch."))
+
+
+def cpu_multiplies_bfloat16() -> bool:
+    """Report whether the processor has bfloat16 instructions; without them bfloat16 is slower than float32."""
+    import torch
+
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
+
+
+def thread_count() -> int:
+    """Return the number of threads torch computes with: the order of a sum, and so its last bit, can depend on it."""
+    import torch
+
+    return torch.get_num_threads()
+
+
+def use_threads(count: int) -> None:
+    """Set the number of threads torch computes with in this process."""
+    import torch
+
+    torch.set_num_threads(count)
+
+
+def multiply(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Multiply two matrices of one dtype on the host, between two forward passes, with torch's threads.
+
+    NumPy's BLAS has threads of its own, which keep spinning for a while after every product; where the model uses all
+    cores, they would slow down the next forward pass.
+    """
+    import torch
+
+    product: np.ndarray = torch.mm(torch.from_numpy(left), torch.from_numpy(right)).numpy()
+    return product
