@@ -399,7 +399,8 @@ def test_file_in_place_of_a_folder_is_refused(refusal: Callable[[Path | str], st
 
 
 def test_folder_without_configuration_is_refused(refusal: Callable[[Path | str], str], tmp_path: Path) -> None:
-    assert refusal(tmp_path) == f"{tmp_path} holds no config.json, so it is not a model folder; save the model there first"
+    message = f"{tmp_path} holds no config.json, so it is not a model folder; save the model there first"
+    assert refusal(tmp_path) == message
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"model_type": "no-such-family"}', '"llama"', "\x00\xff"])
