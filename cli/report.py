@@ -65,12 +65,12 @@ def report(
       nait-index report alpaca.nait -c math -c code --by meta.lang -o report.html
     """
     from nait_index.files import check_writable
-    from nait_index.report import Asked, write_report
+    from nait_index.report import ReportRequest, write_report
     from nait_index.selection.budget import Budget
 
     Budget.parse(top)
     check_writable(output, force=force)
-    asked = Asked(
+    request = ReportRequest(
         names=names or None,
         top=top,
         method=MethodName(method),
@@ -80,7 +80,7 @@ def report(
         command=_without_secrets(sys.argv[1:]),
     )
     opened = index.open(model, device)
-    written = write_report(opened, output, asked, force=force)
+    written = write_report(opened, output, request, force=force)
     for said in written.notes:
         note(said)
     note(f"wrote {written.path} ({written.size / 1e6:.1f} MB, {written.seconds:.0f} s); open it in a browser")

@@ -17,19 +17,19 @@ from reports import HOSTILE, NAME, SOURCE, SUMS, hostile_index
 
 from nait_index import NaitIndex
 from nait_index.errors import NaitError, OutputExistsError
-from nait_index.report import Asked, Limits, reading, write_report
+from nait_index.report import Limits, ReportRequest, groups, write_report
 from nait_index.report.facts import Facts
-from nait_index.report.gathering import gather
+from nait_index.report.gather import gather
 from nait_index.report.page import embedded
-from nait_index.report.projection import lay_out
-from nait_index.report.reading import fit
 from nait_index.report.representation import Representation, represent
+from nait_index.report.row_map import lay_out
+from nait_index.report.rows import cut_to_bytes
 
 pytest.importorskip("plotly")
 pytest.importorskip("sklearn")
 pytest.importorskip("py3langid")
 
-ASKED = Asked(top="25%", by=("meta.lang", "meta.level"), bootstrap=2)
+REQUEST = ReportRequest(top="25%", by=("meta.lang", "meta.level"), bootstrap=2)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> NaitIndex:
 
 @pytest.fixture(scope="module")
 def facts(index: NaitIndex) -> Facts:
-    return gather(index, ASKED)
+    return gather(index, REQUEST)
 
 
 def _row_of(index: NaitIndex) -> dict[str, dict[str, Any]]:
@@ -50,8 +50,8 @@ def _row_of(index: NaitIndex) -> dict[str, dict[str, Any]]:
 
 
 def test_rows_that_are_shown_are_those_of_a_query(index: NaitIndex, facts: Facts) -> None:
-    everything = index.query(SUMS, top="100%", method=ASKED.method)
-    chosen = index.query(SUMS, top=ASKED.top)
+    everything = index.query(SUMS, top="100%", method=REQUEST.method)
+    chosen = index.query(SUMS, top=REQUEST.top)
     own = next(own for own in facts.capabilities if own.name == SUMS)
     k = len(chosen)
     assert own.chosen == k == 20
@@ -72,15 +72,15 @@ def test_ties_at_the_cut_fall_as_in_a_query(tmp_path: Path) -> None:
     own = build_small(tmp_path / "t.nait", write_lines(tmp_path / "c.jsonl", corpus))
     own.add_capability("same", write_lines(tmp_path / "e.jsonl", [corpus[0] | {"id": f"e{i}"} for i in range(4)]))
     own.add_capability("sums", write_lines(tmp_path / "f.jsonl", small_rows(9, first=500)[1::2]))
-    made = gather(own, Asked(top=7, bootstrap=0, names=("same",)))  # type: ignore[arg-type]
+    made = gather(own, ReportRequest(top=7, bootstrap=0, names=("same",)))  # type: ignore[arg-type]
     assert made.core is None
-    assert made.between is None
+    assert made.comparison is None
     shown = {row.id for row in (*made.capabilities[0].top, *made.capabilities[0].just_in)}
     assert shown == set(own.query("same", top=7))
 
 
 def test_groups_are_counted_over_all_rows(index: NaitIndex, facts: Facts) -> None:
-    rows, chosen = _row_of(index), set(index.query(SUMS, top=ASKED.top))
+    rows, chosen = _row_of(index), set(index.query(SUMS, top=REQUEST.top))
     own = next(own for own in facts.capabilities if own.name == SUMS)
     found = {one.field: one for one in own.groups}
     assert list(found) == ["source", "length", "language", "meta.lang", "meta.level"]
@@ -97,7 +97,7 @@ def test_groups_are_counted_over_all_rows(index: NaitIndex, facts: Facts) -> Non
 
 
 def test_columns_and_numbers_are_groups_too(index: NaitIndex) -> None:
-    made = gather(index, Asked(names=(SUMS,), by=("position", "truncated", "file_row"), bootstrap=0))
+    made = gather(index, ReportRequest(names=(SUMS,), by=("position", "truncated", "file_row"), bootstrap=0))
     found = {one.field: one for one in made.capabilities[0].groups}
     assert [group.name for group in found["truncated"].groups] == ["false"]
     for field in ("position", "file_row"):
@@ -110,17 +110,17 @@ def test_columns_and_numbers_are_groups_too(index: NaitIndex) -> None:
 def test_numbers_of_any_size_are_groups(tmp_path: Path) -> None:
     rows = [row | {"n": at or 10**400, "none": 10 ** (400 + at)} for at, row in enumerate(small_rows(20))]
     index = build_small(tmp_path / "i.nait", write_lines(tmp_path / "c.jsonl", rows))
-    reader = reading.RowReader(index, np.arange(20))
-    assert reader.by_field("n").names[-1] == reading.NOWHERE
+    reader = groups.RowReader(index, np.arange(20))
+    assert reader.by_field("n").names[-1] == groups.NO_VALUE
     assert reader.by_field("n").counts(np.arange(20)).tolist()[-1] == 1
     assert len(reader.by_field("none").names) == 1  # by their first digits
 
 
 def test_of_very_many_groups_all_but_the_largest_are_one(index: NaitIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "_MOST_GROUPS", 5)
+    monkeypatch.setattr(groups, "_MOST_GROUPS", 5)
     every = np.arange(len(index))
-    found = reading.by_column(index, "id", every)
-    assert (len(found.names), found.names[-1]) == (6, reading.OTHER)
+    found = groups.by_column(index, "id", every)
+    assert (len(found.names), found.names[-1]) == (6, groups.OTHER)
     assert found.counts(every).tolist() == [1] * 5 + [len(index) - 5]
 
 
@@ -137,10 +137,10 @@ def test_the_corpus_is_told_with_what_was_rejected(index: NaitIndex, facts: Fact
 
 
 def test_the_core_is_counted_by_votes_beside_chance(index: NaitIndex, facts: Facts) -> None:
-    one, other = (set(index.query(name, top=ASKED.top)) for name in (SUMS, NAME))
+    one, other = (set(index.query(name, top=REQUEST.top)) for name in (SUMS, NAME))
     core = facts.core
     assert core is not None
-    assert core.found == (len(one | other), len(one & other))
+    assert core.sizes == (len(one | other), len(one & other))
     assert core.chance == pytest.approx((80 * (1 - 0.75**2), 80 / 16))
     assert core.redraws == 2
     assert len(core.stability) == core.size == len(one & other)
@@ -149,25 +149,25 @@ def test_the_core_is_counted_by_votes_beside_chance(index: NaitIndex, facts: Fac
 
 def test_the_model_that_is_gone_leaves_stability_out(index: NaitIndex) -> None:
     opened = NaitIndex(index.layout.name, model="/nowhere/model")
-    core = gather(opened, Asked(top="60%", bootstrap=2)).core
+    core = gather(opened, ReportRequest(top="60%", bootstrap=2)).core
     assert core is not None
-    assert core.found[1] > 0
+    assert core.sizes[1] > 0
     assert core.stability == ()
-    assert "/nowhere/model" in core.not_redrawn
+    assert "/nowhere/model" in core.no_stability
 
 
 def test_capabilities_are_compared_and_taken_apart(index: NaitIndex, facts: Facts) -> None:
-    assert facts.between is not None
-    assert facts.between.overlap.tolist() == index.compare(top=ASKED.top).overlap.tolist()
+    assert facts.comparison is not None
+    assert facts.comparison.overlap.tolist() == index.compare(top=REQUEST.top).overlap.tolist()
     layers = facts.capabilities[0].layers
     assert layers is not None
     assert len(layers.names) == index.info()["layers"]
     assert sum(sum(own) for own in layers.shares.values()) == pytest.approx(1)
-    assert gather(index, Asked(method="length", bootstrap=0)).capabilities[0].layers is None  # type: ignore[arg-type]
+    assert gather(index, ReportRequest(method="length", bootstrap=0)).capabilities[0].layers is None  # type: ignore[arg-type]
 
 
 def test_only_rows_that_pass_are_chosen_among(index: NaitIndex) -> None:
-    made = gather(index, Asked(names=(SUMS,), top="50%", where="source = 'words'", bootstrap=0))
+    made = gather(index, ReportRequest(names=(SUMS,), top="50%", where="source = 'words'", bootstrap=0))
     assert made.available == sum(row["source"] == "words" for row in _row_of(index).values())
     fields = {own.field: [group.name for group in own.groups] for own in made.capabilities[0].groups}
     assert fields["source"] == ["words"]
@@ -177,8 +177,8 @@ def test_only_rows_that_pass_are_chosen_among(index: NaitIndex) -> None:
 
 def test_a_large_index_is_sampled_and_the_page_says_so(index: NaitIndex, tmp_path: Path) -> None:
     limits = Limits(rows=30, chosen=10, languages=12, chosen_languages=4, points=20, chosen_points=8)
-    asked = Asked(top="25%", bootstrap=0, limits=limits)
-    made = gather(index, asked)
+    request = ReportRequest(top="25%", bootstrap=0, limits=limits)
+    made = gather(index, request)
     by_field = {own.field: own for own in made.capabilities[0].groups}
     assert (by_field["source"].read, by_field["source"].corpus_read, by_field["source"].is_whole) == (10, 30, False)
     assert (by_field["length"].read, by_field["length"].corpus_read, by_field["length"].is_whole) == (20, 80, True)
@@ -186,17 +186,17 @@ def test_a_large_index_is_sampled_and_the_page_says_so(index: NaitIndex, tmp_pat
     assert made.map is not None
     assert made.map.evenly == 20
     assert 0 < made.map.added <= 8
-    text = write_report(index, tmp_path / "r.html", asked).path.read_text()
-    assert "Counted on 10 of the chosen and 30 of all rows, drawn evenly." in text
-    assert "20 of 80 rows are drawn evenly" in text
+    text = write_report(index, tmp_path / "r.html", request).path.read_text()
+    assert "Counted on 10 of the chosen and 30 of all rows, drawn at random." in text
+    assert "20 of 80 rows are drawn at random" in text
 
 
 def test_the_map_is_the_same_every_time(index: NaitIndex, facts: Facts) -> None:
-    again = gather(index, ASKED).map
+    again = gather(index, REQUEST).map
     assert facts.map is not None
     assert again is not None
-    np.testing.assert_array_equal(again.places, facts.map.places)
-    chosen = set(index.query(SUMS, top=ASKED.top))
+    np.testing.assert_array_equal(again.coordinates, facts.map.coordinates)
+    chosen = set(index.query(SUMS, top=REQUEST.top))
     names = [own.name for own in facts.capabilities]
     lit = {facts.map.ids[at] for at in np.flatnonzero(facts.map.chosen[names.index(SUMS)])}
     assert lit == chosen
@@ -207,10 +207,10 @@ def test_rows_alike_lie_together() -> None:
     kinds = np.repeat([0, 1, 2], 40)
     made = lay_out(10 * np.eye(3)[kinds].repeat(20, axis=1) + rng.normal(size=(120, 60)))
     assert made is not None
-    centres = np.array([made.places[kinds == kind].mean(axis=0) for kind in range(3)])
-    nearest = np.linalg.norm(made.places[:, None] - centres, axis=2).argmin(axis=1)
+    centres = np.array([made.coordinates[kinds == kind].mean(axis=0) for kind in range(3)])
+    nearest = np.linalg.norm(made.coordinates[:, None] - centres, axis=2).argmin(axis=1)
     assert (nearest == kinds).all()
-    assert np.abs(made.places).max() <= 1
+    assert np.abs(made.coordinates).max() <= 1
     assert lay_out(np.zeros((50, 8), np.float32)) is None
     assert lay_out(np.ones((3, 8), np.float32)) is None
 
@@ -232,7 +232,7 @@ def test_small_groups_do_not_come_first() -> None:
     assert small.low < 4 < 7 < large.low
     nothing = next(group for group in own.groups if group.name == "g3")
     assert nothing.ratio == 0
-    assert not nothing.is_told_apart
+    assert not nothing.is_significant
 
 
 def test_what_chance_gives_is_not_told_apart() -> None:
@@ -240,8 +240,8 @@ def test_what_chance_gives_is_not_told_apart() -> None:
     corpus = rng.integers(50, 3000, 40)
     chosen = rng.multivariate_hypergeometric(corpus, int(corpus.sum()) // 10)
     own = _represent(chosen.tolist(), corpus.tolist(), most=40)
-    assert sum(group.is_told_apart for group in own.groups) <= 4
-    assert all(0.3 < group.low < 1 < group.high < 3 for group in own.groups if not group.is_told_apart)
+    assert sum(group.is_significant for group in own.groups) <= 4
+    assert all(0.3 < group.low < 1 < group.high < 3 for group in own.groups if not group.is_significant)
 
 
 def test_a_sample_of_the_corpus_is_less_certain_than_all_of_it() -> None:
@@ -266,8 +266,8 @@ def test_groups_with_an_order_keep_it() -> None:
 
 
 def test_hostile_text_stays_text(index: NaitIndex, tmp_path: Path) -> None:
-    asked = Asked(top="40%", by=("meta.lang",), bootstrap=0, command=HOSTILE)
-    text = write_report(index, tmp_path / "r.html", asked).path.read_bytes().decode("utf-8")
+    request = ReportRequest(top="40%", by=("meta.lang",), bootstrap=0, command=HOSTILE)
+    text = write_report(index, tmp_path / "r.html", request).path.read_bytes().decode("utf-8")
     assert text.count("<script") - _library().count("<script") == 3
     for hostile in (HOSTILE, SOURCE, NAME, "<img src=x", "<svg onload"):
         assert hostile not in text
@@ -298,14 +298,14 @@ def test_huge_rows_leave_the_page_small(tmp_path: Path) -> None:
     corpus = [row | {"output": "宇" * 60_000} for row in small_rows(40)]
     own = build_small(tmp_path / "b.nait", write_lines(tmp_path / "c.jsonl", corpus), max_length=32)
     own.add_capability("sums", write_lines(tmp_path / "e.jsonl", small_rows(9, first=500)[1::2]))
-    written = write_report(own, tmp_path / "r.html", Asked(bootstrap=0))
+    written = write_report(own, tmp_path / "r.html", ReportRequest(bootstrap=0))
     assert written.size == (tmp_path / "r.html").stat().st_size < 15e6
     assert "The rest is left out" in (tmp_path / "r.html").read_text()
 
 
 @pytest.mark.parametrize("text", ["short", "<" * 5000, "宇" * 5000, "a<" * 5000, "x" * 5000])
 def test_texts_take_no_more_of_the_page_than_they_may(text: str) -> None:
-    own = fit(text, 600)
+    own = cut_to_bytes(text, 600)
     assert text.startswith(own)
     assert len(embedded(own).encode()) <= 602
     assert len(own) == len(text) or len(embedded(own).encode()) > 400
@@ -313,8 +313,8 @@ def test_texts_take_no_more_of_the_page_than_they_may(text: str) -> None:
 
 def test_the_log_is_told_step_by_step(index: NaitIndex, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", logger="nait_index"):
-        write_report(index, tmp_path / "r.html", Asked(bootstrap=0))
-    told = [own.args for own in caplog.records if own.name == "nait_index.report.asked"]
+        write_report(index, tmp_path / "r.html", ReportRequest(bootstrap=0))
+    told = [own.args for own in caplog.records if own.name == "nait_index.report.gather"]
     assert all(isinstance(own, tuple) for own in told)
     steps = [own for own in told if isinstance(own, tuple)]
     assert [own[0] for own in steps] == list(range(1, int(str(steps[0][1])) + 1))

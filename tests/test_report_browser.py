@@ -6,7 +6,7 @@ import pytest
 from browser import Watched, file_url
 from reports import HOSTILE, NAME, SOURCE, SUMS, hostile_index
 
-from nait_index.report import Asked, write_report
+from nait_index.report import ReportRequest, write_report
 
 pytest.importorskip("plotly")
 pytest.importorskip("sklearn")
@@ -19,8 +19,8 @@ WIDTHS = (1440, 390)
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a report of a hostile index."""
     folder = tmp_path_factory.mktemp("browser")
-    asked = Asked(top="40%", by=("meta.lang",), bootstrap=2, command=f"nait-index report {HOSTILE}")
-    return write_report(hostile_index(folder), folder / "report.html", asked).path
+    request = ReportRequest(top="40%", by=("meta.lang",), bootstrap=2, command=f"nait-index report {HOSTILE}")
+    return write_report(hostile_index(folder), folder / "report.html", request).path
 
 
 @pytest.fixture

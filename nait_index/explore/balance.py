@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from nait_index.index import NaitIndex
-from nait_index.report.reading import Grouping, RowReader, by_column, by_length
+from nait_index.report.groups import Grouping, RowReader, by_column, by_length
 from nait_index.report.representation import Representation, represent
 
 READ = 30_000
@@ -42,14 +42,14 @@ class Balance:
         return [_facts(self._represent(own, np.asarray(chosen), allowed)) for own in self._groupings]
 
     def _represent(self, grouping: Grouping, chosen: np.ndarray, allowed: np.ndarray | None) -> Representation:
-        corpus = grouping.ordinals if allowed is None else grouping.ordinals[allowed[grouping.ordinals]]
+        corpus = grouping.positions if allowed is None else grouping.positions[allowed[grouping.positions]]
         available = self._all if allowed is None else int(allowed.sum())
         return represent(
             grouping.field,
             grouping.names,
             grouping.counts(chosen),
             grouping.counts(corpus),
-            is_whole=len(grouping.ordinals) == self._all,
+            is_whole=len(grouping.positions) == self._all,
             highest=max(available, 1) / max(len(chosen), 1),
             is_ordered=grouping.is_ordered,
             most=_GROUPS,
@@ -59,7 +59,7 @@ class Balance:
 def _facts(found: Representation) -> dict[str, Any]:
     groups = [
         {"name": own.name, "chosen": own.chosen, "corpus": own.corpus, "ratio": own.ratio}
-        | {"low": own.low, "high": own.high, "certain": own.is_told_apart}
+        | {"low": own.low, "high": own.high, "certain": own.is_significant}
         for own in found.groups
     ]
     shares = {"read": found.read, "corpus_read": found.corpus_read, "whole": found.is_whole}

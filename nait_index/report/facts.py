@@ -1,4 +1,4 @@
-"""What a report says, as plain facts; no word of HTML."""
+"""What a report shows, as plain facts: no HTML."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,28 +6,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nait_index.report.asked import Asked
-from nait_index.report.reading import Words
 from nait_index.report.representation import Representation
+from nait_index.report.request import ReportRequest
+from nait_index.report.rows import ShownRow
 
 if TYPE_CHECKING:
     from nait_index.insight.compare import Comparison
 
 
 @dataclass(frozen=True, slots=True)
-class Bars:
-    """Counts by name, largest first, or by the edges of bins."""
+class GroupCounts:
+    """Rows by group: the largest first, or in the order of the groups."""
 
     names: tuple[str, ...]
     counts: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Corpus:
+class CorpusFacts:
     """What the index holds.
 
-    :param source_field: the field that ``sources`` are of. :param sources_read: how many rows they were counted on.
-    :param lengths: rows by length band, in tokens. :param quantiles: 5, 50 and 95 % of the lengths in tokens.
+    :param source_field: the field that ``sources`` are counted by. :param sources_read: how many rows were counted.
+    :param lengths: rows by length in tokens. :param quantiles: 5, 50 and 95 % of the lengths in tokens.
     :param reasons: why rows were rejected, with counts.
     """
 
@@ -36,34 +36,17 @@ class Corpus:
     truncated: int
     rejected: int
     source_field: str
-    sources: Bars
+    sources: GroupCounts
     sources_read: int
-    lengths: Bars
+    lengths: GroupCounts
     quantiles: tuple[int, int, int]
-    formats: Bars
-    reasons: Bars
+    formats: GroupCounts
+    reasons: GroupCounts
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """One row, to be read.
-
-    :param rank: its place among the rows that could be chosen, from 1. :param is_cut: whether its words were cut.
-    """
-
-    id: str
-    rank: int
-    score: float
-    source: str
-    tokens: int
-    place: str
-    words: Words
-    is_cut: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Histogram:
-    """Scores in bins: (b + 1,) edges, (b,) counts of the rows that are chosen, (b,) of those that are not."""
+class ScoreHistogram:
+    """Scores in bins: (b + 1,) edges, (b,) counts of the chosen rows, (b,) of the others."""
 
     edges: np.ndarray
     chosen: np.ndarray
@@ -71,10 +54,10 @@ class Histogram:
 
 
 @dataclass(frozen=True, slots=True)
-class Layers:
-    """What each layer carries of what sets the chosen rows apart.
+class LayerFacts:
+    """How much each layer contributes to what distinguishes the chosen rows.
 
-    :param shares: of every layer, by pooling; they add up to 1, and one is negative that speaks against the rows.
+    :param shares: of every layer, by pooling; they add up to 1, and a layer that speaks against the rows is negative.
     """
 
     names: tuple[str, ...]
@@ -85,7 +68,7 @@ class Layers:
 class CapabilityFacts:
     """One capability and what it chooses.
 
-    :param examples: how many it was made of. :param cut: the lowest score that is chosen.
+    :param examples: how many it was made from. :param cut: the lowest chosen score.
     :param layers: ``None`` where the method has none.
     """
 
@@ -93,54 +76,54 @@ class CapabilityFacts:
     examples: int
     chosen: int
     cut: float
-    scores: Histogram
+    scores: ScoreHistogram
     groups: tuple[Representation, ...]
-    layers: Layers | None
-    top: tuple[Shown, ...]
-    just_in: tuple[Shown, ...]
-    just_out: tuple[Shown, ...]
-    bottom: tuple[Shown, ...]
+    layers: LayerFacts | None
+    top: tuple[ShownRow, ...]
+    just_in: tuple[ShownRow, ...]
+    just_out: tuple[ShownRow, ...]
+    bottom: tuple[ShownRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class StableRow:
-    """One row of the core; ``stability`` is the share of the redraws in which it stays, ``None`` if none was made."""
+class CoreRow:
+    """One row of the core; ``stability`` is the share of resamples in which it stays, ``None`` if there were none."""
 
     votes: int
     stability: float | None
-    shown: Shown
+    shown: ShownRow
 
 
 @dataclass(frozen=True, slots=True)
-class Core:
+class CoreFacts:
     """What several capabilities agree on.
 
-    :param found: (C,) rows that at least 1, 2, … C of them choose; :param chance: (C,) what random choices would give.
-    :param votes: how many must agree for the rows that are listed. :param stability: of every one of these rows.
-    :param not_redrawn: why there is no stability; empty where there is.
+    :param sizes: (C,) rows that at least 1, 2, … C of them choose; :param chance: (C,) what random choices would give.
+    :param votes: how many must agree for the listed rows. :param stability: of every one of these rows.
+    :param no_stability: why it was not measured; empty where it was.
     """
 
-    found: tuple[int, ...]
+    sizes: tuple[int, ...]
     chance: tuple[float, ...]
     votes: int
     size: int
-    rows: tuple[StableRow, ...]
+    rows: tuple[CoreRow, ...]
     stability: tuple[float, ...]
     redraws: int
-    not_redrawn: str
+    no_stability: str
 
 
 @dataclass(frozen=True, slots=True)
-class Map:
+class RowMap:
     """Some rows in two dimensions.
 
-    :param places: (m, 2) within -1 … 1. :param evenly: how many were drawn evenly from all rows, the first ones;
-        :param added: how many more of the selections.
+    :param coordinates: (m, 2) within -1 … 1. :param evenly: how many were drawn uniformly from all rows, the first
+        ones; :param added: how many more from the choices.
     :param chosen: (C, m) bool. :param percentiles: (C, m) of the scores, 0 … 100.
     :param sources: (m,) int, into ``source_names``. :param texts: (m,) the beginning of each.
     """
 
-    places: np.ndarray
+    coordinates: np.ndarray
     method: str
     evenly: int
     added: int
@@ -155,19 +138,19 @@ class Map:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All of a report.
+    """Everything that a report shows.
 
-    :param available: rows that could be chosen. :param budget: how many each capability chooses.
-    :param info: what :meth:`NaitIndex.info` says. :param notes: what was left out, and why.
+    :param info: as :meth:`NaitIndex.info` returns it. :param available: rows that could be chosen.
+    :param budget: how many each capability chooses. :param notes: what was left out, and why.
     """
 
-    asked: Asked
+    request: ReportRequest
     info: Mapping[str, Any]
     available: int
     budget: int
-    corpus: Corpus
+    corpus: CorpusFacts
     capabilities: tuple[CapabilityFacts, ...]
-    between: "Comparison | None"
-    core: Core | None
-    map: Map | None
+    comparison: "Comparison | None"
+    core: CoreFacts | None
+    map: RowMap | None
     notes: tuple[str, ...]

@@ -1,32 +1,30 @@
-"""Facts and figures to one HTML file that asks the network for nothing.
+"""Facts and figures to one HTML file that makes no network requests.
 
-Rows come from anyone. Jinja escapes all text; data for the figures lies in JSON that holds no ``<``; and the page's own
-policy lets no script run but the two whose hashes it names, and nothing be fetched.
+Rows come from anyone. Jinja escapes all text; data for the figures is JSON without ``<``; and the page's content
+security policy allows only the two scripts whose hashes it names, and no requests.
 """
 
 import base64
 import hashlib
 import json
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from nait_index.errors import NaitError
 from nait_index.files import atomic_write, check_writable
 from nait_index.index import NaitIndex
-from nait_index.report import figures, wording
-from nait_index.report.asked import Asked
-from nait_index.report.facts import CapabilityFacts, Facts
-from nait_index.report.gathering import gather
+from nait_index.report import comparison_figures, figures, wording
+from nait_index.report.facts import Facts
+from nait_index.report.gather import gather
+from nait_index.report.request import ReportRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """A report that was written: where, how large in bytes, and how long it took in seconds."""
+class WrittenReport:
+    """A report that was written: where, its size in bytes, how long it took in seconds, and what it leaves out."""
 
     path: Path
     size: int
@@ -37,23 +35,23 @@ class Written:
 def write_report(
     index: NaitIndex,
     path: str | Path,
-    asked: Asked | None = None,
+    request: ReportRequest | None = None,
     *,
     force: bool = False,
-) -> Written:
-    """Write a report of an index: one HTML file that needs no network.
+) -> WrittenReport:
+    """Write a report on an index: one HTML file that needs no network.
 
-    :raises OutputExistsError: the file is there and ``force`` was not given.
-    :raises NaitError: of the kind that says what is wrong; nothing is written then.
+    :raises OutputExistsError: the file exists and ``force`` was not given.
+    :raises NaitError: a package is missing, or the request cannot be met; nothing is written then.
     """
-    target, begun = Path(path), time.monotonic()
+    target, start = Path(path), time.monotonic()
     check_writable(target, force=force)
     library = plotly_script()
-    facts = gather(index, asked or Asked())
+    facts = gather(index, request or ReportRequest())
     page = render(facts, library).encode("utf-8", "replace")
     with atomic_write(target) as file:
         file.write(page)
-    return Written(target, len(page), time.monotonic() - begun, facts.notes)
+    return WrittenReport(target, len(page), time.monotonic() - start, facts.notes)
 
 
 def plotly_script() -> str:
@@ -68,7 +66,10 @@ def plotly_script() -> str:
 
 
 def render(facts: Facts, library: str) -> str:
-    """Make the page. :param library: the script that draws the figures."""
+    """Render the page.
+
+    :param library: the script that draws the figures.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -78,10 +79,11 @@ def render(facts: Facts, library: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for helper in (wording.count, wording.number, wording.share, wording.size, wording.times):
+    for helper in (wording.count, wording.number, wording.share, wording.short_name, wording.size, wording.times):
         environment.filters[helper.__name__] = helper
-    environment.globals |= {"drawn_from": wording.drawn_from, "transfer": wording.transfer, "zip": zip}
-    own = _asset("report.js")
+    environment.globals |= {"source_findings": wording.source_findings, "zip": zip}
+    script = _asset("report.js")
+    map_data = comparison_figures.map_data(facts.map, facts.capabilities) if facts.map else None
     return environment.get_template("report.html.j2").render(
         facts=facts,
         headlines=wording.headlines(facts),
@@ -89,14 +91,14 @@ def render(facts: Facts, library: str) -> str:
         made=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
         css=_asset("report.css"),
         library=library,
-        script=own,
-        hashes=[_hash(library), _hash(own)],
-        data=embedded({"figures": _figures(facts), "map": _map(facts)}),
+        script=script,
+        hashes=[_hash(library), _hash(script)],
+        data=embedded({"figures": _figures(facts), "map": map_data}),
     )
 
 
 def embedded(value: object) -> str:
-    """Write JSON that can stand inside a script element, whatever the texts in it are."""
+    """Write JSON that can stand inside a script element, whatever its texts are."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
     for sign in "<>&\u2028\u2029":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
@@ -104,35 +106,27 @@ def embedded(value: object) -> str:
 
 
 def _figures(facts: Facts) -> dict[str, figures.Figure]:
+    """Draw all figures, by the names that the template has for them."""
     corpus = facts.corpus
-    found = {
-        "sources": figures.bars(corpus.sources, corpus.sources_read, f"Rows by {corpus.source_field}"),
-        "lengths": figures.columns(corpus.lengths, corpus.rows, "Rows by length", "tokens"),
+    drawn = {
+        "sources": figures.bars(corpus.sources, corpus.sources_read),
+        "lengths": figures.columns(corpus.lengths, corpus.rows, "tokens"),
     }
-    for at, own in enumerate(facts.capabilities):
-        found |= {f"{name}-{at}": figure for name, figure in _of_capability(facts, own).items()}
-    if facts.between is not None:
-        found["lift"] = figures.overlap(facts.between)
-        found["correlation"] = figures.correlation(facts.between)
+    for number, capability in enumerate(facts.capabilities):
+        drawn[f"scores-{number}"] = figures.scores(capability.scores, capability.cut, capability.chosen)
+        for field_number, field in enumerate(capability.groups):
+            highest = facts.available / capability.chosen
+            drawn[f"groups-{field_number}-{number}"] = figures.representation(field, highest)
+        if capability.layers is not None:
+            drawn[f"layers-{number}"] = figures.layers(capability.layers)
+    if facts.comparison is not None:
+        drawn["lift"] = comparison_figures.overlap(facts.comparison)
+        drawn["correlation"] = comparison_figures.correlation(facts.comparison)
     if facts.core is not None:
-        found["core"] = figures.core_sizes(facts.core, "Size of the core by votes, beside chance")
+        drawn["core"] = comparison_figures.core_sizes(facts.core)
         if facts.core.stability:
-            found["stability"] = figures.stability(facts.core, "Stability of the core's rows")
-    return found
-
-
-def _of_capability(facts: Facts, own: CapabilityFacts) -> dict[str, figures.Figure]:
-    highest = facts.available / own.chosen
-    found = {"scores": figures.scores(own.scores, own.cut, f"Scores for {own.name}", own.chosen)}
-    for number, one in enumerate(own.groups):
-        found[f"groups-{number}"] = figures.representation(one, highest, f"{own.name}: chosen rows by {one.field}")
-    if own.layers is not None:
-        found["layers"] = figures.layers(own.layers, f"What each layer carries of {own.name}")
-    return found
-
-
-def _map(facts: Facts) -> Mapping[str, Any] | None:
-    return None if facts.map is None else figures.map_data(facts.map, [own.name for own in facts.capabilities])
+            drawn["stability"] = comparison_figures.stability(facts.core)
+    return drawn
 
 
 def _asset(name: str) -> str:
