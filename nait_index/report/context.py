@@ -104,7 +104,7 @@ def prepare(index: NaitIndex, request: ReportRequest) -> ReportContext:
     allowed = index.columns.allowed(request.where)
     available = np.arange(len(tokens)) if allowed is None else np.flatnonzero(allowed)
     k = budget.resolve(len(available))
-    scores = index.all_scores(names, method=request.method, where=request.where) if names else ()
+    scores = index.capability_scores(names, method=request.method, where=request.where) if names else ()
     choices = tuple(
         CapabilityChoice(name, values, _order(index, values, available, k), k)
         for name, values in zip(names, scores, strict=True)

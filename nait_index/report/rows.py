@@ -1,7 +1,8 @@
 """Rows as text that a page can show: who says what, cut to the bytes there are for it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +10,6 @@ from nait_index.corpus import restore_sample
 from nait_index.errors import NaitError
 from nait_index.index import NaitIndex
 from nait_index.report.context import CapabilityChoice
-from nait_index.types import Origin, RowFormat
 
 _MAX_ROW_BYTES = 30_000
 
@@ -83,15 +83,15 @@ class RowViewer:
 def read_texts(index: NaitIndex, positions: Sequence[int] | np.ndarray) -> list[RowText]:
     """Read the text of the rows at some positions of the table; a row that cannot be parsed is shown as its JSON."""
     columns = index.columns.take(positions, ["id", "row", "format"])
-    return [_text(*values) for values in zip(columns["id"], columns["row"], columns["format"], strict=True)]
+    return [_text(dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)]
 
 
-def _text(sample_id: str, row: str, row_format: str) -> RowText:
+def _text(record: Mapping[str, Any]) -> RowText:
     try:
-        sample = restore_sample(sample_id, row, RowFormat(row_format), Origin("", 0))
-    except (NaitError, ValueError):
-        return RowText((("row", printable(row)),))
-    return RowText(tuple((str(part.role), printable(part.text)) for part in sample.parts))
+        parts = restore_sample(record).parts
+    except NaitError:
+        return RowText((("row", printable(record["row"])),))
+    return RowText(tuple((str(part.role), printable(part.text)) for part in parts))
 
 
 def printable(text: str) -> str:
