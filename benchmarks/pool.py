@@ -96,7 +96,7 @@ def core(index: NaitIndex) -> dict[str, Any]:
     """Give the size of the core, what chance would give, and what it is made of."""
     selection = index.core(CORE)
     groups = Counter(_group(row) for row in selection.rows())
-    return dict(selection.provenance["core"]) | {"capabilities": list(CORE), "groups": dict(groups.most_common())}
+    return selection.provenance.to_dict()["core"] | {"capabilities": list(CORE), "groups": dict(groups.most_common())}
 
 
 def _group(row: str) -> str:

@@ -1,6 +1,5 @@
 """What ``query`` and ``core`` share: reading their options, showing and writing a selection."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -121,7 +120,7 @@ def show_selection(selection: "Selection", output: Output, what: str) -> None:
     """Write a selection where it was asked for, and print it."""
     output.write(selection)
     if output.as_json:
-        print_json(dict(selection.provenance) | {"rows": len(selection), "selected": selection.records()})
+        print_json(selection.provenance.to_dict() | {"rows": len(selection), "selected": selection.records()})
     elif output.options is None:
         details = list(selection.details)
         print_table(
@@ -131,16 +130,13 @@ def show_selection(selection: "Selection", output: Output, what: str) -> None:
                 for own, row in zip(selection.records()[:PREVIEW_ROWS], selection.rows(PREVIEW_ROWS), strict=True)
             ],
         )
-    facts = selection.provenance
-    _say_removed(facts)
+    provenance = selection.provenance
+    if provenance.decontaminated is not None:
+        removed = provenance.decontaminated.removed
+        note(f"decontaminated: {removed:,} rows that are like an example were left out")
     more = f"; the first {PREVIEW_ROWS} are shown, -o writes all" if _cut(selection, output) else ""
-    by = f" by {facts['method']}" if facts["method"] else ""
-    note(f"{len(selection):,} of {facts['available']:,} rows {what}{by}{more}")
-
-
-def _say_removed(facts: Mapping[str, Any]) -> None:
-    if "decontaminated" in facts:
-        note(f"decontaminated: {facts['decontaminated']['removed']:,} rows that are like an example were left out")
+    by = f" by {provenance.method}" if provenance.method else ""
+    note(f"{len(selection):,} of {provenance.available:,} rows {what}{by}{more}")
 
 
 def _cut(selection: "Selection", output: Output) -> bool:

@@ -40,5 +40,6 @@ def core(index: Place, votes: str, bootstrap: int, **options: object) -> None:
         bootstrap=bootstrap,
     )
     show_selection(selection, choice.output, "in the core")
-    sizes = selection.provenance["core"]
-    note(f"core: {sizes['found']:,} rows where chance would give {sizes['chance']:,.1f}")
+    size = selection.provenance.core
+    assert size is not None
+    note(f"core: {size.found:,} rows where chance would give {size.chance:,.1f}")

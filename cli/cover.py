@@ -33,6 +33,7 @@ def cover(index: Place, top: str, where: str | None, rare: bool, **options: Any)
     wanted = Output.taken_from(options)
     selection = index.open().cover(top=top, where=where, rare=rare)
     show_selection(selection, wanted, "chosen")
-    found = selection.provenance["coverage"]
-    rounds = "1 round" if found["rounds"] == 1 else f"{found['rounds']} rounds"
-    note(f"covered {found['covered']:,} of {found['coverable']:,} neurons in {rounds}")
+    coverage = selection.provenance.coverage
+    assert coverage is not None
+    rounds = "1 round" if coverage.rounds == 1 else f"{coverage.rounds} rounds"
+    note(f"covered {coverage.covered:,} of {coverage.coverable:,} neurons in {rounds}")

@@ -37,9 +37,10 @@ def demo(folder: Path, force: bool) -> None:
                 for own, row in zip(selection.records()[:SHOWN], selection.rows(SHOWN), strict=True)
             ],
         )
-    core = outcome.core.provenance["core"]
+    core = outcome.core.provenance.core
+    assert core is not None
     names = ", ".join(outcome.selections)
-    click.echo(f"\nstable core: {core['found']} rows that {names} all chose; chance would give {core['chance']}")
+    click.echo(f"\nstable core: {core.found} rows that {names} all chose; chance would give {core.chance}")
     click.echo(err=True)
     note(f"index, corpus and selections: {folder}")
     note(f"next: nait-index query {folder / 'demo.nait'} -c {next(iter(outcome.selections))} --top 5%")

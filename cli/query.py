@@ -41,7 +41,7 @@ def query(
     opened = choice.open(index)
     selection = choice.query(opened, combine, shares, search)
     if explain_plan or search != SearchMode.EXACT:
-        note(f"plan: {selection.provenance['plan']}")
-    for reason in selection.provenance.get("reasons", []):
+        note(f"plan: {selection.provenance.plan}")
+    for reason in selection.provenance.reasons or ():
         note(reason)
     show_selection(selection, choice.output, "chosen")

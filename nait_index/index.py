@@ -38,9 +38,9 @@ from nait_index.methods.names import DEFAULT_METHOD, MethodName
 from nait_index.methods.probe import sample_queries
 from nait_index.quality.scoring import Confirm, QualitySpec, ScoreProgress, ScoreReport, score_index
 from nait_index.search.rows import IndexRows
-from nait_index.selection.choose import Chooser, Question
+from nait_index.selection.budget import ALL_ROWS, Budget
+from nait_index.selection.choose import Chooser
 from nait_index.selection.ranking import score_rows
-from nait_index.selection.saved import read_saved
 from nait_index.selection.selection import Selection
 from nait_index.signatures.features import Feature
 from nait_index.spelling import did_you_mean_id, parse_enum
@@ -320,7 +320,7 @@ class NaitIndex:
         self,
         capabilities: str | Capability | Sequence[str | Capability],
         *,
-        top: str | int = "10%",
+        top: str | int | Budget = "10%",
         method: MethodName | str = DEFAULT_METHOD,
         where: str | None = None,
         combine: Combine | str = Combine.UNION,
@@ -333,7 +333,7 @@ class NaitIndex:
 
         :param capabilities: stored names, or what :meth:`make_capability` gave.
         :param top: ``10%`` (rounded down, at least 1) or a number of rows; of those that pass ``where``. ``auto``, for
-            one capability, reads a number off the score curve, with the reasons in ``provenance["reasons"]``.
+            one capability, reads a number off the score curve, with the reasons in ``provenance.reasons``.
         :param where: SQL condition over ``id``, ``n_tokens``, ``truncated``, ``file``, ``format``, ``position``, the
             scores that :meth:`score` made, and any field of the rows: ``source = 'gsm8k'``, ``meta.lang = 'en'``.
         :param combine: how several rankings become one: ``union`` (``top`` rows of each), or ``mean``, ``round-robin``
@@ -341,20 +341,26 @@ class NaitIndex:
         :param blend: weights of quality scores, by column: the score becomes (1 − Σ|w|)·rank of the method +
             Σ |w|·rank of the column, ranks from 0 to 1; a negative weight prefers low values.
         :param search: ``approximate`` finds few rows of many faster, where the index was built for it; which way was
-            taken, and why, is in ``provenance["plan"]``.
+            taken, and why, is in ``provenance.plan``.
         :param decontaminate: leave out rows that are like an example, and choose the next best in their place.
         :raises CapabilityError: a name is unknown. :raises SelectionError: budget or filter cannot be met.
         """
-        mode = parse_enum(SearchMode, search, "search", SelectionError)
-        rule = parse_enum(Combine, combine, "way to combine", SelectionError)
-        question = Question(top, method, where, blend or {}, mode, decontaminate)
-        return self._chooser.query(self._resolve(capabilities), question, rule, weights)
+        request = self._chooser.request(
+            self._resolve(capabilities),
+            top=top,
+            method=method,
+            where=where,
+            blend=blend,
+            search=search,
+            decontaminate=decontaminate,
+        )
+        return self._chooser.query(request, combine, weights)
 
     def core(
         self,
         capabilities: Sequence[str | Capability],
         *,
-        top: str | int = "10%",
+        top: str | int | Budget = "10%",
         votes: str | int = "all",
         method: MethodName | str = DEFAULT_METHOD,
         where: str | None = None,
@@ -368,16 +374,15 @@ class NaitIndex:
         :param bootstrap: draw the examples of every capability anew so many times, with replacement, and give every
             row of the core the share of draws in which it stays (``details["stability"]``).
         :param decontaminate: as if the corpus had no rows that are like an example.
-        :returns: never padded; ``provenance["core"]`` holds the size found and the size that chance would give.
+        :returns: never padded; ``provenance.core`` holds the size found and the size that chance would give.
         :raises SelectionError: fewer than two capabilities, or a number of votes that cannot be met.
         """
-        own, question = (
-            self._resolve(capabilities),
-            Question(top, method, where, blend or {}, decontaminate=decontaminate),
+        request = self._chooser.request(
+            self._resolve(capabilities), top=top, method=method, where=where, blend=blend, decontaminate=decontaminate
         )
-        return self._chooser.core(own, question, votes, bootstrap, self._library.pooled)
+        return self._chooser.core(request, votes, bootstrap, self._library.pooled)
 
-    def cover(self, *, top: str | int = "15%", where: str | None = None, rare: bool = False) -> Selection:
+    def cover(self, *, top: str | int | Budget = "15%", where: str | None = None, rare: bool = False) -> Selection:
         """Choose rows that together activate the most neurons, for diversity and with no target (MADS).
 
         :param rare: weight every neuron by its rarity, ln(n / rows that activate it).
@@ -391,7 +396,7 @@ class NaitIndex:
 
         :raises SelectionError: no row passes, or the filter cannot be used.
         """
-        return self._chooser.everything(where)
+        return self._chooser.select_all(where)
 
     def load_selection(self, path: PathLike) -> Selection:
         """Take a selection that was written before, to write it again in another way.
@@ -399,14 +404,14 @@ class NaitIndex:
         :param path: its sidecar, ``….meta.json``.
         :raises SelectionError: it is none, or one of its rows is not in this version of the index.
         """
-        return self._chooser.again(read_saved(Path(path)), str(path))
+        return self._chooser.load(Path(path))
 
     def check_method(self, method: MethodName | str) -> None:
         """Refuse a method that this index lacks the view for.
 
         :raises StoreError: it does. :raises SelectionError: there is no such method.
         """
-        self._chooser.check(method)
+        self._chooser.check_method(method)
 
     def score(
         self,
@@ -473,9 +478,8 @@ class NaitIndex:
         where: str | None = None,
     ) -> np.ndarray:
         """Score every row for each of C capabilities: (C, n) in table order, NaN where ``where`` does not hold."""
-        own = self._resolve(capabilities)
-        terms, _ = self._chooser.read(Question("100%", method, where), own)
-        return score_rows(self._rows, [one.examples for one in own], terms.method, terms.allowed)
+        request = self._chooser.request(self._resolve(capabilities), top=ALL_ROWS, method=method, where=where)
+        return score_rows(self._rows, request)
 
     # ---- explaining -----------------------------------------------------------------------------------------------
 
@@ -483,7 +487,7 @@ class NaitIndex:
         self,
         capabilities: Sequence[str | Capability] | None = None,
         *,
-        top: str | int = "10%",
+        top: str | int | Budget = "10%",
         method: MethodName | str = DEFAULT_METHOD,
         where: str | None = None,
     ) -> Comparison:
@@ -493,14 +497,7 @@ class NaitIndex:
         :raises SelectionError: there are fewer than two.
         """
         names = [own["name"] for own in self.capabilities()] if capabilities is None else capabilities
-        own = self._resolve(names)
-        if len(own) < 2:
-            raise SelectionError(
-                f"a comparison needs at least two capabilities, not {len(own)}; give another -c, or store more with "
-                "'nait-index capability add'"
-            )
-        terms, facts = self._chooser.read(Question(top, method, where), own)
-        return compare(self._rows, own, terms, facts["budget"])
+        return compare(self._rows, self._chooser.request(self._resolve(names), top=top, method=method, where=where))
 
     def explain(
         self,
@@ -508,7 +505,7 @@ class NaitIndex:
         capability: str | Capability,
         *,
         method: MethodName | str = DEFAULT_METHOD,
-        top: str | int = "10%",
+        top: str | int | Budget = "10%",
         where: str | None = None,
         depth: Depth | None = None,
         words: bool = False,
@@ -520,19 +517,19 @@ class NaitIndex:
         :raises SelectionError: there is no such row, or the method's score is no sum over neurons.
         """
         (own,) = self._resolve(capability)
-        terms, _ = self._chooser.read(Question(top, method, where), [own])
-        parts = self._parts(own, terms.method)
+        request = self._chooser.request([own], top=top, method=method, where=where)
+        parts = self._parts(own, request.method)
         ordinal = self._rows.place(row)
         if ordinal is None:
             raise self._no_row(row)
-        return explain(self._rows, own, parts, terms, ordinal, depth or Depth(), self._split if words else None)
+        return explain(self._rows, request, parts, ordinal, depth or Depth(), self._split if words else None)
 
     def layer_shares(
         self,
         capability: str | Capability,
         *,
         method: MethodName | str = DEFAULT_METHOD,
-        top: str | int = "10%",
+        top: str | int | Budget = "10%",
         where: str | None = None,
     ) -> LayerShares:
         """Say which layers set the rows that a capability chooses apart from the average row.

@@ -68,8 +68,8 @@ def test_a_query_takes_what_its_curve_suggests_and_says_why(index: NaitIndex, tm
     wanted = suggest(whole.scores)
     assert found.ids == whole.ids[: wanted.rows]
     assert found.scores == whole.scores[: wanted.rows]
-    assert found.provenance["budget"] == "auto"
-    assert found.provenance["auto"] == wanted.to_dict()
+    assert found.provenance.budget == "auto"
+    assert found.provenance.auto == wanted.to_dict()
     shown = nait_index("query", index.layout.name, "-c", "code", "--top", "auto", "-o", tmp_path / "out.jsonl")
     assert shown.code == 0, shown.err
     own = suggest(index.query("code", top="100%").scores)

@@ -15,6 +15,7 @@ from nait_index import NaitIndex
 from nait_index.config import Combine, View
 from nait_index.errors import SelectionError, StoreError
 from nait_index.quality.scoring import Imported
+from nait_index.selection.provenance import CoverageSize
 from nait_index.selection.selection import Selection
 
 ROWS = 30
@@ -75,7 +76,7 @@ def test_a_union_holds_the_best_of_each(method: str, index: NaitIndex) -> None:
     assert set(chosen) == set().union(*best.values())
     assert len(chosen) == len(set(chosen))
     assert all(own in best[name] for own, name in _pairs(chosen))
-    assert chosen.provenance["combined"] == "union"
+    assert chosen.provenance.combined == "union"
     again = index.query(NAMES, top=5, method=method, combine="union")
     assert (again.ids, again.scores) == (chosen.ids, chosen.scores)
 
@@ -120,7 +121,7 @@ def test_weights_are_met_as_quotas(
     assert len(chosen) == len(set(chosen)) == k
     counts = Counter(chosen.details["capability"])
     assert tuple(counts[name] for name in NAMES) == quotas
-    assert chosen.provenance["weights"] == shares
+    assert chosen.provenance.weights == shares
     ranked = {name: _ranked(index, name, method=method) for name in NAMES}
     assert _pairs(chosen) == _taken_in_turn(ranked, chosen.details["capability"])
 
@@ -133,7 +134,7 @@ def test_a_combination_chooses_among_the_rows_that_pass_a_filter(how: str, index
     asked = {"where": where, "combine": how, "weights": weights, "method": "contrast"}
     chosen = index.query(["adding", "naming"], top="100%", **asked)
     assert set(chosen) == passing
-    assert chosen.provenance["available"] == len(passing)
+    assert chosen.provenance.available == len(passing)
     assert len(index.query(["adding", "naming"], top="50%", **asked)) == len(passing) // 2
     with pytest.raises(SelectionError, match=f"more rows than the {len(passing)}"):
         index.query(["adding", "naming"], top=len(passing) + 1, **asked)
@@ -214,7 +215,9 @@ def test_what_cannot_be_combined_is_refused_in_one_line(
 
 
 def test_the_library_refuses_a_combination_that_does_not_exist(index: NaitIndex) -> None:
-    with pytest.raises(SelectionError, match="named 'mixed'; there are: union, mean, round-robin, weighted"):
+    with pytest.raises(
+        SelectionError, match="unknown way to combine 'mixed'; choose one of: union, mean, round-robin, weighted"
+    ):
         index.query(NAMES, combine="mixed")
 
 
@@ -262,8 +265,8 @@ def test_a_blend_is_what_the_formula_says(weights: dict[str, float], method: str
     assert dict(zip(chosen.ids, chosen.scores, strict=True)) == pytest.approx(wanted, abs=1e-6)
     rounded = {own: round(score, 9) for own, score in wanted.items()}
     assert list(chosen) == sorted(rounded, key=lambda own: (-rounded[own], own))
-    assert chosen.provenance["available"] == len(wanted) == SCORED[tuple(weights)]
-    assert chosen.provenance["blend"] == weights
+    assert chosen.provenance.available == len(wanted) == SCORED[tuple(weights)]
+    assert chosen.provenance.blend == weights
 
 
 @pytest.mark.parametrize("weights", BLENDS, ids=str)
@@ -288,7 +291,7 @@ def test_a_blend_ranks_among_the_rows_that_pass_a_filter(index: NaitIndex) -> No
     wanted = _by_hand(index, {"reward": 0.4}, passing, "contrast")
     chosen = index.query("adding", top="100%", method="contrast", where="ppl < 9", blend={"reward": 0.4})
     assert dict(zip(chosen.ids, chosen.scores, strict=True)) == pytest.approx(wanted, abs=1e-6)
-    assert chosen.provenance["available"] == len(wanted) < 20
+    assert chosen.provenance.available == len(wanted) < 20
 
 
 def test_blends_are_combined_and_have_cores(index: NaitIndex) -> None:
@@ -299,7 +302,7 @@ def test_blends_are_combined_and_have_cores(index: NaitIndex) -> None:
     assert list(mean) == sorted(total, key=lambda own: (total[own], own))[:8]
     core = index.core(NAMES, top=8, method="contrast", blend=blend)
     assert set(core) == set.intersection(*(set(ids[:8]) for ids in alone.values()))
-    assert core.provenance["available"] == 20
+    assert core.provenance.available == 20
 
 
 def test_the_command_line_blends_like_the_library(folder: Path, index: NaitIndex) -> None:
@@ -310,7 +313,7 @@ def test_the_command_line_blends_like_the_library(folder: Path, index: NaitIndex
         zip(wanted.ids, wanted.scores, strict=True)
     )
     assert outcome["blend"] == {"reward": 0.25, "ppl": -0.5}
-    assert outcome["available"] == wanted.provenance["available"]
+    assert outcome["available"] == wanted.provenance.available
     said = nait_index("query", folder / "own.nait", *own).err
     assert f"6 of {outcome['available']} rows" in said
     core = nait_index("core", folder / "own.nait", "-c", "naming", *own, "--json").json
@@ -389,12 +392,12 @@ def _assert_cover(selection: Selection, wanted: list[tuple[str, float, int]], se
     assert list(selection) == [own for own, _, _ in wanted]
     assert list(selection.scores) == pytest.approx([gain for _, gain, _ in wanted], abs=1e-6)
     assert selection.details["round"] == [turn for _, _, turn in wanted]
-    assert selection.provenance["coverage"] == {
-        "covered": len(set().union(*(sets[own] for own in selection))),
-        "coverable": len(set().union(*sets.values())),
-        "rounds": wanted[-1][2],
-    }
-    assert selection.provenance["available"] == len(sets)
+    assert selection.provenance.coverage == CoverageSize(
+        covered=len(set().union(*(sets[row_id] for row_id in selection))),
+        coverable=len(set().union(*sets.values())),
+        rounds=wanted[-1][2],
+    )
+    assert selection.provenance.available == len(sets)
 
 
 @pytest.mark.parametrize(("top", "k"), [(1, 1), ("15%", 4), (12, 12), ("100%", ROWS)])
@@ -409,8 +412,8 @@ def test_rare_neurons_may_count_more(index: NaitIndex) -> None:
     weights = {one: float(np.log(ROWS / count)) for one, count in held.items()}
     chosen = index.cover(top=10, rare=True)
     _assert_cover(chosen, _covered(sets, 10, weights), sets)
-    assert chosen.provenance["weights"] == "rarity"
-    assert index.cover(top=10).provenance["weights"] is None
+    assert chosen.provenance.weights == "rarity"
+    assert index.cover(top=10).provenance.weights is None
 
 
 def test_coverage_is_of_the_rows_that_pass_a_filter(index: NaitIndex) -> None:
@@ -432,7 +435,7 @@ def test_the_command_line_covers_like_the_library(folder: Path, index: NaitIndex
             zip(wanted.ids, wanted.details["round"], strict=True)
         )
         found = outcome.json["coverage"]
-        assert found == wanted.provenance["coverage"]
+        assert found == wanted.provenance.to_dict()["coverage"]
         assert f"covered {found['covered']} of {found['coverable']} neurons" in outcome.err
     assert nait_index("cover", root, "-o", out).code == 0
     assert [own["id"] for own in read_lines(out)] == list(index.cover(top="15%"))
@@ -476,5 +479,5 @@ def test_rows_added_later_are_covered_and_chosen_too(folder: Path, tmp_path: Pat
     index = NaitIndex(root)
     assert len(index.cover(top="100%")) == ROWS + 6
     assert len(index.query(NAMES, top="100%", combine="mean")) == ROWS + 6
-    assert index.query("adding", top="100%", blend={"ppl": 0.1}).provenance["available"] == 29
+    assert index.query("adding", top="100%", blend={"ppl": 0.1}).provenance.available == 29
     assert set(samples_of(root)) == set(index.cover(top="100%"))

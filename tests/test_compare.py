@@ -45,7 +45,7 @@ def test_a_comparison_counts_what_selections_have_in_common(index: NaitIndex, me
 def test_a_filter_narrows_the_comparison(index: NaitIndex) -> None:
     found = index.compare(["code", "arithmetic"], top=10, where="n_tokens > 50")
     assert found.names == ("code", "arithmetic")
-    assert found.available == index.query("code", where="n_tokens > 50").provenance["available"]
+    assert found.available == index.query("code", where="n_tokens > 50").provenance.available
     assert found.available < len(index)
     assert found.ranked == found.available
 

@@ -125,9 +125,10 @@ def test_decontaminated_selections_are_as_large_and_hold_the_next_best(index: Pa
     everything = list(own.query("adding", top="100%"))
     clean = own.query("adding", top=top, decontaminate=True)
     assert list(clean) == [sample_id for sample_id in everything if sample_id not in LEAKED][:20]
-    removed = clean.provenance["decontaminated"]
-    assert removed["removed"] == len(removed["rows"])
-    assert {own["id"] for own in removed["rows"]} == LEAKED & set(everything[:20])
+    removed = clean.provenance.decontaminated
+    assert removed is not None
+    assert removed.removed == len(removed.rows)
+    assert {row["id"] for row in removed.rows} == LEAKED & set(everything[:20])
     assert not clean.like_examples()
 
 
@@ -146,7 +147,7 @@ def test_a_core_is_decontaminated(index: Path) -> None:
     like = set(own.query(["adding", "naming"], top="100%").like_examples())
     assert like > LEAKED
     assert set(core) == {f"row-{at:03}" for at in range(40)} - like
-    assert len(core.details["stability"]) == len(core) == core.provenance["core"]["found"]
+    assert len(core.details["stability"]) == len(core) == core.provenance.to_dict()["core"]["found"]
 
 
 def test_where_nothing_clean_is_left_fewer_rows_are_chosen_or_none(index: Path) -> None:

@@ -306,7 +306,7 @@ def test_a_selection_is_written_again_in_another_way(index: Path, tmp_path: Path
     again = NaitIndex(index).load_selection(first.sidecar)
     direct = NaitIndex(index).query("adding", top="100%")
     assert (again.ids, again.scores, again.ordinals) == (direct.ids, direct.scores, direct.ordinals)
-    assert again.provenance["method"] == direct.provenance["method"]
+    assert again.provenance.method == direct.provenance.method
     assert nait_index("export", index, "--from", first.sidecar, "-o", tmp_path / "b.jsonl").code == 0
     direct.to_jsonl(tmp_path / "c.jsonl")
     assert (tmp_path / "b.jsonl").read_bytes() == (tmp_path / "c.jsonl").read_bytes()
@@ -354,7 +354,11 @@ def test_a_dataset_without_a_file(index: Path) -> None:
         (["--top", "3", "-o", "OUT.jsonl"], 2, "without -c or -e, nothing is chosen; leave out --top"),
         (["--from", "SIDECAR"], 2, "say where the rows go with -o"),
         (["--from", "rows.jsonl", "-o", "OUT.jsonl"], 1, "rows.jsonl: cannot be read"),
-        (["--from", "INDEX/manifest.json", "-o", "OUT.jsonl"], 1, "no .meta.json that was written beside a selection"),
+        (
+            ["--from", "INDEX/manifest.json", "-o", "OUT.jsonl"],
+            1,
+            "not a .meta.json that was written beside a selection",
+        ),
         (["--from", "OTHER", "-o", "OUT.jsonl"], 1, "names 'gone', which is not in"),
         (["--from", "BARE", "-o", "OUT.jsonl"], 1, "does not say by which method and from how many rows"),
         (["-c", "adding", "-o", "OUT.parquet", "--top", "100%"], 1, "a table has one format; convert them with --as"),

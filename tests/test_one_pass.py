@@ -12,7 +12,8 @@ from nait_index import NaitIndex
 from nait_index.methods.names import MethodName
 from nait_index.search.exact import ExactScan
 from nait_index.search.hits import FineScores
-from nait_index.selection.ranking import Ranked, Terms, rank
+from nait_index.selection.budget import Budget
+from nait_index.selection.ranking import Ranked, RankingRequest, rank
 from nait_index.signatures.features import Feature
 
 ROWS = 90
@@ -34,7 +35,8 @@ class Built:
     def rank(self, names: list[str], method: str, k: int, allowed: np.ndarray | None = None) -> list[Ranked]:
         index = NaitIndex(self.index.layout.root)
         own = [self.capabilities[name] for name in names]
-        return rank(index._rows, own, Terms(MethodName(method), k, allowed))
+        request = RankingRequest((), MethodName(method), Budget.of_rows(k), len(index), allowed)
+        return rank(index._rows, own, request)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from benchmarks.environment import ROOT, environment, shared_data
 from benchmarks.pool import GROUPS
 from benchmarks.quality.run_cache import RunCache, digest
 from nait_index import NaitIndex
-from nait_index.capabilities.capability import Capability, redrawn
+from nait_index.capabilities.capability import Capability, resampled
 from nait_index.config import ModelConfig, SignatureConfig, View
 from nait_index.methods import bm25, dsir
 from nait_index.methods.base import Examples
@@ -180,7 +180,7 @@ def _draws(size: int, draws: int, few_draws: int) -> Iterator[tuple[str, np.ndar
 
 def _drawn(capability: Capability, widths: Sequence[int], drawn: np.ndarray | None) -> Examples:
     assert capability.pooled is not None
-    return capability.examples if drawn is None else redrawn(capability, capability.pooled, widths, drawn)
+    return capability.examples if drawn is None else resampled(capability, capability.pooled, widths, drawn)
 
 
 def _right(index: NaitIndex, group: str) -> np.ndarray:
@@ -206,12 +206,12 @@ def roc_auc(scores: np.ndarray, right: np.ndarray) -> float:
 
 
 def _summary(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    redrawn_ = [own["precision"] for label, own in records.items() if label.startswith("redraw")]
+    resampled_ = [own["precision"] for label, own in records.items() if label.startswith("redraw")]
     few = [own["precision"] for label, own in records.items() if label.startswith("few")]
     return {
         "precision": round(records["all"]["precision"], 4),
-        "interval": round(1.96 * float(np.std(redrawn_, ddof=1)), 4),
-        "redrawn": [round(own, 4) for own in redrawn_],
+        "interval": round(1.96 * float(np.std(resampled_, ddof=1)), 4),
+        "resampled": [round(own, 4) for own in resampled_],
         "auc": None if records["all"]["auc"] is None else round(records["all"]["auc"], 4),
         "few": round(float(np.mean(few)), 4),
         "few_spread": round(float(np.std(few)), 4),
@@ -221,11 +221,11 @@ def _summary(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 def _means(found: Mapping[str, Mapping[str, Any]], method: str) -> dict[str, Any]:
     own = {name: by_method[method] for name, by_method in found.items()}
     clear = [facts["precision"] for name, facts in own.items() if name in CLEAR]
-    redrawn_ = np.mean([facts["redrawn"] for facts in own.values()], axis=0)
+    resampled_ = np.mean([facts["resampled"] for facts in own.values()], axis=0)
     aucs = [facts["auc"] for facts in own.values()]
     return {
         "precision": round(float(np.mean([facts["precision"] for facts in own.values()])), 4),
-        "interval": round(1.96 * float(redrawn_.std(ddof=1)), 4),
+        "interval": round(1.96 * float(resampled_.std(ddof=1)), 4),
         "precision_clear": round(float(np.mean(clear)), 4),
         "auc": None if None in aucs else round(float(np.mean(aucs)), 4),
         "few": round(float(np.mean([facts["few"] for facts in own.values()])), 4),

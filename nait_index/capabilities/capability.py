@@ -63,7 +63,7 @@ def capability_of(name: str, encoded: Encoded, widths: Sequence[int], made_for: 
     )
 
 
-def redrawn(capability: Capability, pooled: np.ndarray, widths: Sequence[int], drawn: np.ndarray) -> Examples:
+def resampled(capability: Capability, pooled: np.ndarray, widths: Sequence[int], drawn: np.ndarray) -> Examples:
     """Give a capability's examples drawn anew.
 
     :param pooled: (E, 2, D) their pooled activations; :param drawn: (E,) numbers of the drawn ones.

@@ -145,9 +145,9 @@ class Session:
         allowed = self._allowed.of(ask.where, lambda: self.index.columns.allowed(ask.where))
         return {
             "rows": len(choice),
-            "available": choice.provenance["available"],
-            "version": choice.provenance["version"],
-            "reasons": list(choice.provenance.get("reasons", [])),
+            "available": choice.provenance.available,
+            "version": choice.provenance.version,
+            "reasons": list(choice.provenance.reasons or ()),
             "skills": [self._skill(one) for one in ask.each()],
             "balance": self._balance.of(choice.ordinals, allowed),
         }
@@ -183,8 +183,8 @@ class Session:
         if len(capabilities) == 1 and not budget.is_auto and not isinstance(own, Scanned):
             # It scores every row by itself, whatever the budget: the whole ranking begins with what is chosen.
             whole = self._ranking(replace(ask, top="100%"))
-            facts = dict(whole.provenance) | {"budget": budget.text}
-            return whole.first(budget.resolve(int(facts["available"])), facts)
+            provenance = replace(whole.provenance, budget=budget.text)
+            return whole.first(budget.resolve(provenance.available), provenance)
         return self.index.query(capabilities, top=ask.top, method=ask.method, where=ask.where)
 
     def _ranking(self, ask: Ask) -> Selection:
@@ -197,7 +197,7 @@ class Session:
         """Describe what is chosen for one example set: the curve of scores, and the rows on both sides of the cut."""
         choice = self.choose(ask)
         cut, deep = len(choice), max(CURVE_ROWS, 2 * len(choice))
-        whole = deep >= int(choice.provenance["available"])
+        whole = deep >= choice.provenance.available
         ranking = self._ranking(replace(ask, top="100%" if whole else str(deep)))
         # By their ids, since methods that look twice at the rows near the cut may order them differently in the end.
         chosen, near = set(choice.ids), range(max(0, cut - BORDER), min(len(ranking), cut + 2 * BORDER))

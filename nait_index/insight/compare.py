@@ -1,16 +1,15 @@
 """How capabilities relate: what they choose in common, how alike they rank everything, and which say the same twice."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from nait_index.capabilities.capability import Capability
+from nait_index.errors import SelectionError
 from nait_index.methods.base import Scanned
 from nait_index.methods.registry import METHODS
 from nait_index.search.rows import IndexRows
-from nait_index.selection.ranking import Terms, rank, score_rows
+from nait_index.selection.ranking import RankingRequest, rank, score_rows
 
 RANKED = 100_000
 """Rows whose order is compared: all of a smaller index, evenly spread ones of a larger."""
@@ -106,28 +105,31 @@ class Comparison:
         }
 
 
-def compare(rows: IndexRows, capabilities: Sequence[Capability], terms: Terms, budget: str) -> Comparison:
-    """Compare what capabilities choose and how they rank.
+def compare(rows: IndexRows, request: RankingRequest) -> Comparison:
+    """Compare what the capabilities of a request choose and how they rank.
 
-    :param terms: how rows are ranked, and how many each capability chooses; :param budget: that number as it was given.
+    :raises SelectionError: there are fewer than two.
     """
-    own = [capability.examples for capability in capabilities]
-    chosen = [set(ranked.ordinals) for ranked in rank(rows, own, terms)]
-    available = len(rows) if terms.allowed is None else int(terms.allowed.sum())
-    sizes = np.array([len(one) for one in chosen])
-    looked = _spread(len(rows), terms.allowed)
-    scores = score_rows(rows, own, terms.method, looked)[:, looked]
+    if len(request.capabilities) < 2:
+        raise SelectionError(
+            f"a comparison needs at least two capabilities, not {len(request.capabilities)}; give another -c, or store "
+            "more with 'nait-index capability add'"
+        )
+    chosen = [set(ranked.ordinals) for ranked in rank(rows, request.examples, request)]
+    sizes = np.array([len(ordinals) for ordinals in chosen])
+    sampled = _spread(len(rows), request.allowed)
+    scores = score_rows(rows, replace(request, allowed=sampled, available=int(sampled.sum())))[:, sampled]
     return Comparison(
-        names=tuple(capability.name for capability in capabilities),
-        method=str(terms.method),
-        budget=budget,
-        available=available,
-        ranked=int(looked.sum()),
+        names=tuple(capability.name for capability in request.capabilities),
+        method=str(request.method),
+        budget=request.budget.text,
+        available=request.available,
+        ranked=int(sampled.sum()),
         sizes=tuple(sizes.tolist()),
-        overlap=np.array([[len(one & other) for other in chosen] for one in chosen]),
-        chance=np.outer(sizes, sizes) / available,
+        overlap=np.array([[len(first & second) for second in chosen] for first in chosen]),
+        chance=np.outer(sizes, sizes) / request.available,
         correlation=spearman(scores),
-        cosine=_cosines(rows, capabilities, terms),
+        cosine=_cosines(rows, request),
     )
 
 
@@ -160,13 +162,13 @@ def _evenly(total: int, most: int) -> np.ndarray:
     return np.arange(0, total, -(-total // most)) if total else np.zeros(0, np.int64)
 
 
-def _cosines(rows: IndexRows, capabilities: Sequence[Capability], terms: Terms) -> np.ndarray | None:
-    method = METHODS[terms.method]
+def _cosines(rows: IndexRows, request: RankingRequest) -> np.ndarray | None:
+    method = METHODS[request.method]
     if not isinstance(method, Scanned):
         return None
     # A query counts in units of the signature; divided by them it is the direction itself.
     steps = rows.steps(method.feature)
-    queries = [method.query_of(own.examples, rows) for own in capabilities]
+    queries = [method.query_of(examples, rows) for examples in request.examples]
     directions = np.stack([query.vector / steps for query in queries]).astype(np.float64)
     directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-30)
     return np.asarray(np.clip(directions @ directions.T, -1, 1))

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from nait_index.capabilities.capability import Capability
 from nait_index.errors import SelectionError
 from nait_index.insight.dense import DenseParts
 from nait_index.insight.parts import Block, LayerPart, Parts, by_layer
@@ -18,7 +17,7 @@ from nait_index.methods.nag import Nag
 from nait_index.methods.names import MethodName
 from nait_index.methods.registry import METHODS
 from nait_index.search.rows import IndexRows
-from nait_index.selection.ranking import Terms, score_rows
+from nait_index.selection.ranking import RankingRequest, score_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +225,7 @@ def parts_of(method: MethodName, examples: Examples, rows: IndexRows, layers: tu
 
 
 def explain(
-    rows: IndexRows, capability: Capability, parts: Parts, terms: Terms, ordinal: int, depth: Depth, split: Split | None
+    rows: IndexRows, request: RankingRequest, parts: Parts, ordinal: int, depth: Depth, split: Split | None
 ) -> Explanation:
     """Take the score of one row apart.
 
@@ -234,10 +233,11 @@ def explain(
     :raises SelectionError: the row may not be chosen at all, or the method's score is no sum over words.
     """
     sample_id, row = rows.describe(np.array([ordinal]))[ordinal]
-    scores = score_rows(rows, [capability.examples], terms.method, terms.allowed)[0]
+    (capability,) = request.capabilities
+    scores = score_rows(rows, request)[0]
     if not np.isfinite(scores[ordinal]):
         raise SelectionError(f"row {sample_id!r} does not pass --where, so it has no rank there; leave --where out")
-    position = position_of(rows, scores, ordinal, terms.k)
+    position = position_of(rows, scores, ordinal, request.k)
     baseline, values = parts.of(ordinal)
     score = baseline + float(values.sum())
     neurons = neurons_of(rows, parts, values, ordinal, depth)
@@ -245,7 +245,7 @@ def explain(
         id=sample_id,
         row=row,
         capability=capability.name,
-        method=str(terms.method),
+        method=str(request.method),
         score=score,
         baseline=baseline,
         zero=parts.zero,

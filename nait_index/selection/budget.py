@@ -37,12 +37,14 @@ class Budget:
     share: Fraction | None = None
 
     @classmethod
-    def parse(cls, text: str | int) -> "Budget":
-        """Read ``10%``, ``0.5%``, ``500`` or ``auto``.
+    def parse(cls, top: "str | int | Budget") -> "Budget":
+        """Read ``10%``, ``0.5%``, ``500`` or ``auto``; a budget is returned as it is.
 
         :raises SelectionError: it is neither, or selects nothing, or more than everything.
         """
-        text = str(text).strip()
+        if isinstance(top, Budget):
+            return top
+        text = str(top).strip()
         if match := re.fullmatch(r"(\d{1,18}(?:\.\d{1,18})?)\s*%", text):
             share = Fraction(match[1]) / 100
             if not 0 < share <= 1:
@@ -57,6 +59,11 @@ class Budget:
         raise SelectionError(
             f"--top '{text}' is neither a share such as 10% nor a number of rows such as 500, nor auto"
         )
+
+    @classmethod
+    def of_rows(cls, rows: int) -> "Budget":
+        """Return the budget of a number of rows."""
+        return cls(str(rows), rows=rows)
 
     @property
     def is_auto(self) -> bool:
@@ -81,6 +88,9 @@ class Budget:
         if self.rows > available:
             raise SelectionError(f"--top {self.text} asks for more rows than the {available} there are")
         return self.rows
+
+
+ALL_ROWS = Budget.parse("100%")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,13 @@
-"""Capabilities to selections: what each one ranks highest, their combination, their core; and coverage, without any."""
+"""From capabilities to selections: what each ranks highest, their combination, their core; and coverage without any."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from nait_index.capabilities.capability import Capability, redrawn
+from nait_index.capabilities.capability import Capability, resampled
 from nait_index.config import Combine, SearchMode, View
 from nait_index.errors import SelectionError, StoreError
 from nait_index.handover.contamination import Match
@@ -16,11 +16,11 @@ from nait_index.methods.names import MethodName
 from nait_index.methods.registry import METHODS
 from nait_index.search.approximate import Plan, make_plan
 from nait_index.search.rows import IndexRows
-from nait_index.selection.budget import ROUNDING, Budget, suggest
+from nait_index.selection.budget import ALL_ROWS, ROUNDING, Budget, suggest
 from nait_index.selection.combine import agree, chance_size, combine, required_votes, stability
 from nait_index.selection.coverage import cover, rarity
-from nait_index.selection.ranking import Ranked, Terms, rank
-from nait_index.selection.saved import Saved
+from nait_index.selection.provenance import CoreSize, CoverageSize, Decontamination, Provenance, read_sidecar
+from nait_index.selection.ranking import Ranked, RankingRequest, rank
 from nait_index.selection.selection import Selection
 from nait_index.signatures.topk import neuron_offsets
 from nait_index.spelling import did_you_mean, parse_enum
@@ -32,25 +32,7 @@ from nait_index.store.scores import score_names
 logger = logging.getLogger(__name__)
 
 PooledOf = Callable[[Capability], np.ndarray]
-"""Gives the pooled activations (n, 2, D) of a capability's examples."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What every choice is made from.
-
-    :param top: how much is chosen. :param where: among which rows.
-    :param blending: weights of quality scores that are blended with the method's.
-    :param mode: how the dense signatures are searched.
-    :param decontaminate: whether rows that are like an example are left out, and others chosen in their place.
-    """
-
-    top: str | int
-    method: MethodName | str
-    where: str | None
-    blending: Mapping[str, float] = field(default_factory=dict)
-    mode: SearchMode = SearchMode.EXACT
-    decontaminate: bool = False
+"""Returns the pooled activations (E, 2, D) of a capability's examples."""
 
 
 class Chooser:
@@ -62,235 +44,64 @@ class Chooser:
         self._table = table
         self._rows = rows
 
-    def query(
+    # ---- requests ---------------------------------------------------------------------------------------------------
+
+    def request(
         self,
         capabilities: Sequence[Capability],
-        question: Question,
-        how: Combine = Combine.UNION,
-        weights: Mapping[str, float] | None = None,
-    ) -> Selection:
-        """Choose what one capability ranks highest, or combine what several do."""
-        if Budget.parse(question.top).is_auto and len(capabilities) == 1:
-            return self._by_curve(capabilities, question, weights)
+        *,
+        top: str | int | Budget,
+        method: MethodName | str,
+        where: str | None = None,
+        blend: Mapping[str, float] | None = None,
+        search: SearchMode | str = SearchMode.EXACT,
+        decontaminate: bool = False,
+    ) -> RankingRequest:
+        """Parse what is asked for, and find the rows that may be chosen.
 
-        def choose(terms: Terms) -> Selection:
-            everything = len(capabilities) > 1 and how is Combine.MEAN
-            rankings = self._rank(capabilities, terms, self._available(terms) if everything else terms.k)
-            if len(rankings) == 1 and weights is None:
-                ranked = next(iter(rankings.values()))
-                return Selection(ranked.ids, ranked.scores, ranked.ordinals, {}, self._table.take)
-            chosen = combine({name: ranked.ids for name, ranked in rankings.items()}, how, terms.k, weights)
-            return self._combined(rankings, chosen)
-
-        combined = {"combined": str(how), "weights": weights} if len(capabilities) > 1 or weights is not None else {}
-        return self._choose(capabilities, question, choose, combined)[0]
-
-    def _by_curve(
-        self, capabilities: Sequence[Capability], question: Question, weights: Mapping[str, float] | None
-    ) -> Selection:
-        """Choose what one capability ranks highest, as much as its score curve suggests."""
-        if weights is not None:
-            raise SelectionError("--weight shares rows among capabilities, and --top auto is of one; leave it out")
-        whole = self.query(capabilities, replace(question, top="100%", mode=SearchMode.EXACT, decontaminate=False))
-        suggestion = suggest(whole.scores)
-        chosen = whole.first(suggestion.rows, whole.provenance)
-        if question.decontaminate:
-            chosen = self.query(capabilities, replace(question, top=suggestion.rows, mode=SearchMode.EXACT))
-        auto = {"budget": "auto", "auto": suggestion.to_dict(), "reasons": list(suggestion.reasons)}
-        return replace(chosen, provenance={**chosen.provenance, **auto})
-
-    def _choose(
-        self,
-        capabilities: Sequence[Capability],
-        question: Question,
-        choose: Callable[[Terms], Selection],
-        facts: Mapping[str, Any],
-    ) -> tuple[Selection, Terms]:
-        """Choose; and, where that is wanted, again without what is like an example, until nothing is."""
-        terms, provenance = self.read(question, capabilities)
-        asked = {own.name: own.asked for own in capabilities}
-        selection = replace(choose(terms), asked=asked)
-        removed: dict[str, Match] = {}
-        while question.decontaminate and (found := selection.like_examples()):
-            removed |= found
-            places = dict(zip(selection.ids, selection.ordinals, strict=True))
-            terms = terms.without([places[sample_id] for sample_id in found], self._manifest.rows)
-            if not terms.k:
-                raise SelectionError("--decontaminate leaves no row: all that may be chosen are like an example")
-            selection = replace(choose(terms), asked=asked)
-        if question.decontaminate:
-            rows = [{"id": sample_id} | own.to_dict() for sample_id, own in removed.items()]
-            provenance |= {"decontaminated": {"removed": len(rows), "rows": rows}}
-        return replace(selection, provenance={**provenance, **facts, **selection.provenance}), terms
-
-    def _combined(self, rankings: Mapping[str, Ranked], chosen: Sequence[tuple[str, str]]) -> Selection:
-        places = {name: {own: at for at, own in enumerate(ranked.ids)} for name, ranked in rankings.items()}
-        found = [(rankings[name], places[name][sample_id]) for sample_id, name in chosen]
-        return Selection(
-            ids=tuple(sample_id for sample_id, _ in chosen),
-            scores=tuple(ranked.scores[at] for ranked, at in found),
-            ordinals=tuple(ranked.ordinals[at] for ranked, at in found),
-            provenance={},
-            fetch=self._table.take,
-            details={"capability": [name for _, name in chosen]},
-        )
-
-    def cover(self, top: str | int, where: str | None, *, rare: bool) -> Selection:
-        """Choose rows that together activate the most neurons, with no target (MADS)."""
-        self._check_view("cover", View.TOPK)
-        budget, allowed = Budget.parse(top), self._rows.allowed(where)
-        available = self._manifest.rows if allowed is None else int(allowed.sum())
-        logger.info("reading which neurons %d rows activate", self._manifest.rows)
-        # Half as wide as they come: the sets of 300,000 rows are a gigabyte otherwise.
-        offsets = neuron_offsets(self._rows.widths, self._rows.topk).astype(np.int32)
-        sets = np.concatenate([block + offsets for block in self._rows.blocks(TOPK_NUMBERS)])
-        logger.info("choosing rows that cover the most neurons")
-        weights = rarity(sets, sum(self._rows.widths)) if rare else None
-        found = cover(sets, self._rows.ids(), budget.resolve(available), weights, allowed)
-        coverage = {"covered": found.covered, "coverable": found.coverable, "rounds": int(found.rounds.max())}
-        return Selection(
-            ids=tuple(self._rows.take_ids(found.ordinals)),
-            scores=tuple(found.gains.tolist()),
-            ordinals=tuple(found.ordinals.tolist()),
-            provenance=self._origin()
-            | {"method": "cover", "budget": budget.text, "where": where, "available": available}
-            | {"weights": "rarity" if rare else None, "coverage": coverage},
-            fetch=self._table.take,
-            details={"round": found.rounds.tolist()},
-        )
-
-    def everything(self, where: str | None) -> Selection:
-        """Take all rows that pass a filter, in the order of the corpus."""
-        ordinals = self._rows.passing(where)
-        if not len(ordinals):
-            raise SelectionError("no row passes --where; widen it")
-        facts = {"method": None, "where": where, "available": len(ordinals)}
-        ids = tuple(self._rows.take_ids(ordinals))
-        return Selection(ids, (), tuple(ordinals.tolist()), self._origin() | facts, self._table.take)
-
-    def again(self, saved: Saved, name: str) -> Selection:
-        """Take the rows of a selection that was written before.
-
-        :param name: of its sidecar, for the message.
+        :raises SelectionError: a part cannot be used. :raises StoreError: the index lacks the view of the method.
         """
-        places = {own: at for at, own in enumerate(self._rows.ids())}
-        missing = [own for own in saved.ids if own not in places]
-        if missing:
-            raise SelectionError(
-                f"{name} names {missing[0]!r}, which is not in {self._layout.name}; name the index that it was chosen "
-                "from, or its version with --at"
-            )
-        ordinals = tuple(places[own] for own in saved.ids)
-        return Selection(saved.ids, saved.scores, ordinals, saved.provenance, self._table.take, saved.details)
-
-    def core(
-        self,
-        capabilities: Sequence[Capability],
-        question: Question,
-        votes: str | int,
-        bootstrap: int,
-        pooled_of: PooledOf,
-    ) -> Selection:
-        """Choose what several capabilities agree on."""
-        if len(capabilities) < 2:
-            raise SelectionError("a core needs at least two capabilities; give several -c or -e")
-        needed = required_votes(votes, len(capabilities))
-
-        def choose(terms: Terms) -> Selection:
-            rankings = self._rank(capabilities, terms, terms.k)
-            agreed = agree([ranked.ids for ranked in rankings.values()], needed)
-            ids = tuple(sample_id for sample_id, _, _ in agreed)
-            places = dict(pair for one in rankings.values() for pair in zip(one.ids, one.ordinals, strict=True))
-            sizes = [len(ranked.ids) for ranked in rankings.values()]
-            chance = round(chance_size(sizes, self._available(terms), needed), 2)
-            return Selection(
-                ids=ids,
-                scores=tuple(score for _, _, score in agreed),
-                ordinals=tuple(places[sample_id] for sample_id in ids),
-                provenance={"core": {"votes": needed, "found": len(ids), "chance": chance, "bootstrap": bootstrap}},
-                fetch=self._table.take,
-                details={"votes": [votes for _, votes, _ in agreed]},
-            )
-
-        selection, terms = self._choose(capabilities, question, choose, {})
-        if bootstrap:
-            draws = self._redraw(capabilities, pooled_of, terms, needed, bootstrap)
-            stable = {"stability": stability(selection.ids, draws)}
-            selection = replace(selection, details={**selection.details, **stable})
-        return selection
-
-    def _available(self, terms: Terms) -> int:
-        return self._manifest.rows if terms.allowed is None else int(terms.allowed.sum())
-
-    def _rank(self, capabilities: Sequence[Capability], terms: Terms, k: int) -> dict[str, Ranked]:
-        logger.info("scoring %d rows by %s", len(self._rows), terms.method)
-        ranked = rank(self._rows, [own.examples for own in capabilities], terms, k)
-        return {own.name: one for own, one in zip(capabilities, ranked, strict=True)}
-
-    def _redraw(
-        self, capabilities: Sequence[Capability], pooled_of: PooledOf, terms: Terms, votes: int, draws: int
-    ) -> Iterator[set[str]]:
-        """Find the core of redrawn examples, draw after draw."""
-        widths = self._rows.widths
-        pooled = [pooled_of(own) for own in capabilities]
-        rng = np.random.default_rng(self._manifest.fingerprint.seed)
-        for number in range(draws):
-            logger.info("draw %d of %d", number + 1, draws)
-            drawn = [
-                redrawn(own, values, widths, rng.integers(len(own), size=len(own)))
-                for own, values in zip(capabilities, pooled, strict=True)
-            ]
-            chosen = [ranked.ids for ranked in rank(self._rows, drawn, terms)]
-            yield {sample_id for sample_id, _, _ in agree(chosen, votes)}
-
-    def read(self, question: Question, capabilities: Sequence[Capability]) -> tuple[Terms, dict[str, Any]]:
-        """Read a question against the index, and say what it comes down to."""
-        _check_different(capabilities)
-        method = parse_enum(MethodName, question.method, "method", SelectionError)
-        self._check_view(f"method {method}", METHODS[method].view)
-        budget, allowed = Budget.parse(question.top), self._rows.allowed(question.where)
-        quality = {name: self._quality(name) for name in question.blending}
+        names = [capability.name for capability in capabilities]
+        repeated = [name for name in names if names.count(name) > 1]
+        if repeated:
+            raise SelectionError(f"capability '{repeated[0]}' is given twice")
+        checked = self.check_method(method)
+        budget, allowed, blend = Budget.parse(top), self._rows.allowed(where), dict(blend or {})
+        quality = {name: self._quality(name) for name in blend}
         for scores in quality.values():
-            has = np.isfinite(scores)
-            allowed = has if allowed is None else allowed & has
-        available = self._manifest.rows if allowed is None else int(allowed.sum())
-        if question.blending and not available:
+            has_score = np.isfinite(scores)
+            allowed = has_score if allowed is None else allowed & has_score
+        available = self._available(allowed)
+        if blend and not available:
             raise SelectionError(
-                f"--blend: no row to choose from has {' and '.join(question.blending)}; compute them with 'nait-index "
-                "score', or widen --where"
+                f"--blend: no row to choose from has {' and '.join(blend)}; compute them with 'nait-index score', or "
+                "widen --where"
             )
-        k = budget.resolve(available)
-        filtered = allowed is not None or question.decontaminate
-        plan = self._plan(method, question.mode, k, len(capabilities), filtered=filtered)
-        terms = Terms(method, k, allowed, question.blending, quality, plan.mode)
-        return terms, self._origin() | {
-            "method": str(method),
-            "plan": plan.why,
-            "capabilities": {own.name: {"examples": len(own), "truncated": own.truncated} for own in capabilities},
-            "budget": budget.text,
-            "where": question.where,
-            "blend": dict(question.blending),
-            "available": available,
-        }
+        mode = parse_enum(SearchMode, search, "search", SelectionError)
+        return RankingRequest(
+            capabilities, checked, budget, available, allowed, where, blend, quality, mode, decontaminate
+        )
 
-    def _plan(self, method: MethodName, wanted: SearchMode, k: int, queries: int, *, filtered: bool) -> Plan:
-        own = METHODS[method]
-        if not isinstance(own, Scanned):
-            return Plan(SearchMode.EXACT, f"{method} scores every one of the {len(self._rows):,} rows")
-        made = self._rows.approximate(own.feature) if wanted is SearchMode.APPROXIMATE else None
-        recall, scanned = None if made is None else made.recall, self._rows.stamp(own.feature)
-        width = scanned.dim * np.dtype(scanned.dtype).itemsize
-        return make_plan(wanted, k, scanned.rows, width, queries, filtered=filtered, recall=recall)
+    def check_method(self, method: MethodName | str) -> MethodName:
+        """Refuse a method whose view the index lacks, before any example is encoded.
 
-    def _origin(self) -> dict[str, Any]:
-        return {
-            "index": self._layout.name,
-            "fingerprint": self._manifest.fingerprint.digest,
-            "basis": self._manifest.basis,
-            "version": self._manifest.version,
-            "max_length": self._manifest.fingerprint.max_length,
-            "rounding": ROUNDING,
-        }
+        :raises StoreError: it lacks the view. :raises SelectionError: there is no such method.
+        """
+        name = parse_enum(MethodName, method, "method", SelectionError)
+        self._check_view(f"method {name}", METHODS[name].view)
+        return name
+
+    def _check_view(self, user: str, view: View | None) -> None:
+        views = self._manifest.fingerprint.views
+        if view is not None and view not in views:
+            options = f"--views {','.join([*views, view])}" + (" --sae FOLDER" if view is View.SAE else "")
+            raise StoreError(
+                f"{user} needs the view {view}, which {self._layout.name} was built without; build another index with "
+                f"'nait-index build' and {options}"
+            )
+
+    def _available(self, allowed: np.ndarray | None) -> int:
+        return self._manifest.rows if allowed is None else int(allowed.sum())
 
     def _quality(self, name: str) -> np.ndarray:
         known = score_names(self._table)
@@ -305,25 +116,220 @@ class Chooser:
             )
         return self._rows.numbers(name)
 
-    def check(self, method: MethodName | str) -> None:
-        """Refuse a method that the index lacks the view for, before any example is encoded."""
-        own = parse_enum(MethodName, method, "method", SelectionError)
-        self._check_view(f"method {own}", METHODS[own].view)
+    # ---- query ------------------------------------------------------------------------------------------------------
 
-    def _check_view(self, what: str, view: View | None) -> None:
-        held = self._manifest.fingerprint.views
-        if view is not None and view not in held:
-            options = f"--views {','.join([*held, view])}" + (" --sae FOLDER" if view is View.SAE else "")
-            raise StoreError(
-                f"{what} needs the view {view}, which {self._layout.name} was built without; build another index with "
-                f"'nait-index build' and {options}"
+    def query(
+        self, request: RankingRequest, combine_by: Combine | str, weights: Mapping[str, float] | None
+    ) -> Selection:
+        """Choose what one capability ranks highest, or combine what several rank highest."""
+        how = parse_enum(Combine, combine_by, "way to combine", SelectionError)
+        if not request.capabilities:
+            raise SelectionError("name at least one capability with -c, or a file of examples with -e")
+        several = len(request.capabilities) > 1
+        if request.budget.is_auto and not several:
+            return self._by_curve(request, weights)
+        request, provenance = self._planned(request)
+        if several or weights is not None:
+            provenance = replace(provenance, combined=str(how), weights=weights)
+
+        def choose(request: RankingRequest) -> Selection:
+            rankings = self._rank(request, request.available if several and how is Combine.MEAN else request.k)
+            if not several and weights is None:
+                (ranked,) = rankings.values()
+                return Selection(ranked.ids, ranked.scores, ranked.ordinals, provenance, self._rows.take)
+            chosen = combine({name: ranked.ids for name, ranked in rankings.items()}, how, request.k, weights)
+            return self._combined(rankings, chosen, provenance)
+
+        return self._choose(request, choose)[0]
+
+    def _by_curve(self, request: RankingRequest, weights: Mapping[str, float] | None) -> Selection:
+        """Choose what one capability ranks highest, as many rows as its score curve suggests."""
+        if weights is not None:
+            raise SelectionError("--weight shares rows among capabilities, and --top auto is for one; leave it out")
+        exact = replace(request, search=SearchMode.EXACT)
+        ranking = self.query(replace(exact, budget=ALL_ROWS, decontaminate=False), Combine.UNION, None)
+        suggestion = suggest(ranking.scores)
+        if request.decontaminate:
+            chosen = self.query(replace(exact, budget=Budget.of_rows(suggestion.rows)), Combine.UNION, None)
+        else:
+            chosen = ranking.first(suggestion.rows, ranking.provenance)
+        auto, reasons = suggestion.to_dict(), suggestion.reasons
+        return replace(chosen, provenance=replace(chosen.provenance, budget="auto", auto=auto, reasons=reasons))
+
+    def _combined(
+        self, rankings: Mapping[str, Ranked], chosen: Sequence[tuple[str, str]], provenance: Provenance
+    ) -> Selection:
+        ranks = {name: {sample_id: i for i, sample_id in enumerate(ranked.ids)} for name, ranked in rankings.items()}
+        sources = [(rankings[name], ranks[name][sample_id]) for sample_id, name in chosen]
+        return Selection(
+            ids=tuple(sample_id for sample_id, _ in chosen),
+            scores=tuple(ranked.scores[i] for ranked, i in sources),
+            ordinals=tuple(ranked.ordinals[i] for ranked, i in sources),
+            provenance=provenance,
+            fetch=self._rows.take,
+            details={"capability": [name for _, name in chosen]},
+        )
+
+    # ---- core -------------------------------------------------------------------------------------------------------
+
+    def core(self, request: RankingRequest, votes: str | int, bootstrap: int, pooled_of: PooledOf) -> Selection:
+        """Choose what several capabilities agree on.
+
+        :param bootstrap: how often the examples are resampled to measure how stable the core is.
+        """
+        if len(request.capabilities) < 2:
+            raise SelectionError("a core needs at least two capabilities; give several -c or -e")
+        needed = required_votes(votes, len(request.capabilities))
+        request, provenance = self._planned(request)
+
+        def choose(request: RankingRequest) -> Selection:
+            rankings = self._rank(request, request.k).values()
+            agreed = agree([ranked.ids for ranked in rankings], needed)
+            ordinal_of = dict(pair for ranked in rankings for pair in zip(ranked.ids, ranked.ordinals, strict=True))
+            chance = chance_size([len(ranked.ids) for ranked in rankings], request.available, needed)
+            return Selection(
+                ids=tuple(sample_id for sample_id, _, _ in agreed),
+                scores=tuple(score for _, _, score in agreed),
+                ordinals=tuple(ordinal_of[sample_id] for sample_id, _, _ in agreed),
+                provenance=replace(provenance, core=CoreSize(needed, len(agreed), round(chance, 2), bootstrap)),
+                fetch=self._rows.take,
+                details={"votes": [count for _, count, _ in agreed]},
             )
 
+        selection, request = self._choose(request, choose)
+        if not bootstrap:
+            return selection
+        shares = stability(selection.ids, self._resampled_cores(request, pooled_of, needed, bootstrap))
+        return replace(selection, details={**selection.details, "stability": shares})
 
-def _check_different(capabilities: Sequence[Capability]) -> None:
-    if not capabilities:
-        raise SelectionError("name at least one capability with -c, or a file of examples with -e")
-    names = [own.name for own in capabilities]
-    repeated = [name for name in names if names.count(name) > 1]
-    if repeated:
-        raise SelectionError(f"capability '{repeated[0]}' is given twice")
+    def _resampled_cores(
+        self, request: RankingRequest, pooled_of: PooledOf, votes: int, draws: int
+    ) -> Iterator[set[str]]:
+        """Yield the core of each draw of resampled examples."""
+        pooled = [pooled_of(capability) for capability in request.capabilities]
+        rng = np.random.default_rng(self._manifest.fingerprint.seed)
+        for number in range(draws):
+            logger.info("draw %d of %d", number + 1, draws)
+            drawn = [
+                resampled(capability, values, self._rows.widths, rng.integers(len(capability), size=len(capability)))
+                for capability, values in zip(request.capabilities, pooled, strict=True)
+            ]
+            rankings = [ranked.ids for ranked in rank(self._rows, drawn, request)]
+            yield {sample_id for sample_id, _, _ in agree(rankings, votes)}
+
+    # ---- what a query and a core share ------------------------------------------------------------------------------
+
+    def _planned(self, request: RankingRequest) -> tuple[RankingRequest, Provenance]:
+        """Decide how the rows are searched, and record what the selection is made from."""
+        plan = self._plan(request)
+        provenance = replace(
+            self._provenance(str(request.method), request.where, request.available),
+            plan=plan.why,
+            capabilities={
+                capability.name: {"examples": len(capability), "truncated": capability.truncated}
+                for capability in request.capabilities
+            },
+            budget=request.budget.text,
+            blend=request.blend,
+        )
+        return replace(request, search=plan.mode), provenance
+
+    def _plan(self, request: RankingRequest) -> Plan:
+        method = METHODS[request.method]
+        if not isinstance(method, Scanned):
+            return Plan(SearchMode.EXACT, f"{request.method} scores every one of the {len(self._rows):,} rows")
+        approximate = self._rows.approximate(method.feature) if request.search is SearchMode.APPROXIMATE else None
+        recall, scanned = None if approximate is None else approximate.recall, self._rows.stamp(method.feature)
+        width = scanned.dim * np.dtype(scanned.dtype).itemsize
+        filtered, queries = request.allowed is not None or request.decontaminate, len(request.capabilities)
+        return make_plan(request.search, request.k, scanned.rows, width, queries, filtered=filtered, recall=recall)
+
+    def _rank(self, request: RankingRequest, k: int) -> dict[str, Ranked]:
+        logger.info("scoring %d rows by %s", len(self._rows), request.method)
+        rankings = rank(self._rows, request.examples, request, k)
+        return {capability.name: ranked for capability, ranked in zip(request.capabilities, rankings, strict=True)}
+
+    def _choose(
+        self, request: RankingRequest, choose: Callable[[RankingRequest], Selection]
+    ) -> tuple[Selection, RankingRequest]:
+        """Choose; and to decontaminate, choose again without the rows that are like an example, until there are none.
+
+        :returns: the selection, and the request that it answers in the end.
+        """
+        asked = {capability.name: capability.asked for capability in request.capabilities}
+        selection = replace(choose(request), asked=asked)
+        if not request.decontaminate:
+            return selection, request
+        removed: dict[str, Match] = {}
+        while matches := selection.like_examples():
+            removed |= matches
+            ordinal_of = dict(zip(selection.ids, selection.ordinals, strict=True))
+            request = request.without([ordinal_of[sample_id] for sample_id in matches], self._manifest.rows)
+            if not request.available:
+                raise SelectionError("--decontaminate leaves no row: all that may be chosen are like an example")
+            selection = replace(choose(request), asked=asked)
+        rows = [{"id": sample_id} | match.to_dict() for sample_id, match in removed.items()]
+        provenance = replace(selection.provenance, decontaminated=Decontamination(len(rows), rows))
+        return replace(selection, provenance=provenance), request
+
+    def _provenance(self, method: str | None, where: str | None, available: int) -> Provenance:
+        return Provenance(
+            index=self._layout.name,
+            fingerprint=self._manifest.fingerprint.digest,
+            basis=self._manifest.basis,
+            version=self._manifest.version,
+            max_length=self._manifest.fingerprint.max_length,
+            rounding=ROUNDING,
+            method=method,
+            where=where,
+            available=available,
+        )
+
+    # ---- without capabilities ---------------------------------------------------------------------------------------
+
+    def cover(self, top: str | int | Budget, where: str | None, *, rare: bool) -> Selection:
+        """Choose rows that together activate the most neurons, with no target (MADS)."""
+        self._check_view("cover", View.TOPK)
+        budget, allowed = Budget.parse(top), self._rows.allowed(where)
+        available = self._available(allowed)
+        logger.info("reading which neurons %d rows activate", self._manifest.rows)
+        # As int32, since the sets of 300,000 rows would take a gigabyte as int64.
+        offsets = neuron_offsets(self._rows.widths, self._rows.topk).astype(np.int32)
+        sets = np.concatenate([block + offsets for block in self._rows.blocks(TOPK_NUMBERS)])
+        logger.info("choosing rows that cover the most neurons")
+        weights = rarity(sets, sum(self._rows.widths)) if rare else None
+        chosen = cover(sets, self._rows.ids(), budget.resolve(available), weights, allowed)
+        return Selection(
+            ids=tuple(self._rows.take_ids(chosen.ordinals)),
+            scores=tuple(chosen.gains.tolist()),
+            ordinals=tuple(chosen.ordinals.tolist()),
+            provenance=replace(
+                self._provenance("cover", where, available),
+                budget=budget.text,
+                weights="rarity" if rare else None,
+                coverage=CoverageSize(chosen.covered, chosen.coverable, int(chosen.rounds.max())),
+            ),
+            fetch=self._rows.take,
+            details={"round": chosen.rounds.tolist()},
+        )
+
+    def select_all(self, where: str | None) -> Selection:
+        """Take all rows that pass a filter, in the order of the corpus."""
+        ordinals = self._rows.passing(where)
+        if not len(ordinals):
+            raise SelectionError("no row passes --where; widen it")
+        ids, provenance = tuple(self._rows.take_ids(ordinals)), self._provenance(None, where, len(ordinals))
+        return Selection(ids, (), tuple(ordinals.tolist()), provenance, self._rows.take)
+
+    def load(self, sidecar: Path) -> Selection:
+        """Take the rows of a selection that was written before."""
+        saved = read_sidecar(sidecar)
+        ordinal_of = {sample_id: ordinal for ordinal, sample_id in enumerate(self._rows.ids())}
+        missing = [sample_id for sample_id in saved.ids if sample_id not in ordinal_of]
+        if missing:
+            raise SelectionError(
+                f"{sidecar} names {missing[0]!r}, which is not in {self._layout.name}; name the index that it was "
+                "chosen from, or its version with --at"
+            )
+        ordinals = tuple(ordinal_of[sample_id] for sample_id in saved.ids)
+        return Selection(saved.ids, saved.scores, ordinals, saved.provenance, self._rows.take, saved.details)

@@ -1,4 +1,4 @@
-"""Capabilities and a method to ranked rows."""
+"""From a request to ranked rows: which rows score highest for each of some capabilities."""
 
 import logging
 import time
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from nait_index.capabilities.capability import Capability
 from nait_index.config import SearchMode
 from nait_index.methods.base import Examples, Scanned
 from nait_index.methods.names import MethodName
@@ -14,15 +15,63 @@ from nait_index.methods.registry import METHODS
 from nait_index.search.hits import Hits, best
 from nait_index.search.rows import IndexRows
 from nait_index.selection.blend import blend
+from nait_index.selection.budget import Budget
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Ranked:
-    """The best rows of one capability, best first, ties in the order of their ids.
+class RankingRequest:
+    """Which rows are ranked for which capabilities, how, and how many are chosen.
 
-    :param ordinals: their places in table order.
+    :param available: how many rows may be chosen; :param allowed: (n,) bool, which they are, ``None`` for all.
+    :param where: the SQL filter that ``allowed`` comes from.
+    :param blend: weights of the quality scores that are blended in, by column; :param quality: (n,) each, those scores.
+    :param search: how dense signatures are searched.
+    :param decontaminate: whether rows that are like an example are left out, and the next best chosen instead.
+    """
+
+    capabilities: Sequence[Capability]
+    method: MethodName
+    budget: Budget
+    available: int
+    allowed: np.ndarray | None = None
+    where: str | None = None
+    blend: Mapping[str, float] = field(default_factory=dict)
+    quality: Mapping[str, np.ndarray] = field(default_factory=dict)
+    search: SearchMode = SearchMode.EXACT
+    decontaminate: bool = False
+
+    @property
+    def k(self) -> int:
+        """How many rows each capability chooses.
+
+        :raises SelectionError: the budget cannot be met, or is ``auto``.
+        """
+        return self.budget.resolve(self.available)
+
+    @property
+    def examples(self) -> list[Examples]:
+        """The examples of each capability."""
+        return [capability.examples for capability in self.capabilities]
+
+    def without(self, ordinals: Sequence[int], rows: int) -> "RankingRequest":
+        """Return the request with some rows left out, asking for no more rows than are left.
+
+        :param rows: of the whole index.
+        """
+        allowed = np.ones(rows, bool) if self.allowed is None else self.allowed.copy()
+        allowed[list(ordinals)] = False
+        left = int(allowed.sum())
+        budget = Budget.of_rows(min(self.k, left))
+        return replace(self, allowed=allowed, available=left, budget=budget, search=SearchMode.EXACT)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """The best rows for one capability, best first, ties in the order of their ids.
+
+    :param ordinals: their positions in table order.
     """
 
     ids: tuple[str, ...]
@@ -30,41 +79,22 @@ class Ranked:
     ordinals: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """How rows are ranked.
+def rank(
+    rows: IndexRows, capabilities: Sequence[Examples], request: RankingRequest, k: int | None = None
+) -> list[Ranked]:
+    """Return the rows that score highest, for each of some capabilities.
 
-    :param k: how many. :param allowed: (n,) bool, rows that may be chosen; ``None`` for all.
-    :param blending: weight of every quality score that is blended in; :param quality: (n,) each, those scores.
-    """
-
-    method: MethodName
-    k: int
-    allowed: np.ndarray | None = None
-    blending: Mapping[str, float] = field(default_factory=dict)
-    quality: Mapping[str, np.ndarray] = field(default_factory=dict)
-    mode: SearchMode = SearchMode.EXACT
-
-    def without(self, ordinals: Sequence[int], rows: int) -> "Terms":
-        """Give the same with some of all ``rows`` rows left out, and no more asked for than are left."""
-        allowed = np.ones(rows, bool) if self.allowed is None else self.allowed.copy()
-        allowed[list(ordinals)] = False
-        return replace(self, allowed=allowed, k=min(self.k, int(allowed.sum())), mode=SearchMode.EXACT)
-
-
-def rank(rows: IndexRows, capabilities: Sequence[Examples], terms: Terms, k: int | None = None) -> list[Ranked]:
-    """Choose the rows that a method scores highest, for each of some capabilities.
-
-    :param k: how many, if not as the terms say.
+    :param capabilities: the examples of each; those of the request, or resampled ones.
+    :param k: how many rows, if not as many as requested.
     :raises CapabilityError: the method needs more examples.
     """
-    k = terms.k if k is None else k
+    k = request.k if k is None else k
     started = time.monotonic()
-    if terms.blending:
-        found = [_blended(rows, hits, terms, k) for hits in _hits(rows, capabilities, terms, len(rows))]
+    if request.blend:
+        best_rows = [_blended(rows, hits, request, k) for hits in _hits(rows, capabilities, request, len(rows))]
     else:
-        found = _hits(rows, capabilities, terms, k)
-    ranked = [_ranked(rows, hits, k) for hits in found]
+        best_rows = _hits(rows, capabilities, request, k)
+    ranked = [_ranked(rows, hits, k) for hits in best_rows]
     logger.info("%d rows scored in %.1f s for %d queries", len(rows), time.monotonic() - started, len(capabilities))
     return ranked
 
@@ -79,34 +109,31 @@ def _ranked(rows: IndexRows, hits: Hits, k: int) -> Ranked:
     )
 
 
-def _hits(rows: IndexRows, capabilities: Sequence[Examples], terms: Terms, k: int) -> list[Hits]:
-    method = METHODS[terms.method]
+def _hits(rows: IndexRows, capabilities: Sequence[Examples], request: RankingRequest, k: int) -> list[Hits]:
+    method = METHODS[request.method]
     if isinstance(method, Scanned):
-        return method.rank_all(capabilities, rows, k, terms.allowed, terms.mode)
-    return [method.rank(examples, rows, k, terms.allowed) for examples in capabilities]
+        return method.rank_all(capabilities, rows, k, request.allowed, request.search)
+    return [method.rank(examples, rows, k, request.allowed) for examples in capabilities]
 
 
-def _blended(rows: IndexRows, whole: Hits, terms: Terms, k: int) -> Hits:
+def _blended(rows: IndexRows, hits: Hits, request: RankingRequest, k: int) -> Hits:
     """Blend the method's ranks of all rows that may be chosen with those of their quality."""
     scores = np.full(len(rows), np.nan)
-    scores[whole.ordinals] = whole.scores
-    mixed = blend(scores, terms.quality, terms.blending)
-    # Sums of ranks are often equal but for the rounding of their parts: such rows are ties, in the order of their ids.
-    rounded = np.round(mixed.scores, 12)
-    ordinals = best(rounded, k, mixed.has_all).ordinals
+    scores[hits.ordinals] = hits.scores
+    blended = blend(scores, request.quality, request.blend)
+    # Sums of ranks are often equal but for rounding: such rows are ties, in the order of their ids.
+    rounded = np.round(blended.scores, 12)
+    ordinals = best(rounded, k, blended.has_all).ordinals
     return Hits(rounded[ordinals], ordinals)
 
 
-def score_rows(
-    rows: IndexRows, capabilities: Sequence[Examples], method: MethodName, allowed: np.ndarray | None = None
-) -> np.ndarray:
-    """Score rows for several capabilities: (C, n) float64, NaN for rows that may not be chosen.
+def score_rows(rows: IndexRows, request: RankingRequest) -> np.ndarray:
+    """Score all rows by the request's method, for each of its C capabilities: (C, n) float64.
 
-    :param allowed: (n,) bool; ``None`` for all.
+    :returns: NaN for rows that may not be chosen.
     """
-    count = len(rows) if allowed is None else int(allowed.sum())
-    scores = np.full((len(capabilities), len(rows)), np.nan)
-    for own, examples in zip(scores, capabilities, strict=True):
-        hits = METHODS[method].rank(examples, rows, count, allowed)
-        own[hits.ordinals] = hits.scores
+    scores = np.full((len(request.capabilities), len(rows)), np.nan)
+    for of_capability, examples in zip(scores, request.examples, strict=True):
+        hits = METHODS[request.method].rank(examples, rows, request.available, request.allowed)
+        of_capability[hits.ordinals] = hits.scores
     return scores

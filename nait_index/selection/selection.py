@@ -12,6 +12,7 @@ from nait_index.handover.convert import convert_rows
 from nait_index.handover.handover import OutputOptions, WrittenFiles, hand_over
 from nait_index.handover.rows import ChosenRow
 from nait_index.handover.writers import OutputKind, kind_of, to_dataset, to_table
+from nait_index.selection.provenance import Provenance
 from nait_index.spelling import parse_enum
 from nait_index.types import RowFormat
 
@@ -34,7 +35,7 @@ class Selection:
     ids: tuple[str, ...]
     scores: tuple[float, ...]
     ordinals: tuple[int, ...]
-    provenance: Mapping[str, Any]
+    provenance: Provenance
     fetch: Callable[[Sequence[int], Sequence[str]], Mapping[str, list[Any]]] = field(repr=False)
     details: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     asked: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
@@ -45,7 +46,7 @@ class Selection:
     def __iter__(self) -> Iterator[str]:
         return iter(self.ids)
 
-    def first(self, count: int, provenance: Mapping[str, Any]) -> "Selection":
+    def first(self, count: int, provenance: Provenance) -> "Selection":
         """Keep the best rows only.
 
         :param provenance: what the shorter selection was chosen from and how.
@@ -106,7 +107,7 @@ class Selection:
                 "nothing ranks these rows, so that there are no scores or weights; choose with -c or -e"
             )
         chosen = self._chosen()
-        facts = dict(self.provenance)
+        facts = self.provenance.to_dict()
         if self.asked:
             known = Contamination(self.asked)
             facts["contamination"] = known.report(known.find(chosen))
