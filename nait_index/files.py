@@ -1,6 +1,7 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and hashes of what is in them."""
 
 import fcntl
+import hashlib
 import logging
 import os
 import secrets
@@ -16,6 +17,20 @@ logger = logging.getLogger(__name__)
 
 TEMPORARY = ".*.tmp"
 """Pattern of the names of files that are being written; what was killed while it wrote leaves one behind."""
+
+
+def hash_bytes(data: bytes | memoryview) -> str:
+    """Return the BLAKE2b hash of some bytes, as 32 hex digits."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """Return the same hash of a file, read block by block."""
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def check_writable(path: Path, *, force: bool) -> None:

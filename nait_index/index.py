@@ -44,13 +44,13 @@ from nait_index.selection.ranking import score_rows
 from nait_index.selection.selection import Selection
 from nait_index.signatures.features import Feature
 from nait_index.spelling import did_you_mean_id, parse_enum
-from nait_index.store.bases import load_compressor
+from nait_index.store.fitted import load_compressor
+from nait_index.store.integrity import check_files
 from nait_index.store.layout import Layout
 from nait_index.store.lock import hold_for_reading
 from nait_index.store.manifest import Manifest, load_finished, load_manifest
 from nait_index.store.publish import mark_approximate
 from nait_index.store.samples import SampleTable
-from nait_index.store.seals import check_files
 from nait_index.types import RowFormat
 from nait_index.upkeep.inspection import Check, Verifier, describe
 from nait_index.upkeep.optimizing import Optimized, optimize

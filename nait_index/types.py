@@ -4,10 +4,11 @@ Shape letters used in every docstring: B batch, T tokens, P poolings, L captured
 D = sum of the captured layers' neurons (L·N where all are alike), n samples, d signature width, k results.
 """
 
-import hashlib
 import json
 from dataclasses import dataclass
 from enum import StrEnum
+
+from nait_index.files import hash_bytes
 
 
 class RowFormat(StrEnum):
@@ -69,7 +70,7 @@ class Sample:
     def content_hash(self) -> str:
         """Hash of the whole row (32 hex digits), the same for rows that differ only in spacing or key order."""
         canonical = json.dumps(json.loads(self.row), sort_keys=True, separators=(",", ":"))
-        return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
+        return hash_bytes(canonical.encode())
 
 
 @dataclass(frozen=True, slots=True)

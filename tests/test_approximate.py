@@ -153,8 +153,8 @@ def test_arrays_that_do_not_fit_are_not_used(what: str, exact: ExactScan, tmp_pa
 
     from safetensors.numpy import load, save
 
-    from nait_index.search.exact import read_stamp, seal
-    from nait_index.store.sealed import hash_of
+    from nait_index.files import hash_bytes
+    from nait_index.store.sealed import read_sealed, seal
 
     Approximate.build(exact, STEPS, queries(exact, 2, seed=1)).save(tmp_path, "x")
     assert Approximate.load(tmp_path, "x", exact, STEPS) is not None
@@ -171,8 +171,8 @@ def test_arrays_that_do_not_fit_are_not_used(what: str, exact: ExactScan, tmp_pa
         del arrays["ranges"]
     data = b"not arrays" if what == "no arrays" else save(arrays)
     (tmp_path / "x.ivf").write_bytes(data)
-    stamp = read_stamp(tmp_path / "x.ivf.json")
+    stamp = read_sealed(tmp_path / "x.ivf.json")
     assert stamp is not None
-    stamp["hash"] = hash_of(data)
-    (tmp_path / "x.ivf.json").write_text(json.dumps(stamp | {"seal": seal(stamp)}))
+    stamp["hash"] = hash_bytes(data)
+    (tmp_path / "x.ivf.json").write_text(json.dumps(seal(stamp)))
     assert Approximate.load(tmp_path, "x", exact, STEPS) is None

@@ -13,7 +13,7 @@ from nait_index import NaitIndex
 from nait_index.config import Device, View
 from nait_index.errors import CapabilityError, NaitError, OutputExistsError
 from nait_index.methods.names import MethodName
-from nait_index.store.capability_file import read_capability
+from nait_index.store.capabilities import read_capability
 from nait_index.store.layout import Layout
 
 ROWS = 26

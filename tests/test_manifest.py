@@ -194,7 +194,7 @@ def test_an_index_of_a_newer_version_is_refused_for_reading_and_writing(index: P
 
 
 @pytest.mark.parametrize("fields", [{}, {"fingerprint": {"weights": "x"}, "old": 1}], ids=["same", "other"])
-@pytest.mark.parametrize("schema", [1, 2, 3])
+@pytest.mark.parametrize("schema", [1, 2, 3, 4])
 def test_an_index_of_an_older_version_is_refused_for_reading_and_writing(
     schema: int, fields: dict[str, Any], index: Path, corpus: Path, model: Path
 ) -> None:
@@ -204,7 +204,7 @@ def test_an_index_of_an_older_version_is_refused_for_reading_and_writing(
         line = refusal(*command)
         assert str(index) in line
         assert "older" in line
-        assert f"schema {schema}, not 4" in line
+        assert f"schema {schema}, not 5" in line
         assert "remove it and build it again" in line
     assert (index / "manifest.json").read_bytes() == before
 
@@ -346,7 +346,7 @@ def test_an_index_of_whole_vectors_has_no_components(model: Path, corpus: Path, 
 
 
 def test_the_same_basis_is_always_the_same_file(index: Path, tmp_path: Path) -> None:
-    from nait_index.store.bases import load_compressor, save_compressor
+    from nait_index.store.fitted import load_compressor, save_compressor
 
     compressor = load_compressor(Layout(index), manifest_of(index).basis_hash)
     (tmp_path / "copy").mkdir()

@@ -332,6 +332,7 @@ MANIFESTS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "huge version": lambda own: own | {"history": [own["history"][0] | {"table_version": 2**70}]},
     "version of text": lambda own: own | {"history": [own["history"][0] | {"rows": "many"}]},
     "history": lambda own: own | {"history": {"a": 1}},
+    "names of capabilities": lambda own: own | {"history": [own["history"][0] | {"capability_names": [5]}]},
     "tags": lambda own: own | {"tags": ["a"]},
     "model": lambda own: own | {"model": None},
     "part of the model": lambda own: own | {"model": own["model"] | {"name": 5}},
@@ -345,12 +346,11 @@ MANIFESTS: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 def sealed(manifest: Any) -> Any:
     """Seal a manifest, as whoever made it can."""
-    from nait_index.store.manifest import _seal
+    from nait_index.store.sealed import seal
 
     if not isinstance(manifest, dict):
         return manifest
-    own = {name: value for name, value in manifest.items() if name not in ("seal", "schema_version")}
-    return {"schema_version": manifest["schema_version"], "seal": _seal(own)} | own
+    return seal({name: value for name, value in manifest.items() if name != "seal"})
 
 
 @pytest.mark.parametrize("change", MANIFESTS.values(), ids=MANIFESTS)
@@ -402,7 +402,7 @@ def _altered(path: Path, change: Callable[[dict[str, Any]], Any], arrays: dict[s
     from safetensors import safe_open
     from safetensors.numpy import load_file, save_file
 
-    from nait_index.store.capability_file import _hash
+    from nait_index.store.capabilities import _hash
 
     with safe_open(path, framework="numpy") as file:
         metadata = file.metadata()

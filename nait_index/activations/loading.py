@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from nait_index.activations.device import device_of, dtype_of
 from nait_index.config import BUNDLED_MODEL, ModelConfig
 from nait_index.errors import ModelError
+from nait_index.files import hash_bytes
 from nait_index.spelling import did_you_mean_path
 
 if TYPE_CHECKING:
@@ -286,7 +287,7 @@ def hash_tokenizer(tokenizer: Any) -> str:  # noqa: ANN401
 
 
 def _hash_text(text: str) -> str:
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return hash_bytes(text.encode("utf-8", "surrogatepass"))
 
 
 @contextmanager

@@ -32,13 +32,12 @@ from nait_index.config import ModelConfig, SignatureConfig, View
 from nait_index.corpus import make_template, rejected_writer
 from nait_index.errors import CorpusError, NaitError
 from nait_index.signatures.pca import Compressor
-from nait_index.store.bases import load_compressor, save_compressor
+from nait_index.store.fitted import load_compressor, load_warmup, save_compressor, save_warmup
 from nait_index.store.layout import Layout
 from nait_index.store.lock import write_lock
 from nait_index.store.manifest import Manifest, library_versions, load_manifest, save_manifest
 from nait_index.store.publish import interrupted_build
 from nait_index.store.samples import SampleTable, schema
-from nait_index.store.warmup import load_warmup, save_warmup
 from nait_index.types import Rejected, Sample
 
 _LOOKED_AT = 256

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from nait_index.activations.capture import Probes
 from nait_index.activations.encoder import Encoder
 from nait_index.config import ModelConfig, SignatureConfig, View
+from nait_index.store.fitted import load_warmup
 from nait_index.store.layout import Layout
-from nait_index.store.warmup import load_warmup
 
 _SAE_TOKENS = 8192
 

@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 
 from nait_index.corpus import STDIN_NAME, read_rejected, rejected_writer
+from nait_index.store.integrity import check_rejected, seal_rejected
 from nait_index.store.layout import Layout
-from nait_index.store.seals import check_rejects, seal_rejects
 from nait_index.types import Rejected
 
 
@@ -34,14 +34,14 @@ class RejectedRows:
 
     def publish(self) -> None:
         """Put the file where it belongs."""
-        seal_rejects(self._layout, self._merged)
+        seal_rejected(self._layout, self._merged)
         os.replace(self._merged, self._final)
         self._layout.push(self._final)
 
     def _earlier(self, last_rows: Mapping[str, int]) -> Iterator[Rejected]:
         self._layout.pull(self._final)
         if self._final.is_file():
-            check_rejects(self._layout)
+            check_rejected(self._layout)
             for own in read_rejected(self._final):
                 name = own.origin.file
                 if name == STDIN_NAME or own.origin.row > last_rows.get(name, 0):

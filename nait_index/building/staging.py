@@ -6,7 +6,6 @@ interrupted before or during the fit goes on with the shards it has.
 
 import errno
 import hashlib
-import json
 import mmap
 import os
 import shutil
@@ -17,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from nait_index.errors import NaitError
-from nait_index.files import atomic_write
-from nait_index.store.sealed import file_hash, hash_of
+from nait_index.files import atomic_write, hash_file
+from nait_index.store.sealed import read_sealed, write_sealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +65,14 @@ class StagedShard:
         let_go(array)
         with atomic_write(self._columns) as file:
             np.savez(file, **columns)  # type: ignore[arg-type]  # numpy's stubs take one keyword for another
-        with atomic_write(self._facts) as file:
-            value = {
-                "hashes": [file_hash(self._array), file_hash(self._columns)],
-                "ids": self.ids,
-                "n_tokens": facts.n_tokens.tolist(),
-                "truncated": facts.truncated.tolist(),
-                "reasons": {str(row): reason for row, reason in facts.reasons.items()},
-            }
-            file.write(json.dumps(value | {"seal": hash_of(json.dumps(value).encode())}).encode())
+        record = {
+            "hashes": [hash_file(self._array), hash_file(self._columns)],
+            "ids": self.ids,
+            "n_tokens": facts.n_tokens.tolist(),
+            "truncated": facts.truncated.tolist(),
+            "reasons": {str(row): reason for row, reason in facts.reasons.items()},
+        }
+        write_sealed(self._facts, record)
 
     def facts(self) -> ShardFacts | None:
         """Read what is known of the rows; ``None`` where the shard is not complete, or damaged, and so not done."""
@@ -83,17 +81,16 @@ class StagedShard:
         return self._known
 
     def _read(self) -> ShardFacts | None:
+        record = read_sealed(self._facts)
         try:
-            value = json.loads(self._facts.read_text())
-            sealed = value.pop("seal") == hash_of(json.dumps(value).encode())
-            if not sealed or value["hashes"] != [file_hash(self._array), file_hash(self._columns)]:
+            if record is None or record["hashes"] != [hash_file(self._array), hash_file(self._columns)]:
                 return None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except OSError:
             return None
         return ShardFacts(
-            np.array(value["n_tokens"], dtype=np.int32),
-            np.array(value["truncated"], dtype=bool),
-            {int(row): reason for row, reason in value["reasons"].items()},
+            np.array(record["n_tokens"], dtype=np.int32),
+            np.array(record["truncated"], dtype=bool),
+            {int(row): reason for row, reason in record["reasons"].items()},
         )
 
     def pooled(self) -> np.ndarray:

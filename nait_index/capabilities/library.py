@@ -14,8 +14,7 @@ from nait_index.errors import CapabilityError, NaitError
 from nait_index.files import check_writable
 from nait_index.methods.base import Examples
 from nait_index.spelling import did_you_mean
-from nait_index.store.capabilities import CapabilityTable, StoredCapability
-from nait_index.store.capability_file import read_capability, write_capability
+from nait_index.store.capabilities import CapabilityTable, StoredCapability, read_capability, write_capability
 from nait_index.store.layout import Layout
 from nait_index.store.lock import write_lock
 from nait_index.store.manifest import Manifest

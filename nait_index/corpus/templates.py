@@ -4,13 +4,13 @@ Every template refuses what it cannot render rather than leave a part out, and i
 depends on besides the row and the tokenizer's special tokens.
 """
 
-import hashlib
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Protocol
 
 from nait_index.errors import TemplateError
+from nait_index.files import hash_bytes
 from nait_index.spelling import did_you_mean
 from nait_index.types import Part, Role
 
@@ -240,4 +240,4 @@ def _one_line(error: Exception) -> str:
 
 
 def _hash(kind: str, text: str) -> str:
-    return hashlib.blake2b(f"{kind}\0{text}".encode(), digest_size=16).hexdigest()
+    return hash_bytes(f"{kind}\0{text}".encode())

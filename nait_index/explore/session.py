@@ -4,7 +4,6 @@ Encoding is what takes time, so a pasted set is encoded once, and what was asked
 one caller at a time; while one is encoding (:meth:`Session.paste`, :meth:`Session.load_model`), another may choose.
 """
 
-import hashlib
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -18,6 +17,7 @@ from nait_index.errors import CapabilityError, NaitError
 from nait_index.explore.balance import Balance
 from nait_index.explore.curve import curve
 from nait_index.explore.rows import ranked_rows, shown_row
+from nait_index.files import hash_bytes
 from nait_index.index import NaitIndex
 from nait_index.methods.base import Scanned
 from nait_index.methods.names import DEFAULT_METHOD, MethodName
@@ -104,7 +104,7 @@ class Session:
         :returns: the key to choose by, and what became of the examples.
         :raises NaitError: they cannot be read, are too many, or none can be used.
         """
-        key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        key = hash_bytes(text.encode("utf-8", "surrogatepass"))
         made = self._pasted.get(key)
         if made is None:
             made = self.index.make_capability_from(text, PASTED, limit=MAX_EXAMPLES, progress=progress)

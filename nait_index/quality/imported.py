@@ -6,7 +6,6 @@ that are no finite number. Rows of the index that the file does not have get no 
 """
 
 import csv
-import hashlib
 import json
 import math
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -16,7 +15,7 @@ from typing import Any
 
 from nait_index.corpus import to_json
 from nait_index.errors import CorpusError
-from nait_index.files import atomic_write
+from nait_index.files import atomic_write, hash_bytes
 from nait_index.quality.score import Row, Score
 from nait_index.spelling import did_you_mean_path
 
@@ -44,7 +43,7 @@ class ImportedScorer:
         self._lines: dict[str, int] = {}
         self.set_aside: list[SetAside] = []
         try:
-            self._hash = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+            self._hash = hash_bytes(path.read_bytes())
             for line, row_id, value in _records(path):
                 self._take(line, row_id, value)
         except FileNotFoundError as error:

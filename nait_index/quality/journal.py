@@ -11,7 +11,6 @@
 
 import fcntl
 import json
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any, BinaryIO
 from nait_index.errors import FingerprintError, IndexBusyError, StoreError
 from nait_index.quality.score import Row, Score, Status
 from nait_index.store.layout import Layout
+from nait_index.store.sealed import seal, unseal
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Journal:
         row = score.row
         line = {"id": row.id, "value": score.value, "status": str(score.status), "content": row.content}
         line |= {"reason": score.reason} if score.reason else {}
-        self._write(line | {"seal": _seal(line)})
+        self._write(seal(line))
         self.entries[row.id] = Entry(score.value, score.status, row.content)
 
     def _lock(self) -> None:
@@ -108,9 +108,8 @@ class Journal:
         self._require(first)
         for number, line in enumerate(lines, start=2):
             try:
-                if line.pop("seal") != _seal(line):
-                    raise ValueError("its seal does not match what it says")
-                self.entries[line["id"]] = Entry(line["value"], Status(line["status"]), line["content"])
+                record = unseal(line)
+                self.entries[record["id"]] = Entry(record["value"], Status(record["status"]), record["content"])
             except (KeyError, TypeError, ValueError) as error:
                 raise self._damaged(number) from error
         return True
@@ -148,11 +147,6 @@ class Journal:
     def _write(self, value: Mapping[str, Any]) -> None:
         self._file.write(json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8") + b"\n")
         self._file.flush()
-
-
-def _seal(line: Mapping[str, Any]) -> str:
-    """Stand for what a line says, so that a damaged digit is no other score."""
-    return f"{zlib.crc32(json.dumps(line, sort_keys=True).encode()):08x}"
 
 
 def _open(path: Path) -> BinaryIO:

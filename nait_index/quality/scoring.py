@@ -15,11 +15,11 @@ from nait_index.quality.journal import Journal, journal_path
 from nait_index.quality.judge import JudgeCost, estimate_cost
 from nait_index.quality.score import Row, Score, Scorer, Status
 from nait_index.quality.specs import Home, Ifd, Imported, Judge, QualitySpec, SelectIt, default_name, open_scorer
+from nait_index.store.integrity import check_files
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest, load_finished
 from nait_index.store.samples import SampleTable
 from nait_index.store.scores import check_name, publish_scores
-from nait_index.store.seals import check_files
 
 __all__ = [
     "Confirm",

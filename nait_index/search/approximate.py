@@ -5,7 +5,6 @@ to it, takes the best candidates by those coordinates, and scores them exactly b
 be visited is measured against the exact scan when the search is built, and the recall reached is stored beside it.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,10 +14,10 @@ import numpy as np
 
 from nait_index.config import SearchMode
 from nait_index.errors import NaitError
-from nait_index.files import atomic_write
-from nait_index.search.exact import ExactScan, read_stamp, seal
+from nait_index.files import atomic_write, hash_bytes
+from nait_index.search.exact import ExactScan
 from nait_index.search.hits import Hits, best
-from nait_index.store.sealed import hash_of
+from nait_index.store.sealed import read_sealed, write_sealed
 
 MOST = 1000
 """Most rows that an approximate search returns; for more, an exact scan costs little more."""
@@ -155,9 +154,8 @@ class Approximate:
         (folder / f"{name}.ivf.json").unlink(missing_ok=True)
         with atomic_write(folder / f"{name}.ivf") as file:
             file.write(data)
-        facts = {"stamp": asdict(self._exact.stamp), "recall": asdict(self.recall), "hash": hash_of(data)}
-        with atomic_write(folder / f"{name}.ivf.json") as file:
-            file.write(json.dumps(facts | {"seal": seal(facts)}).encode())
+        facts = {"stamp": asdict(self._exact.stamp), "recall": asdict(self.recall), "hash": hash_bytes(data)}
+        write_sealed(folder / f"{name}.ivf.json", facts)
 
     @classmethod
     def load(cls, folder: Path, name: str, exact: ExactScan, steps: np.ndarray) -> "Approximate | None":
@@ -165,10 +163,10 @@ class Approximate:
         from safetensors import SafetensorError
         from safetensors.numpy import load
 
-        facts = read_stamp(folder / f"{name}.ivf.json")
+        facts = read_sealed(folder / f"{name}.ivf.json")
         try:
             data = (folder / f"{name}.ivf").read_bytes()
-            if facts is None or facts["stamp"] != asdict(exact.stamp) or facts["hash"] != hash_of(data):
+            if facts is None or facts["stamp"] != asdict(exact.stamp) or facts["hash"] != hash_bytes(data):
                 return None
             recall = Recall(**facts["recall"])
             index = _index_of(load(data), len(exact.rows), recall.cells)

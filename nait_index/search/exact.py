@@ -5,18 +5,17 @@ The copy is a cache of the table, made again whenever the table has changed.
 
 import hashlib
 import io
-import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from nait_index.errors import NaitError, StoreError
-from nait_index.files import atomic_write
+from nait_index.files import atomic_write, hash_bytes
 from nait_index.search.scan import scan, whole
+from nait_index.store.sealed import read_sealed, write_sealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +75,18 @@ class ExactScan:
                 file.write(data.data)
                 digest.update(data.data)
                 longest = max(longest, _longest(data))
-        with atomic_write(stamp_path) as file:
-            facts = {"stamp": asdict(stamp), "longest": longest, "hash": digest.hexdigest()}
-            file.write(json.dumps(facts | {"seal": seal(facts)}).encode())
+        write_sealed(stamp_path, {"stamp": asdict(stamp), "longest": longest, "hash": digest.hexdigest()})
 
     @staticmethod
     def is_current(folder: Path, name: str, stamp: ScanStamp) -> bool:
         """Return whether the files claim this state of the table; they may still be damaged."""
-        facts = read_stamp(folder / f"{name}.json")
+        facts = read_sealed(folder / f"{name}.json")
         return facts is None or facts["stamp"] == asdict(stamp)
 
     @classmethod
     def open(cls, folder: Path, name: str, stamp: ScanStamp) -> "ExactScan | None":
         """Map the copy; ``None`` where its files are missing, truncated, or of another state of the table."""
-        facts = read_stamp(folder / f"{name}.json")
+        facts = read_sealed(folder / f"{name}.json")
         if facts is None or facts["stamp"] != asdict(stamp):
             return None
         path, header = folder / f"{name}.npy", _header(stamp)
@@ -106,8 +103,8 @@ class ExactScan:
 
     def is_whole(self, folder: Path, name: str) -> bool:
         """Read every byte and return whether the copy is as it was written."""
-        facts = read_stamp(folder / f"{name}.json")
-        return facts is not None and hashlib.blake2b(self.rows.data, digest_size=16).hexdigest() == facts["hash"]
+        facts = read_sealed(folder / f"{name}.json")
+        return facts is not None and hash_bytes(self.rows.data) == facts["hash"]
 
     def scores(self, queries: np.ndarray) -> np.ndarray:
         """Score every row by every query.
@@ -162,17 +159,3 @@ def _header(stamp: ScanStamp) -> bytes:
     described = {"descr": np.dtype(stamp.dtype).str, "fortran_order": False, "shape": (stamp.rows, stamp.dim)}
     np.lib.format.write_array_header_1_0(header, described)
     return header.getvalue()
-
-
-def seal(facts: Mapping[str, Any]) -> str:
-    """Hash the content of a stamp's file."""
-    return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
-
-
-def read_stamp(path: Path) -> dict[str, Any] | None:
-    """Read a stamp's file; ``None`` where it is missing or not as it was written."""
-    try:
-        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return facts if facts.pop("seal") == seal(facts) else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None

@@ -18,9 +18,9 @@ from nait_index.search.hits import FineScores, Hits, best_of_each
 from nait_index.signatures.features import Feature
 from nait_index.signatures.pca import Compressor
 from nait_index.store.filters import matching_rows, plain_columns
+from nait_index.store.integrity import Looks
 from nait_index.store.layout import Layout
 from nait_index.store.samples import SampleTable, dense_column
-from nait_index.store.seals import Looks
 from nait_index.types import Sample
 
 if TYPE_CHECKING:

@@ -1,13 +1,12 @@
 """Where everything lies inside an index: a folder, or a prefix in an object store with a folder here that serves it."""
 
-import hashlib
 import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from nait_index.errors import NaitError, StoreError
-from nait_index.files import atomic_write
+from nait_index.files import atomic_write, hash_bytes
 from nait_index.store.remote import Remote, is_remote
 
 
@@ -115,4 +114,4 @@ def _write(path: Path, data: bytes) -> None:
 
 def _cache_folder(uri: str) -> Path:
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "nait-index" / hashlib.blake2b(uri.rstrip("/").encode(), digest_size=16).hexdigest()
+    return base / "nait-index" / hash_bytes(uri.rstrip("/").encode())

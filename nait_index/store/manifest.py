@@ -12,10 +12,9 @@ from typing import Any
 from nait_index.errors import FingerprintError, IncompleteIndexError, NotAnIndexError, StoreError
 from nait_index.spelling import did_you_mean, did_you_mean_path
 from nait_index.store.layout import Layout
-from nait_index.store.sealed import hash_of
-from nait_index.store.typed import check_types
+from nait_index.store.sealed import check_types, seal, unseal
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _LIBRARIES = ("nait-index", "torch", "transformers", "tokenizers", "numpy", "lancedb", "pylance")
 
 
@@ -79,6 +78,7 @@ class Version:
     :param number: counted from 1. :param created: UTC, ISO 8601. :param change: what made it, in words.
     :param rows: of the table, :param truncated: of them, :param tokens: in them.
     :param table_version: of the table of samples; :param capabilities_version: of that of capabilities, 0 for none.
+    :param capability_names: of the capabilities stored in that version, sorted.
     """
 
     number: int
@@ -89,6 +89,7 @@ class Version:
     tokens: int
     table_version: int
     capabilities_version: int = 0
+    capability_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +191,9 @@ def library_versions() -> dict[str, str]:
 
 def save_manifest(layout: Layout, manifest: Manifest) -> None:
     """Write the manifest, whole or not at all."""
-    own = {"fingerprint_digest": manifest.fingerprint.digest} | asdict(manifest)
-    data = {"schema_version": SCHEMA_VERSION, "seal": _seal(own)} | own
-    layout.write(layout.manifest, json.dumps(data, indent=2, ensure_ascii=False).encode() + b"\n")
+    digest = manifest.fingerprint.digest
+    record = seal({"schema_version": SCHEMA_VERSION, "fingerprint_digest": digest} | asdict(manifest))
+    layout.write(layout.manifest, json.dumps(record, indent=2, ensure_ascii=False).encode() + b"\n")
 
 
 def load_manifest(layout: Layout) -> Manifest:
@@ -233,7 +234,7 @@ def load_finished(layout: Layout) -> Manifest:
 
 
 def _parsed(data: dict[str, Any], name: str) -> Manifest:
-    version = data.pop("schema_version")
+    version = data["schema_version"]
     if version > SCHEMA_VERSION:
         raise StoreError(f"{name} was written by a newer nait-index (schema {version}, not {SCHEMA_VERSION}); upgrade")
     if version < SCHEMA_VERSION:
@@ -241,37 +242,36 @@ def _parsed(data: dict[str, Any], name: str) -> Manifest:
             f"{name} was written by an older nait-index (schema {version}, not {SCHEMA_VERSION}); remove it and build "
             "it again"
         )
-    if data.pop("seal") != _seal(data):
-        raise ValueError("its seal does not match what it says")
-    digest = data.pop("fingerprint_digest")
-    fields: dict[str, Any] = {
-        key: tuple(own) if isinstance(own, list) else own for key, own in data.pop("fingerprint").items()
-    }
-    history = tuple(Version(**own) for own in data.pop("history"))
-    own = Manifest(Fingerprint(**fields), **data | {"sources": tuple(data["sources"]), "history": history})
-    if digest != own.fingerprint.digest:
+    fields = unseal(data)
+    del fields["schema_version"]
+    digest = fields.pop("fingerprint_digest")
+    fingerprint = Fingerprint(**_with_tuples(fields.pop("fingerprint")))
+    history = tuple(Version(**_with_tuples(version)) for version in fields.pop("history"))
+    manifest = Manifest(fingerprint, history=history, **_with_tuples(fields))
+    if digest != fingerprint.digest:
         raise ValueError("its fingerprint does not match its digest")
-    for part in (own, own.fingerprint, *own.history):
-        check_types(part)
-    _check_record(own)
-    return own
+    for record in (manifest, fingerprint, *history):
+        check_types(record)
+    _check_values(manifest)
+    return manifest
 
 
-def _check_record(own: Manifest) -> None:
-    """Check what is read out of the mappings."""
+def _with_tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields with the tuples that JSON turned into lists."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+
+
+def _check_values(manifest: Manifest) -> None:
+    """Check what :func:`check_types` does not: the mappings' values and the tables' versions."""
+    model, fidelity = manifest.model, manifest.fidelity
     texts = ("name", "type", "site", "layers", "template", "dtype")
-    wrong = [name for name in texts if not isinstance(own.model[name], str)]
-    wrong += [name for name in ("sae", "gradient_dtype") if not isinstance(own.model[name], str | None)]
-    if wrong or not isinstance(own.model["max_length"], int):
-        raise TypeError(f"model is {dict(own.model)!r:.80}")
-    if own.fidelity is not None and not all(
-        isinstance(number, float | int) for method in ("probe", "nait") for number in own.fidelity[method]
+    wrong = [name for name in texts if not isinstance(model[name], str)]
+    wrong += [name for name in ("sae", "gradient_dtype") if not isinstance(model[name], str | None)]
+    if wrong or not isinstance(model["max_length"], int):
+        raise TypeError(f"model is {dict(model)!r:.80}")
+    if fidelity is not None and not all(
+        isinstance(number, float | int) for method in ("probe", "nait") for number in fidelity[method]
     ):
-        raise TypeError(f"fidelity is {dict(own.fidelity)!r:.80}")
-    if any(version.table_version < 1 or version.capabilities_version < 0 for version in own.history):
+        raise TypeError(f"fidelity is {dict(fidelity)!r:.80}")
+    if any(version.table_version < 1 or version.capabilities_version < 0 for version in manifest.history):
         raise ValueError("a version of the table is not a number from 1")
-
-
-def _seal(own: Mapping[str, Any]) -> str:
-    """Stand for everything that the manifest says."""
-    return hash_of(json.dumps(own, sort_keys=True).encode())

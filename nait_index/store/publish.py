@@ -13,11 +13,11 @@ from typing import Any
 from nait_index.errors import IncompleteIndexError
 from nait_index.store.capabilities import CapabilityTable
 from nait_index.store.dataset import drop_torn_versions
+from nait_index.store.integrity import check_files, seal_files
 from nait_index.store.layout import Layout
 from nait_index.store.lock import write_lock
 from nait_index.store.manifest import Manifest, load_finished, load_manifest, save_manifest
 from nait_index.store.samples import SampleTable
-from nait_index.store.seals import check_files, seal_files
 
 logger = logging.getLogger(__name__)
 
@@ -25,9 +25,12 @@ logger = logging.getLogger(__name__)
 def publish(layout: Layout, manifest: Manifest, change: str, **state: Any) -> Manifest:  # noqa: ANN401
     """Let readers see a new version; the caller holds the write lock.
 
-    :param change: what made it, in words. :param state: fields of :class:`Version` that differ from the last one.
+    :param change: what made it, in words. :param state: fields of :class:`Version` that differ from the last one, but
+        for ``capability_names``, which are read from the table.
     """
     logger.info("writing a new version: %s", change)
+    if "capabilities_version" in state:
+        state["capability_names"] = tuple(CapabilityTable(layout, state["capabilities_version"]).names())
     manifest = manifest.then(change, **state)
     keep(layout, manifest)
     seal_files(layout, manifest)

@@ -1,49 +1,72 @@
-"""Files of an index that its manifest knows by their hash."""
+"""Sealed JSON: an object that holds a hash of itself, so that a damaged or edited one is noticed when it is read.
 
-import hashlib
+What a seal cannot show is who wrote it, so that the types of fields are checked as well (:func:`check_types`).
+"""
+
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
-from nait_index.errors import StoreError
-from nait_index.store.layout import Layout
+from nait_index.files import atomic_write, hash_bytes
 
-
-def write_sealed(layout: Layout, path: Path, data: bytes) -> str:
-    """Write a file, whole or not at all, and give its hash (32 hex digits)."""
-    layout.write(path, data)
-    return hash_of(data)
+_SEAL = "seal"
 
 
-def read_sealed(layout: Layout, path: Path, expected_hash: str | None) -> bytes:
-    """Read a file.
+def seal(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record with one more field, the hash of all others whatever their order."""
+    return {**record, _SEAL: hash_bytes(json.dumps(record, sort_keys=True).encode())}
 
-    :param expected_hash: what :func:`write_sealed` gave; ``None``, which is no file's, where the manifest has none.
-    :raises StoreError: it is missing or is not the one the index was built with.
+
+def unseal(sealed: object) -> dict[str, Any]:
+    """Return a record without its seal.
+
+    :raises ValueError: it has none, or its content does not match it.
     """
-    if layout.remote is not None and path.is_file():
-        data = path.read_bytes()
-        if hash_of(data) == expected_hash:
-            return data
-    found = layout.read(path)
-    if found is None:
-        raise StoreError(f"{path} is missing; restore it from a copy, or build the index again")
-    if hash_of(found) != expected_hash:
-        raise StoreError(
-            f"{path} is damaged or of another index (its hash differs); restore it from a copy, or build the index "
-            "again"
+    record = {name: value for name, value in sealed.items() if name != _SEAL} if isinstance(sealed, dict) else {}
+    if sealed != seal(record):
+        raise ValueError("its seal does not match its content")
+    return record
+
+
+def write_sealed(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a sealed record on this machine, whole or not at all.
+
+    :raises NaitError: it cannot be written.
+    """
+    with atomic_write(path) as file:
+        file.write(json.dumps(seal(record)).encode())
+
+
+def read_sealed(path: Path) -> dict[str, Any] | None:
+    """Read what :func:`write_sealed` wrote; ``None`` if it is missing or damaged, for files that can be made again."""
+    try:
+        return unseal(json.loads(path.read_bytes()))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def check_types(record: object) -> None:
+    """Check that the fields of a dataclass read from a file have the types they are declared with.
+
+    :raises TypeError: one does not.
+    """
+    for name, declared in get_type_hints(type(record)).items():
+        if not _has_type(getattr(record, name), declared):
+            raise TypeError(f"{name} is {getattr(record, name)!r:.40}")
+
+
+def _has_type(value: object, declared: Any) -> bool:  # noqa: ANN401
+    origin, inner = get_origin(declared), get_args(declared)
+    if declared is Any:
+        return True
+    if origin is UnionType:
+        return any(_has_type(value, option) for option in inner)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_has_type(item, inner[0]) for item in value)
+    if origin is Mapping:
+        return isinstance(value, Mapping) and all(
+            isinstance(key, inner[0]) and _has_type(item, inner[1]) for key, item in value.items()
         )
-    layout.mirror(path, found)
-    return found
-
-
-def hash_of(data: bytes) -> str:
-    """Give 32 hex digits that stand for some bytes."""
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
-
-
-def file_hash(path: Path) -> str:
-    """Hash a file (32 hex digits), a block at a time."""
-    digest = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return isinstance(value, declared) and (declared is bool or not isinstance(value, bool))

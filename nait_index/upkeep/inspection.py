@@ -16,10 +16,10 @@ from nait_index.search.rows import IndexRows
 from nait_index.signatures.features import Feature
 from nait_index.signatures.pca import Compressor
 from nait_index.store.capabilities import CapabilityTable
+from nait_index.store.integrity import check_files, check_rejected
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest
 from nait_index.store.samples import SampleTable, dense_column
-from nait_index.store.seals import check_files, check_rejects
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def count_rejected(layout: Layout) -> int:
     :raises StoreError: the list of them is missing or damaged.
     """
     layout.pull(layout.rejected)
-    check_rejects(layout)
+    check_rejected(layout)
     return sum(1 for _ in read_rejected(layout.rejected)) if layout.rejected.is_file() else 0
 
 

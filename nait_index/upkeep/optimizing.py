@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 from nait_index.errors import StoreError
 from nait_index.store.capabilities import CapabilityTable
+from nait_index.store.integrity import seal_files
 from nait_index.store.layout import Layout
 from nait_index.store.lock import no_readers, write_lock
 from nait_index.store.manifest import Manifest, Version, save_manifest
 from nait_index.store.publish import keep, publish, settled
 from nait_index.store.samples import SampleTable
-from nait_index.store.seals import seal_files
 
 logger = logging.getLogger(__name__)
 

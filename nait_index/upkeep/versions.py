@@ -7,12 +7,12 @@ from dataclasses import replace
 from nait_index.errors import StoreError
 from nait_index.spelling import did_you_mean
 from nait_index.store.capabilities import CapabilityTable
+from nait_index.store.integrity import check_files
 from nait_index.store.layout import Layout
 from nait_index.store.lock import write_lock
 from nait_index.store.manifest import Manifest, load_manifest, save_manifest
 from nait_index.store.publish import publish
 from nait_index.store.samples import SampleTable
-from nait_index.store.seals import check_files
 
 
 def tag_version(layout: Layout, name: str, wanted: str | int | None, *, force: bool = False) -> int:

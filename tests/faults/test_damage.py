@@ -217,8 +217,8 @@ def test_a_flip_that_no_time_tells_of_is_found_by_verify(
 def _last_files(root: Path) -> list[Path]:
     from helpers import manifest_of
 
+    from nait_index.store.integrity import _files
     from nait_index.store.layout import Layout
-    from nait_index.store.seals import _files
 
     head = manifest_of(root).head
     return _files(Layout(root), head)
@@ -226,8 +226,8 @@ def _last_files(root: Path) -> list[Path]:
 
 def _look_as_checked(root: Path) -> None:
     """Have all files be taken for checked as they are now."""
+    from nait_index.store.integrity import Looks, _look
     from nait_index.store.layout import Layout
-    from nait_index.store.seals import Looks, _look
 
     looks = Looks(Layout(root))
     for path in root.rglob("*"):

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from nait_index.errors import NaitError, StoreError
-from nait_index.files import atomic_write
+from nait_index.files import hash_file
 from nait_index.store.dataset import files_of, open_dataset, version_file
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest, Version
-from nait_index.store.sealed import file_hash, hash_of
+from nait_index.store.sealed import read_sealed, seal, unseal, write_sealed
 
 logger = logging.getLogger(__name__)
 
@@ -38,23 +38,23 @@ def seal_files(layout: Layout, manifest: Manifest) -> None:
     known = {name for name in seals if (layout.root / name).is_file()}
     new = {str(path.relative_to(layout.root)): path for path in _files(layout, manifest.head)}
     seals = {name: seals[name] for name in known} | {
-        name: file_hash(path) for name, path in new.items() if name not in known
+        name: hash_file(path) for name, path in new.items() if name not in known
     }
-    current = _hash_or_none(layout.rejected)
+    current = _hash_if_present(layout.rejected)
     _write_seals(layout, seals, [current] if current in rejected else rejected)
 
 
-def seal_rejects(layout: Layout, new: Path) -> None:
+def seal_rejected(layout: Layout, new: Path) -> None:
     """Take down the hash of the list of rejected rows that is about to take the place of the present one.
 
     Both count until the next version is published, since it may not come to that.
     """
     if layout.remote is None:
         seals, _ = _read_seals(layout) if layout.seals.is_file() else ({}, [])
-        _write_seals(layout, seals, [_hash_or_none(layout.rejected), file_hash(new)])
+        _write_seals(layout, seals, [_hash_if_present(layout.rejected), hash_file(new)])
 
 
-def check_rejects(layout: Layout) -> None:
+def check_rejected(layout: Layout) -> None:
     """Check the list of rejected rows.
 
     :raises StoreError: it is missing or damaged.
@@ -62,7 +62,7 @@ def check_rejects(layout: Layout) -> None:
     if layout.remote is not None or not layout.seals.is_file():
         return
     _, hashes = _read_seals(layout)
-    found = _hash_or_none(layout.rejected)
+    found = _hash_if_present(layout.rejected)
     if hashes and found not in hashes:
         what = "is missing" if found is None else "is damaged (its hash differs)"
         raise StoreError(
@@ -98,12 +98,8 @@ class Looks:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._path = layout.engines / "checked.json"
-        self._known: dict[str, Any] = {}
+        self._known: dict[str, Any] = read_sealed(self._path) or {}
         self._changed = False
-        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-            found = json.loads(self._path.read_text(encoding="utf-8"))
-            if found["seal"] == _seal(found["files"]):
-                self._known = found["files"]
 
     def same(self, path: Path) -> bool:
         """Tell whether a file looks as it did."""
@@ -122,8 +118,7 @@ class Looks:
             files = {name: own for name, own in self._known.items() if (self._layout.root / name).exists()}
             with suppress(NaitError, OSError):
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-                with atomic_write(self._path) as file:
-                    file.write(json.dumps({"files": files, "seal": _seal(files)}).encode())
+                write_sealed(self._path, files)
 
     def _name(self, path: Path) -> str:
         return str(path.relative_to(self._layout.root))
@@ -139,7 +134,7 @@ def _check(layout: Layout, path: Path, seals: Mapping[str, str], looks: Looks, t
     if not thorough and looks.same(path):
         return
     logger.debug("checking %s", path)
-    if file_hash(path) != expected:
+    if hash_file(path) != expected:
         raise StoreError(f"{path} is damaged (its hash differs); {remedy}")
     looks.remember(path)
 
@@ -163,30 +158,20 @@ def _look(path: Path) -> list[int]:
     return [own.st_size, own.st_mtime_ns, own.st_ctime_ns, own.st_ino]
 
 
-def _seal(own: Mapping[str, Any]) -> str:
-    return hash_of(json.dumps(own, sort_keys=True).encode())
-
-
-def _hash_or_none(path: Path) -> str | None:
-    return file_hash(path) if path.is_file() else None
+def _hash_if_present(path: Path) -> str | None:
+    return hash_file(path) if path.is_file() else None
 
 
 def _write_seals(layout: Layout, files: Mapping[str, str], rejected: Sequence[str | None]) -> None:
-    own = {"files": files, "rejected": rejected}
-    layout.write(layout.seals, json.dumps(own | {"seal": _seal(own)}, indent=1).encode())
+    layout.write(layout.seals, json.dumps(seal({"files": files, "rejected": rejected}), indent=1).encode())
 
 
 def _read_seals(layout: Layout) -> tuple[dict[str, str], list[str | None]]:
     """Read the hashes of the files of the tables, and those that the list of rejected rows may have."""
     try:
-        found = json.loads(layout.seals.read_bytes())
-        files: dict[str, str] = found["files"]
-        rejected: list[str | None] = found["rejected"]
-        if found["seal"] == _seal({"files": files, "rejected": rejected}):
-            return files, rejected
-        reason = "its seal does not match what it says"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = str(error)
-    raise StoreError(
-        f"{layout.seals} is missing or damaged ({reason}); restore it from a copy, or build the index again"
-    )
+        record = unseal(json.loads(layout.seals.read_bytes()))
+        return record["files"], record["rejected"]
+    except (OSError, ValueError, KeyError) as error:
+        raise StoreError(
+            f"{layout.seals} is missing or damaged ({error}); restore it from a copy, or build the index again"
+        ) from error
