@@ -22,7 +22,7 @@ from benchmarks.environment import ROOT
 from benchmarks.fault_tables import damage_table, tried_table, where_table
 from benchmarks.quality.teaching_tables import teaching_tables
 from benchmarks.scaling_tables import far_table, per_million_table, shift_table, workers_table
-from nait_index.methods.names import MethodName
+from nait_index.methods.registry import MethodName
 
 MODELS = ("minilm", "bundled")
 """Models that were measured on the whole pool."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nait_index.config import SearchMode
-from nait_index.methods.names import MethodName
+from nait_index.methods.registry import MethodName
 
 from .options import Place, require_some, row_format_of
 from .output import PREVIEW_ROWS, note, preview, print_json, print_table, rejected_text

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from nait_index.config import Combine, Device, RunnerConfig, RunnerKind, Trainer
-from nait_index.methods.names import DEFAULT_METHOD, MethodName
+from nait_index.methods.registry import DEFAULT_METHOD, MethodName
 from nait_index.types import RowFormat
 
 from .completion import a_capability, a_file, a_folder, a_version

@@ -7,7 +7,7 @@ from shlex import join
 
 import click
 
-from nait_index.methods.names import DEFAULT_METHOD, MethodName
+from nait_index.methods.registry import DEFAULT_METHOD, MethodName
 
 from .completion import a_capability
 from .options import Place, at_option, device_option, force_option, index_argument, model_override_option

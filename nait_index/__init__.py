@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nait_index.capabilities.capability import Capability
     from nait_index.config import ModelConfig, SignatureConfig
     from nait_index.index import NaitIndex
-    from nait_index.methods.names import MethodName
+    from nait_index.methods.registry import MethodName
     from nait_index.selection.selection import Selection
 
 __all__ = ["Capability", "MethodName", "ModelConfig", "NaitError", "NaitIndex", "Selection", "SignatureConfig"]
@@ -27,7 +27,7 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())  # who uses the pa
 # Imported when first used, so that neither `import nait_index` nor `nait-index --help` waits for them.
 _HOMES = {
     "Capability": "nait_index.capabilities.capability",
-    "MethodName": "nait_index.methods.names",
+    "MethodName": "nait_index.methods.registry",
     "ModelConfig": "nait_index.config",
     "NaitIndex": "nait_index.index",
     "Selection": "nait_index.selection.selection",

@@ -34,8 +34,8 @@ from nait_index.errors import CapabilityError, NaitError, SelectionError, StoreE
 from nait_index.insight.compare import Comparison, compare
 from nait_index.insight.explain import Depth, Explanation, explain, parts_of
 from nait_index.insight.parts import LayerShares, Parts, layer_shares
-from nait_index.methods.names import DEFAULT_METHOD, MethodName
 from nait_index.methods.probe import sample_queries
+from nait_index.methods.registry import DEFAULT_METHOD, MethodName
 from nait_index.quality.scoring import Confirm, QualitySpec, ScoreProgress, ScoreReport, score_index
 from nait_index.search.rows import IndexRows
 from nait_index.selection.budget import ALL_ROWS, Budget

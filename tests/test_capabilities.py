@@ -12,7 +12,7 @@ from helpers import build_small, nait_index, refusal, small_rows, small_signatur
 from nait_index import NaitIndex
 from nait_index.config import Device, View
 from nait_index.errors import CapabilityError, NaitError, OutputExistsError
-from nait_index.methods.names import MethodName
+from nait_index.methods.registry import MethodName
 from nait_index.store.capabilities import read_capability
 from nait_index.store.layout import Layout
 

@@ -12,7 +12,7 @@ import pytest
 from helpers import Outcome, build_small, nait_index, read_lines, refusal, samples_of, small_rows, write_lines
 from nait_index_cli.main import cli
 
-from nait_index.methods.names import DEFAULT_METHOD
+from nait_index.methods.registry import DEFAULT_METHOD
 from tools.demo.corpus import Split, generate
 from tools.demo.generate import write as write_demo_data
 

@@ -11,7 +11,7 @@ from nait_index.activations.loading import model_path
 from nait_index.config import BUNDLED_MODEL
 from nait_index.demo.run import QUERIED, DemoOutcome, run
 from nait_index.errors import OutputExistsError
-from nait_index.methods.names import DEFAULT_METHOD
+from nait_index.methods.registry import DEFAULT_METHOD
 from tools.demo.corpus import SKILLS
 
 

@@ -13,7 +13,7 @@ from helpers import build_small, refusal, small_rows, write_lines
 
 from nait_index import NaitIndex
 from nait_index.errors import CapabilityError, CorpusError, NaitError
-from nait_index.methods.names import MethodName
+from nait_index.methods.registry import MethodName
 
 if TYPE_CHECKING:
     from starlette.testclient import TestClient

@@ -17,11 +17,10 @@ from nait_index.config import Device, ModelConfig, SearchMode, SignatureConfig, 
 from nait_index.errors import CapabilityError, SelectionError, StoreError
 from nait_index.methods.base import Examples
 from nait_index.methods.embedding import Embedding
-from nait_index.methods.names import MethodName
 from nait_index.methods.nas import Nas
 from nait_index.methods.probe import Probe
 from nait_index.methods.rds import Rds, RdsMax
-from nait_index.methods.registry import METHODS
+from nait_index.methods.registry import MethodName, method_of
 from nait_index.search.exact import ExactScan, ScanStamp
 from nait_index.search.hits import Hits, best
 from nait_index.signatures.features import Feature
@@ -615,7 +614,7 @@ def test_one_example_is_enough(method: str, built: Built, tmp_path: Path) -> Non
 
 # ---- what an index was built without ---------------------------------------------------------------------------------
 
-NEEDED = {name: METHODS[name].view for name in MethodName}
+NEEDED = {name: method_of(name).view for name in MethodName}
 
 
 @pytest.fixture(scope="module", params=["pca", "topk", "hidden"])

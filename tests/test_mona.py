@@ -90,7 +90,7 @@ def test_the_scan_is_the_same_however_many_rows_are_compared_at_once(monkeypatch
 
 
 def test_examples_without_a_code_are_refused() -> None:
-    with pytest.raises(CapabilityError, match="sees nothing in these examples"):
+    with pytest.raises(CapabilityError, match="has no code for these examples"):
         scores_of(sparse_rows(4, 0), np.zeros((2, LATENTS), dtype=np.float32))
 
 

@@ -9,7 +9,7 @@ import pytest
 from helpers import build_small, small_rows, small_signatures, write_lines
 
 from nait_index import NaitIndex
-from nait_index.methods.names import MethodName
+from nait_index.methods.registry import MethodName
 from nait_index.search.exact import ExactScan
 from nait_index.search.hits import FineScores
 from nait_index.selection.budget import Budget

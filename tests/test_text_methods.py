@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 
 from nait_index.errors import CapabilityError
-from nait_index.methods.base import Examples, Scoring
+from nait_index.methods.base import Examples, Scored
+from nait_index.methods.baselines import Length, RandomOrder
 from nait_index.methods.bm25 import Bm25, ranks
 from nait_index.methods.dsir import Dsir, DsirMean, buckets
-from nait_index.methods.length import Length
-from nait_index.methods.random_order import RandomOrder
 from nait_index.methods.words import words
 
 WORDS = [
@@ -178,7 +177,7 @@ def test_dsir_of_examples_without_words_is_refused() -> None:
 
 
 @pytest.mark.parametrize("method", [Bm25(), Dsir(), DsirMean(), RandomOrder()])
-def test_no_score_depends_on_the_order_of_rows_or_examples(method: Scoring) -> None:
+def test_no_score_depends_on_the_order_of_rows_or_examples(method: Scored) -> None:
     texts, targets = invented(40, 4), invented(5, 5)
     names = [f"row {at}" for at in range(40)]
     scores = method.scores(examples(*targets), FakeRows(texts, names))

@@ -18,8 +18,8 @@ from benchmarks.environment import ROOT, environment, shared_data
 from nait_index import NaitIndex
 from nait_index.config import ModelConfig
 from nait_index.insight.dense import POOLING_NAMES, DenseParts
-from nait_index.methods.names import MethodName
-from nait_index.methods.registry import METHODS
+from nait_index.insight.explain import parts_of
+from nait_index.methods.registry import MethodName
 from nait_index.signatures.features import feature_vectors
 
 _METHODS = (MethodName.PROBE, MethodName.CONTRAST, MethodName.NAIT, MethodName.NAIT_DRIFT)
@@ -61,7 +61,8 @@ def _compare(index: NaitIndex, examples: Path, method: MethodName, sample: int) 
     chosen = np.array(index.query(capability, method=method).ordinals)
     ordinals = np.concatenate([rng.choice(chosen, sample // 2, False), rng.choice(len(index), sample // 2, False)])
     rows = index._rows
-    parts = DenseParts(METHODS[method], capability.examples, rows, index.manifest.fingerprint.layers)  # type: ignore[arg-type]
+    parts = parts_of(method, capability.examples, rows, index.manifest.fingerprint.layers)
+    assert isinstance(parts, DenseParts)
     pooled = index._encoder().again([rows.sample(int(own)) for own in ordinals]).pooled
     real = feature_vectors(pooled, rows.center, parts.feature, rows.widths).astype(np.float64) * parts.direction
     figures: dict[str, list[float]] = {"correlation": [], "named": [], "layers": [], "firing": []}

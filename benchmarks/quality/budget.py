@@ -16,7 +16,7 @@ from benchmarks.environment import ROOT, environment, shared_data
 from benchmarks.pool import GROUPS
 from nait_index import NaitIndex
 from nait_index.errors import NaitError
-from nait_index.methods.names import MethodName
+from nait_index.methods.registry import MethodName
 
 _METHODS = ("probe", "contrast", "nait", "nas", "nag", "bm25", "dsir-mean")
 

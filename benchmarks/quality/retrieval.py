@@ -24,8 +24,7 @@ from nait_index.capabilities.capability import Capability, resampled
 from nait_index.config import ModelConfig, SignatureConfig, View
 from nait_index.methods import bm25, dsir
 from nait_index.methods.base import Examples
-from nait_index.methods.names import MethodName
-from nait_index.methods.registry import METHODS
+from nait_index.methods.registry import MethodName, method_of
 from nait_index.search.rows import IndexRows
 
 FEW = 16
@@ -133,7 +132,7 @@ def _build(path: Path, model: str, limit: int | None) -> NaitIndex:
 
 def _usable(index: NaitIndex, methods: str | None) -> list[str]:
     views = index.manifest.fingerprint.views
-    known = [name for name in MethodName if METHODS[name].view in (None, *views)]
+    known = [name for name in MethodName if method_of(name).view in (None, *views)]
     return [str(name) for name in known] if methods is None else methods.split(",")
 
 
@@ -191,7 +190,7 @@ def _right(index: NaitIndex, group: str) -> np.ndarray:
 
 def _measure(rows: IndexRows, examples: Examples, method: MethodName, right: np.ndarray) -> dict[str, Any]:
     n, k = len(rows), min(int(right.sum()), len(rows) // 10)
-    hits = METHODS[method].rank(examples, rows, k if method in TENTH_ONLY else n, None)
+    hits = method_of(method).rank(examples, rows, k if method in TENTH_ONLY else n, None)
     precision = float(right[hits.ordinals[:k]].mean())
     auc = None if len(hits.ordinals) < n else roc_auc(hits.scores, right[hits.ordinals])
     return {"precision": precision, "auc": auc}

@@ -25,7 +25,7 @@ from benchmarks.quality.measuring import measure
 from benchmarks.quality.settings import Settings, quick
 from nait_index.config import View
 from nait_index.errors import NaitError
-from nait_index.methods.names import DEFAULT_METHOD, MethodName
+from nait_index.methods.registry import DEFAULT_METHOD, MethodName
 
 RESULTS = ROOT / "benchmarks" / "results"
 KINDS = (Kind.FULL, Kind.CORE, Kind.ROUND_ROBIN)

@@ -7,8 +7,8 @@ import numpy as np
 
 from nait_index.capabilities.examples import Encoded
 from nait_index.corpus import asked_text, plain_text
-from nait_index.methods.base import Examples, Linear
-from nait_index.methods.registry import METHODS
+from nait_index.methods.base import Examples
+from nait_index.methods.registry import MethodName, method_of
 from nait_index.types import Sample
 
 
@@ -39,11 +39,10 @@ class Capability:
 
 
 def summarise(pooled: np.ndarray, widths: Sequence[int]) -> dict[str, np.ndarray]:
-    """Collect what every linear method keeps of the examples' pooled activations (E, 2, D)."""
+    """Collect what the methods keep of the examples' pooled activations (E, 2, D)."""
     summary: dict[str, np.ndarray] = {}
-    for method in METHODS.values():
-        if isinstance(method, Linear):
-            summary |= method.summarise(pooled, widths)
+    for name in MethodName:
+        summary |= method_of(name).summarise(pooled, widths)
     return summary
 
 

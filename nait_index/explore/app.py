@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 from nait_index.errors import NaitError
 from nait_index.explore.guard import Guard
 from nait_index.explore.session import MAX_EXAMPLES, Ask, Session
-from nait_index.methods.names import DEFAULT_METHOD
+from nait_index.methods.registry import DEFAULT_METHOD
 
 MAX_BODY = 8 << 20
 """Bytes that may be sent at once."""

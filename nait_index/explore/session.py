@@ -19,9 +19,7 @@ from nait_index.explore.curve import curve
 from nait_index.explore.rows import ranked_rows, shown_row
 from nait_index.files import hash_bytes
 from nait_index.index import NaitIndex
-from nait_index.methods.base import Scanned
-from nait_index.methods.names import DEFAULT_METHOD, MethodName
-from nait_index.methods.registry import METHODS
+from nait_index.methods.registry import DEFAULT_METHOD, MethodName, method_of
 from nait_index.selection.budget import Budget
 from nait_index.selection.selection import Selection
 
@@ -76,12 +74,12 @@ class Session:
     def methods(self) -> list[dict[str, str]]:
         """Give the methods that the index has the views for, each with what its score is."""
         found = []
-        for name, method in METHODS.items():
+        for name in MethodName:
             try:
                 self.index.check_method(name)
             except NaitError:
                 continue
-            found.append({"name": str(name), "score": (method.__doc__ or "").split("\n")[0].rstrip(".")})
+            found.append({"name": str(name), "score": (method_of(name).__doc__ or "").split("\n")[0].rstrip(".")})
         return found
 
     def capabilities(self) -> list[dict[str, Any]]:
@@ -179,8 +177,8 @@ class Session:
         budget = Budget.parse(ask.top)
         self.index.check_method(ask.method)
         capabilities = self._capabilities(ask)
-        own = METHODS[MethodName(ask.method)]
-        if len(capabilities) == 1 and not budget.is_auto and not isinstance(own, Scanned):
+        linear = method_of(MethodName(ask.method)).feature is not None
+        if len(capabilities) == 1 and not budget.is_auto and not linear:
             # It scores every row by itself, whatever the budget: the whole ranking begins with what is chosen.
             whole = self._ranking(replace(ask, top="100%"))
             provenance = replace(whole.provenance, budget=budget.text)

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from nait_index.errors import SelectionError
-from nait_index.methods.base import Scanned
-from nait_index.methods.registry import METHODS
+from nait_index.methods.registry import method_of
 from nait_index.search.rows import IndexRows
 from nait_index.selection.ranking import RankingRequest, rank, score_rows
 
@@ -163,12 +162,12 @@ def _evenly(total: int, most: int) -> np.ndarray:
 
 
 def _cosines(rows: IndexRows, request: RankingRequest) -> np.ndarray | None:
-    method = METHODS[request.method]
-    if not isinstance(method, Scanned):
-        return None
+    method = method_of(request.method)
+    queries = [method.query(examples, rows) for examples in request.examples]
     # A query counts in units of the signature; divided by them it is the direction itself.
-    steps = rows.steps(method.feature)
-    queries = [method.query_of(examples, rows) for examples in request.examples]
-    directions = np.stack([query.vector / steps for query in queries]).astype(np.float64)
+    vectors = [query.vector / rows.steps(query.feature) for query in queries if query is not None]
+    if not vectors:
+        return None
+    directions = np.stack(vectors).astype(np.float64)
     directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-30)
     return np.asarray(np.clip(directions @ directions.T, -1, 1))

@@ -13,8 +13,7 @@ divided.
 import numpy as np
 
 from nait_index.insight.parts import Block, Strongest
-from nait_index.methods.base import Examples, Scanned
-from nait_index.methods.nas import Nas, layer_of
+from nait_index.methods.base import Examples, Query
 from nait_index.search.hits import best
 from nait_index.search.rows import IndexRows
 from nait_index.signatures.features import POOLINGS, Feature, layer_slices
@@ -30,16 +29,14 @@ class DenseParts:
 
     unit, zero = "neuron", "an average row"
 
-    def __init__(self, method: Scanned, examples: Examples, rows: IndexRows, layers: tuple[int, ...]) -> None:
-        self.feature = method.feature
+    def __init__(self, query: Query, examples: Examples, rows: IndexRows, layers: tuple[int, ...]) -> None:
+        self.feature = query.feature
         self._rows = rows
         self._examples = examples
-        query = method.query_of(examples, rows)
         self.constant = query.constant
-        cosine = isinstance(method, Nas)
-        vector = rows.as_scored(query.vector, self.feature, finely=not cosine)
+        self._divisor = query.layer
+        vector = rows.as_scored(query.vector, self.feature, finely=self._divisor is None)
         coordinates = vector / rows.steps(self.feature)
-        self._lengths_of = layer_of(rows.widths) if cosine else None
         #: (F,) what one unit of each neuron's feature is worth.
         self.direction = rows.compressor.spread(coordinates, self.feature).astype(np.float64)
         total = sum(rows.widths)
@@ -59,15 +56,15 @@ class DenseParts:
 
     def length(self, ordinal: int) -> float:
         """Give what the score of a row is divided by."""
-        if self._lengths_of is None:
+        if self._divisor is None:
             return 1.0
-        return float(self._rows.signatures(np.array([ordinal]), NORMS)[0, self._lengths_of])
+        return float(self._rows.signatures(np.array([ordinal]), NORMS)[0, self._divisor])
 
     def mean(self, ordinals: np.ndarray) -> np.ndarray:
         """Give the mean parts of some rows."""
         signatures = self._rows.signatures(ordinals, dense_column(self.feature))
-        if self._lengths_of is not None:
-            lengths = self._rows.signatures(ordinals, NORMS)[:, [self._lengths_of]]
+        if self._divisor is not None:
+            lengths = self._rows.signatures(ordinals, NORMS)[:, [self._divisor]]
             signatures = np.divide(signatures, lengths, out=np.zeros(signatures.shape), where=lengths > 0)
         mean = signatures.mean(axis=0, dtype=np.float64)
         return np.asarray(self.direction * self._spread(mean[None])[0])

@@ -11,11 +11,8 @@ from nait_index.insight.dense import DenseParts
 from nait_index.insight.parts import Block, LayerPart, Parts, by_layer
 from nait_index.insight.sparse import MonaParts, NagParts
 from nait_index.insight.words import Word, direction_of, words_of
-from nait_index.methods.base import Examples, Scanned
-from nait_index.methods.mona import Mona
-from nait_index.methods.nag import Nag
-from nait_index.methods.names import MethodName
-from nait_index.methods.registry import METHODS
+from nait_index.methods.base import Examples
+from nait_index.methods.registry import MethodName, method_of
 from nait_index.search.rows import IndexRows
 from nait_index.selection.ranking import RankingRequest, score_rows
 
@@ -200,9 +197,13 @@ Split = Callable[[int, Callable[[np.ndarray], np.ndarray]], tuple[list[str], np.
 the direction (2, D) being made of them: the tokens' pieces of text, what each adds (T,), and the direction."""
 
 
+_SPARSE: Mapping[MethodName, type[NagParts | MonaParts]] = {MethodName.NAG: NagParts, MethodName.MONA: MonaParts}
+"""Methods whose scores are sums over what a sparse signature holds."""
+
+
 def explainable() -> list[str]:
-    """Name the methods whose scores are sums over neurons or features."""
-    return [str(name) for name, method in METHODS.items() if isinstance(method, Scanned | Nag | Mona)]
+    """Return the names of the methods whose scores are sums over neurons or features."""
+    return [str(name) for name in MethodName if method_of(name).feature is not None or name in _SPARSE]
 
 
 def parts_of(method: MethodName, examples: Examples, rows: IndexRows, layers: tuple[int, ...]) -> Parts:
@@ -211,13 +212,11 @@ def parts_of(method: MethodName, examples: Examples, rows: IndexRows, layers: tu
     :param layers: numbers of the captured layers.
     :raises SelectionError: the method's score is no sum over neurons.
     """
-    own = METHODS[method]
-    if isinstance(own, Scanned):
-        return DenseParts(own, examples, rows, layers)
-    if isinstance(own, Nag):
-        return NagParts(examples, rows, layers)
-    if isinstance(own, Mona):
-        return MonaParts(examples, rows)
+    query = method_of(method).query(examples, rows)
+    if query is not None:
+        return DenseParts(query, examples, rows, layers)
+    if method in _SPARSE:
+        return _SPARSE[method](examples, rows, layers)
     raise SelectionError(
         f"a score of {method} is no sum over neurons, so there is nothing to take apart; explain with --method "
         + ", ".join(explainable())

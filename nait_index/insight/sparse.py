@@ -66,7 +66,7 @@ class MonaParts:
 
     unit, zero = "feature", "a row that shares no feature"
 
-    def __init__(self, examples: Examples, rows: IndexRows) -> None:
+    def __init__(self, examples: Examples, rows: IndexRows, layers: tuple[int, ...]) -> None:
         self._rows = rows
         self._numbers, self._values = examples.signatures[SAE_NUMBERS], examples.signatures[SAE_VALUES]
         self._prototype = mean_of(self._numbers, self._values)

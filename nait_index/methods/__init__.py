@@ -1,4 +1,4 @@
-"""How a capability's examples become a query: one file a method, each reading like its paper.
+"""How a capability's examples become a score of every row: one file per paper, each reading like it.
 
-To add a method: write its file, add its name to :class:`MethodName` and one line to ``METHODS`` in ``registry.py``.
+To add a method: write its file, and add its name and its class to ``registry.py``.
 """

@@ -11,7 +11,7 @@ SIGIR 2009), where r_q(d) is 1 + the number of rows that q scores higher than d:
 
 Mean precision over nine capabilities on a pool of 29,581 rows: fused ranks 0.74, mean of the scores 0.70, mean where a
 word counts as often as the example has it 0.69, maximum over the examples 0.68, all examples as one query 0.43. The
-scores of different queries are on different scales, so that in a sum the longest examples decide.
+scores of different queries are on different scales, so that the longest examples would decide a sum.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,16 +20,16 @@ from typing import Any
 import numpy as np
 
 from nait_index.errors import CapabilityError
-from nait_index.methods.base import Examples, Rows, Scoring
+from nait_index.methods.base import Examples, Rows, Scored
 from nait_index.methods.words import words
 
 K1 = 1.5
 B = 0.75
 FUSION = 60
-"""The constant of rank fusion as published: how little it matters whether a row is first or second."""
+"""The constant of rank fusion as published; the larger, the less it matters whether a row is first or second."""
 
 
-class Bm25(Scoring):
+class Bm25(Scored):
     """Examples as lexical queries, their rankings fused."""
 
     def scores(self, examples: Examples, rows: Rows) -> np.ndarray:
@@ -38,27 +38,27 @@ class Bm25(Scoring):
         :raises CapabilityError: the examples share no word with the rows.
         """
         queries = [sorted(set(words(text))) for text in examples.texts]
-        vocabulary = {word: at for at, word in enumerate(sorted(set().union(*queries)))}
+        vocabulary = {word: number for number, word in enumerate(sorted(set().union(*queries)))}
         documents = [_numbered(text, vocabulary) for text in rows.texts()]
         if not any(number < len(vocabulary) for document in documents for number in document):
             raise CapabilityError("bm25 finds no word of these examples in the index; give other examples")
         total = np.zeros(len(documents))
-        for found in _searches(documents, vocabulary, queries):
-            total += 1 / (FUSION + ranks(found))
+        for scores in _searches(documents, vocabulary, queries):
+            total += 1 / (FUSION + ranks(scores))
         return (total / len(queries)).astype(np.float32)
 
 
 def ranks(scores: np.ndarray) -> np.ndarray:
-    """Give the rank of every score (n,), 1 for the highest; equal scores share the best rank of theirs."""
+    """Return the rank of every score (n,), 1 for the highest; equal scores share the best of their ranks."""
     order = np.argsort(-scores)
     ordered = -scores[order]
-    found = np.empty(len(scores), dtype=np.int64)
-    found[order] = np.searchsorted(ordered, ordered, side="left") + 1
-    return found
+    ranked = np.empty(len(scores), dtype=np.int64)
+    ranked[order] = np.searchsorted(ordered, ordered, side="left") + 1
+    return ranked
 
 
 def _numbered(text: str, vocabulary: dict[str, int]) -> list[int]:
-    """Give the words of a text as numbers. All that no example has are one: they count for its length alone."""
+    """Return the words of a text as numbers; words of no example share one number, and count for its length only."""
     other = len(vocabulary)
     return [vocabulary.get(word, other) for word in words(text)]
 
@@ -66,11 +66,11 @@ def _numbered(text: str, vocabulary: dict[str, int]) -> list[int]:
 def _searches(
     documents: Sequence[list[int]], vocabulary: dict[str, int], queries: Sequence[Sequence[str]]
 ) -> Iterator[np.ndarray]:
-    """Give the BM25 scores (n,) float32 of all rows, query after query."""
+    """Yield the BM25 scores (n,) float32 of all rows, query by query."""
     import bm25s
 
     index: Any = bm25s.BM25(k1=K1, b=B, method="lucene")
-    # Numbered here, in sorted order: the library numbers words as a Python set has them, which changes between runs.
+    # Numbered here in sorted order: the library numbers words in the order of a Python set, which varies between runs.
     index.index((documents, vocabulary | {"": len(vocabulary)}), show_progress=False)
     for query in queries:
         yield index.get_scores_from_ids([vocabulary[word] for word in query])

@@ -14,11 +14,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from nait_index.methods.base import Direction, Linear, Summary
+from nait_index.methods.base import Directed, Direction, Summary
 from nait_index.signatures.features import Feature, feature_vectors
 
 
-class Contrast(Linear):
+class Contrast(Directed):
     """Centred cosine, layer by layer, mean and drift together."""
 
     feature: ClassVar[Feature] = Feature.UNIT

@@ -7,10 +7,10 @@ the share of every bucket among all n-grams of the examples and of the rows:
 
 Words (runs of letters and digits, runs of punctuation), hash and ε are those of the authors' package
 ``data-selection``, so that w is its number. The paper draws rows with chances proportional to exp(w), by adding Gumbel
-noise and taking the highest; here the rows are ranked by w itself, without noise, and none is left out for being short.
+noise and taking the highest; here the rows are ranked by w itself, without noise, and short rows are not left out.
 
 As a sum, w grows with length where a row is like the examples and falls with it where it is not, so that a row's length
-weighs as much as what it says. ``dsir-mean`` divides by the number of n-grams.
+weighs as much as its content. ``dsir-mean`` divides by the number of n-grams.
 """
 
 import hashlib
@@ -22,14 +22,14 @@ from itertools import pairwise
 import numpy as np
 
 from nait_index.errors import CapabilityError
-from nait_index.methods.base import Examples, Rows, Scoring
+from nait_index.methods.base import Examples, Rows, Scored
 
 BUCKETS = 10_000
 EPSILON = 1e-8
 _WORD = re.compile(r"\w+|[^\w\s]+")
 
 
-class Dsir(Scoring):
+class Dsir(Scored):
     """Log importance weight of a row, as published."""
 
     def scores(self, examples: Examples, rows: Rows) -> np.ndarray:
@@ -42,11 +42,11 @@ class Dsir(Scoring):
             raise CapabilityError("dsir needs examples with words in them; give other examples")
         features = [buckets(text) for text in rows.texts()]
         ratio = np.log(target + EPSILON) - np.log(_shares(features) + EPSILON)
-        sums = np.array([ratio[own].sum() for own in features])
-        return self.weigh(sums, np.array([len(own) for own in features])).astype(np.float32)
+        sums = np.array([ratio[ngrams].sum() for ngrams in features])
+        return self.weigh(sums, np.array([len(ngrams) for ngrams in features])).astype(np.float32)
 
     def weigh(self, sums: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """Make scores (n,) of the summed log ratios (n,) float64 and the numbers of n-grams (n,)."""
+        """Turn summed log ratios (n,) float64 and numbers of n-grams (n,) into scores (n,)."""
         return sums
 
 
@@ -59,7 +59,7 @@ class DsirMean(Dsir):
 
 
 def buckets(text: str) -> np.ndarray:
-    """Give the buckets (g,) uint16 of all n-grams of a text: its words, then its pairs of words."""
+    """Return the buckets (g,) uint16 of all n-grams of a text: its words, then its pairs of words."""
     words = _WORD.findall(text.lower())
     return np.fromiter(_numbers(words), dtype=np.uint16, count=max(0, 2 * len(words) - 1))
 
@@ -71,13 +71,13 @@ def _numbers(words: Sequence[str]) -> Iterator[int]:
 
 @lru_cache(maxsize=1 << 18)
 def _bucket(ngram: str) -> int:
-    """Hash an n-gram; the cache holds what is frequent."""
+    """Hash an n-gram; the cache keeps the frequent ones."""
     return int.from_bytes(hashlib.sha256(ngram.encode(errors="surrogatepass")).digest()) % BUCKETS
 
 
 def _shares(features: Iterable[np.ndarray]) -> np.ndarray:
-    """Give the share (10,000) float64 of every bucket among all n-grams; zeros where there are none."""
+    """Return the share (10,000,) float64 of every bucket among all n-grams; zeros where there are none."""
     counts = np.zeros(BUCKETS, dtype=np.int64)
-    for own in features:
-        counts += np.bincount(own, minlength=BUCKETS)
+    for ngrams in features:
+        counts += np.bincount(ngrams, minlength=BUCKETS)
     return counts / max(1, int(counts.sum()))

@@ -1,8 +1,8 @@
 """Sentence embedding: the baseline of every retrieval system.
 
 A sample's embedding is the mean of its last hidden states, as sentence encoders pool them; the score is the cosine to
-the centroid of the examples' unit embeddings. The embedding is the index's own model's: for a sentence embedding, build
-the index with a sentence encoder.
+the centroid of the examples' unit embeddings. The hidden states are those of the index's model: for a sentence
+embedding, build the index with a sentence encoder.
 """
 
 from typing import ClassVar
@@ -10,12 +10,11 @@ from typing import ClassVar
 import numpy as np
 
 from nait_index.config import View
-from nait_index.methods.base import Examples, Rows, Scoring
-from nait_index.methods.cosine import rounded, unit_rows
+from nait_index.methods.base import Examples, Rows, Scored
 from nait_index.store.samples import HIDDEN_MEAN
 
 
-class Embedding(Scoring):
+class Embedding(Scored):
     """Cosine to the centroid of the examples."""
 
     view: ClassVar[View | None] = View.HIDDEN
@@ -24,3 +23,15 @@ class Embedding(Scoring):
         """Score every row: (n,) float32, in [−1, 1]."""
         centroid = unit_rows(unit_rows(examples.signatures[HIDDEN_MEAN]).mean(axis=0, keepdims=True))[0]
         return rounded(np.concatenate([unit_rows(block) @ centroid for block in rows.blocks(HIDDEN_MEAN)]))
+
+
+def unit_rows(values: np.ndarray) -> np.ndarray:
+    """Scale rows (n, d) to length 1, float32; a row of zeros stays zero."""
+    values = values.astype(np.float32)
+    lengths = np.linalg.norm(values, axis=1, keepdims=True)
+    return np.asarray(np.divide(values, lengths, out=np.zeros_like(values), where=lengths > 0))
+
+
+def rounded(cosines: np.ndarray) -> np.ndarray:
+    """Round cosines to six digits, so that equal rows tie whichever block of a product they are in."""
+    return np.asarray(np.round(cosines, 6).clip(-1, 1))

@@ -5,9 +5,9 @@ low-rank adapters and randomly projected:
 
     s(y) = max_i cos(Γ(y), g_i)
 
-how much a training step on y would lower the loss of the example that it helps most. The paper sums the cosines over
-the checkpoints of a training run, weighted by their learning rates; here there is one checkpoint, that after the
-warm-up.
+that is, how much a training step on y would lower the loss of the example that it helps most. The paper sums the
+cosines over the checkpoints of a training run, weighted by their learning rates; here there is one checkpoint, the one
+after the warm-up.
 """
 
 from typing import ClassVar
@@ -16,11 +16,11 @@ import numpy as np
 
 from nait_index.config import View
 from nait_index.errors import CapabilityError
-from nait_index.methods.base import Examples, Rows, Scoring
+from nait_index.methods.base import Examples, Rows, Scored
 from nait_index.store.samples import GRADIENT
 
 
-class Less(Scoring):
+class Less(Scored):
     """The largest cosine of a row's gradient with that of an example."""
 
     view: ClassVar[View | None] = View.GRAD

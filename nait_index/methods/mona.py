@@ -7,8 +7,8 @@ codes, the score is the generalised Jaccard similarity over all latents k:
     score = Σ_k min(z_k, p_k) / Σ_k max(z_k, p_k)        in [0, 1];  0 where both are zero throughout
 
 Since min + max = z + p, the denominator is Σz + Σp − Σmin, and Σmin runs over the codes of the row alone: a scan of the
-sparse signatures needs nothing else. Of rows and examples alike the largest codes count, as many as the index keeps;
-the paper keeps K = 192 of every token, at the penultimate layer.
+sparse signatures needs nothing else. Of rows and examples alike, only the largest codes count, as many as the index
+keeps; the paper keeps K = 192 of every token, at the penultimate layer.
 """
 
 from typing import ClassVar
@@ -17,14 +17,14 @@ import numpy as np
 
 from nait_index.config import View
 from nait_index.errors import CapabilityError
-from nait_index.methods.base import Examples, Rows, Scoring
+from nait_index.methods.base import Examples, Rows, Scored
 from nait_index.store.samples import SAE_NUMBERS, SAE_VALUES
 
 _BLOCK = 512
-"""Rows that are compared at once: what is known of them fits the cache."""
+"""Rows compared at once; their codes fit the cache."""
 
 
-class Mona(Scoring):
+class Mona(Scored):
     """Generalised Jaccard similarity of sparse codes."""
 
     view: ClassVar[View | None] = View.SAE
@@ -36,14 +36,14 @@ class Mona(Scoring):
         """
         prototype = mean_of(examples.signatures[SAE_NUMBERS], examples.signatures[SAE_VALUES])
         if not prototype.any():
-            raise CapabilityError("the sparse autoencoder sees nothing in these examples; give other ones")
+            raise CapabilityError("the sparse autoencoder has no code for these examples; give other examples")
         blocks = zip(rows.blocks(SAE_NUMBERS), rows.blocks(SAE_VALUES), strict=True)
-        found = [jaccard(numbers, values, prototype) for numbers, values in blocks]
-        return np.concatenate([np.zeros(0), *found]).astype(np.float32)
+        scores = [jaccard(numbers, values, prototype) for numbers, values in blocks]
+        return np.concatenate([np.zeros(0), *scores]).astype(np.float32)
 
 
 def mean_of(numbers: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Average sparse codes (n, K): (F',) float64, as long as the largest number needs, and one zero more."""
+    """Average sparse codes (n, K): (F',) float64, long enough for the largest number, and one zero more."""
     total = np.bincount(numbers.ravel(), weights=values.ravel().astype(np.float64))
     return np.append(total, 0.0) / max(len(numbers), 1)
 
@@ -51,17 +51,17 @@ def mean_of(numbers: np.ndarray, values: np.ndarray) -> np.ndarray:
 def jaccard(numbers: np.ndarray, values: np.ndarray, prototype: np.ndarray) -> np.ndarray:
     """Compare sparse codes (n, K) with dense ones: (n,) float64.
 
-    :param prototype: (F',), zero at its end, which stands for all latents beyond.
+    :param prototype: (F',); its last element is 0, and is used for all larger latent numbers.
     """
     scores, total = np.zeros(len(numbers)), prototype.sum()
     room = np.empty((2, min(_BLOCK, len(numbers)), numbers.shape[1]))
     for start in range(0, len(numbers), _BLOCK):
         block = slice(start, start + _BLOCK)
-        own, least = room[:, : len(numbers[block])]
-        np.copyto(own, values[block])
+        codes, least = room[:, : len(numbers[block])]
+        np.copyto(codes, values[block])
         np.take(prototype, numbers[block], mode="clip", out=least)
-        np.minimum(own, least, out=least)
+        np.minimum(codes, least, out=least)
         shared = least.sum(axis=1)
-        most = own.sum(axis=1) + total - shared
+        most = codes.sum(axis=1) + total - shared
         np.divide(shared, most, out=scores[block], where=most > 0)
     return scores

@@ -12,15 +12,15 @@ from typing import ClassVar
 import numpy as np
 
 from nait_index.config import View
-from nait_index.methods.base import Examples, Rows, Scoring
+from nait_index.methods.base import Examples, Rows, Scored
 from nait_index.signatures.topk import neuron_offsets
 from nait_index.store.samples import TOPK_NUMBERS
 
 _BLOCK = 256
-"""Rows that are scored at once: their weights fit the cache."""
+"""Rows scored at once; their weights fit the cache."""
 
 
-class Nag(Scoring):
+class Nag(Scored):
     """How much of the examples' most active neurons a sample shares."""
 
     view: ClassVar[View | None] = View.TOPK
@@ -33,10 +33,10 @@ class Nag(Scoring):
 
 
 def profile_of(examples: Examples, rows: Rows) -> np.ndarray:
-    """Give every neuron's p_l(i) / L: (D,) float64."""
+    """Return every neuron's p_l(i) / L: (D,) float64."""
     offsets = neuron_offsets(rows.widths, rows.topk)
     counts = np.bincount((examples.signatures[TOPK_NUMBERS] + offsets).reshape(-1), minlength=sum(rows.widths))
-    # Every layer gives as many neurons for each example, so its counts add up to examples times that number.
+    # A layer has as many counts as examples times neurons kept of it.
     kept = np.repeat([min(rows.topk, width) for width in rows.widths], rows.widths)
     return np.asarray(counts / (kept * len(examples)) / len(rows.widths))
 
@@ -44,15 +44,15 @@ def profile_of(examples: Examples, rows: Rows) -> np.ndarray:
 def shares(numbers: np.ndarray, offsets: np.ndarray, profile: np.ndarray) -> np.ndarray:
     """Add up the weights of every row's neurons: (n,) float64.
 
-    :param numbers: (n, m) within their layer. :param offsets: (m,) what makes them numbers in the profile (D,).
+    :param numbers: (n, m) within their layer. :param offsets: (m,) added to them to index the profile (D,).
     """
     sums = np.empty(len(numbers))
-    places = np.empty((min(_BLOCK, len(numbers)), len(offsets)), dtype=np.intp)
-    weights = np.empty(places.shape)
+    indices = np.empty((min(_BLOCK, len(numbers)), len(offsets)), dtype=np.intp)
+    weights = np.empty(indices.shape)
     for start in range(0, len(numbers), _BLOCK):
         block = slice(start, start + _BLOCK)
         count = len(numbers[block])
-        np.add(numbers[block], offsets, out=places[:count])
-        np.take(profile, places[:count], mode="clip", out=weights[:count])  # the mode that needs no copy
+        np.add(numbers[block], offsets, out=indices[:count])
+        np.take(profile, indices[:count], mode="clip", out=weights[:count])  # the mode that needs no copy
         weights[:count].sum(axis=1, out=sums[block])
     return sums

@@ -18,13 +18,13 @@ from typing import ClassVar
 import numpy as np
 
 from nait_index.errors import CapabilityError
-from nait_index.methods.base import Direction, Linear, Summary
+from nait_index.methods.base import Directed, Direction, Summary
 from nait_index.signatures.features import POOLINGS, Feature
 
 _DENSE_LIMIT = 1024
 
 
-class Nait(Linear):
+class Nait(Directed):
     """The published score; the candidate's activations are averaged over its tokens."""
 
     feature: ClassVar[Feature] = Feature.MEAN
@@ -55,7 +55,7 @@ class NaitDrift(Nait):
 
 
 def calibrated_direction(drifts: np.ndarray) -> np.ndarray:
-    """Give v (N,) float64 of one layer from the examples' drifts (K, N): Eq. 2 to 4. Zero where nothing varies."""
+    """Compute v (N,) float64 of one layer from the examples' drifts (K, N): Eq. 2 to 4. Zero where nothing varies."""
     drifts = drifts.astype(np.float64)
     mean = drifts.mean(axis=0)
     centered = drifts - mean
@@ -64,7 +64,7 @@ def calibrated_direction(drifts: np.ndarray) -> np.ndarray:
 
 
 def _first_component(x: np.ndarray) -> np.ndarray:
-    """Give the unit eigenvector of xᵀx with the largest eigenvalue, through the smaller of its two Gram matrices."""
+    """Compute the unit eigenvector of xᵀx with the largest eigenvalue, from the smaller of its two Gram matrices."""
     from scipy.linalg import eigh
     from scipy.sparse.linalg import eigsh
 

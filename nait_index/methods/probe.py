@@ -1,4 +1,4 @@
-"""Probe: a small classifier that tells the examples from the rest of the corpus, asked about every row.
+"""Probe: a small classifier that tells the examples from the rest of the corpus, applied to every row.
 
 A method of this project. Each row is its unit vector u (mean and drift of the neurons, centred, layer by layer, as for
 ``contrast``). A logistic regression is trained with the examples as positives and a random sample of the corpus as
@@ -11,9 +11,9 @@ The sample also holds rows that teach the skill (positive-unlabelled learning). 
 maximum of the similarity to the examples, Σ_e exp(κ/σ · u·e), σ the standard deviation of u·v over the sample; the most
 similar tenth gets no weight ν as negatives, the second tenth a rising one.
 
-Of u only the signature s is stored, its leading coordinates. What they leave out is as good as orthogonal from one row
-to the next, and its length is known, since ‖u‖ = 1: so each training vector is s with one more coordinate of its own,
-√(1 − ‖s‖²). Without it the regression would take what is left out for certainty and lean on faint components.
+Of u only the signature s is stored, its leading coordinates. The remainders of two rows are almost orthogonal, and
+their lengths are known, since ‖u‖ = 1: so each training vector is s with one more coordinate on an axis of its own,
+√(1 − ‖s‖²). Without it the regression would be overconfident and rely on faint components.
 
 Why not the mean of the examples: a skill is seldom one cloud (a benchmark's many tasks, a translation set's many
 languages), and what matters is not what the examples have most of but what sets them apart from other rows like them.
@@ -25,12 +25,12 @@ from typing import ClassVar
 import numpy as np
 
 from nait_index.errors import CapabilityError
-from nait_index.methods.base import NOTHING_SAID, Examples, Query, Rows, Scanned
+from nait_index.methods.base import NO_DIRECTION, Examples, Linear, Query, Rows
 from nait_index.signatures.features import Feature
 from nait_index.store.samples import dense_column
 
 SAMPLE = 1024
-"""Rows of the corpus that stand for the rest: the first of the table, which lie in random order."""
+"""Rows that represent the rest of the corpus: the first of the table, which is in random order."""
 
 _WIDTH = 2.0  # κ
 _SPARED, _FULL = 0.1, 0.2  # shares of the sample: no negatives up to the first, whole ones from the second
@@ -38,23 +38,23 @@ _PENALTY = 1e-3  # λ
 _QUERIES, _NEIGHBOURS = 16, 16
 
 
-class Probe(Scanned):
+class Probe(Linear):
     """Log-odds of being one of the examples rather than any row of the corpus."""
 
     feature: ClassVar[Feature] = Feature.UNIT
 
-    def query(self, examples: Examples, rows: Rows) -> Query:
+    def make_query(self, examples: Examples, rows: Rows) -> Query:
         """Train the classifier.
 
         :raises CapabilityError: the examples' activations are those of the corpus mean.
         """
         steps = rows.steps(self.feature)
-        own = examples.signatures[dense_column(self.feature)]
-        own = own[own.any(axis=1)] * steps
-        if not len(own):
-            raise CapabilityError(NOTHING_SAID)
-        classifier = train(own, rows.first(self.feature, SAMPLE) * steps)
-        return Query(classifier.weights * steps, classifier.intercept)
+        positives = examples.signatures[dense_column(self.feature)]
+        positives = positives[positives.any(axis=1)] * steps
+        if not len(positives):
+            raise CapabilityError(NO_DIRECTION)
+        classifier = train(positives, rows.first(self.feature, SAMPLE) * steps)
+        return Query(self.feature, classifier.weights * steps, classifier.intercept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Classifier:
 
 
 def sample_queries(rows: Rows) -> np.ndarray:
-    """Make queries such as are asked, of rows of the corpus: (q, d). Some random rows' neighbours are the examples."""
+    """Make realistic queries from the corpus alone: (q, d). The neighbours of random rows serve as examples."""
     steps = rows.steps(Probe.feature)
     sample = rows.first(Probe.feature, SAMPLE) * steps
     near = np.argsort(-(sample[:_QUERIES] @ sample.T), axis=1, kind="stable")[:, :_NEIGHBOURS]
@@ -77,7 +77,7 @@ def sample_queries(rows: Rows) -> np.ndarray:
 
 
 def train(examples: np.ndarray, sample: np.ndarray) -> Classifier:
-    """Train on leading coordinates of unit vectors: examples (E, d), and a sample of the corpus (m, d), float32."""
+    """Train on leading coordinates of unit vectors: examples (E, d) and a sample of the corpus (m, d), float32."""
     negatives = negative_weights(likeness(sample, examples))
     points = np.concatenate([examples, sample]).astype(np.float32)
     positive = np.arange(len(points)) < len(examples)
@@ -94,26 +94,26 @@ def likeness(sample: np.ndarray, examples: np.ndarray) -> np.ndarray:
 
 
 def similarity_spread(sample: np.ndarray) -> float:
-    """Give σ: the standard deviation of the similarity of two different rows; 1 where all are alike."""
+    """Return σ, the standard deviation of the similarity of two different rows; 1 where all are alike."""
     similarities = (sample @ sample.T)[np.triu_indices(len(sample), k=1)]
     spread = float(similarities.std()) if similarities.size else 0.0
     return spread if spread > 1e-3 else 1.0
 
 
 def negative_weights(likeness: np.ndarray) -> np.ndarray:
-    """Give every row of the sample its weight as a negative, (m,), adding up to 1: none for the likest tenth."""
-    places = (-likeness).argsort(kind="stable").argsort(kind="stable") / len(likeness)
-    weights = np.clip((places - _SPARED) / (_FULL - _SPARED), 0, 1)
+    """Compute the weight of every row of the sample as a negative: (m,), summing to 1, 0 for the most similar tenth."""
+    quantiles = (-likeness).argsort(kind="stable").argsort(kind="stable") / len(likeness)
+    weights = np.clip((quantiles - _SPARED) / (_FULL - _SPARED), 0, 1)
     total = weights.sum()
     return np.asarray(weights / total if total > 0 else np.full(len(likeness), 1 / len(likeness)))
 
 
 def logistic_regression(
-    x: np.ndarray, own: np.ndarray, positive: np.ndarray, mass: np.ndarray, penalty: float
+    x: np.ndarray, private: np.ndarray, positive: np.ndarray, mass: np.ndarray, penalty: float
 ) -> np.ndarray:
     """Minimise Σ_i mass_i · log-loss_i + penalty/2 · ‖θ‖² over weights and an intercept that is not penalised.
 
-    :param x: (m, d) points, float32; :param own: (m,) a last coordinate that each point has for itself alone.
+    :param x: (m, d) points, float32; :param private: (m,) one more coordinate of each point, on an axis of its own.
     :param positive: (m,) bool; :param mass: (m,).
     :returns: (d + 1,) float64: the weights of the shared coordinates, and the intercept.
     """
@@ -123,10 +123,10 @@ def logistic_regression(
 
     def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
         weights, alone, intercept = theta[:d], theta[d:-1], theta[-1]
-        margin = sign * (x @ weights.astype(np.float32) + own * alone + intercept)
+        margin = sign * (x @ weights.astype(np.float32) + private * alone + intercept)
         pull = -mass * sign / (1 + np.exp(np.minimum(margin, 500)))
         value = mass @ np.logaddexp(0, -margin) + penalty / 2 * theta[:-1] @ theta[:-1]
-        slope = np.concatenate([pull.astype(np.float32) @ x, own * pull]) + penalty * theta[:-1]
+        slope = np.concatenate([pull.astype(np.float32) @ x, private * pull]) + penalty * theta[:-1]
         return float(value), np.append(slope, pull.sum())
 
     # The default tolerances are coarse beside so small a penalty.

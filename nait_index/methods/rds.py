@@ -11,28 +11,28 @@ from typing import ClassVar
 import numpy as np
 
 from nait_index.config import View
-from nait_index.methods.base import Examples, Rows, Scoring
-from nait_index.methods.cosine import rounded, unit_rows
+from nait_index.methods.base import Examples, Method, Rows, Scored
+from nait_index.methods.embedding import rounded, unit_rows
 from nait_index.search.hits import Hits
 from nait_index.store.samples import HIDDEN_WEIGHTED
 
-# Similarities held at once: 256 MiB.
 _CELLS = 2**26
+"""Similarities held in memory at once: 256 MiB."""
 
 
-class RdsMax(Scoring):
+class RdsMax(Scored):
     """Cosine to the most similar example."""
 
     view: ClassVar[View | None] = View.HIDDEN
 
     def scores(self, examples: Examples, rows: Rows) -> np.ndarray:
         """Score every row: (n,) float32, in [−1, 1]."""
-        own = unit_rows(examples.signatures[HIDDEN_WEIGHTED])
-        blocks = [(unit_rows(block) @ own.T).max(axis=1) for block in rows.blocks(HIDDEN_WEIGHTED)]
+        targets = unit_rows(examples.signatures[HIDDEN_WEIGHTED])
+        blocks = [(unit_rows(block) @ targets.T).max(axis=1) for block in rows.blocks(HIDDEN_WEIGHTED)]
         return rounded(np.concatenate(blocks))
 
 
-class Rds:
+class Rds(Method):
     """The examples take turns; the score is 1 − turn/k, so that it falls from 1 in the order of choice."""
 
     view: ClassVar[View | None] = View.HIDDEN
@@ -42,42 +42,41 @@ class Rds:
         candidates = np.arange(len(rows)) if allowed is None else np.flatnonzero(allowed)
         k = min(k, len(candidates))
         stored = np.concatenate([unit_rows(block) for block in rows.blocks(HIDDEN_WEIGHTED)])[candidates]
-        own = unit_rows(examples.signatures[HIDDEN_WEIGHTED])
+        targets = unit_rows(examples.signatures[HIDDEN_WEIGHTED])
         ids = np.array(rows.ids())[candidates]
-        depth = 4 * -(-k // len(own)) + 16
+        depth = 4 * -(-k // len(targets)) + 16
         chosen: list[int] = []
         while len(chosen) < k:
             depth = min(2 * depth, len(candidates))
-            chosen = _take_turns([_nearest(part, depth, ids) for part in _similarities(own, stored)], k)
+            chosen = _take_turns([_nearest(similarity, depth, ids) for similarity in _similarities(targets, stored)], k)
         scores = 1 - np.arange(k) / max(k, 1)
         return Hits(scores.astype(np.float64), candidates[np.array(chosen, dtype=np.int64)])
 
 
-def _similarities(own: np.ndarray, stored: np.ndarray) -> Iterator[np.ndarray]:
-    """Give each example's similarities (n,), computing many examples at a time."""
+def _similarities(targets: np.ndarray, stored: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield each example's similarities (n,), computed for many examples at once."""
     step = max(1, _CELLS // max(len(stored), 1))
-    for at in range(0, len(own), step):
-        yield from own[at : at + step] @ stored.T
+    for start in range(0, len(targets), step):
+        yield from targets[start : start + step] @ stored.T
 
 
 def _nearest(similarity: np.ndarray, depth: int, ids: np.ndarray) -> list[int]:
-    """Give the ``depth`` most similar rows, best first, ties in the order of their ids."""
+    """Return the ``depth`` most similar rows, best first, ties in the order of their ids."""
     cut = np.partition(similarity, len(similarity) - depth)[len(similarity) - depth]
     kept = np.flatnonzero(similarity >= cut)
     order = np.lexsort((ids[kept], -similarity[kept]))
-    found: list[int] = kept[order].tolist()
-    return found
+    nearest: list[int] = kept[order].tolist()
+    return nearest
 
 
 def _take_turns(preferences: list[list[int]], k: int) -> list[int]:
-    """Let everyone in turn take the first of their preferences that is left; stop early where someone runs out."""
+    """Let each example in turn take the first of its preferences that is left; stop early where one runs out."""
     chosen: dict[int, None] = {}
-    places = [0] * len(preferences)
+    preferred = [iter(rows) for rows in preferences]
     while len(chosen) < k:
-        for turn, own in enumerate(preferences):
-            while places[turn] < len(own) and own[places[turn]] in chosen:
-                places[turn] += 1
-            if places[turn] == len(own) or len(chosen) == k:
+        for rows in preferred:
+            row = next((row for row in rows if row not in chosen), None)
+            if row is None or len(chosen) == k:
                 return list(chosen)
-            chosen[own[places[turn]]] = None
+            chosen[row] = None
     return list(chosen)

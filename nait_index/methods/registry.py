@@ -1,38 +1,61 @@
-"""All methods by name."""
+"""The names of all methods, and where each one's class is; light, so that the command line can list them."""
 
-from collections.abc import Mapping
+from enum import StrEnum
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from nait_index.methods.base import Method
-from nait_index.methods.bm25 import Bm25
-from nait_index.methods.contrast import Contrast
-from nait_index.methods.dsir import Dsir, DsirMean
-from nait_index.methods.embedding import Embedding
-from nait_index.methods.length import Length
-from nait_index.methods.less import Less
-from nait_index.methods.mona import Mona
-from nait_index.methods.nag import Nag
-from nait_index.methods.nait import Nait, NaitDrift
-from nait_index.methods.names import MethodName
-from nait_index.methods.nas import Nas
-from nait_index.methods.probe import Probe
-from nait_index.methods.random_order import RandomOrder
-from nait_index.methods.rds import Rds, RdsMax
+if TYPE_CHECKING:
+    from nait_index.methods.base import Method
 
-METHODS: Mapping[MethodName, Method] = {
-    MethodName.PROBE: Probe(),
-    MethodName.CONTRAST: Contrast(),
-    MethodName.NAIT: Nait(),
-    MethodName.NAIT_DRIFT: NaitDrift(),
-    MethodName.NAS: Nas(),
-    MethodName.MONA: Mona(),
-    MethodName.NAG: Nag(),
-    MethodName.RDS: Rds(),
-    MethodName.RDS_MAX: RdsMax(),
-    MethodName.LESS: Less(),
-    MethodName.EMBEDDING: Embedding(),
-    MethodName.BM25: Bm25(),
-    MethodName.DSIR: Dsir(),
-    MethodName.DSIR_MEAN: DsirMean(),
-    MethodName.LENGTH: Length(),
-    MethodName.RANDOM: RandomOrder(),
+
+class MethodName(StrEnum):
+    """What ``--method`` takes."""
+
+    PROBE = "probe"
+    CONTRAST = "contrast"
+    NAIT = "nait"
+    NAIT_DRIFT = "nait-drift"
+    NAS = "nas"
+    MONA = "mona"
+    NAG = "nag"
+    RDS = "rds"
+    RDS_MAX = "rds-max"
+    LESS = "less"
+    EMBEDDING = "embedding"
+    BM25 = "bm25"
+    DSIR = "dsir"
+    DSIR_MEAN = "dsir-mean"
+    LENGTH = "length"
+    RANDOM = "random"
+
+
+DEFAULT_METHOD = MethodName.PROBE
+"""The one that most often chooses the right rows; ``benchmarks/README.md`` has the figures."""
+
+_CLASSES = {
+    MethodName.PROBE: "probe.Probe",
+    MethodName.CONTRAST: "contrast.Contrast",
+    MethodName.NAIT: "nait.Nait",
+    MethodName.NAIT_DRIFT: "nait.NaitDrift",
+    MethodName.NAS: "nas.Nas",
+    MethodName.MONA: "mona.Mona",
+    MethodName.NAG: "nag.Nag",
+    MethodName.RDS: "rds.Rds",
+    MethodName.RDS_MAX: "rds.RdsMax",
+    MethodName.LESS: "less.Less",
+    MethodName.EMBEDDING: "embedding.Embedding",
+    MethodName.BM25: "bm25.Bm25",
+    MethodName.DSIR: "dsir.Dsir",
+    MethodName.DSIR_MEAN: "dsir.DsirMean",
+    MethodName.LENGTH: "baselines.Length",
+    MethodName.RANDOM: "baselines.RandomOrder",
 }
+
+
+@cache
+def method_of(name: MethodName) -> "Method":
+    """Return a method, importing its module when it is first needed."""
+    module, _, class_name = _CLASSES[name].partition(".")
+    method: Method = getattr(import_module(f"nait_index.methods.{module}"), class_name)()
+    return method

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from nait_index.methods.names import DEFAULT_METHOD, MethodName
+from nait_index.methods.registry import DEFAULT_METHOD, MethodName
 
 
 @dataclass(frozen=True, slots=True)

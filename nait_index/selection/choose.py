@@ -11,9 +11,7 @@ from nait_index.capabilities.capability import Capability, resampled
 from nait_index.config import Combine, SearchMode, View
 from nait_index.errors import SelectionError, StoreError
 from nait_index.handover.contamination import Match
-from nait_index.methods.base import Scanned
-from nait_index.methods.names import MethodName
-from nait_index.methods.registry import METHODS
+from nait_index.methods.registry import MethodName, method_of
 from nait_index.search.approximate import Plan, make_plan
 from nait_index.search.rows import IndexRows
 from nait_index.selection.budget import ALL_ROWS, ROUNDING, Budget, suggest
@@ -88,7 +86,7 @@ class Chooser:
         :raises StoreError: it lacks the view. :raises SelectionError: there is no such method.
         """
         name = parse_enum(MethodName, method, "method", SelectionError)
-        self._check_view(f"method {name}", METHODS[name].view)
+        self._check_view(f"method {name}", method_of(name).view)
         return name
 
     def _check_view(self, user: str, view: View | None) -> None:
@@ -235,11 +233,11 @@ class Chooser:
         return replace(request, search=plan.mode), provenance
 
     def _plan(self, request: RankingRequest) -> Plan:
-        method = METHODS[request.method]
-        if not isinstance(method, Scanned):
+        feature = method_of(request.method).feature
+        if feature is None:
             return Plan(SearchMode.EXACT, f"{request.method} scores every one of the {len(self._rows):,} rows")
-        approximate = self._rows.approximate(method.feature) if request.search is SearchMode.APPROXIMATE else None
-        recall, scanned = None if approximate is None else approximate.recall, self._rows.stamp(method.feature)
+        approximate = self._rows.approximate(feature) if request.search is SearchMode.APPROXIMATE else None
+        recall, scanned = None if approximate is None else approximate.recall, self._rows.stamp(feature)
         width = scanned.dim * np.dtype(scanned.dtype).itemsize
         filtered, queries = request.allowed is not None or request.decontaminate, len(request.capabilities)
         return make_plan(request.search, request.k, scanned.rows, width, queries, filtered=filtered, recall=recall)

@@ -9,9 +9,8 @@ import numpy as np
 
 from nait_index.capabilities.capability import Capability
 from nait_index.config import SearchMode
-from nait_index.methods.base import Examples, Scanned
-from nait_index.methods.names import MethodName
-from nait_index.methods.registry import METHODS
+from nait_index.methods.base import Examples
+from nait_index.methods.registry import MethodName, method_of
 from nait_index.search.hits import Hits, best
 from nait_index.search.rows import IndexRows
 from nait_index.selection.blend import blend
@@ -90,10 +89,10 @@ def rank(
     """
     k = request.k if k is None else k
     started = time.monotonic()
+    deep = len(rows) if request.blend else k
+    best_rows = method_of(request.method).rank_all(capabilities, rows, deep, request.allowed, request.search)
     if request.blend:
-        best_rows = [_blended(rows, hits, request, k) for hits in _hits(rows, capabilities, request, len(rows))]
-    else:
-        best_rows = _hits(rows, capabilities, request, k)
+        best_rows = [_blended(rows, hits, request, k) for hits in best_rows]
     ranked = [_ranked(rows, hits, k) for hits in best_rows]
     logger.info("%d rows scored in %.1f s for %d queries", len(rows), time.monotonic() - started, len(capabilities))
     return ranked
@@ -107,13 +106,6 @@ def _ranked(rows: IndexRows, hits: Hits, k: int) -> Ranked:
         tuple(float(hits.scores[i]) for i in order),
         tuple(int(hits.ordinals[i]) for i in order),
     )
-
-
-def _hits(rows: IndexRows, capabilities: Sequence[Examples], request: RankingRequest, k: int) -> list[Hits]:
-    method = METHODS[request.method]
-    if isinstance(method, Scanned):
-        return method.rank_all(capabilities, rows, k, request.allowed, request.search)
-    return [method.rank(examples, rows, k, request.allowed) for examples in capabilities]
 
 
 def _blended(rows: IndexRows, hits: Hits, request: RankingRequest, k: int) -> Hits:
@@ -134,6 +126,6 @@ def score_rows(rows: IndexRows, request: RankingRequest) -> np.ndarray:
     """
     scores = np.full((len(request.capabilities), len(rows)), np.nan)
     for of_capability, examples in zip(scores, request.examples, strict=True):
-        hits = METHODS[request.method].rank(examples, rows, request.available, request.allowed)
+        hits = method_of(request.method).rank(examples, rows, request.available, request.allowed)
         of_capability[hits.ordinals] = hits.scores
     return scores

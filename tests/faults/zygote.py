@@ -141,8 +141,11 @@ def _run(request: dict[str, Any], steps: int, out: int, err: int) -> NoReturn:
             resource.setrlimit(getattr(resource, name), (limit, limit))
         if "user" in request:
             # Python itself may lie where another user may not read it.
-            for module in ("lance", "lancedb", "bm25s", "scipy.sparse", "nait_index.methods.registry"):
+            for module in ("lance", "lancedb", "bm25s", "scipy.sparse"):
                 importlib.import_module(module)
+            methods = importlib.import_module("nait_index.methods.registry")
+            for name in methods.MethodName:
+                methods.method_of(name)
             os.setgroups([])
             os.setgid(request["user"])
             os.setuid(request["user"])
