@@ -64,6 +64,11 @@ def test_languages_without_spaces_are_compared_by_character() -> None:
     assert _like("明日の大阪の気温は何度でしょう", "今日の東京の天気はどうですか。") is None
 
 
+def test_a_vowel_sign_makes_another_word() -> None:
+    assert _like("हिन्दी में एक कविता लिखो", "हिन्दू में एक कविता लिखे") is None
+    assert _like("हिन्दी में एक कविता लिखो!", "हिन्दी में एक कविता लिखो") == Match(Likeness.EXACT, "own", 1)
+
+
 def test_an_example_with_no_words_is_like_nothing() -> None:
     assert _like("!", "?") is None
     assert _like("", "") is None

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nait_index.corpus.words import words
 from nait_index.errors import CapabilityError
 from nait_index.methods.base import Examples, Scored
 from nait_index.methods.baselines import Length, RandomOrder
 from nait_index.methods.bm25 import Bm25, ranks
 from nait_index.methods.dsir import Dsir, DsirMean, buckets
-from nait_index.methods.words import words
 
 WORDS = [
     "add",

@@ -1,7 +1,7 @@
 """Chosen rows that are the examples themselves, or nearly.
 
-What an example asks (its user turns; all of it where there are none) is compared word by word: after Unicode NFKC and
-case folding, runs of letters or digits, and each character of Chinese, Japanese and Korean.
+What an example asks (its user turns; all of it where there are none) is compared word by word, as
+:func:`nait_index.corpus.words.words` splits it.
 
 ``exact``  the row asks the same words as an example, whatever the answers
 ``near``   at least half of the words that an example asks stand in 8-word sequences which the row has too, anywhere in
@@ -11,8 +11,6 @@ case folding, runs of letters or digits, and each character of Chinese, Japanese
 """
 
 import json
-import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from typing import Any
 
 from nait_index.corpus import asked_text, plain_text
 from nait_index.corpus.formats import row_parts
+from nait_index.corpus.words import words
 from nait_index.handover.rows import ChosenRow
 
 GRAM = 8
@@ -30,9 +29,6 @@ RULE = (
     "exact: the row asks the same words as an example; near: of the words that an example asks in 8-word sequences, "
     "at least half stand in sequences that the row has too, sequences that more than two examples share not counted"
 )
-
-_WIDE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
-_WORD = re.compile(rf"[{_WIDE}]|[^\W_{_WIDE}]+")
 
 Gram = tuple[str, ...]
 
@@ -68,12 +64,12 @@ class Contamination:
 
     def __init__(self, asked: Mapping[str, Sequence[str]]) -> None:
         self._places = [(name, at) for name, texts in asked.items() for at in range(1, len(texts) + 1)]
-        examples = [_words(text) for texts in asked.values() for text in texts]
+        examples = [tuple(words(text)) for texts in asked.values() for text in texts]
         self._exact: dict[Gram, int] = {}
-        for number, words in enumerate(examples):
-            if words:
-                self._exact.setdefault(words, number)
-        self._grams, self._countable = _index({number: words for words, number in self._exact.items()})
+        for number, example in enumerate(examples):
+            if example:
+                self._exact.setdefault(example, number)
+        self._grams, self._countable = _index({number: example for example, number in self._exact.items()})
 
     def __len__(self) -> int:
         return len(self._places)
@@ -83,10 +79,10 @@ class Contamination:
 
         :param asked: what it asks. :param text: all that it says.
         """
-        if (number := self._exact.get(_words(asked))) is not None:
+        if (number := self._exact.get(tuple(words(asked)))) is not None:
             return Match(Likeness.EXACT, *self._places[number])
         covered: dict[int, set[int]] = defaultdict(set)
-        for gram in set(_gram_list(_words(text))) & self._grams.keys():
+        for gram in set(_gram_list(tuple(words(text)))) & self._grams.keys():
             for number, at in self._grams[gram]:
                 covered[number].update(range(at, at + GRAM))
         shares = {number: len(own) / self._countable[number] for number, own in covered.items()}
@@ -118,9 +114,9 @@ class Contamination:
 def _index(examples: Mapping[int, Gram]) -> tuple[dict[Gram, list[tuple[int, int]]], dict[int, int]]:
     """Give where each sequence stands (example, word), and how many words of each example are in any."""
     places: dict[Gram, list[tuple[int, int]]] = defaultdict(list)
-    for number, words in examples.items():
-        for at, gram in enumerate(_gram_list(words)):
-            places[gram].append((number, at))
+    for number, example in examples.items():
+        for position, gram in enumerate(_gram_list(example)):
+            places[gram].append((number, position))
     grams = {gram: own for gram, own in places.items() if len({number for number, _ in own}) <= TEMPLATE}
     words_of: dict[int, set[int]] = defaultdict(set)
     for own in grams.values():
@@ -129,9 +125,5 @@ def _index(examples: Mapping[int, Gram]) -> tuple[dict[Gram, list[tuple[int, int
     return grams, {number: len(own) for number, own in words_of.items()}
 
 
-def _words(text: str) -> Gram:
-    return tuple(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
-
-
-def _gram_list(words: Gram) -> Iterable[Gram]:
-    return zip(*(words[at:] for at in range(GRAM)), strict=False)
+def _gram_list(example: Gram) -> Iterable[Gram]:
+    return zip(*(example[start:] for start in range(GRAM)), strict=False)

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from nait_index.corpus.words import words
 from nait_index.errors import CapabilityError
 from nait_index.methods.base import Examples, Rows, Scored
-from nait_index.methods.words import words
 
 K1 = 1.5
 B = 0.75

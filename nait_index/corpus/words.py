@@ -1,9 +1,9 @@
-r"""Text to words, in every script.
+r"""Text -> words, in every script.
 
-A word is a run of letters, digits, underscores and combining marks, case-folded after NFKC. ``\w`` alone would tear the
-words of Indic and Arabic text apart at every vowel sign: Unicode counts those as marks. Scripts that put no space
-between words (Chinese, Japanese, Thai, Lao, Burmese, Khmer) give one word a character, as their runs are whole clauses,
-which hardly ever occur twice.
+A word is a run of letters, digits, underscores and combining marks, case-folded after NFKC. ``\w`` alone would split
+Indic and Arabic words at every vowel sign, which Unicode counts as a mark. In scripts without spaces between words
+(Chinese, Japanese, Thai, Lao, Burmese, Khmer) every character is a word: runs of those are whole clauses, which hardly
+ever occur twice.
 """
 
 import re
@@ -16,12 +16,12 @@ _UNSPACED = (
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
 )
 _MARKS_END = 0x10000
-"""The scripts beyond it are rare, and would make Python's regular expressions ten times slower."""
+"""Scripts beyond are rare, and would make Python's regular expressions ten times slower."""
 _JOINERS = "\u200c\u200d"  # zero-width, inside words of Persian and Indic scripts
 
 
 def words(text: str) -> list[str]:
-    """Give the words of a text in their order."""
+    """Return the words of a text in their order."""
     text = unicodedata.normalize("NFKC", text).casefold()
     if not text.isascii():
         text = _unspaced().sub(r" \g<0> ", text)
@@ -30,9 +30,9 @@ def words(text: str) -> list[str]:
 
 @cache
 def _marks() -> str:
-    """Give all characters that continue a word though they are no letters, for a class of a regular expression."""
-    found = (chr(code) for code in range(_MARKS_END) if unicodedata.category(chr(code)).startswith("M"))
-    return re.escape("".join(found) + _JOINERS)
+    """Return all characters that continue a word without being letters, escaped for a regular expression's class."""
+    marks = (chr(code) for code in range(_MARKS_END) if unicodedata.category(chr(code)).startswith("M"))
+    return re.escape("".join(marks) + _JOINERS)
 
 
 @cache
