@@ -194,5 +194,5 @@ def test_refusals_of_the_command(tmp_path: Path, corpus: Path, tiny_model: TinyM
     assert "must be at least 1" in refusal(*start, str(corpus), *own, "--k", "0")
     (tmp_path / "own.sae").mkdir()
     (tmp_path / "own.sae" / "notes.txt").write_text("mine")
-    assert "is no sparse autoencoder" in refusal(*start, str(corpus), *own, "--force")
+    assert "is not a sparse autoencoder" in refusal(*start, str(corpus), *own, "--force")
     assert (tmp_path / "own.sae" / "notes.txt").read_text() == "mine"

@@ -290,7 +290,7 @@ def test_down_projection_without_a_known_partner_is_refused(
         model = usable.model
     with pytest.raises(ArchitectureError, match=r"^no up-projection .* 'layers\.0\.self_attn\.o_proj'.* --views$"):
         Encoder(config, model=model, probes=Probes(impact=True))
-    assert hooks_on(model.body) == []
+    assert hooks_on(model.module) == []
 
 
 # ---- hidden states ---------------------------------------------------------------------------------------------------

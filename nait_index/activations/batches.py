@@ -4,6 +4,7 @@ Neurons, likelihoods, gradients and the tokens of a sparse autoencoder all run t
 forward function of its own.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     import torch
 
 Result = TypeVar("Result")
-OnFailure = Callable[[int, Exception], Result]
-"""Returns the result of a single text, by its number, that failed with an error; or raises."""
-
 # With today's vocabularies, the logits of a batch are by far its largest tensor.
 _LOGITS_BYTES = 2**30
 
@@ -39,25 +37,39 @@ def run_batches(
     lengths: np.ndarray,
     budget: int,
     forward: Callable[[np.ndarray], Result],
-    on_failure: OnFailure[Result] | None = None,
+    on_failure: Callable[[int, Exception], Result] | None = None,
 ) -> Iterator[Result]:
     """Run every text once, similar lengths together, and yield a result for every batch or part of one that ran.
 
     :param lengths: (n,) tokens of each text; :param budget: most tokens of a batch, padding counted.
     :param forward: runs the texts with the given numbers (b,). Where it fails it must have had no effect.
-    :param on_failure: called for a text that fails alone, after its batch was halved for any error that a single text
-        may cause. Without it, a batch is only halved when memory runs out.
+    :param on_failure: returns the result of a single text that failed. With it, a batch is halved on every error that
+        one of its texts may have caused; without it, only when memory runs out.
     :raises ModelError: a single text does not fit into memory.
     """
-
-    def refuse(row: int, error: Exception) -> Result:
-        raise ModelError(f"out of memory on a single text of {lengths[row]} tokens; lower --max-length") from error
-
-    for rows in plan_batches(lengths, budget):
-        if on_failure is None:
-            yield from _run_halving(rows, forward, refuse, _is_out_of_memory)
-        else:
-            yield from _run_halving(rows, forward, on_failure, _may_lie_in_one_text)
+    halves = _is_out_of_memory if on_failure is None else _may_lie_in_one_text
+    waiting = deque(plan_batches(lengths, budget))
+    while waiting:
+        rows = waiting.popleft()
+        results: list[Result] = []
+        failed = False
+        try:
+            results.append(forward(rows))
+        except Exception as error:
+            if not halves(error):
+                raise
+            failed = True
+            if len(rows) > 1:
+                waiting.extendleft(reversed(np.array_split(rows, 2)))
+            elif on_failure is not None:
+                results.append(on_failure(int(rows[0]), error))
+            else:
+                length = lengths[rows[0]]
+                raise ModelError(f"out of memory on a single text of {length} tokens; lower --max-length") from error
+        if failed:  # outside the handler, so that the traceback no longer holds the failed batch's tensors
+            _free_memory()
+        if results:
+            yield results.pop()  # so that it is not held while the next batch runs
 
 
 def plan_batches(lengths: np.ndarray, budget: int) -> Iterator[np.ndarray]:
@@ -72,33 +84,6 @@ def plan_batches(lengths: np.ndarray, budget: int) -> Iterator[np.ndarray]:
         size = max(1, budget // int(lengths[order[start]]))
         yield order[start : start + size]
         start += size
-
-
-def _run_halving(
-    rows: np.ndarray,
-    forward: Callable[[np.ndarray], Result],
-    on_failure: OnFailure[Result],
-    halves: Callable[[Exception], bool],
-) -> Iterator[Result]:
-    """Run a batch (b,) of row numbers, whole if possible, else in halves; ``halves`` decides on which errors."""
-    failure: Result | None = None
-    try:
-        result = forward(rows)
-    except Exception as error:
-        if not halves(error):
-            raise
-        if len(rows) == 1:
-            failure = on_failure(int(rows[0]), error)
-    else:
-        yield result
-        return
-    # Outside the handler, so that the traceback no longer holds the failed batch's tensors.
-    _free_memory()
-    if failure is not None:
-        yield failure
-        return
-    for half in np.array_split(rows, 2):
-        yield from _run_halving(half, forward, on_failure, halves)
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -169,32 +154,31 @@ def input_tensors(
     return {"input_ids": torch.from_numpy(ids).to(device), "attention_mask": torch.from_numpy(mask).to(device)}
 
 
-class HostCopy:
-    """Copies tensors to the host; from a GPU in the background, into pinned memory."""
+def start_copies(tensors: "Sequence[torch.Tensor | None]") -> Callable[[], list[np.ndarray | None]]:
+    """Start copying tensors to the host, from a GPU in the background; return the function that waits for arrays."""
+    import torch
 
-    def __init__(self, parts: "Sequence[torch.Tensor | None]") -> None:
-        import torch
+    copies = [None if tensor is None else _start_copy(tensor) for tensor in tensors]
+    event = None
+    if any(tensor is not None and tensor.is_cuda for tensor in tensors):
+        event = torch.cuda.Event()
+        event.record()
 
-        self._event: torch.cuda.Event | None = None
-        self._parts = [None if part is None else self._begin(part) for part in parts]
-        if any(part is not None and part.is_cuda for part in parts):
-            self._event = torch.cuda.Event()
-            self._event.record()
+    def finish() -> list[np.ndarray | None]:
+        if event is not None:
+            event.synchronize()
+        return [None if copy is None else copy.numpy() for copy in copies]
 
-    @staticmethod
-    def _begin(part: "torch.Tensor") -> "torch.Tensor":
-        import torch
+    return finish
 
-        if not part.is_cuda:
-            return part.cpu()
-        # The copy runs in the stream that reuses the GPU's memory, so that memory is not overwritten before it is done.
-        return torch.empty(part.shape, dtype=part.dtype, pin_memory=True).copy_(part, non_blocking=True)
 
-    def arrays(self) -> list[np.ndarray | None]:
-        """Wait for the copies, and return them in order."""
-        if self._event is not None:
-            self._event.synchronize()
-        return [None if part is None else part.numpy() for part in self._parts]
+def _start_copy(tensor: "torch.Tensor") -> "torch.Tensor":
+    import torch
+
+    if not tensor.is_cuda:
+        return tensor.cpu()
+    # The copy runs in the stream that reuses the GPU's memory, so that memory is not overwritten before it is done.
+    return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
 
 
 def finish_late(started: Iterable[Callable[[], Result]], depth: int) -> Iterator[Result]:

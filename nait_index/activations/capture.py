@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nait_index.activations.families import Site, SiteKind, expert_activations, find_up_site
+from nait_index.activations.families import BOTH_HALVES, Site, SiteKind, expert_activations, find_up_projection
 from nait_index.activations.pooling import TokenSpan
 from nait_index.errors import ArchitectureError, ModelError
 
@@ -76,8 +76,9 @@ class Capture:
             for site in self._sites:
                 columns = slice(offset, offset + site.width)
                 handles.append(self._hook(site.path, self._site_hook(site, columns), before=True))
-                if self._probes.impact and not self._probes.own_site and (up := find_up_site(self._body, site)):
-                    handles.append(self._hook(up.path, self._up_hook(up.half, columns), before=False))
+                if self._probes.impact and not self._probes.own_site and (up := find_up_projection(self._body, site)):
+                    half = up.endswith(BOTH_HALVES)
+                    handles.append(self._hook(up, self._up_hook(half, columns), before=False))
                 offset += site.width
             if self._probes.sae is not None:
                 from nait_index.activations.sae.sites import site_module

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from nait_index.activations.batches import (
-    HostCopy,
     check_known,
     finish_late,
     input_tensors,
     run_batches,
+    start_copies,
     token_budget,
 )
 from nait_index.activations.capture import Capture, Captured, Probes
@@ -157,8 +157,8 @@ class Encoder:
 
         def forward(rows: np.ndarray) -> Callable[[], Pooled]:
             captured = self._run([tokens[row].ids for row in rows])
-            copy = HostCopy([captured.neurons, captured.impact, captured.hidden, captured.codes])
-            return lambda: Pooled(rows, *copy.arrays())  # type: ignore[arg-type]  # neurons are always captured
+            arrays = start_copies([captured.neurons, captured.impact, captured.hidden, captured.codes])
+            return lambda: Pooled(rows, *arrays())  # type: ignore[arg-type]  # neurons are always captured
 
         started = run_batches(lengths, self.batch_tokens, forward)
         yield from finish_late(started, 1 if self.model.device.type == "cuda" else 0)

@@ -7,7 +7,7 @@ projections of all experts in one 3-D parameter: there the experts module itself
 :func:`expert_activations` recomputes the inputs of the down projections.
 
 A neuron's *impact* is the size of its up-projection's output (NAG, Wang et al., arXiv 2604.15706);
-:func:`find_up_site` finds that projection beside the down projection.
+:func:`find_up_projection` finds that projection beside the down projection.
 
 To add a family, add one line to ``FAMILIES`` and one to the table in ``tests/test_architectures.py``.
 """
@@ -40,14 +40,6 @@ class Site:
     path: str
     kind: SiteKind
     width: int
-
-
-@dataclass(frozen=True, slots=True)
-class UpSite:
-    """One module whose output is an up-projection; only the second half of that output where ``half`` is set."""
-
-    path: str
-    half: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +108,12 @@ FALLBACK_SUFFIXES = (
 # Excludes the other towers of a multimodal checkpoint, and BERT's attention output, which has the same name.
 FALLBACK_EXCLUDED = re.compile(r"(^|\.)(vision|visual|audio|image|attention|attn|mtp)\w*(\.|$)")
 
+BOTH_HALVES = "gate_up_proj"
+"""Name of a projection that computes the gate, then the up-projection."""
+
 # Down projection → the names that its up-projection may have beside it; the first that exists is taken.
 _UP_NAMES = {
-    "down_proj": ("up_proj", "gate_up_proj"),
+    "down_proj": ("up_proj", BOTH_HALVES),
     "fc2": ("fc1",),
     "c_proj": ("c_fc",),
     "dense_4h_to_h": ("dense_h_to_4h",),
@@ -189,7 +184,7 @@ def _suggest(modules: Mapping[str, Any]) -> str:
 
 
 def _to_site(layer: int, path: str, module: Any) -> Site:  # noqa: ANN401 - any module
-    stacked = getattr(module, "gate_up_proj", None)
+    stacked = getattr(module, BOTH_HALVES, None)
     if stacked is not None and getattr(stacked, "ndim", 0) == 3:
         return Site(layer, path, SiteKind.EXPERTS, _expert_width(module, path))
     weight = getattr(module, "weight", None)
@@ -214,10 +209,10 @@ def _expert_width(module: Any, path: str) -> int:  # noqa: ANN401
     return int(experts) * int(doubled) // 2
 
 
-def find_up_site(body: "nn.Module", site: Site) -> UpSite | None:
-    """Find the up-projection that belongs to a down projection; ``None`` for fused experts, which have no module.
+def find_up_projection(body: "nn.Module", site: Site) -> str | None:
+    """Find the path of the up-projection that belongs to a down projection; fused experts have no such module.
 
-    Where one projection computes both halves of a gated block (``gate_up_proj``), the second half is the up-projection.
+    Where one projection computes both halves of a gated block (:data:`BOTH_HALVES`), its second half is meant.
 
     :raises ArchitectureError: there is none under any known name.
     """
@@ -229,7 +224,7 @@ def find_up_site(body: "nn.Module", site: Site) -> UpSite | None:
         parent = site.path.removesuffix(down)
         for name in names:
             if has_module(body, parent + name):
-                return UpSite(parent + name, name == "gate_up_proj")
+                return parent + name
     raise ArchitectureError(
         f"no up-projection found beside '{site.path}', which the view topk needs; leave topk out of --views"
     )

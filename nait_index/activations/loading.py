@@ -4,10 +4,9 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,19 +78,11 @@ def load_model(config: ModelConfig, *, causal: bool = False) -> LoadedModel:
     dtype = dtype_of(config.dtype, device, on_cpu=not causal)
     with _quiet_transformers():
         settings = _load_settings(path)
-        load = partial(
-            _auto_class(path, settings, causal).from_pretrained,
-            path,
-            config=settings,
-            dtype=dtype,
-            use_safetensors=True,
-            output_loading_info=True,
-            trust_remote_code=False,
-        )
-        module, report = _attempt(path, "weights", load)
+        auto = _auto_class(path, settings, causal)
+        options = {"config": settings, "dtype": dtype, "use_safetensors": True, "output_loading_info": True}
+        module, report = _load_part("weights", path, auto, **options)
         _check_complete(path, report, causal)
-        load = partial(transformers.AutoTokenizer.from_pretrained, path, trust_remote_code=False)
-        tokenizer = _attempt(path, "tokenizer", load)
+        tokenizer = _load_part("tokenizer", path, transformers.AutoTokenizer)
     _check_tokenizer(path, tokenizer)
     tokenizer.truncation_side = "right"
     module = module.to(device).eval().requires_grad_(False)
@@ -136,13 +127,14 @@ def _check_folder(path: str) -> None:
         raise ModelError(f"{path} holds no config.json, so it is not a model folder; save the model there first")
 
 
-def _attempt(path: str, part: str, load: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever transformers returns
-    """Load one part of a model, and turn whatever transformers raises into one line.
+def _load_part(part: str, path: str, auto: Any, **options: Any) -> Any:  # noqa: ANN401 - classes of transformers
+    """Load one part of a model with a class of transformers, and turn whatever that raises into one line.
 
     :raises ModelError: the part cannot be loaded.
     """
     try:
-        return load()
+        # Without trust_remote_code, transformers asks on standard input whether to run code that the folder contains.
+        return auto.from_pretrained(path, trust_remote_code=False, **options)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, TypeError) as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ModelError(f"the {part} of model '{path}' cannot be loaded: {reason}") from error
@@ -157,9 +149,7 @@ def _load_settings(path: str) -> Any:  # noqa: ANN401 - whatever transformers re
     """
     import transformers
 
-    # Without trust_remote_code=False, transformers asks on standard input whether to run code that it finds there.
-    load = partial(transformers.AutoConfig.from_pretrained, path, trust_remote_code=False)
-    settings = _attempt(path, "configuration", load)
+    settings = _load_part("configuration", path, transformers.AutoConfig)
     for part in (settings, *(getattr(settings, name, None) for name in settings.sub_configs)):
         if getattr(part, "_attn_implementation", None) not in _ATTENTION:
             part._attn_implementation = None

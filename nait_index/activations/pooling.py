@@ -15,25 +15,20 @@ class TokenSpan:
     def __init__(self, mask: "torch.Tensor") -> None:
         import torch
 
+        self.mask = mask
         self.batch, self.length = mask.shape
         self.tokens = self.batch * self.length
         counts = mask.sum(dim=1)
         self._first = mask.argmax(dim=1)
         self._last = self._first + counts - 1
-        self._mask = mask
         self._counts = counts.to(torch.float32)[:, None]
         self._rows = torch.arange(self.batch, device=mask.device)
-
-    @property
-    def mask(self) -> "torch.Tensor":
-        """(B, T), 1 for a token, 0 for padding."""
-        return self._mask
 
     def room(self, width: int) -> "torch.Tensor":
         """Allocate the pooled activations of the batch: (B, 2, D) float32 zeros."""
         import torch
 
-        return torch.zeros(self.batch, 2, width, device=self._mask.device)
+        return torch.zeros(self.batch, 2, width, device=self.mask.device)
 
     def mean(self, values: "torch.Tensor") -> "torch.Tensor":
         """Average (B, T, N) values over each sample's tokens: (B, N) float32."""
@@ -41,14 +36,14 @@ class TokenSpan:
 
         # A batched vector-matrix product reads the activations once, without a masked copy. Ones and zeros are exact in
         # every dtype; the division follows in float32.
-        total = torch.bmm(self._mask[:, None, :].to(values.dtype), values)[:, 0]
+        total = torch.bmm(self.mask[:, None, :].to(values.dtype), values)[:, 0]
         return total.float() / self._counts
 
     def weighted_mean(self, values: "torch.Tensor") -> "torch.Tensor":
         """Average (B, T, N) values weighted by position, Σ_t t·v(t) / Σ_t t with t from 1: (B, N) float32."""
         import torch
 
-        weights = (self._mask.cumsum(dim=1) * self._mask).float()
+        weights = (self.mask.cumsum(dim=1) * self.mask).float()
         return torch.bmm(weights[:, None, :], values.float())[:, 0] / weights.sum(dim=1, keepdim=True)
 
     def pool(self, neurons: "torch.Tensor", out: "torch.Tensor") -> None:
@@ -82,7 +77,7 @@ class TokenSpan:
         :param out: (B, N) float32, added to.
         """
         rows, positions = tokens // self.length, tokens % self.length
-        out.index_add_(0, rows, values.float() * (self._mask[rows, positions, None] / self._counts[rows]))
+        out.index_add_(0, rows, values.float() * (self.mask[rows, positions, None] / self._counts[rows]))
 
 
 class TokenScores(TokenSpan):

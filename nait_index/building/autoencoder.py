@@ -1,10 +1,7 @@
-"""Train a sparse autoencoder for a model, on the rows that it is to describe."""
+"""Train a sparse autoencoder for a model on the rows of an index or of corpus files."""
 
 import json
-import secrets
-import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +11,7 @@ from nait_index.activations.sae.training import SaeReport, SaeSettings
 from nait_index.config import Device, ModelConfig, Precision
 from nait_index.corpus import SAMPLE_COLUMNS, RowTemplateError, Template, make_template, read_corpus, restore_sample
 from nait_index.errors import ModelError, NaitError
-from nait_index.files import check_writable
+from nait_index.files import check_writable, together
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest, library_versions, load_finished
 from nait_index.store.samples import SampleTable
@@ -25,7 +22,7 @@ if TYPE_CHECKING:
     from nait_index.activations.sae.sites import SaeSite
 
 Advance = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and how much there is."""
+"""Called with the name of the current stage, how much of it is done, and how much there is in total."""
 
 
 def train_sae(
@@ -40,19 +37,20 @@ def train_sae(
     device: Device = Device.AUTO,
     row_format: RowFormat | None = None,
     force: bool = False,
-    advance: Advance = lambda what, done, total: None,
+    advance: Advance = lambda stage, done, total: None,
 ) -> SaeReport:
-    """Train a sparse autoencoder on the residual stream after a layer, and write it into a folder, whole or not at all.
+    """Train a sparse autoencoder on the residual stream after a layer, and write it into a folder, atomically.
 
-    Rows that cannot be used are passed over.
+    Rows that cannot be used are skipped.
 
-    :param out: folder to make: ``cfg.json`` and ``sae.safetensors`` as sparsify writes them, and ``training.json``.
-    :param sources: corpus files, or one index, whose own model and template are used where none are named.
+    :param out: folder to create, with ``cfg.json`` and ``sae.safetensors`` in the format of sparsify, and
+        ``training.json``.
+    :param sources: corpus files, or one index; an index sets the defaults of model, template and longest input.
     :param model: folder or hub name; by default the index's, or the bundled one.
-    :param layer: negative numbers count from the end; the penultimate by default.
+    :param layer: number of the layer; negative numbers count from the end, by default the penultimate.
     :param template, max_length: as in a build; by default those of the index, or of :class:`ModelConfig`.
-    :param force: replace a sparse autoencoder that is there.
-    :raises NaitError: of the kind that says what is wrong.
+    :param force: replace an existing sparse autoencoder.
+    :raises NaitError: the folder cannot be written, or sources, model or settings cannot be used.
     """
     from nait_index.activations.sae.sites import site_module
     from nait_index.activations.sae.tokens import collect_tokens
@@ -75,23 +73,27 @@ def train_sae(
             add_special_tokens=form.adds_special_tokens,
             advance=lambda done: advance("tokens", done, settings.tokens),
         )
-        own = encoder.model.device
-        sae, report = train_on(tokens, site, settings, own, lambda done, total: advance("steps", done, total))
+        sae, report = train_on(
+            tokens, site, settings, encoder.model.device, lambda done, total: advance("steps", done, total)
+        )
         record = _record(encoder, sae, settings, report) | {"sources": [str(source) for source in sources]}
     _write(out, sae, path, record)
     return report
 
 
 def _open_index(sources: Sequence[str | Path]) -> Manifest | None:
-    """Give the manifest where the source is an index."""
+    """Load the manifest if the source is an index.
+
+    :raises NaitError: there is no source, or an index beside other sources.
+    """
     if not sources:
         raise NaitError("no file was given")
-    found = [source for source in sources if Layout(source).manifest.is_file()]
-    if not found:
+    indexes = [source for source in sources if Layout(source).manifest.is_file()]
+    if not indexes:
         return None
     if sources[1:]:
-        raise NaitError(f"{found[0]} is an index; give it alone, or corpus files only")
-    return load_finished(Layout(found[0]))
+        raise NaitError(f"{indexes[0]} is an index; give it alone, or corpus files only")
+    return load_finished(Layout(indexes[0]))
 
 
 def _model(
@@ -99,10 +101,10 @@ def _model(
 ) -> ModelConfig:
     config = ModelConfig(device=device)
     if manifest is not None and name is None:
-        known = {key: manifest.model[key] for key in ("name", "site", "template", "max_length")}
-        config = replace(config, **known, dtype=Precision(manifest.model["dtype"]))
+        indexed = {key: manifest.model[key] for key in ("name", "site", "template", "max_length")}
+        config = replace(config, **indexed, dtype=Precision(manifest.model["dtype"]))
     named: dict[str, Any] = {"name": name, "template": template, "max_length": max_length}
-    return replace(config, **{key: own for key, own in named.items() if own is not None})
+    return replace(config, **{key: value for key, value in named.items() if value is not None})
 
 
 def _site(encoder: Encoder, layer: int) -> "SaeSite":
@@ -134,7 +136,7 @@ def _stored(layout: Layout, manifest: Manifest) -> Iterator[Sample | Rejected]:
 
 
 def _record(encoder: Encoder, sae: "SparseAutoencoder", settings: SaeSettings, report: SaeReport) -> dict[str, Any]:
-    """Give what must be known to train the same again."""
+    """Collect everything that is needed to repeat the training."""
     return {
         "model": encoder.config.name,
         "weights": encoder.model.weights_hash,
@@ -151,32 +153,13 @@ def _record(encoder: Encoder, sae: "SparseAutoencoder", settings: SaeSettings, r
 def _write(out: Path, sae: "SparseAutoencoder", hookpoint: str, record: dict[str, Any]) -> None:
     from nait_index.activations.sae.formats import write_sparsify
 
-    with _new_folder(out) as folder:
+    with together() as files, files.folder(out) as folder:
         write_sparsify(folder, sae, hookpoint)
         (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def _check_out(out: Path, force: bool) -> None:
-    """Refuse a place where nothing may be written, before work is spent on it."""
+    """Refuse a folder that cannot be written, or that would replace something else, before the training starts."""
     check_writable(out, force=force)
     if out.exists() and not (out / "sae.safetensors").is_file():
-        raise NaitError(f"{out}: is no sparse autoencoder, so it is not replaced; choose another name")
-
-
-@contextmanager
-def _new_folder(path: Path) -> Iterator[Path]:
-    """Fill a folder under a temporary name, and move it into place once all is in it; what was there goes last."""
-    temporary, before = (path.parent / f".{secrets.token_hex(8)}.tmp" for _ in range(2))
-    try:
-        temporary.mkdir()
-        yield temporary
-        if path.exists():
-            path.rename(before)
-        temporary.rename(path)
-    except OSError as error:
-        if before.exists() and not path.exists():
-            before.rename(path)
-        raise NaitError(f"{path}: not written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(before, ignore_errors=True)
+        raise NaitError(f"{out}: is not a sparse autoencoder, so it is not replaced; choose another name")

@@ -13,16 +13,19 @@ nothing is silently ignored. In sparsify, the name of the folder is the path of 
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nait_index.activations.sae.autoencoder import SparseAutoencoder
-from nait_index.activations.sae.sites import SaeSite, parse_hook, parse_module
+from nait_index.activations.sae.sites import parse_hook, parse_module
 from nait_index.errors import ModelError
 
 if TYPE_CHECKING:
     import torch
+
+
+_SPARSIFY, _SAELENS = "sae.safetensors", "sae_weights.safetensors"
 
 
 def load_sae(path: str | Path) -> SparseAutoencoder:
@@ -32,13 +35,14 @@ def load_sae(path: str | Path) -> SparseAutoencoder:
     :raises ModelError: there is none, there are several, or it is of an unsupported kind.
     """
     folder = _find_folder(Path(path))
-    if (folder / "sae.safetensors").is_file():
-        return _read_sparsify(folder)
-    if (folder / "sae_weights.safetensors").is_file():
-        return _read_saelens(folder)
+    for name, read in {_SPARSIFY: _read_sparsify, _SAELENS: _read_saelens}.items():
+        if (folder / name).is_file():
+            try:
+                return read(folder, _read_config(folder))
+            except ModelError as error:
+                raise ModelError(f"{folder}: {error}") from error
     raise ModelError(
-        f"{folder} holds neither sae.safetensors (sparsify) nor sae_weights.safetensors (SAELens), so there are no "
-        "weights to read"
+        f"{folder} holds neither {_SPARSIFY} (sparsify) nor {_SAELENS} (SAELens), so there are no weights to read"
     )
 
 
@@ -58,14 +62,13 @@ def _find_folder(path: Path) -> Path:
     return path / folders[0]
 
 
-def _read_sparsify(folder: Path) -> SparseAutoencoder:
+def _read_sparsify(folder: Path, config: Mapping[str, Any]) -> SparseAutoencoder:
     """Read a folder of EleutherAI's sparsify.
 
     :raises ModelError: it is damaged, a transcoder, or has another activation than the k largest latents.
     """
-    config = _read_config(folder)
-    _require(folder, config, {"transcode": False, "skip_connection": False, "signed": False, "activation": "topk"})
-    tensors = _read_tensors(folder / "sae.safetensors", {"encoder.weight", "encoder.bias", "W_dec", "b_dec"}, set())
+    _require(config, {"transcode": False, "skip_connection": False, "signed": False, "activation": "topk"})
+    tensors = _read_tensors(folder / _SPARSIFY, {"encoder.weight", "encoder.bias", "W_dec", "b_dec"}, set())
     name = config.get("hookpoint") or (folder.parent.name if folder.name.startswith("seed") else folder.name)
     weights = {
         "encoder": tensors["encoder.weight"],
@@ -74,7 +77,7 @@ def _read_sparsify(folder: Path) -> SparseAutoencoder:
         "decoder": tensors["W_dec"],
         "decoder_bias": tensors["b_dec"],
     }
-    return SparseAutoencoder.of(_site(folder, parse_module, str(name)), weights, k=_whole(folder, config, "k"))
+    return SparseAutoencoder.of(parse_module(str(name)), weights, k=_whole(config, "k"))
 
 
 def write_sparsify(folder: Path, sae: SparseAutoencoder, hookpoint: str) -> None:
@@ -90,7 +93,7 @@ def write_sparsify(folder: Path, sae: SparseAutoencoder, hookpoint: str) -> None
         "W_dec": sae.decoder,
         "b_dec": sae.decoder_bias,
     }
-    save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, folder / "sae.safetensors")
+    save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, folder / _SPARSIFY)
     config = {
         "activation": "topk",
         "expansion_factor": max(1, sae.latents // sae.d_in),
@@ -106,20 +109,18 @@ def write_sparsify(folder: Path, sae: SparseAutoencoder, hookpoint: str) -> None
     (folder / "cfg.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def _read_saelens(folder: Path) -> SparseAutoencoder:
+def _read_saelens(folder: Path, config: Mapping[str, Any]) -> SparseAutoencoder:
     """Read a folder of SAELens, up to version 6.
 
     :raises ModelError: it is damaged, its architecture is not standard, topk or jumprelu, or it needs a normalised
         input.
     """
-    config = _flat(_read_config(folder))
-    architecture = _architecture(folder, config)
-    tensors = _read_tensors(
-        folder / "sae_weights.safetensors",
-        {"W_enc", "b_enc", "W_dec", "b_dec"},
-        {"scaling_factor"} | ({"threshold", "log_threshold"} if architecture == "jumprelu" else set()),
-    )
-    _check_scaling(folder, tensors)
+    config = _flat(config)
+    architecture = _architecture(config)
+    optional = {"scaling_factor"} | ({"threshold", "log_threshold"} if architecture == "jumprelu" else set())
+    tensors = _read_tensors(folder / _SAELENS, {"W_enc", "b_enc", "W_dec", "b_dec"}, optional)
+    if "scaling_factor" in tensors and not (tensors["scaling_factor"] == 1).all():
+        raise ModelError("has a scaling_factor other than 1; fold it into the weights first")
     bias = tensors["b_dec"].float()
     weights = {
         "encoder": tensors["W_enc"].float().T,
@@ -130,9 +131,9 @@ def _read_saelens(folder: Path) -> SparseAutoencoder:
     }
     if architecture == "topk" and config.get("rescale_acts_by_decoder_norm"):
         weights = _fold_norms(weights)
-    k = _whole(folder, config, "k") if architecture == "topk" else None
-    threshold = _threshold(folder, tensors) if architecture == "jumprelu" else None
-    site = _site(folder, parse_hook, str(config.get("hook_name")))
+    k = _whole(config, "k") if architecture == "topk" else None
+    threshold = _threshold(tensors) if architecture == "jumprelu" else None
+    site = parse_hook(str(config.get("hook_name")))
     return SparseAutoencoder.of(site, weights, k=k, threshold=threshold)
 
 
@@ -151,24 +152,24 @@ def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _architecture(folder: Path, config: Mapping[str, Any]) -> str:
+def _architecture(config: Mapping[str, Any]) -> str:
     """Return the architecture, and refuse settings that would change the codes and are not computed here."""
     architecture = str(config.get("architecture", "standard"))
     if architecture not in ("standard", "topk", "jumprelu"):
         raise ModelError(
-            f"{folder}: sparse autoencoders of architecture '{architecture}' are not supported; use one of "
-            "architecture standard, topk or jumprelu"
+            f"sparse autoencoders of architecture '{architecture}' are not supported; use one of architecture "
+            "standard, topk or jumprelu"
         )
     centered = (config.get("model_from_pretrained_kwargs") or {}).get("center_writing_weights")
     if centered:
         raise ModelError(
-            f"{folder}: made for a model whose weights TransformerLens had centred (center_writing_weights), so its "
-            "activations differ from those of the original model; use another one"
+            "made for a model whose weights TransformerLens had centred (center_writing_weights), so its activations "
+            "differ from those of the original model; use another one"
         )
     optional = {"activation_fn": "relu", "normalize_activations": "none", "reshape_activations": "none"}
     # Version 5 wrote False for no normalisation, and every version omits or nulls what does not apply.
-    _require(folder, {name: config.get(name) or default for name, default in optional.items()}, optional)
-    _require(folder, config, {"hook_head_index": None, "finetuning_scaling_factor": False})
+    _require({name: config.get(name) or default for name, default in optional.items()}, optional)
+    _require(config, {"hook_head_index": None, "finetuning_scaling_factor": False})
     return architecture
 
 
@@ -183,33 +184,21 @@ def _fold_norms(weights: Mapping[str, "torch.Tensor"]) -> dict[str, "torch.Tenso
     }
 
 
-def _threshold(folder: Path, tensors: Mapping[str, "torch.Tensor"]) -> "torch.Tensor":
+def _threshold(tensors: Mapping[str, "torch.Tensor"]) -> "torch.Tensor":
     if "log_threshold" in tensors:
         return tensors["log_threshold"].float().exp()
     if "threshold" not in tensors:
-        raise ModelError(f"{folder}: architecture jumprelu without a tensor 'threshold'; the file is incomplete")
+        raise ModelError("architecture jumprelu without a tensor 'threshold'; the file is incomplete")
     return tensors["threshold"]
-
-
-def _check_scaling(folder: Path, tensors: Mapping[str, "torch.Tensor"]) -> None:
-    if "scaling_factor" in tensors and not (tensors["scaling_factor"] == 1).all():
-        raise ModelError(f"{folder}: has a scaling_factor other than 1; fold it into the weights first")
-
-
-def _site(folder: Path, parse: Callable[[str], SaeSite], name: str) -> SaeSite:
-    try:
-        return parse(name)
-    except ModelError as error:
-        raise ModelError(f"{folder}: {error}") from None
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads((folder / "cfg.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError(f"{folder / 'cfg.json'}: cannot be read ({error})") from error
+        raise ModelError(f"cfg.json cannot be read ({error})") from error
     if not isinstance(config, dict):
-        raise ModelError(f"{folder / 'cfg.json'}: is not a JSON object")
+        raise ModelError("cfg.json is not a JSON object")
     return config
 
 
@@ -220,23 +209,23 @@ def _read_tensors(path: Path, needed: set[str], optional: set[str]) -> "dict[str
     try:
         tensors: dict[str, torch.Tensor] = load_file(path)
     except Exception as error:  # safetensors raises its own, unrelated class for a damaged file
-        raise ModelError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
+        raise ModelError(f"{path.name} cannot be read ({type(error).__name__}: {error})") from error
     if missing := sorted(needed - set(tensors)):
-        raise ModelError(f"{path}: lacks {', '.join(missing)}")
+        raise ModelError(f"{path.name} lacks {', '.join(missing)}")
     if unknown := sorted(set(tensors) - needed - optional):
-        raise ModelError(f"{path}: holds {', '.join(unknown)}, which this kind of sparse autoencoder does not have")
+        raise ModelError(f"{path.name} holds {', '.join(unknown)}, which this kind of sparse autoencoder does not have")
     return tensors
 
 
-def _require(folder: Path, config: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+def _require(config: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     """Refuse any setting that differs from the only supported value; an absent setting has that value."""
-    for name, supported in wanted.items():
+    for name, supported in expected.items():
         if config.get(name, supported) != supported:
-            raise ModelError(f"{folder / 'cfg.json'}: {name} is {config[name]!r}; only {supported!r} is supported")
+            raise ModelError(f"{name} is {config[name]!r} in cfg.json; only {supported!r} is supported")
 
 
-def _whole(folder: Path, config: Mapping[str, Any], name: str) -> int:
+def _whole(config: Mapping[str, Any], name: str) -> int:
     value = config.get(name)
     if type(value) is not int:
-        raise ModelError(f"{folder / 'cfg.json'}: {name} is {value!r}, expected a whole number")
+        raise ModelError(f"{name} is {value!r} in cfg.json, expected a whole number")
     return value
