@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nait_index.activations.families import BOTH_HALVES, Site, SiteKind, expert_activations, find_up_projection
@@ -75,10 +76,11 @@ class Capture:
             offset = 0
             for site in self._sites:
                 columns = slice(offset, offset + site.width)
-                handles.append(self._hook(site.path, self._site_hook(site, columns), before=True))
+                pool = self._pool_experts if site.kind is SiteKind.EXPERTS else self._pool_projection
+                handles.append(self._hook(site.path, partial(pool, site, columns), before=True))
                 if self._probes.impact and not self._probes.own_site and (up := find_up_projection(self._body, site)):
-                    half = up.endswith(BOTH_HALVES)
-                    handles.append(self._hook(up, self._up_hook(half, columns), before=False))
+                    pool = partial(self._pool_up, up.endswith(BOTH_HALVES), columns)
+                    handles.append(self._hook(up, pool, before=False))
                 offset += site.width
             if self._probes.sae is not None:
                 from nait_index.activations.sae.sites import site_module
@@ -142,16 +144,8 @@ class Capture:
         module = self._body.get_submodule(path)
         return module.register_forward_pre_hook(hook) if before else module.register_forward_hook(hook)
 
-    def _site_hook(self, site: Site, columns: slice) -> Callable[..., None]:
-        pool = self._pool_experts if site.kind is SiteKind.EXPERTS else self._pool_projection
-
-        def run(module: "nn.Module", args: tuple[Any, ...], span: TokenSpan) -> None:
-            pool(site, module, args, span, columns)
-
-        return run
-
     def _pool_projection(
-        self, site: Site, module: "nn.Module", args: tuple[Any, ...], span: TokenSpan, columns: slice
+        self, site: Site, columns: slice, module: "nn.Module", args: tuple[Any, ...], span: TokenSpan
     ) -> None:
         assert self._neurons is not None
         neurons = args[0] if args else None
@@ -168,7 +162,7 @@ class Capture:
             self._impact[:, columns] = span.mean(neurons.abs())
 
     def _pool_experts(
-        self, site: Site, module: "nn.Module", args: tuple[Any, ...], span: TokenSpan, columns: slice
+        self, site: Site, columns: slice, module: "nn.Module", args: tuple[Any, ...], span: TokenSpan
     ) -> None:
         assert self._neurons is not None
         hidden, routed = args[0], args[1]
@@ -181,13 +175,12 @@ class Capture:
                 size = part.neurons if self._probes.own_site else part.up
                 span.add_mean(part.tokens, size.abs(), self._impact[:, start : start + width])
 
-    def _up_hook(self, half: bool, columns: slice) -> Callable[..., None]:
-        def run(module: "nn.Module", output: "torch.Tensor", span: TokenSpan) -> None:
-            assert self._impact is not None
-            up = output[..., output.shape[-1] // 2 :] if half else output
-            self._impact[:, columns] = span.mean(up.abs().reshape(span.batch, span.length, -1))
-
-        return run
+    def _pool_up(
+        self, half: bool, columns: slice, module: "nn.Module", output: "torch.Tensor", span: TokenSpan
+    ) -> None:
+        assert self._impact is not None
+        up = output[..., output.shape[-1] // 2 :] if half else output
+        self._impact[:, columns] = span.mean(up.abs().reshape(span.batch, span.length, -1))
 
     def _encode(self, module: "nn.Module", output: Any, span: TokenSpan) -> None:  # noqa: ANN401
         assert self._probes.sae is not None

@@ -74,11 +74,6 @@ class Adapters:
         """The weights of the adapters by path; float32, whatever dtype the model has."""
         return {name: layer.weight for name, layer in self.layers.items()}
 
-    @property
-    def size(self) -> int:
-        """Number of trained parameters P."""
-        return sum(weight.numel() for weight in self.parameters.values())
-
     def weights(self) -> dict[str, np.ndarray]:
         """Copy the weights of the adapters to the host."""
         return {name: weight.detach().cpu().numpy().copy() for name, weight in self.parameters.items()}

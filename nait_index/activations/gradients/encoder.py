@@ -56,12 +56,7 @@ class GradientEncoder:
     :raises ModelError: the model is not a causal language model. :raises NaitError: PEFT is not installed.
     """
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        settings: GradientSettings,
-        model: LoadedModel | None = None,
-    ) -> None:
+    def __init__(self, config: ModelConfig, settings: GradientSettings, model: LoadedModel | None = None) -> None:
         """Add adapters to the model.
 
         :param model: a causal model that is loaded already; the adapters stay in it.
@@ -70,10 +65,9 @@ class GradientEncoder:
         self.model = load_model(config, causal=True) if model is None else model
         self.adapters = Adapters(self.model.module, settings)
         self._name = config.name
-        self._budget = token_budget(
-            config.batch_tokens, self.model.device, on_gpu=8_192, vocabulary=self.model.vocabulary
-        )
-        self._projection = Projection(settings.width, settings.seed, self.model.device)
+        device, vocabulary = self.model.device, self.model.vocabulary
+        self._budget = token_budget(config.batch_tokens, device, on_gpu=8_192, vocabulary=vocabulary)
+        self._projection = Projection(settings.width, settings.seed, device)
         self._blocks = {name: number for number, name in enumerate(self.adapters.layers)}
         self._moments: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
 
@@ -107,14 +101,11 @@ class GradientEncoder:
         import torch
 
         self.adapters.load(warmup.weights)
-        device = self.model.device
-        self._moments = {
-            name: (
-                torch.tensor(warmup.first[name], device=device).flatten(),
-                torch.tensor(warmup.second[name], device=device).flatten(),
-            )
-            for name in self.adapters.layers
-        }
+        first, second = (
+            {name: torch.tensor(moment[name], device=self.model.device).flatten() for name in self.adapters.layers}
+            for moment in (warmup.first, warmup.second)
+        )
+        self._moments = {name: (first[name], second[name]) for name in self.adapters.layers}
 
     def rows(self, tokens: Sequence[Tokens], loss_from: Sequence[int] | None = None) -> Iterator[Gradients]:
         """Yield the features of corpus rows, batch by batch: Adam's steps.

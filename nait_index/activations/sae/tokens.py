@@ -1,7 +1,8 @@
 """Activations of single tokens at one module of the model, to train a sparse autoencoder on."""
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,7 +50,10 @@ def collect_tokens(
     total = 0
     for start in range(0, len(sample), _TEXTS):
         tokens = encoder.tokenize(sample[start : start + _TEXTS], add_special_tokens=add_special_tokens)
-        parts += _run(encoder, [text.ids for text in tokens if len(text.ids)], path)
+        ids = [text.ids for text in tokens if len(text.ids)]
+        check_known(ids, encoder.model.vocabulary, encoder.config.name)
+        forward = partial(_activations, encoder, path, ids)
+        parts += run_batches(np.array([len(text) for text in ids], dtype=np.int64), encoder.batch_tokens, forward)
         total = sum(map(len, parts))
         advance(min(total, count))
         if total >= count:
@@ -74,19 +78,8 @@ def sample_texts(texts: Iterable[str], size: int, seed: int) -> list[str]:
     return sample
 
 
-def _run(encoder: Encoder, texts: Sequence[np.ndarray], path: str) -> Iterator[np.ndarray]:
-    """Yield the activations (m, H) of the texts' tokens, batch by batch."""
-    check_known(texts, encoder.model.vocabulary, encoder.config.name)
-    lengths = np.array([len(ids) for ids in texts], dtype=np.int64)
-
-    def forward(rows: np.ndarray) -> np.ndarray:
-        return _activations(encoder, [texts[row] for row in rows], path)
-
-    for values in run_batches(lengths, encoder.batch_tokens, forward):
-        yield values[np.isfinite(values).all(axis=1)]
-
-
-def _activations(encoder: Encoder, batch: Sequence[np.ndarray], path: str) -> np.ndarray:
+def _activations(encoder: Encoder, path: str, ids: Sequence[np.ndarray], rows: np.ndarray) -> np.ndarray:
+    """Run a batch of some texts, by their numbers, and return the activations (m, H) of its tokens that are finite."""
     import torch
 
     outputs: list[torch.Tensor] = []
@@ -98,13 +91,14 @@ def _activations(encoder: Encoder, batch: Sequence[np.ndarray], path: str) -> np
     handle = encoder.model.module.get_submodule(path).register_forward_hook(keep)
     try:
         with torch.inference_mode():
-            inputs = encoder.inputs(batch)
+            inputs = encoder.inputs([ids[row] for row in rows])
             encoder.model.module(**inputs)
     except _Reached:
         mask = inputs["attention_mask"]
         # OPT's projections output (B·T, H).
-        values: np.ndarray = outputs[0].reshape(*mask.shape, -1)[mask.bool()].float().cpu().numpy()
-        return values
+        values = outputs[0].reshape(*mask.shape, -1)[mask.bool()].float().cpu().numpy()
+        finite: np.ndarray = values[np.isfinite(values).all(axis=1)]
+        return finite
     finally:
         handle.remove()
     raise ArchitectureError(f"no activation was seen at '{path}': the model computes without calling this module")
