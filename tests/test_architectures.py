@@ -80,7 +80,7 @@ def routed(choose: Callable[[Any, Any], list[int]], expert: Callable[[Any, int, 
         for token in x:
             chosen = choose(block, token)
             of_experts = [expert(block.experts, number, token) for number in range(count)]
-            rows.append(torch.cat([own if i in chosen else own * 0 for i, own in enumerate(of_experts)]))
+            rows.append(torch.cat([neurons if i in chosen else neurons * 0 for i, neurons in enumerate(of_experts)]))
         return torch.stack(rows)
 
     return hidden
@@ -116,7 +116,7 @@ def top_two_of_best_group(block: Any, token: Any) -> list[int]:
     scores = (1 / (1 + torch.exp(-(block.gate.weight @ token))) + block.gate.e_score_correction_bias).tolist()
     half = len(scores) // 2
     groups = [list(range(half)), list(range(half, 2 * half))]
-    group = max(groups, key=lambda own: sum(sorted((scores[i] for i in own), reverse=True)[:2]))
+    group = max(groups, key=lambda experts: sum(sorted((scores[i] for i in experts), reverse=True)[:2]))
     return [group[i] for i in best([scores[i] for i in group], 2)]
 
 
@@ -252,13 +252,13 @@ def test_neurons_are_those_computed_by_hand(family: str, tiny_model: TinyModels,
     layers = by_hand(folder, EXPECTED[family], ids)
     assert [neurons.shape for neurons in layers] == [(len(ids), width) for width in EXPECTED[family].widths]
     ends = np.cumsum(EXPECTED[family].widths)
-    for neurons, end in zip(layers, ends, strict=True):
-        own = neurons.double().numpy()
-        here = slice(end - own.shape[1], end)
-        largest = np.abs(own).max()
+    for layer, end in zip(layers, ends, strict=True):
+        neurons = layer.double().numpy()
+        here = slice(end - neurons.shape[1], end)
+        largest = np.abs(neurons).max()
         assert largest > 0.05
-        np.testing.assert_allclose(mean[here], own.sum(axis=0) / len(ids), rtol=0, atol=TOLERANCE * largest)
-        np.testing.assert_allclose(drift[here], own[-1] - own[0], rtol=0, atol=2 * TOLERANCE * largest)
+        np.testing.assert_allclose(mean[here], neurons.sum(axis=0) / len(ids), rtol=0, atol=TOLERANCE * largest)
+        np.testing.assert_allclose(drift[here], neurons[-1] - neurons[0], rtol=0, atol=2 * TOLERANCE * largest)
 
 
 @pytest.mark.parametrize("family", MIXTURES)

@@ -133,8 +133,8 @@ def test_plan_batches_takes_every_row_once_within_the_budget(lengths: list[int],
     batches = list(plan_batches(np.array(lengths, dtype=np.int64), budget))
     assert sorted(row for batch in batches for row in batch.tolist()) == list(range(len(lengths)))
     for batch in batches:
-        own = [lengths[row] for row in batch]
-        assert len(own) == 1 or len(own) * max(own) <= budget
+        of_batch = [lengths[row] for row in batch]
+        assert len(of_batch) == 1 or len(of_batch) * max(of_batch) <= budget
     longest = [max(lengths[row] for row in batch) for batch in batches]
     assert longest == sorted(longest, reverse=True)
 
@@ -153,12 +153,12 @@ def test_plan_batches_wastes_no_room(lengths: list[int], budget: int) -> None:
 def test_text_is_cut_at_its_end_and_counted(tiny_model: TinyModels, make_encoder: MakeEncoder) -> None:
     whole = make_encoder(tiny_model("llama")).tokenize(TEXTS, add_special_tokens=True)
     cut = make_encoder(tiny_model("llama"), max_length=28).tokenize(TEXTS, add_special_tokens=True)
-    assert [own.truncated for own in whole] == [False] * len(TEXTS)
-    assert [own.truncated for own in cut] == [len(own.ids) > 28 for own in whole]
+    assert [text.truncated for text in whole] == [False] * len(TEXTS)
+    assert [text.truncated for text in cut] == [len(text.ids) > 28 for text in whole]
     assert len(whole[0].ids) == 28
-    assert any(own.truncated for own in cut)
-    for own, full in zip(cut, whole, strict=True):
-        np.testing.assert_array_equal(own.ids, full.ids[:28])
+    assert any(text.truncated for text in cut)
+    for text, full in zip(cut, whole, strict=True):
+        np.testing.assert_array_equal(text.ids, full.ids[:28])
 
 
 def test_text_is_cut_at_its_end_whatever_side_the_tokenizer_prefers(
@@ -218,8 +218,8 @@ def test_text_whose_beginning_holds_few_tokens_is_read_on(
     """White space that makes no tokens must not hide the words after it."""
     import tokenizers
 
-    def split_at_spaces(own: Any) -> None:
-        own.pre_tokenizer = tokenizers.pre_tokenizers.Sequence(
+    def split_at_spaces(tokenizer: Any) -> None:
+        tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Sequence(
             [tokenizers.pre_tokenizers.WhitespaceSplit(), tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)]
         )
 
@@ -240,16 +240,16 @@ def test_truncation_and_padding_written_into_a_tokenizer_are_not_obeyed(
 ) -> None:
     """Sentence encoders are saved like that; the padding would enter the means as tokens."""
 
-    def fix_length(own: Any) -> None:
-        own.enable_truncation(max_length=4)
-        own.enable_padding(length=60, pad_id=0, pad_token="<unk>")
+    def fix_length(tokenizer: Any) -> None:
+        tokenizer.enable_truncation(max_length=4)
+        tokenizer.enable_padding(length=60, pad_id=0, pad_token="<unk>")
 
     folder = Path(shutil.copytree(tiny_model("llama"), tmp_path / "fixed"))
     tiny_models.save_tokenizer(folder, adjust=fix_length)
     expected = make_encoder(tiny_model("llama")).tokenize(TEXTS, add_special_tokens=True)
-    for own, full in zip(make_encoder(folder).tokenize(TEXTS, add_special_tokens=True), expected, strict=True):
-        np.testing.assert_array_equal(own.ids, full.ids)
-        assert not own.truncated
+    for text, full in zip(make_encoder(folder).tokenize(TEXTS, add_special_tokens=True), expected, strict=True):
+        np.testing.assert_array_equal(text.ids, full.ids)
+        assert not text.truncated
 
 
 def test_empty_text_has_no_tokens_and_cannot_be_run(tiny_model: TinyModels, make_encoder: MakeEncoder) -> None:
@@ -297,7 +297,7 @@ def test_position_table_shorter_than_max_length_caps_it(
     encoder = make_encoder(folder, max_length=2048, batch_tokens=ONE_BATCH)
     assert encoder.max_length == longest
     tokens = encoder.tokenize(TEXTS, add_special_tokens=True)
-    assert max(len(own.ids) for own in tokens) == longest
+    assert max(len(text.ids) for text in tokens) == longest
     assert tokens[4].truncated
     assert np.isfinite(encode(encoder)).all()
 
@@ -514,15 +514,15 @@ def test_code_in_a_folder_is_not_run_and_nobody_is_asked(
         edit_json(folder / file, {"model_type": "own", "auto_map": {"AutoConfig": "own.Own", "AutoModel": "own.Own"}})
         assert refusal(folder).startswith(f"the configuration of model '{folder}' cannot be loaded: ")
     else:
-        own = {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": ["own.Own", "own.Own"]}}
-        edit_json(folder / file, own)
+        settings = {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": ["own.Own", "own.Own"]}}
+        edit_json(folder / file, settings)
         assert refusal(folder).startswith(f"the tokenizer of model '{folder}' cannot be loaded: ")
     assert not (tmp_path / "asked").exists()
     assert not (tmp_path / "run").exists()
 
 
 @pytest.fixture
-def said() -> Iterator[list[str]]:
+def logged() -> Iterator[list[str]]:
     """Collect what transformers logs, set to tell all it knows."""
     from transformers.utils import logging as settings
 
@@ -538,17 +538,17 @@ def said() -> Iterator[list[str]]:
 
 
 def test_loading_is_silent(
-    tiny_model: TinyModels, make_encoder: MakeEncoder, capfd: pytest.CaptureFixture[str], said: list[str]
+    tiny_model: TinyModels, make_encoder: MakeEncoder, capfd: pytest.CaptureFixture[str], logged: list[str]
 ) -> None:
     """Not a word on the head's weights, which are not used; what transformers says elsewhere is not silenced."""
     folder = tiny_model("llama")
-    said.clear()
+    logged.clear()
     capfd.readouterr()
     make_encoder(folder)
-    assert said == []
+    assert logged == []
     assert capfd.readouterr() == ("", "")
     transformers.AutoModel.from_pretrained(folder)
-    assert any("lm_head.weight" in message for message in said)
+    assert any("lm_head.weight" in message for message in logged)
 
 
 def test_bfloat16_runs_on_a_cpu(tiny_model: TinyModels, make_encoder: MakeEncoder) -> None:
@@ -633,7 +633,9 @@ def test_hash_of_the_tokenizer_changes_with_its_vocabulary(copied: Callable[[str
 def test_bundled_model_gives_the_same_in_any_batch(bundled: Encoder) -> None:
     tokens = bundled.tokenize(TEXTS, add_special_tokens=True)
     together = {
-        int(row): own for batch in bundled.encode(tokens) for row, own in zip(batch.rows, batch.values, strict=True)
+        int(row): pooled
+        for batch in bundled.encode(tokens)
+        for row, pooled in zip(batch.rows, batch.values, strict=True)
     }
-    alone = [next(iter(bundled.encode([own]))).values[0] for own in tokens]
+    alone = [next(iter(bundled.encode([text]))).values[0] for text in tokens]
     assert_same(np.stack([together[row] for row in range(len(TEXTS))]), np.stack(alone))

@@ -112,7 +112,7 @@ def test_every_row_has_a_gradient_of_unit_length(whole: Path) -> None:
     gradients = np.array([np.frombuffer(row["grad"], np.float16) for row in rows.values()]).astype(np.float64)
     assert gradients.shape == (ROWS, WIDTH)
     np.testing.assert_allclose(np.linalg.norm(gradients, axis=1), 1, atol=2e-3)
-    assert len({own.tobytes() for own in gradients}) == ROWS
+    assert len({gradient.tobytes() for gradient in gradients}) == ROWS
     assert manifest_of(whole).warmup_hash is not None
 
 
@@ -141,7 +141,7 @@ def test_other_views_are_those_of_an_index_without_gradients(
     """Adapters sit on a model of their own: the activations are those of the model as it is."""
     build(tmp_path / "own.nait", corpus, views=(View.PCA,))
     alone, beside = samples_of(tmp_path / "own.nait"), samples_of(whole)
-    assert {own: {name: row[name] for name in row if name != "grad"} for own, row in beside.items()} == alone
+    assert {row_id: {name: row[name] for name in row if name != "grad"} for row_id, row in beside.items()} == alone
     assert basis_of(tmp_path / "own.nait") == basis_of(whole)
 
 

@@ -61,15 +61,15 @@ def collect(batches: Iterator[Gradients], n: int, width: int = SETTINGS.width) -
     return values, reasons
 
 
-def reference(encoder: GradientEncoder, own: Tokens, first: int = 1) -> dict[str, np.ndarray]:
+def reference(encoder: GradientEncoder, text: Tokens, first: int = 1) -> dict[str, np.ndarray]:
     """Give the gradients of one text's mean loss as transformers computes it, by plain autograd."""
-    ids = torch.from_numpy(own.ids)[None]
+    ids = torch.from_numpy(text.ids)[None]
     labels = ids.clone()
     labels[:, :first] = -100
     loss = encoder.model.module(input_ids=ids, labels=labels).loss
     parameters = encoder.adapters.parameters
-    found = torch.autograd.grad(loss, list(parameters.values()), materialize_grads=True)
-    return {name: gradient.numpy() for name, gradient in zip(parameters, found, strict=True)}
+    gradients = torch.autograd.grad(loss, list(parameters.values()), materialize_grads=True)
+    return {name: gradient.numpy() for name, gradient in zip(parameters, gradients, strict=True)}
 
 
 def projected(parts: dict[str, np.ndarray]) -> np.ndarray:
@@ -96,17 +96,17 @@ def shaken(encoder: GradientEncoder) -> GradientEncoder:
 def test_a_batch_gives_what_autograd_gives_one_sample_at_a_time(make: MakeGradients, family: str) -> None:
     encoder, texts = shaken(make(family, warm=False)), tokens()
     model: Any = encoder.model.module
-    batch = Batch.of([Target(own.ids, 1) for own in texts], encoder.model.device)
-    found: dict[str, np.ndarray] = {}
-    take = lambda name, values: found.update({name: values.detach().numpy()})  # noqa: E731
+    batch = Batch.of([Target(text.ids, 1) for text in texts], encoder.model.device)
+    gradients: dict[str, np.ndarray] = {}
+    take = lambda name, values: gradients.update({name: values.detach().numpy()})  # noqa: E731
     with per_sample_gradients(model.get_input_embeddings(), encoder.adapters.layers, batch.shape, take) as backward:
         backward(sample_losses(model, batch).sum())
-    assert list(encoder.adapters.layers) == sorted(found, key=list(encoder.adapters.layers).index)
-    for row, own in enumerate(texts):
-        expected = reference(encoder, own)
+    assert list(encoder.adapters.layers) == sorted(gradients, key=list(encoder.adapters.layers).index)
+    for row, text in enumerate(texts):
+        expected = reference(encoder, text)
         largest = max(np.abs(part).max() for part in expected.values())
         for name, part in expected.items():
-            np.testing.assert_allclose(found[name][row], part, rtol=0, atol=2e-5 * largest, err_msg=name)
+            np.testing.assert_allclose(gradients[name][row], part, rtol=0, atol=2e-5 * largest, err_msg=name)
 
 
 def test_adapters_sit_on_every_linear_layer_but_the_head(make: MakeGradients) -> None:
@@ -153,17 +153,17 @@ def test_a_layer_that_mixes_the_samples_is_refused() -> None:
 def test_examples_are_plain_gradients(make: MakeGradients) -> None:
     encoder, texts = make(), tokens()
     values, _ = collect(encoder.examples(texts), len(texts))
-    for row, own in enumerate(texts):
-        np.testing.assert_allclose(values[row], projected(reference(encoder, own)), atol=1e-5)
+    for row, text in enumerate(texts):
+        np.testing.assert_allclose(values[row], projected(reference(encoder, text)), atol=1e-5)
 
 
 def test_rows_are_the_steps_that_adam_would_take(make: MakeGradients) -> None:
     encoder, texts = make(warm=False), tokens()
     warm = encoder.warm_up(tokens(seed=1))
     values, _ = collect(encoder.rows(texts), len(texts))
-    for row, own in enumerate(texts):
+    for row, text in enumerate(texts):
         steps = {}
-        for name, gradient in reference(encoder, own).items():
+        for name, gradient in reference(encoder, text).items():
             first = 0.9 * warm.first[name] + 0.1 * gradient
             second = 0.999 * warm.second[name] + 0.001 * gradient.astype(np.float64) ** 2
             steps[name] = first / np.sqrt(second + 1e-8)
@@ -194,7 +194,7 @@ def test_the_projection_estimates_the_cosines_of_whole_gradients(make: MakeGradi
     settings = GradientSettings(rank=4, width=4096, warmup_steps=4, warmup_batch=3)
     encoder, texts = make(settings=settings), tokens()
     values, _ = collect(encoder.examples(texts), len(texts), settings.width)
-    whole = np.stack([np.concatenate([p.ravel() for p in reference(encoder, own).values()]) for own in texts])
+    whole = np.stack([np.concatenate([p.ravel() for p in reference(encoder, text).values()]) for text in texts])
     whole /= np.linalg.norm(whole, axis=1, keepdims=True)
     np.testing.assert_allclose(values @ values.T, whole @ whole.T, atol=5 / np.sqrt(settings.width))
 
@@ -212,7 +212,7 @@ def test_a_gradient_that_is_not_finite_gets_a_reason_and_spoils_no_other(make: M
     encoder, texts = make(), tokens()
     clean, _ = collect(encoder.rows(texts), len(texts))
     bad = texts[2].ids[5]
-    assert not any(bad in own.ids for row, own in enumerate(texts) if row != 2)
+    assert not any(bad in text.ids for row, text in enumerate(texts) if row != 2)
     with torch.no_grad():
         encoder.model.module.get_input_embeddings().weight[bad] = np.nan
     values, reasons = collect(encoder.rows(texts), len(texts))
@@ -270,7 +270,7 @@ def test_without_peft_the_message_says_how_to_install_it(make: MakeGradients, mo
 
 
 def mean_loss(encoder: GradientEncoder, texts: Sequence[Tokens]) -> float:
-    batch = Batch.of([Target(own.ids, 1) for own in texts], encoder.model.device)
+    batch = Batch.of([Target(text.ids, 1) for text in texts], encoder.model.device)
     with torch.inference_mode():
         return float(sample_losses(encoder.model.module, batch).mean())
 
@@ -287,7 +287,7 @@ def test_the_warm_up_lowers_the_loss(make: MakeGradients) -> None:
 def test_the_first_moments_are_those_of_the_gradient(make: MakeGradients) -> None:
     settings = GradientSettings(rank=4, warmup_steps=1, warmup_batch=5)
     encoder, texts = make(warm=False, settings=settings), tokens()
-    parts = [reference(encoder, own) for own in texts]
+    parts = [reference(encoder, text) for text in texts]
     made = encoder.warm_up(texts)
     for name in made.weights:
         gradient = np.mean([part[name] for part in parts], axis=0)
@@ -302,8 +302,8 @@ def test_the_warm_up_is_the_same_each_time_and_comes_back_from_its_bytes(make: M
     assert data != warmup_to_bytes(make(warm=False).warm_up(tokens(seed=2)))
     third = make(warm=False)
     third.restore(warmup_from_bytes(data))
-    for wanted, found in zip(encoder.rows(tokens()), third.rows(tokens()), strict=True):
-        np.testing.assert_array_equal(wanted.values, found.values)
+    for expected, batch in zip(encoder.rows(tokens()), third.rows(tokens()), strict=True):
+        np.testing.assert_array_equal(expected.values, batch.values)
 
 
 def test_the_warm_up_depends_on_its_texts_and_not_on_the_memory(make: MakeGradients) -> None:

@@ -61,13 +61,13 @@ def reference(folder: str, prompt: str, answer: str, begin: list[int]) -> float:
 
     model, tokenizer = plainly_loaded(folder)
     asked = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    said = tokenizer(answer, add_special_tokens=False)["input_ids"]
+    answered = tokenizer(answer, add_special_tokens=False)["input_ids"]
 
     def perplexity(before: list[int]) -> float:
-        ids = before + said
+        ids = before + answered
         with torch.no_grad():
             shares = torch.log_softmax(model(torch.tensor([ids])).logits[0].double(), dim=-1)
-        lost = [-float(shares[at - 1, ids[at]]) for at in range(len(before) + 1, len(ids))]
+        lost = [-float(shares[position - 1, ids[position]]) for position in range(len(before) + 1, len(ids))]
         return float(np.exp(np.mean(lost)))
 
     return perplexity(begin + asked) / perplexity(begin)
@@ -110,8 +110,8 @@ def test_a_question_that_holds_the_answer_helps() -> None:
 
 
 def test_the_last_answer_counts_with_all_before_it() -> None:
-    said = [(Role.SYSTEM, "Be brief."), (Role.USER, "One?"), (Role.ASSISTANT, "It is one."), (Role.USER, "And two?")]
-    parts = [*said, (Role.ASSISTANT, "It is two, of course.")]
+    turns = [(Role.SYSTEM, "Be brief."), (Role.USER, "One?"), (Role.ASSISTANT, "It is one."), (Role.USER, "And two?")]
+    parts = [*turns, (Role.ASSISTANT, "It is two, of course.")]
     row = Row("r0", "", tuple(Part(role, text) for role, text in parts))
     scores = scores_of(config_of(BUNDLED_MODEL), [row])
     prompt = "Be brief.\nOne?\nIt is one.\nAnd two?\n"
@@ -148,8 +148,8 @@ def test_a_cut_answer_counts_as_far_as_it_was_read(tiny_model: TinyModels) -> No
     assert score.status is Status.TRUNCATED
     assert score.value == pytest.approx(reference(str(folder), question + "\n", kept, []), rel=2e-4)
     for room, status in ((1, Status.ANSWER_CUT), (0, Status.ANSWER_CUT), (2, Status.TRUNCATED)):
-        own = scores_of(config_of(folder, max_length=asked + room), rows_of((question, answer)))["r0"]
-        assert own.status is status
+        score = scores_of(config_of(folder, max_length=asked + room), rows_of((question, answer)))["r0"]
+        assert score.status is status
 
 
 def test_a_chat_template_ends_where_the_assistant_speaks(tiny_model: TinyModels, tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_a_row_that_never_does_fails_alo
         sizes.append(len(sequences))
         if len(sequences) > 2:
             raise RuntimeError("CUDA out of memory.\nTried to allocate")
-        if any(poison == ids[at : at + len(poison)].tolist() for ids in sequences for at in range(len(ids))):
+        if any(poison == ids[start : start + len(poison)].tolist() for ids in sequences for start in range(len(ids))):
             raise RuntimeError("this row breaks it")
         return run(self, sequences, places)
 
@@ -192,7 +192,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_a_row_that_never_does_fails_alo
     assert max(sizes) > 2
     failed = scores.pop("r3")
     assert (failed.value, failed.status, failed.reason) == (None, Status.FAILED, "this row breaks it")
-    values = [own.value for own in scores.values()]
+    values = [score.value for score in scores.values()]
     assert values == pytest.approx([expected[row_id].value for row_id in scores], rel=1e-4)
 
 
@@ -203,11 +203,11 @@ def test_numbers_that_are_none_get_a_status(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_token_without_an_embedding_fails_its_row_alone(tiny_model: TinyModels) -> None:
-    own = Likelihood(load_model(config_of(tiny_model("llama")), causal=True))
+    likelihood = Likelihood(load_model(config_of(tiny_model("llama")), causal=True))
     good, bad = np.array([5, 6, 7]), np.array([5, 100_000])
-    found = dict(own.mean_losses([Span(good, good), Span(bad, good)]))
-    assert isinstance(found[0], float)
-    assert isinstance(found[1], Failure)
+    losses = dict(likelihood.mean_losses([Span(good, good), Span(bad, good)]))
+    assert isinstance(losses[0], float)
+    assert isinstance(losses[1], Failure)
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "t5"])
@@ -230,5 +230,5 @@ def test_a_body_without_its_head_is_refused(tiny_model: TinyModels, tmp_path: Pa
 
 def test_tied_heads_are_no_missing_weights(capfd: pytest.CaptureFixture[str]) -> None:
     loaded = load_model(config_of(BUNDLED_MODEL), causal=True)
-    assert loaded.parameters == sum(own.numel() for own in loaded.module.parameters())
+    assert loaded.parameters == sum(weight.numel() for weight in loaded.module.parameters())
     assert capfd.readouterr() == ("", "")

@@ -49,27 +49,27 @@ def unit(n: int, d: int, seed: int) -> np.ndarray:
 
 
 def test_the_score_is_the_largest_cosine() -> None:
-    rows, own = unit(31, 16, 0), unit(5, 16, 1)
-    expected = [max(float(np.dot(row, example)) for example in own) for row in rows]
-    scores = Less().scores(examples(own.astype(np.float32)), table(rows.astype(np.float16)))
+    rows, targets = unit(31, 16, 0), unit(5, 16, 1)
+    expected = [max(float(np.dot(row, example)) for example in targets) for row in rows]
+    scores = Less().scores(examples(targets.astype(np.float32)), table(rows.astype(np.float16)))
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores, expected, atol=2e-3)
 
 
 def test_the_ranking_is_that_of_the_scores_among_allowed_rows() -> None:
-    rows, own = unit(31, 16, 0).astype(np.float32), unit(5, 16, 1).astype(np.float32)
+    rows, targets = unit(31, 16, 0).astype(np.float32), unit(5, 16, 1).astype(np.float32)
     allowed = np.arange(31) % 2 == 0
-    hits = Less().rank(examples(own), table(rows), 6, allowed)
-    scores = (rows @ own.T).max(axis=1)
+    hits = Less().rank(examples(targets), table(rows), 6, allowed)
+    scores = (rows @ targets.T).max(axis=1)
     assert set(hits.ordinals) == set(np.flatnonzero(allowed)[np.argsort(-scores[allowed])[:6]])
     assert (np.diff(hits.scores) <= 0).all()
 
 
 def test_the_score_does_not_depend_on_how_rows_are_read() -> None:
-    rows, own = unit(31, 16, 0).astype(np.float32), unit(5, 16, 1).astype(np.float32)
-    few, many = (Less().scores(examples(own), table(rows, block)) for block in (3, 100))
+    rows, targets = unit(31, 16, 0).astype(np.float32), unit(5, 16, 1).astype(np.float32)
+    few, many = (Less().scores(examples(targets), table(rows, block)) for block in (3, 100))
     np.testing.assert_allclose(few, many, atol=1e-6)
-    assert Less().scores(examples(own), table(rows[:0])).shape == (0,)
+    assert Less().scores(examples(targets), table(rows[:0])).shape == (0,)
 
 
 def test_it_needs_the_view_of_gradients_and_an_example() -> None:
@@ -107,15 +107,15 @@ def tokens(encoder: GradientEncoder, texts: Sequence[str]) -> list[Tokens]:
 
 
 def stored(batches: Iterator[Gradients], n: int) -> np.ndarray:
-    found = np.full((n, 256), np.nan, np.float16)
+    features = np.full((n, 256), np.nan, np.float16)
     for batch in batches:
-        found[batch.rows] = batch.values
-    return found
+        features[batch.rows] = batch.values
+    return features
 
 
 @pytest.mark.parametrize(("skill", "right"), [(sums, range(20)), (stories, range(20, 40))])
 def test_it_finds_a_skill_with_the_bundled_model(encoder: GradientEncoder, skill: Skill, right: range) -> None:
     rows = stored(encoder.rows(tokens(encoder, sums(20, 0) + stories(20, 1))), 40)
-    own = stored(encoder.examples(tokens(encoder, skill(6, 2))), 6)
-    hits = Less().rank(examples(own), table(rows), 20, None)
+    targets = stored(encoder.examples(tokens(encoder, skill(6, 2))), 6)
+    hits = Less().rank(examples(targets), table(rows), 20, None)
     assert len(set(hits.ordinals) & set(right)) >= 18

@@ -129,17 +129,19 @@ def test_torch_makes_the_signatures_of_the_compressor(dim: int | None) -> None:
     compressor = fit(lambda pooling, neurons: pooled[:, pooling, neurons], (8, 16), dims_of(config))
     columns = dense_columns(pooled, config, compressor)
     for feature in Feature:
-        own, expected = columns[dense_column(feature)], compressor.compress(pooled, feature)
-        assert (own.shape, own.dtype) == (expected.shape, expected.dtype)
+        column, expected = columns[dense_column(feature)], compressor.compress(pooled, feature)
+        assert (column.shape, column.dtype) == (expected.shape, expected.dtype)
         if dim is None:
-            np.testing.assert_allclose(own, expected, rtol=2e-3, atol=1e-5)
+            np.testing.assert_allclose(column, expected, rtol=2e-3, atol=1e-5)
         else:
             # Torch sums in another order: a coordinate that lies just between two codes may get the other one.
-            differences = np.abs(own.astype(int) - expected)
+            differences = np.abs(column.astype(int) - expected)
             assert differences.max() <= 1
             assert (differences > 0).mean() < 1e-3
     none = dense_columns(pooled[:0], config, compressor)
-    assert {name: own.shape for name, own in none.items()} == {name: (0, own.shape[1]) for name, own in columns.items()}
+    assert {name: column.shape for name, column in none.items()} == {
+        name: (0, column.shape[1]) for name, column in columns.items()
+    }
 
 
 @pytest.mark.slow

@@ -32,16 +32,16 @@ def write(folder: Path, file: str, arrays: Arrays, config: Mapping[str, Any]) ->
     from safetensors.numpy import save_file
 
     folder.mkdir(parents=True)
-    save_file({name: np.ascontiguousarray(own) for name, own in arrays.items()}, folder / file)
+    save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, folder / file)
     (folder / "cfg.json").write_text(json.dumps(config))
     return folder
 
 
 def sparsify_folder(folder: Path, extra: Arrays | None = None, **changes: Any) -> Path:
-    own = made_weights()
-    arrays = {"encoder.weight": own["W_enc"].T, "encoder.bias": own["b_enc"], "W_dec": own["W_dec"]}
+    weights = made_weights()
+    arrays = {"encoder.weight": weights["W_enc"].T, "encoder.bias": weights["b_enc"], "W_dec": weights["W_dec"]}
     config = {"expansion_factor": 32, "normalize_decoder": True, "num_latents": 0, "k": K, "d_in": WIDTH} | changes
-    return write(folder, "sae.safetensors", arrays | {"b_dec": own["b_dec"]} | (extra or {}), config)
+    return write(folder, "sae.safetensors", arrays | {"b_dec": weights["b_dec"]} | (extra or {}), config)
 
 
 def saelens_folder(
@@ -56,8 +56,8 @@ def dense_reference(
     hidden: np.ndarray, *, k: int | None, shift: bool = True, scale: np.ndarray | None = None
 ) -> np.ndarray:
     """Codes by the formula, in double precision; ties do not occur."""
-    own = {name: values.astype(np.float64) for name, values in made_weights().items()}
-    before = (hidden.astype(np.float64) - shift * own["b_dec"]) @ own["W_enc"] + own["b_enc"]
+    weights = {name: values.astype(np.float64) for name, values in made_weights().items()}
+    before = (hidden.astype(np.float64) - shift * weights["b_dec"]) @ weights["W_enc"] + weights["b_enc"]
     codes = np.maximum(before * (1 if scale is None else scale), 0)
     if k is not None:
         for row in codes:
@@ -130,8 +130,8 @@ def decoded(sae: SparseAutoencoder, hidden: np.ndarray) -> np.ndarray:
 def test_sparse_codes_are_the_dense_ones_largest_first(tmp_path: Path, k: int | None) -> None:
     import torch
 
-    own = {"architecture": "topk", "k": k} if k else {}
-    sae = load_sae(saelens_folder(tmp_path / "sae", **own))
+    settings = {"architecture": "topk", "k": k} if k else {}
+    sae = load_sae(saelens_folder(tmp_path / "sae", **settings))
     numbers, values = sae.encode(torch.from_numpy(hidden_states()))
     assert (values.diff(dim=1) <= 0).all()
     dense = torch.zeros(len(numbers), LATENTS).scatter_(1, numbers, values).numpy()
@@ -176,7 +176,7 @@ def test_a_parent_folder_stands_for_its_only_autoencoder(tmp_path: Path) -> None
 
 
 def test_the_hash_tells_weights_and_settings_apart(tmp_path: Path) -> None:
-    own = [
+    autoencoders = [
         load_sae(sparsify_folder(tmp_path / "a" / "layers.1")),
         load_sae(sparsify_folder(tmp_path / "b" / "layers.2")),
         load_sae(sparsify_folder(tmp_path / "c" / "layers.1", k=K + 1)),
@@ -184,8 +184,8 @@ def test_the_hash_tells_weights_and_settings_apart(tmp_path: Path) -> None:
         load_sae(saelens_folder(tmp_path / "e")),
     ]
     again = load_sae(sparsify_folder(tmp_path / "f" / "layers.1"))
-    assert len({sae.content_hash for sae in own}) == len(own)
-    assert again.content_hash == own[0].content_hash
+    assert len({sae.content_hash for sae in autoencoders}) == len(autoencoders)
+    assert again.content_hash == autoencoders[0].content_hash
     assert len(again.content_hash) == 32
 
 

@@ -59,7 +59,7 @@ def test_training_explains_what_is_sparse() -> None:
 
 def test_training_is_the_same_for_the_same_seed_alone() -> None:
     short = replace(SETTINGS, passes=1)
-    first, again, other = (trained(own)[0] for own in (short, short, replace(short, seed=1)))
+    first, again, other = (trained(settings)[0] for settings in (short, short, replace(short, seed=1)))
     assert first.content_hash == again.content_hash
     assert first.content_hash != other.content_hash
 
@@ -113,17 +113,17 @@ def test_every_tokens_activation_is_collected_and_no_padding(
     from nait_index.config import PaddingSide
 
     encoder = make_encoder(tiny_model(family), padding_side=PaddingSide(side))
-    found = collected(encoder, TEXTS, 10_000)
-    wanted = []
-    for own in encoder.tokenize(TEXTS, add_special_tokens=True):
+    kept = collected(encoder, TEXTS, 10_000)
+    expected = []
+    for text in encoder.tokenize(TEXTS, add_special_tokens=True):
         with torch.inference_mode():
-            states = encoder.model.module(torch.from_numpy(own.ids)[None], output_hidden_states=True).hidden_states
-        wanted.append(states[2][0].numpy())
-    everything = np.concatenate(wanted)
-    assert found.shape == everything.shape
-    order = [rows[np.lexsort(np.round(rows, 2).T)] for rows in (found, everything)]
+            states = encoder.model.module(torch.from_numpy(text.ids)[None], output_hidden_states=True).hidden_states
+        expected.append(states[2][0].numpy())
+    everything = np.concatenate(expected)
+    assert kept.shape == everything.shape
+    order = [rows[np.lexsort(np.round(rows, 2).T)] for rows in (kept, everything)]
     np.testing.assert_allclose(order[0].sum(axis=0), order[1].sum(axis=0), rtol=1e-3, atol=1e-2)
-    distances = np.linalg.norm(found[:, None] - everything[None], axis=2)
+    distances = np.linalg.norm(kept[:, None] - everything[None], axis=2)
     assert (distances.min(axis=1) < 1e-3).all()
     assert (distances.min(axis=0) < 1e-3).all()
 
@@ -187,12 +187,12 @@ def test_an_index_gives_its_rows_and_its_model(tmp_path: Path, corpus: Path, tin
 
 
 def test_refusals_of_the_command(tmp_path: Path, corpus: Path, tiny_model: TinyModels) -> None:
-    own = ("--model", str(tiny_model("llama")), "--device", "cpu")
+    model = ("--model", str(tiny_model("llama")), "--device", "cpu")
     start = ("sae", "train", str(tmp_path / "own.sae"))
-    assert "this model has layers 0 to 2" in refusal(*start, str(corpus), *own, "--layer", "3")
-    assert "no folder" in refusal("sae", "train", str(tmp_path / "no" / "own.sae"), str(corpus), *own)
-    assert "must be at least 1" in refusal(*start, str(corpus), *own, "--k", "0")
+    assert "this model has layers 0 to 2" in refusal(*start, str(corpus), *model, "--layer", "3")
+    assert "no folder" in refusal("sae", "train", str(tmp_path / "no" / "own.sae"), str(corpus), *model)
+    assert "must be at least 1" in refusal(*start, str(corpus), *model, "--k", "0")
     (tmp_path / "own.sae").mkdir()
     (tmp_path / "own.sae" / "notes.txt").write_text("mine")
-    assert "is not a sparse autoencoder" in refusal(*start, str(corpus), *own, "--force")
+    assert "is not a sparse autoencoder" in refusal(*start, str(corpus), *model, "--force")
     assert (tmp_path / "own.sae" / "notes.txt").read_text() == "mine"

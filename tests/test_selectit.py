@@ -42,7 +42,7 @@ def reference(folder: str, question: str, answer: str, alpha: float) -> tuple[fl
     gap, begin = (" ", [0]) if folder == model_path(BUNDLED_MODEL) else ("\n", [])
     ask = f"\n\nThe score is:{gap}"
     digits = [tokenizer(f"{ask}{digit}", add_special_tokens=False)["input_ids"][-1] for digit in "12345"]
-    own = []
+    scores = []
     for prompt in PROMPTS:
         pieces = [f"{prompt}\n\nInstruction:\n", question, "\n\nResponse:\n", answer, f"{ask}1"]
         encoded = [tokenizer(piece, add_special_tokens=False)["input_ids"] for piece in pieces]
@@ -50,16 +50,16 @@ def reference(folder: str, question: str, answer: str, alpha: float) -> tuple[fl
         with torch.no_grad():
             logits = model(torch.tensor([ids])).logits[0, -1].double()
         powers = [float(torch.exp(logits[digit] - logits[digits].max())) for digit in digits]
-        own.append(token_reference([power / sum(powers) for power in powers]))
-    mean = sum(own) / len(own)
-    deviation = (sum((score - mean) ** 2 for score in own) / len(own)) ** 0.5
+        scores.append(token_reference([power / sum(powers) for power in powers]))
+    mean = sum(scores) / len(scores)
+    deviation = (sum((score - mean) ** 2 for score in scores) / len(scores)) ** 0.5
     return mean / (1 + alpha * deviation), sum(parameter.numel() for parameter in model.parameters())
 
 
 def test_the_token_level_rewards_being_sure_of_a_good_score() -> None:
     rng = np.random.default_rng(0)
     shares = rng.dirichlet(np.ones(5), size=(7, 3))
-    expected = [[token_reference(list(own)) for own in row] for row in shares]
+    expected = [[token_reference(list(probabilities)) for probabilities in row] for row in shares]
     np.testing.assert_allclose(token_level(shares), expected, rtol=1e-12)
     assert token_level(np.full(5, 0.2)) == 0
     assert token_level(np.eye(5)).tolist() == [1, 2, 3, 4, 5]
@@ -95,7 +95,7 @@ def test_does_not_depend_on_what_shares_a_batch(tiny_model: TinyModels) -> None:
     rows = rows_of(*ROWS)
     one = scores_of(SelectItScorer([config_of(tiny_model("llama"), batch_tokens=1)]), rows)
     many = scores_of(SelectItScorer([config_of(tiny_model("llama"), batch_tokens=10**6)]), rows[::-1])
-    assert [one[own].value for own in one] == pytest.approx([many[own].value for own in one], rel=1e-4)
+    assert [one[row].value for row in one] == pytest.approx([many[row].value for row in one], rel=1e-4)
 
 
 @pytest.mark.parametrize("family", ["llama", "bundled"])
@@ -123,8 +123,8 @@ def test_digits_may_be_joined_to_the_space_before_them(tiny_model: TinyModels, t
 def test_a_tokenizer_without_digits_of_their_own_is_refused(tiny_model: TinyModels, tmp_path: Path) -> None:
     import tokenizers
 
-    def drop_digits(own: Any) -> None:
-        own.normalizer = tokenizers.normalizers.Replace(tokenizers.Regex("[0-9]"), "#")
+    def drop_digits(tokenizer: Any) -> None:
+        tokenizer.normalizer = tokenizers.normalizers.Replace(tokenizers.Regex("[0-9]"), "#")
 
     folder = shutil.copytree(tiny_model("llama"), tmp_path / "blind")
     save_tokenizer(folder, adjust=drop_digits)
@@ -151,15 +151,15 @@ def test_a_row_that_fails_shifts_no_other(tiny_model: TinyModels, monkeypatch: p
     run = Likelihood._next
 
     def broken(self: Likelihood, prompts: Any, tokens: Any) -> Any:
-        if any(poison == ids[at : at + len(poison)].tolist() for ids in prompts for at in range(len(ids))):
+        if any(poison == ids[start : start + len(poison)].tolist() for ids in prompts for start in range(len(ids))):
             raise RuntimeError("out of memory")
         return run(self, prompts, tokens)
 
     monkeypatch.setattr(Likelihood, "_next", broken)
     scores = scores_of(SelectItScorer([config_of(folder)], PROMPTS), rows_of(*ROWS))
     assert (scores["r3"].value, scores["r3"].status) == (None, Status.FAILED)
-    others = [own for own in scores if own != "r3"]
-    assert [scores[own].value for own in others] == pytest.approx([expected[own].value for own in others], rel=1e-4)
+    others = [row for row in scores if row != "r3"]
+    assert [scores[row].value for row in others] == pytest.approx([expected[row].value for row in others], rel=1e-4)
 
 
 def test_rating_prompts_may_come_from_a_file(tmp_path: Path) -> None:

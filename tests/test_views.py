@@ -51,10 +51,10 @@ def probing() -> Iterator[Probing]:
 def encode(encoder: Encoder) -> Pooled:
     """Encode the texts, in their order."""
     batches = list(encoder.encode(encoder.tokenize(TEXTS, add_special_tokens=True)))
-    order = np.concatenate([own.rows for own in batches]).argsort()
+    order = np.concatenate([batch.rows for batch in batches]).argsort()
 
     def joined(name: str) -> Any:
-        parts = [getattr(own, name) for own in batches]
+        parts = [getattr(batch, name) for batch in batches]
         return None if parts[0] is None else np.concatenate(parts)[order]
 
     return Pooled(order, *(joined(name) for name in ("values", "impact", "hidden", "codes")))
@@ -88,8 +88,8 @@ def seen_at(body: Any, paths: list[str], ids: np.ndarray, *, inputs: bool = Fals
 
     def keep(path: str) -> Any:
         def hook(_module: Any, args: tuple[Any, ...], out: Any) -> None:
-            own = args[0] if inputs else out[0] if isinstance(out, tuple) else out
-            seen[path] = own.detach().reshape(len(ids), -1)
+            value = args[0] if inputs else out[0] if isinstance(out, tuple) else out
+            seen[path] = value.detach().reshape(len(ids), -1)
 
         return body.get_submodule(path).register_forward_hook(hook)
 
@@ -120,7 +120,7 @@ def second_half(pattern: str) -> Up:
 
     def up(body: Any, ids: np.ndarray) -> Any:
         both = seen_at(body, numbered(pattern), ids)
-        return torch.cat([own[:, own.shape[1] // 2 :] for own in both], dim=1)
+        return torch.cat([output[:, output.shape[1] // 2 :] for output in both], dim=1)
 
     return up
 
@@ -150,7 +150,7 @@ def routed(
         for token in x:
             chosen = choose(block, token)
             every = [expert(block.experts, number, token) for number in range(len(block.experts.gate_up_proj))]
-            rows.append(torch.cat([own if number in chosen else 0 * own for number, own in enumerate(every)]))
+            rows.append(torch.cat([up if number in chosen else 0 * up for number, up in enumerate(every)]))
         up = torch.stack(rows)
         return up if shared is None else torch.cat([up, linear(x, getattr(block, shared).up_proj)], dim=1)
 
@@ -158,7 +158,7 @@ def routed(
         paths = numbered("layers.{i}.mlp")
         with torch.no_grad():
             inputs = seen_at(body, paths, ids, inputs=True)
-            return torch.cat([layer(body.get_submodule(own), x) for own, x in zip(paths, inputs, strict=True)], dim=1)
+            return torch.cat([layer(body.get_submodule(path), x) for path, x in zip(paths, inputs, strict=True)], dim=1)
 
     return every_layer
 
@@ -200,7 +200,7 @@ MIXTURES = ("mixtral", "qwen3_moe", "qwen2_moe", "deepseek_v3", "gpt_oss")
 
 def mean_sizes(tokens: list[Any]) -> np.ndarray:
     """Average the size of every neuron over the tokens of each text: (n, D)."""
-    return np.stack([np.abs(own.double().numpy()).sum(axis=0) / len(own) for own in tokens])
+    return np.stack([np.abs(text.double().numpy()).sum(axis=0) / len(text) for text in tokens])
 
 
 # ---- impact ----------------------------------------------------------------------------------------------------------
@@ -238,11 +238,11 @@ def test_impact_of_gated_blocks_is_not_the_size_of_their_neurons(tiny_model: Tin
     """Guards the comparison: another module's output would not pass for the up-projection's."""
     folder = tiny_model("llama")
     body, ids = load_body(folder), token_ids(folder)
-    gate = mean_sizes([module("layers.{i}.mlp.gate_proj")(body, own) for own in ids])
-    neurons = mean_sizes([entering("layers.{i}.mlp.down_proj")(body, own) for own in ids])
-    found = encode(probing(folder, Probes(impact=True))).impact
-    assert np.abs(found - gate).max() > 0.1
-    assert np.abs(found - neurons).max() > 0.1
+    gate = mean_sizes([module("layers.{i}.mlp.gate_proj")(body, text) for text in ids])
+    neurons = mean_sizes([entering("layers.{i}.mlp.down_proj")(body, text) for text in ids])
+    impact = encode(probing(folder, Probes(impact=True))).impact
+    assert np.abs(impact - gate).max() > 0.1
+    assert np.abs(impact - neurons).max() > 0.1
 
 
 @pytest.mark.parametrize("layers", ["1", "0,2"])
@@ -309,9 +309,9 @@ def test_hidden_states_are_averaged_plainly_and_by_position(
         weighted = sum(place * state for place, state in zip(places, states, strict=True)) / sum(places)
         expected.append([states.mean(axis=0), weighted])
     for settings in BATCHES:
-        found = encode(probing(folder, Probes(hidden=True), **settings))
-        assert_same(found.hidden, np.array(expected))
-        assert found.impact is None
+        pooled = encode(probing(folder, Probes(hidden=True), **settings))
+        assert_same(pooled.hidden, np.array(expected))
+        assert pooled.impact is None
 
 
 def test_hidden_states_are_the_last_whatever_layers_are_captured(tiny_model: TinyModels, probing: Probing) -> None:
@@ -331,7 +331,7 @@ def made_sae(kind: SaeSiteKind, layer: int, **options: Any) -> tuple[SparseAutoe
     shapes = {"encoder": (LATENTS, width), "encoder_bias": (LATENTS,), "pre_bias": (width,)}
     shapes |= {"decoder": (LATENTS, width), "decoder_bias": (width,)}
     weights = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
-    tensors = {name: torch.from_numpy(own) for name, own in weights.items()}
+    tensors = {name: torch.from_numpy(values) for name, values in weights.items()}
     return SparseAutoencoder.of(SaeSite(layer, kind), tensors, **options), weights
 
 
@@ -364,7 +364,7 @@ def test_codes_are_the_mean_of_the_tokens_codes(
     body = load_body(folder)
     sae, weights = made_sae(kind, layer, k=k)
     states = [seen_at(body, [path], ids)[0].numpy() for ids in token_ids(folder)]
-    expected = np.stack([codes_by_hand(own, weights, k) for own in states])
+    expected = np.stack([codes_by_hand(of_text, weights, k) for of_text in states])
     for settings in BATCHES:
         assert_same(encode(probing(folder, Probes(sae=sae), **settings)).codes, expected)
 
@@ -377,10 +377,10 @@ def test_probes_do_not_disturb_each_other_or_the_neurons(family: str, tiny_model
     folder = tiny_model(family)
     sae, _ = made_sae(SaeSiteKind.RESIDUAL, 1, k=5)
     bare = encode(probing(folder, None))
-    alone = [encode(probing(folder, own)) for own in (Probes(impact=True), Probes(hidden=True), Probes(sae=sae))]
+    alone = [encode(probing(folder, probes)) for probes in (Probes(impact=True), Probes(hidden=True), Probes(sae=sae))]
     every = encode(probing(folder, Probes(impact=True, hidden=True, sae=sae)))
-    for own in (*alone, every):
-        np.testing.assert_array_equal(own.values, bare.values)
+    for probes in (*alone, every):
+        np.testing.assert_array_equal(probes.values, bare.values)
     np.testing.assert_array_equal(every.impact, alone[0].impact)
     np.testing.assert_array_equal(every.hidden, alone[1].hidden)
     np.testing.assert_array_equal(every.codes, alone[2].codes)
@@ -390,9 +390,9 @@ def test_probes_do_not_disturb_each_other_or_the_neurons(family: str, tiny_model
 def test_without_probes_nothing_beside_the_neurons_is_read(
     family: str, tiny_model: TinyModels, probing: Probing
 ) -> None:
-    found = encode(probing(tiny_model(family), None))
-    assert (found.impact, found.hidden, found.codes) == (None, None, None)
-    assert np.isfinite(found.values).all()
+    pooled = encode(probing(tiny_model(family), None))
+    assert (pooled.impact, pooled.hidden, pooled.codes) == (None, None, None)
+    assert np.isfinite(pooled.values).all()
 
 
 @pytest.mark.parametrize(
@@ -413,8 +413,8 @@ def test_forward_pass_ends_with_the_last_thing_that_is_read(
     encoder = probing(tiny_model("llama"), probes, layers=layers)
     ran: set[str] = set()
     handles = [
-        own.register_forward_hook(lambda *_, path=path: ran.add(path))
-        for path, own in encoder.model.module.named_modules()
+        module.register_forward_hook(lambda *_, path=path: ran.add(path))
+        for path, module in encoder.model.module.named_modules()
     ]
     encode(encoder)
     for handle in handles:
