@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from nait_index.building.builder import Builder
+from nait_index.building.encoder import IndexEncoder
 from nait_index.building.estimate import Estimate, estimate
-from nait_index.building.opening import open_encoder
 from nait_index.building.report import BuildReport, ProgressCallback
-from nait_index.building.settings import recorded
+from nait_index.building.settings import recorded_settings
 from nait_index.capabilities.capability import Capability
 from nait_index.capabilities.examples import EncodingProgress, ExampleEncoder, reopen
 from nait_index.capabilities.library import CapabilityLibrary
@@ -28,8 +28,8 @@ from nait_index.config import (
     SignatureConfig,
     View,
 )
-from nait_index.corpus import make_template, read_corpus, read_text, to_json
-from nait_index.distributed.engine import open_engine
+from nait_index.corpus import read_corpus, read_text, to_json
+from nait_index.distributed.runner import runner_for
 from nait_index.errors import CapabilityError, NaitError, SelectionError, StoreError
 from nait_index.insight.compare import Comparison, compare
 from nait_index.insight.explain import Depth, Explanation, explain, parts_of
@@ -140,10 +140,9 @@ class NaitIndex:
         items = _limited(read_corpus(files, row_format), limit)
         config = model if isinstance(model, ModelConfig) else ModelConfig(name=model)
         layout = Layout(path, storage)
-        with (
-            open_engine(runner or RunnerConfig()) as own,
-            Builder(layout, config, signatures or SignatureConfig(), progress, own, replace_rows=replace) as builder,
-        ):
+        open_runner = runner_for(runner or RunnerConfig())
+        signatures = signatures or SignatureConfig()
+        with Builder(layout, config, signatures, progress, open_runner, replace_rows=replace) as builder:
             report = builder.run(items, [str(file) for file in files])
         index = cls(path, model=config.name, device=config.device, storage=storage)
         index.report = report
@@ -177,7 +176,7 @@ class NaitIndex:
             interrupted, and would be given up.
         """
         manifest = load_finished(Layout(path, storage))
-        config, signatures = recorded(manifest, model, device)
+        config, signatures = recorded_settings(manifest, model, device)
         return cls.build(
             path,
             corpus,
@@ -204,9 +203,8 @@ class NaitIndex:
         items = _limited(read_corpus(_listed(corpus), row_format), limit)
         config = model if isinstance(model, ModelConfig) else ModelConfig(name=model)
         signatures = signatures or SignatureConfig()
-        with open_encoder(config, signatures) as encoder:
-            template = make_template(config.template, encoder.model.tokenizer)
-            return estimate(items, encoder, template, signatures)
+        with IndexEncoder(config, signatures) as encoder:
+            return estimate(items, encoder)
 
     # ---- capabilities ---------------------------------------------------------------------------------------------
 

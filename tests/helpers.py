@@ -63,7 +63,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def small_shards(size: int = SHARD) -> Iterator[None]:
     """Cut shards of a few rows."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("builder", "fitting"):
+        for module in ("builder", "basis"):
             patch.setattr(f"nait_index.building.{module}.SHARD_ROWS", size)
         yield
 

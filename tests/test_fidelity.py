@@ -11,8 +11,7 @@ import pytest
 from helpers import build_small, manifest_of, nait_index, small_rows, small_signatures, write_lines
 from nait_reference import principal_directions
 
-from nait_index.building.fidelity import Fidelity, measure_fidelity, overlap
-from nait_index.building.fitting import unfaithful
+from nait_index.building.basis import Fidelity, measure_fidelity, overlap, unfaithful
 from nait_index.building.report import BuildReport
 from nait_index.config import View
 from nait_index.methods.probe import train
@@ -109,7 +108,7 @@ def test_scores_agree_with_a_direct_computation(monkeypatch: pytest.MonkeyPatch)
         compared.append((one, other))
         return overlap(one, other)
 
-    monkeypatch.setattr("nait_index.building.fidelity.overlap", kept)
+    monkeypatch.setattr("nait_index.building.basis.overlap", kept)
     array, seed = made(rank=25), 3
     compressor = fitted(array, Dims(6, 10))
     found = measured(array, compressor, seed=seed)

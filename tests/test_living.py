@@ -497,7 +497,7 @@ def test_where_the_fit_has_seen_all_first_rows_no_shift_is_said(model: Path, tmp
 
 def test_a_shift_is_the_share_that_signatures_leave_out(model: Path, tmp_path: Path) -> None:
     """Against the definition: the unit vectors themselves, and what their projection leaves of them."""
-    from nait_index.building.shift import measure_shift
+    from nait_index.building.basis import measure_shift
     from nait_index.signatures.features import Feature, feature_blocks
 
     root = tmp_path / "own.nait"

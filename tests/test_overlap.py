@@ -12,7 +12,8 @@ from helpers import build_small, samples_of, small_rows, write_lines
 
 from nait_index.activations.batches import finish_late
 from nait_index.building.columns import dense_columns, dims_of
-from nait_index.building.overlap import Behind, ahead
+from nait_index.building.commit import BackgroundWriter
+from nait_index.building.runner import ahead
 from nait_index.config import SignatureConfig
 from nait_index.signatures.features import Feature
 from nait_index.signatures.pca import fit
@@ -48,14 +49,14 @@ def test_ahead_raises_where_the_result_would_be() -> None:
             next(results)
 
 
-def test_behind_works_in_order_and_waits_for_the_last() -> None:
+def test_the_background_writer_works_in_order_and_waits_for_the_last() -> None:
     done: list[int] = []
 
     def slowly(number: int) -> None:
         time.sleep(0.01)
         done.append(number)
 
-    with Behind() as thread:
+    with BackgroundWriter() as thread:
         for number in range(5):
             thread.do(partial(slowly, number))
             assert len(done) >= number
@@ -63,14 +64,14 @@ def test_behind_works_in_order_and_waits_for_the_last() -> None:
 
 
 @pytest.mark.parametrize("error", [OSError("no space"), KeyboardInterrupt()])
-def test_behind_raises_before_the_next_work_begins(error: BaseException) -> None:
+def test_the_background_writer_raises_before_the_next_work_begins(error: BaseException) -> None:
     done: list[int] = []
 
     def fail() -> None:
         raise error
 
     def run(*works: Callable[[], None]) -> None:
-        with Behind() as thread:
+        with BackgroundWriter() as thread:
             for work in works:
                 thread.do(work)
 
@@ -81,7 +82,7 @@ def test_behind_raises_before_the_next_work_begins(error: BaseException) -> None
         run(fail)
 
 
-def test_behind_finishes_what_was_begun_when_the_caller_fails() -> None:
+def test_the_background_writer_finishes_what_was_begun_when_the_caller_fails() -> None:
     begun, done = threading.Event(), []
 
     def slowly() -> None:
@@ -89,7 +90,7 @@ def test_behind_finishes_what_was_begun_when_the_caller_fails() -> None:
         done.append(1)
 
     def run() -> None:
-        with Behind() as thread:
+        with BackgroundWriter() as thread:
             thread.do(slowly)
             begun.set()
             raise KeyError

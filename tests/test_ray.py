@@ -27,10 +27,10 @@ from helpers import (
     write_lines,
 )
 
-from nait_index.building.staging import ShardFacts
+from nait_index.building.shards import ShardFacts
 from nait_index.config import RunnerConfig, RunnerKind, View
-from nait_index.distributed.blocks import Incoming, error_piece, to_pieces
 from nait_index.distributed.cluster import Share, share_of
+from nait_index.distributed.worker import Incoming, error_piece, to_pieces
 from nait_index.errors import FingerprintError, NaitError
 
 ROWS = 260
@@ -58,7 +58,7 @@ def _shard(size: int, seed: int) -> tuple[ShardFacts, dict[str, np.ndarray]]:
 @pytest.mark.parametrize("piece_bytes", [1, 200, 1 << 20])
 @pytest.mark.parametrize("joined", [False, True])
 def test_a_shard_survives_being_cut_and_joined(piece_bytes: int, joined: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nait_index.distributed.blocks.PIECE_BYTES", piece_bytes)
+    monkeypatch.setattr("nait_index.distributed.worker.PIECE_BYTES", piece_bytes)
     shards = [_shard(size, size) for size in (1, 20, 3)]
     pieces = [piece for number, own in enumerate(shards) for piece in to_pieces(number, *own)]
     incoming = Incoming(iter([pa.concat_tables(pieces)] if joined else pieces))
@@ -153,7 +153,7 @@ sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from helpers import small_shards, small_signatures
 
-import nait_index.building.builder as builder
+from nait_index.building.encoder import IndexEncoder
 import nait_index_cli.build as command
 from nait_index_cli.main import main
 
@@ -166,14 +166,13 @@ with small_shards():
 """
 # The model's folder is another one by the time a worker loads it, as it may be on another machine.
 _SWAP = """
-open_encoder = builder.open_encoder
+load = IndexEncoder.__init__
 
-def open_and_swap(model, signatures):
-    encoder = open_encoder(model, signatures)
+def load_and_swap(encoder, model, signatures):
+    load(encoder, model, signatures)
     os.replace(Path(model.name, "other.safetensors"), Path(model.name, "model.safetensors"))
-    return encoder
 
-builder.open_encoder = open_and_swap
+IndexEncoder.__init__ = load_and_swap
 """
 
 
@@ -325,7 +324,7 @@ def test_a_worker_with_another_model_ends_the_build_in_one_line(corpus: Path, mo
     root = tmp_path / "own.nait"
     code, out, err = Process(root, corpus, folder, (View.PCA,), before=_SWAP).wait()
     assert (code, out, len(err)) == (1, "", 1), err
-    assert err[0].startswith(f"Error: the model '{folder}' on {socket.gethostname()} is another one")
+    assert err[0].startswith(f"Error: the model '{folder}' on {socket.gethostname()} is not the one")
     assert "differ in weights;" in err[0]
 
 

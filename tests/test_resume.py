@@ -154,7 +154,7 @@ STEPS: list[tuple[str, int, str]] = [
     ("RejectedRows.publish", 1, "after"),
     ("publish_rows", 1, "before"),
     ("publish_rows", 1, "after"),
-    ("Builder._finish", 1, "after"),
+    ("Builder._publish", 1, "after"),
     ("ExactScan.write", 1, "before"),
     ("ExactScan.write", 1, "after"),
 ]
@@ -348,7 +348,7 @@ def test_a_build_that_merges_its_files_on_the_way_ends_the_same(
 
     root = tmp_path / "own.nait"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(f"{BUILDER}._COMMITS", 2)
+        patch.setattr("nait_index.building.commit._COMMITS", 2)
         build(root, corpus)
         interrupt_call(patch, f"{BUILDER}.publish_rows")
         with pytest.raises(KeyboardInterrupt):

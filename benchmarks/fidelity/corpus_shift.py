@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.environment import ROOT, environment, shared_data
 from benchmarks.fidelity.activations import encode_all
 from benchmarks.fidelity.curves import widths_of
-from nait_index.building.fidelity import measure_fidelity
+from nait_index.building.basis import measure_fidelity
 from nait_index.signatures.features import Feature
 from nait_index.signatures.pca import Compressor, Dims, fit
 

@@ -24,7 +24,7 @@ from nait_index.building.builder import Builder
 from nait_index.building.report import BuildProgress, Stage
 from nait_index.config import ModelConfig, RunnerConfig, RunnerKind, SignatureConfig
 from nait_index.corpus import read_corpus
-from nait_index.distributed.engine import open_engine
+from nait_index.distributed.runner import runner_for
 from nait_index.store.layout import Layout
 
 
@@ -77,9 +77,9 @@ def timed_build(model: str, corpus: Path, workers: int, reservoir: int, max_leng
             seen.append((time.perf_counter(), progress.rows))
 
     started = time.perf_counter()
-    with tempfile.TemporaryDirectory() as scratch, open_engine(config) as engine:
+    with tempfile.TemporaryDirectory() as scratch:
         own, signatures = ModelConfig(model, max_length=max_length), SignatureConfig(reservoir=reservoir)
-        with Builder(Layout(Path(scratch) / "own.nait"), own, signatures, note, engine) as builder:
+        with Builder(Layout(Path(scratch) / "own.nait"), own, signatures, note, runner_for(config)) as builder:
             report = builder.run(read_corpus([corpus]), [corpus.name])
     seconds = time.perf_counter() - started
     # The staged shards come before the fit, and a Ray cluster's actors begin anew after it.

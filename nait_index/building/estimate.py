@@ -1,4 +1,4 @@
-"""What a build will cost, told before anything is spent."""
+"""The cost of a build, estimated before it is spent."""
 
 import logging
 import tempfile
@@ -7,14 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from nait_index.activations.encoder import Encoder, Tokens
-from nait_index.building.columns import Widths, column_types, dims_of
+from nait_index.building.columns import column_types, dims_of
+from nait_index.building.encoder import IndexEncoder
 from nait_index.building.intake import Intake, Spool, WorkRow
 from nait_index.building.shards import SHARD_ROWS
-from nait_index.config import SignatureConfig
-from nait_index.corpus import Template, rejected_writer
+from nait_index.corpus import rejected_writer
 from nait_index.signatures.features import Feature
 from nait_index.types import Rejected, Sample
 
@@ -42,30 +40,27 @@ class Estimate:
     index_bytes: int
 
 
-def estimate(
-    items: Iterable[Sample | Rejected], encoder: Encoder, template: Template, signatures: SignatureConfig
-) -> Estimate:
-    """Read the whole corpus, tokenise a random sample of it and run some of that. Writes nothing that stays."""
+def estimate(items: Iterable[Sample | Rejected], encoder: IndexEncoder) -> Estimate:
+    """Read the whole corpus, tokenise a random sample of it and run a part of that. Leaves no files behind."""
     with tempfile.TemporaryDirectory() as folder:
-        spool = Spool(Path(folder) / "rows.jsonl", signatures.seed)
+        spool = Spool(Path(folder) / "rows.jsonl", encoder.signatures.seed)
         with rejected_writer(Path(folder) / "rejected.jsonl") as rejects:
             logger.info("reading the corpus")
-            counts = Intake(template, {}, 0).run(items, spool, rejects)
+            counts = Intake(encoder.template, {}, 0).run(items, spool, rejects)
         sample = spool.read(spool.shards(SHARD_ROWS)[0]) if counts.new else []
         spool.remove()
     logger.info("tokenising a sample of %d rows", len(sample))
-    tokens = encoder.tokenize([row.text for row in sample], add_special_tokens=template.adds_special_tokens)
-    lengths = np.array([len(own.ids) for own in tokens]) if tokens else np.zeros(1)
+    tokens = encoder.tokenize([row.text for row in sample])
     share = counts.new / max(len(sample), 1)
-    total = int(lengths.sum() * share)
-    logger.info("running some of the sample, to measure the speed")
-    speed = _speed(encoder, [own for own in tokens if len(own.ids)])
-    per_row = _signature_bytes(encoder, signatures, counts.new)
+    total = int(sum(len(text.ids) for text in tokens) * share)
+    logger.info("running part of the sample, to measure the speed")
+    speed = _speed(encoder.encoder, [text for text in tokens if len(text.ids)])
+    per_row = _signature_bytes(encoder, counts.new)
     return Estimate(
         rows=counts.new,
         rejected=counts.rejected,
         tokens=total,
-        truncated=int(sum(own.truncated for own in tokens) * share),
+        truncated=int(sum(text.truncated for text in tokens) * share),
         tokens_per_second=speed,
         minutes=total / speed / 60 if speed else 0.0,
         bytes_per_row=per_row,
@@ -75,7 +70,7 @@ def estimate(
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What a row of a corpus comes to on average.
+    """What a row of a corpus amounts to on average.
 
     :param tokens: to run; :param size: bytes in the index, signatures and row.
     """
@@ -84,27 +79,24 @@ class Outlook:
     size: float = 0.0
 
 
-def look_ahead(
-    sample: Sequence[WorkRow], rows: int, encoder: Encoder, template: Template, signatures: SignatureConfig
-) -> Outlook:
-    """Tell from a small random sample what the rows of a build come to.
+def look_ahead(sample: Sequence[WorkRow], rows: int, encoder: IndexEncoder) -> Outlook:
+    """Estimate from a small random sample what the rows of a build amount to.
 
     :param rows: of the whole build.
     """
     if not sample:
         return Outlook()
-    tokens = encoder.tokenize([row.text for row in sample], add_special_tokens=template.adds_special_tokens)
-    mean = sum(len(own.ids) for own in tokens) / len(sample)
-    return Outlook(mean, _signature_bytes(encoder, signatures, rows) + _row_bytes(sample))
+    mean = sum(len(text.ids) for text in encoder.tokenize([row.text for row in sample])) / len(sample)
+    return Outlook(mean, _signature_bytes(encoder, rows) + _row_bytes(sample))
 
 
-def _signature_bytes(encoder: Encoder, signatures: SignatureConfig, rows: int) -> int:
-    """Give the bytes of the signatures of one of so many rows."""
-    widths = Widths.of(encoder)
-    asked = dims_of(signatures)
-    most = min(signatures.reservoir, rows)
-    dims = None if asked is None else {feature: min(asked[feature], most) for feature in Feature}
-    columns = [own for view in signatures.views for own in column_types(view, widths, signatures, dims).values()]
+def _signature_bytes(encoder: IndexEncoder, rows: int) -> int:
+    """Compute the bytes of one row's signatures in a build of this many rows."""
+    config = encoder.signatures
+    wanted = dims_of(config)
+    most = min(config.reservoir, rows)
+    dims = None if wanted is None else {feature: min(wanted[feature], most) for feature in Feature}
+    columns = [type_ for view in config.views for type_ in column_types(view, encoder.widths, config, dims).values()]
     return sum(dtype.itemsize * width for dtype, width in columns)
 
 
@@ -113,14 +105,14 @@ def _row_bytes(sample: Sequence[WorkRow]) -> float:
 
 
 def _speed(encoder: Encoder, tokens: Sequence[Tokens]) -> float:
-    """Measure tokens per second for some seconds, a random few texts at a time after one to warm up."""
+    """Measure tokens per second for some seconds, on a few random texts at a time, after one text as a warm-up."""
     for _ in encoder.encode(tokens[:1]):
         pass
     run = 0
     started = time.monotonic()
-    for at in range(0, len(tokens), _TIMED_ROWS):
-        for batch in encoder.encode(tokens[at : at + _TIMED_ROWS]):
-            run += sum(len(tokens[at + row].ids) for row in batch.rows)
+    for start in range(0, len(tokens), _TIMED_ROWS):
+        for batch in encoder.encode(tokens[start : start + _TIMED_ROWS]):
+            run += sum(len(tokens[start + row].ids) for row in batch.rows)
         if time.monotonic() - started > _TIMED_SECONDS:
             break
     return run / max(time.monotonic() - started, 1e-9)

@@ -1,11 +1,11 @@
-"""Corpus rows to work: what is new, in the order in which it will be encoded.
+"""From the rows of a corpus to the work of a build: what is new, in the order in which it will be encoded.
 
-Sources are read once, and whatever is new goes into a spool file, so that standard input serves as well as a file, a
-source that changes under a running build does no harm, and memory stays at some bytes a row.
+Sources are read once, and new rows go into a spool file: so standard input works as well as a file, a source that
+changes during a build does no harm, and memory stays at a few bytes per row.
 
 Rows are encoded in the order of a seeded hash of their ids. Any prefix of that order is a random sample of the corpus:
 the basis can be fitted on the first shards, and the time left is estimated without bias. And since the order depends on
-nothing but the rows, an interrupted build finds its shards again.
+the rows alone, an interrupted build finds its shards again.
 """
 
 import hashlib
@@ -21,12 +21,13 @@ import numpy as np
 
 from nait_index.corpus import RejectedWriter, RowTemplateError, Template
 from nait_index.errors import CorpusError
+from nait_index.store.samples import SampleTable
 from nait_index.types import Origin, Rejected, RowFormat, Sample
 
 
 @dataclass(frozen=True, slots=True)
 class WorkRow:
-    """One row to encode. ``position`` is its place in the corpus, counted over all that an index has taken in."""
+    """One row to encode. ``position`` counts all rows that the index has ever taken in."""
 
     id: str
     row: str
@@ -39,15 +40,28 @@ class WorkRow:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the index has of a row already."""
+    """What the index already knows about a row."""
 
     content_hash: str
     position: int
 
 
+def known_rows(table: SampleTable) -> dict[str, Known]:
+    """Read what the table knows about every row, by id.
+
+    Until a build is finished, the table holds both a row and the one that replaces it; the later one counts.
+    """
+    known: dict[str, Known] = {}
+    for sample_id, digest, position in table.known():
+        earlier = known.get(sample_id)
+        if earlier is None or earlier.position < position:
+            known[sample_id] = Known(digest, position)
+    return known
+
+
 @dataclass(slots=True)
 class Counts:
-    """How many rows were read, and what became of them: ``read = new + present + rejected``.
+    """How many rows were read, and what happened to them: ``read = new + present + rejected``.
 
     :param last_rows: number of the last row read of each file.
     """
@@ -60,7 +74,7 @@ class Counts:
 
 
 class Spool:
-    """The rows of a build, on disk, with their places in memory (16 bytes a row).
+    """The rows of a build, on disk, with their offsets in memory (16 bytes per row).
 
     :param seed: of the order in which they are encoded.
     """
@@ -76,55 +90,47 @@ class Spool:
         self._hashes = array("Q")
 
     def remove(self) -> None:
-        """Delete the file, and its folder where nothing else is in it."""
+        """Delete the file, and its folder if that is empty then."""
         self._file.close()
         self._path.unlink(missing_ok=True)
         with suppress(OSError):
             self._path.parent.rmdir()
 
     def skip_positions(self, count: int) -> None:
-        """Move the positions of all rows to encode, which others hold."""
+        """Start the positions of the rows to encode after this many that other rows hold."""
         self._skipped = count
 
     def add(self, row: WorkRow) -> None:
         """Write one row to encode."""
-        self._place(row.id, self._file.tell())
-        fields = [
-            row.id,
-            row.row,
-            row.format,
-            row.content_hash,
-            row.origin.file,
-            row.origin.row,
-            row.position,
-            row.text,
-        ]
+        self._note(row.id, self._file.tell())
+        source = [row.id, row.row, row.format, row.content_hash, row.origin.file, row.origin.row]
+        fields = [*source, row.position, row.text]
         self._file.write(json.dumps(fields).encode() + b"\n")
 
     def mark_done(self, sample_id: str) -> None:
-        """Keep the place of a row that an interrupted start of this build has committed."""
-        self._place(sample_id, self._DONE)
+        """Keep a slot in the order for a row that an interrupted start of this build has committed."""
+        self._note(sample_id, self._DONE)
 
     @property
     def path(self) -> Path:
-        """Where the file lies, for :func:`read_texts`."""
+        """Path of the file, for :func:`read_texts`."""
         return self._path
 
-    def places(self, numbers: Sequence[int]) -> list[int]:
-        """Give where in the file some rows begin, once they can be read there by another process."""
+    def offsets(self, numbers: Sequence[int]) -> list[int]:
+        """Flush the file for other processes, and return the offsets at which some rows begin."""
         self._file.flush()
         return [self._offsets[number] for number in numbers]
 
     def shards(self, size: int) -> list[Sequence[int]]:
-        """Cut the order of encoding into shards, and give the numbers of the rows of each that are left to do.
+        """Cut the order of encoding into shards, and return the numbers of the rows of each that remain to be done.
 
-        Rows that are done keep their places, so that the shards are those of an uninterrupted build.
+        Rows that are done keep their slots, so that the shards are those of an uninterrupted build.
         """
         order = np.argsort(np.frombuffer(self._hashes, dtype=np.uint64), kind="stable").astype(np.uint64)
         left = np.frombuffer(self._offsets, dtype=np.uint64)[order] != self._DONE
-        # As arrays of numbers, 8 bytes a row; a list takes 36.
-        cut = (slice(at, at + size) for at in range(0, len(order), size))
-        shards = [array("Q", order[own][left[own]].tobytes()) for own in cut]
+        # As arrays of numbers, 8 bytes per row; a list takes 36.
+        cuts = (slice(start, start + size) for start in range(0, len(order), size))
+        shards = [array("Q", order[cut][left[cut]].tobytes()) for cut in cuts]
         return [shard for shard in shards if shard]
 
     def read(self, numbers: Sequence[int]) -> list[WorkRow]:
@@ -139,31 +145,31 @@ class Spool:
             )
         return rows
 
-    def _place(self, sample_id: str, offset: int) -> None:
+    def _note(self, sample_id: str, offset: int) -> None:
         self._offsets.append(offset)
         digest = hashlib.blake2b(sample_id.encode(), digest_size=8, salt=self._salt).digest()
         self._hashes.append(int.from_bytes(digest, "little"))
 
 
-def read_texts(path: Path, places: Iterable[int]) -> list[str]:
+def read_texts(path: Path, offsets: Iterable[int]) -> list[str]:
     """Read the texts of some rows of a spool that another process holds, in the order given."""
     with path.open("rb") as file:
-        return [_text_at(file, place) for place in places]
+        return [_read_text(file, offset) for offset in offsets]
 
 
-def _text_at(file: BinaryIO, place: int) -> str:
-    file.seek(place)
+def _read_text(file: BinaryIO, offset: int) -> str:
+    file.seek(offset)
     text: str = json.loads(file.readline())[-1]
     return text
 
 
 class Intake:
-    """Takes a corpus in.
+    """Sorts the rows of a corpus into new, present and rejected ones.
 
-    :param known: what an index has already, by id.
-    :param first_position: where this run's positions begin; a row known at or after it was taken in by an earlier,
-        interrupted start of the same run.
-    :param replace: whether a row takes the place of one that has its id and another content.
+    :param known: the rows that the index already has, by id.
+    :param first_position: first position of this run; a row known with this position or a later one was taken in by an
+        earlier, interrupted start of the same run.
+    :param replace: whether a row replaces one that has the same id and other content.
     """
 
     def __init__(
@@ -174,12 +180,12 @@ class Intake:
         self._known = known
         self._first_position = first_position
         self._taken = 0
-        self._unseen = {sample_id for sample_id, own in known.items() if own.position >= first_position}
+        self._unseen = {sample_id for sample_id, row in known.items() if row.position >= first_position}
 
     def run(self, items: Iterable[Sample | Rejected], spool: Spool, rejects: RejectedWriter) -> Counts:
-        """Put what is new into the spool and what cannot be used among the rejects.
+        """Write new rows to the spool and unusable ones to the rejects.
 
-        :raises CorpusError: no row is usable, or an id is known with another content.
+        :raises CorpusError: no row is usable, or an id is known with other content.
         """
         counts = Counts()
         first_reject: Rejected | None = None
@@ -207,8 +213,8 @@ class Intake:
         if known is not None and known.content_hash != digest:
             if not self._replace:
                 raise CorpusError(
-                    f"{sample.origin}: id {sample.id!r} is in the index with another content; put this row in its "
-                    "place with --replace, or give it another id"
+                    f"{sample.origin}: id {sample.id!r} is in the index with other content; replace that row with "
+                    "--replace, or use another id for this one"
                 )
             known = None
         counts.present += known is not None
@@ -225,6 +231,6 @@ class Intake:
         return None
 
     def _positions_of_others(self) -> int:
-        """Give how many positions are held by rows of another run, one that was interrupted and given up."""
+        """Count the positions held by rows of another run, one that was interrupted and abandoned."""
         others = max((self._known[sample_id].position for sample_id in self._unseen), default=-1)
         return max(0, others + 1 - self._first_position)

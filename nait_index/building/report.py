@@ -1,16 +1,16 @@
-"""What a build is doing, and what it did."""
+"""The progress of a build while it runs, and the report of what it did."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from nait_index.building.fitting import unfaithful
-from nait_index.building.shift import Shift
+from nait_index.building.basis import Shift, unfaithful
+from nait_index.building.estimate import Outlook
 
 
 class Stage(StrEnum):
-    """What a build is doing."""
+    """The stages of a build."""
 
     READING = "reading"
     ENCODING = "encoding"
@@ -20,10 +20,10 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BuildProgress:
-    """How far a build is.
+    """The progress of a build.
 
-    :param tokens: what this process has run through the model; :param left: about how many are left to run.
-    :param size: about how many bytes the index will take, or will take more.
+    :param tokens: run through the model by this process; :param left: approximate number still to run.
+    :param size: approximate bytes that the new rows will take in the index.
     """
 
     stage: Stage
@@ -37,13 +37,47 @@ class BuildProgress:
 ProgressCallback = Callable[[BuildProgress], None]
 
 
+class ProgressMeter:
+    """Counts the rows and tokens of a build, and reports every step.
+
+    :param notify: receives the progress.
+    """
+
+    def __init__(self, notify: ProgressCallback | None) -> None:
+        self.tokens = 0
+        self._notify = notify or (lambda _: None)
+        self._outlook = Outlook()
+        self._rows = self._restored = self._total = 0
+
+    def expect(self, rows: int, outlook: Outlook) -> None:
+        """Set how many rows are to be encoded, and what a row amounts to on average."""
+        self._total, self._outlook = rows, outlook
+
+    def begin(self, stage: Stage) -> None:
+        """Report that a stage begins."""
+        self._notify(BuildProgress(stage, self._rows, self._total, self.tokens))
+
+    def restore(self, rows: int) -> None:
+        """Count rows that an earlier start of this build ran through the model."""
+        self._restored += rows
+        self.advance(rows, 0)
+
+    def advance(self, rows: int, tokens: int) -> None:
+        """Count rows and tokens that have just been through the model."""
+        self._rows += rows
+        self.tokens += tokens
+        expected = int(self._outlook.tokens * (self._total - self._restored))
+        left, size = max(0, expected - self.tokens), int(self._outlook.size * self._total)
+        self._notify(BuildProgress(Stage.ENCODING, self._rows, self._total, self.tokens, left, size))
+
+
 @dataclass(frozen=True, slots=True)
 class BuildReport:
-    """What a build did: ``read = indexed + present + rejected``; ``truncated`` of the indexed ones.
+    """What a build did: ``read = indexed + present + rejected``; ``truncated`` counts among the indexed.
 
     :param rows: samples the index now holds; :param tokens: run through the model by this call, in ``seconds``.
-    :param replaced: how many of the indexed ones took the place of a row of the same id.
-    :param fidelity: how faithful the signatures are; see :class:`~nait_index.building.fidelity.Fidelity`.
+    :param replaced: how many of the indexed rows replaced one of the same id.
+    :param fidelity: how faithful the signatures are; see :class:`~nait_index.building.basis.Fidelity`.
     """
 
     read: int
@@ -60,6 +94,5 @@ class BuildReport:
 
     @property
     def warnings(self) -> list[str]:
-        """What the user should know, a line each."""
-        stale = [] if self.shift is None else self.shift.warnings
-        return [*unfaithful(self.fidelity), *stale]
+        """What the user should know, one line each."""
+        return [*unfaithful(self.fidelity), *([] if self.shift is None else self.shift.warnings)]

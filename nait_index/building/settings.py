@@ -1,4 +1,4 @@
-"""The settings of a build: the fingerprint and the model record made from them, and the settings read back."""
+"""The settings of an index: its fingerprint, the record of its model, and both read back as configurations."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ def fingerprint_of(encoder: Encoder, template: Template, signatures: SignatureCo
         layers=encoder.layers,
         widths=encoder.widths,
         max_length=encoder.max_length,
-        dtype=dtype_name(encoder),
+        dtype=_dtype_name(encoder),
         views=tuple(signatures.views),
         pca_dim=signatures.pca_dim,
         fine_dim=signatures.fine_dim,
@@ -35,8 +35,9 @@ def fingerprint_of(encoder: Encoder, template: Template, signatures: SignatureCo
     )
 
 
-def model_record(config: ModelConfig, signatures: SignatureConfig, encoder: Encoder) -> dict[str, Any]:
-    """Give what must be known to load the same model in the same way again."""
+def model_record(encoder: Encoder, signatures: SignatureConfig) -> dict[str, Any]:
+    """Collect what is needed to load the same model in the same way again."""
+    config = encoder.config
     return {
         "name": config.name,
         "type": encoder.model.model_type,
@@ -44,51 +45,47 @@ def model_record(config: ModelConfig, signatures: SignatureConfig, encoder: Enco
         "layers": config.layers,
         "template": config.template,
         "max_length": encoder.max_length,
-        "dtype": dtype_name(encoder),
+        "dtype": _dtype_name(encoder),
         "gradient_dtype": None if config.gradient_dtype is None else str(config.gradient_dtype),
-        # Unlike a model's, its name is always that of a folder, so it is found from anywhere.
+        # Unlike a model's name, this is always a folder: an absolute path works from any working directory.
         "sae": None if signatures.sae is None else str(Path(signatures.sae).resolve()),
     }
 
 
-def dtype_name(encoder: Encoder) -> str:
-    """Give the model's dtype as ``--dtype`` takes it."""
+def _dtype_name(encoder: Encoder) -> str:
+    """Return the model's dtype in the form that ``--dtype`` takes."""
     return str(encoder.model.dtype).removeprefix("torch.")
 
 
-def recorded(manifest: Manifest, model: str | None, device: Device) -> tuple[ModelConfig, SignatureConfig]:
-    """Give the settings that an index was built with.
+def recorded_settings(manifest: Manifest, model: str | None, device: Device) -> tuple[ModelConfig, SignatureConfig]:
+    """Return the settings that an index was built with.
 
-    :param model: where its model lies now, if not where it lay at the build.
-    :raises StoreError: the manifest names some that there are not.
+    :param model: where its model is now, if it was moved since the build.
+    :raises StoreError: the manifest names unknown settings.
     """
+    record, fingerprint = manifest.model, manifest.fingerprint
     try:
-        return _recorded(manifest, model, device)
+        config = ModelConfig(
+            name=model or record["name"],
+            site=record["site"],
+            layers=record["layers"],
+            template=record["template"],
+            max_length=record["max_length"],
+            dtype=Precision(record["dtype"]),
+            gradient_dtype=None if record["gradient_dtype"] is None else Precision(record["gradient_dtype"]),
+            device=device,
+        )
+        signatures = SignatureConfig(
+            views=tuple(View(view) for view in fingerprint.views),
+            pca_dim=fingerprint.pca_dim,
+            fine_dim=fingerprint.fine_dim,
+            topk=fingerprint.topk,
+            sae=record["sae"],
+            sae_keep=fingerprint.sae_keep,
+            grad_dim=fingerprint.grad_dim,
+            reservoir=fingerprint.reservoir,
+            seed=fingerprint.seed,
+        )
     except ValueError as error:
-        raise StoreError(f"the manifest names settings that there are not: {error}; build the index again") from error
-
-
-def _recorded(manifest: Manifest, model: str | None, device: Device) -> tuple[ModelConfig, SignatureConfig]:
-    record, own = manifest.model, manifest.fingerprint
-    config = ModelConfig(
-        name=model or record["name"],
-        site=record["site"],
-        layers=record["layers"],
-        template=record["template"],
-        max_length=record["max_length"],
-        dtype=Precision(record["dtype"]),
-        gradient_dtype=None if record["gradient_dtype"] is None else Precision(record["gradient_dtype"]),
-        device=device,
-    )
-    signatures = SignatureConfig(
-        views=tuple(View(view) for view in own.views),
-        pca_dim=own.pca_dim,
-        fine_dim=own.fine_dim,
-        topk=own.topk,
-        sae=record["sae"],
-        sae_keep=own.sae_keep,
-        grad_dim=own.grad_dim,
-        reservoir=own.reservoir,
-        seed=own.seed,
-    )
+        raise StoreError(f"the manifest names unknown settings: {error}; build the index again") from error
     return config, signatures

@@ -1,145 +1,174 @@
-"""One shard through the model: run, pool, compress."""
+"""Shards: the portions in which a build encodes and commits its rows, and the first of them, staged on disk.
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+Staged shards wait whole on disk until the basis is fitted on them. Each becomes a folder with its pooled activations
+and, written last, the facts about its rows; so a build that was interrupted before or during the fit continues with
+the shards it has.
+"""
+
+import errno
+import hashlib
+import mmap
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from nait_index.activations.encoder import Encoder, Pooled, Tokens
-from nait_index.building.columns import (
-    Widths,
-    all_column_types,
-    column_types,
-    dense_columns,
-    direct_columns,
-    empty_columns,
-)
 from nait_index.building.intake import WorkRow
-from nait_index.building.staging import ShardFacts
-from nait_index.config import SignatureConfig
-from nait_index.signatures.pca import Compressor
-from nait_index.store.samples import GRADIENT
-
-if TYPE_CHECKING:
-    from nait_index.activations.gradients.encoder import Gradients
+from nait_index.errors import NaitError
+from nait_index.files import atomic_write, hash_file
+from nait_index.store.sealed import read_sealed, write_sealed
 
 SHARD_ROWS = 1024
 """Rows committed at a time. Batches are made within a shard, so the numbers depend on it: it never changes."""
 
-_AT_ONCE = 32 << 20
-"""Bytes of pooled activations that are projected at a time."""
 
-GradientSource = Callable[[Sequence[Tokens]], Iterable["Gradients"]]
-"""Makes the projected gradients of tokenised texts, batch by batch."""
+@dataclass(frozen=True, slots=True)
+class ShardFacts:
+    """What tokenising and running a shard revealed about its rows.
 
-
-class ShardSink(Protocol):
-    """Takes the pooled activations of a shard, batch by batch, as they come from the model."""
-
-    columns: dict[str, np.ndarray]
-    """Signature columns (n, width), filled as batches come."""
-
-    def put(self, pooled: Pooled) -> None:
-        """Take some rows of the shard."""
-
-    def finish(self) -> None:
-        """Do what is left to do when all rows were taken."""
-
-
-class ArraySink:
-    """Keeps the neurons' activations themselves (n, 2, D), and the columns that need no basis."""
-
-    def __init__(self, array: np.ndarray, widths: Widths, config: SignatureConfig) -> None:
-        self._array, self._widths, self._config = array, widths, config
-        types = {name: own for view in config.views for name, own in column_types(view, widths, config, None).items()}
-        self.columns = empty_columns(len(array), types, dense=False)
-
-    def put(self, pooled: Pooled) -> None:
-        """Copy them into place."""
-        self._array[pooled.rows] = pooled.values
-        for name, values in direct_columns(pooled, self._widths, self._config).items():
-            self.columns[name][pooled.rows] = values
-
-    def finish(self) -> None:
-        """Everything is in place already."""
-
-
-class SignatureSink:
-    """Keeps signatures only."""
-
-    def __init__(self, size: int, widths: Widths, config: SignatureConfig, compressor: Compressor) -> None:
-        self._widths, self._config, self._compressor = widths, config, compressor
-        self.columns = empty_columns(size, all_column_types(widths, config, compressor), dense=True)
-        self._waiting: list[Pooled] = []
-        self._waiting_bytes = 0
-
-    def put(self, pooled: Pooled) -> None:
-        """Keep what needs no basis, and the rest until there is enough of it: a product reads the whole basis."""
-        for name, values in direct_columns(pooled, self._widths, self._config).items():
-            self.columns[name][pooled.rows] = values
-        self._waiting.append(pooled)
-        self._waiting_bytes += pooled.values.nbytes
-        if self._waiting_bytes >= _AT_ONCE:
-            self.finish()
-
-    def finish(self) -> None:
-        """Compress what waits, and copy the signatures into place."""
-        if self._waiting:
-            rows = np.concatenate([own.rows for own in self._waiting])
-            pooled = np.concatenate([own.values for own in self._waiting])
-            self._waiting, self._waiting_bytes = [], 0
-            for name, values in dense_columns(pooled, self._config, self._compressor).items():
-                self.columns[name][rows] = values
-
-
-def run_shard(
-    encoder: Encoder,
-    tokens: Sequence[Tokens],
-    sink: ShardSink,
-    advance: Callable[[int, int], None] = lambda rows, tokens: None,
-    gradients: GradientSource | None = None,
-) -> ShardFacts:
-    """Run the tokenised texts of one shard through the model into a sink.
-
-    A text without tokens, or whose activations are not finite, gets a reason instead.
-
-    :param advance: told the number of rows and tokens of every batch that is done.
-    :param gradients: makes the projected gradients of tokenised texts, where they are kept.
+    :param n_tokens: (n,) int32; :param truncated: (n,) bool; :param reasons: why a row cannot be used, by its number.
     """
-    n_tokens = np.array([len(own.ids) for own in tokens], dtype=np.int32)
-    reasons = {row: "its text has no tokens" for row, own in enumerate(tokens) if len(own.ids) == 0}
-    usable = np.array([row for row in range(len(tokens)) if row not in reasons], dtype=np.int64)
-    untokenised = len(tokens) - len(usable)
-    for batch in encoder.encode([tokens[row] for row in usable]):
-        rows = usable[batch.rows]
-        finite = batch.finite
-        reasons |= {int(row): "the model's activations for it are not finite" for row in rows[~finite]}
-        batch = replace(batch, rows=rows)
-        sink.put(batch if finite.all() else batch.take(finite))
-        advance(len(rows), int(n_tokens[rows].sum()))
-    sink.finish()
-    if gradients is not None:
-        usable = np.array([row for row in usable if row not in reasons], dtype=np.int64)
-        for made in gradients([tokens[row] for row in usable]):
-            sink.columns[GRADIENT][usable[made.rows]] = made.values
-            reasons |= {int(usable[row]): reason for row, reason in made.reasons.items()}
-    advance(untokenised, 0)
-    return ShardFacts(n_tokens, np.array([own.truncated for own in tokens], dtype=bool), reasons)
+
+    n_tokens: np.ndarray
+    truncated: np.ndarray
+    reasons: dict[int, str]
+
+    @property
+    def usable(self) -> np.ndarray:
+        """Numbers of the rows that can be used, ascending."""
+        return np.array([i for i in range(len(self.n_tokens)) if i not in self.reasons], dtype=np.int64)
 
 
-def table_columns(rows: Sequence[WorkRow], facts: ShardFacts, signatures: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Put rows, facts and signatures together as columns of the table, usable rows only."""
-    usable = facts.usable
-    own = [rows[i] for i in usable]
-    return {
-        "id": [row.id for row in own],
-        "position": [row.position for row in own],
-        "row": [row.row for row in own],
-        "format": [str(row.format) for row in own],
-        "content_hash": [row.content_hash for row in own],
-        "file": [row.origin.file for row in own],
-        "file_row": [row.origin.row for row in own],
-        "n_tokens": facts.n_tokens[usable],
-        "truncated": facts.truncated[usable],
-    } | {name: values[usable] for name, values in signatures.items()}
+@dataclass(frozen=True, slots=True)
+class EncodedShard:
+    """A shard that has been through the model.
+
+    :param columns: (n, width) each: all signature columns; of a shard to be staged, those that need no basis.
+    """
+
+    rows: Sequence[WorkRow]
+    facts: ShardFacts
+    columns: Mapping[str, np.ndarray]
+
+
+class StagedShard:
+    """One shard's pooled activations (n, 2, D) float32 in a file.
+
+    :param parent: folder of the staged shards; :param ids: of the shard's rows, in their order.
+    """
+
+    def __init__(self, parent: Path, ids: Sequence[str]) -> None:
+        self.ids = list(ids)
+        # Named after its rows: every start cuts the remaining rows into shards again, and must find the folder.
+        name = hashlib.blake2b("\n".join(ids).encode(), digest_size=8).hexdigest()
+        self._folder = parent / f"shard-{name}"
+        self._array = self._folder / "pooled.npy"
+        self._columns = self._folder / "columns.npz"
+        self._facts = self._folder / "facts.json"
+        self._known: ShardFacts | None = None
+        self._filling: np.ndarray | None = None
+
+    def create(self, width: int) -> np.ndarray:
+        """Create the file of activations, for the caller to fill and :meth:`finish`."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._facts.unlink(missing_ok=True)
+        shape = (len(self.ids), 2, width)
+        array = np.lib.format.open_memmap(self._array, mode="w+", dtype=np.float32, shape=shape)
+        _allocate(self._array)
+        self._filling = array
+        return array
+
+    def finish(self, columns: Mapping[str, np.ndarray], facts: ShardFacts) -> None:
+        """Mark the file that :meth:`create` made as complete, and store beside it the columns that need no basis."""
+        array, self._filling = self._filling, None
+        assert array is not None
+        array.flush()  # type: ignore[attr-defined]  # a memmap, which numpy types as an array
+        _release_pages(array)
+        with atomic_write(self._columns) as file:
+            np.savez(file, **columns)  # type: ignore[arg-type]  # numpy's stubs take one keyword for another
+        record = {
+            "hashes": [hash_file(self._array), hash_file(self._columns)],
+            "ids": self.ids,
+            "n_tokens": facts.n_tokens.tolist(),
+            "truncated": facts.truncated.tolist(),
+            "reasons": {str(row): reason for row, reason in facts.reasons.items()},
+        }
+        write_sealed(self._facts, record)
+
+    def facts(self) -> ShardFacts | None:
+        """Read the facts about the rows; ``None`` where the shard is incomplete or damaged, and so must be run."""
+        if self._known is None:
+            self._known = self._read()
+        return self._known
+
+    def _read(self) -> ShardFacts | None:
+        record = read_sealed(self._facts)
+        try:
+            if record is None or record["hashes"] != [hash_file(self._array), hash_file(self._columns)]:
+                return None
+        except OSError:
+            return None
+        return ShardFacts(
+            np.array(record["n_tokens"], dtype=np.int32),
+            np.array(record["truncated"], dtype=bool),
+            {int(row): reason for row, reason in record["reasons"].items()},
+        )
+
+    def pooled(self) -> np.ndarray:
+        """Map the activations into memory, without reading them."""
+        array: np.ndarray = np.load(self._array, mmap_mode="r", allow_pickle=False)
+        return array
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Read the columns that need no basis."""
+        with np.load(self._columns, allow_pickle=False) as columns:
+            return dict(columns)
+
+    def remove(self) -> None:
+        """Delete the folder."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class Reservoir:
+    """The usable rows of some staged shards, read block by block."""
+
+    def __init__(self, shards: Sequence[StagedShard]) -> None:
+        self._parts = []
+        for shard in shards:
+            facts = shard.facts()
+            assert facts is not None
+            self._parts.append((shard.pooled(), facts.usable))
+
+    def __len__(self) -> int:
+        return sum(len(usable) for _, usable in self._parts)
+
+    def read(self, pooling: int, neurons: slice) -> np.ndarray:
+        """Read one block (n, N)."""
+        block = np.empty((len(self), neurons.stop - neurons.start), dtype=np.float32)
+        start = 0
+        for pooled, usable in self._parts:
+            block[start : start + len(usable)] = pooled[usable, pooling, neurons]
+            start += len(usable)
+            _release_pages(pooled)
+        return block
+
+
+def _allocate(path: Path) -> None:
+    """Allocate the blocks of a file now: touching a mapped page without one would end this process with SIGBUS."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                    raise NaitError(f"{path}: not written: {error.strerror}") from error
+
+
+def _release_pages(array: np.ndarray) -> None:
+    """Remove the pages of a mapped file from this process's memory; the system's cache keeps their contents."""
+    pages: mmap.mmap | None = getattr(array, "_mmap", None)
+    if pages is not None and hasattr(mmap, "MADV_DONTNEED"):
+        pages.madvise(mmap.MADV_DONTNEED)

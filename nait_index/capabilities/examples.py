@@ -7,16 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nait_index.activations.encoder import Encoder, Tokens
-from nait_index.building.columns import Widths, dense_columns
-from nait_index.building.opening import open_encoder, open_gradients, restore_gradients
-from nait_index.building.settings import fingerprint_of, recorded
-from nait_index.building.shards import ArraySink, GradientSource, run_shard
-from nait_index.building.staging import ShardFacts
-from nait_index.config import Device, SignatureConfig
-from nait_index.corpus import RowTemplateError, Template, make_template
+from nait_index.activations.encoder import Tokens
+from nait_index.building.columns import dense_columns
+from nait_index.building.encoder import IndexEncoder
+from nait_index.building.settings import recorded_settings
+from nait_index.config import Device, View
+from nait_index.corpus import RowTemplateError
 from nait_index.errors import CapabilityError, CorpusError
 from nait_index.signatures.pca import Compressor
+from nait_index.store.fitted import load_warmup
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest
 from nait_index.types import Rejected, Sample
@@ -47,23 +46,13 @@ class Encoded:
 class ExampleEncoder:
     """Encodes examples like the rows of an index.
 
-    :param encoder: with the probes that the index's views need.
-    :param gradients: makes the examples' gradients, where the index has those of its rows.
+    :param encoder: of the index, with the gradients of examples where the index has those of its rows.
     """
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        template: Template,
-        signatures: SignatureConfig,
-        compressor: Compressor,
-        gradients: GradientSource | None = None,
-    ) -> None:
+    def __init__(self, encoder: IndexEncoder, compressor: Compressor) -> None:
         self._encoder = encoder
-        self._template = template
-        self._signatures = signatures
+        self._template = encoder.template
         self._compressor = compressor
-        self._gradients = gradients
 
     def rows(self, items: Iterable[Sample | Rejected], name: str, progress: EncodingProgress | None = None) -> Encoded:
         """Encode rows that are being read.
@@ -114,12 +103,12 @@ class ExampleEncoder:
             text = self._template.render(sample.parts)
         except RowTemplateError as error:
             raise CorpusError(f"{sample.origin}: {error}") from error
-        special = self._template.adds_special_tokens
-        tokens = self._encoder.tokenize([text], add_special_tokens=special)[0]
-        (pooled,) = self._encoder.encode([tokens])
+        (tokens,) = self._encoder.tokenize([text])
+        encoder = self._encoder.encoder
+        (pooled,) = encoder.encode([tokens])
         direction = direct(pooled.values[0])
-        pieces = self._encoder.pieces(text, tokens, add_special_tokens=special)
-        return pieces, self._encoder.split(tokens, direction), direction
+        pieces = encoder.pieces(text, tokens, add_special_tokens=self._template.adds_special_tokens)
+        return pieces, encoder.split(tokens, direction), direction
 
     def _encode(
         self,
@@ -128,14 +117,13 @@ class ExampleEncoder:
         rejected: Sequence[Rejected],
         progress: EncodingProgress | None = None,
     ) -> Encoded:
-        pooled = np.zeros((len(samples), 2, sum(self._encoder.widths)), dtype=np.float32)
-        sink = ArraySink(pooled, Widths.of(self._encoder), self._signatures)
-        tokens = self._encoder.tokenize(texts, add_special_tokens=self._template.adds_special_tokens)
-        facts: ShardFacts = run_shard(self._encoder, tokens, sink, _Said(tokens, progress), self._gradients)
+        pooled = np.zeros((len(samples), 2, sum(self._encoder.widths.neurons)), dtype=np.float32)
+        tokens = self._encoder.tokenize(texts)
+        facts, columns = self._encoder.stage(tokens, pooled, _Said(tokens, progress))
         unusable = [Rejected(samples[i].origin, reason, samples[i].row) for i, reason in facts.reasons.items()]
         usable = facts.usable
-        columns = {name: values[usable] for name, values in sink.columns.items()}
-        columns |= dense_columns(pooled[usable], self._signatures, self._compressor)
+        columns = {name: values[usable] for name, values in columns.items()}
+        columns |= dense_columns(pooled[usable], self._encoder.signatures, self._compressor)
         return Encoded(
             samples=tuple(samples[i] for i in usable),
             pooled=pooled[usable],
@@ -153,15 +141,13 @@ def reopen(
     :param model: where it lies now, if not where it lay at the build.
     :raises FingerprintError: it is not the same model. :raises ModelError: it cannot be loaded.
     """
-    config, signatures = recorded(manifest, model, device)
-    encoder = open_encoder(config, signatures)
-    template = make_template(config.template, encoder.model.tokenizer)
-    manifest.fingerprint.require(fingerprint_of(encoder, template, signatures), f"the model at {config.name}")
-    gradients = open_gradients(config, signatures)
-    if gradients is not None:
-        restore_gradients(gradients, layout, manifest.warmup_hash)
-    made = None if gradients is None else gradients.examples
-    return ExampleEncoder(encoder, template, signatures, compressor, made)
+    config, signatures = recorded_settings(manifest, model, device)
+    encoder = IndexEncoder(config, signatures)
+    manifest.fingerprint.require(encoder.fingerprint, f"the model at {config.name}")
+    if View.GRAD in signatures.views:
+        encoder.load_gradients(for_examples=True)
+        encoder.restore(load_warmup(layout, manifest.warmup_hash))
+    return ExampleEncoder(encoder, compressor)
 
 
 class _Said:

@@ -1,4 +1,8 @@
-"""A Ray cluster: one that is running, or one of this machine alone, started for a build and stopped after it."""
+"""A Ray cluster: one that is running, or one of this machine alone, started for a build and stopped after it.
+
+Ray restarts a worker whatever ended it, and for ever. A worker lost now and then costs only time; but where every one
+of them ends, say because the model does not fit into memory, somebody must notice: the :class:`Foreman`.
+"""
 
 import logging
 import os
@@ -13,15 +17,18 @@ from typing import Any
 from nait_index.errors import NaitError
 
 _STORE_BYTES = 512 << 20
-"""Of an own cluster's object store: some shards on their way. Ray's default is a third of the memory."""
+"""Object store of a cluster started here: room for some shards in transit. Ray's default is a third of the memory."""
+
+_STARTS = 5
+"""Starts per worker without one finished shard, after which a build gives up."""
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    # What goes wrong is raised; what Ray's core prints besides, as errors, are remarks on how Ray Data uses it.
+    # Real errors are raised; what Ray's core logs as errors besides are remarks on how Ray Data uses it.
     "RAY_BACKEND_LOG_LEVEL": "fatal",
-    # It prints news of lost workers on standard output, where data goes: no line passes.
+    # It reports lost workers on standard output, where data goes: no line passes.
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
-    # Actors without a GPU are told so by their settings; Ray need neither hide the GPUs from them nor warn about it.
+    # The settings keep actors off the GPUs; Ray need neither hide the GPUs from them nor warn about it.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 _AUTH = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
@@ -29,31 +36,31 @@ _AUTH = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one encoder takes of a cluster. CPUs are what Ray counts, so that encoders spread over the machines."""
+    """What one encoder takes of a cluster. Ray counts CPUs only to spread the encoders over the machines."""
 
     cpus: int
     gpus: int
 
 
 @contextmanager
-def connected(address: str | None) -> Iterator[None]:
-    """Connect to a cluster, or start one; let go of it in the end.
+def connected(address: str | None) -> Iterator[Any]:
+    """Connect to a cluster, or start one, and yield the module of Ray; disconnect at the end.
 
-    Where this process is connected already, that cluster is taken, and left connected.
+    Where this process is connected already, it uses that cluster and leaves the connection open.
 
-    :raises NaitError: Ray is not installed, or no cluster is there.
+    :raises NaitError: Ray is not installed, or there is no cluster.
     """
     with ExitStack() as stack:
         stack.enter_context(_environment(_QUIET if address else _QUIET | _own_token()))
-        ray = import_ray()
+        ray = _import_ray()
         if not ray.is_initialized():
             _init(address)
             stack.callback(ray.shutdown)
         stack.enter_context(_quiet_data())
-        yield
+        yield ray
 
 
-def import_ray() -> Any:  # noqa: ANN401 - Ray is not there for everyone
+def _import_ray() -> Any:  # noqa: ANN401 - Ray is optional
     """Import Ray with Ray Data.
 
     :raises NaitError: it is not installed.
@@ -67,51 +74,110 @@ def import_ray() -> Any:  # noqa: ANN401 - Ray is not there for everyone
 
 
 def share_of(workers: int | None, machines: Sequence[Mapping[str, float]], *, use_gpus: bool) -> tuple[int, Share]:
-    """Settle how many encoders there are, and what each takes.
+    """Decide how many encoders there are, and what each takes.
 
-    :param workers: as asked for; ``None`` is one for each GPU, else one for each machine with a CPU.
+    :param workers: as requested; ``None`` is one per GPU, else one per machine with a CPU.
     :param machines: the resources of each, as Ray counts them.
-    :raises NaitError: the cluster has not enough.
+    :raises NaitError: the cluster does not have enough.
     """
-    gpus = int(sum(own.get("GPU", 0) for own in machines)) if use_gpus else 0
-    cpus = [int(own.get("CPU", 0)) for own in machines]
-    count = workers or gpus or sum(own > 0 for own in cpus)
-    most, what = (gpus, "GPUs") if gpus else (sum(cpus), "CPUs")
+    gpus = int(sum(machine.get("GPU", 0) for machine in machines)) if use_gpus else 0
+    cpus = [int(machine.get("CPU", 0)) for machine in machines]
+    count = workers or gpus or sum(cores > 0 for cores in cpus)
+    most, units = (gpus, "GPUs") if gpus else (sum(cpus), "CPUs")
     if not 1 <= count <= most:
-        raise NaitError(f"--workers {count} is more than the {most} {what} of the Ray cluster; ask for fewer")
+        raise NaitError(f"--workers {count} is more than the {most} {units} of the Ray cluster; request fewer")
     if gpus:
         return count, Share(0, 1)
-    # As large a share as there is room for so many times.
-    return count, next(Share(own, 0) for own in range(max(cpus), 0, -1) if sum(all_ // own for all_ in cpus) >= count)
+    # The largest share that fits this many times.
+    sizes = range(max(cpus), 0, -1)
+    return count, next(Share(size, 0) for size in sizes if sum(cores // size for cores in cpus) >= count)
+
+
+class Foreman:
+    """Hands the workers of one pool what they need, and gives up when they keep starting without finishing a shard.
+
+    It is sent to each worker, and represents an actor on the builder's machine.
+
+    :param workers: size of the pool.
+    :param kit: references to what each worker needs. As arguments of the workers, Ray could not restart a worker once
+        it had released them.
+    """
+
+    def __init__(self, workers: int, kit: tuple[Any, ...]) -> None:
+        import ray
+
+        self._most = workers * _STARTS
+        self._actor: Any = ray.remote(num_cpus=0, resources=this_machine())(_Desk).remote(kit)
+
+    def begin(self) -> tuple[Any, ...]:
+        """Count a worker that starts, and return what it needs.
+
+        :raises NaitError: there were too many starts.
+        """
+        import ray
+
+        begun, kit = ray.get(self._actor.begin.remote())
+        if begun > self._most:
+            raise NaitError(
+                f"workers of the Ray cluster started {self._most} times and none finished a shard; if they run out of "
+                "memory, lower --workers or --batch-tokens; the same command continues the build"
+            )
+        return tuple(None if reference is None else ray.get(reference) for reference in kit)
+
+    def finish(self) -> None:
+        """Note a finished shard."""
+        self._actor.finish.remote()
+
+
+class _Desk:
+    """Holds the references and the count of starts since a shard was last finished."""
+
+    def __init__(self, kit: tuple[Any, ...]) -> None:
+        self._kit = kit
+        self._begun = 0
+
+    def begin(self) -> tuple[int, tuple[Any, ...]]:
+        self._begun += 1
+        return self._begun, self._kit
+
+    def finish(self) -> None:
+        self._begun = 0
+
+
+def this_machine() -> dict[str, float]:
+    """Require the builder's machine, by the resource that Ray gives each machine."""
+    import ray
+
+    return {f"node:{ray.util.get_node_ip_address()}": 0.001}
 
 
 def _init(address: str | None) -> None:
     import ray
 
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
-    # "local": an address in RAY_ADDRESS, or a cluster that someone left running, is not what was asked for.
-    own = {"address": "local", "include_dashboard": False, "object_store_memory": _STORE_BYTES}
+    # "local": not the address in RAY_ADDRESS, nor a cluster that someone left running.
+    new = {"address": "local", "include_dashboard": False, "object_store_memory": _STORE_BYTES}
     try:
         _knock(address)
         with _no_standard_error():
-            ray.init(**({"address": address} if address else own), **quiet)
+            ray.init(**({"address": address} if address else new), **quiet)
     except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
         reason = " ".join(str(error).split())[:300]
         raise NaitError(f"no Ray cluster at --address {address}: {reason}" if address else f"Ray: {reason}") from error
 
 
 def _knock(address: str | None) -> None:
-    """Ask whether anyone is there at all; Ray itself goes on asking for minutes."""
+    """Check that something listens at the address; Ray itself would keep trying for minutes."""
     host, _, port = (address or "").rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _own_token() -> dict[str, str]:
-    """Give a cluster of our own a token of its own, where nothing else was said.
+    """Make a token for a cluster started here, unless the environment configures authentication.
 
-    Its ports are open to the network, so Ray's authentication stays on; but by itself Ray would leave a token in the
-    user's home, and from then on every later cluster of that user would take it.
+    Its ports are open to the network, so Ray's authentication stays on; but by default Ray would leave a token in the
+    user's home, and every later cluster of that user would use it.
     """
     if any(name in os.environ for name in _AUTH):
         return {}
@@ -120,21 +186,21 @@ def _own_token() -> dict[str, str]:
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set what is not set, until the end."""
-    own = {name: value for name, value in variables.items() if name not in os.environ}
-    os.environ.update(own)
+    """Set the variables that are not set yet, and unset them at the end."""
+    added = {name: value for name, value in variables.items() if name not in os.environ}
+    os.environ.update(added)
     try:
         yield
     finally:
-        for name in own:
+        for name in added:
             os.environ.pop(name, None)
 
 
 @contextmanager
 def _no_standard_error() -> Iterator[None]:
-    """Let what is written to the standard error stream, in whatever language, come to nothing.
+    """Discard the standard error stream of this process, C++ code included.
 
-    Ray's core reports there at its start that it was told to be quiet.
+    Ray's core reports there at its start that it was configured to be quiet.
     """
     sys.stderr.flush()
     kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
@@ -149,7 +215,7 @@ def _no_standard_error() -> Iterator[None]:
 
 @contextmanager
 def _quiet_data() -> Iterator[None]:
-    """Keep Ray Data's reports off our streams, until the end; what goes wrong is raised."""
+    """Keep Ray Data's reports off our streams until the end; errors are raised."""
     logger = logging.getLogger("ray.data")
     before = logger.level
     logger.setLevel(logging.ERROR)

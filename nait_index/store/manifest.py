@@ -101,7 +101,7 @@ class Manifest:
     :param first_rows: positions before this one were in the first build, whose rows the basis was fitted on.
     :param basis_hash: of the fitted compressor; :param warmup_hash: of the adapters of the view ``grad``.
     :param sae_unexplained: share of the activations' variance that the sparse autoencoder leaves unexplained.
-    :param fidelity: how faithful the signatures are, as :mod:`nait_index.building.fidelity` measured it when the basis
+    :param fidelity: how faithful the signatures are, as :mod:`nait_index.building.basis` measured it when the basis
         was fitted; ``None`` where they are exact.
     :param libraries: at the time of the first build: recorded, not compared, since an upgrade must not lock anyone out
         of an index.

@@ -6,7 +6,7 @@ import numpy as np
 
 from nait_index.building.builder import Builder
 from nait_index.building.report import BuildReport, ProgressCallback
-from nait_index.building.settings import recorded
+from nait_index.building.settings import recorded_settings
 from nait_index.config import Device
 from nait_index.corpus import SAMPLE_COLUMNS, restore_sample
 from nait_index.errors import OutputExistsError
@@ -38,7 +38,7 @@ def rebuild(
     """
     if new.read(new.manifest) is not None and load_manifest(new).history:
         raise OutputExistsError(f"{new.name} already holds a finished index; choose another place for the new one")
-    config, signatures = recorded(manifest, model, device)
+    config, signatures = recorded_settings(manifest, model, device)
     table = SampleTable(old, manifest.table_version)
     with Builder(new, config, signatures, progress) as builder:
         report = builder.run(_samples(table), manifest.sources)

@@ -18,14 +18,15 @@ import pytest
 from helpers import nait_index, small_shards, small_signatures
 
 STEPS = {
-    "load model": "nait_index.building.opening.open_encoder",
+    "load model": "nait_index.building.encoder.IndexEncoder.__init__",
     "read rows": "nait_index.building.intake.Intake.run",
     "forward": "nait_index.activations.encoder.Encoder._run",
-    "run shard": "nait_index.building.shards.run_shard",
-    "staged create": "nait_index.building.staging.StagedShard.create",
-    "staged finish": "nait_index.building.staging.StagedShard.finish",
-    "staged remove": "nait_index.building.staging.StagedShard.remove",
-    "fit": "nait_index.building.fitting.fit_basis",
+    "stage shard": "nait_index.building.encoder.IndexEncoder.stage",
+    "encode shard": "nait_index.building.encoder.IndexEncoder.encode",
+    "staged create": "nait_index.building.shards.StagedShard.create",
+    "staged finish": "nait_index.building.shards.StagedShard.finish",
+    "staged remove": "nait_index.building.shards.StagedShard.remove",
+    "fit": "nait_index.building.basis.fit_basis",
     "save basis": "nait_index.store.fitted.save_compressor",
     "save manifest": "nait_index.store.manifest.save_manifest",
     "create table": "nait_index.store.samples.SampleTable.create",
@@ -34,13 +35,13 @@ STEPS = {
     "compact": "nait_index.store.samples.SampleTable.compact",
     "restore": "nait_index.store.samples.SampleTable.restore",
     "keep versions": "nait_index.store.dataset.keep_versions",
-    "rejects prepare": "nait_index.building.rejects.RejectedRows.prepare",
-    "rejects publish": "nait_index.building.rejects.RejectedRows.publish",
+    "rejects prepare": "nait_index.building.commit.RejectedRows.prepare",
+    "rejects publish": "nait_index.building.commit.RejectedRows.publish",
     "publish": "nait_index.store.publish.publish",
     "seal files": "nait_index.store.integrity.seal_files",
     "check files": "nait_index.store.integrity.check_files",
     "engine write": "nait_index.search.exact.ExactScan.write",
-    "drift": "nait_index.building.shift.measure_shift",
+    "drift": "nait_index.building.basis.measure_shift",
     "fsync": "os.fsync",
     "rename": "os.replace",
     "rename into place": "pathlib.Path.replace",
@@ -65,7 +66,7 @@ def run(request: dict[str, Any], steps: int) -> int:
 def _small_settings(fragments: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nait_index_cli.build.SignatureConfig", lambda **own: small_signatures())
-        patch.setattr("nait_index.building.finishing._MOST_FRAGMENTS", fragments)
+        patch.setattr("nait_index.building.commit._MOST_FRAGMENTS", fragments)
         yield
 
 

@@ -1,0 +1,178 @@
+"""The end of a build: encoded shards go into the table, rejected rows into their file, and both become a version.
+
+Readers see the version of the table that the manifest names, which is written last.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from nait_index.building.columns import ColumnTypes
+from nait_index.building.intake import WorkRow, known_rows
+from nait_index.building.shards import EncodedShard, ShardFacts, StagedShard
+from nait_index.corpus import STDIN_NAME, read_rejected, rejected_writer
+from nait_index.store.integrity import check_rejected, seal_rejected
+from nait_index.store.layout import Layout
+from nait_index.store.manifest import Manifest
+from nait_index.store.publish import publish, table_state
+from nait_index.store.samples import SampleTable, schema
+from nait_index.types import Rejected
+
+_COMMITS = 256
+"""Shards after which a running build merges files and drops its own versions: each commit lists all files again."""
+
+_MOST_FRAGMENTS = 64
+"""Files of rows above which a build merges them. Merging writes every row once more, so it is not done every time."""
+
+
+class BackgroundWriter:
+    """Runs one piece of work after another in a thread (context manager, which waits for the last).
+
+    At most one piece waits, so memory stays bounded and shards are written in order.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "behind")
+        self._current: Future[None] | None = None
+
+    def __enter__(self) -> "BackgroundWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._wait()
+        finally:
+            # After an error, work that was begun is finished: it is a whole shard that need not be done again.
+            self._thread.shutdown()
+
+    def do(self, work: Callable[[], None]) -> None:
+        """Begin some work when the last piece is done.
+
+        :raises BaseException: what the last piece raised; this one is not begun then.
+        """
+        self._wait()
+        self._current = self._thread.submit(work)
+
+    def _wait(self) -> None:
+        current, self._current = self._current, None
+        if current is not None:
+            current.result()
+
+
+class Committer:
+    """Commits encoded shards to the table, one by one.
+
+    :param types: of the signature columns; :param kept: versions of the table that readers may need.
+    """
+
+    def __init__(self, table: SampleTable, types: ColumnTypes, kept: set[int], writer: BackgroundWriter) -> None:
+        self._table = table
+        self._schema = schema(types)
+        self._kept = kept
+        self._writer = writer
+        self._commits = 0
+        table.create(self._schema)
+
+    def commit(self, shard: EncodedShard, staged: StagedShard | None = None) -> None:
+        """Begin to write one shard; if it was staged, its files are deleted after that."""
+        self._writer.do(partial(self._write, shard, staged))
+
+    def _write(self, shard: EncodedShard, staged: StagedShard | None) -> None:
+        if len(shard.facts.usable):
+            self._table.append(_table_columns(shard.rows, shard.facts, shard.columns), self._schema)
+            self._commits += 1
+            if self._commits % _COMMITS == 0:
+                self._table.compact()
+                self._table.keep(self._kept)
+        if staged is not None:
+            staged.remove()
+
+
+def _table_columns(rows: Sequence[WorkRow], facts: ShardFacts, signatures: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Join rows, facts and signatures as columns of the table, usable rows only."""
+    usable = facts.usable
+    kept = [rows[i] for i in usable]
+    return {
+        "id": [row.id for row in kept],
+        "position": [row.position for row in kept],
+        "row": [row.row for row in kept],
+        "format": [str(row.format) for row in kept],
+        "content_hash": [row.content_hash for row in kept],
+        "file": [row.origin.file for row in kept],
+        "file_row": [row.origin.row for row in kept],
+        "n_tokens": facts.n_tokens[usable],
+        "truncated": facts.truncated[usable],
+    } | {name: values[usable] for name, values in signatures.items()}
+
+
+class RejectedRows:
+    """The rows that an index could not use, over all its builds.
+
+    :meth:`prepare` does the work; :meth:`publish`, called just before the new version becomes visible, moves a file.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._final = layout.rejected
+        self._read_now = layout.staging / "rejected.jsonl"
+        self._merged = layout.staging / "rejected-merged.jsonl"
+
+    def prepare(self, unusable: Iterable[Rejected], last_rows: Mapping[str, int]) -> None:
+        """Write all of them, each once. For a row that this run has read again, the new result counts.
+
+        :param unusable: rows that turned out to be unusable after they had been taken in.
+        :param last_rows: number of the last row that this run has read of each file. Standard input is another stream
+            every time, so it supersedes nothing.
+        """
+        with rejected_writer(self._merged) as rejects:
+            for row in dict.fromkeys([*self._earlier(last_rows), *read_rejected(self._read_now), *unusable]):
+                rejects.add(row)
+
+    def publish(self) -> None:
+        """Move the file to its final place."""
+        seal_rejected(self._layout, self._merged)
+        os.replace(self._merged, self._final)
+        self._layout.push(self._final)
+
+    def _earlier(self, last_rows: Mapping[str, int]) -> Iterator[Rejected]:
+        self._layout.pull(self._final)
+        if self._final.is_file():
+            check_rejected(self._layout)
+            for row in read_rejected(self._final):
+                name = row.origin.file
+                if name == STDIN_NAME or row.origin.row > last_rows.get(name, 0):
+                    yield row
+
+
+def publish_rows(layout: Layout, table: SampleTable, manifest: Manifest) -> tuple[Manifest, int]:
+    """Make what was committed visible to readers.
+
+    :returns: the manifest, and how many rows were replaced by others of the same id.
+    """
+    superseded = _superseded(table)
+    table.delete(superseded)
+    if not manifest.history or table.fragments > _MOST_FRAGMENTS:
+        table.compact()
+    state = table_state(table)
+    added = state["rows"] - manifest.rows
+    end = max(manifest.next_position, table.largest("position") + 1)
+    first_rows = manifest.first_rows if manifest.history else end
+    replaced = f", {len(superseded):,} replaced" if superseded else ""
+    change = f"{added:,} row{'' if added == 1 else 's'} added{replaced}"
+    manifest = replace(manifest, next_position=end, first_rows=first_rows)
+    return publish(layout, manifest, change, **state), len(superseded)
+
+
+def _superseded(table: SampleTable) -> list[int]:
+    """Find the positions of rows that were replaced by others of the same id."""
+    known = known_rows(table)
+    if len(table) == len(known):
+        return []
+    kept = {row.position for row in known.values()}
+    return [position for _, _, position in table.known() if position not in kept]

@@ -1,0 +1,228 @@
+"""The model of one index: shards of texts in, signature columns out.
+
+The local runner, the workers of a Ray cluster and the encoding of examples all use this one class. A shard is run as a
+whole, so its numbers do not depend on which process runs it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nait_index.activations.capture import Probes
+from nait_index.activations.encoder import Encoder, Pooled, Tokens
+from nait_index.building.columns import (
+    Widths,
+    all_column_types,
+    column_types,
+    dense_columns,
+    direct_columns,
+    empty_columns,
+)
+from nait_index.building.settings import fingerprint_of
+from nait_index.building.shards import ShardFacts
+from nait_index.config import ModelConfig, SignatureConfig, View
+from nait_index.corpus import Template, make_template
+from nait_index.signatures.pca import Compressor
+from nait_index.store.manifest import Fingerprint
+from nait_index.store.samples import GRADIENT
+
+if TYPE_CHECKING:
+    from nait_index.activations.gradients.encoder import GradientEncoder, Gradients
+
+Advance = Callable[[int, int], None]
+"""Receives the number of rows and of tokens that have just been through the model."""
+
+Columns = dict[str, np.ndarray]
+"""Signature columns (n, width), by name."""
+
+_BLOCK_BYTES = 32 << 20
+"""Bytes of pooled activations that are compressed at a time: each product reads the whole basis."""
+
+_SAE_TOKENS = 8192
+
+
+class IndexEncoder:
+    """A model with the text template and the views of one index (context manager, which closes it).
+
+    :param template: used instead of the one that ``model`` names.
+    :raises ModelError: the model or the sparse autoencoder cannot be loaded.
+    """
+
+    def __init__(self, model: ModelConfig, signatures: SignatureConfig, template: Template | None = None) -> None:
+        self.signatures = signatures
+        self.encoder = Encoder(model, probes=_probes(signatures))
+        self.template = template or make_template(model.template, self.encoder.model.tokenizer)
+        self.widths = Widths.of(self.encoder)
+        self._gradients: GradientEncoder | None = None
+        self._gradients_of: Callable[[Sequence[Tokens]], Iterable[Gradients]] | None = None
+
+    def __enter__(self) -> "IndexEncoder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the hooks from the model and release the model of the gradients."""
+        self.encoder.close()
+        if self._gradients is not None:
+            self._gradients.close()
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """Everything that changes a number."""
+        return fingerprint_of(self.encoder, self.template, self.signatures)
+
+    # ---- gradients ------------------------------------------------------------------------------------------------
+
+    def load_gradients(self, *, for_examples: bool = False) -> None:
+        """Load the second model, with head and adapters, where the index has the view ``grad``.
+
+        It needs :meth:`warm_up` or :meth:`restore` before it is used.
+
+        :param for_examples: compute the gradients of examples, which LESS defines differently from those of rows.
+        :raises ModelError: it is not a causal language model. :raises NaitError: PEFT is not installed.
+        """
+        if View.GRAD not in self.signatures.views:
+            return
+        from nait_index.activations.gradients.adapters import GradientSettings
+        from nait_index.activations.gradients.encoder import GradientEncoder
+
+        model = self.encoder.config
+        if model.gradient_dtype is not None:
+            model = replace(model, dtype=model.gradient_dtype)
+        settings = GradientSettings(width=self.signatures.grad_dim, seed=self.signatures.seed)
+        self._gradients = GradientEncoder(model, settings)
+        self._gradients_of = self._gradients.examples if for_examples else self._gradients.rows
+
+    def warm_up(self, texts: Sequence[str]) -> bytes:
+        """Train the adapters of the view ``grad`` on some texts, and return what :meth:`restore` takes."""
+        from nait_index.activations.gradients.warmup import warmup_to_bytes
+
+        assert self._gradients is not None
+        return warmup_to_bytes(self._gradients.warm_up(self.tokenize(texts)))
+
+    def restore(self, warmup: bytes) -> None:
+        """Return the adapters to the state in which a warm-up left them.
+
+        :raises StoreError: the bytes are damaged.
+        """
+        from nait_index.activations.gradients.warmup import warmup_from_bytes
+
+        assert self._gradients is not None
+        self._gradients.restore(warmup_from_bytes(warmup))
+
+    # ---- shards ---------------------------------------------------------------------------------------------------
+
+    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
+        """Tokenise each text alone."""
+        return self.encoder.tokenize(texts, add_special_tokens=self.template.adds_special_tokens)
+
+    def stage(self, tokens: Sequence[Tokens], activations: np.ndarray, advance: Advance) -> tuple[ShardFacts, Columns]:
+        """Run one shard and keep its activations whole, for a basis to be fitted on them.
+
+        :param activations: (n, 2, D) float32, to be filled.
+        :returns: with the columns that need no basis.
+        """
+        types = {
+            name: type_
+            for view in self.signatures.views
+            for name, type_ in column_types(view, self.widths, self.signatures, None).items()
+        }
+        facts, columns = _facts_of(tokens), empty_columns(len(tokens), types, dense=False)
+        for pooled in self._run(tokens, facts, columns, advance):
+            activations[pooled.rows] = pooled.values
+        return facts, columns
+
+    def encode(self, tokens: Sequence[Tokens], compressor: Compressor, advance: Advance) -> tuple[ShardFacts, Columns]:
+        """Run one shard and return all its signature columns."""
+        types = all_column_types(self.widths, self.signatures, compressor)
+        facts, columns = _facts_of(tokens), empty_columns(len(tokens), types, dense=True)
+        for rows, values in _blocks(self._run(tokens, facts, columns, advance)):
+            for name, signatures in dense_columns(values, self.signatures, compressor).items():
+                columns[name][rows] = signatures
+        return facts, columns
+
+    def _run(self, tokens: Sequence[Tokens], facts: ShardFacts, columns: Columns, advance: Advance) -> Iterator[Pooled]:
+        """Run the usable texts and yield their pooled activations batch by batch.
+
+        Fills in the columns that need no basis, and adds to ``facts`` the rows whose activations or gradients are not
+        finite.
+        """
+        usable = facts.usable
+        for batch in self.encoder.encode([tokens[row] for row in usable]):
+            rows, finite = usable[batch.rows], batch.finite
+            facts.reasons.update((int(row), "the model's activations for it are not finite") for row in rows[~finite])
+            pooled = replace(batch, rows=rows)
+            pooled = pooled if finite.all() else pooled.take(finite)
+            for name, values in direct_columns(pooled, self.widths, self.signatures).items():
+                columns[name][pooled.rows] = values
+            yield pooled
+            advance(len(rows), int(facts.n_tokens[rows].sum()))
+        self._add_gradients(tokens, facts, columns)
+        advance(len(tokens) - len(usable), 0)
+
+    def _add_gradients(self, tokens: Sequence[Tokens], facts: ShardFacts, columns: Columns) -> None:
+        if self._gradients_of is None:
+            return
+        usable = facts.usable
+        for gradients in self._gradients_of([tokens[row] for row in usable]):
+            columns[GRADIENT][usable[gradients.rows]] = gradients.values
+            facts.reasons.update((int(usable[row]), reason) for row, reason in gradients.reasons.items())
+
+    def measure_sae(self, texts: Sequence[str]) -> float | None:
+        """Measure how much of a sample of activations the sparse autoencoder leaves unexplained.
+
+        :returns: Σ‖h − ĥ‖² / Σ‖h − mean‖² over at most 8,192 tokens of the texts; ``None`` without an autoencoder.
+        """
+        sae = self.encoder.probes.sae
+        if sae is None:
+            return None
+        from nait_index.activations.sae.sites import site_module
+        from nait_index.activations.sae.tokens import collect_tokens
+        from nait_index.activations.sae.training import unexplained_share
+
+        encoder = self.encoder
+        path = site_module(encoder.sites, sae.site, encoder.model.module)
+        special = self.template.adds_special_tokens
+        tokens = collect_tokens(encoder, texts, path, _SAE_TOKENS, seed=0, add_special_tokens=special)
+        # Collecting took the hooks off the model; a new encoder puts them back.
+        self.encoder = Encoder(encoder.config, encoder.model, encoder.probes)
+        return unexplained_share(sae, tokens, 512)
+
+
+def _probes(signatures: SignatureConfig) -> Probes:
+    """Collect what the views need from the model besides the neurons' activations."""
+    sae = None
+    if signatures.sae is not None:
+        from nait_index.activations.sae.formats import load_sae
+
+        sae = load_sae(signatures.sae)
+    return Probes(View.TOPK in signatures.views, hidden=View.HIDDEN in signatures.views, sae=sae)
+
+
+def _facts_of(tokens: Sequence[Tokens]) -> ShardFacts:
+    """Collect what tokenising alone says about the rows of a shard."""
+    return ShardFacts(
+        np.array([len(text.ids) for text in tokens], dtype=np.int32),
+        np.array([text.truncated for text in tokens], dtype=bool),
+        {row: "its text has no tokens" for row, text in enumerate(tokens) if len(text.ids) == 0},
+    )
+
+
+def _blocks(batches: Iterable[Pooled]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Join batches until they are large enough to compress: row numbers (b,) and activations (b, 2, D)."""
+    waiting: list[Pooled] = []
+    for batch in batches:
+        waiting.append(batch)
+        if sum(pooled.values.nbytes for pooled in waiting) >= _BLOCK_BYTES:
+            yield _joined(waiting)
+            waiting = []
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(batches: Sequence[Pooled]) -> tuple[np.ndarray, np.ndarray]:
+    return np.concatenate([batch.rows for batch in batches]), np.concatenate([batch.values for batch in batches])

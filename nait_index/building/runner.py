@@ -1,0 +1,135 @@
+"""Runners: they run the rows of a build through the model, shard by shard in their order. Here, in this process."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from nait_index.activations.device import settled_precision
+from nait_index.activations.encoder import Tokens
+from nait_index.building.encoder import Advance, IndexEncoder
+from nait_index.building.intake import Spool, WorkRow
+from nait_index.building.shards import EncodedShard
+from nait_index.config import Device, ModelConfig, Precision, SignatureConfig
+from nait_index.signatures.pca import Compressor
+
+Room = Callable[[int], np.ndarray]
+"""Creates the array (n, 2, D) float32 for the activations of one of the given shards, by its number."""
+
+Shards = AbstractContextManager[Iterator[EncodedShard]]
+"""Encoded shards in the order in which they were given, each as soon as it is done, while the context lasts."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Runner(Protocol):
+    """Runs the rows of one build through its model.
+
+    :param encoder: the builder's own instance of the model, for its tokenizer, template, shape and fingerprint.
+    """
+
+    encoder: IndexEncoder
+
+    def stage(self, spool: Spool, shards: Sequence[Sequence[int]], room: Room, advance: Advance) -> Shards:
+        """Run shards and keep their whole activations, before there is a basis."""
+
+    def encode(self, spool: Spool, shards: Sequence[Sequence[int]], compressor: Compressor, advance: Advance) -> Shards:
+        """Run shards and keep their signatures."""
+
+    def measure_sae(self, texts: Sequence[str]) -> float | None:
+        """Return the share of the texts' activations that the index's sparse autoencoder leaves unexplained."""
+
+    def warm_up(self, texts: Sequence[str]) -> bytes:
+        """Train the adapters of the view ``grad`` on some texts, and return what :meth:`restore` takes."""
+
+    def restore(self, warmup: bytes) -> None:
+        """Return the adapters to the state in which a warm-up left them."""
+
+    def close(self) -> None:
+        """Release the models."""
+
+
+OpenRunner = Callable[[ModelConfig, SignatureConfig], Runner]
+"""Loads the model of a build and returns its runner.
+
+:raises NaitError: the model cannot be loaded or run.
+"""
+
+
+class LocalRunner:
+    """Runs one shard after another in this process, and tokenises the next one meanwhile."""
+
+    def __init__(self, model: ModelConfig, signatures: SignatureConfig) -> None:
+        model = replace(model, gradient_dtype=gradient_precision(model, model.device))
+        self.encoder = IndexEncoder(model, signatures)
+        self.encoder.load_gradients()
+
+    @contextmanager
+    def stage(
+        self, spool: Spool, shards: Sequence[Sequence[int]], room: Room, advance: Advance
+    ) -> Iterator[Iterator[EncodedShard]]:
+        """Fill the room as batches come."""
+        with ahead(partial(self._prepare, spool), shards) as prepared:
+            yield (
+                EncodedShard(rows, *self.encoder.stage(tokens, room(number), advance))
+                for number, (rows, tokens) in enumerate(prepared)
+            )
+
+    @contextmanager
+    def encode(
+        self, spool: Spool, shards: Sequence[Sequence[int]], compressor: Compressor, advance: Advance
+    ) -> Iterator[Iterator[EncodedShard]]:
+        """Compress as batches come."""
+        with ahead(partial(self._prepare, spool), shards) as prepared:
+            yield (EncodedShard(rows, *self.encoder.encode(tokens, compressor, advance)) for rows, tokens in prepared)
+
+    def _prepare(self, spool: Spool, shard: Sequence[int]) -> tuple[Sequence[WorkRow], Sequence[Tokens]]:
+        rows = spool.read(shard)
+        return rows, self.encoder.tokenize([row.text for row in rows])
+
+    def measure_sae(self, texts: Sequence[str]) -> float | None:
+        """Measure with the one model that there is."""
+        return self.encoder.measure_sae(texts)
+
+    def warm_up(self, texts: Sequence[str]) -> bytes:
+        """Train the adapters of the one model that there is."""
+        return self.encoder.warm_up(texts)
+
+    def restore(self, warmup: bytes) -> None:
+        """Restore the adapters of the one model that there is."""
+        self.encoder.restore(warmup)
+
+    def close(self) -> None:
+        """Remove the hooks from the model."""
+        self.encoder.close()
+
+
+def gradient_precision(model: ModelConfig, device: Device) -> Precision:
+    """Decide the precision of gradients on the device that computes them."""
+    return model.gradient_dtype or settled_precision(model.dtype, device, on_cpu=False)
+
+
+@contextmanager
+def ahead(make: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Iterator[Result]]:
+    """Call ``make`` for each item in a thread, the next one while the caller uses the last result.
+
+    An error is raised where its result would be. Only one result waits, so memory stays bounded.
+    """
+    with ThreadPoolExecutor(1, "ahead") as thread:
+
+        def results() -> Iterator[Result]:
+            current: Future[Result] | None = None
+            for item in items:
+                following = thread.submit(make, item)
+                if current is not None:
+                    yield current.result()
+                current = following
+            if current is not None:
+                yield current.result()
+
+        yield results()

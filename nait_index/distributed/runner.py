@@ -1,0 +1,223 @@
+"""The runner that runs a build's rows on a Ray cluster.
+
+Shard numbers go through Ray Data: their texts are read on the builder's machine, where the spool is, a few shards ahead
+of a pool of actors that each run whole shards through a model of their own; the results return in the order of the
+shards, and the builder commits them. Ray restarts a reader or an actor that dies, and its shard is run again.
+"""
+
+from array import array
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nait_index.activations.device import settled_precision, thread_count
+from nait_index.building.encoder import Advance, IndexEncoder
+from nait_index.building.intake import Spool
+from nait_index.building.runner import LocalRunner, OpenRunner, Room, gradient_precision
+from nait_index.building.shards import EncodedShard
+from nait_index.config import Device, ModelConfig, RunnerConfig, RunnerKind, SignatureConfig
+from nait_index.distributed.cluster import Foreman, connected, share_of, this_machine
+from nait_index.distributed.worker import (
+    ACTIVATIONS,
+    OFFSETS,
+    PIECE_BYTES,
+    SHARD,
+    Incoming,
+    RenderedTexts,
+    ShardWorker,
+    WorkerTask,
+    measure_sae,
+    read_shards,
+    warm_up,
+)
+from nait_index.errors import NaitError
+from nait_index.signatures.pca import Compressor
+
+_READERS = 2
+
+
+def runner_for(config: RunnerConfig) -> OpenRunner:
+    """Choose the runner of a build."""
+    return LocalRunner if config.kind is RunnerKind.LOCAL else partial(RayRunner, config)
+
+
+class RayRunner:
+    """Runs shards on a pool of actors of a Ray cluster, and keeps this process connected to it until it is closed.
+
+    :raises NaitError: Ray is not installed, or the cluster is unreachable or too small.
+    """
+
+    def __init__(self, config: RunnerConfig, model: ModelConfig, signatures: SignatureConfig) -> None:
+        with ExitStack() as stack:
+            ray = stack.enter_context(connected(config.address))
+            machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            device = _worker_device(model.device, machines)
+            self._workers, self._share = share_of(config.workers, machines, use_gpus=device is Device.CUDA)
+            # The builder's own instance is on the CPU, in the precision that the workers compute in.
+            dtype, gradient_dtype = settled_precision(model.dtype, device), gradient_precision(model, device)
+            model = replace(model, device=Device.CPU, dtype=dtype, gradient_dtype=gradient_dtype)
+            self.encoder = IndexEncoder(model, signatures)
+            stack.callback(self.encoder.close)
+            self._task = _task_for(self.encoder, device)
+            self._warmup: Any = None
+            self._stack = stack.pop_all()
+
+    @contextmanager
+    def stage(
+        self, spool: Spool, shards: Sequence[Sequence[int]], room: Room, advance: Advance
+    ) -> Iterator[Iterator[EncodedShard]]:
+        """Receive whole activations in pieces, into the room created for them."""
+        staged = self._run(spool, shards, None, lambda number: {ACTIVATIONS: room(number)}, advance)
+        with closing(staged):
+            yield staged
+
+    @contextmanager
+    def encode(
+        self, spool: Spool, shards: Sequence[Sequence[int]], compressor: Compressor, advance: Advance
+    ) -> Iterator[Iterator[EncodedShard]]:
+        """Receive signatures."""
+        import ray
+
+        if not shards:
+            yield iter(())
+            return
+        # Put once: each machine gets one copy, which its workers share. The bases may still be in a file: read them.
+        reference = ray.put(replace(compressor, bases=dict(compressor.bases)))
+        with closing(self._run(spool, shards, reference, lambda _: {}, advance)) as encoded:
+            yield encoded
+
+    def measure_sae(self, texts: Sequence[str]) -> float | None:
+        """Measure on one worker."""
+        unexplained: float | None = self._once(measure_sae, texts)
+        return unexplained
+
+    def warm_up(self, texts: Sequence[str]) -> bytes:
+        """Train the adapters on one worker."""
+        warmup: bytes = self._once(warm_up, texts)
+        return warmup
+
+    def restore(self, warmup: bytes) -> None:
+        """Store the warm-up in the cluster, for the actors to start from."""
+        import ray
+
+        self._warmup = ray.put(warmup)
+
+    def close(self) -> None:
+        """Release the model and the warm-up, and disconnect from the cluster; actors end with their work."""
+        self._warmup = None
+        self._stack.close()
+
+    def _run(
+        self,
+        spool: Spool,
+        shards: Sequence[Sequence[int]],
+        compressor: Any,  # noqa: ANN401 - a reference of Ray's
+        room: Callable[[int], Mapping[str, np.ndarray]],
+        advance: Advance,
+    ) -> Generator[EncodedShard, None, None]:
+        if not shards:
+            return
+        # Closing the pieces ends the actors, while there is still a cluster to end them on.
+        with _plain_errors(), closing(self._pieces(spool, shards, compressor)) as pieces:
+            incoming = Incoming(pieces)
+            for number, shard in enumerate(shards):
+                facts, columns = incoming.shard(number, len(shard), room(number))
+                advance(len(shard), int(facts.n_tokens.sum()))
+                columns.pop(ACTIVATIONS, None)
+                yield EncodedShard(spool.read(shard), facts, columns)
+
+    def _pieces(
+        self,
+        spool: Spool,
+        shards: Sequence[Sequence[int]],
+        compressor: Any,  # noqa: ANN401
+    ) -> Generator[Any, None, None]:
+        """Start the readers and actors, and yield their output in order."""
+        import ray
+
+        # One line per shard and one block per line, so that a shard is one piece of work.
+        lines = [
+            {SHARD: number, OFFSETS: array("Q", spool.offsets(shard)).tobytes()} for number, shard in enumerate(shards)
+        ]
+        data = ray.data.from_items(lines, override_num_blocks=len(lines))
+        _configure(data.context)
+        data = data.map_batches(
+            read_shards,
+            fn_args=(str(spool.path.resolve()),),
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=ray.data.TaskPoolStrategy(size=min(_READERS, len(lines))),
+            num_cpus=0,  # so that they run even where encoders have taken all CPUs
+            resources=this_machine(),  # no other has the file
+        )
+        data = data.map_batches(
+            ShardWorker,
+            fn_constructor_args=(self._task, Foreman(self._workers, (compressor, self._warmup))),
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=self._workers),
+            num_cpus=self._share.cpus,
+            num_gpus=self._share.gpus,
+        )
+        yield from data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+
+    def _once(self, work: Callable[[WorkerTask, Sequence[str]], Any], texts: Sequence[str]) -> Any:  # noqa: ANN401
+        """Run a function once, in a worker of its own."""
+        import ray
+
+        remote = ray.remote(num_cpus=self._share.cpus, num_gpus=self._share.gpus)(work)
+        with _plain_errors():
+            return ray.get(remote.remote(self._task, list(texts)))
+
+
+def _worker_device(wanted: Device, machines: Sequence[Mapping[str, float]]) -> Device:
+    """Decide where the workers run: on GPUs, unless they are not wanted or there are none."""
+    gpus = any(machine.get("GPU", 0) >= 1 for machine in machines)
+    if wanted is Device.CUDA and not gpus:
+        raise NaitError("--device cuda was requested, but the Ray cluster has no GPU; use --device cpu")
+    return Device.CUDA if gpus and wanted is not Device.CPU else Device.CPU
+
+
+def _task_for(encoder: IndexEncoder, device: Device) -> WorkerTask:
+    """Describe the builder's model in terms that hold on every machine; workers start in folders of their own."""
+    model, signatures = encoder.encoder.config, encoder.signatures
+    name = str(Path(model.name).resolve()) if Path(model.name).is_dir() else model.name
+    sae = None if signatures.sae is None else str(Path(signatures.sae).resolve())
+    return WorkerTask(
+        model=replace(model, name=name, device=device),
+        signatures=replace(signatures, sae=sae),
+        template=RenderedTexts(encoder.template.adds_special_tokens, encoder.template.content_hash),
+        fingerprint=encoder.fingerprint,
+        threads=thread_count(),
+    )
+
+
+def _configure(context: Any) -> None:  # noqa: ANN401
+    """Configure Ray Data for one dataset."""
+    context.execution_options.preserve_order = True
+    context.execution_options.verbose_progress = False
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.target_max_block_size = 4 * PIECE_BYTES
+    # A large model on a CPU may take longer for a shard than the half hour that Ray Data allows.
+    context.execution_no_progress_timeout_s = -1
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Raise errors that a user can act on without Ray's traceback around them."""
+    import ray
+
+    try:
+        yield
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, NaitError):
+            raise error.cause from None
+        raise
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+        raise NaitError("a worker of the Ray cluster ended; if it ran out of memory, lower --batch-tokens") from error
