@@ -335,7 +335,7 @@ def test_an_id_with_another_content_is_refused_and_the_index_stays(
     before, counts = samples_of(root), counts_of(root)
     changed = [*small_rows(2, first=10), small_rows(1)[0] | {"output": "something else"}]
     other = write_lines(tmp_path / "other.jsonl", changed)
-    with pytest.raises(CorpusError, match=r"other\.jsonl, row 3: id 'row-000'.*another content"):
+    with pytest.raises(CorpusError, match=r"other\.jsonl, row 3: id 'row-000'.*other content"):
         build(root, other)
     assert samples_of(root) == before
     assert counts_of(root) == counts
