@@ -267,17 +267,17 @@ def test_encoding_runs_once_for_a_set(client: "TestClient", monkeypatch: pytest.
 
 
 def test_what_is_shown_is_what_a_query_gives_by_every_method(session: "Session") -> None:
-    from nait_index.explore.session import Ask
+    from nait_index.explore.session import ChoiceRequest
 
     for own in session.methods():
         for names in (("adding",), ("adding", "naming")):
             for top, where in (("6", None), ("30%", "source = 'words'")):
-                ask = Ask(names=names, top=top, method=own["name"], where=where)
+                ask = ChoiceRequest(names=names, top=top, method=own["name"], where=where)
                 chosen = session.choose(ask)
                 expected = session.index.query(list(names), top=top, method=own["name"], where=where)
                 assert (chosen.ids, chosen.scores) == (expected.ids, expected.scores), ask
                 assert (chosen.provenance, chosen.details) == (expected.provenance, expected.details), ask
-                assert len(session.look(ask)["skills"]) == len(names)
+                assert len(session.describe(ask)["skills"]) == len(names)
 
 
 def test_a_suggested_budget_comes_with_its_reasons(client: "TestClient") -> None:
@@ -314,7 +314,7 @@ def test_pages_and_whole_rows(client: "TestClient") -> None:
         ({"method": "mona"}, "needs the view sae"),
         ({"name": "ading"}, "did you mean adding"),
         ({"name": ""}, "capability ''"),
-        ({"name": [], "pasted": "0" * 32}, "not held any more"),
+        ({"name": [], "pasted": "0" * 32}, "no longer held"),
         ({"name": []}, "paste some examples, or pick a stored capability"),
     ],
 )
@@ -521,10 +521,13 @@ def test_what_nobody_foresaw_is_told_to_the_terminal_alone(
     def fail(*_: object) -> None:
         raise RuntimeError("a secret of the machine")
 
-    monkeypatch.setattr(session, "look", fail)
+    monkeypatch.setattr(session, "describe", fail)
     with caplog.at_level(logging.ERROR):
         answer = client.get("/api/choice", params={"name": "adding"})
-    assert (answer.status_code, answer.json()) == (500, {"error": "something went wrong here; the terminal says what"})
+    assert (answer.status_code, answer.json()) == (
+        500,
+        {"error": "an unexpected error occurred; see the terminal for details"},
+    )
     assert "GET /api/choice failed" in caplog.text
     assert "a secret of the machine" in caplog.text
 

@@ -210,7 +210,7 @@ def test_what_is_wrong_is_said_beside_its_field(looked: Watched) -> None:
     page.fill("#top", "half")
     page.keyboard.press("Enter")
     page.locator("#top-error", has_text="neither a share such as 10%").wait_for()
-    assert "is what was chosen before" in page.inner_text("#status")
+    assert "are from the previous choice" in page.inner_text("#status")
 
 
 def test_encoding_can_be_stopped(looked: Watched, served: Served) -> None:

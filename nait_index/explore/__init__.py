@@ -1,4 +1,5 @@
-"""A local page on one index: paste examples of a skill, see what the corpus has for it, keep it, take the rows along.
+"""A local page on one index: paste examples of a skill, see which rows match it, store it, download the rows.
 
-``session.py`` knows the index and no HTTP, ``guard.py`` who may ask, ``app.py`` the routes, ``serve.py`` the machine.
+``session.py`` asks the index and knows no HTTP, ``display.py`` prepares what the page shows, ``app.py`` holds the
+routes, ``guard.py`` decides which requests are answered, and ``serve.py`` runs the server.
 """

@@ -1,8 +1,8 @@
-"""Who may ask: the page that this program served to the person who started it, and no other.
+"""Which requests are answered: those of the page that this program served to the user who started it.
 
-A server on loopback can be reached by every page that the browser has open. So a request must name this machine (no
-other name that resolves to it), bring the key that was in the address printed at the start, and, where it changes
-something, come from this very page.
+Every page that is open in the browser can reach a server on loopback. So a request must name this machine (and no other
+name that resolves to it), carry the key from the address printed at the start, and come from this very page if it
+changes something.
 """
 
 import re
@@ -15,9 +15,9 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 START = "/"
-"""The one path that takes the key in its address."""
+"""The only path that accepts the key in its address."""
 
-_HERE = re.compile(r"(127\.0\.0\.1|localhost)(:\d{1,5})?")
+_THIS_MACHINE = re.compile(r"(127\.0\.0\.1|localhost)(:\d{1,5})?")
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -32,9 +32,9 @@ _HEADERS = {
 
 
 class Guard:
-    """Lets through what may ask, and puts the headers on every answer that keep a browser from more than was meant.
+    """Passes permitted requests on, and adds to every answer the headers that restrict what a browser does with it.
 
-    :param token: the key. :param cookie: the name of the cookie that keeps it; of another server another one.
+    :param token: the key. :param cookie: the name of the cookie that holds it, a different one for each server.
     """
 
     def __init__(self, app: ASGIApp, token: str, cookie: str) -> None:
@@ -48,41 +48,34 @@ class Guard:
             await self._app(scope, receive, send)
         if scope["type"] != "http":
             return
-        by_address = scope["path"] == START and self._is_key(_query(scope, "token"))
-        refused = self._refusal(scope, Headers(scope=scope), by_address=by_address)
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        has_key = scope["path"] == START and self._is_key(query.get("token", [""])[0])
+        refusal = self._refusal(scope, Headers(scope=scope), has_key=has_key)
 
-        async def sent(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(_HEADERS)
-                if by_address and refused is None:
+                if has_key and refusal is None:
                     headers.append("Set-Cookie", f"{self._cookie}={self._token}; Path=/; HttpOnly; SameSite=Strict")
             await send(message)
 
-        answer = self._app if refused is None else PlainTextResponse(refused + "\n", 403)
-        await answer(scope, receive, sent)
+        answer = self._app if refusal is None else PlainTextResponse(refusal + "\n", 403)
+        await answer(scope, receive, send_with_headers)
 
-    def _refusal(self, scope: Scope, headers: Headers, *, by_address: bool) -> str | None:
+    def _refusal(self, scope: Scope, headers: Headers, *, has_key: bool) -> str | None:
+        """Return why a request is refused; ``None`` if it is not. :param has_key: the key is in its address."""
         host = headers.get("host", "")
-        if not _HERE.fullmatch(host):
-            return "this page answers to 127.0.0.1 and localhost alone"
-        if not by_address:
-            if not self._is_key(self._kept(headers)):
-                return "open the address that 'nait-index explore' printed; the key is in it"
+        if not _THIS_MACHINE.fullmatch(host):
+            return "this page is served only under 127.0.0.1 and localhost"
+        if not has_key:
+            if not self._is_key(cookie_parser("; ".join(headers.getlist("cookie"))).get(self._cookie, "")):
+                return "open the address that 'nait-index explore' printed; it contains the key"
             if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
-                return "this was asked for by another page"
+                return "another page made this request"
         if scope["method"] not in ("GET", "HEAD") and headers.get("origin") != f"http://{host}":
-            return "this was sent by another page"
+            return "another page sent this"
         return None
 
-    def _kept(self, headers: Headers) -> str:
-        kept: dict[str, str] = cookie_parser("; ".join(headers.getlist("cookie")))
-        return kept.get(self._cookie, "")
-
-    def _is_key(self, given: str) -> bool:
-        return secrets.compare_digest(given.encode("utf-8", "replace"), self._token.encode())
-
-
-def _query(scope: Scope, name: str) -> str:
-    given: bytes = scope["query_string"]
-    return parse_qs(given.decode("latin-1")).get(name, [""])[0]
+    def _is_key(self, value: str) -> bool:
+        return secrets.compare_digest(value.encode("utf-8", "replace"), self._token.encode())

@@ -1,4 +1,4 @@
-"""Serving the page on this machine until it is interrupted."""
+"""The server of the page, on this machine alone."""
 
 import errno
 import logging
@@ -23,9 +23,9 @@ _KEY_BYTES = 32
 def serve(index: NaitIndex, *, port: int = PORT, browser: bool = True, ready: Callable[[str], object] = print) -> None:
     """Serve the page on an index to this machine alone, until Ctrl-C.
 
-    :param port: 0 takes any that is free. :param browser: open the page in the user's browser.
-    :param ready: told the page's address, key included, once it can be asked for.
-    :raises NaitError: the port is taken, or a package is missing.
+    :param port: 0 for any free one. :param browser: open the page in the user's browser.
+    :param ready: called with the page's address, which contains the key, once the page can be requested.
+    :raises NaitError: the port is in use, or a package is missing.
     """
     try:
         import starlette  # noqa: F401
@@ -39,7 +39,7 @@ def serve(index: NaitIndex, *, port: int = PORT, browser: bool = True, ready: Ca
         port = listening.getsockname()[1]
         token = secrets.token_urlsafe(_KEY_BYTES)
         app = make_app(Session(index), token, f"nait-index-{port}")
-        # No log of requests, the first of which holds the key, nor of what is cut off at the end.
+        # Requests are not logged, since the first contains the key; nor are those interrupted at the end.
         config = uvicorn.Config(
             app, log_level=logging.CRITICAL, access_log=False, server_header=False, ws="none",
             timeout_graceful_shutdown=1,
@@ -48,14 +48,14 @@ def serve(index: NaitIndex, *, port: int = PORT, browser: bool = True, ready: Ca
         ready(address)
         if browser and _has_browser():
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-        with suppress(KeyboardInterrupt):  # which uvicorn passes on when it has shut down
+        with suppress(KeyboardInterrupt):  # uvicorn raises it again after it has shut down
             uvicorn.Server(config).run(sockets=[listening])
 
 
 def listen(port: int) -> socket.socket:
     """Listen on a port of this machine.
 
-    :raises NaitError: the port is taken or not allowed.
+    :raises NaitError: the port is in use or not allowed.
     """
     opened = socket.socket()
     try:
@@ -64,12 +64,12 @@ def listen(port: int) -> socket.socket:
         opened.listen(128)
     except OSError as error:
         opened.close()
-        taken = error.errno == errno.EADDRINUSE
-        reason = "is in use" if taken else f"cannot be listened on ({error.strerror or error})"
+        is_in_use = error.errno == errno.EADDRINUSE
+        reason = "is in use" if is_in_use else f"cannot be used ({error.strerror or error})"
         raise NaitError(f"port {port} {reason}; choose another with --port, or any free one with --port 0") from error
     return opened
 
 
 def _has_browser() -> bool:
-    """Tell whether there is a screen to open one on: without, a browser in text would take over the terminal."""
+    """Report whether there is a display; without one, a text browser would take over the terminal."""
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -62,6 +62,21 @@ class Grouping:
         codes = self.codes[indices[self.positions[indices] == rows]]
         return np.bincount(codes, minlength=len(self.names))
 
+    def represent(
+        self, chosen: np.ndarray, corpus: np.ndarray, *, is_whole: bool, highest: float, most: int
+    ) -> Representation:
+        """Compare the chosen rows with those of the corpus by this field; see :func:`represent`."""
+        return represent(
+            self.field,
+            self.names,
+            self.counts(chosen),
+            self.counts(corpus),
+            is_whole=is_whole,
+            is_ordered=self.is_ordered,
+            highest=highest,
+            most=most,
+        )
+
     def name_of(self, position: int) -> str:
         """Return the name of a row's group; empty if the row was not read."""
         index = int(np.searchsorted(self.positions, position))
@@ -78,13 +93,10 @@ class SampledGrouping:
 
     def represent(self, context: ReportContext, choice: CapabilityChoice) -> Representation:
         """Compare a choice with the corpus by this field."""
-        return represent(
-            self.grouping.field,
-            self.grouping.names,
-            self.grouping.counts(self.sample.chosen(choice)),
-            self.grouping.counts(self.sample.evenly),
+        return self.grouping.represent(
+            self.sample.chosen(choice),
+            self.sample.evenly,
             is_whole=self.sample.is_whole,
-            is_ordered=self.grouping.is_ordered,
             highest=len(context.available) / choice.k,
             most=context.request.limits.groups,
         )

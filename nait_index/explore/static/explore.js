@@ -1,11 +1,11 @@
-// The page: what is typed goes to the server, what comes back is put on it as text, never as HTML.
+// The page: input goes to the server, and answers are shown as text, never as HTML.
 
 const $ = (id) => document.getElementById(id);
 const PAGE = 20;
 const SHARES = [0.1, 0.2, 0.5, 1, 1.5, 2, 3, 4, 5, 7, 10, 12, 15, 20, 25, 30, 40, 50, 65, 80, 100];
 const editable = document.body.dataset.editable === "true";
 
-const state = { pasted: null, pastedText: "", first: 0, found: null, encoding: null, asking: null, paging: null };
+const state = { pasted: null, pastedText: "", first: 0, choice: null, encoding: null, asking: null, paging: null };
 
 // ---- talking to the server ------------------------------------------------------------------------------------
 
@@ -15,7 +15,7 @@ async function ask(path, options = {}) {
     answer = await fetch(path, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Error("the server does not answer any more; start nait-index explore again");
+    throw new Error("the server no longer answers; start nait-index explore again");
   }
   if (answer.status === 403) throw new Error((await answer.text()).trim());
   const value = await answer.json();
@@ -37,9 +37,9 @@ function wanted() {
 }
 
 const source = () => document.querySelector("input[name=source]:checked").value;
-const picked = () => [...document.querySelectorAll("#capabilities input:checked")].map((own) => own.value);
+const picked = () => [...document.querySelectorAll("#capabilities input:checked")].map((box) => box.value);
 
-// ---- saying what goes on --------------------------------------------------------------------------------------
+// ---- status and errors ----------------------------------------------------------------------------------------
 
 function say(text, busy = false) {
   $("status").textContent = text;
@@ -75,7 +75,7 @@ async function find() {
   clearErrors();
   const text = $("text").value;
   if (new Blob([text]).size > Number(document.body.dataset.maxBytes)) {
-    complain("this is more text than the page takes; store so many examples with 'nait-index capability add'", "text");
+    complain("this is more text than the page accepts; store so many examples with 'nait-index capability add'", "text");
     return;
   }
   state.asking?.abort();
@@ -85,10 +85,10 @@ async function find() {
   bringResults();
   const watching = setInterval(() => sayHowFar(asking.signal), 700);
   try {
-    const made = await send("/api/examples", { text }, { signal: asking.signal });
-    state.pasted = made.pasted;
+    const encoded = await send("/api/examples", { text }, { signal: asking.signal });
+    state.pasted = encoded.pasted;
     state.pastedText = text;
-    state.note = describe(made);
+    state.note = describe(encoded);
   } catch (error) {
     if (error.name === "AbortError") say("Stopped.");
     else complain(error.message, "text");
@@ -109,7 +109,7 @@ async function sayHowFar(signal) {
     if (model === "loading") say("Loading the model…", true);
     else if (of) say(`Encoding the examples: ${count(done)} of ${count(of)}…`, true);
   } catch {
-    // The request that this is about says what is wrong.
+    // The request for the examples reports what is wrong.
   }
 }
 
@@ -118,28 +118,28 @@ function bringResults() {
   if (matchMedia("(max-width: 900px)").matches) $("results").scrollIntoView({ block: "start" });
 }
 
-function describe(made) {
-  const said = [`${count(made.examples)} ${made.examples === 1 ? "example" : "examples"}`];
-  if (made.truncated) said.push(`${count(made.truncated)} cut to the model's length`);
-  if (made.rejected) {
-    const more = made.rejected > made.reasons.length ? "; …" : "";
-    said.push(`${count(made.rejected)} could not be used (${made.reasons.join("; ")}${more})`);
+function describe(encoded) {
+  const parts = [`${count(encoded.examples)} ${encoded.examples === 1 ? "example" : "examples"}`];
+  if (encoded.truncated) parts.push(`${count(encoded.truncated)} cut to the maximum length`);
+  if (encoded.rejected) {
+    const more = encoded.rejected > encoded.reasons.length ? "; …" : "";
+    parts.push(`${count(encoded.rejected)} could not be used (${encoded.reasons.join("; ")}${more})`);
   }
-  return said.join(", ");
+  return parts.join(", ");
 }
 
 async function listCapabilities(check = []) {
-  const kept = new Set([...picked(), ...check]);
-  const found = await ask("/api/capabilities");
+  const checked = new Set([...picked(), ...check]);
+  const capabilities = await ask("/api/capabilities");
   $("capabilities").replaceChildren(
-    ...found.map((own) => {
-      const box = make("input", { type: "checkbox", value: own.name, checked: kept.has(own.name) });
+    ...capabilities.map((capability) => {
+      const box = make("input", { type: "checkbox", value: capability.name, checked: checked.has(capability.name) });
       box.addEventListener("change", () => choose());
-      const label = make("label", {}, box, make("b", {}, own.name), make("small", {}, `${count(own.examples)} examples`));
+      const label = make("label", {}, box, make("b", {}, capability.name), make("small", {}, `${count(capability.examples)} examples`));
       return make("li", {}, label);
     }),
   );
-  $("none-stored").hidden = found.length > 0;
+  $("none-stored").hidden = capabilities.length > 0;
 }
 
 async function keep() {
@@ -148,13 +148,13 @@ async function keep() {
   button.disabled = true;
   try {
     const name = $("name").value;
-    const kept = await send("/api/keep", { pasted: state.pasted, name, replace: $("replace").checked });
-    $("version").textContent = kept.version;
+    const stored = await send("/api/keep", { pasted: state.pasted, name, replace: $("replace").checked });
+    $("version").textContent = stored.version;
     $("replace").checked = false;
     for (const box of document.querySelectorAll("#capabilities input")) box.checked = false;
-    await listCapabilities([kept.name]);
+    await listCapabilities([stored.name]);
     show("stored");
-    state.kept = `Stored as '${kept.name}', ${count(kept.examples)} examples; the index is at version ${kept.version}`;
+    state.kept = `Stored as '${stored.name}', ${count(stored.examples)} examples; the index is at version ${stored.version}`;
     await choose();
   } catch (error) {
     complain(error.message, "name");
@@ -181,7 +181,7 @@ function show(which) {
 // ---- choosing -------------------------------------------------------------------------------------------------
 
 async function choose() {
-  if (state.encoding && source() === "pasted") return; // it chooses in the end
+  if (state.encoding && source() === "pasted") return; // find() chooses when it is done
   state.asking?.abort();
   clearErrors("top", "where");
   const ready = source() === "stored" ? picked().length : state.pasted;
@@ -198,10 +198,10 @@ async function choose() {
   const query = wanted();
   const began = performance.now();
   try {
-    const found = await ask(`/api/choice?${query}`, { signal: asking.signal });
+    const choice = await ask(`/api/choice?${query}`, { signal: asking.signal });
     const rows = await ask(`/api/rows?${query}&first=0&count=${PAGE}`, { signal: asking.signal });
-    state.found = found;
-    draw(found);
+    state.choice = choice;
+    draw(choice);
     drawRows(rows, 0);
     state.query = query;
     setDownloads(query);
@@ -211,7 +211,7 @@ async function choose() {
   } catch (error) {
     if (error.name === "AbortError") return;
     complain(error.message);
-    if (!$("found").hidden) say("What is shown below is what was chosen before.");
+    if (!$("found").hidden) say("The results below are from the previous choice.");
     return;
   }
   $("found").classList.remove("stale");
@@ -248,37 +248,37 @@ const figures = (number, digits = 3) => number.toLocaleString("en", { maximumSig
 const named = (number, decimals) => number.toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals }).replace("-", "−");
 
 function make(tag, properties = {}, ...children) {
-  const own = document.createElement(tag);
+  const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
-    if (name.startsWith("aria-")) own.setAttribute(name, value);
-    else own[name] = value;
+    if (name.startsWith("aria-")) element.setAttribute(name, value);
+    else element[name] = value;
   }
-  own.append(...children);
-  return own;
+  element.append(...children);
+  return element;
 }
 
-function draw(found) {
+function draw(choice) {
   $("empty").hidden = true;
   $("found").hidden = false;
-  const share = ((100 * found.rows) / found.available).toPrecision(3).replace(/\.?0+$/, "");
-  const among = found.available === Number(document.body.dataset.rows) ? "" : " that pass the filter";
-  $("headline").textContent = `${count(found.rows)} of ${count(found.available)} rows${among} are chosen (${share}%)`;
-  $("reasons").replaceChildren(...found.reasons.map((own) => make("li", {}, own)));
-  $("skills").replaceChildren(...found.skills.map((own, at) => skill(own, at, found)));
-  $("balance").replaceChildren(...found.balance.map(balance));
+  const share = ((100 * choice.rows) / choice.available).toPrecision(3).replace(/\.?0+$/, "");
+  const among = choice.available === Number(document.body.dataset.rows) ? "" : " that pass the filter";
+  $("headline").textContent = `${count(choice.rows)} of ${count(choice.available)} rows${among} are chosen (${share}%)`;
+  $("reasons").replaceChildren(...choice.reasons.map((reason) => make("li", {}, reason)));
+  $("skills").replaceChildren(...choice.skills.map((facts, number) => skill(facts, number, choice)));
+  $("balance").replaceChildren(...choice.balance.map(balance));
 }
 
-function skill(own, at, found) {
+function skill(facts, number, choice) {
   const box = make("section", { className: "skill" });
-  box.style.setProperty("--skill", `var(--skill-${at % 6})`);
-  const cut = own.cut < own.depth ? `the ${count(own.cut)} best; the last of them scores ${figures(own.score)}` : "every row is chosen";
+  box.style.setProperty("--skill", `var(--skill-${number % 6})`);
+  const cut = facts.cut < facts.depth ? `the ${count(facts.cut)} best rows; the last scores ${figures(facts.score)}` : "every row is chosen";
   box.append(
-    make("h3", {}, found.skills.length > 1 || own.name !== "examples" ? own.name : "Scores of the rows, best first"),
+    make("h3", {}, choice.skills.length > 1 || facts.name !== "examples" ? facts.name : "Scores of the rows, best first"),
     make("p", { className: "said" }, `By ${$("method").value}: ${cut}.`),
-    curve(own),
+    curve(facts),
     make("div", { className: "two" },
-      border("Just in", "the last that are chosen", own.last, found.skills.length === 1),
-      border("Just out", "the first that are not", own.next, found.skills.length === 1),
+      border("Just in", "the last that are chosen", facts.last, choice.skills.length === 1),
+      border("Just out", "the first that are not", facts.next, choice.skills.length === 1),
     ),
   );
   return box;
@@ -292,39 +292,39 @@ function border(title, hint, rows, open) {
 }
 
 function svg(tag, attributes, ...children) {
-  const own = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) own.setAttribute(name, value);
-  own.append(...children);
-  return own;
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
 }
 
-function curve(own) {
+function curve(facts) {
   const width = Math.max(280, $("skills").clientWidth - 36 || 800), height = 240;
   const left = 52, right = 14, top = 16, bottom = 26;
-  const scores = own.curve.map(([, score]) => score);
+  const scores = facts.curve.map(([, score]) => score);
   const high = Math.max(...scores), low = Math.min(...scores), span = high - low || 1;
-  const x = (rank) => left + ((rank - 1) / Math.max(own.depth - 1, 1)) * (width - left - right);
+  const x = (rank) => left + ((rank - 1) / Math.max(facts.depth - 1, 1)) * (width - left - right);
   const y = (score) => top + ((high - score) / span) * (height - top - bottom);
-  const line = (points) => points.map(([rank, score], at) => `${at ? "L" : "M"}${x(rank).toFixed(1)} ${y(score).toFixed(1)}`).join("");
-  const best = own.curve.filter(([rank]) => rank <= own.cut), rest = own.curve.filter(([rank]) => rank >= own.cut);
-  const label = `Scores of ${count(own.depth)} rows by rank, from ${figures(high)} to ${figures(low)}; the cut is at rank ${count(own.cut)}, score ${figures(own.score)}`;
+  const line = (points) => points.map(([rank, score], index) => `${index ? "L" : "M"}${x(rank).toFixed(1)} ${y(score).toFixed(1)}`).join("");
+  const best = facts.curve.filter(([rank]) => rank <= facts.cut), rest = facts.curve.filter(([rank]) => rank >= facts.cut);
+  const label = `Scores of ${count(facts.depth)} rows by rank, from ${figures(high)} to ${figures(low)}; the cut is at rank ${count(facts.cut)}, score ${figures(facts.score)}`;
   const figure = svg("svg", { class: "curve", role: "img", "aria-label": label, viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none" });
   const levels = ticks(low, high), decimals = Math.max(0, -Math.floor(Math.log10(levels[1] - levels[0] || 1)));
   for (const score of levels) {
     figure.append(svg("line", { class: "grid", x1: left, x2: width - right, y1: y(score), y2: y(score) }));
     figure.append(svg("text", { x: left - 8, y: y(score) + 4, "text-anchor": "end" }, named(score, decimals)));
   }
-  for (const rank of ticks(1, own.depth)) {
+  for (const rank of ticks(1, facts.depth)) {
     if (x(rank) > left + 50) figure.append(svg("text", { x: x(rank), y: height - 6, "text-anchor": "middle" }, count(Math.round(rank))));
   }
   figure.append(svg("text", { x: left, y: height - 6 }, "rank"));
-  const cut = x(own.cut), after = cut < width - 130;
+  const cut = x(facts.cut), after = cut < width - 130;
   figure.append(
     svg("path", { class: "area", d: `${line(best)}L${cut.toFixed(1)} ${height - bottom}L${left} ${height - bottom}Z` }),
     svg("path", { class: "rest", d: line(rest) }),
     svg("path", { class: "best", d: line(best) }),
     svg("line", { class: "cut", x1: cut, x2: cut, y1: top - 6, y2: height - bottom }),
-    svg("text", { class: "cut-name", x: after ? cut + 6 : cut - 6, y: top + 4, "text-anchor": after ? "start" : "end" }, `cut at ${count(own.cut)}`),
+    svg("text", { class: "cut-name", x: after ? cut + 6 : cut - 6, y: top + 4, "text-anchor": after ? "start" : "end" }, `cut at ${count(facts.cut)}`),
   );
   return figure;
 }
@@ -333,33 +333,33 @@ function ticks(low, high) {
   const raw = (high - low) / 4;
   if (!(raw > 0)) return [low];
   const unit = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 5, 10].map((own) => own * unit).find((own) => own >= raw);
-  const found = [];
-  for (let at = Math.ceil(low / step) * step; at <= high + step * 1e-9; at += step) found.push(Math.abs(at) < step * 1e-9 ? 0 : at);
-  return found;
+  const step = [1, 2, 5, 10].map((factor) => factor * unit).find((step) => step >= raw);
+  const levels = [];
+  for (let level = Math.ceil(low / step) * step; level <= high + step * 1e-9; level += step) levels.push(Math.abs(level) < step * 1e-9 ? 0 : level);
+  return levels;
 }
 
-function balance(own) {
-  const box = make("div", {}, make("h4", {}, `By ${own.by}`));
+function balance(field) {
+  const box = make("div", {}, make("h4", {}, `By ${field.by}`));
   const list = make("div", { className: "groups" });
-  for (const group of own.groups) {
+  for (const group of field.groups) {
     const bar = make("i", { className: !group.certain ? "unsure" : group.ratio < 1 ? "less" : "" });
-    // Twice as many is as far from the middle as half as many; eight times fills the half.
+    // The scale is logarithmic: eight times the share fills the right half.
     const reach = Math.min(1, Math.abs(Math.log2(Math.max(group.ratio, 1e-9))) / 3) * 50;
     bar.style.width = `${Math.max(reach, 0.6)}%`;
     bar.style.left = group.ratio < 1 ? `${50 - reach}%` : "50%";
-    const said = `${group.name}: ${count(group.chosen)} of the chosen, ${count(group.corpus)} of all; 95 % between ${figures(group.low)} and ${figures(group.high)} times`;
+    const description = `${group.name}: ${count(group.chosen)} of the chosen, ${count(group.corpus)} of all; 95 % between ${figures(group.low)} and ${figures(group.high)} times`;
     list.append(
-      make("span", { className: "name", title: said }, group.name),
-      make("span", { className: "bar", title: said, "aria-hidden": "true" }, bar),
-      make("span", { className: "ratio", title: said }, group.chosen ? `× ${group.ratio < 0.095 ? group.ratio.toFixed(2) : group.ratio.toFixed(1)}` : "none", " ", make("small", {}, `${count(group.chosen)} of ${count(group.corpus)}`)),
+      make("span", { className: "name", title: description }, group.name),
+      make("span", { className: "bar", title: description, "aria-hidden": "true" }, bar),
+      make("span", { className: "ratio", title: description }, group.chosen ? `× ${group.ratio < 0.095 ? group.ratio.toFixed(2) : group.ratio.toFixed(1)}` : "none", " ", make("small", {}, `${count(group.chosen)} of ${count(group.corpus)}`)),
     );
   }
   box.append(list);
   const notes = [];
-  if (own.left_out) notes.push(`${count(own.left_out)} more groups say less`);
-  if (own.groups.some((group) => !group.certain)) notes.push("grey: may be chance");
-  if (!own.whole) notes.push(`counted on ${count(own.corpus_read)} rows drawn at random`);
+  if (field.left_out) notes.push(`${count(field.left_out)} more ${field.left_out === 1 ? "group is" : "groups are"} not shown`);
+  if (field.groups.some((group) => !group.certain)) notes.push("grey: may be chance");
+  if (!field.whole) notes.push(`counted on ${count(field.corpus_read)} rows drawn at random`);
   if (notes.length) box.append(make("p", { className: "hint" }, `${notes.join("; ")}.`));
   return box;
 }
@@ -367,30 +367,30 @@ function balance(own) {
 function drawRows(rows, first) {
   state.first = first;
   $("rows").replaceChildren(...rows.map(row));
-  const last = first + rows.length, all = state.found.rows;
+  const last = first + rows.length, all = state.choice.rows;
   $("where-in-pages").textContent = rows.length ? `${count(first + 1)} to ${count(last)} of ${count(all)}` : "";
   $("earlier").disabled = first === 0;
   $("later").disabled = last >= all;
 }
 
-function row(own) {
+function row(shown) {
   const box = $("row-template").content.cloneNode(true).firstElementChild;
   const [rank, preview, aside] = box.querySelector("summary").children;
-  rank.textContent = count(own.rank);
-  preview.textContent = own.parts.map((part) => part.text).join("  ›  ");
-  const from = [own.capability, own.source].filter(Boolean).join(" · ");
-  aside.append(make("span", { className: "source" }, `${from} · `), figures(own.score, 4));
-  const facts = [own.source, `${count(own.tokens)} tokens${own.truncated ? ", cut" : ""}`, `score ${figures(own.score, 6)}`, `id ${own.id}`];
+  rank.textContent = count(shown.rank);
+  preview.textContent = shown.parts.map((part) => part.text).join("  ›  ");
+  const from = [shown.capability, shown.source].filter(Boolean).join(" · ");
+  aside.append(make("span", { className: "source" }, `${from} · `), figures(shown.score, 4));
+  const facts = [shown.source, `${count(shown.tokens)} tokens${shown.truncated ? ", cut" : ""}`, `score ${figures(shown.score, 6)}`, `id ${shown.id}`];
   box.querySelector(".facts").textContent = facts.join(" · ");
-  box.addEventListener("toggle", () => box.open && !box.dataset.whole && open(box, own));
+  box.addEventListener("toggle", () => box.open && !box.dataset.whole && open(box, shown));
   return box;
 }
 
-async function open(box, own) {
+async function open(box, shown) {
   box.dataset.whole = "true";
   const place = box.querySelector(".parts");
   try {
-    const whole = await ask(`/api/row?${new URLSearchParams({ id: own.id })}`);
+    const whole = await ask(`/api/row?${new URLSearchParams({ id: shown.id })}`);
     const raw = make("details", {}, make("summary", {}, "As JSON"), make("pre", { dir: "auto" }, whole.row));
     place.replaceChildren(...whole.parts.map(part), raw);
   } catch (error) {
@@ -399,8 +399,8 @@ async function open(box, own) {
   }
 }
 
-const part = (own) =>
-  make("div", { className: `part ${own.role}` }, make("span", { className: "role" }, own.role), make("div", { className: "text", dir: "auto" }, own.text));
+const part = ({ role, text }) =>
+  make("div", { className: `part ${role}` }, make("span", { className: "role" }, role), make("div", { className: "text", dir: "auto" }, text));
 
 // ---- the form -------------------------------------------------------------------------------------------------
 
@@ -414,7 +414,7 @@ function placeSlider() {
   const text = $("top").value.trim(), rows = Number(document.body.dataset.rows);
   const share = text.endsWith("%") ? parseFloat(text) : (100 * Number(text)) / rows;
   if (!(share > 0)) return;
-  const near = SHARES.reduce((best, own, at) => (Math.abs(Math.log(own / share)) < Math.abs(Math.log(SHARES[best] / share)) ? at : best), 0);
+  const near = SHARES.reduce((best, step, index) => (Math.abs(Math.log(step / share)) < Math.abs(Math.log(SHARES[best] / share)) ? index : best), 0);
   $("slider").value = near;
   $("slider").setAttribute("aria-valuetext", text);
 }
@@ -434,9 +434,9 @@ async function readFile() {
   if (!file) return;
   clearErrors("text");
   if (!/\.(jsonl|ndjson|json|txt|md)$/i.test(file.name)) {
-    complain(`${file.name}: this page reads JSON and plain text; others are read by 'nait-index capability add'`, "text");
+    complain(`${file.name}: this page reads JSON and plain text; use 'nait-index capability add' for other files`, "text");
   } else if (file.size > Number(document.body.dataset.maxBytes)) {
-    complain(`${file.name}: larger than this page takes; store its examples with 'nait-index capability add'`, "text");
+    complain(`${file.name}: too large for this page; store its examples with 'nait-index capability add'`, "text");
   } else {
     $("text").value = await file.text();
     if (editable && !$("name").value) $("name").value = file.name.replace(/\.[a-z]+$/i, "");
@@ -449,7 +449,7 @@ async function watchModel() {
   try {
     const { model, error } = await ask("/api/status");
     $("model").textContent =
-      model === "loading" ? "Loading the model; examples wait for it." : model === "failed" ? `The model cannot be loaded: ${error}` : "";
+      model === "loading" ? "Loading the model; examples are encoded once it is ready." : model === "failed" ? `The model cannot be loaded: ${error}` : "";
     if (model === "loading") setTimeout(watchModel, 1000);
   } catch (error) {
     complain(error.message);
@@ -457,7 +457,7 @@ async function watchModel() {
 }
 
 function begin() {
-  // The key is kept in a cookie now; it need not stand in the address.
+  // The key is in a cookie now, so it is removed from the address.
   history.replaceState(null, "", "/");
   $("form").addEventListener("submit", (event) => {
     event.preventDefault();
@@ -488,7 +488,7 @@ function begin() {
   }
   $("earlier").addEventListener("click", () => turn(Math.max(0, state.first - PAGE)));
   $("later").addEventListener("click", () => turn(state.first + PAGE));
-  window.addEventListener("resize", () => { if (state.found && !$("found").hidden) draw(state.found); });
+  window.addEventListener("resize", () => { if (state.choice && !$("found").hidden) draw(state.choice); });
   show(source());
   placeSlider();
   explainMethod();
