@@ -24,9 +24,10 @@ from nait_index.index import NaitIndex
 from nait_index.methods.mona import jaccard, mean_of
 from nait_index.methods.nag import shares
 from nait_index.selection.coverage import cover, rarity
-from nait_index.signatures.topk import neuron_offsets
+from nait_index.signatures.sparse import neuron_offsets
+from nait_index.signatures.views import SAE_NUMBERS, SAE_VALUES, TOPK_NUMBERS
 from nait_index.store.layout import Layout
-from nait_index.store.samples import SAE_NUMBERS, SAE_VALUES, TOPK_NUMBERS, SampleTable, schema
+from nait_index.store.samples import SampleTable, schema
 
 BUDGET = 0.15
 EXAMPLES = 400
@@ -158,7 +159,7 @@ def repeated(index: Path, rows: int, rng: np.random.Generator) -> np.ndarray:
     """Give the sets of an index (rows, L·k) int32, its rows repeated with some neurons swapped for others'."""
     opened = NaitIndex(index)
     own = np.concatenate([block for _, block in SampleTable(Layout(index)).signatures(TOPK_NUMBERS)])
-    widths, topk = opened.manifest.fingerprint.widths, opened.manifest.fingerprint.topk
+    widths, topk = opened.manifest.fingerprint.widths, opened.manifest.fingerprint.signatures.topk
     found = np.resize(own, (rows, own.shape[1])).astype(np.int32) + neuron_offsets(widths, topk).astype(np.int32)
     for start in range(len(own), rows, len(own)):
         part = found[start : start + len(own)]

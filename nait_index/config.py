@@ -1,8 +1,9 @@
 """Settings of a build, as frozen data. Every field that changes a number enters the index's fingerprint."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from typing import Any
 
 from nait_index.errors import ModelError, NaitError
 
@@ -11,7 +12,7 @@ BUNDLED_MODEL = "bundled"
 
 
 class Device(StrEnum):
-    """Where the model runs; ``AUTO`` is the GPU where torch sees one, else the CPU."""
+    """Where the model runs; ``AUTO`` is the GPU if torch sees one, else the CPU."""
 
     AUTO = "auto"
     CPU = "cpu"
@@ -19,7 +20,7 @@ class Device(StrEnum):
 
 
 class Precision(StrEnum):
-    """What the model computes in; ``AUTO`` is bfloat16 on a GPU and on a CPU that multiplies in it, else float32."""
+    """Precision of the model; ``AUTO`` is bfloat16 on a GPU and on a CPU that computes in it, else float32."""
 
     AUTO = "auto"
     FLOAT32 = "float32"
@@ -28,7 +29,7 @@ class Precision(StrEnum):
 
 
 class PaddingSide(StrEnum):
-    """Where padding goes in a batch. The numbers do not depend on it."""
+    """The side of a batch that is padded. The numbers do not depend on it."""
 
     RIGHT = "right"
     LEFT = "left"
@@ -59,7 +60,7 @@ class SearchMode(StrEnum):
 
 
 class Trainer(StrEnum):
-    """The trainers that rows are handed over to."""
+    """The trainers that selections can be written for."""
 
     LLAMAFACTORY = "llamafactory"
     AXOLOTL = "axolotl"
@@ -84,11 +85,11 @@ class RunnerKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunnerConfig:
-    """Where a build's rows are run through the model. It changes no number.
+    """Where a build runs its rows through the model. It changes no number.
 
-    :param workers: encoders at work side by side, each with a model of its own; ``None`` is one for each GPU of the
-        cluster, and where it has none, one for each machine.
-    :param address: of a running Ray cluster that this machine is part of; ``None`` starts one here, and stops it again.
+    :param workers: encoders that run in parallel, each with its own model; ``None`` is one per GPU of the cluster, or
+        one per machine if it has no GPU.
+    :param address: of a running Ray cluster that this machine belongs to; ``None`` starts one here for the build.
     """
 
     kind: RunnerKind = RunnerKind.LOCAL
@@ -97,13 +98,13 @@ class RunnerConfig:
 
     def __post_init__(self) -> None:
         if self.kind is RunnerKind.LOCAL and (self.workers, self.address) != (None, None):
-            raise NaitError("--workers and --address are of --engine ray; the local engine is one process")
+            raise NaitError("--workers and --address need --engine ray; the local engine is one process")
         if self.workers is not None and self.workers < 1:
             raise NaitError(f"--workers must be at least 1, not {self.workers}")
         if self.address is not None and self.address.startswith("ray://"):
             raise NaitError(
-                f"--address {self.address} is that of a Ray client, which shares no machine with the cluster; run the "
-                "build on one of its machines, with --address auto"
+                f"--address {self.address} is for Ray clients, which run outside the cluster; run the build on a "
+                "machine of the cluster, with --address auto"
             )
 
 
@@ -114,10 +115,9 @@ class ModelConfig:
     :param name: folder or hub name of the model; ``bundled`` is the one inside the package.
     :param site: ``mlp`` finds the neurons by family; anything else is a module path with ``{i}`` for the layer.
     :param layers: ``all``, ``last``, or comma-separated layer numbers; negative numbers count from the end.
-    :param gradient_dtype: what gradients are computed in; ``None`` settles it by ``dtype``, ``auto`` being float32 on
-        every CPU.
-    :param batch_tokens: most tokens of a batch, padding counted; ``None`` is 2,048 on a CPU, whose caches larger
-        batches overflow (MiniLM on 2 cores runs a third faster than with 8,192), and 65,536 on a GPU.
+    :param gradient_dtype: precision of gradients; ``None`` is that of ``dtype``, with ``auto`` as float32 on every CPU.
+    :param batch_tokens: most tokens per batch, with padding; ``None`` is 65,536 on a GPU and 2,048 on a CPU, whose
+        caches overflow with larger batches (MiniLM on 2 cores runs a third faster than with 8,192).
     """
 
     name: str = BUNDLED_MODEL
@@ -133,50 +133,63 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         if self.max_length < 2:
-            raise ModelError(f"--max-length {self.max_length} leaves no room for text; give at least 2 tokens")
+            raise ModelError(f"--max-length {self.max_length} leaves no room for text; use at least 2 tokens")
         if self.batch_tokens is not None and self.batch_tokens < 1:
             raise ModelError(f"--batch-tokens must be at least 1, not {self.batch_tokens}")
         if self.layers not in ("all", "last") and not re.fullmatch(r"-?\d+(,-?\d+)*", self.layers):
-            raise ModelError(f"--layers '{self.layers}' is none of: all, last, numbers such as 8,16 or -1")
+            raise ModelError(f"--layers '{self.layers}' is not one of: all, last, layer numbers such as 8,16 or -1")
+
+
+def _option(text: str, *, least: int | None = None, metavar: str | None = None) -> dict[str, Any]:
+    """Describe a field of :class:`SignatureConfig` that is an option of ``build``."""
+    return {"help": text, "least": least, "metavar": metavar}
 
 
 @dataclass(frozen=True, slots=True)
 class SignatureConfig:
-    """What is kept of every sample.
+    """What is stored of every sample. The metadata of a field holds its option's help and smallest value.
 
-    :param pca_dim: numbers of a row that a dense search scans, a byte each; ``None`` keeps every neuron, exactly
+    :param pca_dim: numbers per row that a dense search scans, a byte each; ``None`` stores every neuron exactly
         (``--pca-dim full``).
-    :param fine_dim: numbers kept of a row's mean activations, by which ``nait`` scores the rows near the cut again.
-    :param reservoir: how many samples the principal components are fitted on.
-    :param topk: neurons kept of each layer by the ``topk`` view.
-    :param sae: folder of the sparse autoencoder that the ``sae`` view needs; :param sae_keep: codes kept of a row.
+    :param fine_dim: numbers stored of a row's mean activations, with which ``nait`` rescores the rows near the cut.
+    :param topk: neurons per layer in the ``topk`` view.
+    :param sae: folder of the sparse autoencoder that the ``sae`` view needs; in a fingerprint, its content hash.
+    :param sae_keep: codes per row in the ``sae`` view.
     :param grad_dim: width of the projected gradients of the ``grad`` view.
+    :param reservoir: how many samples the principal components are fitted on.
     """
 
-    views: tuple[View, ...] = (View.PCA, View.TOPK)
-    pca_dim: int | None = 1024
-    fine_dim: int = 2048
-    topk: int = 20
-    sae: str | None = None
-    sae_keep: int = 256
-    grad_dim: int = 1024
+    views: tuple[View, ...] = field(
+        default=(View.PCA, View.TOPK), metadata=_option(f"Kinds of signatures to store, from {', '.join(View)}.")
+    )
+    pca_dim: int | None = field(
+        default=1024, metadata=_option("Bytes per row that a search scans, or 'full'.", least=1)
+    )
+    fine_dim: int = field(
+        default=2048,
+        metadata=_option("Bytes per row with which the method nait rescores the rows near the cut.", least=1),
+    )
+    topk: int = field(default=20, metadata=_option("Neurons per layer in the topk view.", least=1))
+    sae: str | None = field(
+        default=None,
+        metadata=_option("Sparse autoencoder for the sae view; 'nait-index sae train' makes one.", metavar="FOLDER"),
+    )
+    sae_keep: int = field(default=256, metadata=_option("Codes per row in the sae view.", least=1))
+    grad_dim: int = field(default=1024, metadata=_option("Numbers per row in the grad view.", least=1))
     reservoir: int = 4096
-    seed: int = 0
+    seed: int = field(default=0, metadata=_option("Seed of the order of encoding."))
 
     def __post_init__(self) -> None:
         if (View.SAE in self.views) != (self.sae is not None):
             raise NaitError("the view sae and the option --sae FOLDER go together; 'nait-index sae train' makes one")
-        if self.sae_keep < 1 or self.grad_dim < 1:
-            raise NaitError("--sae-keep and --grad-dim must be at least 1")
         if not self.views or len(set(self.views)) != len(self.views):
             raise NaitError(f"--views must name each view once: {', '.join(View)}")
-        if self.pca_dim is not None and self.pca_dim < 1:
-            raise NaitError(f"--pca-dim must be at least 1 or 'full', not {self.pca_dim}")
-        if self.fine_dim < 1:
-            raise NaitError(f"--fine-dim must be at least 1, not {self.fine_dim}")
-        if self.topk < 1:
-            raise NaitError(f"--topk must be at least 1, not {self.topk}")
+        for setting in fields(self):
+            value, least = getattr(self, setting.name), setting.metadata.get("least")
+            if least is not None and value is not None and value < least:
+                full = " or 'full'" if setting.name == "pca_dim" else ""
+                raise NaitError(f"--{setting.name.replace('_', '-')} must be at least {least}{full}, not {value}")
         if not 0 <= self.seed < 2**64:
             raise NaitError(f"--seed must be from 0 to 2^64 - 1, not {self.seed}")
         if self.reservoir < 2:
-            raise NaitError(f"a basis needs a reservoir of at least 2 samples, not {self.reservoir}")
+            raise NaitError(f"the reservoir must hold at least 2 samples to fit a basis, not {self.reservoir}")

@@ -36,8 +36,7 @@ from nait_index.insight.explain import Depth, Explanation, explain, parts_of
 from nait_index.insight.parts import LayerShares, Parts, layer_shares
 from nait_index.methods.probe import sample_queries
 from nait_index.methods.registry import DEFAULT_METHOD, MethodName
-from nait_index.quality.run import Confirm, ScoreProgress, ScoreReport, score_index
-from nait_index.quality.score import QualitySpec
+from nait_index.quality.scoring import Confirm, QualitySpec, ScoreProgress, ScoreReport, score_index
 from nait_index.search.rows import IndexRows
 from nait_index.selection.budget import ALL_ROWS, Budget
 from nait_index.selection.choose import Chooser
@@ -103,7 +102,7 @@ class NaitIndex:
         self._compressor = load_compressor(self.layout, self.manifest.basis_hash)
         logger.info("%s opened: version %d, %d rows", self.layout.name, self.manifest.version, self.manifest.rows)
         own = self.manifest.fingerprint
-        self._rows = IndexRows(self.layout, self._table, self._compressor, own.topk, own.pca_dim)
+        self._rows = IndexRows(self.layout, self._table, self._compressor, own.signatures)
         #: The rows with what is known of them, as columns.
         self.columns = self._rows
         self._chooser = Chooser(self.layout, self.manifest, self._table, self._rows)
@@ -147,7 +146,7 @@ class NaitIndex:
             report = builder.run(items, [str(file) for file in files])
         index = cls(path, model=config.name, device=config.device, storage=storage)
         index.report = report
-        if View.PCA in index.manifest.fingerprint.views:
+        if View.PCA in index.manifest.fingerprint.signatures.views:
             index._rows.exact(Feature.UNIT)
             if approximate or index.manifest.approximate:
                 index._make_approximate()
@@ -425,7 +424,7 @@ class NaitIndex:
 
         This object goes on seeing the index as it was: open it again to filter by the score.
 
-        :param spec: ``Ifd``, ``SelectIt``, ``Judge`` or ``Imported`` of :mod:`nait_index.quality`.
+        :param spec: ``Ifd``, ``SelectIt``, ``Judge`` or ``Imported`` of :mod:`nait_index.quality.scoring`.
         :param force: begin anew, whatever settings came before. :param confirm: asked before a judge is paid.
         """
         model, device = self._model, self._device

@@ -418,7 +418,7 @@ def test_layer_out_of_range_is_refused_with_the_range(wanted: str, tiny_model: T
 
 @pytest.mark.parametrize("wanted", ["", "first", "1.5", "0,,1", "0-2"])
 def test_layers_that_are_no_numbers_are_refused(wanted: str) -> None:
-    with pytest.raises(ModelError, match=r"^--layers '.*' is none of: all, last, numbers"):
+    with pytest.raises(ModelError, match=r"^--layers '.*' is not one of: all, last, layer numbers"):
         ModelConfig(layers=wanted)
 
 

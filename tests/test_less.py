@@ -14,7 +14,7 @@ from nait_index.config import Device, ModelConfig, View
 from nait_index.errors import CapabilityError
 from nait_index.methods.base import Examples, Rows
 from nait_index.methods.less import Less
-from nait_index.store.samples import GRADIENT
+from nait_index.signatures.views import GRADIENT
 
 Skill = Callable[[int, int], list[str]]
 

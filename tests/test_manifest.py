@@ -23,6 +23,7 @@ from helpers import (
 )
 
 from nait_index import NaitIndex
+from nait_index.config import SignatureConfig, View
 from nait_index.errors import FingerprintError
 from nait_index.search.exact import ExactScan
 from nait_index.signatures.features import Feature
@@ -32,7 +33,7 @@ from nait_index.store.manifest import Fingerprint, save_manifest
 pytestmark = pytest.mark.slow
 
 ROWS = 24
-FIELDS = [own.name for own in fields(Fingerprint)]
+FIELDS = [field.name for field in (*fields(Fingerprint), *fields(SignatureConfig)) if field.name != "signatures"]
 
 
 @pytest.fixture(scope="module")
@@ -81,13 +82,20 @@ def _other(value: Any) -> Any:
     return value + 1 if isinstance(value, int) else f"{value}x"
 
 
-@pytest.mark.parametrize("field", FIELDS)
+def _changed(fingerprint: Fingerprint, field: str) -> Fingerprint:
+    """Return a fingerprint that differs in one field, wherever that is."""
+    if field in fingerprint.__dataclass_fields__:
+        return replace(fingerprint, **{field: _other(getattr(fingerprint, field))})
+    settings: dict[str, Any] = {field: _other(getattr(fingerprint.signatures, field))}
+    return replace(fingerprint, signatures=replace(fingerprint.signatures, **settings))
+
+
+@pytest.mark.parametrize("field", [field for field in FIELDS if field != "sae"])
 def test_a_difference_in_any_one_field_is_refused_by_its_name_alone(
     field: str, index: Path, corpus: Path, model: Path
 ) -> None:
     manifest = manifest_of(index)
-    value = getattr(manifest.fingerprint, field)
-    changed = replace(manifest.fingerprint, **{field: _other(value)})
+    changed = _changed(manifest.fingerprint, field)
     assert changed.digest != manifest.fingerprint.digest
     save_manifest(Layout(index), replace(manifest, fingerprint=changed))
     with pytest.raises(FingerprintError) as raised:
@@ -95,6 +103,17 @@ def test_a_difference_in_any_one_field_is_refused_by_its_name_alone(
     message = str(raised.value)
     assert "\n" not in message
     assert [name for name in FIELDS if f"{name} (" in message] == [field]
+
+
+def test_another_autoencoder_is_refused_by_its_name_alone(index: Path) -> None:
+    fingerprint = manifest_of(index).fingerprint
+    signatures = replace(fingerprint.signatures, views=(*fingerprint.signatures.views, View.SAE), sae="one")
+    ours = replace(fingerprint, signatures=signatures)
+    theirs = _changed(ours, "sae")
+    assert ours.digest != theirs.digest
+    with pytest.raises(FingerprintError) as raised:
+        ours.require(theirs, "this")
+    assert [name for name in FIELDS if f"{name} (" in str(raised.value)] == ["sae"]
 
 
 @pytest.mark.parametrize("field", ["weights", "model_config", "tokenizer", "template", "widths", "layers"])

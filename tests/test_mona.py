@@ -10,7 +10,7 @@ from nait_index.errors import CapabilityError
 from nait_index.methods import mona
 from nait_index.methods.base import Examples, Rows
 from nait_index.methods.mona import Mona
-from nait_index.signatures.codes import top_codes
+from nait_index.signatures.sparse import top_codes
 
 LATENTS, KEEP = 90, 12
 

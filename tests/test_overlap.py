@@ -11,13 +11,13 @@ import pytest
 from helpers import build_small, samples_of, small_rows, write_lines
 
 from nait_index.activations.batches import finish_late
-from nait_index.building.columns import dense_columns, dims_of
+from nait_index.activations.device import multiply
 from nait_index.building.commit import BackgroundWriter
 from nait_index.building.runner import ahead
 from nait_index.config import SignatureConfig
 from nait_index.signatures.features import Feature
 from nait_index.signatures.pca import fit
-from nait_index.store.samples import dense_column
+from nait_index.signatures.views import dense_column, dense_columns, dims_of
 
 
 def _square(number: int) -> int:
@@ -128,7 +128,7 @@ def test_torch_makes_the_signatures_of_the_compressor(dim: int | None) -> None:
     pooled = np.random.default_rng(0).standard_normal((300, 2, 24)).astype(np.float32)
     config = SignatureConfig(pca_dim=dim, fine_dim=9)
     compressor = fit(lambda pooling, neurons: pooled[:, pooling, neurons], (8, 16), dims_of(config))
-    columns = dense_columns(pooled, config, compressor)
+    columns = dense_columns(pooled, config, compressor, multiply)
     for feature in Feature:
         column, expected = columns[dense_column(feature)], compressor.compress(pooled, feature)
         assert (column.shape, column.dtype) == (expected.shape, expected.dtype)
@@ -139,7 +139,7 @@ def test_torch_makes_the_signatures_of_the_compressor(dim: int | None) -> None:
             differences = np.abs(column.astype(int) - expected)
             assert differences.max() <= 1
             assert (differences > 0).mean() < 1e-3
-    none = dense_columns(pooled[:0], config, compressor)
+    none = dense_columns(pooled[:0], config, compressor, multiply)
     assert {name: column.shape for name, column in none.items()} == {
         name: (0, column.shape[1]) for name, column in columns.items()
     }

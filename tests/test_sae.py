@@ -13,7 +13,7 @@ from nait_index.activations.sae.autoencoder import SparseAutoencoder
 from nait_index.activations.sae.formats import load_sae
 from nait_index.activations.sae.sites import SaeSite, SaeSiteKind
 from nait_index.errors import ArchitectureError, ModelError
-from nait_index.signatures.codes import code_dtype, top_codes
+from nait_index.signatures.sparse import number_dtype, top_codes
 
 WIDTH, LATENTS, K = 6, 20, 3
 RESIDUAL, MLP, MLP_ADDED = SaeSiteKind.RESIDUAL, SaeSiteKind.MLP, SaeSiteKind.MLP_ADDED
@@ -355,4 +355,4 @@ def test_codes_beyond_half_precision() -> None:
 
 
 def test_numbers_of_latents_need_more_than_16_bits_beyond_65536() -> None:
-    assert (code_dtype(65_536), code_dtype(65_537)) == (np.uint16, np.uint32)
+    assert (number_dtype((65_536,)), number_dtype((65_537,))) == (np.uint16, np.uint32)

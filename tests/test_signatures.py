@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nait_index.signatures.features import Feature, feature_vectors
 from nait_index.signatures.pca import BASIS_OF, LEVELS, BasisName, Compressor, Dims, fit
-from nait_index.signatures.topk import kept, number_dtype, top_neurons
+from nait_index.signatures.sparse import kept, number_dtype, top_neurons
 
 WIDTHS = (7, 5, 9)
 

@@ -92,7 +92,7 @@ def main(
     )
     records = RunCache(folder / "retrieval.jsonl")
     own = opened.manifest.fingerprint
-    rows = HeldRows(opened.layout, opened._table, opened._compressor, own.topk, own.pca_dim)
+    rows = HeldRows(opened.layout, opened._table, opened._compressor, own.signatures)
     plan = Plan(tuple(wanted), draws, few_draws)
     found = {group: _capability(opened, rows, group, plan, records) for group in capabilities}
     result = {
@@ -131,7 +131,7 @@ def _build(path: Path, model: str, limit: int | None) -> NaitIndex:
 
 
 def _usable(index: NaitIndex, methods: str | None) -> list[str]:
-    views = index.manifest.fingerprint.views
+    views = index.manifest.fingerprint.signatures.views
     known = [name for name in MethodName if method_of(name).view in (None, *views)]
     return [str(name) for name in known] if methods is None else methods.split(",")
 

@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from nait_index.building.columns import dense_columns, dims_of
+from nait_index.activations.device import multiply
 from nait_index.building.shards import SHARD_ROWS, Reservoir, StagedShard
 from nait_index.config import SignatureConfig, View
 from nait_index.methods.nait import calibrated_direction
 from nait_index.methods.probe import train
 from nait_index.signatures.features import Feature, layer_slices, unit_block
 from nait_index.signatures.pca import Compressor, PooledBlock, fit
-from nait_index.store.samples import SampleTable, dense_column
+from nait_index.signatures.views import dense_column, dense_columns, dims_of
+from nait_index.store.samples import SampleTable
 
 _CAPABILITIES, _EXAMPLES, _SHARE = 8, 16, 0.1
 _FIDELITY_ROWS = 100
@@ -79,7 +80,7 @@ def fidelity_of(
     last = staged[large[-1]]
     sample, facts = Reservoir([last]), last.facts()
     assert facts is not None
-    columns = dense_columns(last.pooled(), config, compressor)
+    columns = dense_columns(last.pooled(), config, compressor, multiply)
     unit, mean = (columns[dense_column(feature)][facts.usable] for feature in (Feature.UNIT, Feature.MEAN))
     held_out = large[-1] >= fitted_shards(config)
     return asdict(measure_fidelity(sample.read, unit, mean, compressor, seed=config.seed, held_out=held_out))

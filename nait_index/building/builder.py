@@ -15,8 +15,8 @@ from itertools import takewhile
 
 import numpy as np
 
+from nait_index.activations.device import multiply
 from nait_index.building.basis import Shift, fidelity_of, fit_basis, fitted_shards, measure_shift
-from nait_index.building.columns import all_column_types, dense_columns
 from nait_index.building.commit import BackgroundWriter, Committer, RejectedRows, publish_rows
 from nait_index.building.estimate import look_ahead
 from nait_index.building.intake import Counts, Intake, Spool, WorkRow, known_rows
@@ -24,11 +24,12 @@ from nait_index.building.report import BuildReport, ProgressCallback, ProgressMe
 from nait_index.building.runner import LocalRunner, OpenRunner
 from nait_index.building.settings import model_record
 from nait_index.building.shards import SHARD_ROWS, EncodedShard, ShardFacts, StagedShard
-from nait_index.config import ModelConfig, SignatureConfig, View
+from nait_index.config import ModelConfig, SignatureConfig
 from nait_index.corpus import rejected_writer
 from nait_index.errors import CorpusError, NaitError, StoreError
 from nait_index.files import TEMPORARY
 from nait_index.signatures.pca import Compressor
+from nait_index.signatures.views import Need, column_types, dense_columns, needs_of
 from nait_index.store.fitted import load_compressor, load_warmup, save_compressor, save_warmup
 from nait_index.store.layout import Layout
 from nait_index.store.lock import write_lock
@@ -218,7 +219,7 @@ class Builder:
         kept: set[int],
     ) -> None:
         """Compress and commit the staged shards, then encode and commit all others."""
-        types = all_column_types(self._encoder.widths, self._signatures, compressor)
+        types = column_types(self._signatures, self._encoder.widths, compressor.dims)
         with BackgroundWriter() as writer:
             committer = Committer(self._table, types, kept, writer)
             for waiting, shard in zip(staged, shards, strict=False):
@@ -240,7 +241,7 @@ class Builder:
 
     def _warm_up(self, spool: Spool, shards: Sequence[Numbers], manifest: Manifest) -> Manifest:
         """Train the adapters of the view ``grad`` on the first shard, or restore them from an earlier warm-up."""
-        if View.GRAD not in self._signatures.views or not shards:
+        if Need.GRADIENTS not in needs_of(self._signatures) or not shards:
             return manifest
         if manifest.warmup_hash is None:
             data = self._runner.warm_up([row.text for row in spool.read(shards[0])])
@@ -252,7 +253,7 @@ class Builder:
     def _compress(self, staged: StagedShard, rows: Sequence[WorkRow], compressor: Compressor) -> EncodedShard:
         facts = staged.facts()
         assert facts is not None
-        dense = dense_columns(staged.pooled(), self._signatures, compressor)
+        dense = dense_columns(staged.pooled(), self._signatures, compressor, multiply)
         return EncodedShard(rows, facts, staged.columns() | dense)
 
     def _count(self, shard: EncodedShard) -> None:
@@ -289,7 +290,9 @@ class Builder:
         if first_new == 0 or manifest.basis_hash is None:
             return None
         compressor = load_compressor(self._layout, manifest.basis_hash)
-        return measure_shift(self._table, compressor, manifest.fingerprint.reservoir, manifest.first_rows, first_new)
+        return measure_shift(
+            self._table, compressor, manifest.fingerprint.signatures.reservoir, manifest.first_rows, first_new
+        )
 
 
 def _check_folder(layout: Layout) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from nait_index.building.columns import ColumnTypes
 from nait_index.building.intake import WorkRow, known_rows
 from nait_index.building.shards import EncodedShard, ShardFacts, StagedShard
 from nait_index.corpus import STDIN_NAME, read_rejected, rejected_writer
+from nait_index.signatures.views import ColumnTypes
 from nait_index.store.integrity import check_rejected, seal_rejected
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest

@@ -11,22 +11,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nait_index.activations.capture import Probes
+from nait_index.activations.device import multiply
 from nait_index.activations.encoder import Encoder, Pooled, Tokens
-from nait_index.building.columns import (
+from nait_index.building.settings import fingerprint_of
+from nait_index.building.shards import ShardFacts
+from nait_index.config import ModelConfig, SignatureConfig
+from nait_index.corpus import Template, make_template
+from nait_index.signatures.pca import Compressor
+from nait_index.signatures.views import (
+    GRADIENT,
+    Need,
     Widths,
-    all_column_types,
     column_types,
     dense_columns,
     direct_columns,
     empty_columns,
+    needs_of,
 )
-from nait_index.building.settings import fingerprint_of
-from nait_index.building.shards import ShardFacts
-from nait_index.config import ModelConfig, SignatureConfig, View
-from nait_index.corpus import Template, make_template
-from nait_index.signatures.pca import Compressor
 from nait_index.store.manifest import Fingerprint
-from nait_index.store.samples import GRADIENT
 
 if TYPE_CHECKING:
     from nait_index.activations.gradients.encoder import GradientEncoder, Gradients
@@ -54,7 +56,8 @@ class IndexEncoder:
         self.signatures = signatures
         self.encoder = Encoder(model, probes=_probes(signatures))
         self.template = template or make_template(model.template, self.encoder.model.tokenizer)
-        self.widths = Widths.of(self.encoder)
+        sae = self.encoder.probes.sae
+        self.widths = Widths(self.encoder.widths, self.encoder.hidden_size, 0 if sae is None else sae.latents)
         self._gradients: GradientEncoder | None = None
         self._gradients_of: Callable[[Sequence[Tokens]], Iterable[Gradients]] | None = None
 
@@ -85,7 +88,7 @@ class IndexEncoder:
         :param for_examples: compute the gradients of examples, which LESS defines differently from those of rows.
         :raises ModelError: it is not a causal language model. :raises NaitError: PEFT is not installed.
         """
-        if View.GRAD not in self.signatures.views:
+        if Need.GRADIENTS not in needs_of(self.signatures):
             return
         from nait_index.activations.gradients.adapters import GradientSettings
         from nait_index.activations.gradients.encoder import GradientEncoder
@@ -126,11 +129,7 @@ class IndexEncoder:
         :param activations: (n, 2, D) float32, to be filled.
         :returns: with the columns that need no basis.
         """
-        types = {
-            name: type_
-            for view in self.signatures.views
-            for name, type_ in column_types(view, self.widths, self.signatures, None).items()
-        }
+        types = column_types(self.signatures, self.widths, None)
         facts, columns = _facts_of(tokens), empty_columns(len(tokens), types, dense=False)
         for pooled in self._run(tokens, facts, columns, advance):
             activations[pooled.rows] = pooled.values
@@ -138,10 +137,10 @@ class IndexEncoder:
 
     def encode(self, tokens: Sequence[Tokens], compressor: Compressor, advance: Advance) -> tuple[ShardFacts, Columns]:
         """Run one shard and return all its signature columns."""
-        types = all_column_types(self.widths, self.signatures, compressor)
+        types = column_types(self.signatures, self.widths, compressor.dims)
         facts, columns = _facts_of(tokens), empty_columns(len(tokens), types, dense=True)
         for rows, values in _blocks(self._run(tokens, facts, columns, advance)):
-            for name, signatures in dense_columns(values, self.signatures, compressor).items():
+            for name, signatures in dense_columns(values, self.signatures, compressor, multiply).items():
                 columns[name][rows] = signatures
         return facts, columns
 
@@ -200,7 +199,8 @@ def _probes(signatures: SignatureConfig) -> Probes:
         from nait_index.activations.sae.formats import load_sae
 
         sae = load_sae(signatures.sae)
-    return Probes(View.TOPK in signatures.views, hidden=View.HIDDEN in signatures.views, sae=sae)
+    needs = needs_of(signatures)
+    return Probes(impact=Need.IMPACT in needs, hidden=Need.HIDDEN in needs, sae=sae)
 
 
 def _facts_of(tokens: Sequence[Tokens]) -> ShardFacts:

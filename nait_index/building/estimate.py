@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nait_index.activations.encoder import Encoder, Tokens
-from nait_index.building.columns import column_types, dims_of
 from nait_index.building.encoder import IndexEncoder
 from nait_index.building.intake import Intake, Spool, WorkRow
 from nait_index.building.shards import SHARD_ROWS
 from nait_index.corpus import rejected_writer
 from nait_index.signatures.features import Feature
+from nait_index.signatures.views import column_types, dims_of
 from nait_index.types import Rejected, Sample
 
 logger = logging.getLogger(__name__)
@@ -96,8 +96,7 @@ def _signature_bytes(encoder: IndexEncoder, rows: int) -> int:
     wanted = dims_of(config)
     most = min(config.reservoir, rows)
     dims = None if wanted is None else {feature: min(wanted[feature], most) for feature in Feature}
-    columns = [type_ for view in config.views for type_ in column_types(view, encoder.widths, config, dims).values()]
-    return sum(dtype.itemsize * width for dtype, width in columns)
+    return sum(dtype.itemsize * width for dtype, width in column_types(config, encoder.widths, dims).values())
 
 
 def _row_bytes(sample: Sequence[WorkRow]) -> float:

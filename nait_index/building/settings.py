@@ -1,10 +1,11 @@
 """The settings of an index: its fingerprint, the record of its model, and both read back as configurations."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nait_index.activations.encoder import Encoder
-from nait_index.config import Device, ModelConfig, Precision, SignatureConfig, View
+from nait_index.config import Device, ModelConfig, Precision, SignatureConfig
 from nait_index.corpus import Template
 from nait_index.errors import StoreError
 from nait_index.store.manifest import Fingerprint, Manifest
@@ -12,7 +13,7 @@ from nait_index.store.manifest import Fingerprint, Manifest
 
 def fingerprint_of(encoder: Encoder, template: Template, signatures: SignatureConfig) -> Fingerprint:
     """Collect everything that changes a number."""
-    model = encoder.model
+    model, sae = encoder.model, encoder.probes.sae
     return Fingerprint(
         weights=model.weights_hash,
         model_config=model.config_hash,
@@ -23,15 +24,7 @@ def fingerprint_of(encoder: Encoder, template: Template, signatures: SignatureCo
         widths=encoder.widths,
         max_length=encoder.max_length,
         dtype=_dtype_name(encoder),
-        views=tuple(signatures.views),
-        pca_dim=signatures.pca_dim,
-        fine_dim=signatures.fine_dim,
-        topk=signatures.topk,
-        sae=None if encoder.probes.sae is None else encoder.probes.sae.content_hash,
-        sae_keep=signatures.sae_keep,
-        grad_dim=signatures.grad_dim,
-        reservoir=signatures.reservoir,
-        seed=signatures.seed,
+        signatures=replace(signatures, sae=None if sae is None else sae.content_hash),
     )
 
 
@@ -63,7 +56,7 @@ def recorded_settings(manifest: Manifest, model: str | None, device: Device) -> 
     :param model: where its model is now, if it was moved since the build.
     :raises StoreError: the manifest names unknown settings.
     """
-    record, fingerprint = manifest.model, manifest.fingerprint
+    record = manifest.model
     try:
         config = ModelConfig(
             name=model or record["name"],
@@ -75,17 +68,6 @@ def recorded_settings(manifest: Manifest, model: str | None, device: Device) -> 
             gradient_dtype=None if record["gradient_dtype"] is None else Precision(record["gradient_dtype"]),
             device=device,
         )
-        signatures = SignatureConfig(
-            views=tuple(View(view) for view in fingerprint.views),
-            pca_dim=fingerprint.pca_dim,
-            fine_dim=fingerprint.fine_dim,
-            topk=fingerprint.topk,
-            sae=record["sae"],
-            sae_keep=fingerprint.sae_keep,
-            grad_dim=fingerprint.grad_dim,
-            reservoir=fingerprint.reservoir,
-            seed=fingerprint.seed,
-        )
     except ValueError as error:
         raise StoreError(f"the manifest names unknown settings: {error}; build the index again") from error
-    return config, signatures
+    return config, replace(manifest.fingerprint.signatures, sae=record["sae"])

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nait_index.activations.device import multiply
 from nait_index.activations.encoder import Tokens
-from nait_index.building.columns import dense_columns
 from nait_index.building.encoder import IndexEncoder
 from nait_index.building.settings import recorded_settings
 from nait_index.config import Device, View
 from nait_index.corpus import RowTemplateError
 from nait_index.errors import CapabilityError, CorpusError
 from nait_index.signatures.pca import Compressor
+from nait_index.signatures.views import dense_columns
 from nait_index.store.fitted import load_warmup
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest
@@ -123,7 +124,7 @@ class ExampleEncoder:
         unusable = [Rejected(samples[i].origin, reason, samples[i].row) for i, reason in facts.reasons.items()]
         usable = facts.usable
         columns = {name: values[usable] for name, values in columns.items()}
-        columns |= dense_columns(pooled[usable], self._encoder.signatures, self._compressor)
+        columns |= dense_columns(pooled[usable], self._encoder.signatures, self._compressor, multiply)
         return Encoded(
             samples=tuple(samples[i] for i in usable),
             pooled=pooled[usable],

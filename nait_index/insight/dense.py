@@ -17,7 +17,7 @@ from nait_index.methods.base import Examples, Query
 from nait_index.search.hits import best
 from nait_index.search.rows import IndexRows
 from nait_index.signatures.features import POOLINGS, Feature, layer_slices
-from nait_index.store.samples import NORMS, dense_column
+from nait_index.signatures.views import NORMS, dense_column
 
 POOLING_NAMES = ("mean", "drift")
 _POOLED = (Feature.MEAN, Feature.DRIFT)

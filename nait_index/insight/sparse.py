@@ -12,8 +12,8 @@ from nait_index.methods.mona import jaccard, mean_of
 from nait_index.methods.nag import profile_of
 from nait_index.search.rows import IndexRows
 from nait_index.signatures.features import layer_slices
-from nait_index.signatures.topk import neuron_offsets
-from nait_index.store.samples import SAE_NUMBERS, SAE_VALUES, TOPK_NUMBERS, TOPK_VALUES
+from nait_index.signatures.sparse import neuron_offsets
+from nait_index.signatures.views import SAE_NUMBERS, SAE_VALUES, TOPK_NUMBERS, TOPK_VALUES
 
 
 class NagParts:

@@ -11,7 +11,7 @@ from nait_index.config import SearchMode, View
 from nait_index.errors import CapabilityError
 from nait_index.search.hits import Hits, best
 from nait_index.signatures.features import Feature
-from nait_index.store.samples import NORMS
+from nait_index.signatures.views import NORMS
 
 NO_DIRECTION = (
     "nothing tells these examples apart from the corpus as a whole: every row would score the same; give other examples"

@@ -11,7 +11,7 @@ import numpy as np
 
 from nait_index.config import View
 from nait_index.methods.base import Examples, Rows, Scored
-from nait_index.store.samples import HIDDEN_MEAN
+from nait_index.signatures.views import HIDDEN_MEAN
 
 
 class Embedding(Scored):

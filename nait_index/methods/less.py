@@ -17,7 +17,7 @@ import numpy as np
 from nait_index.config import View
 from nait_index.errors import CapabilityError
 from nait_index.methods.base import Examples, Rows, Scored
-from nait_index.store.samples import GRADIENT
+from nait_index.signatures.views import GRADIENT
 
 
 class Less(Scored):

@@ -18,7 +18,7 @@ import numpy as np
 from nait_index.config import View
 from nait_index.errors import CapabilityError
 from nait_index.methods.base import Examples, Rows, Scored
-from nait_index.store.samples import SAE_NUMBERS, SAE_VALUES
+from nait_index.signatures.views import SAE_NUMBERS, SAE_VALUES
 
 _BLOCK = 512
 """Rows compared at once; their codes fit the cache."""

@@ -13,8 +13,8 @@ import numpy as np
 
 from nait_index.config import View
 from nait_index.methods.base import Examples, Rows, Scored
-from nait_index.signatures.topk import neuron_offsets
-from nait_index.store.samples import TOPK_NUMBERS
+from nait_index.signatures.sparse import neuron_offsets
+from nait_index.signatures.views import TOPK_NUMBERS
 
 _BLOCK = 256
 """Rows scored at once; their weights fit the cache."""

@@ -27,7 +27,7 @@ import numpy as np
 from nait_index.errors import CapabilityError
 from nait_index.methods.base import NO_DIRECTION, Examples, Linear, Query, Rows
 from nait_index.signatures.features import Feature
-from nait_index.store.samples import dense_column
+from nait_index.signatures.views import dense_column
 
 SAMPLE = 1024
 """Rows that represent the rest of the corpus: the first of the table, which is in random order."""

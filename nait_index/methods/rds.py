@@ -14,7 +14,7 @@ from nait_index.config import View
 from nait_index.methods.base import Examples, Method, Rows, Scored
 from nait_index.methods.embedding import rounded, unit_rows
 from nait_index.search.hits import Hits
-from nait_index.store.samples import HIDDEN_WEIGHTED
+from nait_index.signatures.views import HIDDEN_WEIGHTED
 
 _CELLS = 2**26
 """Similarities held in memory at once: 256 MiB."""

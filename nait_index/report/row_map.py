@@ -36,7 +36,7 @@ class MapLayout:
 def draw_map(context: ReportContext, source_field: str) -> RowMap | None:
     """Lay out some rows; return ``None`` and leave a note where that is not possible."""
     index, choices = context.index, context.choices
-    if View.PCA not in index.manifest.fingerprint.views:
+    if View.PCA not in index.manifest.fingerprint.signatures.views:
         context.note("The map is left out: the index has no dense signatures; build it with the view pca to have them.")
         return None
     positions, added = _sample(context)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nait_index.config import SearchMode
+from nait_index.config import SearchMode, SignatureConfig
 from nait_index.corpus import SAMPLE_COLUMNS, plain_text, restore_sample
 from nait_index.errors import NaitError, StoreError
 from nait_index.search.approximate import Approximate
@@ -17,10 +17,11 @@ from nait_index.search.exact import ExactScan, ScanStamp
 from nait_index.search.hits import FineScores, Hits, best_of_each
 from nait_index.signatures.features import Feature
 from nait_index.signatures.pca import Compressor
+from nait_index.signatures.views import dense_column
 from nait_index.store.filters import matching_rows, plain_columns
 from nait_index.store.integrity import Looks
 from nait_index.store.layout import Layout
-from nait_index.store.samples import SampleTable, dense_column
+from nait_index.store.samples import SampleTable
 from nait_index.types import Sample
 
 if TYPE_CHECKING:
@@ -32,16 +33,14 @@ logger = logging.getLogger(__name__)
 class IndexRows:
     """All rows of an index, n of them. Scans are opened when first needed, and made again where they are out of date.
 
-    :param topk: neurons kept of each layer by the ``topk`` view.
-    :param scanned: leading numbers of a dense signature that a search scans; ``None`` for all that the table keeps.
+    :param signatures: the settings that the index was built with.
     """
 
-    def __init__(
-        self, layout: Layout, table: SampleTable, compressor: Compressor, topk: int, scanned: int | None
-    ) -> None:
-        self.topk = topk
+    def __init__(self, layout: Layout, table: SampleTable, compressor: Compressor, signatures: SignatureConfig) -> None:
+        self.topk = signatures.topk
         self.compressor = compressor
-        self._scanned = scanned
+        #: Leading numbers of a dense signature that a search scans; ``None`` for all that the table keeps.
+        self._scanned = signatures.pca_dim
         self._layout = layout
         self._table = table
         self._folder = layout.engine(table.version)

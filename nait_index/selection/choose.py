@@ -20,11 +20,12 @@ from nait_index.selection.coverage import cover, rarity
 from nait_index.selection.provenance import CoreSize, CoverageSize, Decontamination, Provenance, read_sidecar
 from nait_index.selection.ranking import Ranked, RankingRequest, rank
 from nait_index.selection.selection import Selection
-from nait_index.signatures.topk import neuron_offsets
+from nait_index.signatures.sparse import neuron_offsets
+from nait_index.signatures.views import TOPK_NUMBERS
 from nait_index.spelling import did_you_mean, parse_enum
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest
-from nait_index.store.samples import TOPK_NUMBERS, SampleTable
+from nait_index.store.samples import SampleTable
 from nait_index.store.scores import score_names
 
 logger = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ class Chooser:
         return name
 
     def _check_view(self, user: str, view: View | None) -> None:
-        views = self._manifest.fingerprint.views
+        views = self._manifest.fingerprint.signatures.views
         if view is not None and view not in views:
             options = f"--views {','.join([*views, view])}" + (" --sae FOLDER" if view is View.SAE else "")
             raise StoreError(
@@ -205,7 +206,7 @@ class Chooser:
     ) -> Iterator[set[str]]:
         """Yield the core of each draw of resampled examples."""
         pooled = [pooled_of(capability) for capability in request.capabilities]
-        rng = np.random.default_rng(self._manifest.fingerprint.seed)
+        rng = np.random.default_rng(self._manifest.fingerprint.signatures.seed)
         for number in range(draws):
             logger.info("draw %d of %d", number + 1, draws)
             drawn = [

@@ -29,19 +29,19 @@ POOLINGS = {Feature.MEAN: (0,), Feature.DRIFT: (1,), Feature.UNIT: (0, 1)}
 
 
 def layer_slices(widths: Sequence[int]) -> list[slice]:
-    """Give the slice of the D neurons that each layer takes."""
+    """Return the slice of the D neurons that belongs to each layer."""
     ends = np.cumsum(widths)
     return [slice(int(end - width), int(end)) for end, width in zip(ends, widths, strict=True)]
 
 
 def layer_norms(mean: np.ndarray, widths: Sequence[int]) -> np.ndarray:
-    """Give the length of each layer's mean activations: of (n, D), (n, L) float32."""
+    """Compute the length of each layer's mean activations: from (n, D), (n, L) float32."""
     slices = layer_slices(widths)
-    return np.stack([np.linalg.norm(mean[:, own].astype(np.float32), axis=1) for own in slices], axis=1)
+    return np.stack([np.linalg.norm(mean[:, neurons].astype(np.float32), axis=1) for neurons in slices], axis=1)
 
 
 def unit_block(centered: np.ndarray, layers: int) -> np.ndarray:
-    """Scale one block (n, N) of centred activations to length 1/√(2L) a row; a row of zeros stays zero."""
+    """Scale the rows of one block (n, N) of centred activations to length 1/√(2L); a row of zeros stays zero."""
     norms = np.linalg.norm(centered, axis=1, keepdims=True)
     scaled = np.zeros_like(centered)
     np.divide(centered, norms * np.float32(np.sqrt(2 * layers)), out=scaled, where=norms > 0)
@@ -51,7 +51,7 @@ def unit_block(centered: np.ndarray, layers: int) -> np.ndarray:
 def feature_blocks(
     pooled: np.ndarray, center: np.ndarray, feature: Feature, widths: Sequence[int]
 ) -> Iterator[np.ndarray]:
-    """Make the vectors layer by layer, (n, N) float32 each, for those who need not hold them whole.
+    """Yield the vectors layer by layer, (n, N) float32 each, so that they need not be in memory whole.
 
     :param pooled: (n, 2, D) pooled activations; :param center: (2, D) their corpus mean.
     """
@@ -62,5 +62,5 @@ def feature_blocks(
 
 
 def feature_vectors(pooled: np.ndarray, center: np.ndarray, feature: Feature, widths: Sequence[int]) -> np.ndarray:
-    """Make the whole vectors: (n, D), or (n, 2·D) for ``unit``; float32."""
+    """Compute the whole vectors: (n, D), or (n, 2·D) for ``unit``; float32."""
     return np.concatenate(list(feature_blocks(pooled, center, feature, widths)), axis=1)

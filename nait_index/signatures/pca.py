@@ -1,7 +1,7 @@
 """Dense signatures: feature vectors projected on the principal components of a sample of the corpus, at 8 bits each.
 
 There are two sets of components. ``raw`` spans means and drifts alike and serves both: NAIT projects means on a
-direction found among drifts, which a basis fitted to means alone holds badly. ``unit`` spans the unit vectors.
+direction found among drifts, which a basis fitted to means alone represents badly. ``unit`` spans the unit vectors.
 
 A signature is a row of whole numbers from −127 to 127; times the step of its component, each is a coordinate. Steps
 differ, so that a component of small variance is as finely resolved as one of large; since a score is an inner product,
@@ -64,7 +64,7 @@ class Dims:
     fine: int
 
     def __getitem__(self, feature: Feature) -> int:
-        """Give the width of one feature's signature."""
+        """Return the width of one feature's signature."""
         return max(self.fine, self.scanned) if feature is Feature.MEAN else self.scanned
 
 
@@ -84,12 +84,17 @@ class Compressor:
 
     @property
     def dtype(self) -> "np.dtype[np.signedinteger | np.floating]":
-        """Give the dtype of signatures."""
+        """The dtype of signatures."""
         return np.dtype(np.int8) if self.bases else np.dtype(np.float32)
 
     def dim(self, feature: Feature) -> int:
-        """Width d of the signature of a feature."""
+        """Return the width d of a feature's signature."""
         return len(self.steps[feature])
+
+    @property
+    def dims(self) -> dict[Feature, int] | None:
+        """The width of every feature's signature; ``None`` where signatures are whole vectors."""
+        return {feature: self.dim(feature) for feature in Feature} if self.bases else None
 
     def compress(self, pooled: np.ndarray, feature: Feature, multiply: Product = np.matmul) -> np.ndarray:
         """Turn pooled activations (n, 2, D) into signatures (n, d).
@@ -109,7 +114,7 @@ class Compressor:
         return self.round(projected, feature)
 
     def components(self, feature: Feature) -> np.ndarray:
-        """Give the directions (d, F) that a feature is projected on."""
+        """Return the directions (d, F) that a feature is projected on."""
         return self.bases[BASIS_OF[feature]].components[: self.dim(feature)]
 
     def round(self, projected: np.ndarray, feature: Feature) -> np.ndarray:
@@ -124,7 +129,7 @@ class Compressor:
     def query(self, direction: np.ndarray, feature: Feature) -> np.ndarray:
         """Turn a direction q into a vector (d,) whose inner product with a signature estimates q · x.
 
-        Exact as far as the components span q, but for the rounding of the signature.
+        Exact as far as the components span q, apart from the rounding of the signature.
         """
         direction = direction.astype(np.float32)
         if not self.bases:
@@ -132,11 +137,11 @@ class Compressor:
         return np.asarray((self.components(feature) @ direction) * self.steps[feature])
 
     def spread(self, coordinates: np.ndarray, feature: Feature) -> np.ndarray:
-        """Turn coordinates (n, d) into the feature vectors that they stand for, (n, F): the way back from a basis."""
+        """Turn coordinates (n, d) back into the feature vectors (n, F) that they represent."""
         return np.asarray(coordinates @ self.components(feature) if self.bases else coordinates)
 
     def neuron_queries(self, feature: Feature, neurons: np.ndarray) -> np.ndarray:
-        """Give vectors (m, d) whose inner products with a signature are the values of some neurons of its feature."""
+        """Return vectors (m, d) whose inner products with a signature are the values of some neurons of its feature."""
         if self.bases:
             return np.asarray(self.components(feature)[:, neurons].T * self.steps[feature])
         queries = np.zeros((len(neurons), self.dim(feature)), dtype=np.float32)
@@ -147,7 +152,7 @@ class Compressor:
 def fit(read: PooledBlock, widths: Sequence[int], dims: Dims | None) -> Compressor:
     """Fit the compressor of an index.
 
-    :param read: gives the reservoir's pooled activations block by block.
+    :param read: reads the reservoir's pooled activations block by block.
     :param dims: widths of the signatures; ``None`` keeps whole vectors.
     """
     center = np.zeros((2, sum(widths)), dtype=np.float32)
@@ -172,18 +177,18 @@ def fit(read: PooledBlock, widths: Sequence[int], dims: Dims | None) -> Compress
 
 
 def _steps(along: np.ndarray) -> np.ndarray:
-    """Give the steps (d,) that hold the coordinates (n, d) of a sample."""
+    """Return the steps (d,) that cover the coordinates (n, d) of a sample."""
     reach = np.abs(along).max(axis=0, initial=0) * _HEADROOM / LEVELS
     return np.where(reach > 0, reach, 1).astype(np.float32)
 
 
 def _halves(read: PooledBlock, center: np.ndarray, neurons: slice) -> tuple[np.ndarray, np.ndarray]:
-    """Give one layer's centred means of every other row, and its drifts of the rows between."""
+    """Return one layer's centred means of the even rows, and its centred drifts of the odd ones."""
     return read(0, neurons)[0::2] - center[0, neurons], read(1, neurons)[1::2] - center[1, neurons]
 
 
 def _balance(read: PooledBlock, center: np.ndarray, widths: Sequence[int]) -> np.float32:
-    """Give the factor that brings the drifts to the total variance of the means."""
+    """Return the factor that scales the drifts to the total variance of the means."""
     energy = np.zeros(2)
     for neurons in layer_slices(widths):
         halves = _halves(read, center, neurons)
@@ -194,7 +199,7 @@ def _balance(read: PooledBlock, center: np.ndarray, widths: Sequence[int]) -> np
 def _raw_blocks(
     read: PooledBlock, center: np.ndarray, widths: Sequence[int], balance: np.float32
 ) -> Iterator[np.ndarray]:
-    """Half of the rows give their means, the other half their drifts, brought to the same total variance."""
+    """Yield the means of half of the rows and the drifts of the other half, scaled to the same total variance."""
     for neurons in layer_slices(widths):
         means, drifts = _halves(read, center, neurons)
         yield np.concatenate([means, drifts * balance])
@@ -207,9 +212,9 @@ def _unit_blocks(read: PooledBlock, center: np.ndarray, widths: Sequence[int]) -
 
 
 def _components(blocks: Callable[[], Iterator[np.ndarray]], length: int, dim: int) -> tuple[Basis, np.ndarray]:
-    """Give the leading right singular vectors of a matrix (n, length), and the coordinates (n, d) of its rows.
+    """Compute the leading right singular vectors of a matrix (n, length), and the coordinates (n, d) of its rows.
 
-    :param blocks: gives the column blocks of the matrix, each time anew.
+    :param blocks: iterates over the column blocks of the matrix, from the start at every call.
     """
     gram: np.ndarray | float = 0.0
     for block in blocks():
@@ -227,7 +232,7 @@ def _components(blocks: Callable[[], Iterator[np.ndarray]], length: int, dim: in
 
 
 def _top_eigenpairs(gram: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give the largest ``dim`` eigenvalues of a Gram matrix that are not rounding noise, descending, with vectors.
+    """Return the largest ``dim`` eigenvalues of a Gram matrix that are not rounding noise, descending, with vectors.
 
     The sign of every vector is fixed by its largest entry, so that a refit gives the same components.
     """

@@ -4,12 +4,13 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
-from nait_index.errors import FingerprintError, IncompleteIndexError, NotAnIndexError, StoreError
+from nait_index.config import SignatureConfig, View
+from nait_index.errors import FingerprintError, IncompleteIndexError, NaitError, NotAnIndexError, StoreError
 from nait_index.spelling import did_you_mean, did_you_mean_path
 from nait_index.store.layout import Layout
 from nait_index.store.sealed import check_types, seal, unseal
@@ -20,7 +21,10 @@ _LIBRARIES = ("nait-index", "torch", "transformers", "tokenizers", "numpy", "lan
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """Everything that changes a number: two indexes of one fingerprint hold the same numbers for the same row."""
+    """Everything that changes a number: two indexes of one fingerprint hold the same numbers for the same row.
+
+    :param signatures: the settings of the views, with the content hash of the sparse autoencoder for its folder.
+    """
 
     weights: str
     model_config: str
@@ -31,20 +35,34 @@ class Fingerprint:
     widths: tuple[int, ...]
     max_length: int
     dtype: str
-    views: tuple[str, ...]
-    pca_dim: int | None
-    fine_dim: int
-    topk: int
-    sae: str | None
-    sae_keep: int
-    grad_dim: int
-    reservoir: int
-    seed: int
+    signatures: SignatureConfig
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "Fingerprint":
+        """Read what :meth:`to_dict` returned.
+
+        :raises TypeError: a field is missing, unknown or of another type. :raises ValueError: a value is not possible.
+        """
+        names = {setting.name for setting in fields(SignatureConfig)}
+        settings = {name: value for name, value in record.items() if name in names}
+        settings["views"] = tuple(View(name) for name in record["views"])
+        try:
+            signatures = SignatureConfig(**settings)
+        except NaitError as error:
+            raise ValueError(str(error)) from error
+        check_types(signatures)
+        return cls(signatures=signatures, **{name: value for name, value in record.items() if name not in names})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields in one dictionary, those of the signatures among them."""
+        record = asdict(self)
+        settings: dict[str, Any] = record.pop("signatures")
+        return record | settings
 
     @property
     def digest(self) -> str:
-        """Give 16 hex digits that stand for all fields."""
-        text = json.dumps(asdict(self), sort_keys=True)
+        """16 hex digits: a hash of all fields."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     def require(self, other: "Fingerprint", what: str) -> None:
@@ -53,7 +71,7 @@ class Fingerprint:
         :param what: the thing that has the other one, for the message.
         :raises FingerprintError: names every field that differs, with both values.
         """
-        mine, theirs = asdict(self), asdict(other)
+        mine, theirs = self.to_dict(), other.to_dict()
         different = [
             f"{name} ({_short(mine[name])} here, {_short(theirs[name])} there)"
             for name in mine
@@ -192,7 +210,8 @@ def library_versions() -> dict[str, str]:
 def save_manifest(layout: Layout, manifest: Manifest) -> None:
     """Write the manifest, whole or not at all."""
     digest = manifest.fingerprint.digest
-    record = seal({"schema_version": SCHEMA_VERSION, "fingerprint_digest": digest} | asdict(manifest))
+    state = asdict(manifest) | {"fingerprint": manifest.fingerprint.to_dict()}
+    record = seal({"schema_version": SCHEMA_VERSION, "fingerprint_digest": digest} | state)
     layout.write(layout.manifest, json.dumps(record, indent=2, ensure_ascii=False).encode() + b"\n")
 
 
@@ -242,12 +261,12 @@ def _parsed(data: dict[str, Any], name: str) -> Manifest:
             f"{name} was written by an older nait-index (schema {version}, not {SCHEMA_VERSION}); remove it and build "
             "it again"
         )
-    fields = unseal(data)
-    del fields["schema_version"]
-    digest = fields.pop("fingerprint_digest")
-    fingerprint = Fingerprint(**_with_tuples(fields.pop("fingerprint")))
-    history = tuple(Version(**_with_tuples(version)) for version in fields.pop("history"))
-    manifest = Manifest(fingerprint, history=history, **_with_tuples(fields))
+    state = unseal(data)
+    del state["schema_version"]
+    digest = state.pop("fingerprint_digest")
+    fingerprint = Fingerprint.of(_with_tuples(state.pop("fingerprint")))
+    history = tuple(Version(**_with_tuples(version)) for version in state.pop("history"))
+    manifest = Manifest(fingerprint, history=history, **_with_tuples(state))
     if digest != fingerprint.digest:
         raise ValueError("its fingerprint does not match its digest")
     for record in (manifest, fingerprint, *history):
@@ -256,9 +275,9 @@ def _parsed(data: dict[str, Any], name: str) -> Manifest:
     return manifest
 
 
-def _with_tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return fields with the tuples that JSON turned into lists."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+def _with_tuples(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record with the tuples that JSON turned into lists."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
 
 
 def _check_values(manifest: Manifest) -> None:

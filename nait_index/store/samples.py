@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nait_index.config import View
 from nait_index.store.dataset import append_rows, create_table, has_dataset, keep_versions, open_dataset, writing
 from nait_index.store.layout import Layout
 
@@ -19,18 +20,8 @@ NAME = "samples"
 _AT_ONCE = 10_000  # rows deleted in one commit
 
 
-def dense_column(feature: str) -> str:
-    """Name the column of a dense signature."""
-    return f"pca_{feature}"
-
-
-SIGNATURE_PREFIXES = ("pca_", "topk_", "hidden_", "sae_", "grad")
-NORMS = "pca_norms"
-TOPK_NUMBERS, TOPK_VALUES = "topk_neurons", "topk_values"
-HIDDEN_MEAN, HIDDEN_WEIGHTED = "hidden_mean", "hidden_weighted"
-SAE_NUMBERS, SAE_VALUES = "sae_codes", "sae_values"
-GRADIENT = "grad"
-"""Of unit length: what Adam would do on a row; of an example, its plain gradient."""
+SIGNATURE_PREFIXES = ("grad", *(f"{view}_" for view in View))
+"""How the names of signature columns begin: with their view; the view ``grad`` has one column, of its own name."""
 
 
 def schema(arrays: Mapping[str, tuple["np.dtype[Any]", int]]) -> "pa.Schema":

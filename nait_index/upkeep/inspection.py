@@ -15,11 +15,12 @@ from nait_index.search.exact import ExactScan
 from nait_index.search.rows import IndexRows
 from nait_index.signatures.features import Feature
 from nait_index.signatures.pca import Compressor
+from nait_index.signatures.views import dense_column
 from nait_index.store.capabilities import CapabilityTable
 from nait_index.store.integrity import check_files, check_rejected
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest
-from nait_index.store.samples import SampleTable, dense_column
+from nait_index.store.samples import SampleTable
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,9 @@ def describe(layout: Layout, manifest: Manifest, table: SampleTable, capabilitie
     """Collect what there is to know about an index."""
     own, head = manifest.fingerprint, manifest.head
     sizes = table.signature_bytes()
-    columns = {view: {name: own for name, own in sizes.items() if name.split("_")[0] == view} for view in own.views}
+    columns = {
+        view: {name: own for name, own in sizes.items() if name.split("_")[0] == view} for view in own.signatures.views
+    }
     views = {view: {"columns": sizes, "bytes_per_row": sum(sizes.values())} for view, sizes in columns.items()}
     return {
         "path": layout.name,
@@ -157,7 +160,7 @@ class Verifier:
         """Compare every engine that was made with the table, vector by vector."""
         own = self._manifest.fingerprint
         folder = self._layout.engine(self._table.version)
-        opened = IndexRows(self._layout, self._table, self._compressor, own.topk, own.pca_dim)
+        opened = IndexRows(self._layout, self._table, self._compressor, own.signatures)
         for feature in Feature:
             column = dense_column(feature)
             if not (folder / f"{column}.npy").is_file():
@@ -183,7 +186,7 @@ class Verifier:
     def _encoding(self, picked: np.ndarray) -> Check:
         """Encode some rows again and compare their signatures with the stored ones."""
         logger.info("checking %d rows by encoding them again", len(picked))
-        if View.PCA not in self._manifest.fingerprint.views:
+        if View.PCA not in self._manifest.fingerprint.signatures.views:
             return Check("encoding", None, "not checked: there is no dense view to compare")
         column = dense_column(Feature.UNIT)
         rows = list(self._rows(picked))
