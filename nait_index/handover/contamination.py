@@ -1,13 +1,13 @@
-"""Chosen rows that are the examples themselves, or nearly.
+"""Selected rows that repeat one of the examples, exactly or nearly.
 
-What an example asks (its user turns; all of it where there are none) is compared word by word, as
+The question of an example (its user turns, or all of it where there are none) is compared word by word, as
 :func:`nait_index.corpus.words.words` splits it.
 
-``exact``  the row asks the same words as an example, whatever the answers
-``near``   at least half of the words that an example asks stand in 8-word sequences which the row has too, anywhere in
-           it, as Tülu 3 decontaminates (arXiv 2411.15124). Sequences that more than two examples have in common are
-           of their template and count for nothing, nor do words that stand in no other; an example of fewer than 8
-           words can only be met exactly.
+``exact``  the question of the row has the same words as that of an example, whatever the answers
+``near``   at least half of the words of the example's question are in 8-word sequences that also occur anywhere in the
+           row, as in the decontamination of Tülu 3 (arXiv 2411.15124). Sequences that more than two examples share
+           belong to a template and are ignored, as are words in no other sequence. An example of fewer than 8 words
+           can only match exactly.
 """
 
 import json
@@ -34,7 +34,7 @@ Gram = tuple[str, ...]
 
 
 class Likeness(StrEnum):
-    """How a row is like an example."""
+    """How closely a row repeats an example."""
 
     EXACT = "exact"
     NEAR = "near"
@@ -42,9 +42,9 @@ class Likeness(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The example that a row is most like.
+    """The example that a row repeats.
 
-    :param capability: whose example it is; :param example: its number, from 1.
+    :param capability: the capability of the example. :param example: the number of the example there, from 1.
     """
 
     likeness: Likeness
@@ -52,78 +52,79 @@ class Match:
     example: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it for a sidecar."""
+        """Return the match for a sidecar."""
         return {"likeness": str(self.likeness), "capability": self.capability, "example": self.example}
 
 
 class Contamination:
-    """Finds rows that are like some examples.
+    """Finds rows that repeat an example.
 
-    :param asked: what each example asks, by capability.
+    :param asked: the questions of the examples, by capability.
     """
 
     def __init__(self, asked: Mapping[str, Sequence[str]]) -> None:
-        self._places = [(name, at) for name, texts in asked.items() for at in range(1, len(texts) + 1)]
-        examples = [tuple(words(text)) for texts in asked.values() for text in texts]
+        self._examples = [(name, number) for name, texts in asked.items() for number in range(1, len(texts) + 1)]
         self._exact: dict[Gram, int] = {}
-        for number, example in enumerate(examples):
-            if example:
-                self._exact.setdefault(example, number)
-        self._grams, self._countable = _index({number: example for example, number in self._exact.items()})
+        for index, text in enumerate(text for texts in asked.values() for text in texts):
+            if example_words := tuple(words(text)):
+                self._exact.setdefault(example_words, index)
+        self._grams = _index_grams(self._exact)
+        self._countable = {index: len(covered) for index, covered in _covered(self._grams, self._grams).items()}
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._examples)
 
     def match(self, asked: str, text: str) -> Match | None:
-        """Compare one row.
+        """Return the example that a row repeats, or the first of those that it repeats most closely.
 
-        :param asked: what it asks. :param text: all that it says.
+        :param asked: the question of the row. :param text: the whole row.
         """
-        if (number := self._exact.get(tuple(words(asked)))) is not None:
-            return Match(Likeness.EXACT, *self._places[number])
-        covered: dict[int, set[int]] = defaultdict(set)
-        for gram in set(_gram_list(tuple(words(text)))) & self._grams.keys():
-            for number, at in self._grams[gram]:
-                covered[number].update(range(at, at + GRAM))
-        shares = {number: len(own) / self._countable[number] for number, own in covered.items()}
-        best = max(shares, key=lambda own: (shares[own], -own), default=None)
+        if (index := self._exact.get(tuple(words(asked)))) is not None:
+            return Match(Likeness.EXACT, *self._examples[index])
+        covered = _covered(self._grams, _gram_list(tuple(words(text))))
+        shares = {index: len(positions) / self._countable[index] for index, positions in covered.items()}
+        best = max(shares, key=lambda index: (shares[index], -index), default=None)
         if best is None or shares[best] < SHARE:
             return None
-        return Match(Likeness.NEAR, *self._places[best])
+        return Match(Likeness.NEAR, *self._examples[best])
 
     def find(self, rows: Iterable[ChosenRow]) -> dict[str, Match]:
-        """Give the match of every row that is like an example, by its id."""
-        found = {}
+        """Return the matches of the rows that repeat an example, by row id."""
+        matches = {}
         for row in rows:
             parts = row_parts(json.loads(row.row), row.format)
             match = self.match(asked_text(parts), plain_text(parts))
             if match is not None:
-                found[row.id] = match
-        return found
+                matches[row.id] = match
+        return matches
 
-    def report(self, found: Mapping[str, Match]) -> dict[str, Any]:
-        """Give counts, the rule and the rows, for a sidecar.
+    def report(self, matches: Mapping[str, Match]) -> dict[str, Any]:
+        """Return counts, the rule and the rows, for a sidecar.
 
-        :param found: by the rows' ids.
+        :param matches: by row id.
         """
-        counts = Counter(own.likeness for own in found.values())
-        rows = [{"id": sample_id} | own.to_dict() for sample_id, own in found.items()]
-        return {str(own): counts[own] for own in Likeness} | {"examples": len(self), "rule": RULE, "rows": rows}
+        counts = Counter(match.likeness for match in matches.values())
+        rows = [{"id": row_id} | match.to_dict() for row_id, match in matches.items()]
+        return {str(kind): counts[kind] for kind in Likeness} | {"examples": len(self), "rule": RULE, "rows": rows}
 
 
-def _index(examples: Mapping[int, Gram]) -> tuple[dict[Gram, list[tuple[int, int]]], dict[int, int]]:
-    """Give where each sequence stands (example, word), and how many words of each example are in any."""
-    places: dict[Gram, list[tuple[int, int]]] = defaultdict(list)
-    for number, example in examples.items():
-        for position, gram in enumerate(_gram_list(example)):
-            places[gram].append((number, position))
-    grams = {gram: own for gram, own in places.items() if len({number for number, _ in own}) <= TEMPLATE}
-    words_of: dict[int, set[int]] = defaultdict(set)
-    for own in grams.values():
-        for number, at in own:
-            words_of[number].update(range(at, at + GRAM))
-    return grams, {number: len(own) for number, own in words_of.items()}
+def _index_grams(examples: Mapping[Gram, int]) -> dict[Gram, list[tuple[int, int]]]:
+    """Return where each word sequence occurs, as (example, position of its first word); without those of templates."""
+    occurrences: dict[Gram, list[tuple[int, int]]] = defaultdict(list)
+    for example_words, index in examples.items():
+        for position, gram in enumerate(_gram_list(example_words)):
+            occurrences[gram].append((index, position))
+    return {gram: pairs for gram, pairs in occurrences.items() if len({index for index, _ in pairs}) <= TEMPLATE}
 
 
-def _gram_list(example: Gram) -> Iterable[Gram]:
-    return zip(*(example[start:] for start in range(GRAM)), strict=False)
+def _covered(grams: Mapping[Gram, list[tuple[int, int]]], present: Iterable[Gram]) -> dict[int, set[int]]:
+    """Return, by example, the positions of its words that are in one of the sequences present."""
+    covered: dict[int, set[int]] = defaultdict(set)
+    for gram in set(present) & grams.keys():
+        for index, position in grams[gram]:
+            covered[index].update(range(position, position + GRAM))
+    return covered
+
+
+def _gram_list(text_words: Gram) -> Iterable[Gram]:
+    return zip(*(text_words[start:] for start in range(GRAM)), strict=False)
