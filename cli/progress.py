@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from nait_index.building.report import BuildProgress, ProgressCallback
-    from nait_index.quality.scoring import ScoreProgress
+    from nait_index.quality.run import ScoreProgress
 
 Show = Callable[[str, int, int, str, str], None]
 """Takes the stage, how many are done, of how many, what they are, and the pace."""

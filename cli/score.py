@@ -14,7 +14,8 @@ from .output import note, print_json, print_table
 from .progress import score_progress
 
 if TYPE_CHECKING:
-    from nait_index.quality.scoring import Confirm, QualitySpec
+    from nait_index.quality.run import Confirm
+    from nait_index.quality.score import QualitySpec
 
 name_option = click.option("--name", metavar="COLUMN", help="Name of the column, if not the default.")
 force_option = click.option("--force", is_flag=True, help="Start anew, whatever was computed under this name before.")
@@ -70,7 +71,7 @@ def ifd(
     Example:
       nait-index score alpaca.nait ifd --model Qwen/Qwen2.5-0.5B
     """
-    from nait_index.quality.scoring import Ifd
+    from nait_index.quality.ifd import Ifd
 
     _run(index, Ifd(model, template, max_length, batch_tokens), name, force, device, as_json)
 
@@ -111,7 +112,7 @@ def selectit(
     Example:
       nait-index score alpaca.nait selectit --model Qwen/Qwen2.5-0.5B --model Qwen/Qwen2.5-1.5B
     """
-    from nait_index.quality.scoring import SelectIt
+    from nait_index.quality.selectit import SelectIt
 
     _run(index, SelectIt(models, prompts, alpha, max_length, batch_tokens), name, force, device, as_json)
 
@@ -161,7 +162,7 @@ def judge(
       nait-index score alpaca.nait judge --url https://api.example.com/v1 --judge-model large --key-env API_KEY
     """
     from nait_index.quality.endpoint import Endpoint
-    from nait_index.quality.scoring import Judge
+    from nait_index.quality.judge import Judge
 
     endpoint = Endpoint(
         url, judge_model, _key(key_env), _temperature(temperature), max_tokens, retries=retries, timeout=timeout
@@ -186,7 +187,7 @@ def import_(index: Place, file: Path, name: str | None, force: bool, as_json: bo
     Example:
       nait-index score alpaca.nait import reward.csv --name reward
     """
-    from nait_index.quality.scoring import Imported
+    from nait_index.quality.imported import Imported
 
     _run(index, Imported(file), name, force, str(Device.AUTO), as_json)
 

@@ -36,7 +36,8 @@ from nait_index.insight.explain import Depth, Explanation, explain, parts_of
 from nait_index.insight.parts import LayerShares, Parts, layer_shares
 from nait_index.methods.probe import sample_queries
 from nait_index.methods.registry import DEFAULT_METHOD, MethodName
-from nait_index.quality.scoring import Confirm, QualitySpec, ScoreProgress, ScoreReport, score_index
+from nait_index.quality.run import Confirm, ScoreProgress, ScoreReport, score_index
+from nait_index.quality.score import QualitySpec
 from nait_index.search.rows import IndexRows
 from nait_index.selection.budget import ALL_ROWS, Budget
 from nait_index.selection.choose import Chooser
@@ -424,7 +425,7 @@ class NaitIndex:
 
         This object goes on seeing the index as it was: open it again to filter by the score.
 
-        :param spec: ``Ifd``, ``SelectIt``, ``Judge`` or ``Imported`` of :mod:`nait_index.quality.scoring`.
+        :param spec: ``Ifd``, ``SelectIt``, ``Judge`` or ``Imported`` of :mod:`nait_index.quality`.
         :param force: begin anew, whatever settings came before. :param confirm: asked before a judge is paid.
         """
         model, device = self._model, self._device

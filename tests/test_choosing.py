@@ -14,7 +14,7 @@ from helpers import build_small, nait_index, read_lines, refusal, samples_of, sm
 from nait_index import NaitIndex
 from nait_index.config import Combine, View
 from nait_index.errors import SelectionError, StoreError
-from nait_index.quality.scoring import Imported
+from nait_index.quality.imported import Imported
 from nait_index.selection.provenance import CoverageSize
 from nait_index.selection.selection import Selection
 

@@ -14,9 +14,9 @@ from nait_index.activations.likelihood import Failure, Likelihood, Span
 from nait_index.activations.loading import load_model, model_path
 from nait_index.config import BUNDLED_MODEL, Device, ModelConfig
 from nait_index.errors import ModelError
-from nait_index.quality.ifd import IfdScorer
-from nait_index.quality.score import Row, Score, Status
-from nait_index.quality.tokens import begin_markers
+from nait_index.quality.ifd import IfdQuality
+from nait_index.quality.prompts import begin_markers
+from nait_index.quality.score import QualityRow, Score, Status
 from nait_index.types import Part, Role
 
 ROWS = [
@@ -29,9 +29,9 @@ ROWS = [
 ]
 
 
-def rows_of(*pairs: tuple[str, str]) -> list[Row]:
+def rows_of(*pairs: tuple[str, str]) -> list[QualityRow]:
     return [
-        Row(f"r{number}", "", (Part(Role.USER, question), Part(Role.ASSISTANT, answer)))
+        QualityRow(f"r{number}", "", (Part(Role.USER, question), Part(Role.ASSISTANT, answer)))
         for number, (question, answer) in enumerate(pairs)
     ]
 
@@ -40,8 +40,8 @@ def config_of(folder: Path | str, **settings: Any) -> ModelConfig:
     return ModelConfig(name=str(folder), device=Device.CPU, **({"template": "text"} | settings))
 
 
-def scores_of(config: ModelConfig, rows: list[Row]) -> dict[str, Score]:
-    scores = list(IfdScorer(config).score(rows))
+def scores_of(config: ModelConfig, rows: list[QualityRow]) -> dict[str, Score]:
+    scores = list(IfdQuality(config).score(rows))
     assert sorted(score.row.id for score in scores) == sorted(row.id for row in rows)
     return {score.row.id: score for score in scores}
 
@@ -95,7 +95,7 @@ def test_begin_markers_come_first_and_end_markers_never(tiny_model: TinyModels, 
 
 @pytest.mark.parametrize("batch_tokens", [1, 40, 100_000])
 def test_does_not_depend_on_what_shares_a_batch(batch_tokens: int) -> None:
-    rows, scorer = rows_of(*ROWS), IfdScorer(config_of(BUNDLED_MODEL, batch_tokens=1))
+    rows, scorer = rows_of(*ROWS), IfdQuality(config_of(BUNDLED_MODEL, batch_tokens=1))
     alone = {row.id: next(scorer.score([row])).value for row in rows}
     together = scores_of(config_of(BUNDLED_MODEL, batch_tokens=batch_tokens), rows[::-1])
     assert [together[row.id].value for row in rows] == pytest.approx([alone[row.id] for row in rows], rel=1e-4)
@@ -112,7 +112,7 @@ def test_a_question_that_holds_the_answer_helps() -> None:
 def test_the_last_answer_counts_with_all_before_it() -> None:
     turns = [(Role.SYSTEM, "Be brief."), (Role.USER, "One?"), (Role.ASSISTANT, "It is one."), (Role.USER, "And two?")]
     parts = [*turns, (Role.ASSISTANT, "It is two, of course.")]
-    row = Row("r0", "", tuple(Part(role, text) for role, text in parts))
+    row = QualityRow("r0", "", tuple(Part(role, text) for role, text in parts))
     scores = scores_of(config_of(BUNDLED_MODEL), [row])
     prompt = "Be brief.\nOne?\nIt is one.\nAnd two?\n"
     expected = reference(model_path(BUNDLED_MODEL), prompt, "It is two, of course.", [0])
@@ -131,7 +131,7 @@ def test_the_last_answer_counts_with_all_before_it() -> None:
     ],
 )
 def test_without_question_or_answer_there_is_a_status_and_no_number(parts: tuple[Part, ...], status: Status) -> None:
-    rows = [Row("bad", "", parts), *rows_of(*ROWS)]
+    rows = [QualityRow("bad", "", parts), *rows_of(*ROWS)]
     scores = scores_of(config_of(BUNDLED_MODEL), rows)
     assert (scores["bad"].value, scores["bad"].status) == (None, status)
     assert all(scores[row.id].status is Status.OK for row in rows[1:])
@@ -165,7 +165,7 @@ def test_a_chat_template_ends_where_the_assistant_speaks(tiny_model: TinyModels,
 
 def test_a_template_that_refuses_a_row_gives_it_a_status() -> None:
     parts = (Part(Role.USER, "One?"), Part(Role.ASSISTANT, "One."), Part(Role.USER, "Two?"), Part(Role.ASSISTANT, "2!"))
-    scores = scores_of(config_of(BUNDLED_MODEL, template="alpaca"), [Row("long", "", parts), *rows_of(*ROWS)])
+    scores = scores_of(config_of(BUNDLED_MODEL, template="alpaca"), [QualityRow("long", "", parts), *rows_of(*ROWS)])
     assert scores["long"].status is Status.NO_PROMPT
     assert "alpaca" in scores["long"].reason
     assert scores["r0"].status is Status.OK

@@ -14,10 +14,9 @@ import pytest
 from helpers import build_small, interrupt_call, nait_index, read_lines, refusal, samples_of, small_rows, write_lines
 
 from nait_index.errors import NaitError
-from nait_index.quality.endpoint import Endpoint
-from nait_index.quality.judge import JudgeScorer, estimate_cost, parse_answer
-from nait_index.quality.pace import Pace
-from nait_index.quality.score import Row, Score, Status
+from nait_index.quality.endpoint import Endpoint, Pace
+from nait_index.quality.judge import JudgeQuality, estimate_cost, parse_answer
+from nait_index.quality.score import QualityRow, Score, Status
 from nait_index.types import Part, Role
 
 
@@ -97,14 +96,14 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return noted
 
 
-def rows_of(count: int) -> list[Row]:
+def rows_of(count: int) -> list[QualityRow]:
     parts = [(Part(Role.USER, f"Question {own}?"), Part(Role.ASSISTANT, f"Answer {own}.")) for own in range(count)]
-    return [Row(f"r{number}", "", own) for number, own in enumerate(parts)]
+    return [QualityRow(f"r{number}", "", own) for number, own in enumerate(parts)]
 
 
-def judged(server: Server, rows: list[Row], workers: int = 2, **settings: Any) -> dict[str, Score]:
+def judged(server: Server, rows: list[QualityRow], workers: int = 2, **settings: Any) -> dict[str, Score]:
     endpoint = Endpoint(server.url, "large", **({"retries": 3, "timeout": 5.0} | settings))
-    scores = list(JudgeScorer(endpoint, workers=workers).score(rows))
+    scores = list(JudgeQuality(endpoint, workers=workers).score(rows))
     assert sorted(own.row.id for own in scores) == sorted(own.id for own in rows)
     return {own.row.id: own for own in scores}
 
@@ -228,13 +227,16 @@ def test_when_nothing_is_answered_any_more_the_run_ends(server: Server, waits: l
 
 def test_no_more_requests_a_minute_than_asked_for(server: Server) -> None:
     started = time.monotonic()
-    scorer = JudgeScorer(Endpoint(server.url, "large"), workers=4, rate=600)
+    scorer = JudgeQuality(Endpoint(server.url, "large"), workers=4, rate=600)
     assert len(list(scorer.score(rows_of(5)))) == 5
     assert time.monotonic() - started >= 0.39
 
 
 def test_rows_without_question_or_answer_are_not_sent(server: Server) -> None:
-    rows = [Row("text", "", (Part(Role.TEXT, "Just text."),)), Row("mute", "", (Part(Role.USER, "Hello?"),))]
+    rows = [
+        QualityRow("text", "", (Part(Role.TEXT, "Just text."),)),
+        QualityRow("mute", "", (Part(Role.USER, "Hello?"),)),
+    ]
     scores = judged(server, rows)
     assert [scores[own].status for own in ("text", "mute")] == [Status.NO_QUESTION, Status.NO_ANSWER]
     assert server.requests == []
@@ -252,7 +254,7 @@ def test_the_estimate_counts_tokens_and_money() -> None:
 
 @pytest.mark.parametrize("url", ["ftp://host/v1", "host/v1", "http://"])
 def test_addresses_that_are_none_are_refused(url: str) -> None:
-    with pytest.raises(NaitError, match="is no address"):
+    with pytest.raises(NaitError, match="is not an address"):
         Endpoint(url, "large")
 
 
@@ -323,7 +325,7 @@ def test_what_is_no_address_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize("host", ["a..b", "a" * 70])
 def test_a_host_that_cannot_be_looked_up_ends_the_run(host: str) -> None:
-    with pytest.raises(NaitError, match="is no address"):
+    with pytest.raises(NaitError, match="is not an address"):
         Endpoint(f"http://{host}/v1", "large", retries=0).ask([], Pace(None))
 
 

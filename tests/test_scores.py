@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from nait_index import NaitIndex
 from nait_index.config import Device
 from nait_index.errors import FingerprintError, IndexBusyError, NaitError, SelectionError, StoreError
-from nait_index.quality.imported import ImportedScorer
+from nait_index.quality.ifd import Ifd
+from nait_index.quality.imported import Imported, ImportedQuality
 from nait_index.quality.journal import Journal
-from nait_index.quality.score import Row, Score, Status
-from nait_index.quality.scoring import Ifd, Imported, ScoreReport, score_index
+from nait_index.quality.run import ScoreReport, score_index
+from nait_index.quality.score import QualityRow, Score, Status
 from nait_index.selection.blend import blend, parse_weights, relative_ranks
 from nait_index.store.layout import Layout
 from nait_index.store.samples import SampleTable
@@ -47,12 +48,12 @@ def true_value(row_id: str) -> float:
 class Stub:
     """Gives each row the number in its id, in any order, failing where it is told to."""
 
-    def __init__(self, fails: Callable[[Row], Status | None] = lambda row: None, **settings: Any) -> None:
+    def __init__(self, fails: Callable[[QualityRow], Status | None] = lambda row: None, **settings: Any) -> None:
         self.settings: Mapping[str, Any] = {"kind": "stub"} | settings
         self.seen: list[str] = []
         self._fails = fails
 
-    def score(self, rows: Iterable[Row]) -> Generator[Score, None, None]:
+    def score(self, rows: Iterable[QualityRow]) -> Generator[Score, None, None]:
         shuffled = list(rows)
         random.Random(3).shuffle(shuffled)
         for row in shuffled:
@@ -62,7 +63,7 @@ class Stub:
 
 
 def run(root: Path, stub: Stub, monkeypatch: pytest.MonkeyPatch, **options: Any) -> ScoreReport:
-    monkeypatch.setattr("nait_index.quality.scoring.open_scorer", lambda spec, home: stub)
+    monkeypatch.setattr(Ifd, "open", lambda spec, defaults: stub)
     return score_index(Layout(root), Ifd(), **({"name": "own"} | options))
 
 
@@ -135,7 +136,7 @@ def test_other_settings_are_refused_unless_forced(root: Path, monkeypatch: pytes
 
 
 def test_nothing_to_show_for_it_is_an_error_and_no_column(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(NaitError, match="not one row could be scored, the first because: on purpose"):
+    with pytest.raises(NaitError, match="no row could be scored, the first because: on purpose"):
         run(root, Stub(lambda row: Status.FAILED), monkeypatch)
     assert "own" not in next(iter(samples_of(root).values()))
 
@@ -190,19 +191,19 @@ def test_names_that_cannot_be_columns_are_refused(root: Path, monkeypatch: pytes
 
 
 def test_a_score_of_a_row_that_changed_does_not_count(root: Path, tmp_path: Path) -> None:
-    path, rows = tmp_path / "journal.jsonl", [Row("a", "old", ()), Row("b", "own", ())]
+    path, rows = tmp_path / "journal.jsonl", [QualityRow("a", "old", ()), QualityRow("b", "own", ())]
     with Journal(path, {}) as journal:
         journal.begin()
         for row in rows:
             journal.add(Score.of(row, 1.0))
     with Journal(path, {}) as journal:
         assert journal.is_done(rows[1])
-        assert not journal.is_done(Row("a", "new", ()))
+        assert not journal.is_done(QualityRow("a", "new", ()))
         assert journal.entry("a", "new") is None
 
 
 def test_a_damaged_journal_is_named_and_a_torn_line_forgiven(tmp_path: Path) -> None:
-    path, row = tmp_path / "journal.jsonl", Row("a", "", ())
+    path, row = tmp_path / "journal.jsonl", QualityRow("a", "", ())
     with Journal(path, {"kind": "x"}) as journal:
         journal.begin()
         journal.add(Score(row, None, Status.FAILED, "why not"))
@@ -214,9 +215,9 @@ def test_a_damaged_journal_is_named_and_a_torn_line_forgiven(tmp_path: Path) -> 
         path.write_bytes(whole[:cut])
         with Journal(path, {"kind": "x"}) as journal:
             journal.begin()
-            journal.add(Score.of(Row("b", "", ()), 0.5))
+            journal.add(Score.of(QualityRow("b", "", ()), 0.5))
         with Journal(path, {"kind": "x"}) as journal:
-            assert journal.is_done(Row("b", "", ()))
+            assert journal.is_done(QualityRow("b", "", ()))
     for line in (b"nonsense\n", b'{"id": "a"}\n', b"[1]\n", b'{"id":"a","value":1,"status":"fine","content":""}\n'):
         path.write_bytes(whole + line)
         with pytest.raises(StoreError, match="line 4: damaged"):
@@ -230,7 +231,7 @@ def test_a_damaged_journal_is_named_and_a_torn_line_forgiven(tmp_path: Path) -> 
 
 
 def test_numbers_and_statuses_never_contradict_each_other() -> None:
-    row = Row("a", "", ())
+    row = QualityRow("a", "", ())
     for value, status in ((3.0, Status.FAILED), (None, Status.OK)):
         with pytest.raises(ValueError, match="status"):
             Score(row, value, status)
@@ -324,18 +325,18 @@ def test_imported_lines_of_odd_json(root: Path, tmp_path: Path) -> None:
     [
         ("a.csv", "", "columns id and value"),
         ("a.csv", "id,score\nx,1\n", "columns id and value"),
-        ("a.csv", "id,value\n", "not one score"),
+        ("a.csv", "id,value\n", "holds no score"),
         ("a.jsonl", "nonsense\n", "line 1: not valid JSON"),
         ("a.jsonl", '{"id": "x"}\n', "line 1: not an object"),
-        ("a.txt", "x 1\n", "name it .csv or .jsonl"),
+        ("a.txt", "x 1\n", "its name must end in .csv or .jsonl"),
     ],
 )
 def test_files_that_are_no_scores_are_refused(tmp_path: Path, name: str, text: str, said: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(NaitError, match=said):
-        ImportedScorer(tmp_path / name)
+        ImportedQuality(tmp_path / name)
     with pytest.raises(NaitError, match="no such file"):
-        ImportedScorer(tmp_path / "absent.csv")
+        ImportedQuality(tmp_path / "absent.csv")
 
 
 # ---- blending --------------------------------------------------------------------------------------------------------

@@ -21,8 +21,7 @@ from helpers import announce, interrupt_call, nait_index, read_lines, refusal, s
 
 from nait_index.corpus import read_corpus
 from nait_index.errors import CorpusError, NaitError
-from nait_index.quality.endpoint import Endpoint
-from nait_index.quality.pace import Pace
+from nait_index.quality.endpoint import Endpoint, Pace
 
 pytestmark = pytest.mark.slow
 

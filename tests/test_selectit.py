@@ -14,15 +14,23 @@ from nait_index.activations.likelihood import Likelihood
 from nait_index.activations.loading import load_model, model_path
 from nait_index.config import BUNDLED_MODEL
 from nait_index.errors import ModelError, NaitError
-from nait_index.quality.rating_prompts import LEVELS, RATING_PROMPTS, read_rating_prompts
-from nait_index.quality.score import Row, Score, Status
-from nait_index.quality.selectit import SelectItScorer, digit_tokens, model_level, sentence_level, token_level
+from nait_index.quality.score import QualityRow, Score, Status
+from nait_index.quality.selectit import (
+    LEVELS,
+    RATING_PROMPTS,
+    SelectItQuality,
+    digit_tokens,
+    model_level,
+    read_rating_prompts,
+    sentence_level,
+    token_level,
+)
 from nait_index.types import Part, Role
 
 PROMPTS = ("Rate it from 1 to 5.", "How good is it, from 1 to 5?")
 
 
-def scores_of(scorer: SelectItScorer, rows: list[Row]) -> dict[str, Score]:
+def scores_of(scorer: SelectItQuality, rows: list[QualityRow]) -> dict[str, Score]:
     scores = list(scorer.score(rows))
     assert sorted(score.row.id for score in scores) == sorted(row.id for row in rows)
     return {score.row.id: score for score in scores}
@@ -75,7 +83,7 @@ def test_sentence_and_model_level() -> None:
 @pytest.mark.parametrize("family", ["llama", "gpt2", "qwen2_moe"])
 def test_matches_one_row_at_a_time(tiny_model: TinyModels, family: str) -> None:
     folder = tiny_model(family)
-    scores = scores_of(SelectItScorer([config_of(folder)], PROMPTS, 0.7), rows_of(*ROWS))
+    scores = scores_of(SelectItQuality([config_of(folder)], PROMPTS, 0.7), rows_of(*ROWS))
     for number, (question, answer) in enumerate(ROWS):
         expected, _ = reference(str(folder), question, answer, 0.7)
         assert scores[f"r{number}"].value == pytest.approx(expected, rel=1e-3)
@@ -83,7 +91,7 @@ def test_matches_one_row_at_a_time(tiny_model: TinyModels, family: str) -> None:
 
 def test_several_models_are_weighted_by_their_size(tiny_model: TinyModels) -> None:
     folders = [str(tiny_model("llama")), model_path(BUNDLED_MODEL)]
-    scorer = SelectItScorer([config_of(folder) for folder in folders], PROMPTS)
+    scorer = SelectItQuality([config_of(folder) for folder in folders], PROMPTS)
     scores = scores_of(scorer, rows_of(*ROWS[:3]))
     for number, (question, answer) in enumerate(ROWS[:3]):
         both = [reference(folder, question, answer, 0.2) for folder in folders]
@@ -93,8 +101,8 @@ def test_several_models_are_weighted_by_their_size(tiny_model: TinyModels) -> No
 
 def test_does_not_depend_on_what_shares_a_batch(tiny_model: TinyModels) -> None:
     rows = rows_of(*ROWS)
-    one = scores_of(SelectItScorer([config_of(tiny_model("llama"), batch_tokens=1)]), rows)
-    many = scores_of(SelectItScorer([config_of(tiny_model("llama"), batch_tokens=10**6)]), rows[::-1])
+    one = scores_of(SelectItQuality([config_of(tiny_model("llama"), batch_tokens=1)]), rows)
+    many = scores_of(SelectItQuality([config_of(tiny_model("llama"), batch_tokens=10**6)]), rows[::-1])
     assert [one[row].value for row in one] == pytest.approx([many[row].value for row in one], rel=1e-4)
 
 
@@ -128,15 +136,15 @@ def test_a_tokenizer_without_digits_of_their_own_is_refused(tiny_model: TinyMode
 
     folder = shutil.copytree(tiny_model("llama"), tmp_path / "blind")
     save_tokenizer(folder, adjust=drop_digits)
-    with pytest.raises(ModelError, match="single token of its own") as caught:
-        SelectItScorer([config_of(folder)])
+    with pytest.raises(ModelError, match="as a single token") as caught:
+        SelectItQuality([config_of(folder)])
     assert "\n" not in str(caught.value)
 
 
 def test_answers_are_cut_before_the_rating_is_asked_for(tiny_model: TinyModels) -> None:
     rows = rows_of(*ROWS, ("Count.", "one two three " * 80), ("count " * 300, "One."))
-    rows.append(Row("text", "", (Part(Role.TEXT, "Just text."),)))
-    scores = scores_of(SelectItScorer([config_of(tiny_model("llama"))], PROMPTS), rows)
+    rows.append(QualityRow("text", "", (Part(Role.TEXT, "Just text."),)))
+    scores = scores_of(SelectItQuality([config_of(tiny_model("llama"))], PROMPTS), rows)
     assert scores["r6"].status is Status.TRUNCATED
     assert scores["r6"].value is not None
     assert (scores["r7"].value, scores["r7"].status) == (None, Status.ANSWER_CUT)
@@ -146,7 +154,7 @@ def test_answers_are_cut_before_the_rating_is_asked_for(tiny_model: TinyModels) 
 
 def test_a_row_that_fails_shifts_no_other(tiny_model: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tiny_model("llama")
-    expected = scores_of(SelectItScorer([config_of(folder)], PROMPTS), rows_of(*ROWS))
+    expected = scores_of(SelectItQuality([config_of(folder)], PROMPTS), rows_of(*ROWS))
     poison = load_model(config_of(folder), causal=True).tokenizer("Volga", add_special_tokens=False)["input_ids"]
     run = Likelihood._next
 
@@ -156,7 +164,7 @@ def test_a_row_that_fails_shifts_no_other(tiny_model: TinyModels, monkeypatch: p
         return run(self, prompts, tokens)
 
     monkeypatch.setattr(Likelihood, "_next", broken)
-    scores = scores_of(SelectItScorer([config_of(folder)], PROMPTS), rows_of(*ROWS))
+    scores = scores_of(SelectItQuality([config_of(folder)], PROMPTS), rows_of(*ROWS))
     assert (scores["r3"].value, scores["r3"].status) == (None, Status.FAILED)
     others = [row for row in scores if row != "r3"]
     assert [scores[row].value for row in others] == pytest.approx([expected[row].value for row in others], rel=1e-4)

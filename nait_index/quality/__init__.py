@@ -1,1 +1,1 @@
-"""Scores of quality without a target: one file a paper, and the journal that outlives an interruption."""
+"""Quality: numbers for rows that need no target. One file per paper, and a journal that survives interruptions."""

@@ -1,13 +1,15 @@
-"""One OpenAI-compatible ``/chat/completions`` endpoint, asked with patience.
+"""One OpenAI-compatible ``/chat/completions`` endpoint, with retries and rate limiting.
 
-What may pass is tried again, with waits of 1, 2, 4, … seconds or as long as ``Retry-After`` says: 408, 429, 5xx,
-timeouts, broken connections, answers that are no JSON. What cannot pass ends the run: a wrong key or address. What is
-the row's own fault (400, 413, 422) fails the row.
+Transient errors are retried after 1, 2, 4, … seconds, or as long as ``Retry-After`` says: 408, 409, 425, 429, 5xx,
+timeouts, broken connections, answers that are not JSON. Errors that come from the row (400, 413, 422) fail the row. All
+others, such as a wrong key or address, end the run.
 """
 
 import json
 import math
 import random
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,23 +21,22 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from nait_index.errors import NaitError
-from nait_index.quality.pace import Pace
 
-_ROWS_FAULT = frozenset({400, 413, 422})
-_PASSING = frozenset({408, 409, 425, 429})
+_ROW_ERRORS = frozenset({400, 413, 422})
+_TRANSIENT = frozenset({408, 409, 425, 429})
 _LONGEST_WAIT = 300.0
 _LONGEST_TIMEOUT = 86_400
 _LARGEST_ANSWER = 4 * 2**20
 
 
 class RequestFailed(Exception):
-    """One request has no answer, after all attempts; others may have."""
+    """One request got no answer after all attempts; others may still get one."""
 
 
-class _Again(Exception):
+class _TransientError(Exception):
     """An attempt failed in a way that may pass.
 
-    :param wait: seconds that the server asks for. :param everyone: all requests must wait, not only this one.
+    :param wait: seconds that the server asks to wait. :param everyone: all requests must wait, not only this one.
     """
 
     def __init__(self, reason: str, wait: float | None = None, *, everyone: bool = False) -> None:
@@ -44,14 +45,48 @@ class _Again(Exception):
         self.everyone = everyone
 
 
+class Pace:
+    """When requests may go out: at a limited rate, and none while the server asks to wait. Shared by all workers.
+
+    :param per_minute: the most requests per minute, spread evenly; ``None`` for no limit.
+    """
+
+    def __init__(self, per_minute: float | None) -> None:
+        self._gap = 60 / per_minute if per_minute else 0.0
+        self._next = 0.0
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+
+    def wait(self) -> bool:
+        """Wait for the turn of one request; returns ``False`` if everything was stopped meanwhile."""
+        with self._lock:
+            now = time.monotonic()
+            turn = max(now, self._next)
+            self._next = turn + self._gap
+        return not self._stopped.wait(turn - now)
+
+    def hold(self, seconds: float) -> None:
+        """Hold back all requests for a number of seconds."""
+        with self._lock:
+            self._next = max(self._next, time.monotonic() + seconds)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, unless everything is stopped."""
+        self._stopped.wait(seconds)
+
+    def stop(self) -> None:
+        """Wake everyone who waits; no further request goes out."""
+        self._stopped.set()
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where the model is and how to ask it.
 
-    :param url: its base, such as ``https://api.example.com/v1``, or the whole address of ``/chat/completions``.
-    :param key: sent as a bearer token; ``None`` for servers that want none.
-    :param temperature: ``None`` leaves it to the server, as some models demand; so does ``max_tokens``.
-    :param retries: attempts after the first; :param timeout: seconds an attempt may take.
+    :param url: the base, such as ``https://api.example.com/v1``, or the full address of ``/chat/completions``.
+    :param key: sent as a bearer token; ``None`` for servers that need none.
+    :param temperature: ``None`` leaves it to the server, as some models require; likewise ``max_tokens``.
+    :param retries: attempts after the first. :param timeout: seconds that an attempt may take.
     """
 
     url: str
@@ -64,11 +99,11 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         if not _is_address(self.url):
-            raise NaitError(f"--url '{self.url}' is no address; give one such as https://api.example.com/v1")
+            raise NaitError(f"--url '{self.url}' is not an address; use one such as https://api.example.com/v1")
         if "@" in urlsplit(self.url).netloc:
-            raise NaitError("--url holds a name or a password, which messages would show; give a key with --key-env")
+            raise NaitError("--url holds a user name or password, which messages would show; use --key-env for a key")
         if self.key is not None and not _is_plain(self.key):
-            raise NaitError("the key holds a space, a line end or another character that no key has; set it anew")
+            raise NaitError("the key holds a space, a line end or another character that no key has; set it again")
         if self.temperature is not None and not math.isfinite(self.temperature):
             raise NaitError(f"--temperature must be a finite number, not {self.temperature}")
         if not 0 < self.timeout <= _LONGEST_TIMEOUT:
@@ -81,21 +116,21 @@ class Endpoint:
         return base if base.endswith("/chat/completions") else f"{base}/chat/completions"
 
     def ask(self, messages: Sequence[Mapping[str, str]], pace: Pace) -> str:
-        """Give what the model says to some messages.
+        """Return the model's answer to some messages.
 
-        :raises RequestFailed: there is no answer to this. :raises NaitError: there will be none to anything.
+        :raises RequestFailed: this request gets no answer. :raises NaitError: no request will get one.
         """
         reason = ""
         for attempt in range(self.retries + 1):
             if not pace.wait():
                 raise RequestFailed("stopped")
             try:
-                return self._hidden(self._attempt(messages))
-            except _Again as failed:
-                reason = str(failed)
+                return self._without_key(self._attempt(messages))
+            except _TransientError as error:
+                reason = str(error)
                 # The jitter keeps workers that failed together from coming back together.
-                own = 2.0**attempt * random.uniform(1.0, 1.25) if failed.wait is None else failed.wait
-                wait, everyone = min(own, _LONGEST_WAIT), failed.everyone
+                backoff = 2.0**attempt * random.uniform(1.0, 1.25) if error.wait is None else error.wait
+                wait, everyone = min(backoff, _LONGEST_WAIT), error.everyone
             if everyone:
                 pace.hold(wait)
             elif attempt < self.retries:
@@ -108,12 +143,12 @@ class Endpoint:
                 return _content(response.read(_LARGEST_ANSWER))
         except HTTPError as error:
             with error:
-                raise self._refused(error) from error
+                raise self._refusal(error) from error
         except (OSError, HTTPException) as error:  # no connection, a broken one, or none in time
             reason = _one_line(getattr(error, "reason", None) or error) or type(error).__name__
-            raise _Again(f"no answer from {self.address}: {self._hidden(reason)}") from error
+            raise _TransientError(f"no answer from {self.address}: {self._without_key(reason)}") from error
         except UnicodeError as error:  # a part of the host's name is empty or too long
-            raise NaitError(f"--url '{self.url}' is no address: {_one_line(error)}") from error
+            raise NaitError(f"--url '{self.url}' is not an address: {_one_line(error)}") from error
 
     def _request(self, messages: Sequence[Mapping[str, str]]) -> Request:
         body: dict[str, Any] = {"model": self.model, "messages": list(messages)}
@@ -124,22 +159,22 @@ class Endpoint:
             headers["Authorization"] = f"Bearer {self.key}"
         return Request(self.address, json.dumps(body).encode(), headers, method="POST")
 
-    def _refused(self, error: HTTPError) -> Exception:
-        """Judge an HTTP error: to be tried again, the row's fault, or the end."""
-        said = f"{self.address} answered {error.code}: {_one_line(self._hidden(_message(error)))}"
-        if error.code in _PASSING or error.code >= 500:
-            return _Again(said, _retry_after(error.headers.get("Retry-After")), everyone=error.code == 429)
-        if error.code in _ROWS_FAULT:
-            return RequestFailed(said)
-        return NaitError(f"{said}; check --url, --judge-model and the key")
+    def _refusal(self, error: HTTPError) -> Exception:
+        """Return the error to raise for an HTTP error: retried, of this row alone, or of the whole run."""
+        reason = f"{self.address} answered {error.code}: {_one_line(self._without_key(_message(error)))}"
+        if error.code in _TRANSIENT or error.code >= 500:
+            return _TransientError(reason, _retry_after(error.headers.get("Retry-After")), everyone=error.code == 429)
+        if error.code in _ROW_ERRORS:
+            return RequestFailed(reason)
+        return NaitError(f"{reason}; check --url, --judge-model and the key")
 
-    def _hidden(self, text: str) -> str:
-        """Take the key out of what a server says, for that is shown and written down."""
+    def _without_key(self, text: str) -> str:
+        """Remove the key from what a server sent, because that is shown and stored."""
         return text.replace(self.key, "[the key]") if self.key else text
 
 
 class _NoRedirect(HTTPRedirectHandler):
-    """Follows nothing: the key is for the address that was given, and a POST does not survive a redirect."""
+    """Follows no redirect: the key is for the given address alone, and a POST does not survive a redirect."""
 
     def redirect_request(self, *_: Any, **__: Any) -> None:  # noqa: ANN401
         return None
@@ -152,40 +187,40 @@ def _is_address(url: str) -> bool:
     try:
         parts = urlsplit(url)
         return _is_plain(url) and parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # brackets or a port that are none
+    except ValueError:  # invalid brackets or port
         return False
 
 
 def _is_plain(text: str) -> bool:
-    """Tell whether text can stand in the head of a request."""
+    """Report whether text may be part of a request's header."""
     return text.isascii() and text.isprintable() and text != "" and " " not in text
 
 
 def _content(body: bytes) -> str:
-    """Find the answer in a response; one that is empty is an answer too."""
+    """Extract the answer from a response; an empty one is an answer too."""
     try:
         content = json.loads(body)["choices"][0]["message"]["content"]
     except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
-        raise _Again("the answer is not that of /chat/completions") from error
+        raise _TransientError("the answer is not that of /chat/completions") from error
     return content if isinstance(content, str) else ""
 
 
 def _message(error: HTTPError) -> str:
-    """Give what the server says of an error."""
+    """Extract the server's message from an HTTP error."""
     try:
         body = error.read(2**16).decode("utf-8", "replace")
     except (OSError, HTTPException):
         return str(error.reason)
     try:
-        own = json.loads(body)["error"]
-        body = own["message"] if isinstance(own, dict) else own
+        details = json.loads(body)["error"]
+        body = details["message"] if isinstance(details, dict) else details
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
     return str(body) if str(body).strip() else str(error.reason)
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Read the header: seconds, or a date."""
+    """Read the header as seconds from now; it holds seconds or a date."""
     if value is None:
         return None
     try:

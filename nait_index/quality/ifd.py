@@ -1,39 +1,66 @@
-"""IFD: how much a question helps the model to foresee the answer (Li et al., NAACL 2024, arXiv 2308.12032, "Cherry").
+"""IFD: how much a question helps the model to predict the answer (Li et al., NAACL 2024, arXiv 2308.12032, "Cherry").
 
 ::
 
     IFD(q, a) = ppl(a | q) / ppl(a) = exp( L(a₂…a_m | q a₁) − L(a₂…a_m | a₁) )
 
 with L the mean loss of the answer tokens a₂…a_m. Both losses are over the same tokens: question and answer are
-tokenised apart and their ids put together, so that no token straddles the border and none has to be found again. The
-first answer token counts in neither, because without a question nothing predicts it. The paper selects what is highest
-below 1: answers that the question hardly helps with. Above 1, question and answer do not belong together.
+tokenised separately and their ids joined, so that no token straddles the border and none has to be located again. The
+first answer token counts in neither, because without a question nothing predicts it. The paper selects the highest
+scores below 1: answers that the question hardly helps with. Above 1, question and answer do not belong together.
 """
 
 import math
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from nait_index.activations.likelihood import Failure, Likelihood, Span
-from nait_index.activations.loading import LoadedModel, load_model
+from nait_index.activations.loading import load_model
 from nait_index.config import ModelConfig
 from nait_index.corpus import RowTemplateError
-from nait_index.quality.exchange import exchange_of
-from nait_index.quality.prompts import Prompter
-from nait_index.quality.score import Row, Score, Status, chunks, model_settings
-from nait_index.quality.tokens import begin_markers, longest_input, piece
+from nait_index.quality.prompts import Prompter, begin_markers, longest_input, piece
+from nait_index.quality.score import ModelDefaults, QualityRow, Score, Status, chunks, exchange_of, model_settings
 
-_CHUNK = 256  # rows among which batches of similar length are made
+_CHUNK = 256  # rows from which batches of similar length are made
+
+
+@dataclass(frozen=True, slots=True)
+class Ifd:
+    """A request for IFD by a causal model; ``None`` stands for the index's setting.
+
+    :param template: how questions are written, as for building. :param max_length: longest input in tokens.
+    """
+
+    model: str | None = None
+    template: str | None = None
+    max_length: int | None = None
+    batch_tokens: int | None = None
+    default_name: ClassVar[str] = "ifd"
+
+    def open(self, defaults: ModelDefaults) -> "IfdQuality":
+        """Load the model.
+
+        :raises ModelError: it is not a causal model. :raises TemplateError: there is no such template.
+        """
+        return IfdQuality(defaults.config(self.model, self.template, self.max_length, self.batch_tokens))
+
+
+def ifd(asked: float, alone: float) -> float:
+    """Return the ratio of the perplexities of two mean losses."""
+    try:
+        return math.exp(asked - alone)
+    except OverflowError:
+        return math.inf
 
 
 @dataclass(slots=True)
 class _Pair:
-    """The two readings of one answer, and their losses as they come."""
+    """One answer, read after its question and alone, and the two losses as they are computed."""
 
-    row: Row
+    row: QualityRow
     asked: Span
     alone: Span
     status: Status
@@ -46,43 +73,40 @@ class _Pair:
         return Score.of(self.row, ifd(self.losses["asked"], self.losses["alone"]), self.status)  # type: ignore[arg-type]
 
 
-def ifd(asked: float, alone: float) -> float:
-    """Give the ratio of the perplexities of two mean losses."""
-    try:
-        return math.exp(asked - alone)
-    except OverflowError:
-        return math.inf
-
-
-class IfdScorer:
+class IfdQuality:
     """Computes IFD with one causal model.
 
-    :param config: its model, template, longest input and batch size; :param loaded: the model, if it is there already.
-    :raises ModelError: there is no such causal model. :raises TemplateError: there is no such template.
+    :param config: its model, template, longest input and batch size.
+    :raises ModelError: it is not a causal model. :raises TemplateError: there is no such template.
     """
 
-    def __init__(self, config: ModelConfig, loaded: LoadedModel | None = None) -> None:
-        own = load_model(config, causal=True) if loaded is None else loaded
-        self._likelihood = Likelihood(own, config.batch_tokens)
-        self._tokenizer = own.tokenizer
-        self._prompter = Prompter(config.template, own.tokenizer)
-        self._begin = begin_markers(own.tokenizer)
-        self._limit = longest_input(config.max_length, own.positions)
+    def __init__(self, config: ModelConfig) -> None:
+        loaded = load_model(config, causal=True)
+        self._likelihood = Likelihood(loaded, config.batch_tokens)
+        self._tokenizer = loaded.tokenizer
+        self._prompter = Prompter(config.template, loaded.tokenizer)
+        self._begin = begin_markers(loaded.tokenizer)
+        self._limit = longest_input(config.max_length, loaded.positions)
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Everything that changes a number."""
-        own = {"template": self._prompter.content_hash, "max_length": self._limit}
-        return {"kind": "ifd"} | own | model_settings(self._likelihood.loaded)
+        """Everything that affects the numbers."""
+        prompt = {"template": self._prompter.content_hash, "max_length": self._limit}
+        return {"kind": "ifd"} | prompt | model_settings(self._likelihood.loaded)
 
-    def score(self, rows: Iterable[Row]) -> Generator[Score, None, None]:
-        """Score rows, in the order in which their batches are done."""
+    def score(self, rows: Iterable[QualityRow]) -> Generator[Score, None, None]:
+        """Score rows, in the order in which their batches finish."""
         for chunk in chunks(rows, _CHUNK):
-            prepared = [self._prepare(row) for row in chunk]
-            yield from (own for own in prepared if isinstance(own, Score))
-            yield from self._run([own for own in prepared if isinstance(own, _Pair)])
+            pairs = []
+            for row in chunk:
+                prepared = self._prepare(row)
+                if isinstance(prepared, Score):
+                    yield prepared
+                else:
+                    pairs.append(prepared)
+            yield from self._score_pairs(pairs)
 
-    def _prepare(self, row: Row) -> _Pair | Score:
+    def _prepare(self, row: QualityRow) -> _Pair | Score:
         exchange = exchange_of(row.parts)
         if isinstance(exchange, Status):
             return Score(row, None, exchange)
@@ -99,7 +123,7 @@ class IfdScorer:
         status = Status.OK if len(kept) == len(answer) else Status.TRUNCATED
         return _Pair(row, _span(prompt, kept), _span(self._begin, kept), status)
 
-    def _run(self, pairs: Sequence[_Pair]) -> Generator[Score, None, None]:
+    def _score_pairs(self, pairs: Sequence[_Pair]) -> Generator[Score, None, None]:
         spans = [span for pair in pairs for span in (pair.asked, pair.alone)]
         for number, loss in self._likelihood.mean_losses(spans):
             pair = pairs[number // 2]

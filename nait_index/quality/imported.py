@@ -1,23 +1,47 @@
 """Scores that were computed elsewhere: a file of ids and values becomes a column.
 
-CSV with a header that has ``id`` and ``value``, or JSON lines ``{"id": …, "value": …}``. What cannot be used is set
-aside with the reason, never guessed at: ids that the index does not have, ids given twice (the first counts), values
-that are no finite number. Rows of the index that the file does not have get no score.
+The file is CSV with the columns ``id`` and ``value``, or JSON lines ``{"id": …, "value": …}``. Lines that cannot be
+used are set aside with the reason: ids that are not in the index, repeated ids (the first counts), values that are not
+finite numbers. Rows of the index that the file does not name get no score.
 """
 
 import csv
 import json
 import math
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from nait_index.corpus import to_json
-from nait_index.errors import CorpusError
+from nait_index.errors import CorpusError, NaitError
 from nait_index.files import atomic_write, hash_bytes
-from nait_index.quality.score import Row, Score
+from nait_index.quality.score import ModelDefaults, QualityRow, Score
 from nait_index.spelling import did_you_mean_path
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A request for the scores in a file of ids and values."""
+
+    file: Path
+
+    @property
+    def default_name(self) -> str:
+        """The name of the column, from that of the file.
+
+        :raises NaitError: the file name makes no valid name.
+        """
+        if not self.file.stem.isidentifier():
+            raise NaitError(f"the file name {self.file.name} makes no name for a column; choose one with --name")
+        return self.file.stem.lower()
+
+    def open(self, defaults: ModelDefaults) -> "ImportedQuality":
+        """Read the file.
+
+        :raises CorpusError: it cannot be read, or is not a file of ids and values.
+        """
+        return ImportedQuality(self.file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +53,10 @@ class SetAside:
     reason: str
 
 
-class ImportedScorer:
-    """Gives rows the values that a file has for them.
+class ImportedQuality:
+    """Looks up the values of rows in a file, which is read as a whole: a few hundred bytes of memory per line.
 
-    Read whole when made: some hundred bytes for every line.
-
-    :raises CorpusError: the file cannot be read, or is no file of ids and values.
+    :raises CorpusError: the file cannot be read, or is not a file of ids and values.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,46 +73,46 @@ class ImportedScorer:
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise CorpusError(f"{path}: cannot be read as scores: {error}") from error
         if not self._lines and not self.set_aside:
-            raise CorpusError(f"{path}: there is not one score in it")
+            raise CorpusError(f"{path}: holds no score")
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Everything that changes a number: the content of the file."""
+        """Everything that affects the numbers: the content of the file."""
         return {"kind": "import", "file": self._hash}
 
-    def score(self, rows: Iterable[Row]) -> Generator[Score, None, None]:
-        """Give their values to the rows that have one."""
+    def score(self, rows: Iterable[QualityRow]) -> Generator[Score, None, None]:
+        """Score the rows that the file has a value for."""
         for row in rows:
             if row.id in self._values:
                 yield Score.of(row, self._values[row.id])
 
     def set_aside_unknown(self, known: Iterable[str]) -> None:
-        """Set aside every id of the file that is not among the known ones."""
+        """Set aside all ids of the file that are not among the known ones."""
         unknown = self._lines.keys() - set(known)
-        found = [SetAside(self._lines[own], own, "the index has no row with this id") for own in unknown]
-        self.set_aside = sorted([*self.set_aside, *found], key=lambda own: own.line)
+        more = [SetAside(self._lines[row_id], row_id, "the index has no row with this id") for row_id in unknown]
+        self.set_aside = sorted([*self.set_aside, *more], key=lambda line: line.line)
 
-    def _take(self, line: int, row_id: object, value: object) -> None:
-        own_id, number = _text(row_id), _number(value)
-        if own_id is None:
-            self.set_aside.append(SetAside(line, "", "there is no id"))
-        elif own_id in self._lines:
-            self.set_aside.append(SetAside(line, own_id, f"given before, in line {self._lines[own_id]}"))
-        elif number is None:
-            self.set_aside.append(SetAside(line, own_id, f"the value {value!r:.80} is no finite number"))
+    def _take(self, line: int, raw_id: object, raw_value: object) -> None:
+        row_id, value = _text(raw_id), _number(raw_value)
+        if row_id is None:
+            self.set_aside.append(SetAside(line, "", "no id"))
+        elif row_id in self._lines:
+            self.set_aside.append(SetAside(line, row_id, f"repeated, first in line {self._lines[row_id]}"))
+        elif value is None:
+            self.set_aside.append(SetAside(line, row_id, f"the value {raw_value!r:.80} is not a finite number"))
         else:
-            self._values[own_id], self._lines[own_id] = number, line
+            self._values[row_id], self._lines[row_id] = value, line
 
 
 def _records(path: Path) -> Iterator[tuple[int, object, object]]:
-    """Give line number, id and value of every record."""
+    """Yield line number, id and value of every record."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         if path.suffix.lower() == ".csv":
             yield from _csv_records(path, file)
         elif path.suffix.lower() in (".jsonl", ".json", ".ndjson"):
             yield from _json_records(path, file)
         else:
-            raise CorpusError(f"{path}: name it .csv or .jsonl, so that it is known what it is")
+            raise CorpusError(f"{path}: unknown file type; its name must end in .csv or .jsonl")
 
 
 def _csv_records(path: Path, file: Iterable[str]) -> Iterator[tuple[int, object, object]]:
@@ -130,11 +152,10 @@ def _number(value: object) -> float | None:
 
 
 def write_set_aside(path: Path, lines: Iterable[SetAside]) -> None:
-    """Write what was set aside, one JSON object a line.
+    """Write what was set aside, one JSON object per line.
 
-    :raises NaitError: it cannot be written.
+    :raises NaitError: the file cannot be written.
     """
     with atomic_write(path) as file:
-        for own in lines:
-            record = {"line": own.line, "id": own.id, "reason": own.reason}
-            file.write(to_json(record).encode() + b"\n")
+        for line in lines:
+            file.write(to_json(asdict(line)).encode() + b"\n")

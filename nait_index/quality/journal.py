@@ -1,12 +1,12 @@
-"""The journal of one score: what was computed, row by row, as it came; a run that was interrupted goes on from it.
+"""The journal of one score: the outcome of each row as it is computed, so that an interrupted run can continue.
 
-``INDEX/scores/NAME.jsonl``: first the settings, then one line a row, the last line of a row being the one that counts::
+``INDEX/scores/NAME.jsonl``: first the settings, then one line per row; the last line of a row counts::
 
     {"settings": {"kind": "ifd", …}}
     {"id": "row-001", "value": 0.71, "status": "ok", "content": "…", "seal": "…"}
     {"id": "row-002", "value": null, "status": "failed", "content": "…", "reason": "out of memory", "seal": "…"}
 
-``content`` is the content hash of the row that was scored: the score of a row that was replaced since does not count.
+``content`` is the content hash of the row that was scored: the score of a row that has been replaced does not count.
 """
 
 import fcntl
@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from nait_index.errors import FingerprintError, IndexBusyError, StoreError
-from nait_index.quality.score import Row, Score, Status
+from nait_index.quality.score import QualityRow, Score, Status
 from nait_index.store.layout import Layout
 from nait_index.store.sealed import seal, unseal
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What the journal says of one row."""
+    """What the journal holds about one row."""
 
     value: float | None
     status: Status
@@ -32,15 +32,15 @@ class Entry:
 
 
 def journal_path(layout: Layout, name: str) -> Path:
-    """Give the place of a score's journal."""
+    """Return the path of a score's journal."""
     return layout.scores / f"{name}.jsonl"
 
 
 class Journal:
-    """One score's journal, held by this process alone until it is closed (context manager).
+    """One score's journal, locked by this process until it is closed (context manager).
 
-    :param settings: everything that changes a number.
-    :param force: start anew, whatever is there; nothing is lost before :meth:`begin`.
+    :param settings: everything that affects the numbers.
+    :param force: start again, discarding what is there; nothing is lost before :meth:`begin`.
     :raises FingerprintError: it was begun with other settings. :raises IndexBusyError: another process writes it.
     :raises StoreError: it is damaged.
     """
@@ -64,28 +64,28 @@ class Journal:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file, which releases the lock."""
         self._file.close()
 
     def begin(self) -> None:
-        """Make ready for adding: what :meth:`add` writes goes on from what was read, or replaces it."""
+        """Start writing: :meth:`add` continues what was read, or replaces it with ``force``."""
         if self._anew:
             self._file.truncate(0)
             self._write({"settings": self._settings})
             self._anew = False
 
     def entry(self, row_id: str, content: str) -> Entry | None:
-        """Give what is known of a row with this content."""
-        own = self.entries.get(row_id)
-        return own if own is not None and own.content == content else None
+        """Return the entry of a row, if it is for this content."""
+        entry = self.entries.get(row_id)
+        return entry if entry is not None and entry.content == content else None
 
-    def is_done(self, row: Row) -> bool:
-        """Tell whether a row needs no more work: it was scored, or cannot be; what failed is tried again."""
-        own = self.entry(row.id, row.content)
-        return own is not None and own.status is not Status.FAILED
+    def is_done(self, row: QualityRow) -> bool:
+        """Report whether a row needs no more work: it is scored, or cannot be; failed rows are tried again."""
+        entry = self.entry(row.id, row.content)
+        return entry is not None and entry.status is not Status.FAILED
 
     def add(self, score: Score) -> None:
-        """Write down what a row got; it survives the end of this process."""
+        """Append the outcome of a row; it survives the end of this process."""
         row = score.row
         line = {"id": row.id, "value": score.value, "status": str(score.status), "content": row.content}
         line |= {"reason": score.reason} if score.reason else {}
@@ -99,7 +99,7 @@ class Journal:
             raise IndexBusyError(f"{self.path} is being written by another process; wait until it is done") from None
 
     def _read(self) -> bool:
-        """Read what there is, and tell whether there is anything."""
+        """Read the entries, and report whether the file holds anything."""
         self._drop_torn_line()
         lines = self._lines()
         first = next(lines, None)
@@ -115,7 +115,7 @@ class Journal:
         return True
 
     def _drop_torn_line(self) -> None:
-        """Cut off the end of a line that a killed process did not finish."""
+        """Cut off a last line that a killed process did not finish."""
         self._file.seek(0)
         end = 0
         for line in self._file:
@@ -131,18 +131,18 @@ class Journal:
                 raise self._damaged(number) from error
 
     def _require(self, first: object) -> None:
-        own, old = self._settings, first.get("settings") if isinstance(first, dict) else None
+        new, old = self._settings, first.get("settings") if isinstance(first, dict) else None
         if not isinstance(old, dict):
             raise self._damaged(1)
-        different = sorted(key for key in {*old, *own} if old.get(key) != own.get(key))
+        different = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
         if different:
             raise FingerprintError(
-                f"{self.path} was begun with another {', '.join(different)}; use the settings it was begun with, "
-                "choose another --name, or start anew with --force"
+                f"{self.path} was begun with another {', '.join(different)}; use the same settings, choose another "
+                "--name, or start again with --force"
             )
 
     def _damaged(self, number: int) -> StoreError:
-        return StoreError(f"{self.path}, line {number}: damaged; mend the line, or start anew with --force")
+        return StoreError(f"{self.path}, line {number}: damaged; repair the line, or start again with --force")
 
     def _write(self, value: Mapping[str, Any]) -> None:
         self._file.write(json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8") + b"\n")
@@ -150,8 +150,8 @@ class Journal:
 
 
 def _open(path: Path) -> BinaryIO:
-    """Open a journal for reading and adding, and never what a link in an index of someone else's leads to."""
+    """Open a journal for reading and appending; links are not followed, as the index may be from someone else."""
     if path.parent.is_symlink() or path.is_symlink():
-        raise StoreError(f"{path} is reached by a link, which is not followed; remove the link")
+        raise StoreError(f"{path} is a link or in a linked folder, and links are not followed; remove the link")
     path.parent.mkdir(parents=True, exist_ok=True)
     return path.open("a+b")

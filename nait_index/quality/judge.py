@@ -1,8 +1,8 @@
-"""AlpaGasus: a strong model reads each example and gives it 0 to 5 (Chen et al., ICLR 2024, arXiv 2307.08701).
+"""AlpaGasus: a strong model reads each example and rates it from 0 to 5 (Chen et al., ICLR 2024, arXiv 2307.08701).
 
-The score is the number that the judge writes on the first line of its answer. What does not hold exactly one number
-from 0 to 5 there is unparsable and gets no number. Unlike the paper, the judge is not asked to explain itself, which
-would cost many times more than all the rest.
+The score is the number on the first line of the judge's answer. An answer without exactly one number from 0 to 5 there
+is unparsable and gives no score. Unlike in the paper, the judge is not asked for an explanation, which would cost many
+times more than everything else.
 """
 
 import re
@@ -10,13 +10,11 @@ from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 from nait_index.errors import NaitError
-from nait_index.quality.endpoint import Endpoint, RequestFailed
-from nait_index.quality.exchange import Exchange, exchange_of, question_text
-from nait_index.quality.pace import Pace
-from nait_index.quality.score import Row, Score, Status
+from nait_index.quality.endpoint import Endpoint, Pace, RequestFailed
+from nait_index.quality.score import Exchange, ModelDefaults, QualityRow, Score, Status, exchange_of, question_text
 
 LOWEST, HIGHEST = 0.0, 5.0
 _SYSTEM = (
@@ -27,17 +25,40 @@ _REQUEST = (
     "Please rate the accuracy of the response to the instruction on a scale of 0 to 5, where a higher score means "
     "higher accuracy. Output a single line with nothing but the score."
 )
-# English and code run at about four characters a token; good enough to tell one euro from a hundred.
+# English and code have about four characters per token; close enough to tell one euro from a hundred.
 _CHARACTERS_PER_TOKEN = 4
 _ANSWER_TOKENS = 8
-_IN_A_ROW = 8  # failures, and as many again as there are workers, after which nobody believes in the next request
+_IN_A_ROW = 8  # failures, plus one per worker, after which the run gives up
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """A request for ratings by a judge behind an endpoint.
+
+    :param workers: concurrent requests. :param rate: the most requests per minute.
+    :param price_in: of a million prompt tokens. :param price_out: of a million answer tokens.
+    """
+
+    endpoint: Endpoint
+    workers: int = 4
+    rate: float | None = None
+    price_in: float | None = None
+    price_out: float | None = None
+    default_name: ClassVar[str] = "judge"
+
+    def open(self, defaults: ModelDefaults) -> "JudgeQuality":
+        """Return the judge.
+
+        :raises NaitError: the number of workers or the rate is invalid.
+        """
+        return JudgeQuality(self.endpoint, workers=self.workers, rate=self.rate)
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeCost:
-    """What judging some rows will cost, by estimate.
+    """The estimated cost of judging some rows.
 
-    :param price: in whatever currency the prices were given in; ``None`` where none were given.
+    :param price: in the currency of the given prices; ``None`` if no price was given.
     """
 
     rows: int
@@ -50,10 +71,12 @@ class JudgeCost:
         return f"{self.rows:,} rows to judge, about {self.prompt_tokens:,} prompt tokens{price}"
 
 
-def estimate_cost(rows: Iterable[Row], price_in: float | None = None, price_out: float | None = None) -> JudgeCost:
+def estimate_cost(
+    rows: Iterable[QualityRow], price_in: float | None = None, price_out: float | None = None
+) -> JudgeCost:
     """Estimate the cost of judging rows.
 
-    :param price_in: of a million prompt tokens; :param price_out: of a million answer tokens.
+    :param price_in: of a million prompt tokens. :param price_out: of a million answer tokens.
     """
     count = characters = 0
     for row in rows:
@@ -68,17 +91,17 @@ def estimate_cost(rows: Iterable[Row], price_in: float | None = None, price_out:
 
 
 def messages_of(exchange: Exchange) -> list[dict[str, str]]:
-    """Write what the judge is asked."""
+    """Return the messages that ask the judge about a row."""
     text = _SYSTEM.format(question=question_text(exchange.question), answer=exchange.answer)
     return [{"role": "system", "content": text}, {"role": "user", "content": _REQUEST}]
 
 
 def parse_answer(answer: str) -> float | None:
-    """Read the score off the first line that is not blank; ``None`` where it is not exactly one number from 0 to 5.
+    """Read the score from the first line that is not blank; ``None`` if that has not exactly one number from 0 to 5.
 
-    What a reasoning model thinks first, and a scale after the number (``4/5``, ``4 out of 5``), do not count.
+    The thoughts of a reasoning model, and a scale after the number (``4/5``, ``4 out of 5``), are ignored.
     """
-    # What follows the last end of a thought holds no whole one; searching it could take its length squared.
+    # Only text up to the last end tag can hold a whole thought; searching the rest could take quadratic time.
     thought, end, last = answer.rpartition("</think>")
     spoken = re.sub(r"<think>.*?</think>", "", thought + end, flags=re.DOTALL) + last
     line = next((line for line in spoken.splitlines() if line.strip()), "")
@@ -88,30 +111,35 @@ def parse_answer(answer: str) -> float | None:
     return float(numbers[0])
 
 
-class JudgeScorer:
+class JudgeQuality:
     """Asks a judge about rows, several at a time.
 
-    :param workers: requests under way at once; :param rate: most requests a minute.
+    :param workers: concurrent requests. :param rate: the most requests per minute.
     """
 
     def __init__(self, endpoint: Endpoint, *, workers: int = 4, rate: float | None = None) -> None:
         if workers < 1:
             raise NaitError(f"--workers must be at least 1, not {workers}")
         if rate is not None and not rate > 0:
-            raise NaitError(f"--rate must be more than 0 requests a minute, not {rate}")
+            raise NaitError(f"--rate must be more than 0 requests per minute, not {rate}")
         self._endpoint, self._workers, self._rate = endpoint, workers, rate
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Everything that changes a number."""
-        own = self._endpoint
-        asked = {"temperature": own.temperature, "max_tokens": own.max_tokens, "prompt": [_SYSTEM, _REQUEST]}
-        return {"kind": "judge", "url": own.address, "model": own.model} | asked
+        """Everything that affects the numbers."""
+        return {
+            "kind": "judge",
+            "url": self._endpoint.address,
+            "model": self._endpoint.model,
+            "temperature": self._endpoint.temperature,
+            "max_tokens": self._endpoint.max_tokens,
+            "prompt": [_SYSTEM, _REQUEST],
+        }
 
-    def score(self, rows: Iterable[Row]) -> Generator[Score, None, None]:
-        """Score rows in the order in which answers come.
+    def score(self, rows: Iterable[QualityRow]) -> Generator[Score, None, None]:
+        """Score rows in the order in which answers arrive.
 
-        :raises NaitError: the endpoint refuses everything, or does not answer any more.
+        :raises NaitError: the endpoint refuses every request, or no longer answers.
         """
         failures = 0
         for score in self._answers(rows):
@@ -119,26 +147,26 @@ class JudgeScorer:
             yield score
             if failures == _IN_A_ROW + self._workers:
                 raise NaitError(
-                    f"{failures} rows in a row failed, the last because: {score.reason}; what was scored is kept, run "
-                    "the same command again to go on"
+                    f"{failures} rows in a row failed, the last with: {score.reason}; what was scored is kept, run "
+                    "the same command again to continue"
                 )
 
-    def _answers(self, rows: Iterable[Row]) -> Generator[Score, None, None]:
-        pace, left = Pace(self._rate), iter(rows)
+    def _answers(self, rows: Iterable[QualityRow]) -> Generator[Score, None, None]:
+        pace, remaining = Pace(self._rate), iter(rows)
         pool = ThreadPoolExecutor(self._workers)
         try:
-            running = {pool.submit(self._judge, row, pace) for row in islice(left, 2 * self._workers)}
+            running = {pool.submit(self._judge, row, pace) for row in islice(remaining, 2 * self._workers)}
             while running:
                 done, running = wait(running, return_when=FIRST_COMPLETED)
-                running |= {pool.submit(self._judge, row, pace) for row in islice(left, len(done))}
-                # What went well first: an error ends this, and answers were paid for.
-                for own in sorted(done, key=lambda future: future.exception() is not None):
-                    yield own.result()
+                running |= {pool.submit(self._judge, row, pace) for row in islice(remaining, len(done))}
+                # Successes first: an error ends the run, and the answers were paid for.
+                for future in sorted(done, key=lambda future: future.exception() is not None):
+                    yield future.result()
         finally:
             pace.stop()
             pool.shutdown(cancel_futures=True)
 
-    def _judge(self, row: Row, pace: Pace) -> Score:
+    def _judge(self, row: QualityRow, pace: Pace) -> Score:
         exchange = exchange_of(row.parts)
         if isinstance(exchange, Status):
             return Score(row, None, exchange)

@@ -1,21 +1,24 @@
-"""What a quality score is: a number with a status, or a status without a number; never a default number."""
+"""What a quality is: it gives each row a number, or a status that says why there is none; never a default number."""
 
 import math
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
 from typing import Any, Protocol
 
 from nait_index.activations.loading import LoadedModel
-from nait_index.types import Part
+from nait_index.config import Device, ModelConfig, Precision
+from nait_index.types import Part, Role
+
+_ASKING = frozenset({Role.USER, Role.INPUT, Role.TOOL})
 
 
 class Status(StrEnum):
-    """What became of a row. ``OK`` and ``TRUNCATED`` come with a number, the others never do.
+    """The outcome for a row. ``OK`` and ``TRUNCATED`` come with a number, the others never do.
 
-    ``TRUNCATED``: computed on the beginning, which is what the model can read. ``ANSWER_CUT``: nothing of the answer
-    was in that beginning. ``FAILED`` is the only one that is tried again by the next run.
+    ``TRUNCATED``: computed from the beginning of the row, as much as the model can read. ``ANSWER_CUT``: that beginning
+    holds nothing of the answer. Only ``FAILED`` rows are tried again by the next run.
     """
 
     OK = "ok"
@@ -34,10 +37,10 @@ WITH_NUMBER = frozenset({Status.OK, Status.TRUNCATED})
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class QualityRow:
     """A row to score.
 
-    :param content: its content hash; :param parts: its text, in reading order.
+    :param content: its content hash. :param parts: its text, in reading order.
     """
 
     id: str
@@ -47,9 +50,9 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What one row got; :param reason: what went wrong, in one line."""
+    """The outcome for one row. :param reason: what went wrong, in one line."""
 
-    row: Row = field(repr=False)
+    row: QualityRow = field(repr=False)
     value: float | None
     status: Status
     reason: str = ""
@@ -59,36 +62,106 @@ class Score:
             raise ValueError(f"status {self.status} with value {self.value}")
 
     @classmethod
-    def of(cls, row: Row, value: float, status: Status = Status.OK) -> "Score":
-        """Give a row its number, unless it is none."""
+    def of(cls, row: QualityRow, value: float, status: Status = Status.OK) -> "Score":
+        """Make the score of a row from a number; one that is not finite becomes ``NOT_FINITE``."""
         if not math.isfinite(value):
             return cls(row, None, Status.NOT_FINITE, f"the score is {value}")
         return cls(row, value, status)
 
 
-class Scorer(Protocol):
+class Quality(Protocol):
     """Computes one kind of score."""
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Everything that changes a number, as JSON values."""
+        """Everything that affects the numbers, as JSON values."""
 
-    def score(self, rows: Iterable[Row]) -> Generator[Score, None, None]:
-        """Score rows, each exactly once, in whatever order they are done.
+    def score(self, rows: Iterable[QualityRow]) -> Generator[Score, None, None]:
+        """Score rows, each exactly once, in any order.
 
-        :raises NaitError: nothing can be scored, for a reason that has nothing to do with a single row.
+        :raises NaitError: no row can be scored, for a reason that does not lie in a single row.
         """
 
 
-def chunks(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
-    """Cut rows into lists of at most ``size``."""
-    own = iter(rows)
-    while chunk := list(islice(own, size)):
+@dataclass(frozen=True, slots=True)
+class ModelDefaults:
+    """The settings of the index's model, used where a request names no others, and the device to run on."""
+
+    model: str
+    template: str
+    max_length: int
+    device: Device = Device.AUTO
+
+    def config(
+        self,
+        model: str | None = None,
+        template: str | None = None,
+        max_length: int | None = None,
+        batch_tokens: int | None = None,
+    ) -> ModelConfig:
+        """Return the configuration of a model, with the defaults for ``None``."""
+        return ModelConfig(
+            name=model or self.model,
+            template=template or self.template,
+            max_length=self.max_length if max_length is None else max_length,
+            dtype=Precision.AUTO,
+            device=self.device,
+            batch_tokens=batch_tokens,
+        )
+
+
+class QualitySpec(Protocol):
+    """A request for one kind of score."""
+
+    @property
+    def default_name(self) -> str:
+        """The name of the column if none is given.
+
+        :raises NaitError: no valid name can be derived.
+        """
+
+    def open(self, defaults: ModelDefaults) -> Quality:
+        """Return the quality that computes the scores; models are loaded here.
+
+        :raises NaitError: a model, file or setting is unusable; of the subclass for that.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """The last answer of a row and everything before it; what follows the answer is ignored."""
+
+    question: tuple[Part, ...]
+    answer: str
+
+
+def exchange_of(parts: Sequence[Part]) -> Exchange | Status:
+    """Split a row into question and answer, or return the status that names the missing one.
+
+    A question needs a turn by a user or a tool: a system message alone is not one. Plain text has neither part.
+    """
+    answers = [position for position, part in enumerate(parts) if part.role is Role.ASSISTANT]
+    if not any(part.role in _ASKING for part in parts[: answers[-1] if answers else None]):
+        return Status.NO_QUESTION
+    if not answers:
+        return Status.NO_ANSWER
+    return Exchange(tuple(parts[: answers[-1]]), parts[answers[-1]].text)
+
+
+def question_text(question: Sequence[Part]) -> str:
+    """Join the parts of a question by blank lines, without a template."""
+    return "\n\n".join(part.text for part in question)
+
+
+def chunks(rows: Iterable[QualityRow], size: int) -> Iterator[list[QualityRow]]:
+    """Split rows into lists of at most ``size``."""
+    remaining = iter(rows)
+    while chunk := list(islice(remaining, size)):
         yield chunk
 
 
 def model_settings(loaded: LoadedModel) -> dict[str, str]:
-    """Give what of a model changes a number."""
+    """Return the model settings that affect scores."""
     return {
         "weights": loaded.weights_hash,
         "config": loaded.config_hash,

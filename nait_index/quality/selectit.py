@@ -1,18 +1,20 @@
-"""SelectIT: a model rates an example, and is believed the more, the surer it is (Liu et al. 2024, arXiv 2402.16705).
+"""SelectIT: a model rates an example, and its rating counts the more, the surer it is (Liu et al., arXiv 2402.16705).
 
-A rating prompt, the example, and then the probabilities P₁…P_K of the K digits as the next token, which sum to 1::
+The model reads a rating prompt and the example; P₁…P_K are then the probabilities of the K digits as the next token,
+which sum to 1::
 
-    token level       S_t = S_base · 1/(K−1) · Σᵢ |Pᵢ − P_base|      S_base = argmaxᵢ Pᵢ, of equals the lowest
+    token level       S_t = S_base · 1/(K−1) · Σᵢ |Pᵢ − P_base|      S_base = argmaxᵢ Pᵢ, the lowest on a tie
     sentence level    S_s = mean(S_t) / (1 + α · std(S_t))           over the rating prompts, population std, α = 0.2
     model level       S   = Σ_m θ_m S_s,m / Σ_m θ_m                  θ the parameter count of each model
 
-Which tokens the digits are is found through the tokenizer: what asks for the score is encoded with every digit after
-it, and the encodings may differ in nothing but their last token.
+The tokens of the digits are determined with the tokenizer: the request for a score is encoded with each digit after
+it, and the encodings may differ only in their last token.
 """
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,20 +22,81 @@ from nait_index.activations.likelihood import Failure, Likelihood
 from nait_index.activations.loading import LoadedModel, load_model
 from nait_index.config import ModelConfig
 from nait_index.errors import ModelError, NaitError
-from nait_index.quality.exchange import Exchange, exchange_of, question_text
-from nait_index.quality.rating_prompts import LEVELS, RATING_PROMPTS
-from nait_index.quality.score import Row, Score, Status, chunks, model_settings
-from nait_index.quality.tokens import begin_markers, longest_input, piece
+from nait_index.quality.prompts import begin_markers, longest_input, piece
+from nait_index.quality.score import (
+    Exchange,
+    ModelDefaults,
+    QualityRow,
+    Score,
+    Status,
+    chunks,
+    exchange_of,
+    model_settings,
+    question_text,
+)
+from nait_index.spelling import did_you_mean_path
 
+LEVELS = 5
 ALPHA = 0.2
-_CHUNK = 64  # rows among which batches of similar length are made
-# What may stand before the digit; some tokenizers have single tokens for some digits with a space and not for others.
+RATING_PROMPTS = (
+    "Rate from 1 to 5 how accurately the response follows the instruction; 5 is best.",
+    "How good is this response to the instruction? Give a score between 1 (poor) and 5 (excellent).",
+    "Judge the response below: is it correct, complete and to the point? Answer with a score from 1 to 5.",
+    "On a scale of 1 to 5, where 5 means flawless, score how well the response does what the instruction asks for.",
+    "Evaluate the quality of this training example with a single number from 1, the lowest, to 5, the highest.",
+)
+"""The same question in different words, on a scale of 1 to :data:`LEVELS`."""
+
+_CHUNK = 64  # rows from which batches of similar length are made
+# What may precede the digit; some tokenizers have single tokens for only some of the digits after a space.
 _GAPS = (" ", "\n")
 _QUESTION, _ANSWER, _ASK = "\n\nInstruction:\n", "\n\nResponse:\n", "\n\nThe score is:"
 
 
+@dataclass(frozen=True, slots=True)
+class SelectIt:
+    """A request for SelectIT by one causal model or several; without any, by the index's.
+
+    :param prompts: a file of rating prompts, one per line, to use instead of :data:`RATING_PROMPTS`.
+    """
+
+    models: tuple[str, ...] = ()
+    prompts: Path | None = None
+    alpha: float = ALPHA
+    max_length: int | None = None
+    batch_tokens: int | None = None
+    default_name: ClassVar[str] = "selectit"
+
+    def open(self, defaults: ModelDefaults) -> "SelectItQuality":
+        """Load the models and the rating prompts.
+
+        :raises ModelError: a model cannot be used. :raises NaitError: the prompts or ``alpha`` cannot.
+        """
+        prompts = RATING_PROMPTS if self.prompts is None else read_rating_prompts(self.prompts)
+        names = self.models or (None,)
+        configs = [defaults.config(name, None, self.max_length, self.batch_tokens) for name in names]
+        return SelectItQuality(configs, prompts, self.alpha)
+
+
+def read_rating_prompts(path: Path) -> tuple[str, ...]:
+    """Read rating prompts from a file, one per line; empty lines are ignored.
+
+    :raises NaitError: the file cannot be read or holds none.
+    """
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except FileNotFoundError as error:
+        raise NaitError(f"{path}: no such file{did_you_mean_path(path)}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise NaitError(f"{path}: cannot be read as rating prompts: {error}") from error
+    prompts = tuple(line.strip() for line in lines if line.strip())
+    if not prompts:
+        raise NaitError(f"{path}: holds no rating prompt; write one per line, asking for a score from 1 to 5")
+    return prompts
+
+
 def token_level(probabilities: np.ndarray) -> np.ndarray:
-    """Score probabilities (…, K) that sum to 1, giving (…): from 0, undecided, to K, sure of the best."""
+    """Score probabilities (…, K) that sum to 1. Returns (…), from 0, undecided, to K, sure of the best rating."""
     base = probabilities.argmax(axis=-1)
     best = np.take_along_axis(probabilities, base[..., None], axis=-1)
     levels = probabilities.shape[-1]
@@ -42,21 +105,21 @@ def token_level(probabilities: np.ndarray) -> np.ndarray:
 
 
 def sentence_level(scores: np.ndarray, alpha: float = ALPHA) -> np.ndarray:
-    """Join the token-level scores (…, R) of R rating prompts, giving (…)."""
-    joined: np.ndarray = scores.mean(axis=-1) / (1 + alpha * scores.std(axis=-1))
-    return joined
+    """Combine the token-level scores (…, R) of R rating prompts. Returns (…)."""
+    combined: np.ndarray = scores.mean(axis=-1) / (1 + alpha * scores.std(axis=-1))
+    return combined
 
 
 def model_level(scores: np.ndarray, parameters: Sequence[int]) -> float:
-    """Join the sentence-level scores (M,) of M models by their sizes."""
+    """Combine the sentence-level scores (M,) of M models, weighted by their parameter counts."""
     return float(np.average(scores, weights=np.asarray(parameters, dtype=np.float64)))
 
 
 def digit_tokens(tokenizer: Any, text: str) -> tuple[np.ndarray, tuple[int, ...]]:  # noqa: ANN401 - of Hugging Face
-    """Find the tokens of the digits 1…K after a text.
+    """Determine the tokens of the digits 1…K after a text.
 
-    :returns: token ids (T,) of what comes before the digit, which may end in white space of its own, and the K tokens.
-    :raises ModelError: some digit is no single token, or two are the same.
+    :returns: token ids (T,) of everything before the digit, which may end in added white space, and the K tokens.
+    :raises ModelError: a digit is not a single token, or two share one.
     """
     for gap in _GAPS:
         encoded = [piece(tokenizer, f"{text}{gap}{digit}").tolist() for digit in range(1, LEVELS + 1)]
@@ -64,8 +127,8 @@ def digit_tokens(tokenizer: Any, text: str) -> tuple[np.ndarray, tuple[int, ...]
         if len(befores) == 1 and len(set(tokens)) == LEVELS:
             return np.asarray(befores.pop(), dtype=np.int64), tuple(tokens)
     raise ModelError(
-        f"the tokenizer does not write each digit from 1 to {LEVELS} as a single token of its own, so the model cannot "
-        "rate with its next token; name another with --model"
+        f"the tokenizer does not write each digit from 1 to {LEVELS} as a single token, so the model cannot rate with "
+        "its next token; choose another with --model"
     )
 
 
@@ -78,7 +141,7 @@ class _Contexts:
 
 
 class _Rater:
-    """One model with the rating prompts in its own tokens."""
+    """One model, with the rating prompts as its tokens."""
 
     def __init__(self, config: ModelConfig, loaded: LoadedModel, prompts: Sequence[str]) -> None:
         self.likelihood = Likelihood(loaded, config.batch_tokens)
@@ -94,7 +157,7 @@ class _Rater:
         return {"max_length": self.limit} | model_settings(self.likelihood.loaded)
 
     def contexts(self, exchange: Exchange) -> _Contexts | None:
-        """Put a row into every rating prompt, its answer cut at the end where need be; ``None`` if nothing is left."""
+        """Put a row into every rating prompt, cutting its answer at the end if needed; ``None`` if nothing is left."""
         question = piece(self._tokenizer, question_text(exchange.question))
         answer = piece(self._tokenizer, exchange.answer)
         longest = max(map(len, self._heads)) + len(question) + len(self._border) + len(self._tail)
@@ -105,74 +168,76 @@ class _Rater:
         return _Contexts([np.concatenate([head, example]) for head in self._heads], len(kept) < len(answer))
 
     def rate(self, rows: Sequence[_Contexts]) -> list[np.ndarray | Failure]:
-        """Give the probabilities (R, K) of the digits for every row."""
-        many = len(self._heads)
-        values = np.zeros((len(rows), many, LEVELS))
+        """Return the probabilities (R, K) of the digits for every row."""
+        prompts = len(self._heads)
+        values = np.zeros((len(rows), prompts, LEVELS))
         failures: dict[int, Failure] = {}
         sequences = [ids for row in rows for ids in row.ids]
         for number, logits in self.likelihood.next_logits(sequences, self.digits):
-            row, prompt = divmod(number, many)
+            row, prompt = divmod(number, prompts)
             if isinstance(logits, Failure):
                 failures[row] = logits
             else:
                 values[row, prompt] = _softmax(logits)
-        return [failures.get(row, own) for row, own in enumerate(values)]
+        return [failures.get(row, probabilities) for row, probabilities in enumerate(values)]
 
 
-class SelectItScorer:
-    """Computes SelectIT's score with one causal model or several, which are all in memory at once.
+class SelectItQuality:
+    """Computes SelectIT with one causal model or several, which are all in memory at once.
 
-    :param configs: one for each model; :param loaded: the models, if they are there already.
-    :param prompts: rating prompts that ask for a score from 1 to 5; :param alpha: how much disagreement costs.
-    :raises ModelError: a model is missing, no causal one, or has no digit tokens.
+    :param configs: one per model.
+    :param prompts: rating prompts that ask for a score from 1 to 5. :param alpha: the penalty for disagreement.
+    :raises ModelError: a model is missing, not causal, or has no digit tokens.
     """
 
     def __init__(
-        self,
-        configs: Sequence[ModelConfig],
-        prompts: Sequence[str] = RATING_PROMPTS,
-        alpha: float = ALPHA,
-        loaded: Sequence[LoadedModel] | None = None,
+        self, configs: Sequence[ModelConfig], prompts: Sequence[str] = RATING_PROMPTS, alpha: float = ALPHA
     ) -> None:
         if not alpha >= 0:
             raise NaitError(f"--alpha must be 0 or more, not {alpha}")
-        models = [load_model(config, causal=True) for config in configs] if loaded is None else loaded
-        self._raters = [_Rater(config, own, prompts) for config, own in zip(configs, models, strict=True)]
-        self._sizes = [own.parameters for own in models]
+        models = [load_model(config, causal=True) for config in configs]
+        self._raters = [_Rater(config, loaded, prompts) for config, loaded in zip(configs, models, strict=True)]
+        self._sizes = [loaded.parameters for loaded in models]
         self._prompts, self._alpha = tuple(prompts), alpha
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Everything that changes a number."""
+        """Everything that affects the numbers."""
         wording = [*self._prompts, _QUESTION, _ANSWER, _ASK]
         models = [rater.settings for rater in self._raters]
         return {"kind": "selectit", "prompts": wording, "alpha": self._alpha, "models": models}
 
-    def score(self, rows: Iterable[Row]) -> Generator[Score, None, None]:
+    def score(self, rows: Iterable[QualityRow]) -> Generator[Score, None, None]:
         """Score rows, chunk by chunk."""
         for chunk in chunks(rows, _CHUNK):
-            prepared = [(row, self._prepare(row)) for row in chunk]
-            yield from (Score(row, None, own) for row, own in prepared if isinstance(own, Status))
-            yield from self._run([(row, own) for row, own in prepared if not isinstance(own, Status)])
+            readable = []
+            for row in chunk:
+                contexts = self._prepare(row)
+                if isinstance(contexts, Status):
+                    yield Score(row, None, contexts)
+                else:
+                    readable.append((row, contexts))
+            yield from self._score_chunk(readable)
 
-    def _prepare(self, row: Row) -> list[_Contexts] | Status:
+    def _prepare(self, row: QualityRow) -> list[_Contexts] | Status:
+        """Return what each model reads of a row, or the status of a row that cannot be rated."""
         exchange = exchange_of(row.parts)
         if isinstance(exchange, Status):
             return exchange
-        contexts = [rater.contexts(exchange) for rater in self._raters]
-        found = [own for own in contexts if own is not None]
-        return found if len(found) == len(contexts) else Status.ANSWER_CUT
+        contexts = [context for rater in self._raters if (context := rater.contexts(exchange)) is not None]
+        return contexts if len(contexts) == len(self._raters) else Status.ANSWER_CUT
 
-    def _run(self, rows: Sequence[tuple[Row, list[_Contexts]]]) -> Generator[Score, None, None]:
-        rated = [rater.rate([own[number] for _, own in rows]) for number, rater in enumerate(self._raters)]
-        for (row, contexts), own in zip(rows, zip(*rated, strict=True), strict=True):
-            yield self._join(row, own, Status.TRUNCATED if any(one.truncated for one in contexts) else Status.OK)
+    def _score_chunk(self, rows: Sequence[tuple[QualityRow, list[_Contexts]]]) -> Generator[Score, None, None]:
+        by_model = [rater.rate([contexts[number] for _, contexts in rows]) for number, rater in enumerate(self._raters)]
+        for (row, contexts), ratings in zip(rows, zip(*by_model, strict=True), strict=True):
+            truncated = any(context.truncated for context in contexts)
+            yield self._combine(row, ratings, Status.TRUNCATED if truncated else Status.OK)
 
-    def _join(self, row: Row, rated: Sequence[np.ndarray | Failure], status: Status) -> Score:
-        for own in rated:
-            if isinstance(own, Failure):
-                return Score(row, None, Status.FAILED, own.reason)
-        sentences = sentence_level(token_level(np.array(rated)), self._alpha)
+    def _combine(self, row: QualityRow, ratings: Sequence[np.ndarray | Failure], status: Status) -> Score:
+        for rating in ratings:
+            if isinstance(rating, Failure):
+                return Score(row, None, Status.FAILED, rating.reason)
+        sentences = sentence_level(token_level(np.array(ratings)), self._alpha)
         return Score.of(row, model_level(sentences, self._sizes), status)
 
 
