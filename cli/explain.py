@@ -27,7 +27,7 @@ from .output import columns, console_on, note, one_line, preview, print_json, pr
 
 if TYPE_CHECKING:
     from nait_index.insight.compare import Comparison
-    from nait_index.insight.explain import Explanation
+    from nait_index.insight.explanation import Explanation
     from nait_index.insight.words import Word
 
 _BAR = 24
@@ -196,8 +196,8 @@ def compare(
     Example:
       nait-index compare alpaca.nait -c math -c code -c logic --plot skills.png
     """
-    from nait_index.insight.plot import check_plot
-    from nait_index.insight.plot import plot as draw
+    from nait_index.insight.compare import check_plot
+    from nait_index.insight.compare import plot as draw
 
     if plot is not None:
         check_plot(plot, force=force)

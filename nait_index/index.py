@@ -2,7 +2,7 @@
 
 import gc
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -30,10 +30,11 @@ from nait_index.config import (
 )
 from nait_index.corpus import read_corpus, read_text, to_json
 from nait_index.distributed.runner import runner_for
-from nait_index.errors import CapabilityError, NaitError, SelectionError, StoreError
+from nait_index.errors import CapabilityError, NaitError, StoreError
 from nait_index.insight.compare import Comparison, compare
-from nait_index.insight.explain import Depth, Explanation, explain, parts_of
-from nait_index.insight.parts import LayerShares, Parts, layer_shares
+from nait_index.insight.explain import Depth, explain, layer_shares
+from nait_index.insight.explanation import Explanation
+from nait_index.insight.parts import LayerShares
 from nait_index.methods.probe import sample_queries
 from nait_index.methods.registry import DEFAULT_METHOD, MethodName
 from nait_index.quality.run import Confirm, ScoreProgress, ScoreReport, score_index
@@ -44,7 +45,6 @@ from nait_index.selection.choose import Chooser
 from nait_index.selection.ranking import score_rows
 from nait_index.selection.selection import Selection
 from nait_index.signatures.features import Feature
-from nait_index.spelling import did_you_mean_id, parse_enum
 from nait_index.store.fitted import load_compressor
 from nait_index.store.integrity import check_files
 from nait_index.store.layout import Layout
@@ -460,14 +460,7 @@ class NaitIndex:
         :raises SelectionError: an id is not in the index, or the filter cannot be used.
         """
         columns = ("n_tokens", "truncated", "format", "file", "file_row", "row")
-        if ids is None:
-            return self._rows.listing(columns, where, limit)
-        found = self._table.find(ids, columns)
-        there = {row["id"] for row in found}
-        missing = [sample_id for sample_id in ids if sample_id not in there]
-        if missing:
-            raise self._no_row(missing[0])
-        return found[:limit]
+        return self._rows.listing(columns, ids, where, limit)
 
     def capability_scores(
         self,
@@ -515,13 +508,9 @@ class NaitIndex:
         :param words: encode the row again, and say what each of its words adds; this needs the model.
         :raises SelectionError: there is no such row, or the method's score is no sum over neurons.
         """
-        (own,) = self._resolve(capability)
-        request = self._chooser.request([own], top=top, method=method, where=where)
-        parts = self._parts(own, request.method)
-        ordinal = self._rows.place(row)
-        if ordinal is None:
-            raise self._no_row(row)
-        return explain(self._rows, request, parts, ordinal, depth or Depth(), self._split if words else None)
+        request = self._chooser.request(self._resolve(capability), top=top, method=method, where=where)
+        layers, encoder = self.manifest.fingerprint.layers, self._encoder if words else None
+        return explain(self._rows, request, layers, row, depth or Depth(), encoder)
 
     def layer_shares(
         self,
@@ -535,10 +524,10 @@ class NaitIndex:
 
         :raises SelectionError: the method's score is no sum over neurons.
         """
-        (own,) = self._resolve(capability)
-        chosen = self.query(own, top=top, method=method, where=where)
-        name = parse_enum(MethodName, method, "method", SelectionError)
-        return layer_shares(self._parts(own, name), np.array(chosen.ordinals))
+        request = self._chooser.request(self._resolve(capability), top=top, method=method, where=where)
+        selection = self._chooser.query(request)
+        layers = self.manifest.fingerprint.layers
+        return layer_shares(self._rows, request, layers, np.array(selection.ordinals))
 
     # ---- a living index -------------------------------------------------------------------------------------------
 
@@ -613,22 +602,9 @@ class NaitIndex:
 
     # ---- inside ---------------------------------------------------------------------------------------------------
 
-    def _no_row(self, row: str) -> SelectionError:
-        return SelectionError(
-            f"there is no row with id {row!r} in {self.layout.name}{did_you_mean_id(row, self._rows.ids())}"
-        )
-
     def _resolve(self, capabilities: str | Capability | Sequence[str | Capability]) -> list[Capability]:
         wanted = [capabilities] if isinstance(capabilities, str | Capability) else capabilities
         return [self.capability(one) if isinstance(one, str) else one for one in wanted]
-
-    def _parts(self, capability: Capability, method: MethodName) -> Parts:
-        return parts_of(method, capability.examples, self._rows, self.manifest.fingerprint.layers)
-
-    def _split(
-        self, ordinal: int, direct: Callable[[np.ndarray], np.ndarray]
-    ) -> tuple[list[str], np.ndarray, np.ndarray]:
-        return self._encoder().split(self._rows.sample(ordinal), direct)
 
     def _make_approximate(self) -> None:
         """Make the approximate search of this version, and write down that there is one."""

@@ -15,7 +15,8 @@ from nait_index import NaitIndex
 from nait_index.activations.encoder import Encoder
 from nait_index.config import Device, ModelConfig, SignatureConfig, View
 from nait_index.errors import SelectionError
-from nait_index.insight.explain import Depth, Explanation, explainable, flips, position_of
+from nait_index.insight.explain import Depth, explainable, flips, position_of
+from nait_index.insight.explanation import Explanation
 from nait_index.insight.words import join
 from tools.demo.corpus import Split, generate
 
@@ -332,7 +333,7 @@ def test_what_cannot_be_explained_is_refused_in_one_line(built: Built) -> None:
     assert "no row with id" in refusal("explain", built.root, "nobody", "-c", "arithmetic")
     assert "leave --tokens out" in refusal(*explain, "--method", "nag", "--tokens")
     message = refusal(*explain, "--method", "bm25")
-    assert "no sum over neurons" in message
+    assert "not a sum over neurons" in message
     assert all(name in message for name in explainable())
     assert "--top auto reads the score curve" in refusal(*explain, "--top", "auto")
     assert "name one capability" in refusal("explain", built.root, row, code=2)

@@ -75,7 +75,7 @@ def _compare(index: NaitIndex, examples: Path, method: MethodName, sample: int) 
         figures["layers"].append(float(np.abs(layers[0] - layers[1]).max() / np.abs(layers[1]).sum()))
         fired = _fired(parts, pooled[at], named)
         figures["firing"].append(
-            float(np.abs(parts.firing(named, int(ordinal))[0] - fired).sum() / np.abs(fired).sum())
+            float(np.abs(parts.activations(named, int(ordinal))[0] - fired).sum() / np.abs(fired).sum())
         )
     return {key: round(float(np.mean(values)), 4) for key, values in figures.items()}
 

@@ -1,30 +1,33 @@
-"""How capabilities relate: what they choose in common, how alike they rank everything, and which say the same twice."""
+"""How capabilities relate: what they choose in common, how similarly they rank all rows, and which are redundant."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nait_index.errors import SelectionError
+from nait_index.errors import NaitError, SelectionError
+from nait_index.files import atomic_write, check_writable
 from nait_index.methods.registry import method_of
 from nait_index.search.rows import IndexRows
 from nait_index.selection.ranking import RankingRequest, rank, score_rows
 
 RANKED = 100_000
-"""Rows whose order is compared: all of a smaller index, evenly spread ones of a larger."""
+"""Rows whose order is compared: all of a smaller index, evenly spaced ones of a larger."""
 
 _SAME = 0.5
+_PICTURES = ("png", "svg")
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Capabilities × capabilities, C of each; matrices are symmetric.
+    """C capabilities compared pairwise; the matrices are symmetric.
 
     :param sizes: (C,) rows that each chooses of :param available: rows.
-    :param overlap: (C, C) int64, rows that two choose alike; on the diagonal, what one chooses.
+    :param overlap: (C, C) int64, rows that two choose in common; on the diagonal, what one chooses.
     :param chance: (C, C) how many two random choices of these sizes would have in common.
     :param correlation: (C, C) Spearman's rank correlation of the scores of :param ranked: rows.
-    :param cosine: (C, C) of the directions that are searched for; ``None`` where a method has none.
+    :param cosine: (C, C) of the query directions; ``None`` if the method has none.
     """
 
     names: tuple[str, ...]
@@ -40,53 +43,51 @@ class Comparison:
 
     @property
     def lift(self) -> np.ndarray:
-        """(C, C): how many times as likely as any row a row that one chooses is to be chosen by the other."""
+        """(C, C): how many times as likely as any row a row chosen by one is to be chosen by the other."""
         return np.asarray(self.overlap / self.chance)
 
     @property
     def shared(self) -> np.ndarray:
         """(C, C): what two have in common, as a share of the smaller choice."""
-        sizes = np.array(self.sizes)
-        return np.asarray(self.overlap / np.minimum(sizes[:, None], sizes[None, :]))
+        return np.asarray(self.overlap / np.minimum.outer(self.sizes, self.sizes))
 
     @property
     def merges(self) -> tuple[tuple[str, ...], ...]:
         """Groups that may as well be one capability: linked by pairs that share more than half of the smaller choice.
 
-        None where half and more is what chance gives.
+        A pair that would share half by chance links nothing.
         """
-        alike = (self.shared > _SAME) & (self.chance < _SAME * np.minimum.outer(self.sizes, self.sizes))
+        linked_by = (self.shared > _SAME) & (self.chance < _SAME * np.minimum.outer(self.sizes, self.sizes))
         groups: list[set[int]] = []
-        for i, row in enumerate(alike):
-            own = {i, *np.flatnonzero(row).tolist()}
-            linked = [group for group in groups if group & own]
-            groups = [group for group in groups if not group & own] + [own.union(*linked)]
+        for i, row in enumerate(linked_by):
+            members = {i, *np.flatnonzero(row).tolist()}
+            linked = [group for group in groups if group & members]
+            groups = [group for group in groups if not group & members] + [members.union(*linked)]
         return tuple(tuple(self.names[i] for i in sorted(group)) for group in groups if len(group) > 1)
 
     @property
     def readings(self) -> tuple[str, ...]:
-        """Say of every capability which other one its choice serves most."""
+        """One sentence per capability: which other one its choice serves most."""
         if len(self.names) < 2:
             return ()
         lift = self.lift.copy()
         np.fill_diagonal(lift, -1)
-        said = []
-        for i, j in enumerate(lift.argmax(axis=1)):
-            counts = f"({int(self.overlap[i, j]):,} in common, {self.chance[i, j]:,.1f} by chance)"
-            if lift[i, j] < 1.05:
-                said.append(
-                    f"no other choice holds more rows of {self.names[i]} than chance would; {self.names[j]} comes "
-                    f"nearest {counts}"
-                )
-            else:
-                said.append(
-                    f"a row chosen for {self.names[i]} is {lift[i, j]:.1f} times as likely as any row to be chosen for "
-                    f"{self.names[j]} too {counts}"
-                )
-        return tuple(said)
+        return tuple(self._reading(i, j, float(lift[i, j])) for i, j in enumerate(lift.argmax(axis=1).tolist()))
+
+    def _reading(self, i: int, j: int, lift: float) -> str:
+        counts = f"({int(self.overlap[i, j]):,} in common, {self.chance[i, j]:,.1f} by chance)"
+        if lift < 1.05:
+            return (
+                f"no other choice holds more rows of {self.names[i]} than chance would; {self.names[j]} comes nearest "
+                f"{counts}"
+            )
+        return (
+            f"a row chosen for {self.names[i]} is {lift:.1f} times as likely as any row to be chosen for "
+            f"{self.names[j]} too {counts}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
-        """Give everything as JSON can hold it; matrices in the order of ``names``."""
+        """Return everything as JSON can hold it; matrices in the order of ``names``."""
         return {
             "names": list(self.names),
             "method": self.method,
@@ -116,7 +117,7 @@ def compare(rows: IndexRows, request: RankingRequest) -> Comparison:
         )
     chosen = [set(ranked.ordinals) for ranked in rank(rows, request.examples, request)]
     sizes = np.array([len(ordinals) for ordinals in chosen])
-    sampled = _spread(len(rows), request.allowed)
+    sampled = _sample(len(rows), request.allowed)
     scores = score_rows(rows, replace(request, allowed=sampled, available=int(sampled.sum())))[:, sampled]
     return Comparison(
         names=tuple(capability.name for capability in request.capabilities),
@@ -133,9 +134,9 @@ def compare(rows: IndexRows, request: RankingRequest) -> Comparison:
 
 
 def spearman(scores: np.ndarray) -> np.ndarray:
-    """Give the rank correlation of every two rows of some scores (C, m): (C, C). Ties share their mean rank.
+    """Return the rank correlation (C, C) of every two rows of some scores (C, m). Ties share their mean rank.
 
-    0 where one of the two is the same throughout, which orders nothing; 1 with itself.
+    0 if one of the two is constant, which orders nothing; 1 with itself.
     """
     from scipy.stats import rankdata
 
@@ -143,22 +144,18 @@ def spearman(scores: np.ndarray) -> np.ndarray:
     ranks -= ranks.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(ranks, axis=1)
     ranks = np.divide(ranks, lengths[:, None], out=np.zeros_like(ranks), where=lengths[:, None] > 0)
-    found = ranks @ ranks.T
-    np.fill_diagonal(found, 1)
-    return np.asarray(np.clip(found, -1, 1))
+    correlation = ranks @ ranks.T
+    np.fill_diagonal(correlation, 1)
+    return np.asarray(np.clip(correlation, -1, 1))
 
 
-def _spread(total: int, allowed: np.ndarray | None) -> np.ndarray:
-    """Tell which rows (n,) bool have their order compared."""
+def _sample(total: int, allowed: np.ndarray | None) -> np.ndarray:
+    """Return which rows (n,) bool have their order compared: evenly spaced, at most :data:`RANKED`."""
     candidates = np.arange(total) if allowed is None else np.flatnonzero(allowed)
-    looked = np.zeros(total, dtype=bool)
-    looked[candidates[_evenly(len(candidates), RANKED)]] = True
-    return looked
-
-
-def _evenly(total: int, most: int) -> np.ndarray:
-    """Give places spread evenly over ``total`` ones, at most ``most``: all of them where there are no more."""
-    return np.arange(0, total, -(-total // most)) if total else np.zeros(0, np.int64)
+    sampled = np.zeros(total, dtype=bool)
+    if len(candidates):
+        sampled[candidates[:: -(-len(candidates) // RANKED)]] = True
+    return sampled
 
 
 def _cosines(rows: IndexRows, request: RankingRequest) -> np.ndarray | None:
@@ -171,3 +168,70 @@ def _cosines(rows: IndexRows, request: RankingRequest) -> np.ndarray | None:
     directions = np.stack(vectors).astype(np.float64)
     directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-30)
     return np.asarray(np.clip(directions @ directions.T, -1, 1))
+
+
+# ---- the comparison as a picture ------------------------------------------------------------------------------------
+
+
+def check_plot(path: Path, *, force: bool) -> None:
+    """Check that a picture can be drawn and written, before any work is done.
+
+    :raises NaitError: the name ends in neither ``.png`` nor ``.svg``, or matplotlib is not installed.
+    :raises OutputExistsError: the file exists and ``force`` is not set.
+    """
+    if path.suffix.lower().lstrip(".") not in _PICTURES:
+        raise NaitError(f"{path}: a picture is written as .png or .svg; choose a name that ends in one of them")
+    check_writable(path, force=force)
+    _matplotlib()
+
+
+def plot(comparison: Comparison, path: Path, *, force: bool = False) -> None:
+    """Draw the shared rows, the rank correlation and, if there is one, the cosine of the directions.
+
+    :raises NaitError: as for :func:`check_plot`, or the file cannot be written.
+    """
+    check_plot(path, force=force)
+    figure = _figure(comparison)
+    form = path.suffix.lower().lstrip(".")
+    # Without a date, and with fixed names inside an SVG, the same comparison gives the same file.
+    metadata = {"Date": None} if form == "svg" else None
+    with _matplotlib().rc_context({"svg.hashsalt": "nait-index"}), atomic_write(path) as file:
+        figure.savefig(file, format=form, dpi=150, bbox_inches="tight", metadata=metadata)
+
+
+def _figure(comparison: Comparison) -> Any:  # noqa: ANN401 - matplotlib's figure
+    from matplotlib.figure import Figure
+
+    names, count = comparison.names, len(comparison.names)
+    panels = [
+        ("rows in common, share of the smaller choice", comparison.shared, (0, 1), "Blues"),
+        ("rank correlation of the scores", comparison.correlation, (-1, 1), "RdBu"),
+    ]
+    if comparison.cosine is not None:
+        panels.append(("cosine of the directions", comparison.cosine, (-1, 1), "RdBu"))
+    side = 2.6 + 0.5 * count
+    figure = Figure(figsize=(side * len(panels), side + 0.8), layout="constrained")
+    pairs = ~np.eye(count, dtype=bool)
+    by_chance = (comparison.chance / np.minimum.outer(comparison.sizes, comparison.sizes))[pairs].mean()
+    budget = f"top {comparison.budget} of {comparison.available:,} rows"
+    figure.suptitle(f"{comparison.method}, {budget}; by chance, {by_chance:.0%} in common")
+    for i, (title, values, (low, high), colours) in enumerate(panels):
+        axes = figure.add_subplot(1, len(panels), i + 1)
+        axes.imshow(values, vmin=low, vmax=high, cmap=colours)
+        axes.set_title(title, fontsize=10)
+        axes.set_xticks(range(count), names, rotation=60, ha="right", fontsize=8)
+        axes.set_yticks(range(count), names if i == 0 else [""] * count, fontsize=8)
+        for (row, column), value in np.ndenumerate(values):
+            # White on the dark ends of the colour scale.
+            dark = abs(value - (low + high) / 2) > 0.35 * (high - low) if low < 0 else value > 0.6
+            color = "white" if dark else "black"
+            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=color)
+    return figure
+
+
+def _matplotlib() -> Any:  # noqa: ANN401
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise NaitError("a picture needs matplotlib: pip install 'nait-index[report]'") from error
+    return matplotlib

@@ -5,16 +5,18 @@ neurons is x̂ = Cᵀs, and a score w·s + b is a sum over them:
 
     w·s + b = b + Σ_f (Cᵀw)_f · x̂_f
 
-The rows of C are orthonormal, so but for rounding nothing is lost or added: (Cᵀw)·(Cᵀs) = w·s. b is what a row scores
-whose neurons are those of the corpus mean. NAS divides by the length of the row's own state, and so is every part of it
-divided.
+The rows of C are orthonormal, so nothing is lost or added but by rounding: (Cᵀw)·(Cᵀs) = w·s. b is the score of a row
+whose neurons are those of the corpus mean. NAS divides the score by the length of the row's activations, and with it
+every part.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 
-from nait_index.insight.parts import Block, Strongest
+from nait_index.insight.parts import Block
 from nait_index.methods.base import Examples, Query
-from nait_index.search.hits import best
+from nait_index.search.hits import Hits, best
 from nait_index.search.rows import IndexRows
 from nait_index.signatures.features import POOLINGS, Feature, layer_slices
 from nait_index.signatures.views import NORMS, dense_column
@@ -25,7 +27,7 @@ _SAMPLE = 1024
 
 
 class DenseParts:
-    """Neurons of every pooling that the method's feature has, layer by layer."""
+    """Neurons of every pooling of the method's feature, layer by layer."""
 
     unit, zero = "neuron", "an average row"
 
@@ -33,35 +35,29 @@ class DenseParts:
         self.feature = query.feature
         self._rows = rows
         self._examples = examples
-        self.constant = query.constant
+        self._constant = query.constant
         self._divisor = query.layer
         vector = rows.as_scored(query.vector, self.feature, finely=self._divisor is None)
         coordinates = vector / rows.steps(self.feature)
-        #: (F,) what one unit of each neuron's feature is worth.
+        #: (F,) what one unit of each neuron's feature adds.
         self.direction = rows.compressor.spread(coordinates, self.feature).astype(np.float64)
         total = sum(rows.widths)
         self.blocks = tuple(
-            Block(layer, POOLING_NAMES[pooling], slice(at * total + own.start, at * total + own.stop))
-            for at, pooling in enumerate(POOLINGS[self.feature])
-            for layer, own in zip(layers, layer_slices(rows.widths), strict=True)
+            Block(layer, POOLING_NAMES[pooling], slice(i * total + where.start, i * total + where.stop))
+            for i, pooling in enumerate(POOLINGS[self.feature])
+            for layer, where in zip(layers, layer_slices(rows.widths), strict=True)
         )
 
     def of(self, ordinal: int) -> tuple[float, np.ndarray]:
-        """Take the score of a row apart."""
-        places = np.array([ordinal])
-        length = self.length(ordinal)
+        """Return the baseline of a row's score, and what each neuron adds to it."""
+        length = self._length(ordinal)
         if length == 0:
             return 0.0, np.zeros(len(self.direction))
-        return self.constant / length, self.direction * self._known(places)[0] / length
-
-    def length(self, ordinal: int) -> float:
-        """Give what the score of a row is divided by."""
-        if self._divisor is None:
-            return 1.0
-        return float(self._rows.signatures(np.array([ordinal]), NORMS)[0, self._divisor])
+        signatures = self._rows.signatures(np.array([ordinal]), dense_column(self.feature))
+        return self._constant / length, self.direction * self._spread(signatures)[0] / length
 
     def mean(self, ordinals: np.ndarray) -> np.ndarray:
-        """Give the mean parts of some rows."""
+        """Return the mean parts of some rows."""
         signatures = self._rows.signatures(ordinals, dense_column(self.feature))
         if self._divisor is not None:
             lengths = self._rows.signatures(ordinals, NORMS)[:, [self._divisor]]
@@ -69,51 +65,70 @@ class DenseParts:
         mean = signatures.mean(axis=0, dtype=np.float64)
         return np.asarray(self.direction * self._spread(mean[None])[0])
 
-    def firing(self, parts: np.ndarray, ordinal: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Give the pooled activations of a row's neurons, as far as its signature holds them."""
-        values, off = np.zeros(len(parts)), np.zeros(len(parts))
-        for feature, which, neurons in self._by_pooling(parts):
-            queries = self._rows.compressor.neuron_queries(feature, neurons)
-            own = self._rows.signatures(np.array([ordinal]), dense_column(feature))[0].astype(np.float64) @ queries.T
-            sample = self._rows.signatures(np.arange(min(_SAMPLE, len(self._rows))), dense_column(feature)) @ queries.T
-            spread = sample.std(axis=0)
-            values[which] = own + self._rows.center[POOLINGS[feature][0], neurons]
-            off[which] = np.divide(own - sample.mean(axis=0), spread, out=np.zeros_like(own), where=spread > 0)
-        return values, off
+    def activations(self, numbers: np.ndarray, ordinal: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the pooled activations of a row's neurons, as far as its signature holds them."""
+        activations, deviations = np.zeros(len(numbers)), np.zeros(len(numbers))
+        for feature, which, neurons in self._by_pooling(numbers):
+            queries, column = self._rows.compressor.neuron_queries(feature, neurons), dense_column(feature)
+            centred = self._rows.signatures(np.array([ordinal]), column)[0].astype(np.float64) @ queries.T
+            sample = self._rows.signatures(np.arange(min(_SAMPLE, len(self._rows))), column) @ queries.T
+            spread, off = sample.std(axis=0), centred - sample.mean(axis=0)
+            activations[which] = centred + self._rows.center[POOLINGS[feature][0], neurons]
+            deviations[which] = np.divide(off, spread, out=np.zeros_like(centred), where=spread > 0)
+        return activations, deviations
 
-    def strongest(self, parts: np.ndarray, below: np.ndarray, count: int) -> list[Strongest]:
-        """Give the rows of largest, or smallest, pooled activation, as far as signatures hold it."""
-        found: dict[int, Strongest] = {}
-        for feature, which, neurons in self._by_pooling(parts):
+    def strongest(self, numbers: np.ndarray, below: np.ndarray, count: int) -> list[Hits]:
+        """Return the rows of highest, or lowest, pooled activation, as far as signatures hold it."""
+        hits: dict[int, Hits] = {}
+        for feature, which, neurons in self._by_pooling(numbers):
             queries = self._rows.compressor.neuron_queries(feature, neurons)
-            middle = self._rows.center[POOLINGS[feature][0], neurons]
-            for at, scores, mean in zip(which, self._rows.scores(feature, queries), middle, strict=True):
-                sign = -1 if below[at] else 1
-                hits = best(sign * scores, count)
-                values = sign * hits.scores[:count].astype(np.float64) + mean
-                found[int(at)] = Strongest(hits.ordinals[:count], values)
-        return [found[at] for at in range(len(parts))]
+            means = self._rows.center[POOLINGS[feature][0], neurons]
+            for i, scores, mean in zip(which.tolist(), self._rows.scores(feature, queries), means, strict=True):
+                sign = -1 if below[i] else 1
+                first = best(sign * scores, count)
+                activations = sign * first.scores[:count].astype(np.float64) + mean
+                hits[i] = Hits(activations, first.ordinals[:count])
+        return [hits[i] for i in range(len(numbers))]
 
-    def likeness(self, ordinal: int) -> np.ndarray:
-        """Give the cosine of the unit vectors, centred and layer by layer, as far as signatures hold them."""
+    def similarity(self, ordinal: int) -> np.ndarray:
+        """Return the cosine of the unit vectors, centred and layer by layer, as far as signatures hold them."""
         column, steps = dense_column(Feature.UNIT), self._rows.steps(Feature.UNIT)
-        own = self._rows.signatures(np.array([ordinal]), column)[0] * steps
+        row = self._rows.signatures(np.array([ordinal]), column)[0] * steps
         examples = self._examples.signatures[column] * steps
-        lengths = np.linalg.norm(examples, axis=1) * np.linalg.norm(own)
-        return np.asarray(np.divide(examples @ own, lengths, out=np.zeros(len(examples)), where=lengths > 0))
+        lengths = np.linalg.norm(examples, axis=1) * np.linalg.norm(row)
+        return np.asarray(np.divide(examples @ row, lengths, out=np.zeros(len(examples)), where=lengths > 0))
 
-    def _known(self, ordinals: np.ndarray) -> np.ndarray:
-        """Give x̂ of some rows: (m, F)."""
-        return self._spread(self._rows.signatures(ordinals, dense_column(self.feature)))
+    def token_direction(self, ordinal: int) -> Callable[[np.ndarray], np.ndarray]:
+        """Return what makes the direction over activations, scaled by what feature and score divide this row by."""
+        divisor = self._length(ordinal) or 1.0
+        return lambda pooled: self._token_direction(pooled, divisor)
+
+    def _token_direction(self, pooled: np.ndarray, divisor: float) -> np.ndarray:
+        direction, center = np.zeros(pooled.shape), self._rows.center
+        total, layers = pooled.shape[1], len(self.blocks) // len(POOLINGS[self.feature])
+        for block in self.blocks:
+            pooling, start = POOLINGS[self.feature][block.where.start // total], block.where.start % total
+            neurons = slice(start, start + block.where.stop - block.where.start)
+            off = pooled[pooling, neurons] - center[pooling, neurons]
+            length = float(np.linalg.norm(off)) * np.sqrt(2 * layers) if self.feature is Feature.UNIT else 1.0
+            direction[pooling, neurons] = self.direction[block.where] / (length or 1.0) / divisor
+        return direction
+
+    def _length(self, ordinal: int) -> float:
+        """Return what the score of a row is divided by."""
+        if self._divisor is None:
+            return 1.0
+        return float(self._rows.signatures(np.array([ordinal]), NORMS)[0, self._divisor])
 
     def _spread(self, signatures: np.ndarray) -> np.ndarray:
+        """Return x̂ for some signatures (m, d): (m, F)."""
         return self._rows.compressor.spread(signatures * self._rows.steps(self.feature), self.feature)
 
-    def _by_pooling(self, parts: np.ndarray) -> list[tuple[Feature, np.ndarray, np.ndarray]]:
-        """Sort parts by pooling: the feature that holds it alone, which of them, and their neurons among D."""
+    def _by_pooling(self, numbers: np.ndarray) -> list[tuple[Feature, np.ndarray, np.ndarray]]:
+        """Group parts by pooling: the feature of that pooling alone, which parts, and their neurons among D."""
         total = sum(self._rows.widths)
-        poolings = np.array(POOLINGS[self.feature])[parts // total]
+        poolings = np.array(POOLINGS[self.feature])[numbers // total]
         return [
-            (_POOLED[own], np.flatnonzero(poolings == own), parts[poolings == own] % total)
-            for own in np.unique(poolings)
+            (_POOLED[pooling], np.flatnonzero(poolings == pooling), numbers[poolings == pooling] % total)
+            for pooling in np.unique(poolings)
         ]

@@ -1,17 +1,19 @@
-"""What every way of taking a score apart gives."""
+"""A score taken apart: what every decomposition offers, and its parts added up over each layer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
+from nait_index.search.hits import Hits
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A run of parts that belong to one layer, and one pooling where there are several.
+    """A run of parts that belong to one layer, and to one pooling if there are several.
 
-    :param layer: ``None`` where it is not known. :param where: their places among all parts.
+    :param layer: ``None`` if it is not known. :param where: the positions of the parts among all F.
     """
 
     layer: int | None
@@ -19,22 +21,11 @@ class Block:
     where: slice
 
 
-@dataclass(frozen=True, slots=True)
-class Strongest:
-    """The rows that fire a neuron hardest.
-
-    :param ordinals: (k,) their places in table order; :param values: (k,) how hard.
-    """
-
-    ordinals: np.ndarray
-    values: np.ndarray
-
-
 class Parts(Protocol):
-    """One capability's score of any row, as ``baseline + Σ parts``."""
+    """One capability's score of any row, as ``baseline + Σ parts``; one part for each of F neurons or features."""
 
     unit: str
-    """What a part stands for: ``neuron``, or ``feature`` of a sparse autoencoder."""
+    """What a part belongs to: ``neuron``, or ``feature`` of a sparse autoencoder."""
 
     zero: str
     """The row whose parts are all 0, in words."""
@@ -42,27 +33,35 @@ class Parts(Protocol):
     blocks: tuple[Block, ...]
 
     def of(self, ordinal: int) -> tuple[float, np.ndarray]:
-        """Take the score of a row apart: the baseline, and what each of F neurons adds to it (F,) float64."""
+        """Return the baseline of a row's score, and what each neuron adds to it (F,) float64."""
 
     def mean(self, ordinals: np.ndarray) -> np.ndarray:
-        """Give the mean parts of some rows: (F,) float64."""
+        """Return the mean parts of some rows: (F,) float64."""
 
-    def firing(self, parts: np.ndarray, ordinal: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Tell how hard a row fires some neurons.
+    def activations(self, numbers: np.ndarray, ordinal: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return how strongly a row activates some neurons.
 
-        :param parts: (m,) their places among all parts.
-        :returns: (m,) how hard, and (m,) how many of the corpus's standard deviations off its mean that is, ``None``
-            where it is not known.
+        :param numbers: (m,) positions of the neurons among all F.
+        :returns: (m,) activations, and (m,) how many standard deviations of the corpus they are from its mean, ``None``
+            if that is not known.
         """
 
-    def strongest(self, parts: np.ndarray, below: np.ndarray, count: int) -> list[Strongest]:
-        """Give the rows that fire each of some neurons (m,) hardest.
+    def strongest(self, numbers: np.ndarray, below: np.ndarray, count: int) -> list[Hits]:
+        """Return, for each of some neurons (m,), the rows that activate it most; their scores are the activations.
 
-        :param below: (m,) bool, whether that is as far as can be below the corpus mean, and not above it.
+        :param below: (m,) bool, whether to look for the lowest activations instead.
         """
 
-    def likeness(self, ordinal: int) -> np.ndarray:
-        """Give how alike a row is to every example: (E,), 1 is the same."""
+    def similarity(self, ordinal: int) -> np.ndarray:
+        """Return how similar a row is to every example: (E,), where 1 is the same."""
+
+    def token_direction(self, ordinal: int) -> Callable[[np.ndarray], np.ndarray]:
+        """Return what makes the direction whose inner product with a row's activations is its score less the baseline.
+
+        :returns: a function from the row's pooled activations (2, D) to the direction (2, D) float64, which is 0 for a
+            pooling that is not used.
+        :raises SelectionError: the score cannot be split among tokens.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,50 +74,42 @@ class LayerPart:
 
     @property
     def name(self) -> str:
-        """Give it a name for people."""
-        place = "features" if self.layer is None else f"layer {self.layer}"
-        return place if self.pooling is None else f"{place} {self.pooling}"
+        """The layer and pooling in words."""
+        layer = "features" if self.layer is None else f"layer {self.layer}"
+        return layer if self.pooling is None else f"{layer} {self.pooling}"
 
 
 @dataclass(frozen=True, slots=True)
 class LayerShares:
-    """The mean contribution of every layer to the scores of the chosen rows.
+    """Which layers carry a capability: the mean contribution of every layer to the scores of the chosen rows.
 
-    :param parts: layers in order, pooling after pooling; they add up to the mean score less what an average row scores.
+    :param parts: layers in order, one pooling after the other; their sum is the mean score less that of an average row.
     """
 
     parts: tuple[LayerPart, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Give the layers' names."""
+        """The names of the layers."""
         return tuple(part.name for part in self.parts)
 
     @property
     def shares(self) -> tuple[float, ...]:
-        """Give what share of all that is added or taken each one is; negative where it speaks against the chosen rows.
+        """The share of each in all that is added or subtracted, negative if it counts against the chosen rows.
 
-        Their sizes add up to 1.
+        The absolute values add up to 1.
         """
         total = sum(abs(part.value) for part in self.parts)
         return tuple(part.value / total if total else 0.0 for part in self.parts)
 
     def to_dict(self) -> list[dict[str, Any]]:
-        """Give them as JSON can hold them."""
+        """Return the layers as JSON can hold them."""
         return [
             {"layer": part.layer, "pooling": part.pooling, "contribution": part.value, "share": share}
             for part, share in zip(self.parts, self.shares, strict=True)
         ]
 
 
-def by_layer(blocks: Sequence[Block], parts: np.ndarray) -> tuple[LayerPart, ...]:
-    """Add up what neurons contribute (F,) over each layer."""
-    return tuple(LayerPart(own.layer, own.pooling, float(parts[own.where].sum())) for own in blocks)
-
-
-def layer_shares(parts: Parts, ordinals: np.ndarray) -> LayerShares:
-    """Take the mean score of some rows apart.
-
-    :param ordinals: (k,) the chosen rows' places in table order.
-    """
-    return LayerShares(by_layer(parts.blocks, parts.mean(ordinals)))
+def by_layer(blocks: Sequence[Block], values: np.ndarray) -> tuple[LayerPart, ...]:
+    """Add up the contributions of neurons (F,) over each layer."""
+    return tuple(LayerPart(block.layer, block.pooling, float(values[block.where].sum())) for block in blocks)

@@ -11,13 +11,14 @@ import numpy as np
 
 from nait_index.config import SearchMode, SignatureConfig
 from nait_index.corpus import SAMPLE_COLUMNS, plain_text, restore_sample
-from nait_index.errors import NaitError, StoreError
+from nait_index.errors import NaitError, SelectionError, StoreError
 from nait_index.search.approximate import Approximate
 from nait_index.search.exact import ExactScan, ScanStamp
 from nait_index.search.hits import FineScores, Hits, best_of_each
 from nait_index.signatures.features import Feature
 from nait_index.signatures.pca import Compressor
 from nait_index.signatures.views import dense_column
+from nait_index.spelling import did_you_mean_id
 from nait_index.store.filters import matching_rows, plain_columns
 from nait_index.store.integrity import Looks
 from nait_index.store.layout import Layout
@@ -95,9 +96,15 @@ class IndexRows:
         """Read one plain column of numbers (n,), NaN where there is none."""
         return self._table.numbers(column)
 
-    def place(self, sample_id: str) -> int | None:
-        """Return the ordinal of the row with an id, ``None`` where there is no such row."""
-        return self._table.place(sample_id)
+    def ordinal(self, sample_id: str) -> int:
+        """Return the ordinal of the row with an id.
+
+        :raises SelectionError: there is no such row.
+        """
+        ordinal = self._table.place(sample_id)
+        if ordinal is None:
+            raise self._no_row(sample_id)
+        return ordinal
 
     def sample(self, ordinal: int) -> Sample:
         """Read one row as a sample."""
@@ -121,10 +128,26 @@ class IndexRows:
         order = np.argsort(self._table.numbers("position"), kind="stable")
         return order if allowed is None else order[allowed[order]]
 
-    def listing(self, columns: Sequence[str], where: str | None, limit: int | None) -> list[dict[str, Any]]:
-        """Read plain columns of the rows that pass a SQL filter, in the order of the corpus."""
+    def listing(
+        self, columns: Sequence[str], ids: Sequence[str] | None, where: str | None, limit: int | None
+    ) -> list[dict[str, Any]]:
+        """Read plain columns of the rows with some ids, in that order, or of those that pass a filter, in corpus order.
+
+        :raises SelectionError: an id is not in the index.
+        """
+        if ids is not None:
+            rows = self._table.find(ids, columns)
+            known = {row["id"] for row in rows}
+            for sample_id in ids:
+                if sample_id not in known:
+                    raise self._no_row(sample_id)
+            return rows[:limit]
         taken = self.take(self.passing(where)[:limit], ["id", *columns])
         return [dict(zip(taken, values, strict=True)) for values in zip(*taken.values(), strict=True)]
+
+    def _no_row(self, sample_id: str) -> SelectionError:
+        near = did_you_mean_id(sample_id, self.ids())
+        return SelectionError(f"there is no row with id {sample_id!r} in {self._layout.name}{near}")
 
     # ---- signatures -------------------------------------------------------------------------------------------------
 

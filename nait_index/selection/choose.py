@@ -118,7 +118,10 @@ class Chooser:
     # ---- query ------------------------------------------------------------------------------------------------------
 
     def query(
-        self, request: RankingRequest, combine_by: Combine | str, weights: Mapping[str, float] | None
+        self,
+        request: RankingRequest,
+        combine_by: Combine | str = Combine.UNION,
+        weights: Mapping[str, float] | None = None,
     ) -> Selection:
         """Choose what one capability ranks highest, or combine what several rank highest."""
         how = parse_enum(Combine, combine_by, "way to combine", SelectionError)
@@ -146,10 +149,10 @@ class Chooser:
         if weights is not None:
             raise SelectionError("--weight shares rows among capabilities, and --top auto is for one; leave it out")
         exact = replace(request, search=SearchMode.EXACT)
-        ranking = self.query(replace(exact, budget=ALL_ROWS, decontaminate=False), Combine.UNION, None)
+        ranking = self.query(replace(exact, budget=ALL_ROWS, decontaminate=False))
         suggestion = suggest(ranking.scores)
         if request.decontaminate:
-            chosen = self.query(replace(exact, budget=Budget.of_rows(suggestion.rows)), Combine.UNION, None)
+            chosen = self.query(replace(exact, budget=Budget.of_rows(suggestion.rows)))
         else:
             chosen = ranking.first(suggestion.rows, ranking.provenance)
         auto, reasons = suggestion.to_dict(), suggestion.reasons
