@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 # With today's vocabularies, the logits of a batch are by far its largest tensor.
 _LOGITS_BYTES = 2**30
+# What a single text may cause, or too many texts at once.
+_TEXT_ERRORS = (RuntimeError, MemoryError, ValueError, IndexError)
 
 
 def token_budget(
@@ -47,7 +49,8 @@ def run_batches(
         one of its texts may have caused; without it, only when memory runs out.
     :raises ModelError: a single text does not fit into memory.
     """
-    halves = _is_out_of_memory if on_failure is None else _may_lie_in_one_text
+    import torch
+
     waiting = deque(plan_batches(lengths, budget))
     while waiting:
         rows = waiting.popleft()
@@ -56,7 +59,7 @@ def run_batches(
         try:
             results.append(forward(rows))
         except Exception as error:
-            if not halves(error):
+            if not (_is_out_of_memory(error) if on_failure is None else isinstance(error, _TEXT_ERRORS)):
                 raise
             failed = True
             if len(rows) > 1:
@@ -66,8 +69,9 @@ def run_batches(
             else:
                 length = lengths[rows[0]]
                 raise ModelError(f"out of memory on a single text of {length} tokens; lower --max-length") from error
-        if failed:  # outside the handler, so that the traceback no longer holds the failed batch's tensors
-            _free_memory()
+        # Outside the handler, so that the traceback no longer holds the failed batch's tensors.
+        if failed and torch.cuda.is_available():
+            torch.cuda.empty_cache()
         if results:
             yield results.pop()  # so that it is not held while the next batch runs
 
@@ -96,18 +100,6 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and (
         "out of memory" in text or "can't allocate memory" in text or "cannot allocate memory" in text
     )
-
-
-def _may_lie_in_one_text(error: Exception) -> bool:
-    """Decide whether a single text, or too many texts at once, may have caused an error."""
-    return isinstance(error, RuntimeError | MemoryError | ValueError | IndexError)
-
-
-def _free_memory() -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def check_known(texts: Iterable[np.ndarray], vocabulary: int | None, name: str) -> None:

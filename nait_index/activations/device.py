@@ -30,28 +30,18 @@ def device_of(device: Device) -> "torch.device":
     return torch.device(device.value)
 
 
-def dtype_of(dtype: Precision, device: "torch.device", *, on_cpu: bool = True) -> "torch.dtype":
-    """Resolve the dtype setting.
+def settled_precision(dtype: Precision, device: Device, *, on_cpu: bool = True) -> Precision:
+    """Resolve the dtype setting, for a device that this machine or another one has.
 
     :param on_cpu: whether ``auto`` may mean bfloat16 on a CPU too, if the processor multiplies in it.
     """
-    import torch
-
     if dtype is Precision.AUTO:
         dtype = parse_enum(Precision, os.environ.get(AUTO_DTYPE, Precision.AUTO), f"{AUTO_DTYPE} value", ModelError)
-    if dtype is Precision.AUTO:
-        native = device.type == "cuda" or (on_cpu and device.type == "cpu" and cpu_multiplies_bfloat16())
-        return torch.bfloat16 if native else torch.float32
-    resolved: torch.dtype = getattr(torch, dtype.value)
-    return resolved
-
-
-def settled_precision(dtype: Precision, device: Device, *, on_cpu: bool = True) -> Precision:
-    """Resolve the dtype setting to a name, like :func:`dtype_of`, for a device that only another machine may have."""
-    import torch
-
-    target = device_of(device) if device is Device.AUTO else torch.device(device.value)
-    return Precision(str(dtype_of(dtype, target, on_cpu=on_cpu)).removeprefix("torch."))
+    if dtype is not Precision.AUTO:
+        return dtype
+    target = device_of(device).type if device is Device.AUTO else device
+    native = target == Device.CUDA or (on_cpu and target == Device.CPU and cpu_multiplies_bfloat16())
+    return Precision.BFLOAT16 if native else Precision.FLOAT32
 
 
 def cpu_multiplies_bfloat16() -> bool:

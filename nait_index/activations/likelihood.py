@@ -82,7 +82,9 @@ class Likelihood:
     def _each(
         self, sequences: Sequence[np.ndarray], budget: int, forward: Callable[[np.ndarray], Sequence[Value]]
     ) -> Iterator[tuple[int, Value | Failure]]:
-        known = [row for row, ids in enumerate(sequences) if self._is_known(ids)]
+        # A token without an embedding would end the process on a GPU.
+        limit = self.loaded.vocabulary or np.inf
+        known = [row for row, ids in enumerate(sequences) if int(ids.max()) < limit]
         for row in sorted(set(range(len(sequences))) - set(known)):
             yield row, Failure("it has tokens that the model has no embedding for")
 
@@ -97,10 +99,6 @@ class Likelihood:
         lengths = np.array([len(sequences[row]) for row in known], dtype=np.int64)
         for values in run_batches(lengths, budget, numbered, failed):
             yield from values
-
-    def _is_known(self, ids: np.ndarray) -> bool:
-        """Report whether every token has an embedding: on a GPU one without would end the process."""
-        return self.loaded.vocabulary is None or int(ids.max()) < self.loaded.vocabulary
 
     def _losses(self, spans: Sequence[Span], sequences: Sequence[np.ndarray]) -> list[float]:
         import torch

@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nait_index.activations.device import device_of, dtype_of
+from nait_index.activations.device import device_of, settled_precision
 from nait_index.config import BUNDLED_MODEL, ModelConfig
 from nait_index.errors import ModelError
 from nait_index.files import hash_bytes
@@ -70,12 +70,13 @@ def load_model(config: ModelConfig, *, causal: bool = False) -> LoadedModel:
     """
     logger.info("loading the %s %s", "causal model" if causal else "model", config.name)
     started = time.monotonic()
+    import torch
     import transformers
 
     path = model_path(config.name)
     _check_folder(path)
     device = device_of(config.device)
-    dtype = dtype_of(config.dtype, device, on_cpu=not causal)
+    dtype = getattr(torch, settled_precision(config.dtype, config.device, on_cpu=not causal))
     with _quiet_transformers():
         settings = _load_settings(path)
         auto = _auto_class(path, settings, causal)

@@ -21,30 +21,24 @@ class TokenSpan:
         counts = mask.sum(dim=1)
         self._first = mask.argmax(dim=1)
         self._last = self._first + counts - 1
-        self._counts = counts.to(torch.float32)[:, None]
+        self._counts = counts.float()[:, None]
         self._rows = torch.arange(self.batch, device=mask.device)
 
     def room(self, width: int) -> "torch.Tensor":
         """Allocate the pooled activations of the batch: (B, 2, D) float32 zeros."""
-        import torch
-
-        return torch.zeros(self.batch, 2, width, device=self.mask.device)
+        return self._counts.new_zeros(self.batch, 2, width)
 
     def mean(self, values: "torch.Tensor") -> "torch.Tensor":
         """Average (B, T, N) values over each sample's tokens: (B, N) float32."""
-        import torch
-
         # A batched vector-matrix product reads the activations once, without a masked copy. Ones and zeros are exact in
         # every dtype; the division follows in float32.
-        total = torch.bmm(self.mask[:, None, :].to(values.dtype), values)[:, 0]
+        total = self.mask[:, None, :].to(values.dtype).bmm(values)[:, 0]
         return total.float() / self._counts
 
     def weighted_mean(self, values: "torch.Tensor") -> "torch.Tensor":
         """Average (B, T, N) values weighted by position, Σ_t t·v(t) / Σ_t t with t from 1: (B, N) float32."""
-        import torch
-
         weights = (self.mask.cumsum(dim=1) * self.mask).float()
-        return torch.bmm(weights[:, None, :], values.float())[:, 0] / weights.sum(dim=1, keepdim=True)
+        return weights[:, None, :].bmm(values.float())[:, 0] / weights.sum(dim=1, keepdim=True)
 
     def pool(self, neurons: "torch.Tensor", out: "torch.Tensor") -> None:
         """Pool one layer.

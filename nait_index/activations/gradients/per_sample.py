@@ -122,16 +122,15 @@ def _hook(name: str, shape: tuple[int, int], ran: set[str], take: Take) -> Calla
             raise ArchitectureError(f"'{name}' ran twice in one pass; gradients of shared layers are not supported")
         ran.add(name)
         inputs = _by_sample(name, args[0].detach(), shape)
-        output.register_hook(lambda flow: take(name, _outer(_by_sample(name, flow, shape), inputs)))
+
+        def multiply(flow: "torch.Tensor") -> None:
+            # Sums the outer products over the tokens: (B, T, out), (B, T, in) to (B, out, in).
+            flow = _by_sample(name, flow, shape)
+            take(name, flow.float().transpose(1, 2).bmm(inputs.float()))
+
+        output.register_hook(multiply)
 
     return hook
-
-
-def _outer(flow: "torch.Tensor", inputs: "torch.Tensor") -> "torch.Tensor":
-    """Sum the outer products over the tokens: (B, T, out), (B, T, in) to (B, out, in)."""
-    import torch
-
-    return torch.bmm(flow.float().transpose(1, 2), inputs.float())
 
 
 def _by_sample(name: str, values: "torch.Tensor", shape: tuple[int, int]) -> "torch.Tensor":

@@ -109,15 +109,13 @@ class SparseAutoencoder:
         :returns: (B, F) float32.
         :raises ModelError: the activations are not of the width that the autoencoder reads.
         """
-        import torch
-
         if hidden.shape[-1] != self.d_in:
             raise ModelError(
                 f"the sparse autoencoder reads activations of width {self.d_in}, this model's have {hidden.shape[-1]}; "
                 "it was made for another model"
             )
         sae = self.to(hidden.device)
-        total = torch.zeros(len(hidden), sae.latents, device=hidden.device)
+        total = sae.encoder.new_zeros(len(hidden), sae.latents)
         rows, positions = mask.nonzero(as_tuple=True)
         size = max(1, _CHUNK // sae.latents)
         for chunk_rows, chunk_positions in zip(rows.split(size), positions.split(size), strict=True):

@@ -95,10 +95,10 @@ def train_on(
     order = np.random.default_rng(settings.seed).permutation(len(tokens))
     if len(order) < 40:
         raise ModelError(f"{len(tokens)} tokens are too few to train a sparse autoencoder on")
-    spread = _Spread.of(tokens[order[:_SAMPLE]])
-    order = order[spread.near(tokens)[order]]
+    center, scale = _spread(tokens[order[:_SAMPLE]])
+    order = order[_near(tokens, center, scale)[order]]
     held, rest = np.split(order, [max(1, int(len(order) * _HELD_OUT))])
-    trainer = _SaeTrainer(tokens.shape[1], settings, spread, device)
+    trainer = _SaeTrainer(settings, center, scale, device)
     steps = settings.passes * -(-len(rest) // settings.batch)
     for step, rows in enumerate(_batches(rest, settings), start=1):
         trainer.step(tokens[rows], _pace(step / steps))
@@ -110,51 +110,44 @@ def train_on(
     return sae, SaeReport(*counts, unexplained, dead, time.perf_counter() - started)
 
 
-@dataclass(frozen=True, slots=True)
-class _Spread:
-    """Centre and scale of activations, robust against a few outliers.
+def _spread(sample: np.ndarray) -> tuple[np.ndarray, float]:
+    """Estimate where activations lie, robustly against a few outliers, on some tokens (m, H).
 
-    :param center: c (H,) float32, the geometric median; :param scale: s, the median distance from it divided by √H.
+    :returns: the centre c (H,) float32, the geometric median by Weiszfeld's iteration; and the scale s, the median
+        distance from it divided by √H.
+    :raises ModelError: the tokens are all the same.
     """
+    center = np.median(sample, axis=0)
+    for _ in range(20):
+        weights = 1 / np.maximum(np.linalg.norm(sample - center, axis=1), 1e-6)
+        center = (weights @ sample) / weights.sum()
+    scale = float(np.median(np.linalg.norm(sample - center, axis=1))) / sample.shape[1] ** 0.5
+    if not scale > 0:
+        raise ModelError("the activations are all the same; a sparse autoencoder cannot be trained on them")
+    return center.astype(np.float32), scale
 
-    center: np.ndarray
-    scale: float
 
-    @classmethod
-    def of(cls, sample: np.ndarray) -> "_Spread":
-        """Estimate them on some tokens (m, H), the centre by Weiszfeld's iteration.
-
-        :raises ModelError: the tokens are all the same.
-        """
-        center = np.median(sample, axis=0)
-        for _ in range(20):
-            weights = 1 / np.maximum(np.linalg.norm(sample - center, axis=1), 1e-6)
-            center = (weights @ sample) / weights.sum()
-        scale = float(np.median(np.linalg.norm(sample - center, axis=1))) / sample.shape[1] ** 0.5
-        if not scale > 0:
-            raise ModelError("the activations are all the same; a sparse autoencoder cannot be trained on them")
-        return cls(center.astype(np.float32), scale)
-
-    def near(self, tokens: np.ndarray) -> np.ndarray:
-        """Mark the tokens (m,) bool that lie within ten times the median distance."""
-        limit = _FAR * self.scale * tokens.shape[1] ** 0.5
-        chunks = (tokens[start : start + _CHUNK] for start in range(0, len(tokens), _CHUNK))
-        return np.concatenate([np.linalg.norm(chunk - self.center, axis=1) < limit for chunk in chunks])
+def _near(tokens: np.ndarray, center: np.ndarray, scale: float) -> np.ndarray:
+    """Mark the tokens (m,) bool that lie within ten times the median distance."""
+    limit = _FAR * scale * tokens.shape[1] ** 0.5
+    chunks = (tokens[start : start + _CHUNK] for start in range(0, len(tokens), _CHUNK))
+    return np.concatenate([np.linalg.norm(chunk - center, axis=1) < limit for chunk in chunks])
 
 
 class _SaeTrainer:
     """The weights during the training, on centred and scaled activations x = (h − c)/s."""
 
-    def __init__(self, width: int, settings: SaeSettings, spread: _Spread, device: "torch.device | str") -> None:
+    def __init__(self, settings: SaeSettings, center: np.ndarray, scale: float, device: "torch.device | str") -> None:
         import torch
 
+        width = len(center)
         latents = settings.latents or 8 * width
         if settings.k > latents:
             raise ModelError(f"--k {settings.k} is more than the {latents} latents")
         generator = torch.Generator().manual_seed(settings.seed)
         rows = torch.nn.functional.normalize(torch.randn(latents, width, generator=generator)).to(device)
-        self._settings, self._scale = settings, spread.scale
-        self._center = torch.from_numpy(spread.center).to(device)
+        self._settings, self._scale = settings, scale
+        self._center = torch.from_numpy(center).to(device)
         self._decoder, self._encoder = rows.clone().requires_grad_(), rows.clone().requires_grad_()
         self._bias = torch.zeros(latents, device=device, requires_grad=True)
         self._shift = torch.zeros(width, device=device, requires_grad=True)
