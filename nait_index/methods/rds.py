@@ -38,7 +38,7 @@ class Rds(Method):
     view: ClassVar[View | None] = View.HIDDEN
 
     def rank(self, examples: Examples, rows: Rows, k: int, allowed: np.ndarray | None) -> Hits:
-        """Let the examples choose ``k`` rows in turn."""
+        """Return ``k`` rows, chosen by the examples in turn."""
         candidates = np.arange(len(rows)) if allowed is None else np.flatnonzero(allowed)
         k = min(k, len(candidates))
         stored = np.concatenate([unit_rows(block) for block in rows.blocks(HIDDEN_WEIGHTED)])[candidates]
@@ -70,7 +70,7 @@ def _nearest(similarity: np.ndarray, depth: int, ids: np.ndarray) -> list[int]:
 
 
 def _take_turns(preferences: list[list[int]], k: int) -> list[int]:
-    """Let each example in turn take the first of its preferences that is left; stop early where one runs out."""
+    """Assign each example in turn the first of its preferences that is left; stop early where one runs out."""
     chosen: dict[int, None] = {}
     preferred = [iter(rows) for rows in preferences]
     while len(chosen) < k:

@@ -1,1 +1,1 @@
-"""Signatures to the best rows: an exact scan of all, or an approximate search for few."""
+"""From signatures to the best rows: an exact scan of all rows, or an approximate search for few."""

@@ -1,11 +1,11 @@
 """Every row scored by every query in one pass over the signatures.
 
-Choosing a tenth of a corpus is no top-10 query: all rows are scored, and what bounds that is reading the codes. They
-are read once for all queries, a tile at a time that fits the cache, turned to floating point there and multiplied.
+Choosing a tenth of a corpus is not a top-10 query: all rows are scored, and the time is that of reading the codes. They
+are read once for all queries, in tiles that fit the cache, converted to floating point there and multiplied.
 
 Scores are exact. A query is rounded to whole numbers too, as fine as float32 can add them up without rounding (its
 product with any row stays below 2^24), so that every sum is the same in whatever order it is made, on any processor:
-equal rows score equal, and rows are never swapped by the way they were scored.
+equal rows score equal, and the way rows are scored never changes their order.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-_TILE = 1 << 19  # numbers a tile; smaller ones fit the cache better, but cost more calls than they save
+_TILE = 1 << 19  # numbers per tile; smaller tiles fit the cache better, but the extra calls cost more
 _EXACT = float(1 << 24)
 
 
@@ -22,7 +22,7 @@ def whole(queries: np.ndarray, longest: float) -> tuple[np.ndarray, np.ndarray]:
     """Round queries to whole numbers.
 
     :param queries: (q, d) float32; :param longest: length of the longest row that they will be multiplied with.
-    :returns: (q, d) float32 whole numbers, and (q,) float64 what a unit of each is worth.
+    :returns: (q, d) float32 whole numbers, and (q,) float64 what one unit of each is worth.
     """
     room = max(_EXACT / max(longest, 1.0) - np.sqrt(queries.shape[1]), 1.0)
     lengths = np.linalg.norm(queries.astype(np.float64), axis=1)
@@ -40,15 +40,15 @@ def scan(rows: np.ndarray, queries: np.ndarray, threads: int) -> np.ndarray:
     scores = np.empty((n, len(queries)), dtype=np.float32)
     columns = np.ascontiguousarray(queries.T)
     tile = max(1, _TILE // max(d, 1))
-    ends = [n * at // threads for at in range(threads + 1)]
+    ends = [n * thread // threads for thread in range(threads + 1)]
 
     def work(start: int, end: int) -> None:
         buffer = np.empty((tile, d), dtype=np.float32)
-        for at in range(start, end, tile):
-            part = rows[at : min(at + tile, end)]
+        for first in range(start, end, tile):
+            part = rows[first : min(first + tile, end)]
             values = buffer[: len(part)]
             np.copyto(values, part, casting="unsafe")
-            np.matmul(values, columns, out=scores[at : at + len(part)])
+            np.matmul(values, columns, out=scores[first : first + len(part)])
 
     with _single_threaded_products():
         if threads == 1 or n <= tile:
@@ -61,7 +61,7 @@ def scan(rows: np.ndarray, queries: np.ndarray, threads: int) -> np.ndarray:
 
 @contextmanager
 def _single_threaded_products() -> Iterator[None]:
-    """Keep BLAS from starting threads of its own in every one of ours."""
+    """Keep BLAS from starting its own threads in each of ours."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1, user_api="blas"):
