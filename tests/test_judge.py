@@ -15,7 +15,7 @@ from helpers import build_small, interrupt_call, nait_index, read_lines, refusal
 
 from nait_index.errors import NaitError
 from nait_index.quality.endpoint import Endpoint, Pace
-from nait_index.quality.judge import JudgeQuality, estimate_cost, parse_answer
+from nait_index.quality.judge import Judge, estimate_cost, parse_answer
 from nait_index.quality.score import QualityRow, Score, Status
 from nait_index.types import Part, Role
 
@@ -103,7 +103,7 @@ def rows_of(count: int) -> list[QualityRow]:
 
 def judged(server: Server, rows: list[QualityRow], workers: int = 2, **settings: Any) -> dict[str, Score]:
     endpoint = Endpoint(server.url, "large", **({"retries": 3, "timeout": 5.0} | settings))
-    scores = list(JudgeQuality(endpoint, workers=workers).score(rows))
+    scores = list(Judge(endpoint, workers=workers).score(rows))
     assert sorted(own.row.id for own in scores) == sorted(own.id for own in rows)
     return {own.row.id: own for own in scores}
 
@@ -227,7 +227,7 @@ def test_when_nothing_is_answered_any_more_the_run_ends(server: Server, waits: l
 
 def test_no_more_requests_a_minute_than_asked_for(server: Server) -> None:
     started = time.monotonic()
-    scorer = JudgeQuality(Endpoint(server.url, "large"), workers=4, rate=600)
+    scorer = Judge(Endpoint(server.url, "large"), workers=4, rate=600)
     assert len(list(scorer.score(rows_of(5)))) == 5
     assert time.monotonic() - started >= 0.39
 

@@ -17,7 +17,7 @@ from nait_index import NaitIndex
 from nait_index.config import Device
 from nait_index.errors import FingerprintError, IndexBusyError, NaitError, SelectionError, StoreError
 from nait_index.quality.ifd import Ifd
-from nait_index.quality.imported import Imported, ImportedQuality
+from nait_index.quality.imported import Imported
 from nait_index.quality.journal import Journal
 from nait_index.quality.run import ScoreReport, score_index
 from nait_index.quality.score import QualityRow, Score, Status
@@ -197,8 +197,8 @@ def test_a_score_of_a_row_that_changed_does_not_count(root: Path, tmp_path: Path
         for row in rows:
             journal.add(Score.of(row, 1.0))
     with Journal(path, {}) as journal:
-        assert journal.is_done(rows[1])
-        assert not journal.is_done(QualityRow("a", "new", ()))
+        assert journal.is_done(rows[1].id, rows[1].content)
+        assert not journal.is_done("a", "new")
         assert journal.entry("a", "new") is None
 
 
@@ -217,7 +217,7 @@ def test_a_damaged_journal_is_named_and_a_torn_line_forgiven(tmp_path: Path) -> 
             journal.begin()
             journal.add(Score.of(QualityRow("b", "", ()), 0.5))
         with Journal(path, {"kind": "x"}) as journal:
-            assert journal.is_done(QualityRow("b", "", ()))
+            assert journal.is_done("b", "")
     for line in (b"nonsense\n", b'{"id": "a"}\n', b"[1]\n", b'{"id":"a","value":1,"status":"fine","content":""}\n'):
         path.write_bytes(whole + line)
         with pytest.raises(StoreError, match="line 4: damaged"):
@@ -334,9 +334,9 @@ def test_imported_lines_of_odd_json(root: Path, tmp_path: Path) -> None:
 def test_files_that_are_no_scores_are_refused(tmp_path: Path, name: str, text: str, said: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(NaitError, match=said):
-        ImportedQuality(tmp_path / name)
+        Imported(tmp_path / name)
     with pytest.raises(NaitError, match="no such file"):
-        ImportedQuality(tmp_path / "absent.csv")
+        Imported(tmp_path / "absent.csv")
 
 
 # ---- blending --------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any
 
 from nait_index.corpus.formats import ROLES, content_text, listed, name_of, required
 from nait_index.corpus.rows import RowError, json_kind
+from nait_index.handover.rows import CONVERSATIONS
 from nait_index.types import Role, RowFormat
 
 Fields = Mapping[str, Any]
@@ -61,8 +62,7 @@ def read_conversation(row: Fields, row_format: RowFormat) -> Conversation:
     elif row_format is RowFormat.PROMPT_COMPLETION:
         columns, turns = ["prompt", "completion"], tuple(_prompt_completion(row))
     else:
-        names = ("messages",) if row_format is RowFormat.MESSAGES else ("conversations", "conversation")
-        name = name_of(row, *names)
+        name = name_of(row, *CONVERSATIONS[row_format])
         columns, turns = ["system", name], (*_system(row), *_turns(required(row, name), name))
     if not turns:
         raise RowError("it has no turns")

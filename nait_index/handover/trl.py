@@ -65,13 +65,9 @@ def script(rows: Sequence[OutRow], shape: Shape, out: Path, kind: OutputKind, le
         load=_LOADS[kind],
         columns=columns + (["tools"] if "tools" in shape.columns and "text" not in columns else []),
         output=out.stem + "-sft",
-        lengths=_sentence(lengths.over(LENGTH)),
+        lengths=lengths.over(LENGTH).capitalize(),
         length=LENGTH,
     )
-
-
-def _sentence(text: str) -> str:
-    return text[0].upper() + text[1:]
 
 
 def _columns(rows: Sequence[OutRow], shape: Shape, kind: OutputKind) -> list[str]:

@@ -6,6 +6,7 @@ calls, which are therefore written as JSON text. Axolotl reads both that way, TR
 """
 
 import os
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
@@ -129,25 +130,25 @@ def require_datasets(output: str) -> None:
 
 
 def _array(rows: Sequence[OutRow], column: str, name: str) -> "pa.Array":
+    values = [_plain(row.fields.get(column), column) for row in rows]
+    array = _array_of(values)
+    if array is not None:
+        return array
+    first = bisect_left(range(len(values)), True, key=lambda last: _array_of(values[: last + 1]) is None)
+    raise NaitError(
+        f"{name}: column {column!r} of row {rows[first].id!r} has another type than in the rows before it, and "
+        "a table has one type per column; convert with --as if it is part of the conversation, or write .jsonl"
+    )
+
+
+def _array_of(values: Sequence[Any]) -> "pa.Array | None":
+    """Return an Arrow array of some values, or ``None`` if they do not share one type."""
     import pyarrow as pa
 
-    values = [_plain(row.fields.get(column), column) for row in rows]
-    errors = (pa.ArrowException, OverflowError, UnicodeEncodeError)
     try:
         return pa.array(values)
-    except errors:
-        fitting, failing = 0, len(values)
-        while failing - fitting > 1:
-            middle = (fitting + failing) // 2
-            try:
-                pa.array(values[:middle])
-                fitting = middle
-            except errors:
-                failing = middle
-    raise NaitError(
-        f"{name}: column {column!r} of row {rows[failing - 1].id!r} has another type than in the rows before it, and "
-        "a table has one type per column; convert with --as if it is part of the conversation, or write .jsonl"
-    ) from None
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError):
+        return None
 
 
 def _plain(value: Any, key: str) -> Any:  # noqa: ANN401

@@ -21,10 +21,37 @@ from nait_index.spelling import did_you_mean_path
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
-    """A request for the scores in a file of ids and values."""
+class SetAside:
+    """A line of the file that could not be used."""
 
-    file: Path
+    line: int
+    id: str
+    reason: str
+
+
+class Imported:
+    """A request for the scores in a file of ids and values, and the quality that looks them up.
+
+    The file is read as a whole: a few hundred bytes of memory per line.
+
+    :raises CorpusError: the file cannot be read, or is not a file of ids and values.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._values: dict[str, float] = {}
+        self._lines: dict[str, int] = {}
+        self.set_aside: list[SetAside] = []
+        try:
+            self._hash = hash_bytes(file.read_bytes())
+            for line, row_id, value in _records(file):
+                self._take(line, row_id, value)
+        except FileNotFoundError as error:
+            raise CorpusError(f"{file}: no such file{did_you_mean_path(file)}") from error
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise CorpusError(f"{file}: cannot be read as scores: {error}") from error
+        if not self._lines and not self.set_aside:
+            raise CorpusError(f"{file}: holds no score")
 
     @property
     def default_name(self) -> str:
@@ -36,44 +63,9 @@ class Imported:
             raise NaitError(f"the file name {self.file.name} makes no name for a column; choose one with --name")
         return self.file.stem.lower()
 
-    def open(self, defaults: ModelDefaults) -> "ImportedQuality":
-        """Read the file.
-
-        :raises CorpusError: it cannot be read, or is not a file of ids and values.
-        """
-        return ImportedQuality(self.file)
-
-
-@dataclass(frozen=True, slots=True)
-class SetAside:
-    """A line of the file that could not be used."""
-
-    line: int
-    id: str
-    reason: str
-
-
-class ImportedQuality:
-    """Looks up the values of rows in a file, which is read as a whole: a few hundred bytes of memory per line.
-
-    :raises CorpusError: the file cannot be read, or is not a file of ids and values.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._values: dict[str, float] = {}
-        self._lines: dict[str, int] = {}
-        self.set_aside: list[SetAside] = []
-        try:
-            self._hash = hash_bytes(path.read_bytes())
-            for line, row_id, value in _records(path):
-                self._take(line, row_id, value)
-        except FileNotFoundError as error:
-            raise CorpusError(f"{path}: no such file{did_you_mean_path(path)}") from error
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise CorpusError(f"{path}: cannot be read as scores: {error}") from error
-        if not self._lines and not self.set_aside:
-            raise CorpusError(f"{path}: holds no score")
+    def open(self, defaults: ModelDefaults) -> "Imported":
+        """Return the same object, which needs no model."""
+        return self
 
     @property
     def settings(self) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from nait_index.errors import FingerprintError, IndexBusyError, StoreError
-from nait_index.quality.score import QualityRow, Score, Status
+from nait_index.quality.score import Score, Status
 from nait_index.store.layout import Layout
 from nait_index.store.sealed import seal, unseal
 
@@ -61,10 +61,6 @@ class Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file, which releases the lock."""
         self._file.close()
 
     def begin(self) -> None:
@@ -79,9 +75,14 @@ class Journal:
         entry = self.entries.get(row_id)
         return entry if entry is not None and entry.content == content else None
 
-    def is_done(self, row: QualityRow) -> bool:
+    def lookup(self, row_id: str, content: str) -> tuple[float | None, str | None]:
+        """Return value and status of a row, or ``None`` for both."""
+        entry = self.entry(row_id, content)
+        return (None, None) if entry is None else (entry.value, str(entry.status))
+
+    def is_done(self, row_id: str, content: str) -> bool:
         """Report whether a row needs no more work: it is scored, or cannot be; failed rows are tried again."""
-        entry = self.entry(row.id, row.content)
+        entry = self.entry(row_id, content)
         return entry is not None and entry.status is not Status.FAILED
 
     def add(self, score: Score) -> None:

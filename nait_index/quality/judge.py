@@ -32,29 +32,6 @@ _IN_A_ROW = 8  # failures, plus one per worker, after which the run gives up
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
-    """A request for ratings by a judge behind an endpoint.
-
-    :param workers: concurrent requests. :param rate: the most requests per minute.
-    :param price_in: of a million prompt tokens. :param price_out: of a million answer tokens.
-    """
-
-    endpoint: Endpoint
-    workers: int = 4
-    rate: float | None = None
-    price_in: float | None = None
-    price_out: float | None = None
-    default_name: ClassVar[str] = "judge"
-
-    def open(self, defaults: ModelDefaults) -> "JudgeQuality":
-        """Return the judge.
-
-        :raises NaitError: the number of workers or the rate is invalid.
-        """
-        return JudgeQuality(self.endpoint, workers=self.workers, rate=self.rate)
-
-
-@dataclass(frozen=True, slots=True)
 class JudgeCost:
     """The estimated cost of judging some rows.
 
@@ -111,28 +88,40 @@ def parse_answer(answer: str) -> float | None:
     return float(numbers[0])
 
 
-class JudgeQuality:
-    """Asks a judge about rows, several at a time.
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """A request for ratings by a judge behind an endpoint, and the quality that asks it about several rows at a time.
 
     :param workers: concurrent requests. :param rate: the most requests per minute.
+    :param price_in: of a million prompt tokens. :param price_out: of a million answer tokens.
     """
 
-    def __init__(self, endpoint: Endpoint, *, workers: int = 4, rate: float | None = None) -> None:
-        if workers < 1:
-            raise NaitError(f"--workers must be at least 1, not {workers}")
-        if rate is not None and not rate > 0:
-            raise NaitError(f"--rate must be more than 0 requests per minute, not {rate}")
-        self._endpoint, self._workers, self._rate = endpoint, workers, rate
+    endpoint: Endpoint
+    workers: int = 4
+    rate: float | None = None
+    price_in: float | None = None
+    price_out: float | None = None
+    default_name: ClassVar[str] = "judge"
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise NaitError(f"--workers must be at least 1, not {self.workers}")
+        if self.rate is not None and not self.rate > 0:
+            raise NaitError(f"--rate must be more than 0 requests per minute, not {self.rate}")
+
+    def open(self, defaults: ModelDefaults) -> "Judge":
+        """Return the judge itself, which needs no model here."""
+        return self
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """Everything that affects the numbers."""
         return {
             "kind": "judge",
-            "url": self._endpoint.address,
-            "model": self._endpoint.model,
-            "temperature": self._endpoint.temperature,
-            "max_tokens": self._endpoint.max_tokens,
+            "url": self.endpoint.address,
+            "model": self.endpoint.model,
+            "temperature": self.endpoint.temperature,
+            "max_tokens": self.endpoint.max_tokens,
             "prompt": [_SYSTEM, _REQUEST],
         }
 
@@ -145,17 +134,17 @@ class JudgeQuality:
         for score in self._answers(rows):
             failures = failures + 1 if score.status is Status.FAILED else 0
             yield score
-            if failures == _IN_A_ROW + self._workers:
+            if failures == _IN_A_ROW + self.workers:
                 raise NaitError(
                     f"{failures} rows in a row failed, the last with: {score.reason}; what was scored is kept, run "
                     "the same command again to continue"
                 )
 
     def _answers(self, rows: Iterable[QualityRow]) -> Generator[Score, None, None]:
-        pace, remaining = Pace(self._rate), iter(rows)
-        pool = ThreadPoolExecutor(self._workers)
+        pace, remaining = Pace(self.rate), iter(rows)
+        pool = ThreadPoolExecutor(self.workers)
         try:
-            running = {pool.submit(self._judge, row, pace) for row in islice(remaining, 2 * self._workers)}
+            running = {pool.submit(self._judge, row, pace) for row in islice(remaining, 2 * self.workers)}
             while running:
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 running |= {pool.submit(self._judge, row, pace) for row in islice(remaining, len(done))}
@@ -171,7 +160,7 @@ class JudgeQuality:
         if isinstance(exchange, Status):
             return Score(row, None, exchange)
         try:
-            answer = self._endpoint.ask(messages_of(exchange), pace)
+            answer = self.endpoint.ask(messages_of(exchange), pace)
         except RequestFailed as error:
             return Score(row, None, Status.FAILED, str(error))
         value = parse_answer(answer)

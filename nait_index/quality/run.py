@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from nait_index.config import Device
 from nait_index.corpus import SAMPLE_COLUMNS, restore_sample
 from nait_index.errors import CorpusError, NaitError
-from nait_index.quality.imported import ImportedQuality, write_set_aside
+from nait_index.quality.imported import Imported, write_set_aside
 from nait_index.quality.journal import Journal, journal_path
 from nait_index.quality.judge import Judge, JudgeCost, estimate_cost
 from nait_index.quality.score import ModelDefaults, Quality, QualityRow, QualitySpec, Score, Status
@@ -78,12 +78,12 @@ def score_index(
     layout.pull(path)
     with Journal(path, quality.settings, force=force) as journal:
         if isinstance(spec, Judge):
-            _confirm(estimate_cost(_PendingRows(table, journal), spec.price_in, spec.price_out), confirm)
+            _confirm(estimate_cost(_pending_rows(table, journal), spec.price_in, spec.price_out), confirm)
         run = _Run(table, journal, manifest.rows, progress)
         logger.info("scoring the %d rows of %s", manifest.rows, layout.name)
         run.score(quality)
         logger.info("writing the columns of %s", name)
-        publish_scores(layout, name, lambda row_id, content: _lookup(journal, row_id, content))
+        publish_scores(layout, name, journal.lookup)
         layout.push(path)
         set_aside = _write_set_aside(layout, name, quality, table)
         return run.report(name, set_aside, time.monotonic() - started)
@@ -99,42 +99,32 @@ def _confirm(cost: JudgeCost, confirm: Confirm | None) -> None:
         raise NaitError("not confirmed, so nothing was sent")
 
 
-def _lookup(journal: Journal, row_id: str, content: str) -> tuple[float | None, str | None]:
-    entry = journal.entry(row_id, content)
-    return (None, None) if entry is None else (entry.value, str(entry.status))
-
-
 def _write_set_aside(layout: Layout, name: str, quality: Quality, table: SampleTable) -> int:
     """Write the lines of an imported file that could not be used, and return how many there are."""
-    if not isinstance(quality, ImportedQuality):
+    if not isinstance(quality, Imported):
         return 0
     quality.set_aside_unknown(record["id"] for record in table.records(["id"]))
     write_set_aside(journal_path(layout, name).with_suffix(".rejected.jsonl"), quality.set_aside)
     return len(quality.set_aside)
 
 
-class _PendingRows:
-    """The rows that need work, restored one by one in the order of the table; can be iterated again.
+def _pending_rows(
+    table: SampleTable, journal: Journal, on_failure: Callable[[Score], None] = lambda score: None
+) -> Iterator[QualityRow]:
+    """Yield the rows that need work, in the order of the table.
 
-    :param spoiled: called with the failed score of each row that cannot be restored.
+    :param on_failure: called with the score of each row that cannot be restored.
     """
-
-    def __init__(
-        self, table: SampleTable, journal: Journal, spoiled: Callable[[Score], None] = lambda score: None
-    ) -> None:
-        self._table, self._journal, self._spoiled = table, journal, spoiled
-
-    def __iter__(self) -> Iterator[QualityRow]:
-        for record in self._table.records([*SAMPLE_COLUMNS, "content_hash"]):
-            bare = QualityRow(record["id"], record["content_hash"], ())
-            if self._journal.is_done(bare):
-                continue
-            try:
-                sample = restore_sample(record)
-            except CorpusError as error:
-                self._spoiled(Score(bare, None, Status.FAILED, str(error)))
-                continue
-            yield QualityRow(bare.id, bare.content, sample.parts)
+    for record in table.records([*SAMPLE_COLUMNS, "content_hash"]):
+        row_id, content = record["id"], record["content_hash"]
+        if journal.is_done(row_id, content):
+            continue
+        try:
+            parts = restore_sample(record).parts
+        except CorpusError as error:
+            on_failure(Score(QualityRow(row_id, content, ()), None, Status.FAILED, str(error)))
+        else:
+            yield QualityRow(row_id, content, parts)
 
 
 class _Run:
@@ -152,7 +142,7 @@ class _Run:
         :raises NaitError: no row could be scored.
         """
         self._journal.begin()
-        with closing(quality.score(_PendingRows(self._table, self._journal, self._add))) as scores:
+        with closing(quality.score(_pending_rows(self._table, self._journal, self._add))) as scores:
             for score in scores:
                 self._add(score)
         if self._computed and self._failed == self._computed and not self._before:
@@ -177,4 +167,4 @@ class _Run:
 
     def _count_done(self) -> int:
         records = self._table.records(["id", "content_hash"])
-        return sum(self._journal.is_done(QualityRow(row["id"], row["content_hash"], ())) for row in records)
+        return sum(self._journal.is_done(row["id"], row["content_hash"]) for row in records)

@@ -90,14 +90,10 @@ class ModelDefaults:
     model: str
     template: str
     max_length: int
-    device: Device = Device.AUTO
+    device: Device
 
     def config(
-        self,
-        model: str | None = None,
-        template: str | None = None,
-        max_length: int | None = None,
-        batch_tokens: int | None = None,
+        self, model: str | None, template: str | None, max_length: int | None, batch_tokens: int | None
     ) -> ModelConfig:
         """Return the configuration of a model, with the defaults for ``None``."""
         return ModelConfig(
