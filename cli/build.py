@@ -1,156 +1,29 @@
-"""``nait-index build``."""
+"""``nait-index build``, ``add`` and ``demo``: everything that encodes a corpus."""
 
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from nait_index.config import BUNDLED_MODEL, ModelConfig, Precision, SignatureConfig, View
+from nait_index.config import BUNDLED_MODEL, ModelConfig, Precision, RunnerConfig, SignatureConfig, View
 from nait_index.errors import NaitError
+from nait_index.types import RowFormat
 
-from .built import show_built
+from . import options as opt
 from .completion import a_file, a_folder
-from .options import (
-    Place,
-    device_option,
-    engine_options,
-    format_option,
-    index_argument,
-    json_option,
-    replace_option,
-    row_format_of,
-    runner_of,
-)
-from .output import note, print_facts
+from .options import IndexTarget
+from .output import fidelity_text, note, preview, print_facts, print_table
 from .progress import build_progress
 
-_MODEL, _SIGNATURES = ModelConfig(), SignatureConfig()
-
-
-@click.command(short_help="Run the model once over a corpus; keep a signature a row.")
-@index_argument
-@click.argument("corpus", nargs=-1, required=True, metavar="CORPUS...", shell_complete=a_file)
-@click.option(
-    "--model",
-    default=BUNDLED_MODEL,
-    show_default=True,
-    shell_complete=a_folder,
-    help="Folder or hub name of a Hugging Face model.",
-)
-@click.option(
-    "--views", default=",".join(_SIGNATURES.views), show_default=True, help=f"Signatures to keep, of {', '.join(View)}."
-)
-@click.option(
-    "--pca-dim", default=str(_SIGNATURES.pca_dim), show_default=True, help="Bytes a row that a search scans, or 'full'."
-)
-@click.option(
-    "--fine-dim", default=_SIGNATURES.fine_dim, show_default=True, help="Bytes a row for nait's rows near the cut."
-)
-@click.option("--topk", default=_SIGNATURES.topk, show_default=True, help="Neurons kept a layer by the topk view.")
-@click.option("--sae", metavar="FOLDER", help="Sparse autoencoder of the sae view; see 'nait-index sae train'.")
-@click.option("--sae-keep", default=_SIGNATURES.sae_keep, show_default=True, help="Codes kept a row by the sae view.")
-@click.option("--grad-dim", default=_SIGNATURES.grad_dim, show_default=True, help="Width of the grad view.")
-@click.option("--layers", default=_MODEL.layers, show_default=True, help="all, last, or numbers such as 8,16 or -1.")
-@click.option("--site", default=_MODEL.site, show_default=True, help="mlp, or a module path with {i} for the layer.")
-@click.option(
-    "--template", default=_MODEL.template, show_default=True, help="auto, alpaca, chat, text, or a Jinja file."
-)
-@click.option("--max-length", default=_MODEL.max_length, show_default=True, help="Cut texts after so many tokens.")
-@click.option("--batch-tokens", type=int, help="Tokens a batch, padding counted. Default: 2048, on a GPU 65536.")
-@click.option(
-    "--dtype", type=click.Choice([str(p) for p in Precision]), default=str(_MODEL.dtype), show_default=True,
-    help="What the model computes in; auto is bfloat16 where the processor or GPU is made for it, else float32.",
-)  # fmt: skip
-@click.option("--seed", default=_SIGNATURES.seed, show_default=True, help="Seed of the order of encoding.")
-@click.option("--approximate", is_flag=True, help="Make an approximate search too, for few rows of very many.")
-@replace_option
-@click.option("--limit", type=int, help="Read only the first so many rows.")
-@click.option("--dry-run", is_flag=True, help="Say what it would cost, and build nothing.")
-@engine_options
-@device_option
-@format_option
-@json_option
-def build(
-    index: Place,
-    corpus: tuple[str, ...],
-    views: str,
-    pca_dim: str,
-    fine_dim: int,
-    topk: int,
-    sae: str | None,
-    sae_keep: int,
-    grad_dim: int,
-    seed: int,
-    limit: int | None,
-    approximate: bool,
-    replace: bool,
-    dry_run: bool,
-    row_format: str | None,
-    as_json: bool,
-    engine: str,
-    workers: int | None,
-    address: str | None,
-    **model: Any,  # noqa: ANN401 - the options of ModelConfig, by name
-) -> None:
-    """Run the model once over CORPUS and keep a signature of every row in INDEX.
-
-    CORPUS is any number of .json, .jsonl, .jsonl.gz, .csv or .parquet files, Arrow folders, or - for standard input.
-    Run it again to finish an interrupted build, or with more rows to add what is new.
-
-    \b
-    Example:
-      nait-index build alpaca.nait alpaca.jsonl --model Qwen/Qwen2.5-0.5B
-    """
+if TYPE_CHECKING:
     from nait_index.index import NaitIndex
 
-    config = _model_config(model)
-    signatures = SignatureConfig(
-        views=_views(views),
-        pca_dim=_pca_dim(pca_dim),
-        fine_dim=fine_dim,
-        topk=topk,
-        sae=sae,
-        sae_keep=sae_keep,
-        grad_dim=grad_dim,
-        seed=seed,
-    )
-    if config.name == BUNDLED_MODEL:
-        note("using the small bundled model, made for trying things out; name a real one with --model")
-    form = row_format_of(row_format)
-    if dry_run:
-        told = NaitIndex.estimate(corpus, model=config, signatures=signatures, row_format=form, limit=limit)
-        facts = asdict(told)
-        if not as_json:  # a measurement of some seconds: more digits would mean nothing
-            facts["tokens_per_second"] = round(told.tokens_per_second)
-            facts["minutes"] = f"{told.minutes:,.0f}" if told.minutes >= 10 else f"{told.minutes:.1g}"
-        print_facts(facts, as_json)
-        return
-    with build_progress() as progress:
-        built = NaitIndex.build(
-            index.path,
-            corpus,
-            model=config,
-            signatures=signatures,
-            row_format=form,
-            limit=limit,
-            progress=progress,
-            approximate=approximate,
-            replace=replace,
-            storage=index.storage,
-            runner=runner_of(engine, workers, address),
-        )
-    show_built(built, as_json)
+_MODEL, _SIGNATURES = ModelConfig(), SignatureConfig()
+_DEMO_ROWS = 5
 
 
-def _model_config(options: dict[str, Any]) -> ModelConfig:
-    from nait_index.config import Device
-
-    options = dict(options)
-    device, dtype = Device(options.pop("device")), Precision(options.pop("dtype"))
-    return ModelConfig(name=options.pop("model"), device=device, dtype=dtype, **options)
-
-
-def _views(text: str) -> tuple[View, ...]:
+def _views(_: click.Context, __: click.Parameter, text: str) -> tuple[View, ...]:
     from nait_index.spelling import parse_enum
 
     try:
@@ -159,9 +32,187 @@ def _views(text: str) -> tuple[View, ...]:
         raise click.BadParameter(str(error), param_hint="--views") from None
 
 
-def _pca_dim(text: str) -> int | None:
+def _pca_dim(_: click.Context, __: click.Parameter, text: str) -> int | None:
     if text == "full":
         return None
     if not text.isdecimal():
         raise click.BadParameter(f"'{text}' is neither a number nor 'full'", param_hint="--pca-dim")
     return int(text)
+
+
+@click.command(short_help="Encode a corpus with a model; store one signature per row.")
+@opt.index_argument
+@click.argument("corpus", nargs=-1, required=True, metavar="CORPUS...", shell_complete=a_file)
+@click.option(
+    "--model", default=BUNDLED_MODEL, show_default=True, shell_complete=a_folder,
+    help="Folder or hub name of a Hugging Face model.",
+)  # fmt: skip
+@click.option(
+    "--views", default=",".join(_SIGNATURES.views), show_default=True, callback=_views,
+    help=f"Kinds of signatures to store: {', '.join(View)}.",
+)  # fmt: skip
+@click.option(
+    "--pca-dim", default=str(_SIGNATURES.pca_dim), show_default=True, callback=_pca_dim,
+    help="Bytes per row that a search scans, or 'full'.",
+)  # fmt: skip
+@click.option(
+    "--fine-dim", default=_SIGNATURES.fine_dim, show_default=True,
+    help="Bytes per row with which the method nait rescores the rows near the cut.",
+)  # fmt: skip
+@click.option("--topk", default=_SIGNATURES.topk, show_default=True, help="Neurons per layer in the topk view.")
+@click.option(
+    "--sae", metavar="FOLDER", help="Sparse autoencoder for the sae view; 'nait-index sae train' makes one."
+)  # fmt: skip
+@click.option("--sae-keep", default=_SIGNATURES.sae_keep, show_default=True, help="Codes per row in the sae view.")
+@click.option("--grad-dim", default=_SIGNATURES.grad_dim, show_default=True, help="Numbers per row in the grad view.")
+@click.option("--layers", default=_MODEL.layers, show_default=True, help="all, last, or numbers such as 8,16 or -1.")
+@click.option("--site", default=_MODEL.site, show_default=True, help="mlp, or a module path with {i} for the layer.")
+@click.option(
+    "--template", default=_MODEL.template, show_default=True, help="auto, alpaca, chat, text, or a Jinja file."
+)
+@click.option(
+    "--max-length", default=_MODEL.max_length, show_default=True, help="Most tokens per row; the rest is cut."
+)
+@click.option("--batch-tokens", type=int, help="Tokens per batch, with padding. Default: 2048, or 65536 on a GPU.")
+@opt.enum_option(
+    Precision, "--dtype", default=_MODEL.dtype,
+    help="Precision of the model; auto is bfloat16 on hardware that computes in it, else float32.",
+)  # fmt: skip
+@click.option("--seed", default=_SIGNATURES.seed, show_default=True, help="Seed of the order of encoding.")
+@click.option("--approximate", is_flag=True, help="Also build an approximate search, for few rows out of very many.")
+@opt.replace_option
+@opt.limit_option
+@click.option("--dry-run", is_flag=True, help="Estimate the cost, and build nothing.")
+@opt.runner_options
+@opt.device_option
+@opt.format_option
+@opt.json_option
+def build(
+    index: IndexTarget,
+    corpus: tuple[str, ...],
+    model: str,
+    runner: RunnerConfig,
+    limit: int | None,
+    dry_run: bool,
+    row_format: RowFormat | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Run the model once over CORPUS, and store a signature of every row in INDEX.
+
+    CORPUS is any number of .json, .jsonl, .jsonl.gz, .csv or .parquet files, Arrow folders, or - for standard input.
+    Run the command again to finish an interrupted build, or with more files to add new rows.
+
+    \b
+    Example:
+      nait-index build alpaca.nait alpaca.jsonl --model Qwen/Qwen2.5-0.5B
+    """
+    from nait_index.index import NaitIndex
+
+    config = ModelConfig(name=model, **opt.taken(options, _MODEL))
+    signatures = SignatureConfig(**opt.taken(options, _SIGNATURES))
+    if model == BUNDLED_MODEL:
+        note("using the small bundled model, which is meant for trying things out; choose a real one with --model")
+    if dry_run:
+        estimate = NaitIndex.estimate(corpus, model=config, signatures=signatures, row_format=row_format, limit=limit)
+        facts = asdict(estimate)
+        if not as_json:  # measured for some seconds: more digits would mean nothing
+            facts["tokens_per_second"] = round(estimate.tokens_per_second)
+            facts["minutes"] = f"{estimate.minutes:,.0f}" if estimate.minutes >= 10 else f"{estimate.minutes:.1g}"
+        print_facts(facts, as_json)
+        return
+    with build_progress() as progress:
+        built = NaitIndex.build(
+            index.path,
+            corpus,
+            model=config,
+            signatures=signatures,
+            row_format=row_format,
+            limit=limit,
+            progress=progress,
+            storage=index.storage,
+            runner=runner,
+            **options,
+        )
+    print_report(built, as_json)
+
+
+def print_report(index: "NaitIndex", as_json: bool) -> None:
+    """Print the report of a build that has just finished."""
+    report = index.report
+    assert report is not None
+    facts = asdict(report)
+    if not as_json:
+        facts["fidelity"] = fidelity_text(report.fidelity)
+        shift = facts.pop("shift")
+        if shift is not None:
+            facts["left out by signatures"] = f"{shift['new']:.1%} of the new rows, {shift['first']:.1%} of the first"
+    print_facts(facts, as_json)
+    for warning in report.warnings:
+        note(warning)
+    if report.rejected:
+        note(f"rejected rows, with reasons: {index.layout.rejected}")
+    if report.truncated:
+        note(f"truncated rows were cut at {index.manifest.fingerprint.max_length} tokens")
+
+
+@click.command(short_help="Add rows, with the model and settings of the build.")
+@opt.index_argument
+@click.argument("corpus", nargs=-1, required=True, metavar="MORE...", shell_complete=a_file)
+@opt.replace_option
+@opt.limit_option
+@opt.model_options
+@opt.runner_options
+@opt.format_option
+@opt.json_option
+def add(index: IndexTarget, corpus: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Add the rows of MORE to INDEX, with the model and settings it was built with.
+
+    Rows that INDEX already has are skipped. A row with the same id but different content is an error, unless --replace
+    is given. If interrupted, run the same command again to continue.
+
+    \b
+    Example:
+      nait-index add alpaca.nait this-week.jsonl
+    """
+    from nait_index.index import NaitIndex
+
+    options |= {"model": index.model, "device": index.device, "storage": index.storage}
+    with build_progress() as progress:
+        built = NaitIndex.add(index.path, corpus, progress=progress, **options)
+    print_report(built, as_json)
+
+
+@click.command(short_help="Try everything offline, in a minute.")
+@click.argument("folder", type=click.Path(path_type=Path), default=Path("demo-out"))
+@opt.force_option
+def demo(folder: Path, force: bool) -> None:
+    """Build an index of a bundled corpus with a bundled model, select rows from it, and write the results to FOLDER.
+
+    Queries the index for several skills, finds their stable core, and writes each selection. Takes about a minute on
+    two CPU cores and needs no network.
+
+    \b
+    Example:
+      nait-index demo demo-out
+    """
+    from nait_index.demo.run import run
+
+    with build_progress() as progress:
+        outcome = run(folder, force=force, progress=progress)
+    for name, selection in outcome.selections.items():
+        click.echo(f"\n{name}: the best {_DEMO_ROWS} of {len(selection):,} chosen rows")
+        print_table(
+            ("rank", "score", "id", "row"),
+            [
+                (record["rank"], record["score"], record["id"], preview(row))
+                for record, row in zip(selection.records()[:_DEMO_ROWS], selection.rows(_DEMO_ROWS), strict=True)
+            ],
+        )
+    core = outcome.core.provenance.core
+    assert core is not None
+    names = ", ".join(outcome.selections)
+    click.echo(f"\nstable core: {core.found} rows that {names} all chose; chance would give {core.chance}")
+    click.echo(err=True)
+    note(f"index, corpus and selections: {folder}")
+    note(f"next: nait-index query {folder / 'demo.nait'} -c {next(iter(outcome.selections))} --top 5%")

@@ -2,27 +2,19 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
+from . import options as opt
 from .completion import a_capability, a_file
-from .options import (
-    Place,
-    at_option,
-    device_option,
-    force_option,
-    format_option,
-    index_argument,
-    json_option,
-    model_override_option,
-    row_format_of,
-)
+from .options import IndexTarget
 from .output import PREVIEW_ROWS, note, preview, print_json, print_table, rejected_text
 
 
-@click.group(short_help="Store target skills with an index, under a name.")
+@click.group(short_help="Store target skills in an index, by name.")
 def capability() -> None:
-    """Store target skills with an index, and ask for them by name.
+    """Store target skills in an index, and use them by name.
 
     \b
     Example:
@@ -30,72 +22,72 @@ def capability() -> None:
     """
 
 
-@capability.command("add", short_help="Store examples under a name, encoded like the corpus.")
-@index_argument
+@capability.command("add", short_help="Encode examples like the corpus, and store them by name.")
+@opt.index_argument
 @click.argument("name", shell_complete=a_capability)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", shell_complete=a_file)
-@force_option
-@format_option
-@model_override_option
-@device_option
-def add(
-    index: Place, name: str, files: tuple[str, ...], force: bool, row_format: str | None, model: str | None, device: str
-) -> None:
-    """Store the examples in FILE under NAME, encoded like the corpus. 16 to 64 examples already work.
+@opt.force_option
+@opt.format_option
+@opt.model_options
+def add(index: IndexTarget, name: str, files: tuple[str, ...], **options: Any) -> None:
+    """Encode the examples in FILE like the corpus, and store them as NAME. 16 to 64 examples are enough to start with.
 
     \b
     Example:
       nait-index capability add alpaca.nait math gsm8k.jsonl
     """
-    opened = index.open(model, device)
-    own = opened.add_capability(name, files, row_format=row_format_of(row_format), force=force)
-    note(f"stored '{name}': {len(own)} examples, {own.truncated} truncated{rejected_text(own) or ', 0 rejected'}")
+    stored = index.open().add_capability(name, files, **options)
+    rejected = rejected_text(stored) or ", 0 rejected"
+    note(f"stored '{name}': {len(stored)} examples, {stored.truncated} truncated{rejected}")
 
 
 @capability.command("list")
-@at_option
-@index_argument
-@json_option
-def list_(index: Place, as_json: bool) -> None:
+@opt.at_option
+@opt.index_argument
+@opt.json_option
+def list_(index: IndexTarget, as_json: bool) -> None:
     """List the stored capabilities.
 
     \b
     Example:
       nait-index capability list alpaca.nait
     """
-    found = index.open().capabilities()
+    stored = index.open().capabilities()
     if as_json:
-        print_json(found)
-    elif found:
-        print_table(list(found[0]), [list(own.values()) for own in found])
+        print_json(stored)
+    elif stored:
+        print_table(list(stored[0]), [list(facts.values()) for facts in stored])
     else:
-        note("none is stored yet: nait-index capability add INDEX NAME FILE")
+        note("no capability is stored yet: nait-index capability add INDEX NAME FILE")
 
 
 @capability.command("show", short_help="Show the examples of a stored capability.")
-@at_option
-@index_argument
+@opt.at_option
+@opt.index_argument
 @click.argument("name", shell_complete=a_capability)
-@json_option
-def show(index: Place, name: str, as_json: bool) -> None:
-    """Show the examples of a stored capability; all of them with --json.
+@opt.json_option
+def show(index: IndexTarget, name: str, as_json: bool) -> None:
+    """Show the first examples of a stored capability, or all of them with --json.
 
     \b
     Example:
       nait-index capability show alpaca.nait math
     """
-    found = index.open().capability_rows(name)
+    examples = index.open().capability_rows(name)
     if as_json:
-        print_json([json.loads(row) for row in found])
+        print_json([json.loads(row) for row in examples])
         return
-    print_table(("", "example"), [(at, preview(row)) for at, row in enumerate(found[:PREVIEW_ROWS], start=1)])
-    note(f"{len(found):,} examples" + (f", the first {PREVIEW_ROWS} shown" if len(found) > PREVIEW_ROWS else ""))
+    print_table(
+        ("", "example"), [(number, preview(row)) for number, row in enumerate(examples[:PREVIEW_ROWS], start=1)]
+    )
+    more = f", the first {PREVIEW_ROWS} shown" if len(examples) > PREVIEW_ROWS else ""
+    note(f"{len(examples):,} examples{more}")
 
 
 @capability.command("remove")
-@index_argument
+@opt.index_argument
 @click.argument("name", shell_complete=a_capability)
-def remove(index: Place, name: str) -> None:
+def remove(index: IndexTarget, name: str) -> None:
     """Remove a stored capability.
 
     \b
@@ -107,13 +99,13 @@ def remove(index: Place, name: str) -> None:
 
 
 @capability.command("export", short_help="Write a stored capability to a file, for another index.")
-@at_option
-@index_argument
+@opt.at_option
+@opt.index_argument
 @click.argument("name", shell_complete=a_capability)
 @click.argument("file", type=click.Path(path_type=Path))
-@force_option
-def export(index: Place, name: str, file: Path, force: bool) -> None:
-    """Write a stored capability to FILE, examples included, for another index of the same model and settings.
+@opt.force_option
+def export(index: IndexTarget, name: str, file: Path, force: bool) -> None:
+    """Write a stored capability to FILE, with its examples, for another index of the same model and settings.
 
     \b
     Example:
@@ -124,18 +116,17 @@ def export(index: Place, name: str, file: Path, force: bool) -> None:
 
 
 @capability.command("import", short_help="Store a capability that export wrote.")
-@index_argument
+@opt.index_argument
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--name", help="Store it under another name.")
-@force_option
-@model_override_option
-@device_option
-def import_(index: Place, file: Path, name: str | None, force: bool, model: str | None, device: str) -> None:
-    """Store a capability that export wrote. Its examples are encoded again where the corpus was another one.
+@opt.force_option
+@opt.model_options
+def import_(index: IndexTarget, file: Path, name: str | None, force: bool) -> None:
+    """Store a capability that export wrote. If it comes from an index of another corpus, it is encoded again.
 
     \b
     Example:
       nait-index capability import dolly.nait math.capability
     """
-    own = index.open(model, device).import_capability(file, name, force=force)
-    note(f"stored '{own.name}': {len(own)} examples")
+    stored = index.open().import_capability(file, name, force=force)
+    note(f"stored '{stored.name}': {len(stored)} examples")

@@ -1,14 +1,16 @@
-"""What ``query`` and ``core`` share: reading their options, showing and writing a selection."""
+"""``nait-index query``, ``core``, ``cover`` and ``export``: choosing rows, and writing them."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from nait_index.config import SearchMode
-from nait_index.methods.registry import MethodName
 
-from .options import Place, require_some, row_format_of
+from . import options as opt
+from .options import IndexTarget
 from .output import PREVIEW_ROWS, note, preview, print_json, print_table, rejected_text
 
 if TYPE_CHECKING:
@@ -17,16 +19,177 @@ if TYPE_CHECKING:
     from nait_index.index import NaitIndex
     from nait_index.selection.selection import Selection
 
+Options = dict[str, Any]
+
+
+@click.command(short_help="Choose the rows that teach a capability.")
+@opt.at_option
+@opt.index_argument
+@opt.selection_options
+@opt.combine_options
+@opt.enum_option(
+    SearchMode, "--search", default=SearchMode.EXACT,
+    help="approximate is faster for up to 1,000 rows out of very many; the index must be built with --approximate.",
+)  # fmt: skip
+@opt.output_options
+@click.option("--explain-plan", is_flag=True, help="Report how the index was searched, and why.")
+def query(index: IndexTarget, search: SearchMode, explain_plan: bool, **options: Any) -> None:
+    """Choose the rows of INDEX that teach a capability.
+
+    Name a stored capability with -c, or pass a file of in-domain examples with -e. With several, the result is the
+    union of what each of them selects, unless --combine asks for exactly --top rows.
+
+    \b
+    Example:
+      nait-index query alpaca.nait -e gsm8k.jsonl --top 10% -o math.jsonl
+      nait-index query alpaca.nait -c math -c code --combine weighted --weight math=2 --weight code=1 --top 5000
+    """
+    output = _Output.taken_from(options)
+    opened, capabilities = _open(index, options)
+    selection = opened.query(capabilities, search=search, **options)
+    if explain_plan or search is not SearchMode.EXACT:
+        note(f"plan: {selection.provenance.plan}")
+    for reason in selection.provenance.reasons or ():
+        note(reason)
+    _show(selection, output, "chosen")
+
+
+@click.command(short_help="Choose the rows that several capabilities agree on.")
+@opt.at_option
+@opt.index_argument
+@click.option("--votes", default="all", show_default=True, metavar="all|M", help="How many capabilities must agree.")
+@click.option(
+    "--bootstrap", type=click.IntRange(min=0), default=0, show_default=True, metavar="B",
+    help="Resample the examples B times, and report for each row in what share of them it stays in the core.",
+)  # fmt: skip
+@opt.selection_options
+@opt.output_options
+def core(index: IndexTarget, votes: str, bootstrap: int, **options: Any) -> None:
+    """Choose the rows of INDEX that several capabilities agree on.
+
+    Each capability selects its --top rows; the core is what all of them, or at least --votes of them, select. It is
+    never padded. Its size is shown next to the size expected by chance.
+
+    \b
+    Example:
+      nait-index core alpaca.nait -c math -c code -c logic --votes 2 -o core.jsonl
+    """
+    output = _Output.taken_from(options)
+    opened, capabilities = _open(index, options)
+    selection = opened.core(capabilities, votes=votes, bootstrap=bootstrap, **options)
+    _show(selection, output, "in the core")
+    size = selection.provenance.core
+    assert size is not None
+    note(f"core: {size.found:,} rows where chance would give {size.chance:,.1f}")
+
+
+@click.command(short_help="Choose diverse rows, without a target.")
+@opt.at_option
+@opt.index_argument
+@opt.top_option("15%", "N|P%", "Number or share of rows to choose.")
+@opt.where_option
+@click.option("--rare", is_flag=True, help="Weight neurons by their rarity.")
+@opt.output_options
+def cover(index: IndexTarget, **options: Any) -> None:
+    """Choose rows of INDEX that together activate the most neurons: diverse, without a target.
+
+    Greedy maximum coverage of the neurons that each row activates most (MADS, arXiv 2605.30857); once all are covered,
+    another round begins. Needs the view topk. A row's score is the number of neurons it newly covers.
+
+    \b
+    Example:
+      nait-index cover alpaca.nait --top 15% -o diverse.jsonl
+    """
+    output = _Output.taken_from(options)
+    selection = index.open().cover(**options)
+    _show(selection, output, "chosen")
+    coverage = selection.provenance.coverage
+    assert coverage is not None
+    rounds = "1 round" if coverage.rounds == 1 else f"{coverage.rounds} rounds"
+    note(f"covered {coverage.covered:,} of {coverage.coverable:,} neurons in {rounds}")
+
+
+@click.command(short_help="Write rows for a trainer.")
+@opt.at_option
+@opt.index_argument
+@click.option(
+    "--from", "saved", type=click.Path(path_type=Path, dir_okay=False), metavar="OUT.meta.json",
+    help="Write the rows of this earlier selection again, without choosing anew.",
+)  # fmt: skip
+@opt.selection_options
+@opt.combine_options
+@opt.output_options
+def export(index: IndexTarget, saved: Path | None, **options: Any) -> None:
+    """Write rows of INDEX for a trainer.
+
+    With -c or -e, writes what query would choose; with --from, an earlier selection; with neither, all rows that
+    match --where, in corpus order.
+
+    \b
+    Example:
+      nait-index export alpaca.nait -c math --as sharegpt --for llamafactory -o data/math.jsonl
+      nait-index export alpaca.nait --from math.jsonl.meta.json --as messages --for trl -o math.parquet
+    """
+    if options["output"] is None:
+        raise click.UsageError("say where the rows go with -o OUT")
+    if options["names"] or options["files"]:
+        if saved is not None:
+            raise click.UsageError("--from writes a selection unchanged; leave out -c and -e")
+        output = _Output.taken_from(options)
+        opened, capabilities = _open(index, options)
+        _show(opened.query(capabilities, **options), output, "chosen")
+        return
+    _refuse_choosing(saved)
+    output = _Output.taken_from(options)
+    opened = index.open()
+    if saved is None:
+        _show(opened.select_all(where=options["where"]), output, "taken")
+    else:
+        _show(opened.load_selection(saved), output, f"taken from {saved}, chosen")
+
+
+def _refuse_choosing(saved: Path | None) -> None:
+    """Refuse options that say how to choose when nothing is chosen."""
+    usable = {"index", "storage_option", "index_version", "saved", "output", "target", "trainers", "scores"}
+    usable |= {"weighted", "force", "as_json"} | ({"where"} if saved is None else set())
+    context = click.get_current_context()
+    for option in context.command.params:
+        given = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+        if given and option.expose_value and option.name not in usable:
+            reason = "--from writes a selection unchanged" if saved else "without -c or -e, nothing is chosen"
+            raise click.UsageError(f"{reason}; leave out {option.opts[-1]}")
+
+
+def _open(index: IndexTarget, options: Options) -> tuple["NaitIndex", list["str | Capability"]]:
+    """Open the index, and return it with the capabilities: the stored names, then one per file of examples.
+
+    Takes the options that describe these out of ``options``; the rest are arguments of a choosing method.
+    """
+    from nait_index.selection.blend import parse_weights
+
+    names, files = options.pop("names"), options.pop("files")
+    if not names and not files:
+        raise click.UsageError("name a capability with -c NAME, or give a file of examples with -e FILE")
+    options["blend"] = parse_weights(options["blend"]) if options["blend"] else {}
+    row_format = options.pop("row_format")
+    opened = index.open()
+    opened.check_method(options["method"])
+    made = [opened.make_capability(file, row_format=row_format) for file in files]
+    for capability in made:
+        cut = f", {capability.truncated} truncated" if capability.truncated else ""
+        note(f"{capability.name}: {len(capability)} examples{cut}{rejected_text(capability)}")
+    return opened, [*names, *made]
+
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class _Output:
     """Where a selection is written, if anywhere, and whether it is printed as JSON."""
 
     options: "OutputOptions | None"
     as_json: bool
 
     @classmethod
-    def taken_from(cls, options: dict[str, Any]) -> "Output":
+    def taken_from(cls, options: Options) -> "_Output":
         """Take what ``output_options`` added out of a command's options, and check it before any work is done."""
         from nait_index.handover.handover import OutputOptions
 
@@ -52,92 +215,25 @@ class Output:
             note(sentence)
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The options of a choosing command."""
-
-    names: tuple[str, ...]
-    files: tuple[str, ...]
-    method: MethodName
-    top: str
-    where: str | None
-    blend: dict[str, float]
-    row_format: str | None
-    model: str | None
-    device: str
-    decontaminate: bool
-    output: Output
-
-    @classmethod
-    def of(cls, options: dict[str, Any]) -> "Choice":
-        """Read them, as click gives them, and refuse what cannot be done before any work is."""
-        from nait_index.selection.blend import parse_weights
-        from nait_index.selection.budget import Budget
-
-        require_some(options["names"], options["files"])
-        own = dict(options)
-        Budget.parse(own["top"])
-        output = Output.taken_from(own)
-        blend = parse_weights(own["blend"]) if own["blend"] else {}
-        return cls(**own | {"method": MethodName(own["method"]), "blend": blend, "output": output})
-
-    def open(self, index: Place) -> "NaitIndex":
-        """Open the index, and refuse a method that it lacks the view for."""
-        opened = index.open(self.model, self.device)
-        opened.check_method(self.method)
-        return opened
-
-    def capabilities(self, index: "NaitIndex") -> list["str | Capability"]:
-        """Give the stored names, then a capability for each file of examples."""
-        made = [index.make_capability(file, row_format=row_format_of(self.row_format)) for file in self.files]
-        for own in made:
-            cut = f", {own.truncated} truncated" if own.truncated else ""
-            note(f"{own.name}: {len(own)} examples{cut}{rejected_text(own)}")
-        return [*self.names, *made]
-
-    def query(
-        self,
-        index: "NaitIndex",
-        combine: str,
-        weights: dict[str, float] | None,
-        search: str = SearchMode.EXACT,
-    ) -> "Selection":
-        """Choose the rows."""
-        return index.query(
-            self.capabilities(index),
-            top=self.top,
-            method=self.method,
-            where=self.where,
-            combine=combine,
-            weights=weights,
-            blend=self.blend,
-            search=search,
-            decontaminate=self.decontaminate,
-        )
-
-
-def show_selection(selection: "Selection", output: Output, what: str) -> None:
-    """Write a selection where it was asked for, and print it."""
+def _show(selection: "Selection", output: _Output, what: str) -> None:
+    """Write a selection if that was asked for, else print its first rows; then report its size."""
     output.write(selection)
+    provenance = selection.provenance
     if output.as_json:
-        print_json(selection.provenance.to_dict() | {"rows": len(selection), "selected": selection.records()})
+        print_json(provenance.to_dict() | {"rows": len(selection), "selected": selection.records()})
     elif output.options is None:
         details = list(selection.details)
         print_table(
             ("rank", "score", *details, "id", "row"),
             [
-                (own["rank"], own["score"], *(own[name] for name in details), own["id"], preview(row))
-                for own, row in zip(selection.records()[:PREVIEW_ROWS], selection.rows(PREVIEW_ROWS), strict=True)
+                (record["rank"], record["score"], *(record[name] for name in details), record["id"], preview(row))
+                for record, row in zip(selection.records()[:PREVIEW_ROWS], selection.rows(PREVIEW_ROWS), strict=True)
             ],
         )
-    provenance = selection.provenance
     if provenance.decontaminated is not None:
         removed = provenance.decontaminated.removed
         note(f"decontaminated: {removed:,} rows that are like an example were left out")
-    more = f"; the first {PREVIEW_ROWS} are shown, -o writes all" if _cut(selection, output) else ""
+    is_cut = output.options is None and not output.as_json and len(selection) > PREVIEW_ROWS
+    more = f"; the first {PREVIEW_ROWS} are shown, -o writes all" if is_cut else ""
     by = f" by {provenance.method}" if provenance.method else ""
     note(f"{len(selection):,} of {provenance.available:,} rows {what}{by}{more}")
-
-
-def _cut(selection: "Selection", output: Output) -> bool:
-    return output.options is None and not output.as_json and len(selection) > PREVIEW_ROWS

@@ -1,78 +1,61 @@
-"""``nait-index explain`` and ``compare``: why a row stands where it stands, and how capabilities relate."""
+"""``nait-index explain`` and ``compare``: what makes up a row's score, and how capabilities relate."""
 
 import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from .completion import a_capability, a_file
-from .options import (
-    Place,
-    at_option,
-    device_option,
-    force_option,
-    format_option,
-    index_argument,
-    json_option,
-    method_option,
-    model_override_option,
-    row_format_of,
-    top_option,
-    where_option,
-)
+from nait_index.types import RowFormat
+
+from . import options as opt
+from .completion import a_capability
+from .options import IndexTarget
 from .output import columns, console_on, note, one_line, preview, print_json, print_table
 
 if TYPE_CHECKING:
     from nait_index.insight.compare import Comparison
-    from nait_index.insight.explanation import Explanation
+    from nait_index.insight.explanation import Explanation, NeuronPart
     from nait_index.insight.words import Word
 
 _BAR = 24
 _WORDS = 20
 
 
-@click.command(short_help="Say why a row stands where it stands for a capability.")
-@at_option
-@index_argument
+@click.command(short_help="Explain a row's score and rank for a capability.")
+@opt.at_option
+@opt.index_argument
 @click.argument("row", metavar="ROW")
 @click.option("-c", "--capability", "name", metavar="NAME", shell_complete=a_capability, help="A stored capability.")
+@opt.examples_option
+@opt.method_option
+@opt.share_option
+@opt.where_option
 @click.option(
-    "-e", "--examples", "files", multiple=True, metavar="FILE", shell_complete=a_file,
-    help="In-domain examples. Repeatable.",
+    "--neurons", type=click.IntRange(min=1), default=10, show_default=True, metavar="N",
+    help="Show the N neurons that change the score most.",
 )  # fmt: skip
-@method_option
-@top_option
-@where_option
-@click.option(
-    "--neurons", type=click.IntRange(min=1), default=10, show_default=True, help="Tell so many of the neurons."
-)
-@click.option("--tokens", is_flag=True, help="Encode the row again, and tell which words move its score.")
-@format_option
-@model_override_option
-@device_option
-@json_option
+@click.option("--tokens", is_flag=True, help="Encode the row again, and show which words change its score.")
+@opt.format_option
+@opt.model_options
+@opt.json_option
 def explain(
-    index: Place,
+    index: IndexTarget,
     row: str,
     name: str | None,
     files: tuple[str, ...],
-    method: str,
-    top: str,
-    where: str | None,
     neurons: int,
     tokens: bool,
-    row_format: str | None,
-    model: str | None,
-    device: str,
+    row_format: RowFormat | None,
     as_json: bool,
+    **options: Any,
 ) -> None:
-    """Say why the row with id ROW stands where it stands for a capability.
+    """Explain the score and rank of the row with id ROW for a capability.
 
-    Its score is a sum: what an average row scores (of nag and mona, one that shares nothing), and what every layer and
-    neuron adds or takes.
+    The score is a sum: the score of an average row (with nag and mona, of a row that has nothing in common with the
+    examples), and what each layer and neuron adds to it or takes from it.
 
     \b
     Example:
@@ -82,35 +65,44 @@ def explain(
 
     if (name is None) == (not files):
         raise click.UsageError("name one capability with -c NAME, or give files of its examples with -e FILE")
-    opened = index.open(model, device)
-    opened.check_method(method)
-    own = name or opened.make_capability(files, row_format=row_format_of(row_format))
-    found = opened.explain(row, own, method=method, top=top, where=where, depth=Depth(neurons=neurons), words=tokens)
+    opened = index.open()
+    opened.check_method(options["method"])
+    capability = name or opened.make_capability(files, row_format=row_format)
+    explanation = opened.explain(row, capability, depth=Depth(neurons=neurons), words=tokens, **options)
     if as_json:
-        print_json(found.to_dict())
+        print_json(explanation.to_dict())
     else:
-        _show(found)
+        _print_explanation(explanation)
 
 
-def _show(own: "Explanation") -> None:
-    place = own.position
-    click.echo(one_line(f"{own.id}: {preview(own.row)}"[:300]))
-    click.echo(
-        f"\n{one_line(own.capability)}, {own.method}: {own.score:.4f} = {own.baseline:.4f} of {own.zero} "
-        f"{own.score - own.baseline:+.4f} of its {own.unit}s"
-    )
-    click.echo(
-        f"rank {place.rank:,} of {place.available:,}, above {math.floor(10 * place.percentile) / 10}% of the rows: "
-        f"{'in' if place.is_in else 'out'}; the first {place.chosen:,} are taken, down to {place.cut:.4f}"
-    )
-    for change in own.changes:
+def _print_explanation(explanation: "Explanation") -> None:
+    position, unit = explanation.position, explanation.unit
+    click.echo(one_line(f"{explanation.id}: {preview(explanation.row)}"[:300]))
+    total = f"{explanation.score:.4f} = {explanation.baseline:.4f} of {explanation.zero}"
+    difference = f"{explanation.score - explanation.baseline:+.4f} of its {unit}s"
+    click.echo(f"\n{one_line(explanation.capability)}, {explanation.method}: {total} {difference}")
+    above = f"above {math.floor(10 * position.percentile) / 10}% of the rows: {'in' if position.is_in else 'out'}"
+    taken = f"the first {position.chosen:,} are taken, down to {position.cut:.4f}"
+    click.echo(f"rank {position.rank:,} of {position.available:,}, {above}; {taken}")
+    for change in explanation.changes:
         click.echo(f"- {change}")
     click.echo()
-    _bars([(part.name, part.value) for part in own.layers], "layer")
+    _print_bars([(part.name, part.value) for part in explanation.layers], "layer")
     click.echo()
-    poolings = any(part.pooling for part in own.neurons)
-    header = ["layer", "pooling", own.unit, "adds", "activation", "off the mean", "what fires it hardest that way"]
-    rows = [
+    _print_neurons(explanation.neurons, unit)
+    click.echo(f"all other {unit}s: {explanation.rest:+.4f}\n")
+    print_table(
+        ("likeness", "example", "nearest in-domain examples"),
+        [(near.likeness, str(near.number), " ".join(near.text.split())) for near in explanation.nearest],
+    )
+    if explanation.words is not None:
+        _print_words(explanation.words)
+        click.echo(f"\nnot explained by words, since signatures are compressed: {explanation.words_rest:+.4f}")
+
+
+def _print_neurons(neurons: "Sequence[NeuronPart]", unit: str) -> None:
+    header = ["layer", "pooling", unit, "adds", "activation", "off the mean", "rows that activate it most that way"]
+    rows: list[list[Any]] = [
         [
             "" if part.layer is None else str(part.layer),
             part.pooling or "",
@@ -120,44 +112,37 @@ def _show(own: "Explanation") -> None:
             "" if part.deviation is None else f"{part.deviation:+.1f} σ",
             "; ".join(f"{row.id}: {preview(row.row)[:60]}" for row in part.rows),
         ]
-        for part in own.neurons
+        for part in neurons
     ]
-    kept = [at for at, title in enumerate(header) if poolings or title != "pooling"]
-    print_table([header[at] for at in kept], [[row[at] for at in kept] for row in rows])
-    click.echo(f"all other {own.unit}s: {own.rest:+.4f}\n")
-    print_table(
-        ("likeness", "example", "nearest in-domain examples"),
-        [(near.likeness, str(near.number), " ".join(near.text.split())) for near in own.nearest],
-    )
-    if own.words is not None:
-        _show_words(own.words)
-        click.echo(f"\nnot told by words, since signatures are compressed: {own.words_rest:+.4f}")
+    if not any(part.pooling for part in neurons):
+        header, rows = [header[0], *header[2:]], [[row[0], *row[2:]] for row in rows]
+    print_table(header, rows)
 
 
-def _show_words(words: "Sequence[Word]") -> None:
-    """Show the words that move the score most, and the whole row, on a terminal in colours."""
+def _print_words(words: "Sequence[Word]") -> None:
+    """Print the words that change the score most, and the whole row, on a terminal in colours."""
     from rich.text import Text
 
     click.echo()
-    added: dict[str, list[float]] = {}
+    values: dict[str, list[float]] = {}
     for word in words:
-        added.setdefault(word.text.strip() or repr(word.text)[1:-1], []).append(word.value)
-    ranked = sorted(added.items(), key=lambda own: -abs(sum(own[1])))[:_WORDS]
-    _bars([(text if len(own) == 1 else f"{text} ×{len(own)}", sum(own)) for text, own in ranked], "word")
+        values.setdefault(word.text.strip() or repr(word.text)[1:-1], []).append(word.value)
+    ranked = sorted(values.items(), key=lambda entry: -abs(sum(entry[1])))[:_WORDS]
+    _print_bars([(text if len(each) == 1 else f"{text} ×{len(each)}", sum(each)) for text, each in ranked], "word")
     largest = max((abs(word.value) for word in words), default=0.0) or 1.0
-    text = Text("\n")
+    row = Text("\n")
     for word in words:
         color = "" if abs(word.value) < largest / 20 else "green" if word.value > 0 else "red"
         bold = "bold " if abs(word.value) > largest / 4 else ""
-        text.append("".join(char if char.isprintable() or char == "\n" else " " for char in word.text), bold + color)
-    console_on(sys.stdout).print(text, soft_wrap=True)
+        row.append("".join(char if char.isprintable() or char == "\n" else " " for char in word.text), bold + color)
+    console_on(sys.stdout).print(row, soft_wrap=True)
 
 
-def _bars(values: Sequence[tuple[str, float]], what: str) -> None:
-    """Print values with a bar each, as long as they are large."""
+def _print_bars(values: Sequence[tuple[str, float]], title: str) -> None:
+    """Print values, each with a bar of proportional length."""
     largest = max((abs(value) for _, value in values), default=0.0) or 1.0
     print_table(
-        (what, "adds", ""),
+        (title, "adds", ""),
         [
             (name, f"{value:+.4f}", ("█" if value > 0 else "░") * round(_BAR * abs(value) / largest))
             for name, value in values
@@ -165,32 +150,23 @@ def _bars(values: Sequence[tuple[str, float]], what: str) -> None:
     )
 
 
-@click.command(short_help="Say how capabilities relate, and which may as well be one.")
-@at_option
-@index_argument
+@click.command(short_help="Show how capabilities relate, and which could be merged.")
+@opt.at_option
+@opt.index_argument
+@opt.capabilities_option("A stored capability. Repeatable. Default: all of them.")
+@opt.method_option
+@opt.share_option
+@opt.where_option
 @click.option(
-    "-c", "--capability", "names", multiple=True, metavar="NAME", shell_complete=a_capability,
-    help="A stored capability. Default: all of them.",
+    "--plot", type=click.Path(path_type=Path), metavar="OUT.png|svg",
+    help="Draw the comparison. Needs nait-index[report].",
 )  # fmt: skip
-@method_option
-@top_option
-@where_option
-@click.option(
-    "--plot", type=click.Path(path_type=Path), metavar="OUT.png|svg", help="Draw it. Needs nait-index[report]."
-)
-@force_option
-@json_option
+@opt.force_option
+@opt.json_option
 def compare(
-    index: Place,
-    names: tuple[str, ...],
-    method: str,
-    top: str,
-    where: str | None,
-    plot: Path | None,
-    force: bool,
-    as_json: bool,
+    index: IndexTarget, names: tuple[str, ...], plot: Path | None, force: bool, as_json: bool, **options: Any
 ) -> None:
-    """Say how capabilities relate: what they choose in common, how alike they rank, which may as well be one.
+    """Show how capabilities relate: which rows they share, how similarly they rank, and which could be merged.
 
     \b
     Example:
@@ -201,14 +177,46 @@ def compare(
 
     if plot is not None:
         check_plot(plot, force=force)
-    found = index.open().compare(names or None, method=method, top=top, where=where)
+    comparison = index.open().compare(names or None, **options)
     if plot is not None:
-        draw(found, plot, force=force)
+        draw(comparison, plot, force=force)
         note(f"wrote {plot}")
     if as_json:
-        print_json(found.to_dict())
+        print_json(comparison.to_dict())
     else:
-        _tables(found)
+        _print_comparison(comparison)
+
+
+def _print_comparison(comparison: "Comparison") -> None:
+    is_alike = len(set(comparison.sizes)) == 1
+    by_chance = f"{comparison.chance[0, 1]:,.1f}" if is_alike else "other numbers"
+    matrices = [
+        (
+            f"rows in common (each chooses {comparison.budget}; by chance {by_chance} would be)",
+            comparison.overlap,
+            "{:,.0f}",
+        ),
+        (f"rank correlation over {comparison.ranked:,} rows", comparison.correlation, "{:.2f}"),
+    ]
+    if comparison.cosine is not None:
+        matrices.append(("cosine of the directions", comparison.cosine, "{:.2f}"))
+    room = columns()
+    header = ["", *_short(comparison.names, room)]
+    for title, matrix, form in matrices:
+        click.echo(title)
+        rows = [
+            [name, *(form.format(value) for value in values)]
+            for name, values in zip(comparison.names, matrix, strict=True)
+        ]
+        for number, block in enumerate(_blocks(header, rows, room)):
+            if number:
+                click.echo()
+            print_table([header[column] for column in block], [[row[column] for column in block] for row in rows])
+        click.echo()
+    for sentence in comparison.readings:
+        click.echo(f"- {sentence}")
+    for group in comparison.merges:
+        click.echo(f"- {' and '.join(group)} choose mostly the same rows, so they could be merged into one capability")
 
 
 def _blocks(header: list[str], rows: list[list[str]], room: int | None) -> list[list[int]]:
@@ -237,29 +245,3 @@ def _short(names: Sequence[str], room: int | None) -> list[str]:
     for title in titles:
         title.truncate(min(max(left, 6), 12), overflow="ellipsis")
     return [title.plain for title in titles]
-
-
-def _tables(own: "Comparison") -> None:
-    room = columns()
-    short = _short(own.names, room)
-    by_chance = f"{own.chance[0, 1]:,.1f}" if len(set(own.sizes)) == 1 else "other numbers"
-    parts = [
-        (f"rows in common (each chooses {own.budget}; by chance {by_chance} would be)", own.overlap, "{:,.0f}"),
-        (f"rank correlation over {own.ranked:,} rows", own.correlation, "{:.2f}"),
-    ]
-    if own.cosine is not None:
-        parts.append(("cosine of the directions", own.cosine, "{:.2f}"))
-    for title, matrix, form in parts:
-        click.echo(title)
-        rows = [
-            [name, *(form.format(value) for value in values)] for name, values in zip(own.names, matrix, strict=True)
-        ]
-        for number, block in enumerate(_blocks(["", *short], rows, room)):
-            if number:
-                click.echo()
-            print_table([(["", *short])[at] for at in block], [[row[at] for at in block] for row in rows])
-        click.echo()
-    for said in own.readings:
-        click.echo(f"- {said}")
-    for group in own.merges:
-        click.echo(f"- {' and '.join(group)} choose mostly the same rows: they may as well be one capability")

@@ -1,92 +1,176 @@
-"""``nait-index info``, ``verify`` and ``rows``: looking at an index."""
+"""``nait-index info``, ``rows``, ``verify``, ``report`` and ``explore``: looking at an index."""
 
 import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from shlex import join
+from typing import Any
 
 import click
 
-from .options import Place, at_option, device_option, index_argument, json_option, model_override_option
-from .output import fidelity_text, note, preview, print_json, print_table
+from . import options as opt
+from .options import IndexTarget
+from .output import fidelity_text, note, preview, print_facts, print_json, print_table
 
 
-@click.command(short_help="Say what an index holds and how it was made.")
-@at_option
-@index_argument
-@json_option
-def info(index: Place, as_json: bool) -> None:
-    """Say what INDEX holds and how it was made.
+@click.command(short_help="Show what an index holds and how it was built.")
+@opt.at_option
+@opt.index_argument
+@opt.json_option
+def info(index: IndexTarget, as_json: bool) -> None:
+    """Show what INDEX holds and how it was built.
 
     \b
     Example:
       nait-index info alpaca.nait --json
     """
     facts = index.open().info()
-    if as_json:
-        print_json(facts)
-        return
-    flat = {name: value for name, value in facts.items() if not isinstance(value, dict | list)}
-    flat["fidelity"] = fidelity_text(facts["fidelity"])
-    flat["model"] = facts["model"]["name"]
-    flat["views"] = ", ".join(
-        f"{name} ({view['bytes_per_row']:,} bytes a row)" for name, view in facts["views"].items()
-    )
-    flat["capabilities"] = ", ".join(facts["capabilities"]) or "none"
-    print_table(("", ""), [(name.replace("_", " "), value) for name, value in flat.items() if value is not None])
-
-
-@click.command(short_help="Check an index against itself.")
-@at_option
-@index_argument
-@click.option(
-    "--sample", type=click.IntRange(min=1), default=32, show_default=True, help="Rows to encode again and compare."
-)
-@model_override_option
-@device_option
-@json_option
-def verify(index: Place, sample: int, model: str | None, device: str, as_json: bool) -> None:
-    """Check INDEX against itself: counts, hashes, engine, and a sample of rows encoded again.
-
-    Ends with exit code 1 where a check fails.
-
-    \b
-    Example:
-      nait-index verify alpaca.nait
-    """
-    checks = index.open(model, device).verify(sample)
-    if as_json:
-        print_json([{"name": own.name, "passed": own.passed, "detail": own.detail} for own in checks])
-    else:
-        words = {True: "ok", False: "FAILED", None: "skipped"}
-        print_table(
-            ("check", "result", "detail"), [(own.name, words[own.passed], own.detail) for own in checks], whole=True
-        )
-        for own in checks:
-            if own.passed is False:
-                note(f"{own.name}: {own.detail}")
-    if any(own.passed is False for own in checks):
-        click.get_current_context().exit(1)
+    if not as_json:
+        views = (f"{name} ({view['bytes_per_row']:,} bytes a row)" for name, view in facts["views"].items())
+        texts = {
+            "fidelity": fidelity_text(facts["fidelity"]),
+            "model": facts["model"]["name"],
+            "views": ", ".join(views),
+            "capabilities": ", ".join(facts["capabilities"]) or "none",
+        }
+        facts = {
+            name: value for name, value in facts.items() if not isinstance(value, dict | list) and value is not None
+        } | texts
+    print_facts(facts, as_json)
 
 
 @click.command(short_help="Show rows.")
-@at_option
-@index_argument
+@opt.at_option
+@opt.index_argument
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--where", metavar="SQL", help="Only these rows, e.g. 'truncated' or \"file = 'a.jsonl'\".")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many.")
-@json_option
-def rows(index: Place, ids: tuple[str, ...], where: str | None, limit: int, as_json: bool) -> None:
-    """Show rows of INDEX: those of some IDs, or the first in the order of the corpus.
+@click.option("--where", metavar="SQL", help="Show only these rows, e.g. 'truncated' or \"file = 'a.jsonl'\".")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="Show at most N rows."
+)
+@opt.json_option
+def rows(index: IndexTarget, ids: tuple[str, ...], where: str | None, limit: int, as_json: bool) -> None:
+    """Show rows of INDEX: those with the given IDs, or the first in corpus order.
 
     \b
     Example:
       nait-index rows alpaca.nait --where 'n_tokens > 1000' --json
     """
-    found = index.open().rows(list(ids) or None, where=where, limit=limit + 1)
-    more = len(found) > limit
-    found = found[:limit]
+    matching = index.open().rows(list(ids) or None, where=where, limit=limit + 1)
+    shown = matching[:limit]
     if as_json:
-        for row in found:
+        for row in shown:
             print_json(row | {"row": json.loads(row["row"])}, indent=None)
         return
-    print_table(("id", "tokens", "row"), [(row["id"], row["n_tokens"], preview(row["row"])) for row in found])
-    if more:
-        note(f"the first {limit} are shown; more with --limit")
+    print_table(("id", "tokens", "row"), [(row["id"], row["n_tokens"], preview(row["row"])) for row in shown])
+    if len(matching) > limit:
+        note(f"the first {limit} rows are shown; show more with --limit")
+
+
+@click.command(short_help="Check an index for consistency.")
+@opt.at_option
+@opt.index_argument
+@click.option(
+    "--sample", type=click.IntRange(min=1), default=32, show_default=True, metavar="N",
+    help="Encode N rows again, and compare.",
+)  # fmt: skip
+@opt.model_options
+@opt.json_option
+def verify(index: IndexTarget, sample: int, as_json: bool) -> None:
+    """Check INDEX for consistency: counts, hashes, engine, and a sample of rows encoded again.
+
+    The exit code is 1 if a check fails.
+
+    \b
+    Example:
+      nait-index verify alpaca.nait
+    """
+    checks = index.open().verify(sample)
+    failed = [check for check in checks if check.passed is False]
+    if as_json:
+        print_json([{"name": check.name, "passed": check.passed, "detail": check.detail} for check in checks])
+    else:
+        words = {True: "ok", False: "FAILED", None: "skipped"}
+        results = [(check.name, words[check.passed], check.detail) for check in checks]
+        print_table(("check", "result", "detail"), results, whole=True)
+        for check in failed:
+            note(f"{check.name}: {check.detail}")
+    if failed:
+        click.get_current_context().exit(1)
+
+
+@click.command(short_help="Write an HTML report of what an index chooses.")
+@opt.at_option
+@opt.index_argument
+@opt.capabilities_option("A stored capability. Repeatable. Default: all of them.")
+@opt.top_option("10%", "N|P%", "Number or share of rows to select per capability.")
+@opt.method_option
+@opt.where_option
+@click.option(
+    "--by", multiple=True, metavar="FIELD",
+    help="Also compare selection and corpus by this column, or field of the rows such as meta.lang. Repeatable.",
+)  # fmt: skip
+@click.option(
+    "--bootstrap", type=click.IntRange(min=0), default=10, show_default=True, metavar="B",
+    help="Resample the examples B times to measure how stable the core is; runs the model. 0 skips this.",
+)  # fmt: skip
+@opt.model_options
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True,
+    metavar="OUT.html", help="File to write.",
+)  # fmt: skip
+@opt.force_option
+def report(index: IndexTarget, names: tuple[str, ...], output: Path, force: bool, **options: Any) -> None:
+    """Write an HTML page of what INDEX chooses, which needs no network.
+
+    It shows the corpus; for each capability its scores, how its selection differs from the corpus, and rows to read;
+    how capabilities overlap and what they agree on; and a map of the rows. Needs pip install 'nait-index[report]'.
+
+    \b
+    Example:
+      nait-index report alpaca.nait -c math -c code --by meta.lang -o report.html
+    """
+    from nait_index.files import check_writable
+    from nait_index.report import ReportRequest, write_report
+
+    check_writable(output, force=force)
+    request = ReportRequest(names=names or None, command=_without_secrets(sys.argv[1:]), **options)
+    written = write_report(index.open(), output, request, force=force)
+    for sentence in written.notes:
+        note(sentence)
+    note(f"wrote {written.path} ({written.size / 1e6:.1f} MB, {written.seconds:.0f} s); open it in a browser")
+
+
+def _without_secrets(words: Sequence[str]) -> str:
+    """Return the command as it was typed, but without the values of storage options, since pages are passed on."""
+    shown, option = ["nait-index"], "--storage-option"
+    for before, word in zip(("", *words), words, strict=False):
+        value = word.removeprefix(f"{option}=")
+        if before == option or value != word:
+            word = word.removesuffix(value) + value.partition("=")[0] + "=…"
+        shown.append(word)
+    return join(shown)
+
+
+@click.command(short_help="Explore an index in the browser.")
+@opt.at_option
+@opt.index_argument
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8737, show_default=True, help="Local port; 0 picks a free one."
+)
+@click.option("--no-open", is_flag=True, help="Print the address without opening a browser.")
+@opt.model_options
+def explore(index: IndexTarget, port: int, no_open: bool) -> None:
+    """Explore INDEX in the browser: paste examples of a skill, and see what the corpus has for it.
+
+    The page is served to this machine only and needs no network; Ctrl-C stops it. With --at, it is read-only.
+
+    \b
+    Example:
+      nait-index explore alpaca.nait
+    """
+    from nait_index.explore.serve import serve
+
+    opened = index.open()
+    note(f"{index.path}: {len(opened):,} rows; press Ctrl-C to stop")
+    serve(opened, port=port, browser=not no_open, ready=click.echo)

@@ -5,30 +5,64 @@
 
 import re
 import sys
+from collections.abc import Iterator, Mapping, Sequence
 
 import click
 
 from nait_index.errors import NaitError
 
-from .build import build
+from .build import add, build, demo
 from .capability import capability
+from .choose import core, cover, export, query
 from .completion import completion
-from .core import core
-from .cover import cover
-from .demo import demo
 from .explain import compare, explain
-from .explore import explore
-from .export import export
-from .groups import Jobs
-from .grow import add, rebuild, remove
-from .log import speaking
-from .look import info, rows, verify
+from .log import speak_up, speaking
+from .look import explore, info, report, rows, verify
+from .maintain import optimize, rebuild, remove, restore, tag, versions
 from .output import one_line, wants_color
-from .query import query
-from .report import report
 from .sae import sae
 from .score import score
-from .versions import optimize, restore, tag, versions
+
+
+class Jobs(click.Group):
+    """A group whose help lists its commands by job, in the order added, and whose commands all take ``-v``."""
+
+    jobs: Mapping[str, Sequence[str]] = {}
+
+    def add_jobs(self, jobs: Mapping[str, Sequence[click.Command]]) -> None:
+        """Add the commands of each job, and ``-v`` to each command and subcommand."""
+        self.jobs = {job: [str(command.name) for command in commands] for job, commands in jobs.items()}
+        for command in (command for commands in jobs.values() for command in commands):
+            self.add_command(command)
+        for command in _all_of(self):
+            command.params.append(_verbose())
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the help."""
+        return [name for names in self.jobs.values() for name in names]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands of each job."""
+        widest = max(len(name) for name in self.list_commands(ctx))
+        limit = formatter.width - 6 - widest
+        for job, names in self.jobs.items():
+            rows = [(name.ljust(widest), self.commands[name].get_short_help_str(limit)) for name in names]
+            with formatter.section(job):
+                formatter.write_dl(rows)
+
+
+def _all_of(command: click.Command) -> Iterator[click.Command]:
+    yield command
+    if isinstance(command, click.Group):
+        for subcommand in command.commands.values():
+            yield from _all_of(subcommand)
+
+
+def _verbose() -> click.Option:
+    return click.Option(
+        ["-v", "--verbose"], count=True, expose_value=False, callback=speak_up, is_eager=True,
+        help="Log the main steps to standard error; -vv logs more.",
+    )  # fmt: skip
 
 
 @click.group(cls=Jobs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -47,12 +81,12 @@ def cli() -> None:
 
 cli.add_jobs(
     {
-        "Begin": (demo, completion),
+        "Get started": (demo, completion),
         "Build": (build, add, score, sae),
         "Choose": (query, core, cover, capability),
-        "Look": (report, explore, info, rows, explain, compare, verify),
-        "Hand over": (export,),
-        "Keep alive": (versions, tag, restore, remove, rebuild, optimize),
+        "Inspect": (report, explore, info, rows, explain, compare, verify),
+        "Export": (export,),
+        "Maintain": (versions, tag, restore, remove, rebuild, optimize),
     }
 )
 
@@ -66,7 +100,7 @@ def main() -> None:
         _show(error)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; what was finished is kept, run the same command again to go on", err=True)
+        click.echo("interrupted; finished work is kept, run the same command again to continue", err=True)
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(0)
@@ -76,7 +110,7 @@ def main() -> None:
 
 
 def _show(error: click.ClickException) -> None:
-    """Say what click does, with the message on one line whatever the user wrote."""
+    """Print the error as click does, but with the message on one line, whatever the user wrote."""
     if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # of click 8.2 and later
         error.show()
         return
@@ -87,7 +121,7 @@ def _show(error: click.ClickException) -> None:
 
 
 def _nearest(error: click.ClickException) -> str:
-    """Offer the nearest of the values that an option takes, or of the commands, where click does not."""
+    """Suggest the nearest value of an option, or the nearest command, where click does not."""
     from nait_index.spelling import did_you_mean
 
     if isinstance(error, click.BadParameter) and error.param and isinstance(error.param.type, click.Choice):

@@ -3,7 +3,8 @@
 import functools
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -16,52 +17,58 @@ from .completion import a_capability, a_file, a_folder, a_version
 
 if TYPE_CHECKING:
     from nait_index.index import NaitIndex
+    from nait_index.selection.budget import Budget
 
 logger = logging.getLogger("nait_index.cli")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_SETTINGS = ("version", "model", "device")
+"""What else options say of an index."""
+
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Which index a command is about.
+class IndexTarget:
+    """The index that a command works on.
 
-    :param path: a folder or a URI. :param storage: options of the object store. :param at: a version or tag.
+    :param path: a folder or a URI. :param storage: options of the object store. :param version: a number or tag.
+    :param model: where its model is, if it was moved. :param device: where the model runs.
     """
 
     path: str
     storage: dict[str, str] | None = None
-    at: str | None = None
+    version: str | None = None
+    model: str | None = None
+    device: Device = Device.AUTO
 
-    def open(self, model: str | None = None, device: str = "auto") -> "NaitIndex":
-        """Open it for reading."""
+    def open(self) -> "NaitIndex":
+        """Open the index for reading."""
         logger.info("opening %s", self.path)
         from nait_index.index import NaitIndex
 
-        return NaitIndex(self.path, version=self.at, model=model, device=Device(device), storage=self.storage)
+        return NaitIndex(self.path, version=self.version, model=self.model, device=self.device, storage=self.storage)
 
 
-def index_argument(command: Command) -> Any:  # noqa: ANN401 - what click makes of it
-    """Add the argument INDEX, passed on as a :class:`Place`."""
+def index_argument(command: Command) -> Any:
+    """Add the argument INDEX, passed on as an :class:`IndexTarget`."""
 
     @functools.wraps(command)
-    def placed(*args: Any, index: str, storage_option: tuple[str, ...], at: str | None = None, **own: Any) -> Any:  # noqa: ANN401
-        return command(*args, index=Place(index, _storage(storage_option), at), **own)
+    def with_target(*args: Any, index: str, storage_option: tuple[str, ...], **options: Any) -> Any:
+        settings = {name: options.pop(f"index_{name}") for name in _SETTINGS if f"index_{name}" in options}
+        return command(*args, index=IndexTarget(index, _storage(storage_option), **settings), **options)
 
     storage = click.option(
         "--storage-option",
         multiple=True,
         metavar="KEY=VALUE",
-        help="Of the object store that INDEX lies in, e.g. region=eu-west-1. Repeatable.",
+        help="Option of the object store that holds INDEX, e.g. region=eu-west-1. Repeatable.",
     )
-    return click.argument("index", shell_complete=a_folder)(storage(placed))
+    return click.argument("index", shell_complete=a_folder)(storage(with_target))
 
 
-def at_option(command: Command) -> Command:
-    """Add the choice of an old version, to what has INDEX."""
-    return click.option(
-        "--at", metavar="VERSION|TAG", shell_complete=a_version, help="Read this version of INDEX, not the last."
-    )(command)
+def taken(options: dict[str, Any], kind: Any) -> dict[str, Any]:
+    """Take the fields of a dataclass out of a command's options."""
+    return {field.name: options.pop(field.name) for field in fields(kind) if field.name in options}
 
 
 def _storage(pairs: Sequence[str]) -> dict[str, str] | None:
@@ -70,180 +77,186 @@ def _storage(pairs: Sequence[str]) -> dict[str, str] | None:
     return dict(pair.split("=", 1) for pair in pairs) or None
 
 
+def all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Return one decorator that adds several options, which the help lists in this order."""
+
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def enum_option(
+    kind: type[StrEnum],
+    *names: str,
+    default: StrEnum | None = None,
+    help: str,
+) -> Callable[[Command], Command]:
+    """Return an option that takes one of an enum's values and passes on the member, or ``None`` without a default."""
+    return click.option(
+        *names,
+        type=click.Choice([str(member) for member in kind]),
+        default=None if default is None else str(default),
+        show_default=default is not None,
+        callback=lambda _, __, value: None if value is None else kind(value),
+        help=help,
+    )
+
+
+at_option = click.option(
+    "--at", "index_version", metavar="VERSION|TAG", shell_complete=a_version,
+    help="Read this version of INDEX instead of the newest.",
+)  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+force_option = click.option("--force", is_flag=True, help="Replace what exists already.")
 replace_option = click.option(
-    "--replace", is_flag=True, help="Let rows take the place of those of the same id and other content."
+    "--replace", is_flag=True, help="Replace stored rows that have the same id but different content."
 )
-force_option = click.option("--force", is_flag=True, help="Replace what is there.")
-format_option = click.option(
-    "--format",
-    "row_format",
-    type=click.Choice([str(name) for name in RowFormat]),
-    help="Format of the rows. Default: told for each file from its first rows.",
+limit_option = click.option("--limit", type=int, metavar="N", help="Read at most N rows.")
+format_option = enum_option(
+    RowFormat, "--format", "row_format", help="Format of the rows. Default: detected in each file from its first rows."
 )
-device_option = click.option(
-    "--device",
-    type=click.Choice([str(name) for name in Device]),
-    default=str(Device.AUTO),
-    show_default=True,
-    help="Where the model runs; auto is the GPU where there is one.",
+device_help = "Where the model runs; auto uses a GPU if there is one."
+device_option = enum_option(Device, "--device", default=Device.AUTO, help=device_help)
+model_options = all_of(
+    click.option(
+        "--model", "index_model", help="Where the index's model is now, if it was moved. It must be the same model."
+    ),
+    enum_option(Device, "--device", "index_device", default=Device.AUTO, help=device_help),
 )
-model_override_option = click.option(
-    "--model", help="Where the index's model lies now, if it was moved. It must be the same one."
+"""Where the index's own model is, and where it runs."""
+method_option = enum_option(
+    MethodName, "--method", default=DEFAULT_METHOD, help="How to compute scores from the examples."
 )
 
-method_option = click.option(
-    "--method",
-    type=click.Choice([str(name) for name in MethodName]),
-    default=str(DEFAULT_METHOD),
-    show_default=True,
-    help="How examples become scores.",
-)
-top_option = click.option(
-    "--top",
-    default="10%",
-    show_default=True,
-    metavar="N|P%|auto",
-    help="How much each capability selects: a number of rows, or a share, rounded down (at least 1). In query, auto "
-    "suggests a number from the score curve, and says why.",
-)
-where_option = click.option("--where", metavar="SQL", help="Choose among these rows only, e.g. 'n_tokens < 1024'.")
+
+def top_option(default: str, metavar: str, help: str) -> Callable[[Command], Command]:
+    """Return the option that says how many rows are chosen, which is parsed before any work is done."""
+    return click.option("--top", default=default, show_default=True, metavar=metavar, help=help, callback=_budget)
 
 
-def engine_options(command: Command) -> Command:
-    """Add what runs the rows through the model; :func:`runner_of` reads it."""
-    kind = click.option(
-        "--engine", type=click.Choice([str(kind) for kind in RunnerKind]),
-        default=str(RunnerKind.LOCAL), show_default=True,
-        help="What runs the model: this process, or workers of a Ray cluster. The numbers are the same.",
+def _budget(context: click.Context, _: click.Parameter, text: str) -> "Budget | None":
+    if context.resilient_parsing:
+        return None
+    from nait_index.selection.budget import Budget
+
+    return Budget.parse(text)
+
+
+share_option = top_option(
+    "10%",
+    "N|P%|auto",
+    "Number or share of rows to select per capability; a share is rounded down, to at least 1. In query, auto suggests "
+    "a number from the score curve and explains it.",
+)
+where_option = click.option("--where", metavar="SQL", help="Choose only among these rows, e.g. 'n_tokens < 1024'.")
+
+
+def capabilities_option(help: str) -> Callable[[Command], Command]:
+    """Return the option that names stored capabilities."""
+    return click.option(
+        "-c", "--capability", "names", multiple=True, metavar="NAME", shell_complete=a_capability, help=help
+    )
+
+
+examples_option = click.option(
+    "-e", "--examples", "files", multiple=True, metavar="FILE", shell_complete=a_file,
+    help="File of in-domain examples. Repeatable.",
+)  # fmt: skip
+
+
+def runner_options(command: Command) -> Any:
+    """Add the options that say what runs the rows through the model, passed on as ``runner``."""
+
+    @functools.wraps(command)
+    def with_runner(*args: Any, engine: RunnerKind, workers: int | None, address: str | None, **options: Any) -> Any:
+        return command(*args, runner=RunnerConfig(engine, workers, address), **options)
+
+    add = all_of(
+        enum_option(
+            RunnerKind, "--engine", default=RunnerKind.LOCAL,
+            help="What runs the model: this process, or the workers of a Ray cluster. The results are the same.",
+        ),
+        click.option("--workers", type=int, help="For --engine ray. Default: one per GPU, else one per machine."),
+        click.option(
+            "--address",
+            help="Address of a Ray cluster that this machine belongs to, e.g. auto. Default: start a cluster here.",
+        ),
     )  # fmt: skip
-    workers = click.option(
-        "--workers", type=int, help="With --engine ray. Default: one a GPU, or without GPUs one a machine."
-    )
-    address = click.option(
-        "--address", help="Of a Ray cluster that this machine is part of, such as auto. Default: start one here."
-    )
-    return kind(workers(address(command)))
+    return add(with_runner)
 
 
-def runner_of(engine: str, workers: int | None, address: str | None) -> RunnerConfig:
-    """Read what :func:`engine_options` gave."""
-    return RunnerConfig(RunnerKind(engine), workers, address)
+selection_options = all_of(
+    capabilities_option("A stored capability. Repeatable."),
+    examples_option,
+    method_option,
+    share_option,
+    where_option,
+    click.option(
+        "--blend", multiple=True, metavar="COLUMN=WEIGHT",
+        help="Blend in a quality score by its ranks, e.g. ifd=0.3; a negative weight prefers low values. Repeatable.",
+    ),
+    format_option,
+    model_options,
+    click.option(
+        "--decontaminate", is_flag=True,
+        help="Leave out rows that closely match an example, and choose the next best instead.",
+    ),
+)  # fmt: skip
+"""What ``query``, ``core`` and ``export`` choose by."""
+
+combine_options = all_of(
+    enum_option(
+        Combine, "--combine", default=Combine.UNION,
+        help="How to combine several capabilities: --top rows of each (union), or --top rows in all, by mean rank, in "
+        "turn (round-robin), or in turn by --weight (weighted).",
+    ),
+    click.option(
+        "--weight", "weights", multiple=True, metavar="NAME=W", callback=lambda _, __, specs: _weights(specs),
+        help="Share of a capability with --combine weighted, e.g. math=2. Repeatable.",
+    ),
+)  # fmt: skip
+"""How several capabilities become one selection."""
+
+output_options = all_of(
+    click.option(
+        "-o", "--output", metavar="OUT", shell_complete=a_file,
+        help="Write the chosen rows, best first, and OUT.meta.json beside them. OUT is a .jsonl, .json or .parquet "
+        "file, or a folder for datasets.load_from_disk.",
+    ),
+    click.option(
+        "--as", "target", type=click.Choice([str(name) for name in RowFormat if name is not RowFormat.TEXT]),
+        help="Convert the rows to this format; rows that cannot be converted go to OUT.rejected.jsonl. Default: leave "
+        "them unchanged.",
+    ),
+    click.option(
+        "--for", "trainers", multiple=True, type=click.Choice([str(name) for name in Trainer]),
+        help="Also write what this trainer needs to read OUT: an entry in dataset_info.json, OUT.axolotl.yaml, or "
+        "OUT.trl.py. Repeatable.",
+    ),
+    click.option("--scores", is_flag=True, help="Add rank and score to the written rows."),
+    click.option(
+        "--weights", "weighted", is_flag=True,
+        help="Add nait_weight to the written rows: linear in the rank, with mean 1.",
+    ),
+    force_option,
+    json_option,
+)  # fmt: skip
+"""Where chosen rows are written, and how."""
 
 
-def selection_options(command: Command) -> Command:
-    """Add what every choosing command takes."""
-    for option in reversed(
-        [
-            click.option(
-                "-c",
-                "--capability",
-                "names",
-                multiple=True,
-                metavar="NAME",
-                shell_complete=a_capability,
-                help="A stored capability.",
-            ),
-            click.option(
-                "-e",
-                "--examples",
-                "files",
-                multiple=True,
-                metavar="FILE",
-                shell_complete=a_file,
-                help="In-domain examples. Repeatable.",
-            ),
-            method_option,
-            top_option,
-            where_option,
-            click.option(
-                "--blend",
-                multiple=True,
-                metavar="COLUMN=WEIGHT",
-                help="Blend in a quality score by its ranks, e.g. ifd=0.3; a negative weight prefers low values.",
-            ),
-            format_option,
-            model_override_option,
-            device_option,
-            click.option(
-                "--decontaminate",
-                is_flag=True,
-                help="Leave out rows that are like an example, and choose the next best in their place.",
-            ),
-        ]
-    ):
-        command = option(command)
-    return command
-
-
-def output_options(command: Command) -> Command:
-    """Add where chosen rows go, and how; ``Output.of`` in ``choose.py`` reads it."""
-    for option in reversed(
-        [
-            click.option(
-                "-o", "--output", metavar="OUT", shell_complete=a_file,
-                help="Write the chosen rows, best first, with OUT.meta.json beside them: .jsonl, .json, .parquet, or "
-                "a folder that datasets.load_from_disk opens.",
-            ),
-            click.option(
-                "--as", "target", type=click.Choice([str(own) for own in RowFormat if own is not RowFormat.TEXT]),
-                help="Convert the rows. What cannot be converted goes to OUT.rejected.jsonl. Default: as they are.",
-            ),
-            click.option(
-                "--for", "trainers", multiple=True, type=click.Choice([str(own) for own in Trainer]),
-                help="Write what this trainer needs to read OUT: an entry in dataset_info.json, OUT.axolotl.yaml, or "
-                "OUT.trl.py. Repeatable.",
-            ),
-            click.option("--scores", is_flag=True, help="Put rank and score into the written rows."),
-            click.option(
-                "--weights", "weighted", is_flag=True,
-                help="Put nait_weight into the written rows: linear in the rank, with mean 1.",
-            ),
-            force_option,
-            json_option,
-        ]
-    ):  # fmt: skip
-        command = option(command)
-    return command
-
-
-def combine_options(command: Command) -> Command:
-    """Add how several capabilities become one selection."""
-    how = click.option(
-        "--combine",
-        type=click.Choice([str(name) for name in Combine]),
-        default=str(Combine.UNION),
-        show_default=True,
-        help="Of several capabilities: --top rows of each, or exactly --top rows by mean rank, in turn, or by quota.",
-    )
-    weight = click.option(
-        "--weight", "weights", multiple=True, metavar="NAME=W", help="A capability's share of --combine weighted."
-    )
-    return how(weight(command))
-
-
-def weights_of(specs: Sequence[str]) -> dict[str, float] | None:
-    """Read what ``--weight`` was given."""
+def _weights(specs: Sequence[str]) -> dict[str, float] | None:
     weights: dict[str, float] = {}
     for spec in specs:
-        name, found, value = spec.rpartition("=")
+        name, _, weight = spec.rpartition("=")
         if name in weights:
             raise click.UsageError(f"--weight names '{name}' twice")
         try:
-            weights[name] = float(value)
+            weights[name] = float(weight)
         except ValueError:
-            found = ""
-        if not found:
+            name = ""
+        if not name:
             raise click.UsageError(f"--weight '{spec}' is not of the form NAME=W, such as math=2")
     return weights or None
-
-
-def row_format_of(value: str | None) -> RowFormat | None:
-    """Turn the value of ``--format`` into its enum."""
-    return None if value is None else RowFormat(value)
-
-
-def require_some(names: Sequence[str], files: Sequence[str]) -> None:
-    """Refuse a choosing command without a capability."""
-    if not names and not files:
-        raise click.UsageError("name a capability with -c NAME, or give a file of examples with -e FILE")

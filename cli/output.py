@@ -167,7 +167,7 @@ def _texts(value: object) -> Iterable[str]:
         yield from _texts(texts or list(value.values()))
 
 
-def _cell(value: Any) -> str:  # noqa: ANN401
+def _cell(value: Any) -> str:
     text = f"{value:.4f}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
     # Rows come from anywhere: characters that are not printable could control the terminal.
     return "".join(char if char.isprintable() else " " for char in text)

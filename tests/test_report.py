@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import build_small, nait_index, read_lines, refusal, small_rows, write_lines
-from nait_index_cli.report import _without_secrets
+from nait_index_cli.look import _without_secrets
 from reports import HOSTILE, NAME, SOURCE, SUMS, hostile_index
 
 from nait_index import NaitIndex

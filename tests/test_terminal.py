@@ -600,6 +600,7 @@ def _until(true: Callable[[], bool]) -> None:
 def test_commands_show_what_they_do_on_a_terminal_alone(
     folder: Path, index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(log, "_PERIOD", 3600.0)  # however slow the machine is
     asked = ["core", index, "-c", "words", "-c", "arithmetic", "--bootstrap", "40", "--top", "50%", "--votes", "1"]
     shown = on_terminal(monkeypatch, *asked)
     assert re.search(r"(draw \d+ of 40|rows scored in .*|loading .*) … \d+ s", shown[1])
