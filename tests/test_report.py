@@ -128,12 +128,10 @@ def test_the_corpus_is_told_with_what_was_rejected(index: NaitIndex, facts: Fact
     rows = index.rows()
     corpus = facts.corpus
     assert (corpus.rows, corpus.tokens, corpus.rejected) == (80, sum(row["n_tokens"] for row in rows), 1)
-    assert dict(zip(corpus.sources.names, corpus.sources.counts, strict=True)) == Counter(
-        json.loads(row["row"])["source"] for row in rows
-    )
-    assert corpus.formats.names == ("alpaca",)
-    assert corpus.reasons.counts == (1,)
-    assert sum(corpus.lengths.counts) == 80
+    assert dict(corpus.sources) == Counter(json.loads(row["row"])["source"] for row in rows)
+    assert corpus.formats == (("alpaca", 80),)
+    assert [rows for _, rows in corpus.reasons] == [1]
+    assert sum(rows for _, rows in corpus.lengths) == 80
 
 
 def test_the_core_is_counted_by_votes_beside_chance(index: NaitIndex, facts: Facts) -> None:
@@ -205,12 +203,13 @@ def test_the_map_is_the_same_every_time(index: NaitIndex, facts: Facts) -> None:
 def test_rows_alike_lie_together() -> None:
     rng = np.random.default_rng(0)
     kinds = np.repeat([0, 1, 2], 40)
-    made = lay_out(10 * np.eye(3)[kinds].repeat(20, axis=1) + rng.normal(size=(120, 60)))
-    assert made is not None
-    centres = np.array([made.coordinates[kinds == kind].mean(axis=0) for kind in range(3)])
-    nearest = np.linalg.norm(made.coordinates[:, None] - centres, axis=2).argmin(axis=1)
+    layout = lay_out(10 * np.eye(3)[kinds].repeat(20, axis=1) + rng.normal(size=(120, 60)))
+    assert layout is not None
+    coordinates, _ = layout
+    centres = np.array([coordinates[kinds == kind].mean(axis=0) for kind in range(3)])
+    nearest = np.linalg.norm(coordinates[:, None] - centres, axis=2).argmin(axis=1)
     assert (nearest == kinds).all()
-    assert np.abs(made.coordinates).max() <= 1
+    assert np.abs(coordinates).max() <= 1
     assert lay_out(np.zeros((50, 8), np.float32)) is None
     assert lay_out(np.ones((3, 8), np.float32)) is None
 

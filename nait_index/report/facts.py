@@ -14,12 +14,8 @@ if TYPE_CHECKING:
     from nait_index.insight.compare import Comparison
 
 
-@dataclass(frozen=True, slots=True)
-class GroupCounts:
-    """Rows by group: the largest first, or in the order of the groups."""
-
-    names: tuple[str, ...]
-    counts: tuple[int, ...]
+GroupCounts = tuple[tuple[str, int], ...]
+"""Rows by group: the largest first, or in the order of the groups."""
 
 
 @dataclass(frozen=True, slots=True)

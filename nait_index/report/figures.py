@@ -27,9 +27,6 @@ _LEAST_SPAN = 10  # ratios from a tenth to ten times are always on the axis
 _RATIO_TICKS = (0.001, 0.01, 0.1, 0.3, 1, 3, 10, 30, 100, 1000)
 
 
-# ---- parts ----------------------------------------------------------------------------------------------------------
-
-
 def plain(text: str, most: int = 400) -> str:
     """Escape text so that Plotly shows it literally, cut to ``most`` characters."""
     start = text if len(text) <= most else text[: most - 1] + "…"
@@ -82,42 +79,24 @@ def _rounded(values: np.ndarray) -> list[float]:
 
 
 def _group_hover(groups: GroupCounts, whole: int) -> list[str]:
-    return [
-        f"{plain(name)}<br>{rows:,} rows ({share(rows, whole)})"
-        for name, rows in zip(groups.names, groups.counts, strict=True)
-    ]
-
-
-# ---- the corpus -----------------------------------------------------------------------------------------------------
+    return [f"{plain(name)}<br>{rows:,} rows ({share(rows, whole)})" for name, rows in groups]
 
 
 def bars(groups: GroupCounts, whole: int) -> Figure:
     """Draw rows by group as horizontal bars, largest first."""
-    counts = list(groups.counts)
-    trace = bar_trace(
-        counts,
-        list(range(len(counts))),
-        CHOSEN,
-        _group_hover(groups, whole),
-        orientation="h",
-        text=[count(rows) for rows in counts],
-        textposition="outside",
-        cliponaxis=False,
-        constraintext="none",
-    )
+    counts, hover = [rows for _, rows in groups], _group_hover(groups, whole)
+    text = {"text": [count(rows) for rows in counts], "textposition": "outside", "constraintext": "none"}
+    trace = bar_trace(counts, list(range(len(counts))), CHOSEN, hover, orientation="h", cliponaxis=False, **text)
     axis = {"visible": False, "range": [0, 1.18 * max(counts, default=1)]}
-    return figure([trace], 40 + 24 * len(counts), xaxis=axis, yaxis=_names_axis(groups.names))
+    return figure([trace], 40 + 24 * len(counts), xaxis=axis, yaxis=_names_axis([name for name, _ in groups]))
 
 
 def columns(groups: GroupCounts, whole: int, axis: str) -> Figure:
     """Draw rows by group as vertical bars, in the order of the groups."""
-    places = list(range(len(groups.counts)))
-    trace = bar_trace(places, list(groups.counts), CHOSEN, _group_hover(groups, whole))
-    ticks = {"tickvals": places, "ticktext": [plain(name) for name in groups.names]}
-    return figure([trace], 300, xaxis=ticks | {"title": {"text": axis}}, yaxis=ROWS_AXIS)
-
-
-# ---- one capability -------------------------------------------------------------------------------------------------
+    indices = list(range(len(groups)))
+    trace = bar_trace(indices, [rows for _, rows in groups], CHOSEN, _group_hover(groups, whole))
+    ticks = {"tickvals": indices, "ticktext": [plain(name) for name, _ in groups], "title": {"text": axis}}
+    return figure([trace], 300, xaxis=ticks, yaxis=ROWS_AXIS)
 
 
 def scores(histogram: ScoreHistogram, cut: float, k: int) -> Figure:
@@ -223,15 +202,15 @@ def _ratio_axis(span: float) -> dict[str, Any]:
 
 def layers(facts: LayerFacts) -> Figure:
     """Draw how much each layer contributes, stacked by pooling."""
-    places, names = list(range(len(facts.names))), facts.names
+    indices, names = list(range(len(facts.names))), facts.names
     traces = []
     for (pooling, shares), color in zip(facts.shares.items(), (CHOSEN, SECOND), strict=False):
         hover = [
             f"layer {plain(name)}, {plain(pooling) or 'all'}: {100 * value:.1f} %"
             for name, value in zip(names, shares, strict=True)
         ]
-        traces.append(bar_trace(places, _rounded(np.array(shares) * 100), color, hover, name=pooling))
-    labelled = places[:: -(-len(names) // 12)]
+        traces.append(bar_trace(indices, _rounded(np.array(shares) * 100), color, hover, name=pooling))
+    labelled = indices[:: -(-len(names) // 12)]
     ticks = {"tickvals": labelled, "ticktext": [short(names[layer]) for layer in labelled]}
     return figure(
         traces,

@@ -94,9 +94,6 @@ def _check_packages() -> None:
             raise NaitError(f"a report needs {package}: pip install 'nait-index[report]'") from None
 
 
-# ---- the corpus -----------------------------------------------------------------------------------------------------
-
-
 def _corpus(context: ReportContext, sources: SampledGrouping) -> CorpusFacts:
     everything = np.arange(len(context.tokens))
     lengths = by_length(everything, context.tokens)
@@ -107,11 +104,11 @@ def _corpus(context: ReportContext, sources: SampledGrouping) -> CorpusFacts:
         rows=len(context.tokens),
         tokens=int(context.tokens.sum()),
         truncated=context.index.info()["truncated"],
-        rejected=sum(reasons.counts),
+        rejected=sum(rows for _, rows in reasons),
         source_field=sources.grouping.field,
         sources=_group_counts(sources.grouping, sources.sample.evenly),
         sources_read=len(sources.sample.evenly),
-        lengths=GroupCounts(lengths.names[: len(bands)], tuple(bands)),
+        lengths=tuple(zip(lengths.names, bands, strict=False)),
         quantiles=(low, median, high),
         formats=_group_counts(by_column(context.index, "format", everything), everything),
         reasons=reasons,
@@ -122,8 +119,7 @@ def _reasons(index: NaitIndex) -> GroupCounts:
     """Count why rows were rejected, ignoring numbers and quoted parts, which differ from row to row."""
     path = index.layout.rejected  # index.info() has fetched and checked it
     rejected = read_rejected(path) if path.is_file() else ()
-    counts = Counter(_general_reason(row.reason) for row in rejected).most_common()
-    return GroupCounts(tuple(name for name, _ in counts), tuple(rows for _, rows in counts))
+    return tuple(Counter(_general_reason(row.reason) for row in rejected).most_common())
 
 
 def _general_reason(reason: str) -> str:
@@ -136,15 +132,10 @@ def _group_counts(grouping: Grouping, rows: np.ndarray) -> GroupCounts:
     counts = grouping.counts(rows)
     order = [code for code in np.argsort(-counts, kind="stable").tolist() if counts[code]]
     kept = order if len(order) <= _SOURCES else order[: _SOURCES - 1]
-    names = [grouping.names[code] for code in kept]
-    numbers = [int(counts[code]) for code in kept]
+    listed = [(grouping.names[code], int(counts[code])) for code in kept]
     if len(kept) < len(order):
-        names.append(f"{len(order) - len(kept)} more")
-        numbers.append(int(counts[order[len(kept) :]].sum()))
-    return GroupCounts(tuple(names), tuple(numbers))
-
-
-# ---- one capability -------------------------------------------------------------------------------------------------
+        listed.append((f"{len(order) - len(kept)} more", int(counts[order[len(kept) :]].sum())))
+    return tuple(listed)
 
 
 def _describe(
@@ -196,9 +187,6 @@ def _layers(context: ReportContext, name: str) -> LayerFacts | None:
         shares.setdefault(part.pooling or "", [0.0] * len(layers))[layers.index(part.layer)] += share
     names = tuple("all" if layer is None else str(layer) for layer in layers)
     return LayerFacts(names, {pooling: tuple(values) for pooling, values in shares.items()})
-
-
-# ---- several capabilities -------------------------------------------------------------------------------------------
 
 
 def _compare(context: ReportContext) -> Comparison | None:

@@ -33,11 +33,7 @@ class WrittenReport:
 
 
 def write_report(
-    index: NaitIndex,
-    path: str | Path,
-    request: ReportRequest | None = None,
-    *,
-    force: bool = False,
+    index: NaitIndex, path: str | Path, request: ReportRequest | None = None, *, force: bool = False
 ) -> WrittenReport:
     """Write a report on an index: one HTML file that needs no network.
 

@@ -1,7 +1,5 @@
 """The map: some rows in two dimensions, similar rows near one another."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from nait_index.config import View
@@ -22,17 +20,6 @@ _MIN_ROWS = 12
 _MAX_TEXT_BYTES = 800
 
 
-@dataclass(frozen=True, slots=True)
-class MapLayout:
-    """Where rows lie on the map.
-
-    :param coordinates: (m, 2) float, between -1 and 1. :param method: how they were computed, in words.
-    """
-
-    coordinates: np.ndarray
-    method: str
-
-
 def draw_map(context: ReportContext, source_field: str) -> RowMap | None:
     """Lay out some rows; return ``None`` and leave a note where that is not possible."""
     index, choices = context.index, context.choices
@@ -45,12 +32,13 @@ def draw_map(context: ReportContext, source_field: str) -> RowMap | None:
         context.note("The map is left out: there are too few different rows.")
         return None
     columns = index.columns.take(positions, ["id", "n_tokens"])
+    coordinates, method = layout
     text_bytes = min(_MAX_TEXT_BYTES, context.request.limits.text_bytes // len(positions))
     sources = by_column_or_field(index, source_field, positions)
     shape = (len(choices), len(positions))
     return RowMap(
-        coordinates=layout.coordinates,
-        method=layout.method,
+        coordinates=coordinates,
+        method=method,
         evenly=len(positions) - added,
         added=added,
         ids=tuple(printable(sample_id) for sample_id in columns["id"]),
@@ -63,10 +51,10 @@ def draw_map(context: ReportContext, source_field: str) -> RowMap | None:
     )
 
 
-def lay_out(signatures: np.ndarray) -> MapLayout | None:
+def lay_out(signatures: np.ndarray) -> tuple[np.ndarray, str] | None:
     """Lay rows out by t-SNE with a fixed seed; return ``None`` if there are too few different ones.
 
-    :param signatures: (m, d).
+    :param signatures: (m, d). :returns: (m, 2) float coordinates between -1 and 1, and the method in words.
     """
     if len(signatures) < _MIN_ROWS:
         return None
@@ -81,7 +69,7 @@ def lay_out(signatures: np.ndarray) -> MapLayout | None:
     coordinates = tsne.fit_transform(leading).astype(np.float64)
     coordinates -= (coordinates.max(axis=0) + coordinates.min(axis=0)) / 2
     coordinates /= max(np.abs(coordinates).max(), 1e-12)
-    return MapLayout(coordinates, f"t-SNE (perplexity {perplexity:.0f}) of the {width} leading components")
+    return coordinates, f"t-SNE (perplexity {perplexity:.0f}) of the {width} leading components"
 
 
 def _leading_components(signatures: np.ndarray) -> np.ndarray:
