@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from nait_index.activations.batches import input_tensors, plan_batches
+from nait_index.activations.batches import plan_batches
 from nait_index.activations.encoder import Tokens
 from nait_index.activations.loading import load_model
 from nait_index.config import ModelConfig
@@ -23,10 +23,9 @@ class Bare:
     def run(self, tokens: Sequence[Tokens]) -> None:
         """Run every text once."""
         lengths = np.array([len(text.ids) for text in tokens])
-        extras = {} if self._model.model_type == "bert" else {"use_cache": False}
         with torch.inference_mode():
             for rows in plan_batches(lengths, BATCH_TOKENS):
-                self._model.module(**input_tensors([tokens[row].ids for row in rows], self._model.device), **extras)
+                self._model.module(**self._model.inputs([tokens[row].ids for row in rows]))
 
 
 def padding_share(lengths: np.ndarray) -> float:

@@ -133,19 +133,6 @@ def pad(
     return padded, mask
 
 
-def input_tensors(
-    texts: Sequence[np.ndarray],
-    device: "torch.device",
-    token: int = 0,
-    side: PaddingSide = PaddingSide.RIGHT,
-) -> "dict[str, torch.Tensor]":
-    """Pad texts as :func:`pad` does, and return a model's arguments ``input_ids`` and ``attention_mask``, (B, T)."""
-    import torch
-
-    ids, mask = pad(texts, token, side)
-    return {"input_ids": torch.from_numpy(ids).to(device), "attention_mask": torch.from_numpy(mask).to(device)}
-
-
 def start_copies(tensors: "Sequence[torch.Tensor | None]") -> Callable[[], list[np.ndarray | None]]:
     """Start copying tensors to the host, from a GPU in the background; return the function that waits for arrays."""
     import torch

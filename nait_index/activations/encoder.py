@@ -1,6 +1,5 @@
 """Texts to pooled activations: tokenise, batch by length, run, pool."""
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -8,19 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from nait_index.activations.batches import (
-    check_known,
-    finish_late,
-    input_tensors,
-    run_batches,
-    start_copies,
-    token_budget,
-)
+from nait_index.activations.batches import check_known, finish_late, run_batches, start_copies, token_budget
 from nait_index.activations.capture import Capture, Captured, Probes
 from nait_index.activations.families import Site, find_sites
 from nait_index.activations.loading import LoadedModel, load_model
 from nait_index.activations.pooling import TokenScores, TokenSpan
-from nait_index.config import ModelConfig, PaddingSide
+from nait_index.config import ModelConfig
 from nait_index.errors import ModelError
 
 # More than any tokenizer's average. Text beyond this many characters per token is only tokenised if it is needed.
@@ -78,10 +70,6 @@ class Encoder:
         padding = self.model.tokenizer.pad_token_id
         # Any token will do, where the model has no embedding for the tokenizer's.
         self._padding = 0 if padding is None or padding >= (self.model.vocabulary or np.inf) else padding
-        parameters = inspect.signature(self.model.module.forward).parameters
-        # Keeps decoders from building a key-value cache that nothing reads.
-        self._extras: dict[str, Any] = {"use_cache": False} if "use_cache" in parameters else {}
-        self._takes_positions = "position_ids" in parameters
         self.batch_tokens = token_budget(config.batch_tokens, self.model.device)
         self._stack = ExitStack()
         probes = probes or Probes()
@@ -198,12 +186,8 @@ class Encoder:
         return pieces
 
     def inputs(self, texts: Sequence[np.ndarray]) -> dict[str, Any]:
-        """Pad texts (T_b,) of token ids, and return the keyword arguments that the model runs on, (B, T) each."""
-        inputs: dict[str, Any] = input_tensors(texts, self.model.device, self._padding, self.config.padding_side)
-        if self.config.padding_side is PaddingSide.LEFT and self._takes_positions:
-            counts = inputs["attention_mask"].cumsum(dim=1)
-            inputs["position_ids"] = (counts - 1).clamp(min=0) + self.model.first_position
-        return inputs | self._extras
+        """Pad texts (T_b,) of token ids as configured, and return the keyword arguments of the model, (B, T) each."""
+        return self.model.inputs(texts, self._padding, self.config.padding_side)
 
     def _run(self, texts: Sequence[np.ndarray]) -> Captured:
         import torch

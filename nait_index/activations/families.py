@@ -9,7 +9,7 @@ projections of all experts in one 3-D parameter: there the experts module itself
 A neuron's *impact* is the size of its up-projection's output (NAG, Wang et al., arXiv 2604.15706);
 :func:`find_up_projection` finds that projection beside the down projection.
 
-To add a family, add one line to ``FAMILIES`` and one to the table in ``tests/test_architectures.py``.
+To add a family, add its name to ``FAMILIES`` and one to the table in ``tests/test_architectures.py``.
 """
 
 import re
@@ -56,45 +56,27 @@ class ExpertTokens:
     up: "torch.Tensor"
 
 
+_MIXTURE_SUFFIXES = ("mlp.down_proj", "mlp.experts", "mlp.shared_expert.down_proj", "mlp.shared_experts.down_proj")
 GATED = ("layers.{i}.mlp.down_proj",)
-MIXTURE = (
-    "layers.{i}.mlp.down_proj",
-    "layers.{i}.mlp.experts",
-    "layers.{i}.mlp.shared_expert.down_proj",
-    "layers.{i}.mlp.shared_experts.down_proj",
-)
+MIXTURE = tuple(f"layers.{{i}}.{suffix}" for suffix in _MIXTURE_SUFFIXES)
 
 FAMILIES: Mapping[str, tuple[str, ...]] = {
-    "llama": GATED,
-    "mistral": GATED,
-    "qwen2": GATED,
-    "qwen3": GATED,
-    "gemma": GATED,
-    "gemma2": GATED,
-    "gemma3_text": GATED,
+    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "olmo2", "phi3"), GATED),
+    **dict.fromkeys(("mixtral", "qwen2_moe", "qwen3_moe", "deepseek_v3", "gpt_oss"), MIXTURE),
+    **dict.fromkeys(("bert", "roberta", "xlm-roberta"), ("encoder.layer.{i}.output.dense",)),
     "gemma3": ("language_model.layers.{i}.mlp.down_proj",),
-    "olmo2": GATED,
-    "phi3": GATED,
     "phi": ("layers.{i}.mlp.fc2",),
     "gpt2": ("h.{i}.mlp.c_proj",),
     "gpt_neox": ("layers.{i}.mlp.dense_4h_to_h",),
     "falcon": ("h.{i}.mlp.dense_4h_to_h",),
     "opt": ("decoder.layers.{i}.fc2",),
-    "bert": ("encoder.layer.{i}.output.dense",),
-    "roberta": ("encoder.layer.{i}.output.dense",),
-    "xlm-roberta": ("encoder.layer.{i}.output.dense",),
     "distilbert": ("transformer.layer.{i}.ffn.lin2",),
     "t5": ("encoder.block.{i}.layer.1.DenseReluDense.wo",),
-    "mixtral": MIXTURE,
-    "qwen2_moe": MIXTURE,
-    "qwen3_moe": MIXTURE,
-    "deepseek_v3": MIXTURE,
-    "gpt_oss": MIXTURE,
 }
 
 # The same names under any prefix, for families that are not in the table; the first group that matches anything wins.
 FALLBACK_SUFFIXES = (
-    ("mlp.down_proj", "mlp.experts", "mlp.shared_expert.down_proj", "mlp.shared_experts.down_proj"),
+    _MIXTURE_SUFFIXES,
     ("feed_forward.down_proj",),
     ("feed_forward.w2",),
     ("mlp.dense_4h_to_h",),

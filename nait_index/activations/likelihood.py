@@ -5,14 +5,13 @@ numbers do not depend on what shares a batch, except for rounding. A sequence th
 batch that does not run is halved until the culprit is alone, which gets a :class:`Failure` instead of a number.
 """
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from nait_index.activations.batches import input_tensors, run_batches, token_budget
+from nait_index.activations.batches import run_batches, token_budget
 from nait_index.activations.loading import LoadedModel
 
 if TYPE_CHECKING:
@@ -49,9 +48,6 @@ class Likelihood:
     def __init__(self, loaded: LoadedModel, batch_tokens: int | None = None) -> None:
         self.loaded = loaded
         self._batch_tokens = batch_tokens
-        parameters = inspect.signature(loaded.module.forward).parameters
-        self._cuts_logits = "logits_to_keep" in parameters
-        self._extras: dict[str, Any] = {"use_cache": False} if "use_cache" in parameters else {}
 
     def mean_losses(self, spans: Sequence[Span]) -> Iterator[tuple[int, float | Failure]]:
         """Compute −(1/m) Σ log p(answer token | all tokens before it), natural logarithm, for every span.
@@ -128,9 +124,9 @@ class Likelihood:
 
     def _logits(self, sequences: Sequence[np.ndarray], positions: "torch.Tensor") -> "torch.Tensor":
         """Run a batch (B, T) and return its logits (B, W, V) at W positions."""
-        inputs: dict[str, Any] = input_tensors(sequences, self.loaded.device) | self._extras
+        inputs = self.loaded.inputs(sequences)
         positions = positions.to(self.loaded.device)
-        if self._cuts_logits:
+        if self.loaded.takes("logits_to_keep"):
             logits: torch.Tensor = self.loaded.module(**inputs, logits_to_keep=positions).logits
             return logits
         logits = self.loaded.module(**inputs).logits

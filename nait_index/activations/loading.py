@@ -1,18 +1,22 @@
 """Load a model and its tokenizer: safetensors only, no remote code, no random weights; identified by content hashes."""
 
 import hashlib
+import inspect
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from nait_index.activations.batches import pad
 from nait_index.activations.device import device_of, settled_precision
-from nait_index.config import BUNDLED_MODEL, ModelConfig
+from nait_index.config import BUNDLED_MODEL, ModelConfig, PaddingSide
 from nait_index.errors import ModelError
 from nait_index.files import hash_bytes
 from nait_index.spelling import did_you_mean_path
@@ -57,6 +61,24 @@ class LoadedModel:
     def parameters(self) -> int:
         """Number of parameters, shared ones counted once."""
         return sum(parameter.numel() for parameter in self.module.parameters())
+
+    def takes(self, argument: str) -> bool:
+        """Report whether the forward pass takes a keyword argument."""
+        return argument in inspect.signature(self.module.forward).parameters
+
+    def inputs(
+        self, texts: Sequence[np.ndarray], token: int = 0, side: PaddingSide = PaddingSide.RIGHT
+    ) -> dict[str, Any]:
+        """Pad texts as :func:`pad` does, and return the keyword arguments of a forward pass, (B, T) each."""
+        import torch
+
+        ids, mask = (torch.from_numpy(array).to(self.device) for array in pad(texts, token, side))
+        inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
+        if side is PaddingSide.LEFT and self.takes("position_ids"):
+            inputs["position_ids"] = (mask.cumsum(dim=1) - 1).clamp(min=0) + self.first_position
+        if self.takes("use_cache"):  # a cache of keys and values would take memory, and nothing reads it
+            inputs["use_cache"] = False
+        return inputs
 
 
 def load_model(config: ModelConfig, *, causal: bool = False) -> LoadedModel:
@@ -109,9 +131,7 @@ def load_model(config: ModelConfig, *, causal: bool = False) -> LoadedModel:
 
 def model_path(name: str) -> str:
     """Resolve ``bundled`` to the folder inside the package; every other name is returned unchanged."""
-    if name != BUNDLED_MODEL:
-        return name
-    return str(files("nait_index.demo").joinpath("model"))
+    return str(files("nait_index.demo").joinpath("model")) if name == BUNDLED_MODEL else name
 
 
 def _check_folder(path: str) -> None:
@@ -211,8 +231,7 @@ def _check_causal(path: str, model: "nn.Module") -> None:
     # A mixture of experts rounds differently when other tokens share its experts; seeing them changes far more.
     if (logits[0] - logits[1]).abs().max() > 0.02 * logits.abs().max():
         raise ModelError(
-            f"model '{path}' sees the tokens it should predict, so it is not a causal language model; name one with "
-            "--model"
+            f"model '{path}' sees the tokens it predicts, so it is not a causal language model; name one with --model"
         )
 
 
