@@ -4,6 +4,7 @@ import gc
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -102,12 +103,23 @@ class NaitIndex:
         self._table = SampleTable(self.layout, head.table_version)
         self._compressor = load_compressor(self.layout, self.manifest.basis_hash)
         logger.info("%s opened: version %d, %d rows", self.layout.name, self.manifest.version, self.manifest.rows)
-        own = self.manifest.fingerprint
-        self._rows = IndexRows(self.layout, self._table, self._compressor, own.signatures)
-        #: The rows with what is known of them, as columns.
-        self.columns = self._rows
-        self._chooser = Chooser(self.layout, self.manifest, self._table, self._rows)
-        self._library = CapabilityLibrary(self.layout, self.manifest, self._encoder, self._moved)
+
+    @property
+    def columns(self) -> IndexRows:
+        """The rows and everything stored about them, as columns."""
+        return self._rows
+
+    @cached_property
+    def _rows(self) -> IndexRows:
+        return IndexRows(self.layout, self._table, self._compressor, self.manifest.fingerprint.signatures)
+
+    @property
+    def _chooser(self) -> Chooser:
+        return Chooser(self.layout, self.manifest, self._table, self._rows)
+
+    @cached_property
+    def _library(self) -> CapabilityLibrary:
+        return CapabilityLibrary(self.layout, self.manifest, self._encoder, self._moved)
 
     # ---- build ----------------------------------------------------------------------------------------------------
 
@@ -615,7 +627,6 @@ class NaitIndex:
         """Go on with the manifest that a change of the capabilities left, unless the rows have changed as well."""
         if manifest.table_version == self.manifest.table_version:
             self.manifest = manifest
-            self._chooser = Chooser(self.layout, manifest, self._table, self._rows)
 
     def _check_newest(self) -> None:
         if not self._is_newest:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -176,6 +177,9 @@ IndexEncoder.__init__ = load_and_swap
 """
 
 
+_PROGRESS = re.compile(r"about |[a-z ]+: [\d,]+ of [\d,]+ rows")
+
+
 class Process:
     """A build on a cluster of its own, with an empty home."""
 
@@ -200,7 +204,7 @@ class Process:
         """Give exit code, output and the lines on the error stream, but for how long it will take."""
         out, err = self.process.communicate(timeout=seconds)
         assert list(self.home.iterdir()) == []
-        return self.process.returncode, out, [line for line in err.splitlines() if not line.startswith("about ")]
+        return self.process.returncode, out, [line for line in err.splitlines() if not _PROGRESS.match(line)]
 
     def descendants(self, title: str = "") -> list[int]:
         """Give the processes that it began, or that those began."""

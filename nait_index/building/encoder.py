@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nait_index.activations.capture import Probes
-from nait_index.activations.device import multiply
+from nait_index.activations.device import multiply, settled_precision
 from nait_index.activations.encoder import Encoder, Pooled, Tokens
 from nait_index.building.settings import fingerprint_of
 from nait_index.building.shards import ShardFacts
-from nait_index.config import ModelConfig, SignatureConfig
+from nait_index.config import Device, ModelConfig, Precision, SignatureConfig
 from nait_index.corpus import Template, make_template
 from nait_index.signatures.pca import Compressor
 from nait_index.signatures.views import (
@@ -54,6 +54,7 @@ class IndexEncoder:
 
     def __init__(self, model: ModelConfig, signatures: SignatureConfig, template: Template | None = None) -> None:
         self.signatures = signatures
+        model = replace(model, gradient_dtype=gradient_precision(model, model.device))
         self.encoder = Encoder(model, probes=_probes(signatures))
         self.template = template or make_template(model.template, self.encoder.model.tokenizer)
         sae = self.encoder.probes.sae
@@ -94,8 +95,7 @@ class IndexEncoder:
         from nait_index.activations.gradients.encoder import GradientEncoder
 
         model = self.encoder.config
-        if model.gradient_dtype is not None:
-            model = replace(model, dtype=model.gradient_dtype)
+        model = replace(model, dtype=model.gradient_dtype or model.dtype)
         settings = GradientSettings(width=self.signatures.grad_dim, seed=self.signatures.seed)
         self._gradients = GradientEncoder(model, settings)
         self._gradients_of = self._gradients.examples if for_examples else self._gradients.rows
@@ -190,6 +190,11 @@ class IndexEncoder:
         # Collecting took the hooks off the model; a new encoder puts them back.
         self.encoder = Encoder(encoder.config, encoder.model, encoder.probes)
         return unexplained_share(sae, tokens, 512)
+
+
+def gradient_precision(model: ModelConfig, device: Device) -> Precision:
+    """Decide the precision of gradients on the device that computes them."""
+    return model.gradient_dtype or settled_precision(model.dtype, device, on_cpu=False)
 
 
 def _probes(signatures: SignatureConfig) -> Probes:

@@ -3,18 +3,16 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import Protocol, TypeVar
 
 import numpy as np
 
-from nait_index.activations.device import settled_precision
 from nait_index.activations.encoder import Tokens
 from nait_index.building.encoder import Advance, IndexEncoder
 from nait_index.building.intake import Spool, WorkRow
 from nait_index.building.shards import EncodedShard
-from nait_index.config import Device, ModelConfig, Precision, SignatureConfig
+from nait_index.config import ModelConfig, SignatureConfig
 from nait_index.signatures.pca import Compressor
 
 Room = Callable[[int], np.ndarray]
@@ -65,7 +63,6 @@ class LocalRunner:
     """Runs one shard after another in this process, and tokenises the next one meanwhile."""
 
     def __init__(self, model: ModelConfig, signatures: SignatureConfig) -> None:
-        model = replace(model, gradient_dtype=gradient_precision(model, model.device))
         self.encoder = IndexEncoder(model, signatures)
         self.encoder.load_gradients()
 
@@ -107,11 +104,6 @@ class LocalRunner:
     def close(self) -> None:
         """Remove the hooks from the model."""
         self.encoder.close()
-
-
-def gradient_precision(model: ModelConfig, device: Device) -> Precision:
-    """Decide the precision of gradients on the device that computes them."""
-    return model.gradient_dtype or settled_precision(model.dtype, device, on_cpu=False)
 
 
 @contextmanager

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from nait_index.activations.device import settled_precision, thread_count
-from nait_index.building.encoder import Advance, IndexEncoder
+from nait_index.building.encoder import Advance, IndexEncoder, gradient_precision
 from nait_index.building.intake import Spool
-from nait_index.building.runner import LocalRunner, OpenRunner, Room, gradient_precision
+from nait_index.building.runner import LocalRunner, OpenRunner, Room
 from nait_index.building.shards import EncodedShard
 from nait_index.config import Device, ModelConfig, RunnerConfig, RunnerKind, SignatureConfig
 from nait_index.distributed.cluster import Foreman, connected, share_of, this_machine

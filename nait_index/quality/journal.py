@@ -18,7 +18,6 @@ from typing import Any, BinaryIO
 
 from nait_index.errors import FingerprintError, IndexBusyError, StoreError
 from nait_index.quality.score import Score, Status
-from nait_index.store.layout import Layout
 from nait_index.store.sealed import seal, unseal
 
 
@@ -29,11 +28,6 @@ class Entry:
     value: float | None
     status: Status
     content: str
-
-
-def journal_path(layout: Layout, name: str) -> Path:
-    """Return the path of a score's journal."""
-    return layout.scores / f"{name}.jsonl"
 
 
 class Journal:

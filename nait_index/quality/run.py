@@ -11,7 +11,7 @@ from nait_index.config import Device
 from nait_index.corpus import SAMPLE_COLUMNS, restore_sample
 from nait_index.errors import CorpusError, NaitError
 from nait_index.quality.imported import Imported, write_set_aside
-from nait_index.quality.journal import Journal, journal_path
+from nait_index.quality.journal import Journal
 from nait_index.quality.judge import Judge, JudgeCost, estimate_cost
 from nait_index.quality.score import ModelDefaults, Quality, QualityRow, QualitySpec, Score, Status
 from nait_index.store.integrity import check_files
@@ -74,7 +74,7 @@ def score_index(
     name = name or spec.default_name
     check_name(table, name)
     quality = spec.open(_defaults(manifest, model, device))
-    path = journal_path(layout, name)
+    path = layout.journal(name)
     layout.pull(path)
     with Journal(path, quality.settings, force=force) as journal:
         if isinstance(spec, Judge):
@@ -104,7 +104,7 @@ def _write_set_aside(layout: Layout, name: str, quality: Quality, table: SampleT
     if not isinstance(quality, Imported):
         return 0
     quality.set_aside_unknown(record["id"] for record in table.records(["id"]))
-    write_set_aside(journal_path(layout, name).with_suffix(".rejected.jsonl"), quality.set_aside)
+    write_set_aside(layout.journal(name).with_suffix(".rejected.jsonl"), quality.set_aside)
     return len(quality.set_aside)
 
 

@@ -47,6 +47,10 @@ class Layout:
         """Give the folder of what searches scan of one version of the table."""
         return self.engines / str(table_version)
 
+    def journal(self, score: str) -> Path:
+        """Return the path of a score's journal."""
+        return self.scores / f"{score}.jsonl"
+
     @property
     def storage(self) -> dict[str, str] | None:
         """Options with which LanceDB opens the database."""

@@ -69,6 +69,20 @@ def publish_scores(layout: Layout, name: str, lookup: Lookup) -> bool:
     return True
 
 
+def copy_score(old: Layout, table: SampleTable, new: Layout, name: str) -> None:
+    """Copy a score and its journal to an index that was rebuilt from the rows of another.
+
+    :param table: of the old index.
+    """
+    records = table.records(["id", "content_hash", name, status_column(name)])
+    known = {(row_id, content): (value, status) for row_id, content, value, status in map(dict.values, records)}
+    publish_scores(new, name, lambda row_id, content: known.get((row_id, content), (None, None)))
+    journal = old.journal(name)
+    old.pull(journal)
+    if journal.is_file():
+        new.write(new.journal(name), journal.read_bytes())
+
+
 def _is_current(table: SampleTable, name: str, lookup: Lookup) -> bool:
     if name not in score_names(table):
         return False
