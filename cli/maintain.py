@@ -92,7 +92,7 @@ def remove(index: IndexTarget, ids: Path | None, where: str | None, as_json: boo
     Example:
       nait-index remove alpaca.nait --where "source = 'spam'"
     """
-    from nait_index.upkeep.removing import read_ids
+    from nait_index.upkeep.remove import read_ids
 
     if (ids is None) == (where is None):
         raise click.UsageError("say which rows: with --ids FILE or with --where SQL")

@@ -20,6 +20,11 @@ Each message is one line: what was wrong, where, and what to do.
 """
 
 
+def one_line(error: BaseException) -> str:
+    """Return the message of an error on one line of at most 300 characters, or the error's type if it has none."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
 class NaitError(Exception):
     """Base of all errors of this package; its message is one line meant for the user."""
 

@@ -48,16 +48,16 @@ from nait_index.selection.selection import Selection
 from nait_index.signatures.features import Feature
 from nait_index.store.fitted import load_compressor
 from nait_index.store.integrity import check_files
-from nait_index.store.layout import Layout
-from nait_index.store.lock import hold_for_reading
+from nait_index.store.layout import Layout, hold_for_reading
 from nait_index.store.manifest import Manifest, load_finished, load_manifest
 from nait_index.store.publish import mark_approximate
 from nait_index.store.samples import SampleTable
 from nait_index.types import RowFormat
-from nait_index.upkeep.inspection import Check, Verifier, describe
-from nait_index.upkeep.optimizing import Optimized, optimize
-from nait_index.upkeep.rebuilding import rebuild
-from nait_index.upkeep.removing import remove_rows
+from nait_index.upkeep.describe import describe
+from nait_index.upkeep.optimize import Optimized, optimize
+from nait_index.upkeep.rebuild import rebuild
+from nait_index.upkeep.remove import remove_rows
+from nait_index.upkeep.verify import Check, Verifier
 from nait_index.upkeep.versions import remove_tag, restore_version, tag_version
 
 PathLike = str | Path
@@ -92,7 +92,7 @@ class NaitIndex:
         self._release = hold_for_reading(self.layout, self)
         # Read again, since what it named may have been forgotten before it was held.
         newest = load_finished(self.layout)
-        self.manifest: Manifest = newest if version is None else newest.at(version, self.layout.name)
+        self.manifest: Manifest = newest if version is None else newest.at_version(version, self.layout.name)
         self.report: BuildReport | None = None
         self._is_newest = version is None
         self._model = model
@@ -458,7 +458,7 @@ class NaitIndex:
 
     def info(self) -> dict[str, Any]:
         """Describe the index: counts, model, layers, views with their bytes per row, fingerprint, capabilities."""
-        return describe(self.layout, self.manifest, self._table, self._library.table)
+        return describe(self.layout, self.manifest, self._table)
 
     def verify(self, sample: int = 32) -> list[Check]:
         """Check the index against itself: counts, hashes, engine, and a sample of rows encoded again."""

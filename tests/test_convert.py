@@ -192,7 +192,7 @@ def _messages(*roles: str) -> dict[str, Any]:
         ({"messages": []}, MESSAGES, MESSAGES, "has no turns"),
         ({"conversations": [{"from": "function_call", "value": "{"}]}, SHAREGPT, MESSAGES, "turn 1 is a call"),
         (_messages("user", "assistant") | {"tools": "["}, MESSAGES, SHAREGPT, "'tools' is not JSON"),
-        ({"instruction": 3, "output": "a"}, ALPACA, MESSAGES, "a number, wanted text"),
+        ({"instruction": 3, "output": "a"}, ALPACA, MESSAGES, "a number, expected text"),
     ],
 )
 def test_what_has_no_place_is_refused(row: dict[str, Any], source: RowFormat, target: RowFormat, reason: str) -> None:

@@ -288,9 +288,9 @@ def test_filters_by_fields_serve_every_verb(built: Path) -> None:
     [
         ("nonsense = 1", "nonsense"),
         ("meta.nonsense = 1", "nonsense"),
-        ("n_tokns < 9", "No field named n_tokns; there are"),
+        ("n_tokns < 9", "No field named n_tokns; the names are"),
         ("n_tokns < 9", "; did you mean n_tokens?"),
-        ("ifd_status = 'ok'", "'nait-index score INDEX ifd' makes that column"),
+        ("ifd_status = 'ok'", "'nait-index score INDEX ifd' creates that column"),
         ("source = ", "cannot be used"),
         ("source = 'odd", "cannot be used"),
         ("source = (SELECT 1)", "cannot be used"),
@@ -304,12 +304,12 @@ def test_filters_by_fields_serve_every_verb(built: Path) -> None:
         ("n_tokens::decimal(99,0) > 1", "':'"),
         ("CAST(n_tokens AS decimal(99,0)) > 1", "cannot call CAST"),
         ("array_resize([1], 9223372036854775807) = [1]", "cannot call array_resize"),
-        ("n_tokens" + " +1" * 1000 + " > 0", "calculates too much"),
+        ("n_tokens" + " +1" * 1000 + " > 0", "operators"),
         ("id " + "|| 'a'" * 1000 + " = 'x'", "'|'"),
         ("CAST(" * 100 + "1" + " AS INT)" * 100 + " = 1", "cannot call CAST"),
         ("lpad(id, 2147483647, 'x') = 'x'", "cannot call lpad"),
         ("array_repeat(1, 1000000000) = [1]", "cannot call array_repeat"),
-        ("-" * 60 + "1 = 1", "calculates too much"),
+        ("-" * 60 + "1 = 1", "operators"),
         ("NOT " * 2000 + "rare", "too many"),
         ("source = '" + "x" * 10_000 + "'", "10,000"),
         ("pca_unit IS NOT NULL", ""),
@@ -387,7 +387,7 @@ def test_tags_are_kept_moved_and_forgotten(index: Path) -> None:
     with pytest.raises(StoreError, match=r"no tag 'other'; it has a\.b-1"):
         own.remove_tag("other")
     for name in ("1", "", "-x", "a b", "../x", "ü", "x" * 65):
-        with pytest.raises(StoreError, match="no usable tag"):
+        with pytest.raises(StoreError, match="cannot be a tag"):
             own.tag(name)
 
 

@@ -16,8 +16,7 @@ import pytest
 from helpers import build_small, interrupt_call, nait_index, refusal, samples_of, small_rows, write_lines
 
 from nait_index.errors import IndexBusyError, NaitError
-from nait_index.store.layout import Layout
-from nait_index.store.lock import write_lock
+from nait_index.store.layout import Layout, write_lock
 
 pytestmark = pytest.mark.slow
 
@@ -209,7 +208,7 @@ def test_a_writer_that_lost_its_lock_writes_no_more(
         deadline = time.monotonic() + 10
         while slow._tag and time.monotonic() < deadline:
             time.sleep(0.05)
-        with pytest.raises(IndexBusyError, match="another process writes there"):
+        with pytest.raises(IndexBusyError, match="another process has begun to write there"):
             slow.put("manifest.json", b"old")
     assert other.get("manifest.json") is None
     assert other.get(remote.LOCK) == b"taken over"

@@ -265,7 +265,7 @@ def test_damaged_offsets_in_an_arrow_file_are_refused(writer: Any, tmp_path: Pat
     path.write_bytes(file.getvalue())
     assert [sample.parts[0].text for sample in samples(path)] == ["four", "five5", "six"]
     path.write_bytes(file.getvalue().replace(*offsets))
-    assert "not a whole and valid Arrow file" in error_of(path)
+    assert "not a complete and valid Arrow file" in error_of(path)
 
 
 @pytest.mark.parametrize("as_dict", [False, True])
@@ -323,7 +323,7 @@ def test_files_are_streamed(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress("\n".join(LINES * 1000).encode())[:-20])
     rows = read_corpus([path])
     assert isinstance(next(rows), Sample)
-    with pytest.raises(CorpusError, match="damaged or cut off gzip data"):
+    with pytest.raises(CorpusError, match="damaged or truncated gzip data"):
         list(rows)
 
 
@@ -334,9 +334,9 @@ def test_own_ids(tmp_path: Path) -> None:
     read = list(read_corpus([path]))
     assert [row.id for row in read if isinstance(row, Sample)] == ['it\'s "x"', "7", "rows.jsonl:3", "rows.jsonl:4"]
     assert [row.reason for row in read if isinstance(row, Rejected)] == [
-        "field 'id' is a number, wanted text or a whole number",
-        "field 'id' is a boolean, wanted text or a whole number",
-        "field 'id' is a list, wanted text or a whole number",
+        "field 'id' is a number, expected text or an integer",
+        "field 'id' is a boolean, expected text or an integer",
+        "field 'id' is a list, expected text or an integer",
         "field 'id' has 1025 characters, 1024 are allowed",
         "field 'id' holds a lone surrogate (U+D800)",
     ]
@@ -396,21 +396,21 @@ def test_paths_are_checked_before_rows_are_read(tmp_path: Path) -> None:
         ("rows.json", b'["a", "b"]', "row 1: a row must be a JSON object, this is text, and none of the 2 first"),
         ("rows.json", b'[{"text": "a"},\n {"text": }]', "not a valid JSON list: Expecting value at line 2, column 11"),
         ("rows.json", b'[{"text": "\xff"}]', "not valid UTF-8 at byte 11; convert it to UTF-8"),
-        ("rows.json", b"[" * 100_000, "nested too deep to be read; use one object a line"),
+        ("rows.json", b"[" * 100_000, "nested too deep to be read; write one object per line"),
         ("rows.json", b"[" + b"1" * 5000 + b"]", "an integer in this JSON list has too many digits"),
-        ("rows.jsonl", b'{"question": "a"}', "no known row format has the fields found here ('question')"),
+        ("rows.jsonl", b'{"question": "a"}', "the fields of the first rows ('question') match no row format"),
         ("rows.csv", b'text\n"a\nb\n', "row 1: a quote that opens here is never closed"),
         ("rows.csv", b'"te"xt\n', "the first line is not a CSV header"),
         ("rows.csv", b"text,text\na,b\n", "the CSV header names column 'text' twice; rename one"),
         ("rows.xlsx", b"PK", "unknown extension .xlsx; known are .json, .jsonl,"),
         ("rows", b"{}", "a name without extension; known are .json, .jsonl,"),
-        ("rows.jsonl.gz", b'{"text": "a"}', "damaged or cut off gzip data"),
-        ("rows.jsonl.gz", gzip.compress(b'{"text": "a"}' * 99, mtime=0)[:-12], "damaged or cut off gzip data"),
-        ("rows.parquet", b"", "not a whole and valid Parquet file"),
+        ("rows.jsonl.gz", b'{"text": "a"}', "damaged or truncated gzip data"),
+        ("rows.jsonl.gz", gzip.compress(b'{"text": "a"}' * 99, mtime=0)[:-12], "damaged or truncated gzip data"),
+        ("rows.parquet", b"", "not a complete and valid Parquet file"),
         ("rows.parquet", b"PAR1 no PAR1", "rows.parquet: "),
         ("rows.arrow", b"", "rows.arrow: "),
-        ("rows.arrow", b"ARROW1 no", "not a whole and valid Arrow file"),
-        ("rows.feather", b"{'text': 'a'}", "not a whole and valid Arrow file"),
+        ("rows.arrow", b"ARROW1 no", "not a complete and valid Arrow file"),
+        ("rows.feather", b"{'text': 'a'}", "not a complete and valid Arrow file"),
     ],
 )
 def test_unusable_files(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -427,7 +427,7 @@ def test_truncated_parquet(tmp_path: Path) -> None:
     path = tmp_path / "rows.parquet"
     save_parquet(path)
     path.write_bytes(path.read_bytes()[:-30])
-    assert "not a whole and valid Parquet file" in error_of(path)
+    assert "not a complete and valid Parquet file" in error_of(path)
 
 
 def test_unusable_folders(tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ def test_filters_take_scores_and_queries_still_work(
     }
     assert [row["id"] for row in index.rows(where="ifd IS NULL")] == ["row-001"]
     assert len(old.query(old.make_capability(examples), top=4)) == 4
-    with pytest.raises(SelectionError, match=r"there are .*ifd, ifd_status"):
+    with pytest.raises(SelectionError, match=r"the names are .*ifd, ifd_status"):
         index.rows(where="idf < 1")
 
 

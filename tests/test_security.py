@@ -477,7 +477,7 @@ def test_a_saved_folder_cannot_name_files_outside_it(name: str, tmp_path: Path) 
     assert len(list(read_corpus([own]))) == 1
     shards = {"_data_files": [{"filename": "data.arrow"}, {"filename": name.format(root=tmp_path)}]}
     (own / "state.json").write_text(json.dumps(shards))
-    with pytest.raises(CorpusError, match="not right in this folder"):
+    with pytest.raises(CorpusError, match="not a file in this folder"):
         list(read_corpus([own]))
     splits = tmp_path / "splits"
     _saved(splits / "train", "a row")
@@ -485,7 +485,7 @@ def test_a_saved_folder_cannot_name_files_outside_it(name: str, tmp_path: Path) 
     assert len(list(read_corpus([splits]))) == 1
     parent = str(Path(name.format(root=tmp_path)).parent) if "secret" in name else name
     (splits / "dataset_dict.json").write_text(json.dumps({"splits": ["train", parent]}))
-    with pytest.raises(CorpusError, match="not right in this folder"):
+    with pytest.raises(CorpusError, match="not a file in this folder"):
         list(read_corpus([splits]))
 
 

@@ -103,7 +103,7 @@ def test_chat_of_a_tokenizer_with_several_templates(tokenizer: Any) -> None:
     tokenizer.chat_template = {"default": CHATML, "tool_use": "other"}
     assert make_template("chat", tokenizer).render(parts((U, "hello"))) == "<user>hello\n"
     tokenizer.chat_template = {"rag": "a", "tool_use": "b"}
-    with pytest.raises(TemplateError, match="none is called default"):
+    with pytest.raises(TemplateError, match="none of them named default"):
         make_template("chat", tokenizer)
 
 
@@ -122,7 +122,7 @@ def test_chat_refusal_is_the_rows(tokenizer: Any) -> None:
     template = make_template("chat", tokenizer)
     with pytest.raises(RowTemplateError, match="the chat template refuses this row: System role not supported"):
         template.render(parts((S, "s")))
-    with pytest.raises(RowTemplateError, match="renders this row as nothing"):
+    with pytest.raises(RowTemplateError, match="renders this row as no text"):
         template.render(parts((U, "u")))
 
 

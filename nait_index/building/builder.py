@@ -31,8 +31,7 @@ from nait_index.files import TEMPORARY
 from nait_index.signatures.pca import Compressor
 from nait_index.signatures.views import Need, column_types, dense_columns, needs_of
 from nait_index.store.fitted import load_compressor, load_warmup, save_compressor, save_warmup
-from nait_index.store.layout import Layout
-from nait_index.store.lock import write_lock
+from nait_index.store.layout import Layout, write_lock
 from nait_index.store.manifest import Manifest, library_versions, load_manifest, save_manifest
 from nait_index.store.publish import interrupted_build
 from nait_index.store.samples import SampleTable

@@ -1,13 +1,12 @@
 """Corpus files -> samples -> text.
 
-``read_corpus`` makes a :class:`~nait_index.types.Sample` or a :class:`~nait_index.types.Rejected` of every row of any
-supported file; a template makes the text of a sample that the model reads. ``handover`` writes rows back.
+``read_corpus`` turns every row of any supported file into a :class:`~nait_index.types.Sample` or a
+:class:`~nait_index.types.Rejected`; a template renders the text that the model reads.
 """
 
 from nait_index.corpus.read import SAMPLE_COLUMNS, read_corpus, read_text, restore_sample
 from nait_index.corpus.readers import STDIN_NAME
-from nait_index.corpus.rejects import RejectedWriter, read_rejected, rejected_writer
-from nait_index.corpus.rows import to_json
+from nait_index.corpus.rows import RejectedWriter, read_rejected, rejected_writer, to_json
 from nait_index.corpus.templates import RowTemplateError, Template, TemplateName, asked_text, make_template, plain_text
 
 __all__ = [

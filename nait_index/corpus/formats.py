@@ -1,7 +1,7 @@
-"""Row -> parts: who says what, for every shape of instruction-tuning row.
+"""Row -> parts: role and text of each, for every format of instruction-tuning rows.
 
-A part of nothing but whitespace is left out; text is otherwise taken as it is. What is not text where text belongs is
-never turned into text silently: such a row is refused.
+A part that is only whitespace is left out; other text is used unchanged. A value that is not text where text belongs is
+never converted silently: such a row is refused.
 """
 
 import reprlib
@@ -28,10 +28,10 @@ ROLES = {
     "observation": Role.TOOL,
     "function": Role.TOOL,
 }
-_NAMED_FIELDS = 20  # as many as a message can name and still be read
-# What tells a format, each line one alternative. Where a row has the fields of several, the first listed counts:
+_NAMED_FIELDS = 20  # fields that a message lists at most
+# The fields that identify a format, as alternatives. If a row has those of several formats, the first listed wins:
 # conversations before their flattened copies, and `text` last because it often repeats the others rendered.
-_WANTED: dict[RowFormat, tuple[tuple[str, ...], ...]] = {
+_REQUIRED: dict[RowFormat, tuple[tuple[str, ...], ...]] = {
     RowFormat.MESSAGES: (("messages",),),
     RowFormat.SHAREGPT: (("conversations",), ("conversation",)),
     RowFormat.ALPACA: (("instruction",),),
@@ -41,24 +41,24 @@ _WANTED: dict[RowFormat, tuple[tuple[str, ...], ...]] = {
 
 
 def detect_format(rows: Iterable[Fields], name: str) -> RowFormat:
-    """Find the format that most of a file's first rows have.
+    """Return the format that most of a file's first rows have.
 
     :param name: the file's name, for the message.
     :raises CorpusError: no row has the fields of any format.
     """
-    votes = dict.fromkeys(_WANTED, 0)
-    found: set[str] = set()
+    votes = dict.fromkeys(_REQUIRED, 0)
+    seen: set[str] = set()
     for row in rows:
-        found.update(row)
-        matching = next((form for form, wanted in _WANTED.items() if _has(row, wanted)), None)
+        seen.update(row)
+        matching = next((form for form, required_fields in _REQUIRED.items() if _has(row, required_fields)), None)
         if matching:
             votes[matching] += 1
     if not any(votes.values()):
-        wanted = "; ".join(f"{form}: {_or(names)}" for form, names in _WANTED.items())
-        fields = ", ".join(map(repr, sorted(found)[:_NAMED_FIELDS])) or "none"
+        known = "; ".join(f"{form}: {_alternatives(names)}" for form, names in _REQUIRED.items())
+        fields = ", ".join(map(repr, sorted(seen)[:_NAMED_FIELDS])) or "none"
         raise CorpusError(
-            f"{name}: no known row format has the fields found here ({fields}). "
-            f"Wanted: {wanted}. Rename the fields, or name the format with --format"
+            f"{name}: the fields of the first rows ({fields}) match no row format. "
+            f"Known formats: {known}. Rename the fields, or name the format with --format"
         )
     return max(votes, key=votes.__getitem__)
 
@@ -74,16 +74,16 @@ def row_parts(row: Fields, row_format: RowFormat) -> tuple[Part, ...]:
     return parts
 
 
-def _has(row: Fields, wanted: tuple[tuple[str, ...], ...]) -> bool:
-    return any(all(row.get(field) is not None for field in fields) for fields in wanted)
+def _has(row: Fields, alternatives: tuple[tuple[str, ...], ...]) -> bool:
+    return any(all(row.get(field) is not None for field in fields) for fields in alternatives)
 
 
-def _or(wanted: tuple[tuple[str, ...], ...]) -> str:
-    return " or ".join(" and ".join(fields) for fields in wanted)
+def _alternatives(alternatives: tuple[tuple[str, ...], ...]) -> str:
+    return " or ".join(" and ".join(fields) for fields in alternatives)
 
 
 def _alpaca(row: Fields) -> Iterator[Part]:
-    """Alpaca's fields, or Dolly's names for its last two: left unread, their text would silently be missing."""
+    """Yield the parts of Alpaca's fields, of which Dolly names the last two ``context`` and ``response``."""
     yield from _text(Role.SYSTEM, row.get("system"), "field 'system'")
     for number, pair in enumerate(listed(row.get("history"), "field 'history'"), start=1):
         where = f"field 'history', turn {number}"
@@ -137,7 +137,7 @@ def _conversation(row: Fields, field: str) -> Iterator[Part]:
 
 
 def _tools(row: Fields) -> Iterator[Part]:
-    """Tool definitions: text as it is (ShareGPT keeps JSON text there), a list as JSON."""
+    """Yield tool definitions: text unchanged (ShareGPT stores JSON text), a list as JSON."""
     tools = row.get("tools")
     if isinstance(tools, list):
         tools = to_json(tools) if tools else None
@@ -148,7 +148,7 @@ def _turns(turns: object, field: str) -> Iterator[Part]:
     for number, turn in enumerate(listed(turns, f"field {field!r}"), start=1):
         where = f"field {field!r}, turn {number}"
         if not isinstance(turn, dict):
-            raise RowError(f"{where} is {json_kind(turn)}, wanted an object")
+            raise RowError(f"{where} is {json_kind(turn)}, expected an object")
         role = turn.get(name_of(turn, "role", "from"))
         if role is None and ("human" in turn or "assistant" in turn):
             for role in ("system", "human", "assistant"):
@@ -160,7 +160,7 @@ def _turns(turns: object, field: str) -> Iterator[Part]:
 
 
 def _content(turn: Fields, where: str) -> object:
-    """Find what a turn says; calls of tools follow its text as JSON, on a line of their own."""
+    """Return the content of a turn; tool calls follow its text as JSON, each on its own line."""
     content = turn.get(name_of(turn, "content", "value"))
     if isinstance(content, list):
         content = "".join(content_text(piece, where) for piece in content)
@@ -171,28 +171,28 @@ def _content(turn: Fields, where: str) -> object:
 
 
 def content_text(piece: object, where: str) -> str:
-    """Give the text of one piece of a turn's content.
+    """Return the text of one piece of a turn's content.
 
-    :raises RowError: it is none.
+    :raises RowError: the piece is not text.
     """
     if not isinstance(piece, dict):
-        raise RowError(f"{where} has a piece of content that is {json_kind(piece)}, wanted an object")
+        raise RowError(f"{where} has a piece of content that is {json_kind(piece)}, expected an object")
     if piece.get("type") != "text":
         raise RowError(f"{where} has content of type {reprlib.repr(piece.get('type'))}, only text can be used")
     if not isinstance(piece.get("text"), str):
-        raise RowError(f"{where} has text content that is {json_kind(piece.get('text'))}, wanted text")
+        raise RowError(f"{where} has text content that is {json_kind(piece.get('text'))}, expected text")
     return str(piece["text"])
 
 
 def name_of(row: Fields, *names: str) -> str:
-    """Find which of the names of a field a row uses; the first where it uses none."""
+    """Return which of the names of a field a row uses, the first if it uses none."""
     return next((name for name in names if row.get(name) is not None), names[0])
 
 
 def required(row: Fields, field: str) -> object:
-    """Give a field.
+    """Return a field.
 
-    :raises RowError: there is none.
+    :raises RowError: it is missing.
     """
     if row.get(field) is None:
         raise RowError(f"field {field!r} is missing")
@@ -200,14 +200,14 @@ def required(row: Fields, field: str) -> object:
 
 
 def listed(value: object, where: str) -> list[Any]:
-    """Give a list, an empty one for null.
+    """Return a list, or an empty one for null.
 
-    :raises RowError: it is something else.
+    :raises RowError: the value is something else.
     """
     if value is None:
         return []
     if not isinstance(value, list):
-        raise RowError(f"{where} is {json_kind(value)}, wanted a list")
+        raise RowError(f"{where} is {json_kind(value)}, expected a list")
     return value
 
 
@@ -215,7 +215,7 @@ def _text(role: Role, value: object, where: str) -> Iterator[Part]:
     if value is None:
         return
     if not isinstance(value, str):
-        raise RowError(f"{where} is {json_kind(value)}, wanted text")
+        raise RowError(f"{where} is {json_kind(value)}, expected text")
     refuse_surrogates(value, where)
     if value.strip():
         yield Part(role, value)

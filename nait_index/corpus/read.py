@@ -1,4 +1,4 @@
-"""Corpus files -> samples: every row either usable, with an id of its own, or rejected with the reason."""
+"""Corpus files -> samples: every row is either usable and has a unique id, or rejected with a reason."""
 
 import hashlib
 import os
@@ -8,28 +8,28 @@ from pathlib import Path
 from typing import Any
 
 from nait_index.corpus.formats import detect_format, row_parts
-from nait_index.corpus.pasted import pasted_rows
 from nait_index.corpus.readers import STDIN, STDIN_NAME, corpus_files, display_name, read_rows
 from nait_index.corpus.rows import RawRow, RowError, json_kind, parse_row, printable, refuse_surrogates
+from nait_index.corpus.text_rows import pasted_rows
 from nait_index.errors import CorpusError
 from nait_index.spelling import parse_enum
 from nait_index.types import Origin, Rejected, RowFormat, Sample
 
 _LONGEST_ID = 1024  # characters
-_HEAD_ROWS = 32  # parsed rows that a file's format is told from
-_HEAD_LIMIT = 1000  # rows among which one must be a JSON object, lest a wrong file be rejected row by row
+_HEAD_ROWS = 32  # parsed rows from which a file's format is detected
+_HEAD_LIMIT = 1000  # one of these first rows must be a JSON object, or the whole file is refused
 
 
 def read_corpus(paths: Sequence[str | Path], row_format: RowFormat | None = None) -> Iterator[Sample | Rejected]:
     """Read the rows of corpus files, in the order of the files and of the rows in them.
 
     A row's id is its field ``id`` (text or an integer), else ``<file name>:<row>``; ``-`` is standard input. Of rows
-    with the same id, the first usable one counts. Paths are checked at once, before the first row is asked for.
+    with the same id, the first usable one is kept. All paths are checked when this is called, before any row is read.
 
-    Memory is constant but for what finds repeated ids: about 150 bytes a row.
+    Memory is constant except for what detects repeated ids: about 150 bytes per row.
 
-    :param row_format: the rows' format; by default told for each file from its first rows.
-    :raises CorpusError: a file cannot be read, is given twice, or ids made of file names would clash.
+    :param row_format: the rows' format; by default detected for each file from its first rows.
+    :raises CorpusError: a file cannot be read, is given twice, or generated ids would clash.
     """
     sources = [(path, corpus_files(path)) for path in map(Path, paths)]
     seen: set[Path] = set()
@@ -41,13 +41,13 @@ def read_corpus(paths: Sequence[str | Path], row_format: RowFormat | None = None
 
 
 def read_text(text: str, name: str, row_format: RowFormat | None = None) -> Iterator[Sample | Rejected]:
-    """Read the rows of a text: a JSON list, JSON lines, or plain text with blank lines between its rows.
+    """Read the rows of a text: a JSON list, JSON lines, or plain text with blank lines between rows.
 
-    :param name: what it is called in messages, and the beginning of the ids of rows that have none.
-    :param row_format: the rows' format; by default told from the first of them.
+    :param name: what it is called in messages, and the beginning of generated ids.
+    :param row_format: the rows' format; by default detected from the first rows.
     :raises CorpusError: it is empty, or cannot be read.
     """
-    rows, ids = _formatted(pasted_rows(text, name), name, row_format), _Ids()
+    rows, ids = _with_format(pasted_rows(text, name), name, row_format), _Ids()
     first = next(rows, None)
     if first is None:
         raise CorpusError(f"{name}: empty, there is not one row in it")
@@ -77,7 +77,7 @@ def _read(sources: Sequence[tuple[Path, list[Path]]], row_format: RowFormat | No
     ids = _Ids()
     for path, files in sources:
         number = 0
-        formatted = (own for file in files for own in _formatted(read_rows(file), display_name(file), row_format))
+        formatted = (row for file in files for row in _with_format(read_rows(file), display_name(file), row_format))
         for number, (row, form) in enumerate(formatted, start=1):
             if isinstance(row, Rejected):
                 yield row
@@ -87,15 +87,15 @@ def _read(sources: Sequence[tuple[Path, list[Path]]], row_format: RowFormat | No
             raise CorpusError(f"{display_name(path)}: empty, there is not one row in it")
 
 
-def _formatted(
+def _with_format(
     rows: Iterator[RawRow | Rejected], name: str, row_format: RowFormat | None
 ) -> Iterator[tuple[RawRow | Rejected, RowFormat]]:
-    """Stream the rows of one file, each with the file's format."""
+    """Yield the rows of one file, each with the file's format."""
     head = _head(rows)
     parsed = [row.fields for row in head if isinstance(row, RawRow)]
     if head and not parsed:
         first = next(row for row in head if isinstance(row, Rejected))
-        raise CorpusError(f"{first.origin}: {first.reason}, and none of the {len(head)} first rows can be read")
+        raise CorpusError(f"{first.origin}: {first.reason}, and none of the first {len(head)} rows can be read")
     if head:
         form = row_format or detect_format(parsed, name)
         yield from ((row, form) for row in chain(head, rows))
@@ -115,28 +115,28 @@ def _head(rows: Iterator[RawRow | Rejected]) -> list[RawRow | Rejected]:
 def _sample(row: RawRow, row_format: RowFormat, ids: "_Ids", path: Path, number: int) -> Sample | Rejected:
     try:
         parts = row_parts(row.fields, row_format)
-        sample_id = _own_id(row.fields) or ids.generate(path, number)
+        sample_id = _given_id(row.fields) or ids.generate(path, number)
         ids.claim(sample_id, row.origin)
     except RowError as error:
         return Rejected(row.origin, str(error), row.text)
     return Sample(sample_id, row.text, parts, row.origin, row_format)
 
 
-def _own_id(fields: Mapping[str, Any]) -> str | None:
+def _given_id(fields: Mapping[str, Any]) -> str | None:
     value = fields.get("id")
     if value is None or value == "":
         return None
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise RowError(f"field 'id' is {json_kind(value)}, wanted text or a whole number")
-    own_id = str(value)
-    if len(own_id) > _LONGEST_ID:
-        raise RowError(f"field 'id' has {len(own_id)} characters, {_LONGEST_ID} are allowed")
-    refuse_surrogates(own_id, "field 'id'")
-    return own_id
+        raise RowError(f"field 'id' is {json_kind(value)}, expected text or an integer")
+    given_id = str(value)
+    if len(given_id) > _LONGEST_ID:
+        raise RowError(f"field 'id' has {len(given_id)} characters, {_LONGEST_ID} are allowed")
+    refuse_surrogates(given_id, "field 'id'")
+    return given_id
 
 
 class _Ids:
-    """The ids given so far, so that none is given twice."""
+    """The ids used so far, so that none is used twice."""
 
     def __init__(self) -> None:
         self._first_rows: dict[bytes, int] = {}  # digest of the id -> number of the file and row, packed as one integer
@@ -144,27 +144,27 @@ class _Ids:
         self._named: dict[str, Path] = {}
 
     def generate(self, path: Path, row: int) -> str:
-        """Make the id of a row that has none.
+        """Generate the id of a row that has none.
 
-        :raises CorpusError: another path has the same file name, and rows without ids too.
+        :raises CorpusError: another path has the same file name and also rows without ids.
         """
         name = STDIN_NAME if path == STDIN else printable(Path(os.path.abspath(path)).name)
         other = self._named.setdefault(name, path)
         if other != path:
             raise CorpusError(
                 f"{display_name(path)}: has rows without an id, and so has {display_name(other)}, which has the same "
-                'name, so that the ids made for them would clash; rename one file, or give its rows a field "id"'
+                'name, so that generated ids would clash; rename one file, or give its rows a field "id"'
             )
         return f"{name}:{row}"
 
     def claim(self, sample_id: str, origin: Origin) -> None:
-        """Take an id for a row.
+        """Reserve an id for a row.
 
         :raises RowError: an earlier row has it.
         """
         digest = hashlib.blake2b(sample_id.encode(), digest_size=16).digest()
-        place = self._files.setdefault(origin.file, len(self._files)) << 48 | origin.row
-        first = self._first_rows.setdefault(digest, place)
-        if first != place:
-            seen_at = Origin(list(self._files)[first >> 48], first & (1 << 48) - 1)
-            raise RowError(f"duplicate id {sample_id!r}, first seen at {seen_at}")
+        packed = self._files.setdefault(origin.file, len(self._files)) << 48 | origin.row
+        first = self._first_rows.setdefault(digest, packed)
+        if first != packed:
+            earlier = Origin(list(self._files)[first >> 48], first & (1 << 48) - 1)
+            raise RowError(f"duplicate id {sample_id!r}, first seen at {earlier}")

@@ -1,27 +1,30 @@
-"""One raw row: its JSON text, which is kept, and the fields read from that text, which are used.
+"""Raw rows, each as the JSON text that is stored and the fields parsed from it, and rejected rows in a file.
 
-Whatever a file's format, its rows become JSON text first and are parsed from there, so what is used is what is kept.
+Whatever a file's format, its rows become JSON text first and are parsed from that, so what is used is what is stored.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from nait_index.errors import CorpusError
+from nait_index.files import atomic_write
 from nait_index.types import Origin, Rejected
 
-MAX_DEPTH = 100  # levels of nesting; the parser's own limit depends on how deep the caller's stack already is
+MAX_DEPTH = 100  # levels of nesting; the parser's own limit depends on the depth of the caller's stack
 _JSON_NAMES = {dict: "an object", list: "a list", str: "text", bool: "a boolean", type(None): "null"}
 
 
 class RowError(CorpusError):
-    """One row cannot be used; the message is the reason, without the row's place."""
+    """A row cannot be used; the message is the reason, without the row's origin."""
 
 
 @dataclass(frozen=True, slots=True)
 class RawRow:
-    """One row as it lies in its file: a JSON object as text, and parsed."""
+    """One row of a file: a JSON object, as text and parsed."""
 
     origin: Origin
     text: str
@@ -29,7 +32,7 @@ class RawRow:
 
 
 def parse_row(origin: Origin, line: bytes | str) -> RawRow | Rejected:
-    """Read one row from its JSON text; what cannot be read is rejected with the reason."""
+    """Parse one row from its JSON text, or reject it with the reason."""
     try:
         text = line if isinstance(line, str) else _decode(line)
         return RawRow(origin, text, _parse_object(text))
@@ -38,7 +41,7 @@ def parse_row(origin: Origin, line: bytes | str) -> RawRow | Rejected:
 
 
 def to_json(value: object, default: Callable[[Any], Any] | None = None, *, indent: int | None = None) -> str:
-    """JSON text that can be written as UTF-8: readable, with ASCII escapes only where a lone surrogate needs them."""
+    """Return JSON that can be written as UTF-8; characters are escaped only if there is a lone surrogate."""
     text = json.dumps(value, ensure_ascii=False, default=default, indent=indent)
     try:
         text.encode()
@@ -48,22 +51,22 @@ def to_json(value: object, default: Callable[[Any], Any] | None = None, *, inden
 
 
 def printable(text: bytes | str) -> str:
-    """Any bytes, and any text Python made of undecodable bytes, as text that can be written as UTF-8."""
+    """Return bytes, or text that Python decoded from undecodable bytes, as text that can be written as UTF-8."""
     if isinstance(text, bytes):
         return text.decode("utf-8", "backslashreplace")
     try:
         return printable(text.encode("utf-8", "surrogateescape"))
-    except UnicodeEncodeError:  # a surrogate that stands for no byte
+    except UnicodeEncodeError:  # a surrogate that encodes no byte
         return text.encode("utf-8", "backslashreplace").decode()
 
 
 def json_kind(value: object) -> str:
-    """Name the JSON type of a parsed value, for messages."""
+    """Return the name of a parsed value's JSON type, for messages."""
     return _JSON_NAMES.get(type(value), "a number")
 
 
 def refuse_surrogates(text: str, where: str) -> None:
-    """Check that text is whole Unicode, which tokenizers and tables need.
+    """Check that text is valid Unicode, which tokenizers and tables need.
 
     :raises RowError: it holds one half of a surrogate pair.
     """
@@ -85,7 +88,7 @@ def _parse_object(text: str) -> dict[str, Any]:
         value = json.loads(text)
     except json.JSONDecodeError as error:
         raise RowError(f"not JSON: {error.msg} at column {error.colno}") from None
-    except ValueError:  # Python refuses to read integers of more than some thousand digits
+    except ValueError:  # Python refuses integers of more than 4,300 digits
         raise RowError("not usable JSON: an integer has too many digits") from None
     except RecursionError:
         raise RowError(f"nested more than {MAX_DEPTH} levels deep") from None
@@ -104,3 +107,39 @@ def _deeper_than(value: object, depth: int) -> bool:
         if not level:
             return False
     return any(isinstance(node, dict | list) for node in level)
+
+
+# ---- rejected.jsonl: the rows that could not be used, each with its origin and the reason ---------------------------
+
+
+class RejectedWriter:
+    """Writes rejected rows, one JSON object per line, and counts them."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.count = 0
+
+    def add(self, rejected: Rejected) -> None:
+        """Write one row."""
+        origin = rejected.origin
+        line = {"file": origin.file, "row": origin.row, "reason": rejected.reason, "content": rejected.row}
+        self._file.write(to_json(line).encode() + b"\n")
+        self.count += 1
+
+
+@contextmanager
+def rejected_writer(path: Path) -> Iterator[RejectedWriter]:
+    """Open a writer whose file appears, whole, when the block ends without an error.
+
+    :raises NaitError: the file cannot be written.
+    """
+    with atomic_write(path) as file:
+        yield RejectedWriter(file)
+
+
+def read_rejected(path: Path) -> Iterator[Rejected]:
+    """Read what a :class:`RejectedWriter` wrote."""
+    with path.open("rb") as lines:
+        for line in lines:
+            fields = json.loads(line)
+            yield Rejected(Origin(fields["file"], fields["row"]), fields["reason"], fields["content"])

@@ -1,7 +1,7 @@
-"""Parts -> the one text that the model reads.
+"""Parts -> the text that the model reads.
 
-Every template refuses what it cannot render rather than leave a part out, and its hash covers all that its text
-depends on besides the row and the tokenizer's special tokens.
+Every template refuses rows that it cannot render completely. Its hash covers everything the text depends on, except the
+row and the tokenizer's special tokens.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Protocol
 
-from nait_index.errors import TemplateError
+from nait_index.errors import TemplateError, one_line
 from nait_index.files import hash_bytes
 from nait_index.spelling import did_you_mean
 from nait_index.types import Part, Role
@@ -26,8 +26,8 @@ _ALPACA_WITH_INPUT = (
 )
 _ALPACA_ROLES = (Role.USER, Role.INPUT, Role.ASSISTANT)
 _MESSAGE_ROLES = {Role.TOOLS: "system", Role.INPUT: "user", Role.TEXT: "user"}
-# Some models' templates print today's date. A text that changes overnight would part rows from the queries of later
-# days, so the clock is stopped, at the date those templates give where there is no clock.
+# Some models' templates print today's date. Queries of later days would then differ from the rows, so the clock is
+# stopped, at the date these templates print if there is no clock.
 _STOPPED_CLOCK = (
     "{%- macro strftime_now(format) -%}{{ format"
     "|replace('%d', '26')|replace('%m', '07')|replace('%b', 'Jul')|replace('%B', 'July')|replace('%Y', '2024')"
@@ -36,17 +36,17 @@ _STOPPED_CLOCK = (
 
 
 def plain_text(parts: Sequence[Part]) -> str:
-    """Join the parts with newlines: a sample's text where no model is concerned."""
+    """Join the parts with newlines: a sample's text when no model reads it."""
     return "\n".join(part.text for part in parts)
 
 
 def asked_text(parts: Sequence[Part]) -> str:
-    """Join what the user says with newlines; all parts where the user says nothing."""
+    """Join the user's parts with newlines; all parts if there are none of the user."""
     return plain_text([part for part in parts if part.role in (Role.USER, Role.INPUT)] or parts)
 
 
 class TemplateName(StrEnum):
-    """The templates that have a name; any other is a Jinja file, named by its path."""
+    """The templates that have a name; any other is the path of a Jinja file."""
 
     AUTO = "auto"
     ALPACA = "alpaca"
@@ -59,12 +59,12 @@ class RowTemplateError(TemplateError):
 
 
 class ChatTokenizer(Protocol):
-    """What a Hugging Face tokenizer does for a chat."""
+    """The methods of a Hugging Face tokenizer for chats."""
 
     chat_template: str | dict[str, str] | None
 
     def get_chat_template(self) -> str:
-        """Give the one template that counts."""
+        """Return the template to use."""
 
     def apply_chat_template(
         self, conversation: list[dict[str, str]], *, chat_template: str, tokenize: Literal[False]
@@ -73,27 +73,27 @@ class ChatTokenizer(Protocol):
 
 
 class Template(Protocol):
-    """Turns the parts of a sample into its text."""
+    """Renders the parts of a sample as its text."""
 
     @property
     def adds_special_tokens(self) -> bool:
-        """Whether the tokenizer is to add its special tokens, because the text does not hold them yet."""
+        """Whether the tokenizer must add its special tokens, since the text does not contain them."""
 
     @property
     def content_hash(self) -> str:
         """Hash of the kind of template and of its text, 32 hex digits."""
 
     def render(self, parts: Sequence[Part]) -> str:
-        """Make the text of a sample.
+        """Return the text of a sample.
 
-        :raises RowTemplateError: the template has no place for these parts.
+        :raises RowTemplateError: the template cannot render these parts.
         """
 
 
 def make_template(name: str, tokenizer: ChatTokenizer | None = None) -> Template:
-    """Find a template by its name or by the path of a Jinja file.
+    """Return a template by its name or by the path of a Jinja file.
 
-    ``auto`` is ``chat`` where the tokenizer has a chat template, else ``text``.
+    ``auto`` is ``chat`` if the tokenizer has a chat template, else ``text``.
 
     :param tokenizer: a Hugging Face tokenizer; only ``chat`` needs one.
     :raises TemplateError: there is no such template, or it does not compile.
@@ -112,7 +112,7 @@ def make_template(name: str, tokenizer: ChatTokenizer | None = None) -> Template
 
 
 class TextTemplate:
-    """The parts in order, a newline between them."""
+    """The parts in order, joined by newlines."""
 
     adds_special_tokens = True
 
@@ -125,7 +125,7 @@ class TextTemplate:
 
 
 class AlpacaTemplate:
-    """The prompt of Stanford Alpaca and the answer, for rows of one instruction and at most one answer."""
+    """The prompt of Stanford Alpaca and the answer, for rows with one instruction and at most one answer."""
 
     adds_special_tokens = True
 
@@ -133,7 +133,7 @@ class AlpacaTemplate:
         self.content_hash = _hash("alpaca", _ALPACA + _ALPACA_WITH_INPUT)
 
     def render(self, parts: Sequence[Part]) -> str:
-        """Fill the prompt with an input or the one without."""
+        """Fill in the prompt with an input, or the one without."""
         roles = [part.role for part in parts]
         if Role.USER not in roles or roles != [role for role in _ALPACA_ROLES if role in roles]:
             raise RowTemplateError(f"template alpaca takes one instruction and its answer, not: {', '.join(roles)}")
@@ -153,7 +153,7 @@ class ChatTemplate:
         try:
             text = tokenizer.get_chat_template()
         except ValueError as error:
-            raise TemplateError("template chat: the tokenizer has several and none is called default") from error
+            raise TemplateError("template chat: the tokenizer has several, none of them named default") from error
         self._text = _STOPPED_CLOCK + text if "strftime_now" in text else text
         self.content_hash = _hash("chat", self._text)
 
@@ -164,13 +164,13 @@ class ChatTemplate:
         """
         try:
             text = self._tokenizer.apply_chat_template(to_messages(parts), chat_template=self._text, tokenize=False)
-        except Exception as error:  # a chat template is a foreign program: anything can come out of it
-            raise RowTemplateError(f"the chat template refuses this row: {_one_line(error)}") from error
+        except Exception as error:  # a chat template is a program: it can raise anything
+            raise RowTemplateError(f"the chat template refuses this row: {one_line(error)}") from error
         return _not_blank(text, "chat template")
 
 
 class JinjaTemplate:
-    """A Jinja file, run in a sandbox, with the row as ``messages`` (role, content) and as ``parts`` (role, text)."""
+    """A Jinja file, run in a sandbox, with the row as ``messages`` (role, content) and ``parts`` (role, text)."""
 
     adds_special_tokens = True
 
@@ -186,7 +186,7 @@ class JinjaTemplate:
             names = meta.find_undeclared_variables(environment.parse(source))
             self._template = environment.from_string(source)
         except JinjaError as error:
-            raise TemplateError(f"{path}: not a valid Jinja template: {_one_line(error)}") from error
+            raise TemplateError(f"{path}: not a valid Jinja template: {one_line(error)}") from error
         unknown = names - {"messages", "parts", *environment.globals}
         if unknown:
             raise TemplateError(f"{path}: there is no variable {min(unknown)!r}; a template has messages and parts")
@@ -195,19 +195,19 @@ class JinjaTemplate:
     def render(self, parts: Sequence[Part]) -> str:
         """Run the template.
 
-        :raises RowTemplateError: it fails on these parts or renders them as nothing.
+        :raises RowTemplateError: it fails on these parts, or renders no text.
         """
         try:
             text = self._template.render(messages=to_messages(parts), parts=parts)
-        except Exception as error:  # a template is a program: anything can come out of it
-            raise RowTemplateError(f"{self._path}: fails on this row: {_one_line(error)}") from error
+        except Exception as error:  # a template is a program: it can raise anything
+            raise RowTemplateError(f"{self._path}: fails on this row: {one_line(error)}") from error
         return _not_blank(text, str(self._path))
 
 
 def to_messages(parts: Sequence[Part]) -> list[dict[str, str]]:
     """Arrange parts as chat messages.
 
-    Tools go into the system message, an input into the user's message before it, and text without a role is the user's.
+    Tools join the system message, an input joins the user's message before it, and text without a role is the user's.
     """
     messages: list[dict[str, str]] = []
     for part in parts:
@@ -231,12 +231,8 @@ def _read_template(path: Path) -> str:
 
 def _not_blank(text: str, template: str) -> str:
     if not text.strip():
-        raise RowTemplateError(f"{template} renders this row as nothing")
+        raise RowTemplateError(f"{template} renders this row as no text")
     return text
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _hash(kind: str, text: str) -> str:

@@ -104,7 +104,7 @@ def _turns(turns: object, name: str) -> Iterator[Turn]:
     for number, turn in enumerate(listed(turns, f"field {name!r}"), start=1):
         where = f"field {name!r}, turn {number}"
         if not isinstance(turn, dict):
-            raise RowError(f"{where} is {json_kind(turn)}, wanted an object")
+            raise RowError(f"{where} is {json_kind(turn)}, expected an object")
         word = turn.get(name_of(turn, *_ROLE_KEYS))
         if word is None and ("human" in turn or "assistant" in turn):
             yield from _pair(turn, where)
@@ -176,5 +176,5 @@ def _text(value: object, where: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise RowError(f"{where} is {json_kind(value)}, wanted text")
+        raise RowError(f"{where} is {json_kind(value)}, expected text")
     return value

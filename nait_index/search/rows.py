@@ -108,8 +108,7 @@ class IndexRows:
 
     def sample(self, ordinal: int) -> Sample:
         """Read one row as a sample."""
-        taken = self.take([ordinal], SAMPLE_COLUMNS)
-        return restore_sample({name: values[0] for name, values in taken.items()})
+        return restore_sample(self._table.take_records([ordinal], SAMPLE_COLUMNS)[0])
 
     def describe(self, ordinals: np.ndarray) -> dict[int, tuple[str, str]]:
         """Return id and original row, as JSON text, of some rows by ordinal."""
@@ -142,8 +141,7 @@ class IndexRows:
                 if sample_id not in known:
                     raise self._no_row(sample_id)
             return rows[:limit]
-        taken = self.take(self.passing(where)[:limit], ["id", *columns])
-        return [dict(zip(taken, values, strict=True)) for values in zip(*taken.values(), strict=True)]
+        return self._table.take_records(self.passing(where)[:limit], ["id", *columns])
 
     def _no_row(self, sample_id: str) -> SelectionError:
         near = did_you_mean_id(sample_id, self.ids())

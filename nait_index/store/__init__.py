@@ -1,1 +1,1 @@
-"""What lies on disk: the manifest, the table of samples, the bases, the stored capabilities, the lock."""
+"""What an index is on disk or in an object store: manifest, tables, fitted parts, locks and hashes."""

@@ -1,4 +1,7 @@
-"""Stored capabilities: their examples and what was computed from them, by name, in LanceDB."""
+"""Stored capabilities, examples and what was computed from them: in the index's table, or exported to a file.
+
+The file is a safetensors file whose metadata hold the examples and settings; it can be imported into another index.
+"""
 
 import hashlib
 import json
@@ -32,8 +35,8 @@ _FORMAT = "nait-index capability 1"
 class StoredCapability:
     """One stored capability.
 
-    :param rows: the examples' original rows, as JSON, and :param formats: the row format of each.
-    :param arrays: what was computed from their activations: ``summary.NAME`` and ``signatures.COLUMN``.
+    :param rows: the examples' original rows, as JSON. :param formats: the row format of each.
+    :param arrays: computed from their activations: ``summary.NAME`` and ``signatures.COLUMN``.
     """
 
     name: str
@@ -49,7 +52,7 @@ class StoredCapability:
 class CapabilityTable:
     """All stored capabilities of one index.
 
-    :param version: which committed version to read, 0 for none; ``None`` reads the last.
+    :param version: the committed version to read, 0 for none; ``None`` reads the last.
     """
 
     def __init__(self, layout: Layout, version: int | None = None) -> None:
@@ -58,22 +61,22 @@ class CapabilityTable:
 
     @property
     def version(self) -> int:
-        """Number of the committed version that is read, 0 where nothing was ever stored."""
+        """Number of the committed version that is read, 0 if nothing was ever stored."""
         if not self.exists():
             return 0
         return int(open_dataset(self._layout, self._layout.capabilities, self._version).version)
 
     def names(self) -> list[str]:
-        """Give all names, sorted."""
+        """Return all names, sorted."""
         return sorted(row["name"] for row in self._rows(["name"]))
 
     def summaries(self) -> list[dict[str, Any]]:
-        """Give name, creation time and counts of all, sorted by name."""
+        """Return name, creation time and counts of each, sorted by name."""
         rows = self._rows(["name", "created", "examples", "truncated", "rejected"])
         return sorted(rows, key=lambda row: str(row["name"]))
 
     def get(self, name: str) -> StoredCapability | None:
-        """Read one, or ``None`` where there is none of this name."""
+        """Read a capability, ``None`` if there is none of this name."""
         from safetensors.numpy import load
 
         rows = self._rows(None, _name_is(name))
@@ -92,7 +95,7 @@ class CapabilityTable:
         )
 
     def put(self, capability: StoredCapability) -> None:
-        """Store one, in place of any other of its name, in one commit."""
+        """Store a capability in one commit, replacing any other of its name."""
         import pyarrow as pa
         from safetensors.numpy import save
 
@@ -127,12 +130,12 @@ class CapabilityTable:
             merge.when_not_matched_insert_all().execute(pa.Table.from_pylist([row], schema=schema))
 
     def remove(self, name: str) -> None:
-        """Remove one."""
+        """Remove a capability."""
         with writing(self._layout):
             open_dataset(self._layout, self._layout.capabilities).delete(_name_is(name))
 
     def compact(self) -> None:
-        """Merge its files; earlier versions stay readable."""
+        """Merge the table's files; earlier versions stay readable."""
         with writing(self._layout):
             open_dataset(self._layout, self._layout.capabilities).optimize.compact_files()
 
@@ -149,7 +152,7 @@ class CapabilityTable:
         keep_versions(self._layout, self._layout.capabilities, versions)
 
     def exists(self) -> bool:
-        """Tell whether one was ever stored."""
+        """Return whether the table was created."""
         return has_dataset(self._layout, self._layout.capabilities)
 
     def _rows(self, columns: Sequence[str] | None, where: str | None = None) -> list[dict[str, Any]]:
@@ -166,13 +169,13 @@ def _name_is(name: str) -> str:
 
 
 def write_capability(path: Path, capability: StoredCapability, basis: str) -> None:
-    """Write it, whole or not at all.
+    """Export a capability to a file, whole or not at all.
 
-    :param basis: stands for what the signatures among its arrays were fitted on.
+    :param basis: hash of the fitted parts that the signatures among its arrays depend on.
     """
     from safetensors.numpy import save
 
-    facts = {name: own for name, own in asdict(capability).items() if name != "arrays"}
+    facts = {name: value for name, value in asdict(capability).items() if name != "arrays"}
     arrays = {name: np.ascontiguousarray(array) for name, array in capability.arrays.items()}
     text = json.dumps(facts | {"basis": basis})
     metadata = {"format": _FORMAT, "capability": text, "hash": _hash(text, arrays)}
@@ -181,9 +184,9 @@ def write_capability(path: Path, capability: StoredCapability, basis: str) -> No
 
 
 def read_capability(path: Path) -> tuple[StoredCapability, str]:
-    """Read it, and the basis it was written with.
+    """Read an exported capability, and the basis it was written with.
 
-    :raises CapabilityError: the file is missing, damaged, or something else.
+    :raises CapabilityError: the file is missing, damaged, or of another kind.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -195,24 +198,24 @@ def read_capability(path: Path) -> tuple[StoredCapability, str]:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != _FORMAT:
-                raise CapabilityError(f"{path} is no capability that 'nait-index capability export' wrote")
+                raise CapabilityError(f"{path} was not written by 'nait-index capability export'")
             arrays = {name: file.get_tensor(name) for name in file.keys()}
         if metadata["hash"] != _hash(metadata["capability"], arrays):
             raise CapabilityError(f"{path} is damaged (its hash differs); export the capability again")
         facts = json.loads(metadata["capability"])
         basis = str(facts.pop("basis"))
-        own = facts | {"rows": tuple(facts["rows"]), "formats": tuple(facts["formats"]), "arrays": arrays}
-        stored = StoredCapability(**own)
+        facts |= {name: tuple(facts[name]) for name in ("rows", "formats")}
+        stored = StoredCapability(**facts, arrays=arrays)
         check_types(stored)
         if not stored.rows or len(stored.rows) != len(stored.formats):
-            raise ValueError("it has no examples, or not the format of each")
+            raise ValueError("it has no examples, or not one format for each")
         return stored, basis
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise CapabilityError(f"{path} is damaged, or no exported capability ({error})") from error
+        raise CapabilityError(f"{path} is damaged, or not an exported capability ({error})") from error
 
 
 def _hash(text: str, arrays: Mapping[str, np.ndarray]) -> str:
-    """Give 32 hex digits that stand for everything in the file."""
+    """Return a hash of everything in the file, as 32 hex digits."""
     digest = hashlib.blake2b(text.encode(), digest_size=16)
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())

@@ -1,4 +1,4 @@
-"""Lance datasets, opened and created the same way everywhere, and what Lance says turned into one line."""
+"""Lance datasets: opening, creating, appending and pruning them, with Lance's errors turned into one line."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,10 +17,10 @@ _KEPT = "kept-"
 
 @contextmanager
 def explained(what: str, remedy: str) -> Iterator[None]:
-    """Turn what Lance raises into one clear line.
+    """Turn an error of Lance into one clear line.
 
-    :param what: what was done to which table; :param remedy: what the user can do.
-    :raises StoreError: Lance raised something.
+    :param what: which operation failed on which table; :param remedy: what the user can do.
+    :raises StoreError: Lance raised an error.
     """
     try:
         yield
@@ -29,7 +29,7 @@ def explained(what: str, remedy: str) -> Iterator[None]:
     except (ValueError, OSError, RuntimeError) as error:
         raise StoreError(f"{what}: {_first_line(error)}; {remedy}") from error
     except BaseException as error:
-        # What Lance's Rust code did not foresee comes as this, which is no Exception.
+        # A panic in Lance's Rust code, which is not a subclass of Exception.
         if type(error).__name__ != "PanicException":
             raise
         raise StoreError(f"{what}: {_first_line(error)}; {remedy}") from error
@@ -38,7 +38,7 @@ def explained(what: str, remedy: str) -> Iterator[None]:
 def open_dataset(layout: Layout, uri: str, version: int | None = None) -> Any:  # noqa: ANN401 - lance is not typed
     """Open a table.
 
-    :param version: which committed version; ``None`` is the last.
+    :param version: which committed version; ``None`` for the last.
     :raises StoreError: it is missing or damaged.
     """
     import lance
@@ -50,7 +50,7 @@ def open_dataset(layout: Layout, uri: str, version: int | None = None) -> Any:  
 
 
 def has_dataset(layout: Layout, uri: str) -> bool:
-    """Tell whether a table was created."""
+    """Return whether a table was created."""
     if layout.remote is None:
         return any((Path(uri) / "_versions").glob("*.manifest"))
     import lance
@@ -65,11 +65,11 @@ def has_dataset(layout: Layout, uri: str) -> bool:
 
 
 def create_table(layout: Layout, name: str, schema: "pa.Schema") -> None:
-    """Create a table if it is not there yet."""
+    """Create a table if it does not exist."""
     import lancedb
 
-    # exist_ok: a plain create is not exclusive in Lance, and a later one silently replaces an earlier one's rows.
-    with explained(f"{layout.name}: the table {name} cannot be made", "mend that and run the command again"):
+    # exist_ok: a plain create is not exclusive in Lance: a second one would silently replace the first one's rows.
+    with explained(f"{layout.name}: the table {name} cannot be created", "fix that and run the command again"):
         lancedb.connect(layout.database, storage_options=layout.storage).create_table(
             name, schema=schema, exist_ok=True
         )
@@ -78,7 +78,7 @@ def create_table(layout: Layout, name: str, schema: "pa.Schema") -> None:
 def append_rows(layout: Layout, uri: str, rows: "pa.Table") -> None:
     """Add rows in one commit: all of them or none.
 
-    Not through LanceDB: it makes the embedding functions that a table names, whoever wrote their names there.
+    Not through LanceDB, which instantiates the embedding functions named in a table, whoever wrote them there.
     """
     import lance
 
@@ -88,39 +88,39 @@ def append_rows(layout: Layout, uri: str, rows: "pa.Table") -> None:
 
 @contextmanager
 def writing(layout: Layout) -> Iterator[None]:
-    """Say what is wrong where a write fails: a full disk, a folder that may not be written."""
-    remedy = "what was committed is kept; mend that and run it again"
+    """Explain in one line why a write failed: disk full, no permission, a file cut short."""
+    remedy = "what was committed is kept; fix that and run it again"
     with explained(f"{layout.name} cannot be written", remedy):
         yield
         for uri in (layout.samples, layout.capabilities):
             if layout.remote is None and has_dataset(layout, uri):
                 torn = torn_file(uri, open_dataset(layout, uri))
                 if torn is not None:
-                    raise StoreError(f"{torn} was not written to its end, as on a full disk; {remedy}")
+                    raise StoreError(f"{torn} was not written completely, as on a full disk; {remedy}")
 
 
 def torn_file(uri: str, dataset: Any) -> Path | None:  # noqa: ANN401
-    """Find a file of rows that is shorter than its version says.
+    """Return a data file that is shorter than its version records, if there is one.
 
-    Where the last bytes of a file cannot be written, Lance commits it all the same.
+    Lance commits a file even if its last bytes could not be written.
     """
     for fragment in dataset.get_fragments():
-        for own in fragment.data_files():
-            path = Path(uri, "data", own.path)
-            if own.file_size_bytes and path.is_file() and path.stat().st_size < own.file_size_bytes:
+        for file in fragment.data_files():
+            path = Path(uri, "data", file.path)
+            if file.file_size_bytes and path.is_file() and path.stat().st_size < file.file_size_bytes:
                 return path
     return None
 
 
 def drop_torn_versions(layout: Layout, uri: str) -> None:
-    """Go back to the last version of a table whose files were all written to their end."""
+    """Restore the last version of a table whose files were all written completely."""
     if layout.remote is not None or not has_dataset(layout, uri):
         return
     dataset = newest = open_dataset(layout, uri)
     while torn_file(uri, dataset) is not None:
-        older = [own["version"] for own in newest.versions() if own["version"] < dataset.version]
+        older = [entry["version"] for entry in newest.versions() if entry["version"] < dataset.version]
         if not older:
-            return  # to be told of by who reads it
+            return  # the next reader reports it
         dataset = open_dataset(layout, uri, max(older))
     if dataset is not newest:
         with writing(layout):
@@ -128,35 +128,35 @@ def drop_torn_versions(layout: Layout, uri: str) -> None:
 
 
 def keep_versions(layout: Layout, uri: str, versions: Iterable[int]) -> None:
-    """Delete all versions of a table but these and the last; these are tagged, so that nobody else deletes them."""
+    """Delete all versions of a table but these and the last; these are tagged against any other cleanup."""
     wanted = {f"{_KEPT}{version}": version for version in versions}
     with writing(layout):
         dataset = open_dataset(layout, uri)
-        had = {name for name in dataset.tags.list() if name.startswith(_KEPT)}
-        for name in sorted(wanted.keys() - had):
+        existing = {name for name in dataset.tags.list() if name.startswith(_KEPT)}
+        for name in sorted(wanted.keys() - existing):
             dataset.tags.create(name, wanted[name])
-        for name in sorted(had - wanted.keys()):
+        for name in sorted(existing - wanted.keys()):
             dataset.tags.delete(name)
-        # Files of no version are what killed writers left, since whoever calls this holds the write lock. In an object
-        # store, where a lock may have been taken over, Lance leaves them for a week.
+        # Files of no version were left by killed writers, since the caller holds the write lock. In an object store,
+        # where a lock can be taken over, Lance keeps them for a week.
         dataset.cleanup_old_versions(
             older_than=timedelta(0), error_if_tagged_old_versions=False, delete_unverified=layout.remote is None
         )
 
 
 def files_of(uri: str, dataset: Any) -> list[Path]:  # noqa: ANN401
-    """List what a version of a table on this machine is read from, its manifest first."""
+    """List the files that a version of a table on this machine is read from, its manifest first."""
     root = Path(uri)
     files = [version_file(uri, dataset.version)]
     for fragment in dataset.get_fragments():
-        files += [root / "data" / own.path for own in fragment.data_files()]
+        files += [root / "data" / file.path for file in fragment.data_files()]
         deleted = fragment.deletion_file()
         files += [root / deleted] if deleted else []
     return files
 
 
 def version_file(uri: str, version: int) -> Path:
-    """Give where Lance keeps what a version of a table is made of."""
+    """Return the path of Lance's manifest of a version of a table."""
     return Path(uri) / "_versions" / f"{2**64 - 1 - version}.manifest"
 
 

@@ -1,8 +1,8 @@
-"""Which rows a SQL condition holds for: over the table's own plain columns, and over any field of the rows themselves.
+"""SQL conditions on rows: over the table's plain columns, and over any field of the rows themselves.
 
-A condition that names a field, such as ``source = 'gsm8k'`` or ``metadata.lang = 'en'``, is answered by reading that
-field out of the rows' JSON into a table in memory, which the same SQL then runs on. Nothing is kept twice, no schema
-changes when rows with new fields come in, and old versions can be asked the same.
+A condition that names a field, such as ``source = 'gsm8k'`` or ``metadata.lang = 'en'``, is evaluated by reading that
+field from the rows' JSON into a table in memory and running the same SQL on it. Nothing is stored twice, the schema
+does not change when rows with new fields are added, and old versions can be filtered the same way.
 """
 
 import json
@@ -23,44 +23,44 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_PLACE = "place_in_table_order"
+_ORDINAL = "place_in_table_order"
 FIELDS = "fields"
-"""``fields.NAME`` is a field of the rows, where NAME alone is a column of the table."""
+"""``fields.NAME`` is always a field of the rows, even if the table has a column NAME."""
 
 _LONGEST = 10_000  # characters
-_DEEPEST = 12  # parentheses: the parser is recursive, and takes twice as long for each of some
-_MOST_SIGNS = 50  # of arithmetic: it recurses into each
+_DEEPEST = 12  # parentheses: the parser is recursive, and some nested ones double its time
+_MOST_SIGNS = 50  # arithmetic operators, and NOTs: the parser recurses into each
 _SIGNS = frozenset("(),.=<>!+-*/%[]0123456789")
 _FUNCTIONS = frozenset(
     "abs btrim ceil char_length character_length coalesce concat contains ends_with floor greatest least left length "
     "lower ltrim nullif regexp_like regexp_match replace reverse right round rtrim signum starts_with strpos substr "
     "trim upper".split()
 )
-"""What a condition may call: nothing that makes much of little, or that Lance is known to die of."""
+"""What a condition may call: nothing that makes large values of small ones, or is known to crash Lance."""
 _WORDS = frozenset("all and any between case else end escape false ilike in is like not null or then true when".split())
 _SCORED = frozenset({"ifd", "selectit", "judge"})
-"""Columns that a score makes, as missing as it is."""
-_SAMPLED = 256  # rows whose fields are listed in a message
+"""Columns that exist once the score was computed."""
+_SAMPLED = 256  # rows whose fields a message lists
 _TOKEN = re.compile(r"""'(?:[^']|'')*'|"[^"]*"|`([^`]+)`|([^\W\d]\w*)|(.)""", re.DOTALL)
 
 
 def matching_rows(table: SampleTable, where: str) -> np.ndarray:
-    """Give which rows (n,) bool, in table order, a SQL condition holds for.
+    """Return for which rows (n,) bool, in table order, a SQL condition holds.
 
-    :raises SelectionError: the condition cannot be understood.
+    :raises SelectionError: the condition cannot be evaluated.
     """
     names = _names(where)
     try:
         with explained("", ""):
-            found = table.scan(["id"], where)["_rowid"].to_numpy()
-        return np.isin(table.row_ids(), found)
+            matching = table.scan(["id"], where)["_rowid"].to_numpy()
+        return np.isin(table.row_ids(), matching)
     except StoreError as error:
-        # It names something that is no column of the table: then it is a field of the rows, or nothing.
-        own = plain_columns(table)
-        fields = {root: inner for root, inner in _tree(names).items() if root not in own}
+        # Not all names are columns of the table: the others are fields of the rows, or unknown.
+        plain = plain_columns(table)
+        fields = {root: inner for root, inner in _tree(names).items() if root not in plain}
         if not _are_fields(table, fields):
             raise _refusal(table, where, error) from error
-    columns = [name for name in own if name in {path[0] for path in names}]
+    columns = [name for name in plain if name in {path[0] for path in names}]
     return _matching_in_memory(table, where, columns, fields)
 
 
@@ -73,25 +73,25 @@ def _matching_in_memory(table: SampleTable, where: str, columns: list[str], fiel
     try:
         with explained("", ""):
             memory = lance.write_dataset(rows, "memory://filter")
-            mask[memory.scanner(columns=[_PLACE], filter=where).to_table()[_PLACE].to_numpy()] = True
+            mask[memory.scanner(columns=[_ORDINAL], filter=where).to_table()[_ORDINAL].to_numpy()] = True
     except StoreError as error:
         raise _refusal(table, where, error) from error
     return mask
 
 
 def matching_positions(table: SampleTable, where: str) -> list[int]:
-    """Give the positions of the rows that a SQL condition holds for, ascending.
+    """Return the positions of the rows for which a SQL condition holds, ascending.
 
-    :raises SelectionError: the condition cannot be understood.
+    :raises SelectionError: the condition cannot be evaluated.
     """
     mask = matching_rows(table, where)
     return sorted(int(position) for position in table.numbers("position")[mask])
 
 
 def _names(where: str) -> list[tuple[str, ...]]:
-    """Give the names that a condition may refer to, each as its path; too many do no harm.
+    """Return the names that a condition may refer to, each as a path; extra ones do no harm.
 
-    :raises SelectionError: it is no condition.
+    :raises SelectionError: this cannot be one condition.
     """
     if len(re.findall(r"\bnot\b", where, re.IGNORECASE)) > _MOST_SIGNS:
         raise SelectionError("--where has too many NOT")
@@ -99,7 +99,7 @@ def _names(where: str) -> list[tuple[str, ...]]:
         raise SelectionError(f"--where has {len(where):,} characters, {_LONGEST:,} are allowed")
     names: list[tuple[str, ...]] = []
     depth = signs = 0
-    before: str | None = None  # what came last, spaces aside
+    before: str | None = None  # the last token that was not a space
     for match in _TOKEN.finditer(where):
         quoted, plain, sign = match.groups()
         if sign is not None and sign.isspace():
@@ -110,65 +110,67 @@ def _names(where: str) -> list[tuple[str, ...]]:
         elif sign == "(" and before is not None and before.isidentifier():
             _check_called(before)
         elif sign is not None and sign not in _SIGNS:
-            raise SelectionError(f"--where '{where[:200]}' cannot be used: {sign!r} has no place in one condition")
+            raise SelectionError(f"--where '{where[:200]}' cannot be used: {sign!r} is not allowed in a condition")
         depth += (sign == "(") - (sign == ")")
         signs += sign is not None and sign in "+-*/%"
         if depth > _DEEPEST or signs > _MOST_SIGNS:
-            raise SelectionError(f"--where is nested more than {_DEEPEST} levels deep, or calculates too much")
+            raise SelectionError(
+                f"--where is nested more than {_DEEPEST} levels deep, or has more than {_MOST_SIGNS} operators"
+            )
         before = plain or quoted or sign or "'"
     return names
 
 
 def _check_called(name: str) -> None:
     if name.lower() not in _FUNCTIONS | _WORDS:
-        raise SelectionError(f"--where cannot call {name}; there are {', '.join(sorted(_FUNCTIONS))}")
+        raise SelectionError(f"--where cannot call {name}; use one of: {', '.join(sorted(_FUNCTIONS))}")
 
 
 def _tree(names: Iterable[tuple[str, ...]]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for path in names:
-        place = tree
+        branch = tree
         for name in path:
-            place = place.setdefault(name, {})
+            branch = branch.setdefault(name, {})
     return tree
 
 
 def plain_columns(table: SampleTable) -> list[str]:
-    """Name the columns of the table that are no signatures."""
+    """List the columns of the table that are not signatures."""
     return [name for name in table.schema().names if not name.startswith(SIGNATURE_PREFIXES)]
 
 
 def _are_fields(table: SampleTable, names: Mapping[str, Any]) -> bool:
-    """Tell whether any of some names is a field of any row."""
+    """Return whether any of some names is a field of any row."""
     return FIELDS in names or any(names.keys() & _row(record).keys() for record in table.records(["row"]))
 
 
 def _row(record: Mapping[str, Any]) -> dict[str, Any]:
-    own: dict[str, Any] = json.loads(record["row"])
-    return own
+    fields: dict[str, Any] = json.loads(record["row"])
+    return fields
 
 
-def _in_memory(table: SampleTable, columns: list[str], wanted: Mapping[str, Any]) -> "pa.Table":
+def _in_memory(table: SampleTable, columns: list[str], fields: Mapping[str, Any]) -> "pa.Table":
     import pyarrow as pa
 
     rows: list[dict[str, Any]] = []
-    own: dict[str, list[Any]] = {name: [] for name in columns}
+    plain: dict[str, list[Any]] = {name: [] for name in columns}
     for record in table.records(list(dict.fromkeys(["row", *columns]))):
-        for name, values in own.items():
+        for name, values in plain.items():
             values.append(record[name])
         row = _row(record)
-        rows.append({name: row if name == FIELDS else row.get(name) for name in wanted})
+        rows.append({name: row if name == FIELDS else row.get(name) for name in fields})
     schema = table.schema()
-    arrays = {name: pa.array(values, schema.field(name).type) for name, values in own.items()}
-    for name, inner in wanted.items():
+    arrays = {name: pa.array(values, schema.field(name).type) for name, values in plain.items()}
+    for name, inner in fields.items():
         values = [row[name] for row in rows]
         if any(value is not None for value in values):
             arrays[name] = _array(values, inner)
-    return pa.table({_PLACE: pa.array(np.arange(len(rows)))} | arrays)
+    return pa.table({_ORDINAL: pa.array(np.arange(len(rows)))} | arrays)
 
 
 def _array(values: list[Any], inner: Mapping[str, Any]) -> "pa.Array":
-    """Turn what a field holds, row by row, into one column of the type that all of it has; mixed types become text."""
+    """Turn the values of a field into one column of their common type; mixed types become text."""
     import pyarrow as pa
 
     if inner and any(isinstance(value, dict) for value in values):
@@ -182,7 +184,7 @@ def _array(values: list[Any], inner: Mapping[str, Any]) -> "pa.Array":
     if kinds and kinds <= {int, float}:
         return pa.array([None if value is None else _float(value) for value in values], pa.float64())
     texts = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
-    # Half a surrogate pair, which JSON can hold, is no text for Arrow.
+    # JSON can hold half a surrogate pair, Arrow cannot.
     whole = [None if text is None else text.encode("utf-8", "replace").decode() for text in texts]
     return pa.array(whole, pa.large_string())
 
@@ -195,18 +197,18 @@ def _float(value: float) -> float:
 
 
 def _refusal(table: SampleTable, where: str, error: StoreError) -> SelectionError:
-    said = " ".join(str(error.__cause__).split()).removeprefix("Invalid user input: ")
-    reason = said.split(", /")[0].split(" Valid fields are")[0].split(" Did you mean")[0].removeprefix("Schema error: ")
+    message = " ".join(str(error.__cause__).split()).removeprefix("Invalid user input: ")
+    reason = (
+        message.split(", /")[0].split(" Valid fields are")[0].split(" Did you mean")[0].removeprefix("Schema error: ")
+    )
     reason = reason[:200]
     fields = dict.fromkeys(name for record in table.head(["row"], _SAMPLED) for name in _row(record))
     names = [*plain_columns(table), *(name for name in fields if name.isprintable())]
     unknown = re.search(r"No field named ([^\s.]+)", reason)
     name = unknown[1].strip("\"'`") if unknown else ""
     if name.removesuffix("_status") in _SCORED:
-        near = f"; 'nait-index score INDEX {name.removesuffix('_status')}' makes that column"
+        near = f"; 'nait-index score INDEX {name.removesuffix('_status')}' creates that column"
     else:
         near = did_you_mean(name, names) if name else ""
-    return SelectionError(
-        f"--where '{where[:200]}' cannot be used: {reason.rstrip('. ')}; there are {', '.join(dict.fromkeys(names))}"
-        f"{near}"
-    )
+    known = ", ".join(dict.fromkeys(names))
+    return SelectionError(f"--where '{where[:200]}' cannot be used: {reason.rstrip('. ')}; the names are {known}{near}")

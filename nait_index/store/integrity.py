@@ -1,11 +1,11 @@
-"""The files of the tables and their hashes, so that a damaged one is found before anything is read from it.
+"""Hashes of the tables' files, so that a damaged one is detected before anything is read from it.
 
-Lance keeps no checksums of its data: a flipped bit in a signature would be a wrong score. Its files are never changed
-once they are written, so each is hashed once, when a version is published (``seals.json``). Reading them all whenever
-an index is opened would take longer than a search; a file that looks as it did when it was last checked, by size, times
-and inode, is taken to be the same, as Git does. ``nait-index verify`` reads everything.
+Lance keeps no checksums of its data: a flipped bit in a signature would be a wrong score. Its files never change once
+written, so each is hashed once, when a version is published (``seals.json``). Reading all of them whenever an index is
+opened would take longer than a search, so a file whose size, times and inode are those of its last check is assumed
+unchanged, as Git does. ``nait-index verify`` reads everything.
 
-Object stores check what they hold themselves; there, only the small files are checked.
+Object stores check their data themselves; there, only the small files are checked.
 """
 
 import json
@@ -27,11 +27,11 @@ from nait_index.store.sealed import read_sealed, seal, unseal, write_sealed
 logger = logging.getLogger(__name__)
 
 _SETTLED = 1.0
-"""A file that was written less than so many seconds before it was checked may have changed since unseen."""
+"""Seconds after a write before a check is remembered: a later change could have the same times."""
 
 
 def seal_files(layout: Layout, manifest: Manifest) -> None:
-    """Hash the files of the tables that the manifest's last version reads and none before it did."""
+    """Hash the table files that the manifest's last version reads and no earlier one did."""
     if layout.remote is not None or not manifest.history:
         return
     seals, rejected = _read_seals(layout) if layout.seals.is_file() else ({}, [])
@@ -45,9 +45,9 @@ def seal_files(layout: Layout, manifest: Manifest) -> None:
 
 
 def seal_rejected(layout: Layout, new: Path) -> None:
-    """Take down the hash of the list of rejected rows that is about to take the place of the present one.
+    """Record the hash of the list of rejected rows that is about to replace the present one.
 
-    Both count until the next version is published, since it may not come to that.
+    Both are accepted until the next version is published, which may never happen.
     """
     if layout.remote is None:
         seals, _ = _read_seals(layout) if layout.seals.is_file() else ({}, [])
@@ -62,25 +62,25 @@ def check_rejected(layout: Layout) -> None:
     if layout.remote is not None or not layout.seals.is_file():
         return
     _, hashes = _read_seals(layout)
-    found = _hash_if_present(layout.rejected)
-    if hashes and found not in hashes:
-        what = "is missing" if found is None else "is damaged (its hash differs)"
+    digest = _hash_if_present(layout.rejected)
+    if hashes and digest not in hashes:
+        problem = "is missing" if digest is None else "is damaged (its hash differs)"
         raise StoreError(
-            f"{layout.rejected} {what}; restore it from a copy, or remove it and run the next 'nait-index add', which "
-            "begins it anew"
+            f"{layout.rejected} {problem}; restore it from a copy, or delete it: the next 'nait-index add' starts "
+            "another"
         )
 
 
 def check_files(layout: Layout, version: Version, *, thorough: bool = False) -> int:
-    """Check every file of the tables that a version is read from, and give how many there are.
+    """Check every table file that a version is read from, and return how many there are.
 
-    :param thorough: read all of them, however they look.
+    :param thorough: read all of them, even those that look unchanged.
     :raises StoreError: one is missing or damaged.
     """
     if layout.remote is not None:
         return 0
     (seals, _), looks = _read_seals(layout), Looks(layout)
-    # What the tables are made of comes first: nothing is parsed before it was checked.
+    # The tables' manifests first, so that nothing is parsed before it was checked.
     tables = list(_version_files(layout, version))
     for path in tables:
         _check(layout, path, seals, looks, thorough)
@@ -93,7 +93,7 @@ def check_files(layout: Layout, version: Version, *, thorough: bool = False) -> 
 
 
 class Looks:
-    """How files looked when their content was last checked. Kept beside the engines, which it is a cache like."""
+    """How files looked when their content was last checked: a cache, stored beside the scan copies."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -102,20 +102,20 @@ class Looks:
         self._changed = False
 
     def same(self, path: Path) -> bool:
-        """Tell whether a file looks as it did."""
+        """Return whether a file looks as it did."""
         return self._known.get(self._name(path)) == _look(path)
 
     def remember(self, path: Path) -> None:
-        """Take down how a file looks whose content was just checked."""
+        """Record how a file looks whose content was just checked."""
         look = _look(path)
         if max(look[1], look[2]) < time.time_ns() - _SETTLED * 1e9:
             self._known[self._name(path)] = look
             self._changed = True
 
     def save(self) -> None:
-        """Keep it for the next time, where the index may be written."""
+        """Save the record, if the index can be written to."""
         if self._changed:
-            files = {name: own for name, own in self._known.items() if (self._layout.root / name).exists()}
+            files = {name: look for name, look in self._known.items() if (self._layout.root / name).exists()}
             with suppress(NaitError, OSError):
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 write_sealed(self._path, files)
@@ -127,10 +127,10 @@ class Looks:
 def _check(layout: Layout, path: Path, seals: Mapping[str, str], looks: Looks, thorough: bool) -> None:
     inside = path.is_relative_to(layout.root) and ".." not in path.parts
     expected = seals.get(str(path.relative_to(layout.root))) if inside else None
-    remedy = "put a copy in its place, go back to an older version ('nait-index versions'), or build the index again"
+    remedy = "restore it from a copy, go back to an older version ('nait-index versions'), or build the index again"
     if expected is None or not path.is_file():
-        what = "is not among the sealed files" if path.is_file() else "is missing"
-        raise StoreError(f"{path} {what}; {remedy}")
+        problem = "has no recorded hash" if path.is_file() else "is missing"
+        raise StoreError(f"{path} {problem}; {remedy}")
     if not thorough and looks.same(path):
         return
     logger.debug("checking %s", path)
@@ -148,14 +148,14 @@ def _version_files(layout: Layout, version: Version) -> Iterable[Path]:
 def _files(layout: Layout, version: Version) -> list[Path]:
     files = files_of(layout.samples, open_dataset(layout, layout.samples, version.table_version))
     if version.capabilities_version:
-        own = open_dataset(layout, layout.capabilities, version.capabilities_version)
-        files += files_of(layout.capabilities, own)
+        capabilities = open_dataset(layout, layout.capabilities, version.capabilities_version)
+        files += files_of(layout.capabilities, capabilities)
     return files
 
 
 def _look(path: Path) -> list[int]:
-    own = os.stat(path)
-    return [own.st_size, own.st_mtime_ns, own.st_ctime_ns, own.st_ino]
+    status = os.stat(path)
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 
 def _hash_if_present(path: Path) -> str | None:
@@ -167,7 +167,7 @@ def _write_seals(layout: Layout, files: Mapping[str, str], rejected: Sequence[st
 
 
 def _read_seals(layout: Layout) -> tuple[dict[str, str], list[str | None]]:
-    """Read the hashes of the files of the tables, and those that the list of rejected rows may have."""
+    """Read the hashes of the table files, and those that the list of rejected rows may have."""
     try:
         record = unseal(json.loads(layout.seals.read_bytes()))
         return record["files"], record["rejected"]

@@ -1,4 +1,4 @@
-"""The manifest: what an index is made of, its versions, and the fingerprint of all that changes a number in it."""
+"""The manifest: what an index is made of, its versions, and the fingerprint of all settings that affect its numbers."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ _LIBRARIES = ("nait-index", "torch", "transformers", "tokenizers", "numpy", "lan
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """Everything that changes a number: two indexes of one fingerprint hold the same numbers for the same row.
+    """All settings that affect numbers: indexes of one fingerprint hold the same numbers for the same row.
 
     :param signatures: the settings of the views, with the content hash of the sparse autoencoder for its folder.
     """
@@ -68,14 +68,14 @@ class Fingerprint:
     def require(self, other: "Fingerprint", what: str) -> None:
         """Refuse another fingerprint.
 
-        :param what: the thing that has the other one, for the message.
+        :param what: what has the other one, for the message.
         :raises FingerprintError: names every field that differs, with both values.
         """
-        mine, theirs = self.to_dict(), other.to_dict()
+        here, there = self.to_dict(), other.to_dict()
         different = [
-            f"{name} ({_short(mine[name])} here, {_short(theirs[name])} there)"
-            for name in mine
-            if mine[name] != theirs[name]
+            f"{name} ({_short(here[name])} here, {_short(there[name])} there)"
+            for name in here
+            if here[name] != there[name]
         ]
         if different:
             raise FingerprintError(
@@ -94,9 +94,9 @@ class Version:
     """One state of an index that readers can see.
 
     :param number: counted from 1. :param created: UTC, ISO 8601. :param change: what made it, in words.
-    :param rows: of the table, :param truncated: of them, :param tokens: in them.
-    :param table_version: of the table of samples; :param capabilities_version: of that of capabilities, 0 for none.
-    :param capability_names: of the capabilities stored in that version, sorted.
+    :param rows: how many samples there are. :param truncated: how many of them were cut. :param tokens: in all of them.
+    :param table_version: of the samples' table. :param capabilities_version: of the capabilities' table, 0 for none.
+    :param capability_names: of the capabilities stored in this version, sorted.
     """
 
     number: int
@@ -112,21 +112,20 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What ``manifest.json`` says.
+    """The content of ``manifest.json``.
 
     :param model: its name as given, the resolved settings, and its family.
-    :param sources: corpus files that were ever read. :param next_position: of the next row that comes in.
+    :param sources: all corpus files that were read. :param next_position: of the next row that is added.
     :param first_rows: positions before this one were in the first build, whose rows the basis was fitted on.
-    :param basis_hash: of the fitted compressor; :param warmup_hash: of the adapters of the view ``grad``.
+    :param basis_hash: of the fitted compressor. :param warmup_hash: of the adapters of the view ``grad``.
     :param sae_unexplained: share of the activations' variance that the sparse autoencoder leaves unexplained.
     :param fidelity: how faithful the signatures are, as :mod:`nait_index.building.basis` measured it when the basis
         was fitted; ``None`` where they are exact.
-    :param libraries: at the time of the first build: recorded, not compared, since an upgrade must not lock anyone out
-        of an index.
-    :param approximate: whether it has an approximate search, which is made again when rows were added.
-    :param history: all versions that are kept, the last of which readers see; empty until the first build is finished,
-        and an index without any is not opened.
-    :param tags: names of versions.
+    :param libraries: at the first build: recorded but not compared, since an upgrade must not make an index unusable.
+    :param approximate: whether there is an approximate search, which is made again when rows are added.
+    :param history: all versions that are kept, oldest first; readers see the last. It is empty until the first build is
+        finished, and such an index cannot be opened.
+    :param tags: the version that each tag names.
     """
 
     fingerprint: Fingerprint
@@ -150,7 +149,7 @@ class Manifest:
 
     @property
     def version(self) -> int:
-        """Number of the version that readers see, 0 where there is none."""
+        """Number of the version that readers see, 0 if there is none."""
         return self.head.number if self.history else 0
 
     @property
@@ -165,46 +164,46 @@ class Manifest:
 
     @property
     def basis(self) -> str:
-        """Stands for the fitted parts, in which indexes of one fingerprint still differ."""
-        return "/".join(own for own in (self.basis_hash, self.warmup_hash) if own)
+        """Hashes of the fitted parts, in which indexes of one fingerprint still differ."""
+        return "/".join(digest for digest in (self.basis_hash, self.warmup_hash) if digest)
 
     def then(self, change: str, **state: Any) -> "Manifest":  # noqa: ANN401 - the fields of Version
-        """Give the manifest with one more version.
+        """Return the manifest with one more version.
 
-        :param state: what differs from the last one.
+        :param state: the fields that differ from the last version.
         """
         now = datetime.now(UTC).isoformat(timespec="seconds")
         state |= {"number": self.version + 1, "created": now, "change": change}
         head = replace(self.head, **state) if self.history else Version(**state)
         return replace(self, history=(*self.history, head))
 
-    def at(self, wanted: str | int, name: str) -> "Manifest":
-        """Give the manifest as it was at a version.
+    def at_version(self, version: str | int, name: str) -> "Manifest":
+        """Return the manifest as it was at a version.
 
-        :param wanted: its number or tag. :param name: of the index, for the message.
+        :param version: its number or tag. :param name: of the index, for the message.
         :raises StoreError: there is no such version.
         """
-        number = self.tags.get(str(wanted))
-        if number is None and str(wanted).isdecimal():
-            number = int(wanted)
-        kept = tuple(own for own in self.history if number is not None and own.number <= number)
-        if not kept or kept[-1].number != number:
+        number = self.tags.get(str(version))
+        if number is None and str(version).isdecimal():
+            number = int(version)
+        history = tuple(known for known in self.history if number is not None and known.number <= number)
+        if not history or history[-1].number != number:
             tags = f", and the tags {', '.join(self.tags)}" if self.tags else ""
-            numbers = ", ".join(str(own.number) for own in self.history[-10:])
-            more = f"see 'nait-index versions'{did_you_mean(str(wanted), self.tags)}"
-            raise StoreError(f"{name} has no version '{wanted}'; it has {numbers}{tags}; {more}")
-        return replace(self, history=kept)
+            numbers = ", ".join(str(known.number) for known in self.history[-10:])
+            more = f"see 'nait-index versions'{did_you_mean(str(version), self.tags)}"
+            raise StoreError(f"{name} has no version '{version}'; it has {numbers}{tags}; {more}")
+        return replace(self, history=history)
 
 
 def library_versions() -> dict[str, str]:
-    """Give the versions of what computes and stores the numbers."""
-    found = {"python": platform.python_version()}
+    """Return the versions of the libraries that compute and store the numbers."""
+    versions = {"python": platform.python_version()}
     for name in _LIBRARIES:
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def save_manifest(layout: Layout, manifest: Manifest) -> None:
@@ -218,7 +217,7 @@ def save_manifest(layout: Layout, manifest: Manifest) -> None:
 def load_manifest(layout: Layout) -> Manifest:
     """Read the manifest.
 
-    :raises NotAnIndexError: there is none. :raises StoreError: it is damaged, or of another version of this package.
+    :raises NotAnIndexError: there is none. :raises StoreError: it is damaged, or of another schema.
     """
     layout.refuse_links()
     text = layout.read(layout.manifest)
@@ -227,10 +226,10 @@ def load_manifest(layout: Layout) -> Manifest:
             raise NotAnIndexError(
                 f"{layout.manifest} is missing; restore it from a copy, or remove the folder and build the index again"
             )
-        there = layout.remote is not None or layout.root.exists()
-        what = "holds no manifest.json" if there else "does not exist"
+        exists = layout.remote is not None or layout.root.exists()
+        problem = "holds no manifest.json" if exists else "does not exist"
         near = did_you_mean_path(layout.name, layout.manifest.name) if layout.remote is None else ""
-        raise NotAnIndexError(f"{layout.name} is not an index: it {what}; make one with 'nait-index build'{near}")
+        raise NotAnIndexError(f"{layout.name} is not an index: it {problem}; make one with 'nait-index build'{near}")
     try:
         return _parsed(json.loads(text), layout.name)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
@@ -293,4 +292,4 @@ def _check_values(manifest: Manifest) -> None:
     ):
         raise TypeError(f"fidelity is {dict(fidelity)!r:.80}")
     if any(version.table_version < 1 or version.capabilities_version < 0 for version in manifest.history):
-        raise ValueError("a version of the table is not a number from 1")
+        raise ValueError("a version of a table is out of range")

@@ -1,4 +1,4 @@
-"""Small files of an index in an object store, and who may write there."""
+"""An index's small files in an object store, and the lock of whoever writes there."""
 
 import json
 import os
@@ -9,18 +9,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from nait_index.errors import IndexBusyError, NaitError, StoreError
+from nait_index.errors import IndexBusyError, NaitError, StoreError, one_line
 
 LOCK = ".lock"
 BEAT = 20.0
 """Seconds after which a writer renews its lock."""
 _STALE = 6 * BEAT
 
-_CLIENT = ("allow_http", "allow_invalid_certificates", "connect_timeout", "timeout", "proxy_url")
+_CLIENT_OPTIONS = ("allow_http", "allow_invalid_certificates", "connect_timeout", "timeout", "proxy_url")
 
 
 def is_remote(name: str) -> bool:
-    """Tell a URI from a path."""
+    """Return whether the name of an index is a URI rather than a path."""
     return "://" in name
 
 
@@ -28,17 +28,17 @@ class Remote:
     """A prefix in an object store.
 
     :param options: as LanceDB takes them: ``region``, ``endpoint``, ``aws_access_key_id``, ``allow_http``, …
-    :raises NaitError: obstore is not installed, or URI or options are of no known kind.
+    :raises NaitError: obstore is not installed, or the URI or options are of no known kind.
     """
 
     def __init__(self, uri: str, options: Mapping[str, str]) -> None:
         self.uri = uri
         self.options = dict(options)
         self._store = _connect(uri, self.options)
-        self._tag: str | None = None  # of the lock that this process holds; empty where another one took it
+        self._tag: str | None = None  # of the lock this process holds; empty if another process took it over
 
     def get(self, key: str) -> bytes | None:
-        """Read an object, ``None`` where there is none."""
+        """Read an object, ``None`` if there is none."""
         try:
             with self._explained("cannot be read"):
                 return bytes(self._store.get(key).bytes())
@@ -46,26 +46,26 @@ class Remote:
             return None
 
     def put(self, key: str, data: bytes) -> None:
-        """Write an object; readers see the old one or the new one.
+        """Write an object; readers see either the old one or the new one.
 
-        :raises IndexBusyError: this process was held up for so long that another one took its lock.
+        :raises IndexBusyError: this process was suspended for so long that another one took its lock.
         """
         if self._tag == "":
             raise IndexBusyError(
-                f"{self.uri}: another process writes there by now; run the command again when it is done"
+                f"{self.uri}: another process has begun to write there; run the command again when it is done"
             )
         with self._explained("cannot be written"):
             self._store.put(key, data)
 
     def others(self) -> list[str]:
-        """List what lies there beside the lock, as far as it takes to tell that there is something."""
+        """List the first few objects besides the lock, enough to know whether the prefix is empty."""
         with self._explained("cannot be read"):
             first: list[Any] = list(next(iter(self._store.list(chunk_size=8)), []))
-        return sorted(own["path"] for own in first if own["path"] != LOCK)
+        return sorted(entry["path"] for entry in first if entry["path"] != LOCK)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the index for writing. A writer that is gone stops renewing its lock, which ends two minutes later.
+        """Hold the index for writing; the lock of a writer that no longer renews it expires after two minutes.
 
         :raises IndexBusyError: another process holds it.
         """
@@ -92,20 +92,20 @@ class Remote:
             except AlreadyExistsError:
                 pass
             try:
-                found = self._store.head(LOCK)
-                if time.time() - found["last_modified"].timestamp() > _STALE:
-                    return str(self._store.put(LOCK, _holder(), mode={"e_tag": found["e_tag"]})["e_tag"])
+                held = self._store.head(LOCK)
+                if time.time() - held["last_modified"].timestamp() > _STALE:
+                    return str(self._store.put(LOCK, _holder(), mode={"e_tag": held["e_tag"]})["e_tag"])
             except (PreconditionError, FileNotFoundError):
-                pass  # another one was faster
+                pass  # another process was faster
         raise IndexBusyError(
-            f"{self.uri} is being written by {self._written_by()}; wait until it is done (a writer that was "
-            f"killed lets go after {_STALE:.0f} s)"
+            f"{self.uri} is being written by {self._written_by()}; wait until it is done (the lock of a killed writer "
+            f"expires after {_STALE:.0f} s)"
         )
 
     def _written_by(self) -> str:
         try:
-            found = json.loads(self.get(LOCK) or b"{}")
-            return f"process {found['process']} on {found['host']}"
+            holder = json.loads(self.get(LOCK) or b"{}")
+            return f"process {holder['process']} on {holder['host']}"
         except (ValueError, KeyError, TypeError):
             return "another process"
 
@@ -117,7 +117,7 @@ class Remote:
                 self._tag = str(self._store.put(LOCK, _holder(), mode={"e_tag": self._tag})["e_tag"])
             except PreconditionError:
                 self._tag = ""
-            except (BaseError, OSError):  # tried again; a store that is gone for good is told of by the next commit
+            except (BaseError, OSError):  # tried again; if the store is gone, the next commit raises
                 continue
 
     @contextmanager
@@ -129,14 +129,13 @@ class Remote:
         except (FileNotFoundError, AlreadyExistsError, PreconditionError):
             raise
         except (BaseError, OSError) as error:
-            reason = " ".join(str(error).split())[:200]
             raise StoreError(
-                f"{self.uri} {what}: {reason}; check the address, --storage-option and the credentials"
+                f"{self.uri} {what}: {one_line(error)}; check the address, --storage-option and the credentials"
             ) from error
 
 
 def _holder() -> bytes:
-    # With the time, so that every renewal is another object with another tag.
+    # With the time, so that every renewal is a different object with a different tag.
     return json.dumps({"host": socket.gethostname(), "process": os.getpid(), "time": time.time()}).encode()
 
 
@@ -146,13 +145,13 @@ def _connect(uri: str, options: Mapping[str, str]) -> Any:  # noqa: ANN401
         from obstore.store import from_url
     except ImportError as error:
         raise NaitError(f"{uri}: an index in an object store needs 'pip install nait-index[s3]' ({error})") from error
-    client = {key: _plain(value) for key, value in options.items() if key in _CLIENT}
-    config = {key: value for key, value in options.items() if key not in _CLIENT}
+    client = {key: _parsed(value) for key, value in options.items() if key in _CLIENT_OPTIONS}
+    config = {key: value for key, value in options.items() if key not in _CLIENT_OPTIONS}
     try:
         return from_url(uri, config=config or None, client_options=client or None)
     except (BaseError, ValueError, TypeError) as error:
-        raise NaitError(f"{uri} cannot be opened: {' '.join(str(error).split())[:200]}") from error
+        raise NaitError(f"{uri} cannot be opened: {one_line(error)}") from error
 
 
-def _plain(value: str) -> str | bool:
+def _parsed(value: str) -> str | bool:
     return {"true": True, "false": False}.get(value.lower(), value)

@@ -1,4 +1,4 @@
-"""The table of samples in LanceDB: the rows themselves and their signatures, the truth of an index.
+"""The table of samples in LanceDB: the rows and their signatures, the source of truth of an index.
 
 Written through ``lancedb``; read through ``lance``, which opens the same files in a third of the time.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NAME = "samples"
 
-_AT_ONCE = 10_000  # rows deleted in one commit
+_DELETED_ROWS = 10_000  # per SQL condition
 
 
 SIGNATURE_PREFIXES = ("grad", *(f"{view}_" for view in View))
@@ -25,7 +25,7 @@ SIGNATURE_PREFIXES = ("grad", *(f"{view}_" for view in View))
 
 
 def schema(arrays: Mapping[str, tuple["np.dtype[Any]", int]]) -> "pa.Schema":
-    """Give the table's schema.
+    """Return the table's schema.
 
     :param arrays: dtype and width of every signature column.
     """
@@ -49,7 +49,7 @@ def schema(arrays: Mapping[str, tuple["np.dtype[Any]", int]]) -> "pa.Schema":
 class SampleTable:
     """All samples of one index.
 
-    :param version: which committed version to read; ``None`` reads the last.
+    :param version: the committed version to read; ``None`` reads the last.
     """
 
     def __init__(self, layout: Layout, version: int | None = None) -> None:
@@ -58,14 +58,14 @@ class SampleTable:
         self._opened: Any = None
 
     def create(self, table_schema: "pa.Schema") -> None:
-        """Create the table if it is not there yet."""
-        if not self.exists():  # else it may have columns of scores, which the schema of a build does not have
+        """Create the table if it does not exist."""
+        if not self.exists():  # an existing one may have columns of scores, which the schema of a build has not
             create_table(self._layout, NAME, table_schema)
 
     def append(self, columns: Mapping[str, Any], table_schema: "pa.Schema") -> None:
-        """Add rows in one commit: all of them or none. Columns that only the table has, of scores, get nulls.
+        """Add rows in one commit, all of them or none. Columns of scores, which only the table has, get nulls.
 
-        :param columns: a list for each plain column, an (n, width) array for each signature column.
+        :param columns: a list for each plain column, an array (n, width) for each signature column.
         """
         import pyarrow as pa
 
@@ -76,21 +76,21 @@ class SampleTable:
         append_rows(self._layout, self._layout.samples, rows)
 
     def delete(self, positions: Sequence[int]) -> None:
-        """Delete the rows at some positions; earlier versions keep them."""
+        """Delete the rows with some values of ``position``; earlier versions keep them."""
         with writing(self._layout):
-            for at in range(0, len(positions), _AT_ONCE):
-                own = ", ".join(str(position) for position in positions[at : at + _AT_ONCE])
-                self._dataset().delete(f"position IN ({own})")
+            for start in range(0, len(positions), _DELETED_ROWS):
+                listed = ", ".join(str(position) for position in positions[start : start + _DELETED_ROWS])
+                self._dataset().delete(f"position IN ({listed})")
 
     def compact(self) -> None:
-        """Merge the many small files of a build into few; earlier versions stay readable."""
-        # One thread and small batches: merging must not take more memory than building did.
+        """Merge the many small files of a build; earlier versions stay readable."""
+        # One thread and small batches, so that merging takes no more memory than building did.
         with writing(self._layout):
             self._dataset().optimize.compact_files(batch_size=1024, num_threads=1)
 
     @property
     def fragments(self) -> int:
-        """How many files the rows lie in."""
+        """How many files hold the rows."""
         return len(self._dataset().get_fragments())
 
     def restore(self) -> None:
@@ -112,53 +112,53 @@ class SampleTable:
         return int(self._dataset().count_rows()) if self.exists() else 0
 
     def exists(self) -> bool:
-        """Tell whether the table was created."""
+        """Return whether the table was created."""
         return has_dataset(self._layout, self._layout.samples)
 
     def schema(self) -> "pa.Schema":
-        """Give the table's schema as it lies on disk."""
+        """Return the schema of the stored table."""
         return self._dataset().schema
 
     def signature_widths(self) -> dict[str, int]:
-        """Give the width of every signature column."""
+        """Return the width of every signature column."""
         import pyarrow as pa
 
         return {field.name: field.type.list_size for field in self.schema() if pa.types.is_fixed_size_list(field.type)}
 
     def signature_bytes(self) -> dict[str, int]:
-        """Give the bytes a row of every signature column."""
+        """Return the bytes per row of every signature column."""
         import pyarrow as pa
 
         fields = [field for field in self.schema() if pa.types.is_fixed_size_list(field.type)]
         return {field.name: field.type.list_size * field.type.value_type.bit_width // 8 for field in fields}
 
     def known(self) -> Iterator[tuple[str, str, int]]:
-        """Give id, content hash and position of every sample."""
+        """Yield id, content hash and position of every sample."""
         if self.exists():
             for batch in self._dataset().to_batches(columns=["id", "content_hash", "position"]):
                 yield from zip(*(batch.column(i).to_pylist() for i in range(3)), strict=True)
 
     def signatures(self, column: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Read one signature column in table order, batch by batch: row ids (b,) uint64 and values (b, width)."""
+        """Read one signature column in table order, by batches: row ids (b,) uint64 and values (b, width)."""
         for batch in self._dataset().to_batches(columns=[column], with_row_id=True, scan_in_order=True):
             values = batch.column(column)
             flat = values.flatten().to_numpy(zero_copy_only=False)
             yield batch.column("_rowid").to_numpy(), flat.reshape(len(values), values.type.list_size)
 
     def signatures_at(self, ordinals: np.ndarray, column: str) -> np.ndarray:
-        """Read one signature column of some rows, given by their place in table order: (m, width)."""
+        """Read one signature column of some rows, given by their ordinals in table order: (m, width)."""
         values = self._dataset().take(ordinals, columns=[column])[column].combine_chunks()
         width = values.type.list_size
         return np.asarray(values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), width))
 
     def row_ids(self) -> np.ndarray:
-        """Give the row ids (n,) uint64 in table order."""
+        """Return the row ids (n,) uint64 in table order."""
         batches = self._dataset().to_batches(columns=["position"], with_row_id=True, scan_in_order=True)
         ids = [batch.column("_rowid").to_numpy() for batch in batches]
         return np.concatenate(ids) if ids else np.zeros(0, np.uint64)
 
     def numbers(self, column: str) -> np.ndarray:
-        """Read one plain column of numbers (n,) float64 in table order; NaN where there is none."""
+        """Read one plain column of numbers (n,) float64 in table order; NaN for nulls."""
         batches = self._dataset().to_batches(columns=[column], scan_in_order=True)
         parts = [batch.column(0).cast("float64").to_numpy(zero_copy_only=False) for batch in batches]
         return np.concatenate(parts) if parts else np.zeros(0)
@@ -172,23 +172,28 @@ class SampleTable:
         return int(self._dataset().count_rows(filter=where))
 
     def largest(self, column: str) -> int:
-        """Give the largest value of a column of whole numbers, -1 where there are no rows."""
+        """Return the largest value of a column of integers, -1 if there are no rows."""
         batches = self._dataset().to_batches(columns=[column])
         return max((int(batch.column(0).to_numpy().max()) for batch in batches if len(batch)), default=-1)
 
     def total(self, column: str) -> int:
-        """Add up a column of whole numbers."""
+        """Return the sum of a column of integers."""
         return sum(int(batch.column(0).to_numpy().sum()) for batch in self._dataset().to_batches(columns=[column]))
 
     def take(self, ordinals: Sequence[int] | np.ndarray, columns: Sequence[str]) -> dict[str, list[Any]]:
-        """Read some rows, given by their place in table order, in the order given."""
+        """Read some rows, given by their ordinals in table order, as one list per column."""
         if len(ordinals) == 0:
             return {name: [] for name in columns}
         table = self._dataset().take([int(i) for i in ordinals], columns=list(columns))
         return {name: table[name].to_pylist() for name in columns}
 
+    def take_records(self, ordinals: Sequence[int] | np.ndarray, columns: Sequence[str]) -> list[dict[str, Any]]:
+        """Read the same rows as one record each."""
+        taken = self.take(ordinals, columns)
+        return [dict(zip(taken, values, strict=True)) for values in zip(*taken.values(), strict=True)]
+
     def find(self, ids: Sequence[str], columns: Sequence[str]) -> list[dict[str, Any]]:
-        """Read the samples of these ids, in the order given; ids that are not there are left out."""
+        """Read the samples with some ids, in the order given; unknown ids are left out."""
         quoted = ", ".join("'" + sample_id.replace("'", "''") + "'" for sample_id in ids if _is_text(sample_id))
         if not quoted:
             return []
@@ -197,7 +202,7 @@ class SampleTable:
         return [by_id[sample_id] for sample_id in ids if sample_id in by_id]
 
     def place(self, sample_id: str) -> int | None:
-        """Find the place of a sample in table order."""
+        """Return the ordinal of a sample in table order, ``None`` if it is not there."""
         start = 0
         for batch in self._dataset().to_batches(columns=["id"], scan_in_order=True):
             ids: list[str] = batch.column(0).to_pylist()
@@ -217,7 +222,7 @@ class SampleTable:
         return rows
 
     def scan(self, columns: Sequence[str], where: str) -> "pa.Table":
-        """Read plain columns, and ``_rowid``, of the rows that a SQL condition over the plain columns holds for."""
+        """Read plain columns, and ``_rowid``, of the rows for which a SQL condition over plain columns holds."""
         return self._dataset().scanner(columns=list(columns), filter=where, with_row_id=True).to_table()
 
     def _dataset(self) -> Any:  # noqa: ANN401 - lance is not typed
@@ -229,7 +234,7 @@ class SampleTable:
 
 
 def _is_text(value: str) -> bool:
-    """Tell whether a value can be written as UTF-8, as all ids can."""
+    """Return whether a text can be written as UTF-8, as all ids can."""
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -1,7 +1,7 @@
-"""Scores as columns of the samples table: NAME, a number or null, and NAME_status, what became of the row.
+"""Scores as columns of the samples table: NAME, a number or null, and NAME_status, how the row was scored.
 
-A row that no score was ever computed for has null in both. The columns are made of the ids that the table itself
-gives, row by row, so that no failure can move a score to another row.
+A row that was never scored has null in both. The columns are computed from the ids that the table itself yields, row by
+row, so that no failure can assign a score to another row.
 """
 
 import re
@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from nait_index.errors import NaitError
 from nait_index.store.dataset import open_dataset, writing
-from nait_index.store.layout import Layout
-from nait_index.store.lock import write_lock
+from nait_index.store.layout import Layout, write_lock
 from nait_index.store.publish import publish, settled
 from nait_index.store.samples import SIGNATURE_PREFIXES, SampleTable
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Lookup = Callable[[str, str], tuple[float | None, str | None]]
-"""Gives value and status of a row, of its id and content hash."""
+"""Maps id and content hash of a row to its value and status."""
 
 _LONGEST = 64
 _SQL_WORDS = frozenset(
@@ -29,12 +28,12 @@ _SQL_WORDS = frozenset(
 
 
 def status_column(name: str) -> str:
-    """Name the column of a score's statuses."""
+    """Return the name of the column of a score's statuses."""
     return f"{name}_status"
 
 
 def score_names(table: SampleTable) -> list[str]:
-    """List the scores that a table has columns of."""
+    """List the scores that a table has columns for."""
     names = table.schema().names
     return [name for name in names if status_column(name) in names]
 
@@ -42,21 +41,23 @@ def score_names(table: SampleTable) -> list[str]:
 def check_name(table: SampleTable, name: str) -> None:
     """Check that a score can have this name.
 
-    :raises NaitError: it cannot be written in a filter, or a column that is no score has it.
+    :raises NaitError: a filter could not use it, or another column has it.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or len(name) > _LONGEST or name in _SQL_WORDS:
-        raise NaitError(f"--name '{name}' cannot name a column; take a small letter, then small letters, digits and _")
+        raise NaitError(
+            f"--name '{name}' cannot name a column; use a lower-case letter, then lower-case letters, digits and _"
+        )
     taken = set(table.schema().names)
     scores = score_names(table)
     if name.startswith(SIGNATURE_PREFIXES) or (name not in scores and {name, status_column(name)} & taken):
-        raise NaitError(f"--name '{name}' is taken: the index has such a column already; choose another")
+        raise NaitError(f"--name '{name}' is taken: the index already has such a column; choose another")
 
 
 def publish_scores(layout: Layout, name: str, lookup: Lookup) -> bool:
-    """Bring the columns of a score up to date and let readers see them.
+    """Update the columns of a score and make them visible to readers.
 
     :returns: whether anything had to be written.
-    :raises IncompleteIndexError: a build of this index was interrupted. :raises IndexBusyError: another one runs.
+    :raises IncompleteIndexError: a build of this index was interrupted. :raises IndexBusyError: another process writes.
     """
     with write_lock(layout):
         manifest = settled(layout)
@@ -87,8 +88,10 @@ def _is_current(table: SampleTable, name: str, lookup: Lookup) -> bool:
     if name not in score_names(table):
         return False
     columns = ["id", "content_hash", name, status_column(name)]
-    return all((row[columns[2]], row[columns[3]]) == lookup(row["id"], row["content_hash"])
-               for row in table.records(columns))  # fmt: skip
+    return all(
+        (record[name], record[status_column(name)]) == lookup(record["id"], record["content_hash"])
+        for record in table.records(columns)
+    )
 
 
 def _replace_columns(layout: Layout, table: SampleTable, name: str, lookup: Lookup) -> None:
@@ -100,8 +103,8 @@ def _replace_columns(layout: Layout, table: SampleTable, name: str, lookup: Look
     @lance.batch_udf(output_schema=schema)  # type: ignore[untyped-decorator]  # lance is untyped
     def columns(batch: "pa.RecordBatch") -> "pa.RecordBatch":
         ids, contents = batch.column("id").to_pylist(), batch.column("content_hash").to_pylist()
-        found = [lookup(*own) for own in zip(ids, contents, strict=True)]
-        arrays = [pa.array([own[at] for own in found], field.type) for at, field in enumerate(schema)]
+        scored = [lookup(row_id, content) for row_id, content in zip(ids, contents, strict=True)]
+        arrays = [pa.array([pair[i] for pair in scored], field.type) for i, field in enumerate(schema)]
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     with writing(layout):

@@ -1,1 +1,1 @@
-"""A living index: rows leave, versions are named and brought back, files are merged, a stale basis is fitted anew."""
+"""Keeping an index: describe and verify it, name and restore versions, remove rows, merge files, rebuild it."""

@@ -1,4 +1,4 @@
-"""Naming versions of an index, and making an old one the present one again."""
+"""Naming versions of an index, and making an old version the last one again."""
 
 import re
 import shutil
@@ -8,33 +8,34 @@ from nait_index.errors import StoreError
 from nait_index.spelling import did_you_mean
 from nait_index.store.capabilities import CapabilityTable
 from nait_index.store.integrity import check_files
-from nait_index.store.layout import Layout
-from nait_index.store.lock import write_lock
+from nait_index.store.layout import Layout, write_lock
 from nait_index.store.manifest import Manifest, load_manifest, save_manifest
 from nait_index.store.publish import publish
 from nait_index.store.samples import SampleTable
 
 
-def tag_version(layout: Layout, name: str, wanted: str | int | None, *, force: bool = False) -> int:
-    """Name a version, which is kept from then on.
+def tag_version(layout: Layout, name: str, version: str | int | None, *, force: bool = False) -> int:
+    """Name a version, which is never deleted from then on.
 
-    :param wanted: its number or another of its tags; ``None`` is the last. :param force: move a tag that is there.
+    :param version: its number or another of its tags; ``None`` is the last. :param force: move an existing tag.
     :returns: the version's number. :raises StoreError: the name cannot be used, or is taken.
     """
-    # A number would be taken for a version's, and what begins with a dash for an option.
+    # A number would be read as a version's, and a leading dash as an option.
     if not re.fullmatch(r"[A-Za-z_][\w.-]{0,63}", name, re.ASCII):
-        raise StoreError(f"'{name}' is no usable tag; take a letter, then at most 63 letters, digits, '.', '_' and '-'")
+        raise StoreError(
+            f"'{name}' cannot be a tag; use a letter or '_', then at most 63 letters, digits, '.', '_' and '-'"
+        )
     with write_lock(layout):
         manifest = load_manifest(layout)
-        number = (manifest if wanted is None else manifest.at(wanted, layout.name)).version
+        number = (manifest if version is None else manifest.at_version(version, layout.name)).version
         if manifest.tags.get(name, number) != number and not force:
-            raise StoreError(f"tag '{name}' is version {manifest.tags[name]} already; move it with --force")
-        save_manifest(layout, replace(manifest, tags=dict(manifest.tags) | {name: number}))
+            raise StoreError(f"tag '{name}' already names version {manifest.tags[name]}; move it with --force")
+        save_manifest(layout, replace(manifest, tags={**manifest.tags, name: number}))
     return number
 
 
 def remove_tag(layout: Layout, name: str) -> None:
-    """Forget the name of a version, which is then kept no longer than others.
+    """Remove a tag; its version then expires like any other.
 
     :raises StoreError: there is no such tag.
     """
@@ -43,22 +44,22 @@ def remove_tag(layout: Layout, name: str) -> None:
         if name not in manifest.tags:
             known = ", ".join(manifest.tags) or "none"
             raise StoreError(f"{layout.name} has no tag '{name}'; it has {known}{did_you_mean(name, manifest.tags)}")
-        save_manifest(layout, replace(manifest, tags={tag: own for tag, own in manifest.tags.items() if tag != name}))
+        tags = {tag: number for tag, number in manifest.tags.items() if tag != name}
+        save_manifest(layout, replace(manifest, tags=tags))
 
 
-def restore_version(layout: Layout, wanted: str | int) -> Manifest:
-    """Make a new version that is what an old one was. Nothing is lost: the versions between stay.
+def restore_version(layout: Layout, version: str | int) -> Manifest:
+    """Publish the content of an old version as a new one; the versions between stay.
 
-    It also gives up an interrupted build: of the last version, it takes away what that build has committed.
+    This also abandons an interrupted build: restoring the last version drops what the build has committed.
     """
     with write_lock(layout):
         manifest = load_manifest(layout)
-        old = manifest.at(wanted, layout.name).head
+        old = manifest.at_version(version, layout.name).head
         check_files(layout, old)
         SampleTable(layout, old.table_version).restore()
         shutil.rmtree(layout.staging, ignore_errors=True)
-        capabilities = CapabilityTable(layout)
-        if capabilities.version != old.capabilities_version:
+        if CapabilityTable(layout).version != old.capabilities_version:
             CapabilityTable(layout, old.capabilities_version).restore()
         return publish(
             layout,

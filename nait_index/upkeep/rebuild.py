@@ -1,4 +1,4 @@
-"""A new index from the rows that another one keeps, with a basis fitted to all of them."""
+"""A new index from the rows stored in another, with a basis fitted to all of them."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ from nait_index.store.samples import SampleTable
 from nait_index.store.scores import copy_score, score_names
 from nait_index.types import Rejected, Sample
 
-_AT_ONCE = 1024
+_BATCH_ROWS = 1024
 
 
 def rebuild(
@@ -28,12 +28,12 @@ def rebuild(
     device: Device = Device.AUTO,
     progress: ProgressCallback | None = None,
 ) -> BuildReport:
-    """Encode the rows of an index again, in their order, into a new one; the old one stays as it is.
+    """Encode the rows of an index again, in their order, into a new one; the old index is not changed.
 
-    Quality scores come along; capabilities are for the caller to bring, since their examples must be encoded too.
+    Quality scores are copied. Capabilities are left to the caller, since their examples must be encoded again.
 
-    :param manifest: of the version that is taken.
-    :raises OutputExistsError: there is a finished index in the new place.
+    :param manifest: of the version whose rows are read.
+    :raises OutputExistsError: the new place holds a finished index.
     """
     if new.read(new.manifest) is not None and load_manifest(new).history:
         raise OutputExistsError(f"{new.name} already holds a finished index; choose another place for the new one")
@@ -48,7 +48,6 @@ def rebuild(
 
 def _samples(table: SampleTable) -> Iterator[Sample | Rejected]:
     order = np.argsort(table.numbers("position"), kind="stable")
-    for at in range(0, len(order), _AT_ONCE):
-        columns = table.take(order[at : at + _AT_ONCE], SAMPLE_COLUMNS)
-        for values in zip(*columns.values(), strict=True):
-            yield restore_sample(dict(zip(columns, values, strict=True)))
+    for start in range(0, len(order), _BATCH_ROWS):
+        for record in table.take_records(order[start : start + _BATCH_ROWS], SAMPLE_COLUMNS):
+            yield restore_sample(record)

@@ -1,0 +1,88 @@
+"""Merging the files of an index, and deleting versions that nobody asked to keep."""
+
+import logging
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from nait_index.errors import StoreError
+from nait_index.store.capabilities import CapabilityTable
+from nait_index.store.integrity import seal_files
+from nait_index.store.layout import Layout, no_readers, write_lock
+from nait_index.store.manifest import Manifest, Version, save_manifest
+from nait_index.store.publish import keep, publish, settled
+from nait_index.store.samples import SampleTable
+from nait_index.upkeep.describe import size_on_disk
+
+logger = logging.getLogger(__name__)
+
+_MOST_DAYS = 36_500
+
+
+@dataclass(frozen=True, slots=True)
+class Optimized:
+    """What an optimisation did.
+
+    :param fragments: files that held the rows before, and hold them now. :param forgotten: versions deleted.
+    :param kept: versions left. :param size: bytes before, and now: files that a kept version reads stay beside those
+        they were merged into. :param in_use: whether versions stayed because the index is open somewhere.
+    """
+
+    fragments: tuple[int, int]
+    forgotten: int
+    kept: int
+    size: tuple[int, int]
+    in_use: bool
+
+
+def optimize(layout: Layout, keep_days: float) -> Optimized:
+    """Merge files, then delete the versions without a tag that were replaced more than ``keep_days`` days ago.
+
+    No version is deleted while anybody on this machine has the index open. In an object store, where that cannot be
+    known, none that was replaced within a day is.
+    """
+    if not 0 <= keep_days <= _MOST_DAYS:
+        raise StoreError(f"--keep-days must be from 0 to {_MOST_DAYS:,}, not {keep_days:g}")
+    if layout.remote is not None and keep_days < 1:
+        raise StoreError("--keep-days must be at least 1 in an object store, where open readers cannot be detected")
+    with write_lock(layout):
+        manifest, size = settled(layout), size_on_disk(layout)
+        table = SampleTable(layout)
+        before = table.fragments
+        logger.info("merging %d files", before)
+        manifest = _merge(layout, manifest, table)
+        history = _to_keep(manifest, timedelta(days=keep_days))
+        forgotten = len(manifest.history) - len(history)
+        with no_readers(layout) as alone:
+            if alone and forgotten:
+                # The manifest first, so that it never names a deleted version.
+                manifest = replace(manifest, history=history)
+                save_manifest(layout, manifest)
+            keep(layout, manifest)
+            if alone and forgotten:
+                seal_files(layout, manifest)
+        fragments, sizes = (before, table.fragments), (size, size_on_disk(layout))
+        deleted = forgotten if alone else 0
+        return Optimized(fragments, deleted, len(manifest.history), sizes, forgotten > deleted)
+
+
+def _merge(layout: Layout, manifest: Manifest, table: SampleTable) -> Manifest:
+    """Merge the files of both tables, as a new version if that changes anything."""
+    capabilities = CapabilityTable(layout)
+    table.compact()
+    if capabilities.exists():
+        capabilities.compact()
+    merged = {"table_version": table.version, "capabilities_version": capabilities.version}
+    if merged == {name: getattr(manifest.head, name) for name in merged}:
+        return manifest
+    return publish(layout, manifest, "files merged", **merged)
+
+
+def _to_keep(manifest: Manifest, age: timedelta) -> tuple[Version, ...]:
+    """Return the versions to keep: tagged ones, the last, and those that were replaced less than ``age`` ago."""
+    tagged, now = set(manifest.tags.values()), datetime.now(UTC)
+    kept = [
+        version
+        for version, following in zip(manifest.history, manifest.history[1:], strict=False)
+        if version.number in tagged or now - datetime.fromisoformat(following.created) < age
+    ]
+    return (*kept, manifest.head)
