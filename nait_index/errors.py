@@ -1,4 +1,4 @@
-"""Every error this package raises for a reason its user can act on.
+"""The errors this package raises for reasons its user can act on.
 
 ::
 
@@ -6,15 +6,15 @@
     ├── CorpusError              a corpus file cannot be read, or holds no usable row
     ├── TemplateError            the text template is unknown or cannot be applied
     ├── ModelError               the model folder is unusable, or a forward pass went wrong
-    │   └── ArchitectureError    the model's neurons were not found where they should be
-    ├── StoreError               the index directory is not, or no longer, what it should be
-    │   ├── NotAnIndexError      no index lies at this path
+    │   └── ArchitectureError    the model's neurons are not where they should be
+    ├── StoreError               the index cannot be read or written, or is damaged
+    │   ├── NotAnIndexError      there is no index at this path
     │   ├── IncompleteIndexError the build of this index was interrupted
-    │   ├── FingerprintError     index and request differ in something that changes a number
+    │   ├── FingerprintError     index and request differ in a setting that affects scores
     │   └── IndexBusyError       another process is writing to this index
-    ├── CapabilityError          a capability is unknown, already there, or has no usable example
-    ├── SelectionError           a budget, filter or vote count that cannot be met
-    └── OutputExistsError        a file is in the way and ``--force`` was not given
+    ├── CapabilityError          a capability is unknown, exists already, or has no usable example
+    ├── SelectionError           a budget, filter or vote count cannot be met
+    └── OutputExistsError        a file exists and ``--force`` was not given
 
 Each message is one line: what was wrong, where, and what to do.
 """
@@ -42,15 +42,15 @@ class ModelError(NaitError):
 
 
 class ArchitectureError(ModelError):
-    """The model's neurons were not found where they should be."""
+    """The model's neurons are not where they should be."""
 
 
 class StoreError(NaitError):
-    """The index directory is not, or no longer, what it should be."""
+    """The index cannot be read or written, or is damaged."""
 
 
 class NotAnIndexError(StoreError):
-    """No index lies at this path."""
+    """There is no index at this path."""
 
 
 class IncompleteIndexError(StoreError):
@@ -58,7 +58,7 @@ class IncompleteIndexError(StoreError):
 
 
 class FingerprintError(StoreError):
-    """Index and request differ in something that changes a number."""
+    """Index and request differ in a setting that affects scores."""
 
 
 class IndexBusyError(StoreError):
@@ -66,12 +66,12 @@ class IndexBusyError(StoreError):
 
 
 class CapabilityError(NaitError):
-    """A capability is unknown, already there, or has no usable example."""
+    """A capability is unknown, exists already, or has no usable example."""
 
 
 class SelectionError(NaitError):
-    """A budget, filter or vote count that cannot be met."""
+    """A budget, filter or vote count cannot be met."""
 
 
 class OutputExistsError(NaitError):
-    """A file is in the way and overwriting was not asked for."""
+    """A file exists and was not to be overwritten."""

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and hashes of what is in them."""
+"""Files that appear whole or not at all, and hashes of their content."""
 
 import fcntl
 import hashlib
@@ -16,7 +16,7 @@ from nait_index.errors import NaitError, OutputExistsError
 logger = logging.getLogger(__name__)
 
 TEMPORARY = ".*.tmp"
-"""Pattern of the names of files that are being written; what was killed while it wrote leaves one behind."""
+"""Pattern of the names of files that are being written; a killed writer leaves one behind."""
 
 
 def hash_bytes(data: bytes | memoryview) -> str:
@@ -60,10 +60,10 @@ def _check_folder(path: Path) -> None:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Write a file under a temporary name beside it and move it into place once all is on disk.
+    """Write a file under a temporary name beside it, and move it into place once all of it is on disk.
 
-    Whatever goes wrong before that leaves the file as it was and no temporary one behind. Opened plainly and not by
-    ``tempfile``, so that the file gets the mode that the user's umask asks for.
+    An error before that leaves the old file as it was and no temporary one. The file is not opened by ``tempfile``, so
+    that its mode follows the user's umask.
 
     :raises NaitError: the file cannot be written: folder missing, permission denied, disk full.
     """
@@ -85,15 +85,15 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
 
 class Together:
-    """Files and folders that take their places together; see :func:`together`."""
+    """Files and folders that appear together; see :func:`together`."""
 
     def __init__(self) -> None:
-        self._written: dict[Path, Path] = {}  # where it belongs -> where it waits
+        self._written: dict[Path, Path] = {}  # final path -> temporary path
         self._obsolete: list[Path] = []
 
     @contextmanager
     def file(self, path: Path) -> Iterator[BinaryIO]:
-        """Write a file."""
+        """Open a file for writing."""
         logger.info("writing %s", path)
         with _explained(path):
             self._written[path], opened = _temporary(path.parent)
@@ -104,7 +104,7 @@ class Together:
 
     @contextmanager
     def folder(self, path: Path) -> Iterator[Path]:
-        """Fill a folder."""
+        """Create a folder to be filled."""
         logger.info("writing the folder %s", path)
         with _explained(path):
             self._written[path] = path.parent / f".{secrets.token_hex(8)}.tmp"
@@ -112,12 +112,12 @@ class Together:
             yield self._written[path]
 
     def remove(self, path: Path) -> None:
-        """Let a file that is there be gone, where there is one."""
+        """Remove a file with the others' appearance, if it exists."""
         if os.path.lexists(path):
             self._obsolete.append(path)
 
     def place(self) -> None:
-        """Put all in their places; where one cannot be, what was there before is put back."""
+        """Move all into place; if one cannot be, restore what was there before."""
         moved: dict[Path, Path | None] = {}
         try:
             for path in (*self._written, *self._obsolete):
@@ -137,16 +137,16 @@ class Together:
                     _remove(old)
 
     def discard(self) -> None:
-        """Delete what waits."""
+        """Delete the temporary files and folders."""
         for temporary in self._written.values():
             _remove(temporary)
 
 
 @contextmanager
 def together() -> Iterator[Together]:
-    """Write several files and folders under temporary names; they take their places once the block ends without error.
+    """Write several files and folders under temporary names, and move them into place if the block ends without error.
 
-    Whatever goes wrong before leaves all that was there as it was, and nothing else.
+    An error leaves everything as it was before.
 
     :raises NaitError: one of them cannot be written.
     """
@@ -167,12 +167,12 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 def _set_aside(path: Path, *, replaced: bool) -> Path | None:
-    """Keep what is at a path under another name too; a file that will be replaced is at no moment away."""
+    """Keep what is at a path under another name; a file to be replaced stays at its path all the time."""
     if not os.path.lexists(path):
         return None
     old = path.parent / f".{secrets.token_hex(8)}.tmp"
     if replaced and path.is_file():
-        with suppress(OSError):  # where there are no hard links
+        with suppress(OSError):  # the file system may have no hard links
             os.link(path, old)
             return old
     path.rename(old)
@@ -187,7 +187,7 @@ def _remove(path: Path) -> None:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Delete the temporary files in a folder whose writers were killed; those that somebody still writes stay."""
+    """Delete the temporary files in a folder whose writers were killed, not those still being written."""
     for path in folder.glob(TEMPORARY):
         with suppress(OSError), path.open("r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -195,12 +195,12 @@ def remove_abandoned(folder: Path) -> None:
 
 
 def _temporary(folder: Path) -> tuple[Path, BinaryIO]:
-    """Make a temporary file, locked as long as it is open, so that :func:`remove_abandoned` leaves it alone."""
+    """Create a temporary file, locked while it is open so that :func:`remove_abandoned` leaves it alone."""
     while True:
         path = folder / f".{secrets.token_hex(8)}.tmp"
         file = path.open("xb")
-        with suppress(OSError):  # where there are no such locks
+        with suppress(OSError):  # the file system may have no locks
             fcntl.flock(file, fcntl.LOCK_EX)
         if os.fstat(file.fileno()).st_nlink:
             return path, file
-        file.close()  # taken for abandoned before it was locked
+        file.close()  # removed as abandoned before it was locked

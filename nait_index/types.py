@@ -1,4 +1,4 @@
-"""The words of the domain, as types.
+"""The types of the domain: rows, their parts and origins.
 
 Shape letters used in every docstring: B batch, T tokens, P poolings, L captured layers, N neurons a layer,
 D = sum of the captured layers' neurons (L·N where all are alike), n samples, d signature width, k results.
@@ -12,7 +12,7 @@ from nait_index.files import hash_bytes
 
 
 class RowFormat(StrEnum):
-    """The shapes of instruction-tuning rows that are understood."""
+    """The supported formats of instruction-tuning rows."""
 
     ALPACA = "alpaca"
     SHAREGPT = "sharegpt"
@@ -22,7 +22,7 @@ class RowFormat(StrEnum):
 
 
 class Role(StrEnum):
-    """Who says a part. ``INPUT`` is Alpaca's second half of a user turn; ``TEXT`` is a row without roles."""
+    """The speaker of a part. ``INPUT`` is the second half of Alpaca's user turn; ``TEXT`` is a row without roles."""
 
     SYSTEM = "system"
     TOOLS = "tools"
@@ -43,7 +43,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a row came from: the file as the user named it and the row's number in it, counted from 1."""
+    """The source of a row: the file as the user named it, and the row's number in it, counted from 1."""
 
     file: str
     row: int
@@ -56,8 +56,8 @@ class Origin:
 class Sample:
     """One usable training row.
 
-    ``row`` is the original row as one JSON object, byte for byte where the source was JSON lines; ``parts`` is what
-    of it becomes text, in reading order.
+    ``row`` is the original row as one JSON object, byte for byte if the source was JSON lines; ``parts`` are the texts
+    that the model reads, in reading order.
     """
 
     id: str
@@ -68,14 +68,14 @@ class Sample:
 
     @property
     def content_hash(self) -> str:
-        """Hash of the whole row (32 hex digits), the same for rows that differ only in spacing or key order."""
+        """Hash of the whole row (32 hex digits), equal for rows that differ only in spacing or key order."""
         canonical = json.dumps(json.loads(self.row), sort_keys=True, separators=(",", ":"))
         return hash_bytes(canonical.encode())
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """One row that cannot be used, with the reason, kept so that nothing is lost."""
+    """One row that cannot be used, with the reason, so that no row is lost."""
 
     origin: Origin
     reason: str

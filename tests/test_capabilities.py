@@ -183,7 +183,7 @@ def test_a_damaged_file_is_refused_and_named(exported: Path, here: Path, tmp_pat
 
 
 def test_a_file_that_is_something_else_is_refused(folder: Path, here: Path, tmp_path: Path) -> None:
-    assert "no capability" in refusal("capability", "import", here, here / "basis.safetensors")
+    assert "was not written by" in refusal("capability", "import", here, here / "basis.safetensors")
     assert "no exported capability" in refusal("capability", "import", here, folder / "adding.jsonl")
     assert "no such file" in refusal("capability", "import", here, tmp_path / "none.capability")
     assert "no such file" in refusal("capability", "import", here, folder)

@@ -391,9 +391,9 @@ def test_paths_are_checked_before_rows_are_read(tmp_path: Path) -> None:
         ("rows.json", b" \n\n", "empty, there is not one row in it"),
         ("rows.csv", b"", "empty, there is not one row in it"),
         ("rows.csv", b"text\n", "empty, there is not one row in it"),
-        ("rows.jsonl", b"hello\nworld\n", "row 1: not JSON: Expecting value at column 1, and none of the 2 first rows"),
-        ("rows.jsonl", b"\xff\xfea\x00\n", "row 1: not valid UTF-8: byte 0xff at position 0, and none of the 1 first"),
-        ("rows.json", b'["a", "b"]', "row 1: a row must be a JSON object, this is text, and none of the 2 first"),
+        ("rows.jsonl", b"hello\nworld\n", "row 1: not JSON: Expecting value at column 1, and none of the first 2 rows"),
+        ("rows.jsonl", b"\xff\xfea\x00\n", "row 1: not valid UTF-8: byte 0xff at position 0, and none of the first 1"),
+        ("rows.json", b'["a", "b"]', "row 1: a row must be a JSON object, this is text, and none of the first 2"),
         ("rows.json", b'[{"text": "a"},\n {"text": }]', "not a valid JSON list: Expecting value at line 2, column 11"),
         ("rows.json", b'[{"text": "\xff"}]', "not valid UTF-8 at byte 11; convert it to UTF-8"),
         ("rows.json", b"[" * 100_000, "nested too deep to be read; write one object per line"),
@@ -459,7 +459,7 @@ def test_permission_denied(tmp_path: Path) -> None:
 def test_only_rubbish_at_the_start_is_an_error(tmp_path: Path) -> None:
     """A wrong file is not read to its end and rejected row by row."""
     path = write(tmp_path / "rows.jsonl", *["rubbish"] * 1000, LINES[0])
-    assert "none of the 1000 first rows can be read" in error_of(path)
+    assert "none of the first 1000 rows can be read" in error_of(path)
     write(path, *["rubbish"] * 999, LINES[0])
     assert len(rejected(path)) == 999
 
