@@ -103,7 +103,7 @@ class Capture:
 
         batch, device = inputs["input_ids"].shape[0], inputs["input_ids"].device
         self._span = span
-        self._neurons = span.room(self._width)
+        self._neurons = span.buffer(self._width)
         self._impact = torch.zeros(batch, self._width, device=device) if self._probes.impact else None
         self._fired.clear()
         hidden = None

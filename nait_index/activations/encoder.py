@@ -50,10 +50,10 @@ class Pooled:
         finite = [np.isfinite(part).reshape(len(part), -1).all(axis=1) for part in parts if part is not None]
         return np.asarray(np.all(finite, axis=0))
 
-    def take(self, which: np.ndarray) -> "Pooled":
-        """Keep some rows."""
+    def take(self, kept: np.ndarray) -> "Pooled":
+        """Keep some rows, by a mask or by positions."""
         parts = (self.values, self.impact, self.hidden, self.codes)
-        return Pooled(self.rows[which], *(None if part is None else part[which] for part in parts))  # type: ignore[arg-type]
+        return Pooled(self.rows[kept], *(None if part is None else part[kept] for part in parts))  # type: ignore[arg-type]
 
 
 class Encoder:
@@ -84,7 +84,7 @@ class Encoder:
         self.close()
 
     def close(self) -> None:
-        """Take the hooks off the model."""
+        """Remove the hooks from the model."""
         self._stack.close()
 
     @property
@@ -197,13 +197,14 @@ class Encoder:
             return self._capture.run(inputs, TokenSpan(inputs["attention_mask"]))
 
 
-def _choose_layers(sites: tuple[Site, ...], wanted: str) -> tuple[Site, ...]:
+def _choose_layers(sites: tuple[Site, ...], layers: str) -> tuple[Site, ...]:
+    """Keep the sites of some layers: ``all``, ``last``, or numbers with commas; negative numbers count from the end."""
     count = sites[-1].layer + 1
-    if wanted == "all":
+    if layers == "all":
         return sites
-    numbers = [count - 1] if wanted == "last" else [int(number) for number in wanted.split(",")]
+    numbers = [count - 1] if layers == "last" else [int(number) for number in layers.split(",")]
     chosen = {number + count if number < 0 else number for number in numbers}
     outside = sorted(number for number in chosen if not 0 <= number < count)
     if outside:
-        raise ModelError(f"--layers {wanted}: this model has layers 0 to {count - 1}, no layer {outside[0]}")
+        raise ModelError(f"--layers {layers}: this model has layers 0 to {count - 1}, no layer {outside[0]}")
     return tuple(site for site in sites if site.layer in chosen)

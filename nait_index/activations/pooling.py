@@ -24,7 +24,7 @@ class TokenSpan:
         self._counts = counts.float()[:, None]
         self._rows = torch.arange(self.batch, device=mask.device)
 
-    def room(self, width: int) -> "torch.Tensor":
+    def buffer(self, width: int) -> "torch.Tensor":
         """Allocate the pooled activations of the batch: (B, 2, D) float32 zeros."""
         return self._counts.new_zeros(self.batch, 2, width)
 
@@ -91,7 +91,7 @@ class TokenScores(TokenSpan):
         #: (T,) float64.
         self.values = direction.new_zeros(self.length)
 
-    def room(self, width: int) -> "torch.Tensor":
+    def buffer(self, width: int) -> "torch.Tensor":
         """Return the direction (1, 2, D) in place of the pooled activations: it is read, and nothing is written."""
         return self._direction[None]
 
