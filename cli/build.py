@@ -1,6 +1,6 @@
-"""``nait-index build``, ``add`` and ``demo``: everything that encodes a corpus."""
+"""``nait-index build``, ``add``, ``sae`` and ``demo``: everything that runs a model over a corpus."""
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from . import options as opt
 from .completion import a_file, a_folder
 from .options import IndexTarget
 from .output import fidelity_text, note, preview, print_facts, print_table
-from .progress import build_progress
+from .progress import build_progress, training_progress
 
 if TYPE_CHECKING:
     from nait_index.index import NaitIndex
@@ -40,6 +40,21 @@ def _pca_dim(_: click.Context, __: click.Parameter, text: str) -> int | None:
     return int(text)
 
 
+def _signature_options(command: opt.Command) -> opt.Command:
+    """Add an option for every setting of :class:`SignatureConfig` that has a help text."""
+    readers = {"views": _views, "pca_dim": _pca_dim}
+    for setting in reversed(fields(_SIGNATURES)):
+        if help_text := setting.metadata.get("help"):
+            default = getattr(_SIGNATURES, setting.name)
+            if setting.name in readers:
+                default = ",".join(default) if isinstance(default, tuple) else str(default)
+            command = click.option(
+                f"--{setting.name.replace('_', '-')}", default=default, show_default=default is not None,
+                metavar=setting.metadata["metavar"], callback=readers.get(setting.name), help=help_text,
+            )(command)  # fmt: skip
+    return command
+
+
 @click.command(short_help="Encode a corpus with a model; store one signature per row.")
 @opt.index_argument
 @click.argument("corpus", nargs=-1, required=True, metavar="CORPUS...", shell_complete=a_file)
@@ -47,24 +62,7 @@ def _pca_dim(_: click.Context, __: click.Parameter, text: str) -> int | None:
     "--model", default=BUNDLED_MODEL, show_default=True, shell_complete=a_folder,
     help="Folder or hub name of a Hugging Face model.",
 )  # fmt: skip
-@click.option(
-    "--views", default=",".join(_SIGNATURES.views), show_default=True, callback=_views,
-    help=f"Kinds of signatures to store: {', '.join(View)}.",
-)  # fmt: skip
-@click.option(
-    "--pca-dim", default=str(_SIGNATURES.pca_dim), show_default=True, callback=_pca_dim,
-    help="Bytes per row that a search scans, or 'full'.",
-)  # fmt: skip
-@click.option(
-    "--fine-dim", default=_SIGNATURES.fine_dim, show_default=True,
-    help="Bytes per row with which the method nait rescores the rows near the cut.",
-)  # fmt: skip
-@click.option("--topk", default=_SIGNATURES.topk, show_default=True, help="Neurons per layer in the topk view.")
-@click.option(
-    "--sae", metavar="FOLDER", help="Sparse autoencoder for the sae view; 'nait-index sae train' makes one."
-)  # fmt: skip
-@click.option("--sae-keep", default=_SIGNATURES.sae_keep, show_default=True, help="Codes per row in the sae view.")
-@click.option("--grad-dim", default=_SIGNATURES.grad_dim, show_default=True, help="Numbers per row in the grad view.")
+@_signature_options
 @click.option("--layers", default=_MODEL.layers, show_default=True, help="all, last, or numbers such as 8,16 or -1.")
 @click.option("--site", default=_MODEL.site, show_default=True, help="mlp, or a module path with {i} for the layer.")
 @click.option(
@@ -78,7 +76,6 @@ def _pca_dim(_: click.Context, __: click.Parameter, text: str) -> int | None:
     Precision, "--dtype", default=_MODEL.dtype,
     help="Precision of the model; auto is bfloat16 on hardware that computes in it, else float32.",
 )  # fmt: skip
-@click.option("--seed", default=_SIGNATURES.seed, show_default=True, help="Seed of the order of encoding.")
 @click.option("--approximate", is_flag=True, help="Also build an approximate search, for few rows out of very many.")
 @opt.replace_option
 @opt.limit_option
@@ -181,6 +178,51 @@ def add(index: IndexTarget, corpus: tuple[str, ...], as_json: bool, **options: A
     with build_progress() as progress:
         built = NaitIndex.add(index.path, corpus, progress=progress, **options)
     print_report(built, as_json)
+
+
+@click.group(short_help="Train the sparse autoencoder that the sae view needs.")
+def sae() -> None:
+    """Train the sparse autoencoder that the sae view needs, for a model that has none.
+
+    \b
+    Example:
+      nait-index sae train qwen.sae corpus.jsonl --model Qwen/Qwen2.5-0.5B
+    """
+
+
+@sae.command("train", short_help="Train one on the rows of an index or of corpus files.")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True, metavar="INDEX|CORPUS...", shell_complete=a_file)
+@click.option("--model", help="Folder or hub name of a Hugging Face model. Default: the index's, or the bundled one.")
+@click.option("--layer", default=-2, show_default=True, help="Train on the residual stream after this layer.")
+@click.option("--latents", type=int, help="Number of latents. Default: 8 times the width of the residual stream.")
+@click.option("--k", type=int, default=32, show_default=True, help="Active latents per token.")
+@click.option("--tokens", type=int, default=500_000, show_default=True, help="Train on at most this many tokens.")
+@click.option("--template", help="As in build. Default: the index's, or auto.")
+@click.option("--max-length", type=int, help="As in build. Default: the index's, or 2048.")
+@click.option("--seed", default=0, show_default=True, help="Seed of row sampling, initialization and order.")
+@opt.device_option
+@opt.format_option
+@opt.force_option
+@opt.json_option
+def train(out: Path, sources: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Train a TopK sparse autoencoder on the rows of INDEX or of CORPUS files, and write it into the folder OUT.
+
+    The training tokens are held in memory: 4 bytes per token and hidden dimension.
+
+    \b
+    Example:
+      nait-index sae train qwen.sae corpus.jsonl --model Qwen/Qwen2.5-0.5B
+      nait-index build alpaca.nait corpus.jsonl --model Qwen/Qwen2.5-0.5B --views pca,sae --sae qwen.sae
+    """
+    from nait_index.activations.sae.training import SaeSettings
+    from nait_index.building.autoencoder import train_sae
+
+    settings = SaeSettings(**opt.taken(options, SaeSettings))
+    with training_progress() as advance:
+        report = train_sae(out, sources, settings=settings, advance=advance, **options)
+    print_facts(asdict(report), as_json)
+    note(f"written to {out}; build with --views pca,sae --sae {out}")
 
 
 @click.command(short_help="Try everything offline, in a minute.")

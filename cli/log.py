@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO, cast
 
 import click
@@ -18,31 +18,28 @@ from .output import console_on, is_live, one_line
 
 if TYPE_CHECKING:
     from rich.live import Live
-    from rich.text import Text
 
 _LOG = logging.getLogger("nait_index")
 _SILENT = 0.7
 """Seconds of silence after which a terminal shows what is going on."""
 _PERIOD = 30.0
 """Seconds between two lines in a pipe."""
-_TICK = 1.0
-"""Seconds after which a pipe's clock is looked at again."""
 
 
 @contextmanager
 def speaking() -> Iterator[None]:
     """Show the package's log while a command runs."""
     handlers, level, streams = _LOG.handlers[:], _LOG.level, (sys.stdout, sys.stderr)
-    news = StatusLine(sys.stderr) if is_live(sys.stderr) else Heartbeat()
+    heartbeat = StatusLine(sys.stderr) if is_live(sys.stderr) else Heartbeat()
     try:
         _LOG.addHandler(_Lines(logging.WARNING, "%(message)s"))
-        _LOG.addHandler(news)
+        _LOG.addHandler(heartbeat)
         _LOG.setLevel(logging.DEBUG)
-        if isinstance(news, StatusLine):
-            sys.stdout, sys.stderr = (_guarded(stream, news) for stream in streams)
+        if isinstance(heartbeat, StatusLine):
+            sys.stdout, sys.stderr = (_guarded(stream, heartbeat) for stream in streams)
         yield
     finally:
-        news.close()
+        heartbeat.close()
         sys.stdout, sys.stderr = streams
         _LOG.handlers[:] = handlers
         _LOG.setLevel(level)
@@ -69,18 +66,19 @@ def speak_up(context: click.Context, _: click.Parameter, count: int) -> None:
 
 
 @contextmanager
-def without_news() -> Iterator["Heartbeat | None"]:
-    """Keep the log out of the status line, for a bar, and out of the heartbeat, which is yielded, if there is one."""
-    handlers = [handler for handler in _LOG.handlers if isinstance(handler, _News)]
-    for handler in handlers:
-        handler.pause()
-        handler.takes_log = False
+def without_log() -> Iterator["Heartbeat | None"]:
+    """Keep the log out of the heartbeat or status line, which is yielded, if there is one: another text is shown."""
+    heartbeat = next((handler for handler in _LOG.handlers if isinstance(handler, Heartbeat)), None)
+    if heartbeat is None:
+        yield None
+        return
+    heartbeat.takes_log = False
+    heartbeat.pause()
     try:
-        yield next((handler for handler in handlers if isinstance(handler, Heartbeat)), None)
+        yield heartbeat
     finally:
-        for handler in handlers:
-            handler.pause()
-            handler.takes_log = True
+        heartbeat.pause()
+        heartbeat.takes_log = True
 
 
 class _Lines(logging.Handler):
@@ -94,96 +92,93 @@ class _Lines(logging.Handler):
         click.echo(one_line(self.format(record)), err=True)
 
 
-class _News(logging.Handler):
-    """Holds the last record of the main thread; those of others, such as a server's, are not what a user waits for."""
+class Heartbeat(logging.Handler):
+    """Prints the last record of the main thread every half minute, so that a long command is not silent in a pipe.
 
-    takes_log = True
-    text = ""
+    Records of other threads, such as a server's, are not what a user waits for.
+    """
+
+    tick = 1.0
+    """Seconds between two beats."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.text, self.takes_log = "", True
+        self._last = time.monotonic()  # when something was printed
+        self._over = threading.Event()
+        threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Take the text of a record, unless something else is shown at present."""
         if self.takes_log and record.thread == threading.main_thread().ident:
-            self.show(one_line(record.getMessage()))
-
-    def show(self, text: str) -> None:
-        """Replace the text."""
-        self.text = text
+            self.text = one_line(record.getMessage())
 
     def pause(self) -> None:
         """Show nothing until there is another text."""
         self.text = ""
 
-
-class StatusLine(_News):
-    """Shows the last record on the last line of a terminal, with the seconds since the last output.
-
-    Another output removes it; the next record brings it back.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(logging.DEBUG)
-        self._stream = stream
-        self._live: Live | None = None
-        self._since = time.monotonic()
-
-    def show(self, text: str) -> None:
-        """Replace the text, and show it once there has been no output for a moment."""
-        self.text = text
-        if self._live is None:
-            from rich.live import Live
-
-            self._live = Live(
-                console=console_on(self._stream), get_renderable=self._render, transient=True, refresh_per_second=5,
-                redirect_stdout=False, redirect_stderr=False,
-            )  # fmt: skip
-        self._live.start()
-
-    def pause(self) -> None:
-        """Remove the line."""
-        self.text, self._since = "", time.monotonic()
-        if self._live is not None:
-            self._live.stop()
-
     def close(self) -> None:
-        """Remove the line for good."""
-        self.takes_log = False
+        """Show nothing any more."""
+        self._over.set()
         self.pause()
         super().close()
 
-    def _render(self) -> "Text":
-        from rich.text import Text
-
-        seconds = time.monotonic() - self._since
-        shown = f"{self.text} … {seconds:.0f} s" if self.text and seconds > _SILENT else ""
-        return Text(shown, no_wrap=True, overflow="ellipsis")
-
-
-class Heartbeat(_News):
-    """Prints the last text every half minute, so that a long command is not silent in the log of a pipe."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
-        self._printed = time.monotonic()
-        self._over = threading.Event()
-        threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
-
-    def close(self) -> None:
-        """Print nothing any more."""
-        self._over.set()
-        super().close()
-
     def beat(self) -> None:
-        """Print the text if the last line was printed half a minute ago."""
+        """Print the text if nothing was printed for half a minute."""
         now = time.monotonic()
-        if self.text and now - self._printed >= _PERIOD:
-            self._printed = now
+        if self.text and now - self._last >= _PERIOD:
+            self._last = now
             click.echo(self.text, err=True)
 
     def _run(self) -> None:
-        while not self._over.wait(_TICK):
+        while not self._over.wait(self.tick):
             try:
                 self.beat()
-            except (OSError, ValueError):  # nobody reads any more
+            except (OSError, ValueError):  # the stream is gone
                 return
+
+
+class StatusLine(Heartbeat):
+    """Shows the last record on the last line of a terminal, with the seconds since the last output.
+
+    It appears once there has been no output for a moment, and is gone before there is any.
+    """
+
+    tick = 0.2
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._drawing = stream, threading.RLock()
+        self._live: Live | None = None
+        super().__init__()
+
+    def beat(self) -> None:
+        """Draw the line."""
+        from rich.live import Live
+        from rich.text import Text
+
+        with self._drawing:
+            seconds = time.monotonic() - self._last
+            if not self.text or seconds <= _SILENT:
+                return
+            if self._live is None:
+                self._live = Live(
+                    console=console_on(self._stream),
+                    auto_refresh=False,
+                    transient=True,
+                    redirect_stdout=False,
+                    redirect_stderr=False,
+                )
+                self._live.start()
+            self._live.update(Text(f"{self.text} … {seconds:.0f} s", no_wrap=True, overflow="ellipsis"), refresh=True)
+
+    def pause(self) -> None:
+        """Remove the line."""
+        with self._drawing:
+            self.text, self._last = "", time.monotonic()
+            if self._live is not None:
+                with suppress(OSError, ValueError):  # the stream is gone
+                    self._live.stop()
+                self._live = None
 
 
 class _Guarded:

@@ -11,7 +11,7 @@ import click
 
 from nait_index.errors import NaitError
 
-from .build import add, build, demo
+from .build import add, build, demo, sae
 from .capability import capability
 from .choose import core, cover, export, query
 from .completion import completion
@@ -20,7 +20,6 @@ from .log import speak_up, speaking
 from .look import explore, info, report, rows, verify
 from .maintain import optimize, rebuild, remove, restore, tag, versions
 from .output import one_line, wants_color
-from .sae import sae
 from .score import score
 
 

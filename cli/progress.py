@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .log import without_news
+from .log import without_log
 from .output import console_on, is_live
 
 if TYPE_CHECKING:
@@ -83,11 +83,11 @@ def _meter() -> Iterator["Show"]:
     """
     with ExitStack() as stack:
         if not is_live(sys.stderr):
-            heartbeat = stack.enter_context(without_news())
+            heartbeat = stack.enter_context(without_log())
 
             def show(stage: str, done: int, total: int, unit: str, pace: str) -> None:
                 if heartbeat is not None:
-                    heartbeat.show(f"{stage}: {done:,} of {total:,} {unit}{pace and ', '}{pace}")
+                    heartbeat.text = f"{stage}: {done:,} of {total:,} {unit}{pace and ', '}{pace}"
 
             yield show
             return
@@ -96,7 +96,7 @@ def _meter() -> Iterator["Show"]:
         def draw(stage: str, done: int, total: int, unit: str, pace: str) -> None:
             nonlocal bar
             if bar is None:
-                stack.enter_context(without_news())
+                stack.enter_context(without_log())
                 bar = _bar()
                 bar.add_task(stage, total=total or None, completed=done, pace=pace)
                 stack.enter_context(bar)

@@ -83,7 +83,7 @@ def ifd(index: IndexTarget, /, **options: Any) -> None:
 @opt.json_option
 @click.pass_obj
 def selectit(index: IndexTarget, /, **options: Any) -> None:
-    """Let a model rate each row from 1 to 5.
+    """Rate each row from 1 to 5 with a model.
 
     The score is higher the more certain the model is, and the more its ratings for several prompts agree; high is good
     (SelectIT, Liu et al., arXiv 2402.16705).
@@ -137,7 +137,7 @@ def _temperature(_: click.Context, __: click.Parameter, text: str) -> float | No
 @opt.json_option
 @click.pass_obj
 def judge(index: IndexTarget, /, yes: bool, **options: Any) -> None:
-    """Let a model behind an endpoint rate each row from 0 to 5.
+    """Rate each row from 0 to 5 with a model behind an endpoint.
 
     The texts of the rows are sent to the endpoint, after an estimate of the cost is shown. High is good (AlpaGasus,
     Chen et al., arXiv 2307.08701).

@@ -197,7 +197,7 @@ def test_the_names_are_those_that_are_stored_whatever_became_of_them(index: Path
 
 
 def _names(root: Path) -> list[str]:
-    return capability_names(Layout(root), load_manifest(Layout(root)))
+    return capability_names(load_manifest(Layout(root)))
 
 
 def test_completion_of_names_loads_nothing_heavy_and_takes_no_time(index: Path) -> None:
@@ -223,7 +223,7 @@ def test_the_script_is_printed_for_every_shell(monkeypatch: pytest.MonkeyPatch) 
     for path in ("bash-completion/completions/nait-index", ".zfunc/_nait-index", "completions/nait-index.fish"):
         assert path in nait_index("completion", "--help").out
     monkeypatch.setenv("SHELL", "/bin/tcsh")
-    assert refusal("completion", code=2) == "say which shell: bash, zsh, fish"
+    assert refusal("completion", code=2) == "name your shell: bash, zsh, fish"
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
@@ -529,7 +529,7 @@ def test_who_uses_the_package_hears_nothing() -> None:
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw at once."""
     monkeypatch.setattr(log, "_SILENT", 0.0)
-    monkeypatch.setattr(log, "_TICK", 0.01)
+    monkeypatch.setattr(log.StatusLine, "tick", 0.01)
 
 
 ESCAPE = re.compile(r"\x1b\[\??[\d;]*[A-Za-z]")
@@ -581,7 +581,7 @@ def test_long_work_shows_what_it_does_and_leaves_no_trace(monkeypatch: pytest.Mo
 def test_a_bar_has_the_last_line_to_itself() -> None:
     both = Terminal()
     with redirect_stderr(both), log.speaking():
-        with log.without_news():
+        with log.without_log():
             logging.getLogger("nait_index.work").info("hidden")
             time.sleep(0.05)
         assert both.getvalue() == ""
@@ -626,7 +626,7 @@ def test_a_pipe_gets_the_last_news_every_half_minute(monkeypatch: pytest.MonkeyP
 
 def test_a_build_in_a_pipe_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log, "_PERIOD", 0.0)
-    monkeypatch.setattr(log, "_TICK", 0.001)
+    monkeypatch.setattr(log.Heartbeat, "tick", 0.001)
     corpus = write_lines(tmp_path / "rows.jsonl", small_rows(40))
     outcome = nait_index("build", tmp_path / "own.nait", corpus, "--batch-tokens", "64", "--max-length", "64")
     line = r"^encoding: \d+ of 40 rows, [\d.,]+ tokens/s, \d+ (s|min) left$"
