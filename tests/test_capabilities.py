@@ -200,7 +200,7 @@ def test_a_name_that_is_taken_is_replaced_when_forced_alone(exported: Path, fold
     assert nait_index("capability", "import", here, exported, "--force").code == 0
     assert len(NaitIndex(here).capability("adding")) == EXAMPLES
     for name in ("", " ", "a\nb"):
-        with pytest.raises(CapabilityError, match="no usable name"):
+        with pytest.raises(CapabilityError, match="cannot name a capability"):
             index.import_capability(exported, name)
 
 

@@ -202,7 +202,7 @@ def test_a_made_capability_is_kept_without_the_model(place: Path, monkeypatch: p
     with pytest.raises(CapabilityError, match="stored already"):
         index.store_capability(made, "sums")
     index.store_capability(made, "sums", force=True)
-    with pytest.raises(CapabilityError, match="was not made of examples by this index"):
+    with pytest.raises(CapabilityError, match="was not made from examples by this index"):
         index.store_capability(again.capability("sums"), "copy")
 
 
@@ -344,7 +344,7 @@ def test_kept_examples_are_in_the_index(client: "TestClient", place: Path) -> No
     assert taken == {"error": "a capability 'adding' is stored already; tick Replace, or choose another name"}
     assert len(NaitIndex(place).capability("adding")) == 5
     assert client.post("/api/keep", json={"pasted": key, "name": "adding", "replace": True}).json()["examples"] == 4
-    assert "no usable name" in client.post("/api/keep", json={"pasted": key, "name": " "}).json()["error"]
+    assert "cannot name a capability" in client.post("/api/keep", json={"pasted": key, "name": " "}).json()["error"]
 
 
 def test_an_old_version_is_not_changed(place: Path) -> None:

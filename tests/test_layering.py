@@ -29,7 +29,7 @@ BELOW: dict[str, set[str]] = {name: GROUND for name in BESIDE_ONE_ANOTHER} | {
     "capabilities": GROUND | {"activations", "building", "corpus", "methods", "signatures", "store"},
     "selection": GROUND | BESIDE_ONE_ANOTHER | {"capabilities", "handover", "methods", "search"},
     "insight": GROUND | {"capabilities", "methods", "search", "selection", "signatures", "store"},
-    "upkeep": GROUND | BESIDE_ONE_ANOTHER | {"building", "capabilities", "quality", "search"},
+    "upkeep": GROUND | BESIDE_ONE_ANOTHER | {"building", "capabilities", "methods", "quality", "search"},
 }
 """What each part may import of the package, besides itself."""
 

@@ -63,7 +63,7 @@ def _compare(index: NaitIndex, examples: Path, method: MethodName, sample: int) 
     rows = index._rows
     parts = parts_of(method, capability.examples, rows, index.manifest.fingerprint.layers)
     assert isinstance(parts, DenseParts)
-    pooled = index._encoder().again([rows.sample(int(own)) for own in ordinals]).pooled
+    pooled = index._encoder().encode_again([rows.sample(int(own)) for own in ordinals]).pooled
     real = feature_vectors(pooled, rows.center, parts.feature, rows.widths).astype(np.float64) * parts.direction
     figures: dict[str, list[float]] = {"correlation": [], "named": [], "layers": [], "firing": []}
     for at, ordinal in enumerate(ordinals):

@@ -1,11 +1,11 @@
-"""A capability: examples of a target skill, and what the methods need of them."""
+"""A capability: examples of a target skill, and what the methods need to know about them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from nait_index.capabilities.examples import Encoded
+from nait_index.capabilities.examples import EncodedExamples
 from nait_index.corpus import asked_text, plain_text
 from nait_index.methods.base import Examples
 from nait_index.methods.registry import MethodName, method_of
@@ -14,14 +14,14 @@ from nait_index.types import Sample
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """A target skill, ready to be asked for by any method that its index has the views for.
+    """A target skill, ready for any method whose view the index has. Its length is the number of examples.
 
-    :param examples: what the methods know of them. :param truncated: how many were cut.
+    :param examples: what the methods know about the examples. :param truncated: how many examples were cut.
     :param rejected: how many more could not be used. :param asked: what each example asks.
-    :param made_for: the state of the index whose model and basis the examples were encoded with.
-    :param pooled: (E, 2, D) the examples' pooled activations where they were just encoded; ``None`` for a stored one.
-    :param samples: the examples themselves where it was just made; none of a stored one.
-    :param reasons: why the rejected ones could not be used, where it was just made.
+    :param made_for: identifies the model and the basis that the examples were encoded with.
+    :param pooled: (E, 2, D) pooled activations of the examples; ``None`` for a stored capability.
+    :param samples: the examples themselves; empty for a stored capability.
+    :param reasons: why the rejected ones could not be used; empty for a stored capability.
     """
 
     name: str
@@ -46,8 +46,8 @@ def summarise(pooled: np.ndarray, widths: Sequence[int]) -> dict[str, np.ndarray
     return summary
 
 
-def capability_of(name: str, encoded: Encoded, widths: Sequence[int], made_for: str) -> Capability:
-    """Make a capability of encoded examples."""
+def capability_of(name: str, encoded: EncodedExamples, widths: Sequence[int], made_for: str) -> Capability:
+    """Make a capability from encoded examples."""
     texts = tuple(plain_text(sample.parts) for sample in encoded.samples)
     return Capability(
         name=name,
@@ -58,18 +58,18 @@ def capability_of(name: str, encoded: Encoded, widths: Sequence[int], made_for: 
         asked=tuple(asked_text(sample.parts) for sample in encoded.samples),
         pooled=encoded.pooled,
         samples=encoded.samples,
-        reasons=tuple(f"{own.origin}: {own.reason}" for own in encoded.rejected),
+        reasons=tuple(f"{row.origin}: {row.reason}" for row in encoded.rejected),
     )
 
 
 def resampled(capability: Capability, pooled: np.ndarray, widths: Sequence[int], drawn: np.ndarray) -> Examples:
-    """Give a capability's examples drawn anew.
+    """Return some of a capability's examples, drawn with replacement.
 
-    :param pooled: (E, 2, D) their pooled activations; :param drawn: (E,) numbers of the drawn ones.
+    :param pooled: (E, 2, D) pooled activations of all examples; :param drawn: (E,) numbers of the drawn ones.
     """
-    own = capability.examples
+    examples = capability.examples
     return Examples(
-        tuple(own.texts[i] for i in drawn),
+        tuple(examples.texts[i] for i in drawn),
         summarise(pooled[drawn], widths),
-        {name: values[drawn] for name, values in own.signatures.items()},
+        {name: values[drawn] for name, values in examples.signatures.items()},
     )

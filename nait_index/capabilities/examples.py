@@ -1,4 +1,4 @@
-"""Example files to signatures, rendered and encoded exactly like the corpus."""
+"""Examples rendered and encoded exactly like the rows of the corpus."""
 
 import logging
 import time
@@ -24,16 +24,16 @@ from nait_index.types import Rejected, Sample
 logger = logging.getLogger(__name__)
 
 EncodingProgress = Callable[[int, int], None]
-"""Told how many examples are done, and of how many."""
+"""Called with how many examples are encoded, and of how many."""
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
-    """Encoded samples.
+class EncodedExamples:
+    """Examples that went through the model.
 
-    :param samples: the usable ones, in their order.
-    :param pooled: (n, 2, D) float32, mean and drift of every neuron.
-    :param signatures: (n, width) each, in the columns of the table.
+    :param samples: the E usable ones, in order.
+    :param pooled: (E, 2, D) float32, mean and drift of every neuron.
+    :param signatures: (E, width) each, by column of the table.
     :param truncated: how many were cut; :param rejected: the rows that could not be used, with reasons.
     """
 
@@ -47,7 +47,7 @@ class Encoded:
 class ExampleEncoder:
     """Encodes examples like the rows of an index.
 
-    :param encoder: of the index, with the gradients of examples where the index has those of its rows.
+    :param encoder: of the index; with the gradients of examples, if the index has the view ``grad``.
     """
 
     def __init__(self, encoder: IndexEncoder, compressor: Compressor) -> None:
@@ -55,12 +55,14 @@ class ExampleEncoder:
         self._template = encoder.template
         self._compressor = compressor
 
-    def rows(self, items: Iterable[Sample | Rejected], name: str, progress: EncodingProgress | None = None) -> Encoded:
-        """Encode rows that are being read.
+    def encode(
+        self, items: Iterable[Sample | Rejected], name: str, progress: EncodingProgress | None = None
+    ) -> EncodedExamples:
+        """Encode rows that were read.
 
-        :param name: where they come from, for the message.
-        :param progress: told after every batch how many are done, and of how many; it may raise, to stop.
-        :raises CapabilityError: not one of them can be used.
+        :param name: of their source, for the message.
+        :param progress: called after every batch; it may raise to stop.
+        :raises CapabilityError: none of them can be used.
         """
         samples: list[Sample] = []
         texts: list[str] = []
@@ -81,10 +83,10 @@ class ExampleEncoder:
             raise CapabilityError(f"{name} holds no usable example ({reason})")
         return encoded
 
-    def again(self, samples: Sequence[Sample]) -> Encoded:
+    def encode_again(self, samples: Sequence[Sample]) -> EncodedExamples:
         """Encode samples that were encoded before.
 
-        :raises CorpusError: one of them cannot be used any more.
+        :raises CorpusError: one of them can no longer be used.
         """
         encoded = self._encode(samples, [self._template.render(sample.parts) for sample in samples], [])
         if encoded.rejected:
@@ -92,12 +94,12 @@ class ExampleEncoder:
         return encoded
 
     def split(
-        self, sample: Sample, direct: Callable[[np.ndarray], np.ndarray]
+        self, sample: Sample, direction_of: Callable[[np.ndarray], np.ndarray]
     ) -> tuple[list[str], np.ndarray, np.ndarray]:
-        """Split an inner product with a sample's pooled activations into its T tokens.
+        """Split an inner product with a sample's pooled activations into the contributions of its T tokens.
 
-        :param direct: gives the direction (2, D), of the pooled activations (2, D).
-        :returns: the pieces of text that tokens stand for, (T,) what each adds, and the direction.
+        :param direction_of: returns the direction (2, D) for the pooled activations (2, D).
+        :returns: the text of each token, (T,) what each contributes, and the direction.
         :raises CorpusError: the template cannot render it.
         """
         try:
@@ -107,7 +109,7 @@ class ExampleEncoder:
         (tokens,) = self._encoder.tokenize([text])
         encoder = self._encoder.encoder
         (pooled,) = encoder.encode([tokens])
-        direction = direct(pooled.values[0])
+        direction = direction_of(pooled.values[0])
         pieces = encoder.pieces(text, tokens, add_special_tokens=self._template.adds_special_tokens)
         return pieces, encoder.split(tokens, direction), direction
 
@@ -117,15 +119,15 @@ class ExampleEncoder:
         texts: Sequence[str],
         rejected: Sequence[Rejected],
         progress: EncodingProgress | None = None,
-    ) -> Encoded:
+    ) -> EncodedExamples:
         pooled = np.zeros((len(samples), 2, sum(self._encoder.widths.neurons)), dtype=np.float32)
         tokens = self._encoder.tokenize(texts)
-        facts, columns = self._encoder.stage(tokens, pooled, _Said(tokens, progress))
+        facts, columns = self._encoder.stage(tokens, pooled, _ProgressLog(tokens, progress))
         unusable = [Rejected(samples[i].origin, reason, samples[i].row) for i, reason in facts.reasons.items()]
         usable = facts.usable
         columns = {name: values[usable] for name, values in columns.items()}
         columns |= dense_columns(pooled[usable], self._encoder.signatures, self._compressor, multiply)
-        return Encoded(
+        return EncodedExamples(
             samples=tuple(samples[i] for i in usable),
             pooled=pooled[usable],
             signatures=columns,
@@ -134,13 +136,13 @@ class ExampleEncoder:
         )
 
 
-def reopen(
+def load_example_encoder(
     layout: Layout, manifest: Manifest, compressor: Compressor, model: str | None, device: Device
 ) -> ExampleEncoder:
-    """Load the model of a finished index again, as it was, and refuse any other.
+    """Load the model that an index was built with.
 
-    :param model: where it lies now, if not where it lay at the build.
-    :raises FingerprintError: it is not the same model. :raises ModelError: it cannot be loaded.
+    :param model: its present path, if it was moved.
+    :raises FingerprintError: it is another model. :raises ModelError: it cannot be loaded.
     """
     config, signatures = recorded_settings(manifest, model, device)
     encoder = IndexEncoder(config, signatures)
@@ -151,12 +153,12 @@ def reopen(
     return ExampleEncoder(encoder, compressor)
 
 
-class _Said:
-    """Says how far the encoding of some texts is."""
+class _ProgressLog:
+    """Logs how many texts are encoded, and reports it to a callback."""
 
     def __init__(self, tokens: Sequence[Tokens], progress: EncodingProgress | None = None) -> None:
         self._progress = progress
-        self._texts, self._tokens = len(tokens), sum(len(own.ids) for own in tokens)
+        self._texts, self._tokens = len(tokens), sum(len(text.ids) for text in tokens)
         self._done, self._started = 0, time.monotonic()
         logger.info("encoding %d texts, %d tokens", self._texts, self._tokens)
 

@@ -1,15 +1,17 @@
-"""The feature library of an index: stored capabilities, and carrying them from one index to another."""
+"""The stored capabilities of an index: making, storing and reading them, and carrying them to another index."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from nait_index.capabilities.capability import Capability, capability_of, summarise
-from nait_index.capabilities.examples import Encoded, EncodingProgress, ExampleEncoder
-from nait_index.corpus import asked_text, plain_text, read_corpus, restore_sample
+from nait_index.capabilities.examples import EncodedExamples, EncodingProgress, ExampleEncoder
+from nait_index.corpus import asked_text, path_list, plain_text, read_corpus, read_text, restore_sample, to_json
 from nait_index.errors import CapabilityError, NaitError
 from nait_index.files import check_writable
 from nait_index.methods.base import Examples
@@ -19,16 +21,20 @@ from nait_index.store.layout import Layout, write_lock
 from nait_index.store.manifest import Manifest
 from nait_index.store.publish import publish, settled_capabilities
 from nait_index.store.samples import SampleTable
-from nait_index.types import Rejected, RowFormat, Sample
+from nait_index.types import RowFormat, Sample
+
+logger = logging.getLogger(__name__)
 
 _NAMED = 8  # capabilities that a message lists
 
+Files = str | Path | Sequence[str | Path]
+
 
 class CapabilityLibrary:
-    """Stored capabilities of one index.
+    """The capabilities of one index.
 
-    :param manifest: of the version that is read. :param encoder: gives what encodes examples; called when needed.
-    :param changed: told the manifest after every change.
+    :param manifest: of the version that is read. :param encoder: loads what encodes examples; called when needed.
+    :param changed: called with the new manifest after every change.
     """
 
     def __init__(
@@ -36,45 +42,83 @@ class CapabilityLibrary:
         layout: Layout,
         manifest: Manifest,
         encoder: Callable[[], ExampleEncoder],
-        changed: Callable[[Manifest], None] = lambda manifest: None,
+        changed: Callable[[Manifest], None],
     ) -> None:
         self.table = CapabilityTable(layout, manifest.head.capabilities_version)
         self._layout = layout
         self._manifest = manifest
         self._encoder = encoder
         self._changed = changed
-        self._read: dict[str, Capability] = {}  # what methods made of the examples stays with them
+        self._read: dict[str, Capability] = {}  # kept, since they cache the queries that methods made of them
 
-    def make(self, name: str, files: Sequence[str | Path], row_format: RowFormat | None) -> Capability:
-        """Make a capability of example files without storing it."""
-        rows = list(read_corpus(files, row_format))  # before the model is loaded: a wrong path is told at once
-        return self._capability(name, self._encoder().rows(rows, str(files[0])))
+    # ---- from examples ----------------------------------------------------------------------------------------------
 
-    def make_of(
-        self, name: str, rows: Sequence[Sample | Rejected], progress: EncodingProgress | None = None
+    def make(self, files: Files, name: str | None, row_format: RowFormat | None) -> Capability:
+        """Make a capability from example files without storing it.
+
+        :param name: the stem of the first file by default.
+        """
+        paths = path_list(files)
+        rows = list(read_corpus(paths, row_format))  # before the model is loaded: a wrong path is reported at once
+        return self._capability(name or Path(paths[0]).stem, self._encoder().encode(rows, str(paths[0])))
+
+    def make_from(
+        self,
+        rows: str | Sequence[Mapping[str, Any]],
+        name: str,
+        row_format: RowFormat | None,
+        limit: int | None,
+        progress: EncodingProgress | None,
     ) -> Capability:
-        """Make a capability of rows that were read, without storing it."""
-        return self._capability(name, self._encoder().rows(rows, name, progress))
+        """Make a capability from examples in memory without storing it.
 
-    def add(self, name: str, files: Sequence[str | Path], row_format: RowFormat | None, *, force: bool) -> Capability:
-        """Make a capability of example files and store it."""
+        :param limit: the most examples that are accepted.
+        """
+        text = rows if isinstance(rows, str) else to_json(list(rows))
+        items = list(read_text(text, name, row_format))
+        if limit is not None and len(items) > limit:
+            raise CapabilityError(f"{name}: {len(items):,} examples are more than the {limit:,} allowed; give fewer")
+        return self._capability(name, self._encoder().encode(items, name, progress))
+
+    def add(self, name: str, files: Files, row_format: RowFormat | None, *, force: bool) -> Capability:
+        """Make a capability from example files and store it."""
         self._check_free(name, force)
-        capability = self.make(name, files, row_format)
-        self.keep(capability, force=force)
-        return capability
+        return self.store(self.make(files, name, row_format), force=force)
 
-    def keep(self, capability: Capability, *, force: bool) -> None:
-        """Store a capability that was just made, as it is."""
+    def store(self, capability: Capability, name: str | None = None, *, force: bool) -> Capability:
+        """Store a capability that was just made, without encoding its examples again.
+
+        :param name: another name for it.
+        """
+        capability = capability if name is None else replace(capability, name=name)
         self._check_free(capability.name, force)
         if not capability.samples or capability.made_for != self._state:
             raise CapabilityError(
-                f"capability '{capability.name}' was not made of examples by this index as it is now; make it anew of "
-                "its examples, or carry it over with 'nait-index capability export' and 'import'"
+                f"capability '{capability.name}' was not made from examples by this index in its present state; make "
+                "it again from its examples, or carry it over with 'nait-index capability export' and 'import'"
             )
-        self._put(self._to_store(capability), force=force)
+        stored = StoredCapability(
+            name=capability.name,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            fingerprint=self._manifest.fingerprint.digest,
+            rows=tuple(sample.row for sample in capability.samples),
+            formats=tuple(str(sample.format) for sample in capability.samples),
+            truncated=capability.truncated,
+            rejected=capability.rejected,
+            arrays=_arrays(capability),
+        )
+        self._put(stored, force=force)
+        return capability
+
+    # ---- stored -----------------------------------------------------------------------------------------------------
+
+    def resolve(self, capabilities: str | Capability | Sequence[str | Capability]) -> list[Capability]:
+        """Return one or several capabilities, reading those that are given by name."""
+        several = [capabilities] if isinstance(capabilities, str | Capability) else capabilities
+        return [self.get(capability) if isinstance(capability, str) else capability for capability in several]
 
     def get(self, name: str) -> Capability:
-        """Read a stored capability; again, the same one."""
+        """Read a stored capability, once: later calls return the same object."""
         if name not in self._read:
             self._read[name] = self._restored(self._stored(name))
         return self._read[name]
@@ -87,39 +131,41 @@ class CapabilityLibrary:
         samples = _samples(stored)
         texts = tuple(plain_text(sample.parts) for sample in samples)
         asked = tuple(asked_text(sample.parts) for sample in samples)
-        examples = Examples(texts, _part(stored.arrays, "summary."), _part(stored.arrays, "signatures."))
+        examples = Examples(texts, _arrays_of(stored, "summary"), _arrays_of(stored, "signatures"))
         return Capability(stored.name, examples, stored.truncated, stored.rejected, self._state, asked)
 
     def rows(self, name: str) -> list[str]:
-        """Give the examples of a stored capability, as JSON text."""
+        """Return the examples of a stored capability, as JSON text."""
         return list(self._stored(name).rows)
 
     def pooled(self, capability: Capability) -> np.ndarray:
-        """Give the pooled activations of a capability's examples, encoding stored ones again."""
+        """Return the pooled activations of a capability's examples, encoding those of a stored one again."""
         if capability.pooled is not None:
             return capability.pooled
-        return self._encoder().again(_samples(self._stored(capability.name))).pooled
+        return self._encoder().encode_again(_samples(self._stored(capability.name))).pooled
 
     def remove(self, name: str) -> None:
         """Remove a stored capability."""
         self._stored(name)
         self._change(f"capability '{name}' removed", lambda table: table.remove(name))
 
-    def export(self, name: str, path: Path, *, force: bool) -> None:
+    # ---- carried over -----------------------------------------------------------------------------------------------
+
+    def export_file(self, name: str, path: Path, *, force: bool) -> None:
         """Write a stored capability to a file."""
         stored = self._stored(name)
         check_writable(path, force=force)
         write_capability(path, stored, self._manifest.basis)
 
-    def import_(self, path: Path, name: str | None, *, force: bool) -> Capability:
-        """Store a capability from a file, encoding its examples again where they are of another basis."""
+    def import_file(self, path: Path, name: str | None, *, force: bool) -> Capability:
+        """Store a capability from a file, encoding its examples again if they are from another basis."""
         stored, basis = read_capability(path)
         stored = replace(stored, name=stored.name if name is None else name)
         self._check_free(stored.name, force)
-        own = self._manifest.fingerprint
-        if stored.fingerprint != own.digest:
+        digest = self._manifest.fingerprint.digest
+        if stored.fingerprint != digest:
             raise CapabilityError(
-                f"{path} is of an index of another fingerprint ({stored.fingerprint}, not {own.digest}): another "
+                f"{path} is from an index of another fingerprint ({stored.fingerprint}, not {digest}): another "
                 "model, template or length; add the examples themselves with 'nait-index capability add'"
             )
         try:
@@ -132,46 +178,55 @@ class CapabilityLibrary:
             self.adopt(stored, force=force)
         return self.get(stored.name)
 
+    def adopt(self, stored: StoredCapability, *, force: bool = True) -> None:
+        """Store a capability from an index with another basis, encoding its examples again."""
+        encoded = self._encoder().encode_again(_samples(stored))
+        self._put(replace(stored, arrays=_arrays(self._capability(stored.name, encoded))), force=force)
+
+    def adopt_all(self, table: CapabilityTable) -> None:
+        """Store all capabilities of an index with another basis."""
+        names = table.names()
+        for number, name in enumerate(names, start=1):
+            logger.info("encoding the capability %s again, %d of %d", name, number, len(names))
+            stored = table.get(name)
+            assert stored is not None
+            self.adopt(stored)
+
     def _fits(self, stored: StoredCapability) -> bool:
-        """Tell whether arrays from a file are such as this index makes them of so many examples."""
+        """Return whether the arrays from a file have the names and shapes that this index would give them."""
         widths = self._manifest.fingerprint.widths
         summary = summarise(np.ones((2, 2, sum(widths)), np.float32), widths)
-        found = {name: own.shape for name, own in _part(stored.arrays, "summary.").items()}
-        signatures = _part(stored.arrays, "signatures.")
         columns = SampleTable(self._layout, self._manifest.table_version).signature_widths()
-        expected = {name: (len(stored.rows), width) for name, width in columns.items()}
-        return found == {name: own.shape for name, own in summary.items()} and expected == {
-            name: own.shape for name, own in signatures.items()
-        }
+        signatures = {name: (len(stored.rows), width) for name, width in columns.items()}
+        return _shapes(_arrays_of(stored, "summary")) == _shapes(summary) and (
+            _shapes(_arrays_of(stored, "signatures")) == signatures
+        )
 
-    def adopt(self, stored: StoredCapability, *, force: bool = True) -> None:
-        """Store a capability of an index with another basis, its examples encoded again."""
-        encoded = self._encoder().again(_samples(stored))
-        self._put(replace(stored, arrays=_arrays(self._capability(stored.name, encoded))), force=force)
+    # ---- changes ----------------------------------------------------------------------------------------------------
 
     @property
     def _state(self) -> str:
         """What the numbers of a capability depend on besides its examples."""
         return f"{self._manifest.fingerprint.digest}/{self._manifest.basis}"
 
-    def _capability(self, name: str, encoded: Encoded) -> Capability:
+    def _capability(self, name: str, encoded: EncodedExamples) -> Capability:
         return capability_of(name, encoded, self._manifest.fingerprint.widths, self._state)
 
     def _put(self, stored: StoredCapability, *, force: bool) -> None:
         def put(table: CapabilityTable) -> None:
-            # Again, since another process may have stored one of this name meanwhile.
+            # Checked again, since another process may have stored one of this name meanwhile.
             self._check_free(stored.name, force, table)
             table.put(stored)
 
         self._change(f"capability '{stored.name}' stored", put)
 
-    def _change(self, what: str, change: Callable[[CapabilityTable], None]) -> None:
+    def _change(self, description: str, change: Callable[[CapabilityTable], None]) -> None:
         """Change the table of capabilities, as one new version of the index."""
         with write_lock(self._layout):
             manifest = settled_capabilities(self._layout)
             table = CapabilityTable(self._layout)
             change(table)
-            manifest = publish(self._layout, manifest, what, capabilities_version=table.version)
+            manifest = publish(self._layout, manifest, description, capabilities_version=table.version)
         self.table = CapabilityTable(self._layout, table.version)
         self._read.clear()
         self._changed(manifest)
@@ -179,33 +234,18 @@ class CapabilityLibrary:
     def _stored(self, name: str) -> StoredCapability:
         stored = self.table.get(name)
         if stored is None:
-            raise self._unknown(name)
+            names = self.table.names()
+            more = f", and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            known = f"it has {', '.join(names[:_NAMED])}{more}" if names else "add one with 'nait-index capability add'"
+            near = did_you_mean(name, names)
+            raise CapabilityError(f"there is no capability '{name}' in {self._layout.name}; {known}{near}")
         return stored
 
     def _check_free(self, name: str, force: bool, table: CapabilityTable | None = None) -> None:
         if not name.strip() or name != name.strip() or not name.isprintable():
-            raise CapabilityError(f"{name!r} is no usable name for a capability; take letters, digits, - and _")
+            raise CapabilityError(f"{name!r} cannot name a capability; use letters, digits, - and _")
         if not force and name in (table or self.table).names():
             raise CapabilityError(f"a capability '{name}' is stored already; replace it with --force, or choose a name")
-
-    def _to_store(self, capability: Capability) -> StoredCapability:
-        return StoredCapability(
-            name=capability.name,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            fingerprint=self._manifest.fingerprint.digest,
-            rows=tuple(sample.row for sample in capability.samples),
-            formats=tuple(str(sample.format) for sample in capability.samples),
-            truncated=capability.truncated,
-            rejected=capability.rejected,
-            arrays=_arrays(capability),
-        )
-
-    def _unknown(self, name: str) -> CapabilityError:
-        names = self.table.names()
-        more = f", and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        known = f"it has {', '.join(names[:_NAMED])}{more}" if names else "add one with 'nait-index capability add'"
-        near = did_you_mean(name, names)
-        return CapabilityError(f"there is no capability '{name}' in {self._layout.name}; {known}{near}")
 
 
 def _samples(stored: StoredCapability) -> list[Sample]:
@@ -218,9 +258,14 @@ def _samples(stored: StoredCapability) -> list[Sample]:
 
 
 def _arrays(capability: Capability) -> dict[str, np.ndarray]:
-    parts = {"summary": capability.examples.summary, "signatures": capability.examples.signatures}
-    return {f"{part}.{name}": own for part, arrays in parts.items() for name, own in arrays.items()}
+    groups = {"summary": capability.examples.summary, "signatures": capability.examples.signatures}
+    return {f"{group}.{name}": array for group, arrays in groups.items() for name, array in arrays.items()}
 
 
-def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    return {name.removeprefix(prefix): own for name, own in arrays.items() if name.startswith(prefix)}
+def _arrays_of(stored: StoredCapability, group: str) -> dict[str, np.ndarray]:
+    prefix = f"{group}."
+    return {name.removeprefix(prefix): array for name, array in stored.arrays.items() if name.startswith(prefix)}
+
+
+def _shapes(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in arrays.items()}

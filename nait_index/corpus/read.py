@@ -11,7 +11,7 @@ from nait_index.corpus.formats import detect_format, row_parts
 from nait_index.corpus.readers import STDIN, STDIN_NAME, corpus_files, display_name, read_rows
 from nait_index.corpus.rows import RawRow, RowError, json_kind, parse_row, printable, refuse_surrogates
 from nait_index.corpus.text_rows import pasted_rows
-from nait_index.errors import CorpusError
+from nait_index.errors import CorpusError, NaitError
 from nait_index.spelling import parse_enum
 from nait_index.types import Origin, Rejected, RowFormat, Sample
 
@@ -20,7 +20,20 @@ _HEAD_ROWS = 32  # parsed rows from which a file's format is detected
 _HEAD_LIMIT = 1000  # one of these first rows must be a JSON object, or the whole file is refused
 
 
-def read_corpus(paths: Sequence[str | Path], row_format: RowFormat | None = None) -> Iterator[Sample | Rejected]:
+def path_list(paths: str | Path | Sequence[str | Path]) -> list[str | Path]:
+    """Return one or several paths as a list.
+
+    :raises NaitError: there is none.
+    """
+    several = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not several:
+        raise NaitError("no file was given")
+    return several
+
+
+def read_corpus(
+    paths: Sequence[str | Path], row_format: RowFormat | None = None, limit: int | None = None
+) -> Iterator[Sample | Rejected]:
     """Read the rows of corpus files, in the order of the files and of the rows in them.
 
     A row's id is its field ``id`` (text or an integer), else ``<file name>:<row>``; ``-`` is standard input. Of rows
@@ -29,15 +42,18 @@ def read_corpus(paths: Sequence[str | Path], row_format: RowFormat | None = None
     Memory is constant except for what detects repeated ids: about 150 bytes per row.
 
     :param row_format: the rows' format; by default detected for each file from its first rows.
+    :param limit: read at most this many rows.
     :raises CorpusError: a file cannot be read, is given twice, or generated ids would clash.
     """
+    if limit is not None and limit < 1:
+        raise NaitError(f"--limit must be at least 1, not {limit}")
     sources = [(path, corpus_files(path)) for path in map(Path, paths)]
     seen: set[Path] = set()
     for file in chain.from_iterable(files for _, files in sources):
         if file.resolve() in seen:
             raise CorpusError(f"{display_name(file)}: given twice; name each corpus file once")
         seen.add(file.resolve())
-    return _read(sources, row_format)
+    return islice(_read(sources, row_format), limit)
 
 
 def read_text(text: str, name: str, row_format: RowFormat | None = None) -> Iterator[Sample | Rejected]:

@@ -4,12 +4,16 @@ import logging
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from nait_index.config import View
 from nait_index.errors import StoreError
+from nait_index.methods.probe import sample_queries
+from nait_index.search.rows import IndexRows
+from nait_index.signatures.features import Feature
 from nait_index.store.capabilities import CapabilityTable
 from nait_index.store.integrity import seal_files
 from nait_index.store.layout import Layout, no_readers, write_lock
 from nait_index.store.manifest import Manifest, Version, save_manifest
-from nait_index.store.publish import keep, publish, settled
+from nait_index.store.publish import keep, mark_approximate, publish, settled
 from nait_index.store.samples import SampleTable
 from nait_index.upkeep.describe import size_on_disk
 
@@ -63,6 +67,15 @@ def optimize(layout: Layout, keep_days: float) -> Optimized:
         fragments, sizes = (before, table.fragments), (size, size_on_disk(layout))
         deleted = forgotten if alone else 0
         return Optimized(fragments, deleted, len(manifest.history), sizes, forgotten > deleted)
+
+
+def prepare_search(layout: Layout, manifest: Manifest, rows: IndexRows, *, approximate: bool) -> None:
+    """Make the exact scan of the present version, and its approximate search if wanted or if the index had one."""
+    if View.PCA in manifest.fingerprint.signatures.views:
+        rows.exact(Feature.UNIT)
+        if approximate or manifest.approximate:
+            rows.make_approximate(Feature.UNIT, sample_queries(rows))
+            mark_approximate(layout)
 
 
 def _merge(layout: Layout, manifest: Manifest, table: SampleTable) -> Manifest:

@@ -149,7 +149,7 @@ class Verifier:
         column, steps = dense_column(Feature.UNIT), self._compressor.steps[Feature.UNIT]
         records = self._table.take_records(picked, [*SAMPLE_COLUMNS, column])
         try:
-            encoded = self._open_encoder().again([restore_sample(record) for record in records])
+            encoded = self._open_encoder().encode_again([restore_sample(record) for record in records])
         except NaitError as error:
             return Check("encoding", None, f"not checked: {error}")
         again = encoded.signatures[column].astype(np.float32) * steps

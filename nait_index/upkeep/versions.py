@@ -3,6 +3,7 @@
 import re
 import shutil
 from dataclasses import replace
+from typing import Any
 
 from nait_index.errors import StoreError
 from nait_index.spelling import did_you_mean
@@ -12,6 +13,16 @@ from nait_index.store.layout import Layout, write_lock
 from nait_index.store.manifest import Manifest, load_manifest, save_manifest
 from nait_index.store.publish import publish
 from nait_index.store.samples import SampleTable
+
+
+def list_versions(layout: Layout) -> list[dict[str, Any]]:
+    """Return number, creation time, change, rows and tags of every version, oldest first."""
+    manifest = load_manifest(layout)
+    return [
+        {"version": version.number, "created": version.created, "change": version.change, "rows": version.rows}
+        | {"tags": [name for name, number in manifest.tags.items() if number == version.number]}
+        for version in manifest.history
+    ]
 
 
 def tag_version(layout: Layout, name: str, version: str | int | None, *, force: bool = False) -> int:
