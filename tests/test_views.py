@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny_models
 from conftest import TinyModels
-from test_architectures import hooks_on, linear, load_body, top_two, top_two_of_best_group
+from test_families import hooks_on, linear, load_body, top_two, top_two_of_best_group
 
 from nait_index.activations import families
 from nait_index.activations.capture import Probes

@@ -9,7 +9,7 @@ projections of all experts in one 3-D parameter: there the experts module itself
 A neuron's *impact* is the size of its up-projection's output (NAG, Wang et al., arXiv 2604.15706);
 :func:`find_up_projection` finds that projection beside the down projection.
 
-To add a family, add its name to ``FAMILIES`` and one to the table in ``tests/test_architectures.py``.
+To add a family, add its name to ``FAMILIES`` and a computation of its neurons by hand to ``tests/test_families.py``.
 """
 
 import re
