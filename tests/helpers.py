@@ -127,7 +127,7 @@ def samples_of(root: Path | str, storage: dict[str, str] | None = None) -> dict[
         if hasattr(column.type, "list_size"):
             width = column.type.list_size
             values = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), width)
-            columns[name] = [own.tobytes() for own in values]
+            columns[name] = [value.tobytes() for value in values]
         else:
             columns[name] = column.to_pylist()
     rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
@@ -148,7 +148,7 @@ def counts_of(root: Path) -> dict[str, Any]:
     """Give what the index says of rows and model, but not what tells how often the build was started."""
     manifest = manifest_of(root)
     left_out = ("history", "basis_hash", "next_position", "first_rows")
-    counts = {own.name: getattr(manifest, own.name) for own in fields(manifest) if own.name not in left_out}
+    counts = {field.name: getattr(manifest, field.name) for field in fields(manifest) if field.name not in left_out}
     assert manifest.history
     head = {name: getattr(manifest.head, name) for name in ("rows", "truncated", "tokens")}
     return counts | head | {"rejected": len(read_lines(root / "rejected.jsonl"))}

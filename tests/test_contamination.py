@@ -44,13 +44,15 @@ def test_the_answer_does_not_count_as_asked() -> None:
     """The same question with another answer is contamination; the same answer to another question is none."""
     row = json.dumps({"instruction": QUESTION, "output": "unlike"})
     other = json.dumps({"instruction": "How long is it?", "output": "fifty minutes"})
-    chosen = [ChosenRow(own, text, RowFormat.ALPACA, 1, False) for own, text in (("a", row), ("b", other))]
+    chosen = [ChosenRow(row_id, text, RowFormat.ALPACA, 1, False) for row_id, text in (("a", row), ("b", other))]
     assert Contamination({"own": [QUESTION]}).find(chosen) == {"a": Match(Likeness.EXACT, "own", 1)}
 
 
 def test_a_template_that_examples_share_is_no_contamination() -> None:
     template = "Please give me the best English version of the sentence that follows below now: {}"
-    examples = [template.format(f"{own} {own} ist nicht hier und war es nie") for own in ("Hund", "Katze", "Maus")]
+    examples = [
+        template.format(f"{animal} {animal} ist nicht hier und war es nie") for animal in ("Hund", "Katze", "Maus")
+    ]
     assert _like(template.format("Das Haus steht am See"), *examples) is None
     assert _like(template.format("Katze Katze ist nicht hier und war es niemals"), *examples) == Match(
         Likeness.NEAR, "own", 2
@@ -87,16 +89,16 @@ def test_the_capability_and_the_number_of_the_example_are_named() -> None:
 
 def test_three_thousand_rows_by_four_hundred_examples_take_a_moment() -> None:
     rng = random.Random(0)
-    vocabulary = [f"word{at}" for at in range(2000)]
+    vocabulary = [f"word{number}" for number in range(2000)]
     texts = [" ".join(rng.choices(vocabulary, k=200)) for _ in range(3400)]
     chosen = [
-        ChosenRow(str(at), json.dumps({"text": text}), RowFormat.TEXT, 200, False)
-        for at, text in enumerate(texts[:3000])
+        ChosenRow(str(number), json.dumps({"text": text}), RowFormat.TEXT, 200, False)
+        for number, text in enumerate(texts[:3000])
     ]
     before = time.process_time()
-    found = Contamination({"own": [*texts[3000:], texts[7]]}).find(chosen)
+    matches = Contamination({"own": [*texts[3000:], texts[7]]}).find(chosen)
     assert time.process_time() - before < 3
-    assert found == {"7": Match(Likeness.EXACT, "own", 401)}
+    assert matches == {"7": Match(Likeness.EXACT, "own", 401)}
 
 
 # ---- in an index -----------------------------------------------------------------------------------------------------
@@ -107,9 +109,11 @@ def index(tmp_path_factory: pytest.TempPathFactory, tiny_model: Callable[[str], 
     """Build an index whose rows hold four of the eight examples; not to be changed."""
     folder = tmp_path_factory.mktemp("contamination")
     build_small(folder / "own.nait", write_lines(folder / "rows.jsonl", small_rows(40)), model=tiny_model("llama"))
-    own = NaitIndex(folder / "own.nait")
-    own.add_capability("adding", write_lines(folder / "adding.jsonl", small_rows(8)[1::2] + small_rows(8, 100)[1::2]))
-    own.add_capability("naming", write_lines(folder / "naming.jsonl", small_rows(8, 100)[::2]))
+    opened = NaitIndex(folder / "own.nait")
+    opened.add_capability(
+        "adding", write_lines(folder / "adding.jsonl", small_rows(8)[1::2] + small_rows(8, 100)[1::2])
+    )
+    opened.add_capability("naming", write_lines(folder / "naming.jsonl", small_rows(8, 100)[::2]))
     return folder / "own.nait"
 
 
@@ -118,17 +122,17 @@ LEAKED = {"row-001", "row-003", "row-005", "row-007"}
 
 def test_a_selection_counts_its_contamination(index: Path, tmp_path: Path) -> None:
     written = NaitIndex(index).query("adding", top="50%").write(tmp_path / "a.jsonl")
-    found = json.loads(written.sidecar.read_bytes())["contamination"]
-    assert {own["id"] for own in found["rows"]} == LEAKED
-    assert (found["exact"], found["near"], found["examples"]) == (4, 0, 8)
+    report = json.loads(written.sidecar.read_bytes())["contamination"]
+    assert {row["id"] for row in report["rows"]} == LEAKED
+    assert (report["exact"], report["near"], report["examples"]) == (4, 0, 8)
     assert any("contaminated: exact 4, near 0" in note for note in written.notes)
 
 
 @pytest.mark.parametrize("top", [20, "50%"])
 def test_decontaminated_selections_are_as_large_and_hold_the_next_best(index: Path, top: str | int) -> None:
-    own = NaitIndex(index)
-    everything = list(own.query("adding", top="100%"))
-    clean = own.query("adding", top=top, decontaminate=True)
+    opened = NaitIndex(index)
+    everything = list(opened.query("adding", top="100%"))
+    clean = opened.query("adding", top=top, decontaminate=True)
     assert list(clean) == [sample_id for sample_id in everything if sample_id not in LEAKED][:20]
     removed = clean.provenance.decontaminated
     assert removed is not None
@@ -139,27 +143,27 @@ def test_decontaminated_selections_are_as_large_and_hold_the_next_best(index: Pa
 
 @pytest.mark.parametrize("combine", ["union", "mean", "round-robin"])
 def test_every_combination_is_decontaminated(index: Path, combine: str) -> None:
-    own = NaitIndex(index)
-    clean = own.query(["adding", "naming"], top=18, combine=combine, decontaminate=True)
+    opened = NaitIndex(index)
+    clean = opened.query(["adding", "naming"], top=18, combine=combine, decontaminate=True)
     assert not LEAKED & set(clean)
     assert len(clean) >= 18
     assert combine == "union" or len(clean) == 18
 
 
 def test_a_core_is_decontaminated(index: Path) -> None:
-    own = NaitIndex(index)
-    core = own.core(["adding", "naming"], top="100%", decontaminate=True, bootstrap=2)
-    like = set(own.query(["adding", "naming"], top="100%").like_examples())
+    opened = NaitIndex(index)
+    core = opened.core(["adding", "naming"], top="100%", decontaminate=True, bootstrap=2)
+    like = set(opened.query(["adding", "naming"], top="100%").like_examples())
     assert like > LEAKED
-    assert set(core) == {f"row-{at:03}" for at in range(40)} - like
+    assert set(core) == {f"row-{number:03}" for number in range(40)} - like
     assert len(core.details["stability"]) == len(core) == core.provenance.to_dict()["core"]["found"]
 
 
 def test_where_nothing_clean_is_left_fewer_rows_are_chosen_or_none(index: Path) -> None:
-    own = NaitIndex(index)
-    assert len(own.query("adding", top="100%", decontaminate=True)) == 36
+    opened = NaitIndex(index)
+    assert len(opened.query("adding", top="100%", decontaminate=True)) == 36
     with pytest.raises(SelectionError, match="--decontaminate leaves no row"):
-        own.query("adding", top=1, where="id = 'row-001'", decontaminate=True)
+        opened.query("adding", top=1, where="id = 'row-001'", decontaminate=True)
 
 
 def test_the_command_line_says_what_was_left_out(index: Path, tmp_path: Path) -> None:

@@ -38,8 +38,8 @@ def _to(row: dict[str, Any], source: RowFormat, target: RowFormat) -> dict[str, 
 
 
 def _said(row: dict[str, Any], form: RowFormat) -> tuple[tuple[Turn, ...], tuple[dict[str, Any], ...]]:
-    own = read_conversation(row, form)
-    return own.turns, own.tools
+    conversation = read_conversation(row, form)
+    return conversation.turns, conversation.tools
 
 
 # ---- one shape to another --------------------------------------------------------------------------------------------
@@ -49,7 +49,7 @@ def _said(row: dict[str, Any], form: RowFormat) -> tuple[tuple[Turn, ...], tuple
 def test_alpaca_that_is_so_already_stays_byte_for_byte(more: dict[str, Any]) -> None:
     text = json.dumps({"instruction": "Add."} | more | {"output": "3", "lang": "en"}, separators=(",", ":"))
     rows, refused, lost = convert_rows([ChosenRow("a", text, ALPACA, 5, False)], ALPACA)
-    assert ([own.text for own in rows], refused, lost) == ([text], [], {})
+    assert ([row.text for row in rows], refused, lost) == ([text], [], {})
     other = {"instruction": "Add.", "context": "1 and 2", "response": "3"}
     assert _to(other, ALPACA, ALPACA) == {"instruction": "Add.", "input": "1 and 2", "output": "3"}
 
@@ -70,8 +70,8 @@ def test_alpaca_becomes_messages() -> None:
 def test_history_stands_before_the_question() -> None:
     row = {"instruction": "And 2?", "output": "4", "history": [["Double 1", "2"], ["Again", "2"]]}
     turns = _to(row, ALPACA, SHAREGPT)["conversations"]
-    assert [own["from"] for own in turns] == ["human", "gpt"] * 3
-    assert [own["value"] for own in turns] == ["Double 1", "2", "Again", "2", "And 2?", "4"]
+    assert [turn["from"] for turn in turns] == ["human", "gpt"] * 3
+    assert [turn["value"] for turn in turns] == ["Double 1", "2", "Again", "2", "And 2?", "4"]
     assert _to({"conversations": turns}, SHAREGPT, ALPACA) == row | {"input": ""}
 
 
@@ -91,7 +91,13 @@ def test_prompts_of_text_become_lists_too() -> None:
 
 def test_calls_of_tools_are_turns_of_their_own_in_sharegpt() -> None:
     made = _to(TOOLS, MESSAGES, SHAREGPT)
-    assert [own["from"] for own in made["conversations"]] == ["system", "human", "function_call", "observation", "gpt"]
+    assert [turn["from"] for turn in made["conversations"]] == [
+        "system",
+        "human",
+        "function_call",
+        "observation",
+        "gpt",
+    ]
     call = json.loads(made["conversations"][2]["value"])
     assert call == {"name": "weather", "arguments": {"city": "Rome", "days": 2}, "id": "c1"}
     assert json.loads(made["tools"]) == [WEATHER["function"]]
@@ -116,7 +122,7 @@ def test_roles_are_mapped_from_every_name() -> None:
     turns = [("developer", "s"), ("human", "a"), ("chatbot", "b"), ("user", "c"), ("model", "d")]
     row = {"conversations": [{"role": role, "content": text} for role, text in turns]}
     made = _to(row, SHAREGPT, MESSAGES)["messages"]
-    assert [own["role"] for own in made] == ["system", "user", "assistant", "user", "assistant"]
+    assert [turn["role"] for turn in made] == ["system", "user", "assistant", "user", "assistant"]
 
 
 def test_of_turns_in_pairs_nothing_is_left_out() -> None:
@@ -140,10 +146,10 @@ def test_turns_in_pairs_and_content_in_pieces_are_read() -> None:
         ]
     }
     made = _to(paired, SHAREGPT, MESSAGES)
-    assert [own["content"] for own in made["messages"]] == ["s", "a", "b"]
+    assert [turn["content"] for turn in made["messages"]] == ["s", "a", "b"]
     assert "conversation" not in made
     assert "system" not in made
-    assert [own["content"] for own in _to(pieces, MESSAGES, MESSAGES)["messages"]] == ["a", "b"]
+    assert [turn["content"] for turn in _to(pieces, MESSAGES, MESSAGES)["messages"]] == ["a", "b"]
 
 
 def test_the_order_of_columns_is_kept_and_none_is_overwritten() -> None:
@@ -225,7 +231,7 @@ _calls = st.builds(
 _answers = st.builds(lambda text: {"role": "assistant", "content": text}, _words)
 _asked = st.builds(lambda text: {"role": "user", "content": text}, _words)
 _plain = st.lists(st.tuples(_asked, _answers), min_size=1, max_size=3).map(
-    lambda pairs: [own for pair in pairs for own in pair]
+    lambda pairs: [turn for pair in pairs for turn in pair]
 )
 _with_tools = st.builds(
     lambda first, call, result, last: [
@@ -258,7 +264,7 @@ def test_the_conversation_survives_every_way(row: dict[str, Any], through: list[
             made, form = _to(made, form, target), target
         except RowError:
             assert target is ALPACA
-            assert any("tool_calls" in own for own in row["messages"])
+            assert any("tool_calls" in turn for turn in row["messages"])
             return
         assert _said(made, form) == _said(row, MESSAGES)
         assert {name: made[name] for name in ("id", "prompt_of") if name in row} == {
@@ -275,7 +281,7 @@ def test_rows_that_are_so_already_stay_byte_for_byte() -> None:
     chosen = [ChosenRow("a", text, MESSAGES, 3, False)]
     for target in (None, MESSAGES):
         done, refused, lost = convert_rows(chosen, target)
-        assert [own.text for own in done] == [text]
+        assert [row.text for row in done] == [text]
         assert (refused, lost) == ([], {})
 
 
@@ -283,13 +289,13 @@ def test_refused_rows_are_counted_and_none_is_lost() -> None:
     rows = [_messages("user", "assistant"), _messages("assistant"), {"text": "a"}]
     forms = [MESSAGES, MESSAGES, RowFormat.TEXT]
     chosen = [
-        ChosenRow(str(at), json.dumps(row), form, 1, False)
-        for at, (row, form) in enumerate(zip(rows, forms, strict=True))
+        ChosenRow(str(number), json.dumps(row), form, 1, False)
+        for number, (row, form) in enumerate(zip(rows, forms, strict=True))
     ]
     done, refused, _ = convert_rows(chosen, ALPACA)
-    assert [(own.id, own.number, own.format) for own in done] == [("0", 0, ALPACA)]
-    assert [(own.row.id, own.number) for own in refused] == [("1", 1), ("2", 2)]
-    assert all(own.reason for own in refused)
+    assert [(row.id, row.number, row.format) for row in done] == [("0", 0, ALPACA)]
+    assert [(row.row.id, row.number) for row in refused] == [("1", 1), ("2", 2)]
+    assert all(row.reason for row in refused)
 
 
 def test_a_system_turn_is_a_turn_of_the_system() -> None:

@@ -149,9 +149,9 @@ _NUMBER = r"\d+(?:\.\d+)?"
 
 
 def _first(pattern: str, text: str) -> re.Match[str]:
-    found = re.search(pattern, text)
-    assert found is not None, (pattern, text)
-    return found
+    match = re.search(pattern, text)
+    assert match is not None, (pattern, text)
+    return match
 
 
 def _value(working: str) -> Fraction:
@@ -276,10 +276,10 @@ def test_orderings_follow_from_their_clues(by_skill: dict[str, Rows]) -> None:
 def test_matchings_have_one_solution(by_skill: dict[str, Rows]) -> None:
     for row in by_skill["logic"]:
         source = row["instruction"] + row["input"]
-        found = re.search(r"(\w+), (\w+) and (\w+) each have a different \w+: (.+?), (.+?) and (.+?), in some", source)
-        if found is None:
+        match = re.search(r"(\w+), (\w+) and (\w+) each have a different \w+: (.+?), (.+?) and (.+?), in some", source)
+        if match is None:
             continue
-        names, values = found.groups()[:3], found.groups()[3:]
+        names, values = match.groups()[:3], match.groups()[3:]
         denied = re.findall(r"(\w+) does not (?:order|own|play|come by|wear) ([\w ]+)\.", source)
         ways = [p for p in permutations(values) if all(p[names.index(name)] != value for name, value in denied)]
         assert len(ways) == 1
@@ -305,5 +305,5 @@ _AGREEMENT = {
 def test_translations_agree(splits: dict[Split, Rows], pattern: str) -> None:
     for row in splits[Split.TRAIN]:
         if row["skill"] == "translation":
-            for found in re.finditer(pattern, f"{row['input']} {row['output']}"):
-                assert re.fullmatch(_AGREEMENT[pattern], found[0]), row
+            for match in re.finditer(pattern, f"{row['input']} {row['output']}"):
+                assert re.fullmatch(_AGREEMENT[pattern], match[0]), row

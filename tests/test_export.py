@@ -41,8 +41,8 @@ def put(
     path: Path | str, rows: Sequence[dict[str, Any]], form: RowFormat = RowFormat.MESSAGES, **options: Any
 ) -> WrittenFiles:
     """Write rows as a selection is written."""
-    chosen = [ChosenRow(str(row.get("id", at)), json.dumps(row), form, 5, False) for at, row in enumerate(rows)]
-    records = [{"rank": at + 1, "id": own.id, "score": 1 / (at + 1)} for at, own in enumerate(chosen)]
+    chosen = [ChosenRow(str(row.get("id", number)), json.dumps(row), form, 5, False) for number, row in enumerate(rows)]
+    records = [{"rank": number + 1, "id": row.id, "score": 1 / (number + 1)} for number, row in enumerate(chosen)]
     return hand_over(chosen, records, {"method": "made", "max_length": 512}, OutputOptions.parse(path, **options))
 
 
@@ -86,17 +86,21 @@ def test_arguments_and_tools_do_not_bleed_into_one_another_in_a_table(tmp_path: 
     rows = [
         {
             "messages": [
-                {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": own, "arguments": {own: 1}}}]}
+                {
+                    "role": "assistant",
+                    "content": "",
+                    "tool_calls": [{"function": {"name": name, "arguments": {name: 1}}}],
+                }
             ],
-            "tools": [{"type": "function", "function": {"name": own, "parameters": {own: "integer"}}}],
+            "tools": [{"type": "function", "function": {"name": name, "parameters": {name: "integer"}}}],
         }
-        for own in ("f", "g")
+        for name in ("f", "g")
     ]
     put(tmp_path / "out.parquet", rows)
     read = pq.read_table(tmp_path / "out.parquet").to_pylist()
     assert [json.loads(row["tools"]) for row in read] == [row["tools"] for row in rows]
     calls = [row["messages"][0]["tool_calls"][0]["function"]["arguments"] for row in read]
-    assert [json.loads(own) for own in calls] == [{"f": 1}, {"g": 1}]
+    assert [json.loads(text) for text in calls] == [{"f": 1}, {"g": 1}]
 
 
 def test_a_folder_is_one_that_datasets_opens(tmp_path: Path) -> None:
@@ -127,7 +131,7 @@ def test_one_table_has_one_format_and_one_type_a_column(tmp_path: Path) -> None:
     mixed = [{"n": 1}, {"n": 2}, {"n": "three"}, {"n": 4}]
     with pytest.raises(NaitError, match=r"column 'n' of row '2' has another type .*--as.*\.jsonl"):
         put(tmp_path / "out.parquet", mixed)
-    rows = [ChosenRow(own, "{}", form, 1, False) for own, form in (("a", RowFormat.TEXT), ("b", RowFormat.ALPACA))]
+    rows = [ChosenRow(name, "{}", form, 1, False) for name, form in (("a", RowFormat.TEXT), ("b", RowFormat.ALPACA))]
     with pytest.raises(NaitError, match=r"row 'b' is alpaca where row 'a' is text.*--as, or write \.jsonl"):
         hand_over(rows, [{}, {}], {}, OutputOptions.parse(tmp_path / "out.parquet"))
     assert names(tmp_path) == []
@@ -146,8 +150,8 @@ def test_what_cannot_be_converted_is_set_aside(tmp_path: Path) -> None:
     assert json.loads(refused["content"]) == CHATS[1]
     sidecar = json.loads(written.sidecar.read_bytes())
     assert (sidecar["rows"], sidecar["format"]) == (2, "alpaca")
-    assert [own["id"] for own in sidecar["selected"]] == ["a", "c"]
-    assert [(own["id"], own["rank"]) for own in sidecar["rejected"]] == [("b", 2)]
+    assert [record["id"] for record in sidecar["selected"]] == ["a", "c"]
+    assert [(record["id"], record["rank"]) for record in sidecar["rejected"]] == [("b", 2)]
     assert "1 row cannot be converted to alpaca, see " in written.notes[0]
 
 
@@ -277,7 +281,7 @@ def test_a_replaced_file_is_at_no_moment_away(tmp_path: Path, monkeypatch: pytes
     path.write_text("old")
     seen = []
     replace = Path.replace
-    monkeypatch.setattr(Path, "replace", lambda own, to: (seen.append(path.read_text()), replace(own, to))[1])
+    monkeypatch.setattr(Path, "replace", lambda self, to: (seen.append(path.read_text()), replace(self, to))[1])
     with together() as batch, batch.file(path) as file:
         file.write(b"new")
     assert seen == ["old"]
@@ -375,7 +379,7 @@ def test_wrong_use_gives_one_line(index: Path, tmp_path: Path, arguments: list[s
     before = names(tmp_path)
     given = [arguments[0], *arguments[1:]]
     for place, path in (places | {"OUT": str(tmp_path / "out")}).items():
-        given = [own.replace(place, path) for own in given]
+        given = [argument.replace(place, path) for argument in given]
     assert message in refusal("export", index, *given, code=code)
     assert names(tmp_path) == before
 

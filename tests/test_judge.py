@@ -97,15 +97,17 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def rows_of(count: int) -> list[QualityRow]:
-    parts = [(Part(Role.USER, f"Question {own}?"), Part(Role.ASSISTANT, f"Answer {own}.")) for own in range(count)]
-    return [QualityRow(f"r{number}", "", own) for number, own in enumerate(parts)]
+    parts = [
+        (Part(Role.USER, f"Question {number}?"), Part(Role.ASSISTANT, f"Answer {number}.")) for number in range(count)
+    ]
+    return [QualityRow(f"r{number}", "", row_parts) for number, row_parts in enumerate(parts)]
 
 
 def judged(server: Server, rows: list[QualityRow], workers: int = 2, **settings: Any) -> dict[str, Score]:
     endpoint = Endpoint(server.url, "large", **({"retries": 3, "timeout": 5.0} | settings))
     scores = list(Judge(endpoint, workers=workers).score(rows))
-    assert sorted(own.row.id for own in scores) == sorted(own.id for own in rows)
-    return {own.row.id: own for own in scores}
+    assert sorted(row.row.id for row in scores) == sorted(row.id for row in rows)
+    return {score.row.id: score for score in scores}
 
 
 def number_in(text: str) -> int:
@@ -115,7 +117,9 @@ def number_in(text: str) -> int:
 def test_every_row_gets_its_own_answer(server: Server) -> None:
     server.reply = lambda text, _: Reply(str(number_in(text) % 6), delay=0.01 * (number_in(text) % 3))
     scores = judged(server, rows_of(20), workers=4, key="secret", temperature=0.0)
-    assert {own: score.value for own, score in scores.items()} == {f"r{at}": float(at % 6) for at in range(20)}
+    assert {row_id: score.value for row_id, score in scores.items()} == {
+        f"r{number}": float(number % 6) for number in range(20)
+    }
     assert set(server.keys) == {"Bearer secret"}
     assert server.most_under_way <= 4
     first = server.requests[0]
@@ -153,8 +157,8 @@ def test_garbage_is_unparsable_and_no_number(server: Server) -> None:
     answers = ["4", "as good as it gets", None, "7"]
     server.reply = lambda text, _: Reply(answers[number_in(text)])
     scores = judged(server, rows_of(4))
-    assert [scores[f"r{at}"].value for at in range(4)] == [4.0, None, None, None]
-    assert [scores[f"r{at}"].status for at in range(4)] == [Status.OK, *[Status.UNPARSABLE] * 3]
+    assert [scores[f"r{number}"].value for number in range(4)] == [4.0, None, None, None]
+    assert [scores[f"r{number}"].status for number in range(4)] == [Status.OK, *[Status.UNPARSABLE] * 3]
     assert scores["r1"].reason == "as good as it gets"
 
 
@@ -176,9 +180,9 @@ def test_what_may_pass_is_tried_again_with_growing_waits(server: Server, waits: 
 
 
 def test_retry_after_is_honoured_as_seconds_and_as_a_date(server: Server, waits: list[float]) -> None:
-    said = ["7", formatdate(time.time() + 40, usegmt=True), "nonsense"]
+    values = ["7", formatdate(time.time() + 40, usegmt=True), "nonsense"]
     server.reply = lambda text, attempt: (
-        Reply(code=429, headers={"Retry-After": said[attempt - 1]}) if attempt < 4 else Reply("3")
+        Reply(code=429, headers={"Retry-After": values[attempt - 1]}) if attempt < 4 else Reply("3")
     )
     assert judged(server, rows_of(1))["r0"].value == 3.0
     assert waits[0] == 7
@@ -195,7 +199,7 @@ def test_a_server_that_does_not_answer_in_time_is_tried_again(server: Server, wa
 def test_a_row_that_always_fails_has_a_status_and_shifts_no_other(server: Server, waits: list[float]) -> None:
     server.reply = lambda text, _: Reply(code=500) if number_in(text) == 2 else Reply(str(number_in(text)))
     scores = judged(server, rows_of(5))
-    assert [scores[f"r{at}"].value for at in range(5)] == [0.0, 1.0, None, 3.0, 4.0]
+    assert [scores[f"r{number}"].value for number in range(5)] == [0.0, 1.0, None, 3.0, 4.0]
     assert scores["r2"].status is Status.FAILED
     assert "answered 500" in scores["r2"].reason
     assert len(waits) == 3
@@ -238,7 +242,7 @@ def test_rows_without_question_or_answer_are_not_sent(server: Server) -> None:
         QualityRow("mute", "", (Part(Role.USER, "Hello?"),)),
     ]
     scores = judged(server, rows)
-    assert [scores[own].status for own in ("text", "mute")] == [Status.NO_QUESTION, Status.NO_ANSWER]
+    assert [scores[row_id].status for row_id in ("text", "mute")] == [Status.NO_QUESTION, Status.NO_ANSWER]
     assert server.requests == []
     assert estimate_cost([*rows, *rows_of(1)]).rows == 1
 
@@ -293,9 +297,11 @@ def test_an_interrupted_run_goes_on_and_failed_rows_are_tried_again(
     server.reply = lambda text, _: Reply("5")
     report = nait_index(*command, "--yes", "--json").json
     assert (report["computed"], report["reused"], report["statuses"]) == (1, 11, {"ok": 12})
-    values = {own: row["judge"] for own, row in samples_of(root).items()}
-    assert values == {own: 5.0 if own == "row-009" else 4.0 if values[own] == 4.0 else 3.0 for own in values}
-    assert sum(own == 4.0 for own in values.values()) == 4
+    values = {row_id: row["judge"] for row_id, row in samples_of(root).items()}
+    assert values == {
+        row_id: 5.0 if row_id == "row-009" else 4.0 if values[row_id] == 4.0 else 3.0 for row_id in values
+    }
+    assert sum(value == 4.0 for value in values.values()) == 4
     assert len(server.requests) == asked + 9
 
 

@@ -68,19 +68,21 @@ def run(root: Path, stub: Stub, monkeypatch: pytest.MonkeyPatch, **options: Any)
 
 
 def columns_of(root: Path, name: str = "own") -> dict[str, tuple[float | None, str | None]]:
-    return {own: (row[name], row[f"{name}_status"]) for own, row in samples_of(root).items()}
+    return {row_id: (row[name], row[f"{name}_status"]) for row_id, row in samples_of(root).items()}
 
 
 def test_columns_line_up_by_id_under_any_failure(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = samples_of(root)
     failing = {"row-003": Status.FAILED, "row-010": Status.NO_ANSWER, "row-029": Status.NOT_FINITE}
     report = run(root, Stub(lambda row: failing.get(row.id)), monkeypatch)
-    expected = {own: (None, str(failing[own])) if own in failing else (true_value(own), "ok") for own in before}
+    expected = {
+        row_id: (None, str(failing[row_id])) if row_id in failing else (true_value(row_id), "ok") for row_id in before
+    }
     assert columns_of(root) == expected
     assert (report.computed, report.reused, report.rows) == (ROWS, 0, ROWS)
     assert report.statuses == {"ok": ROWS - 3, "failed": 1, "no_answer": 1, "not_finite": 1}
     after = samples_of(root)
-    assert {own: {key: after[own][key] for key in before[own]} for own in before} == before
+    assert {row_id: {key: after[row_id][key] for key in before[row_id]} for row_id in before} == before
     again = Stub()
     report = run(root, again, monkeypatch)
     assert again.seen == ["row-003"]
@@ -109,7 +111,7 @@ def test_an_interrupted_run_goes_on_where_it_was(root: Path, monkeypatch: pytest
     stub = Stub()
     assert run(root, stub, monkeypatch).reused == done
     assert len(stub.seen) == ROWS - done
-    assert columns_of(root) == {own: (true_value(own), "ok") for own in samples_of(root)}
+    assert columns_of(root) == {row_id: (true_value(row_id), "ok") for row_id in samples_of(root)}
 
 
 def test_a_run_interrupted_between_taking_old_columns_away_and_adding_new_ones_can_be_mended(
@@ -145,12 +147,12 @@ def test_builds_append_after_scoring(root: Path, tmp_path: Path, monkeypatch: py
     run(root, Stub(), monkeypatch)
     more = write(tmp_path / "more.jsonl", small_rows(12, first=ROWS))
     build_small(root, more)
-    expected = {f"row-{at:03}": (at / 100, "ok") for at in range(ROWS)}
-    assert columns_of(root) == expected | {f"row-{at:03}": (None, None) for at in range(ROWS, ROWS + 12)}
+    expected = {f"row-{number:03}": (number / 100, "ok") for number in range(ROWS)}
+    assert columns_of(root) == expected | {f"row-{number:03}": (None, None) for number in range(ROWS, ROWS + 12)}
     assert all(check.passed is not False for check in NaitIndex(root, device=Device.CPU).verify(4))
     stub = Stub()
     assert run(root, stub, monkeypatch).computed == 12
-    assert columns_of(root) == {f"row-{at:03}": (at / 100, "ok") for at in range(ROWS + 12)}
+    assert columns_of(root) == {f"row-{number:03}": (number / 100, "ok") for number in range(ROWS + 12)}
     build_small(root, more)
     assert columns_of(root)["row-041"] == (0.41, "ok")
 
@@ -165,7 +167,7 @@ def test_filters_take_scores_and_queries_still_work(
     assert [row["id"] for row in index.rows(where=where)] == ["row-000", "row-002", "row-003", "row-004"]
     examples = write(tmp_path / "examples.jsonl", small_rows(4, first=100))
     assert set(index.query(index.make_capability(examples), top=4, where=where)) == {
-        f"row-{at:03}" for at in (0, 2, 3, 4)
+        f"row-{number:03}" for number in (0, 2, 3, 4)
     }
     assert [row["id"] for row in index.rows(where="ifd IS NULL")] == ["row-001"]
     assert len(old.query(old.make_capability(examples), top=4)) == 4
@@ -251,8 +253,8 @@ def test_an_interrupted_build_is_finished_first(root: Path, tmp_path: Path, monk
 def test_ifd_through_the_command_line(root: Path, tmp_path: Path) -> None:
     report = nait_index("score", root, "ifd", "--device", "cpu", "--json").json
     assert report["statuses"]["ok"] + report["statuses"].get("short_answer", 0) == ROWS
-    found = columns_of(root, "ifd")
-    assert all((value is None) == (status != "ok") for value, status in found.values())
+    columns = columns_of(root, "ifd")
+    assert all((value is None) == (status != "ok") for value, status in columns.values())
     message = refusal("score", root, "ifd", "--device", "cpu", "--max-length", "100")
     assert "another max_length" in message
     assert "taken" in refusal("score", root, "ifd", "--name", "n_tokens")
@@ -288,13 +290,13 @@ def test_imported_scores_set_aside_what_they_cannot_use(root: Path, tmp_path: Pa
     outcome = nait_index("score", root, "import", file)
     assert outcome.code == 0, outcome.err
     assert "5 lines set aside" in outcome.err
-    found = columns_of(root, "reward")
-    assert {own: value for own, value in found.items() if value != (None, None)} == {
+    columns = columns_of(root, "reward")
+    assert {row_id: value for row_id, value in columns.items() if value != (None, None)} == {
         "row-001": (0.5, "ok"),
         "row-005": (-2000.0, "ok"),
     }
     aside = read_lines(root / "scores" / "reward.rejected.jsonl")
-    assert [(own["line"], own["id"]) for own in aside] == [
+    assert [(line["line"], line["id"]) for line in aside] == [
         (3, "nobody"), (4, "row-002"), (5, "row-001"), (6, "row-004"), (7, ""),
     ]  # fmt: skip
     assert "no row with this id" in aside[0]["reason"]
@@ -317,11 +319,11 @@ def test_imported_lines_of_odd_json(root: Path, tmp_path: Path) -> None:
     assert "deep.jsonl, line 2: not valid JSON" in refusal("score", root, "import", deep)
     odd = write(tmp_path / "odd.jsonl", [{"id": "row-000", "value": 1}, '{"id": "\\ud800", "value": 1}'])
     assert nait_index("score", root, "import", odd).code == 0
-    assert [own["id"] for own in read_lines(root / "scores" / "odd.rejected.jsonl")] == ["\ud800"]
+    assert [line["id"] for line in read_lines(root / "scores" / "odd.rejected.jsonl")] == ["\ud800"]
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         ("a.csv", "", "columns id and value"),
         ("a.csv", "id,score\nx,1\n", "columns id and value"),
@@ -331,9 +333,9 @@ def test_imported_lines_of_odd_json(root: Path, tmp_path: Path) -> None:
         ("a.txt", "x 1\n", "its name must end in .csv or .jsonl"),
     ],
 )
-def test_files_that_are_no_scores_are_refused(tmp_path: Path, name: str, text: str, said: str) -> None:
+def test_files_that_are_no_scores_are_refused(tmp_path: Path, name: str, text: str, message: str) -> None:
     (tmp_path / name).write_text(text)
-    with pytest.raises(NaitError, match=said):
+    with pytest.raises(NaitError, match=message):
         Imported(tmp_path / name)
     with pytest.raises(NaitError, match="no such file"):
         Imported(tmp_path / "absent.csv")
@@ -347,7 +349,8 @@ def naive_ranks(values: list[float]) -> list[float]:
     if len(values) == 1:
         return [1.0]
     return [
-        sum((a > b) + 0.5 * (a == b) for b in values[:at] + values[at + 1 :]) / others for at, a in enumerate(values)
+        sum((a > b) + 0.5 * (a == b) for b in values[:position] + values[position + 1 :]) / others
+        for position, a in enumerate(values)
     ]
 
 

@@ -75,16 +75,16 @@ def folder(built: Path, tmp_path: Path) -> Path:
 
 def use(folder: Path, model: Path) -> None:
     """Do everything that reads an index; how it ends does not matter here."""
-    own = folder / "own.nait"
+    index = folder / "own.nait"
     for command in (
-        ["info", own],
-        ["rows", own],
-        ["query", own, "-c", "letters", "--method", "nait"],
-        ["query", own, "-e", folder / "examples.jsonl", "--where", "good > 0"],
-        ["capability", "import", own, folder / "letters.capability", "--force"],
-        ["score", own, "import", folder / "good.csv"],
-        ["verify", own, "--model", model],
-        ["build", own, folder / "more.jsonl", "--model", model, *LENGTH],
+        ["info", index],
+        ["rows", index],
+        ["query", index, "-c", "letters", "--method", "nait"],
+        ["query", index, "-e", folder / "examples.jsonl", "--where", "good > 0"],
+        ["capability", "import", index, folder / "letters.capability", "--force"],
+        ["score", index, "import", folder / "good.csv"],
+        ["verify", index, "--model", model],
+        ["build", index, folder / "more.jsonl", "--model", model, *LENGTH],
     ):
         with suppress(Exception):
             nait_index(*command)
@@ -123,12 +123,12 @@ def test_a_pickle_in_an_index_is_not_loaded(place: str, folder: Path, model: Pat
 def test_a_pickle_in_what_an_interrupted_build_left_is_not_loaded(
     place: str, model: Path, tmp_path: Path, sign: Path
 ) -> None:
-    own, corpus = tmp_path / "own.nait", write_lines(tmp_path / "corpus.jsonl", small_rows(20))
-    command = ["build", own, corpus, "--model", model, *LENGTH]
+    index, corpus = tmp_path / "own.nait", write_lines(tmp_path / "corpus.jsonl", small_rows(20))
+    command = ["build", index, corpus, "--model", model, *LENGTH]
     with pytest.MonkeyPatch.context() as patch, small_shards():
         interrupt_call(patch, "nait_index.building.builder.fit_basis")
         assert nait_index(*command).code == 130
-    staged = list(own.glob(f"staging/shard-*/{place}"))
+    staged = list(index.glob(f"staging/shard-*/{place}"))
     assert staged
     for path in staged:
         path.write_bytes(pickled(place, Bomb(sign)))
@@ -143,27 +143,27 @@ def test_a_model_of_pickled_weights_is_refused(
 ) -> None:
     import torch
 
-    own = Path(shutil.copytree(model, tmp_path / "model"))
-    (own / "model.safetensors").unlink()
-    torch.save({"model.norm.weight": Bomb(sign)}, own / name)
+    copy = Path(shutil.copytree(model, tmp_path / "model"))
+    (copy / "model.safetensors").unlink()
+    torch.save({"model.norm.weight": Bomb(sign)}, copy / name)
     if "00001" in name:
         index = {"metadata": {}, "weight_map": {"model.norm.weight": name}}
-        (own / "pytorch_model.bin.index.json").write_text(json.dumps(index))
-    assert "cannot be loaded" in refusal(*_with_model(command, folder, own))
+        (copy / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    assert "cannot be loaded" in refusal(*_with_model(command, folder, copy))
 
 
 def test_a_pickled_adapter_beside_a_model_is_not_loaded(folder: Path, model: Path, sign: Path, tmp_path: Path) -> None:
     import torch
 
-    own = Path(shutil.copytree(model, tmp_path / "model"))
-    torch.save({"base_model.model.x": Bomb(sign)}, own / "adapter_model.bin")
-    (own / "adapter_config.json").write_text(
+    copy = Path(shutil.copytree(model, tmp_path / "model"))
+    torch.save({"base_model.model.x": Bomb(sign)}, copy / "adapter_model.bin")
+    (copy / "adapter_config.json").write_text(
         json.dumps(
             {"peft_type": "LORA", "base_model_name_or_path": str(model), "r": 2, "target_modules": ["down_proj"]}
         )
     )
     for command in ("build", "score"):
-        nait_index(*_with_model(command, folder, own))
+        nait_index(*_with_model(command, folder, copy))
 
 
 def test_a_pickled_sparse_autoencoder_is_refused(folder: Path, model: Path, sign: Path) -> None:
@@ -196,23 +196,23 @@ def _with_model(command: str, folder: Path, model: Path) -> list[str | Path]:
     return ["score", folder / "own.nait", "ifd", "--model", model]
 
 
-def _with_code(model: Path, own: Path, sign: Path, model_type: str) -> Path:
+def _with_code(model: Path, copy: Path, sign: Path, model_type: str) -> Path:
     """Copy a model and put code beside it that its files ask to be run."""
-    shutil.copytree(model, own)
+    shutil.copytree(model, copy)
     code = f"import os\nos.mkdir({str(sign)!r})\nclass Own: pass\n"
     for name in ("own.py", "modeling_own.py", "__init__.py", "setup.py", "custom_generate/generate.py"):
-        (own / name).parent.mkdir(exist_ok=True)
-        (own / name).write_text(code)
+        (copy / name).parent.mkdir(exist_ok=True)
+        (copy / name).write_text(code)
     autos = ("AutoConfig", "AutoModel", "AutoModelForCausalLM", "AutoTokenizer", "AutoProcessor")
     for name in ("config.json", "tokenizer_config.json"):
-        settings = json.loads((own / name).read_text())
+        settings = json.loads((copy / name).read_text())
         settings["auto_map"] = {
             auto: ["own.Own", "own.Own"] if auto == "AutoTokenizer" else "own.Own" for auto in autos
         }
         if model_type:
             settings |= {"model_type": model_type, "tokenizer_class": "Own"}
-        (own / name).write_text(json.dumps(settings))
-    return own
+        (copy / name).write_text(json.dumps(settings))
+    return copy
 
 
 @pytest.mark.parametrize("model_type", ["", "own"])
@@ -221,11 +221,11 @@ def test_code_in_a_model_folder_is_never_run(
     model_type: str, command: str, folder: Path, model: Path, sign: Path, tmp_path: Path
 ) -> None:
     """There is no option that would allow it: a model that works without is used, one that does not is refused."""
-    own = _with_code(model, tmp_path / "model", sign, model_type)
+    copy = _with_code(model, tmp_path / "model", sign, model_type)
     if model_type:
-        assert str(own) in refusal(*_with_model(command, folder, own))
+        assert str(copy) in refusal(*_with_model(command, folder, copy))
     else:
-        assert nait_index(*_with_model(command, folder, own)).code == 0
+        assert nait_index(*_with_model(command, folder, copy)).code == 0
 
 
 @pytest.mark.parametrize("field", ["attn_implementation", "_attn_implementation", "use_kernels"])
@@ -234,13 +234,13 @@ def test_a_kernel_that_a_model_names_is_not_fetched(
     field: str, kernel: str, folder: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A configuration can name an attention kernel, which is code, and transformers would get it from the hub."""
-    own, asked = Path(shutil.copytree(model, tmp_path / "model")), []
-    settings = json.loads((own / "config.json").read_text())
-    (own / "config.json").write_text(json.dumps(settings | {field: kernel}))
+    copy, asked = Path(shutil.copytree(model, tmp_path / "model")), []
+    settings = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(settings | {field: kernel}))
     monkeypatch.setattr("transformers.integrations.hub_kernels.is_kernels_available", lambda: True)
-    monkeypatch.setattr("transformers.integrations.hub_kernels.get_kernel", lambda *own, **_: asked.append(own))
+    monkeypatch.setattr("transformers.integrations.hub_kernels.get_kernel", lambda *names, **_: asked.append(names))
     for command in ("build", "score"):
-        assert nait_index(*_with_model(command, folder, own)).code == 0
+        assert nait_index(*_with_model(command, folder, copy)).code == 0
     assert asked == []
 
 
@@ -264,13 +264,13 @@ def test_a_template_does_not_get_out_of_its_sandbox(
     escape: str, kind: str, folder: Path, model: Path, sign: Path, tmp_path: Path
 ) -> None:
     """A file or a model's own chat template: no attribute that leads to code is given, and no file is included."""
-    source, own, template = escape.format(sign=sign), Path(shutil.copytree(model, tmp_path / "model")), "chat"
+    source, copy, template = escape.format(sign=sign), Path(shutil.copytree(model, tmp_path / "model")), "chat"
     if kind == "file":
         (tmp_path / "own.jinja").write_text(source)
         template = str(tmp_path / "own.jinja")
     else:
-        (own / "chat_template.jinja").write_text(source)
-    outcome = nait_index(*_with_model("build", folder, own), "--template", template)
+        (copy / "chat_template.jinja").write_text(source)
+    outcome = nait_index(*_with_model("build", folder, copy), "--template", template)
     assert "root:" not in outcome.out + outcome.err
     if outcome.code == 0:  # a sandbox may give nothing instead of refusing
         assert "<class" not in "".join(path.read_text("utf-8", "replace") for path in folder.rglob("*.jsonl"))
@@ -308,38 +308,40 @@ def test_looking_at_a_strangers_index_reads_nothing_outside_it(
     manifest = json.loads(path.read_text())
     manifest["model"] |= {"name": str(stranger), "template": str(stranger / "own.jinja"), "sae": str(stranger)}
     path.write_text(json.dumps(sealed(manifest)))
-    own = folder / "own.nait"
+    index = folder / "own.nait"
     with opened_files() as opened:
-        assert nait_index("info", own).code == 0
-        assert nait_index("rows", own).code == 0
-        assert nait_index("query", own, "-c", "letters").code == 0
+        assert nait_index("info", index).code == 0
+        assert nait_index("rows", index).code == 0
+        assert nait_index("query", index, "-c", "letters").code == 0
     assert str(path) in opened
     assert [name for name in opened if name.startswith(str(stranger))] == []
-    assert nait_index("query", own, "-e", folder / "examples.jsonl").code == 1
+    assert nait_index("query", index, "-e", folder / "examples.jsonl").code == 1
 
 
 MANIFESTS: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "list": lambda own: [own],
-    "schema text": lambda own: own | {"schema_version": "3"},
-    "more fields": lambda own: own | {"run": "rm -rf /"},
-    "digest": lambda own: own | {"fingerprint_digest": "0" * 16},
-    "no fingerprint": lambda own: own | {"fingerprint": None},
-    "other fingerprint": lambda own: own | {"fingerprint": {"weights": "x"}},
-    "basis": lambda own: own | {"basis_hash": "../" * 40},
-    "unfinished": lambda own: own | {"history": []},
-    "version": lambda own: own | {"history": [own["history"][0] | {"table_version": -1}]},
-    "huge version": lambda own: own | {"history": [own["history"][0] | {"table_version": 2**70}]},
-    "version of text": lambda own: own | {"history": [own["history"][0] | {"rows": "many"}]},
-    "history": lambda own: own | {"history": {"a": 1}},
-    "names of capabilities": lambda own: own | {"history": [own["history"][0] | {"capability_names": [5]}]},
-    "tags": lambda own: own | {"tags": ["a"]},
-    "model": lambda own: own | {"model": None},
-    "part of the model": lambda own: own | {"model": own["model"] | {"name": 5}},
-    "libraries": lambda own: own | {"libraries": 5},
-    "fidelity": lambda own: own | {"fidelity": {}},
-    "true for a number": lambda own: own | {"next_position": True},
-    "dtype": lambda own: own | {"model": own["model"] | {"dtype": "float99"}},
-    "view": lambda own: own | {"fingerprint": own["fingerprint"] | {"views": ["pca", "rm"]}},
+    "list": lambda manifest: [manifest],
+    "schema text": lambda manifest: manifest | {"schema_version": "3"},
+    "more fields": lambda manifest: manifest | {"run": "rm -rf /"},
+    "digest": lambda manifest: manifest | {"fingerprint_digest": "0" * 16},
+    "no fingerprint": lambda manifest: manifest | {"fingerprint": None},
+    "other fingerprint": lambda manifest: manifest | {"fingerprint": {"weights": "x"}},
+    "basis": lambda manifest: manifest | {"basis_hash": "../" * 40},
+    "unfinished": lambda manifest: manifest | {"history": []},
+    "version": lambda manifest: manifest | {"history": [manifest["history"][0] | {"table_version": -1}]},
+    "huge version": lambda manifest: manifest | {"history": [manifest["history"][0] | {"table_version": 2**70}]},
+    "version of text": lambda manifest: manifest | {"history": [manifest["history"][0] | {"rows": "many"}]},
+    "history": lambda manifest: manifest | {"history": {"a": 1}},
+    "names of capabilities": lambda manifest: (
+        manifest | {"history": [manifest["history"][0] | {"capability_names": [5]}]}
+    ),
+    "tags": lambda manifest: manifest | {"tags": ["a"]},
+    "model": lambda manifest: manifest | {"model": None},
+    "part of the model": lambda manifest: manifest | {"model": manifest["model"] | {"name": 5}},
+    "libraries": lambda manifest: manifest | {"libraries": 5},
+    "fidelity": lambda manifest: manifest | {"fidelity": {}},
+    "true for a number": lambda manifest: manifest | {"next_position": True},
+    "dtype": lambda manifest: manifest | {"model": manifest["model"] | {"dtype": "float99"}},
+    "view": lambda manifest: manifest | {"fingerprint": manifest["fingerprint"] | {"views": ["pca", "rm"]}},
 }
 
 
@@ -365,7 +367,7 @@ def test_a_table_that_names_an_embedding_function_runs_nothing(
 ) -> None:
     import lance
 
-    own, sign, stranger = folder / "own.nait", tmp_path / "ran", tmp_path / "stranger"
+    index, sign, stranger = folder / "own.nait", tmp_path / "ran", tmp_path / "stranger"
     shutil.copytree(model, stranger)
     settings = json.loads((stranger / "config.json").read_text())
     settings |= {"model_type": "own", "auto_map": {"AutoConfig": "own.Own", "AutoModel": "own.Own"}}
@@ -377,22 +379,22 @@ def test_a_table_that_names_an_embedding_function_runs_nothing(
         "source_column": "row",
         "vector_column": "v",
     }
-    path = str(own / "lance" / f"{table}.lance")
+    path = str(index / "lance" / f"{table}.lance")
     lance.dataset(path).update_schema_metadata({"embedding_functions": json.dumps([function])})
-    announce(own, **({} if table == "samples" else {"capabilities_version": lance.dataset(path).version}))
+    announce(index, **({} if table == "samples" else {"capabilities_version": lance.dataset(path).version}))
     use(folder, model)
     assert not sign.exists()
 
 
 CAPABILITIES: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "name": lambda own: own | {"name": 5},
-    "created": lambda own: own | {"created": 5},
-    "counts": lambda own: own | {"truncated": "x"},
-    "no rows": lambda own: own | {"rows": [], "formats": []},
-    "format": lambda own: own | {"formats": ["own"] * len(own["rows"])},
-    "rows that are no text": lambda own: own | {"rows": [5] * len(own["rows"])},
-    "rows that are no JSON": lambda own: own | {"rows": ["x"] * len(own["rows"])},
-    "more": lambda own: own | {"run": "rm"},
+    "name": lambda metadata: metadata | {"name": 5},
+    "created": lambda metadata: metadata | {"created": 5},
+    "counts": lambda metadata: metadata | {"truncated": "x"},
+    "no rows": lambda metadata: metadata | {"rows": [], "formats": []},
+    "format": lambda metadata: metadata | {"formats": ["own"] * len(metadata["rows"])},
+    "rows that are no text": lambda metadata: metadata | {"rows": [5] * len(metadata["rows"])},
+    "rows that are no JSON": lambda metadata: metadata | {"rows": ["x"] * len(metadata["rows"])},
+    "more": lambda metadata: metadata | {"run": "rm"},
 }
 
 
@@ -405,9 +407,9 @@ def _altered(path: Path, change: Callable[[dict[str, Any]], Any], arrays: dict[s
 
     with safe_open(path, framework="numpy") as file:
         metadata = file.metadata()
-    own = load_file(path) if arrays is None else arrays
+    stored = load_file(path) if arrays is None else arrays
     text = json.dumps(change(json.loads(metadata["capability"])))
-    save_file(own, path, metadata=metadata | {"capability": text, "hash": _hash(text, own)})
+    save_file(stored, path, metadata=metadata | {"capability": text, "hash": _hash(text, stored)})
 
 
 @pytest.mark.parametrize("change", CAPABILITIES.values(), ids=CAPABILITIES)
@@ -423,17 +425,17 @@ def test_a_capability_file_of_odd_values_is_refused(change: Callable[[dict[str, 
 def test_examples_of_a_capability_file_without_fitting_arrays_are_encoded_again(less: str, folder: Path) -> None:
     from safetensors.numpy import load_file
 
-    own, path = folder / "own.nait", folder / "own.capability"
-    wanted = nait_index("query", own, "-c", "letters", "--json").json["selected"]
-    assert nait_index("capability", "export", own, "letters", path).code == 0
+    index, path = folder / "own.nait", folder / "own.capability"
+    wanted = nait_index("query", index, "-c", "letters", "--json").json["selected"]
+    assert nait_index("capability", "export", index, "letters", path).code == 0
     arrays = load_file(path)
     if less == "short":
         arrays = {name: value[:1].copy() for name, value in arrays.items()}
     else:
         arrays = {} if less == "all" else dict(list(arrays.items())[1:])
     _altered(path, lambda facts: facts, arrays)
-    assert nait_index("capability", "import", own, path, "--force").code == 0
-    assert nait_index("query", own, "-c", "letters", "--json").json["selected"] == wanted
+    assert nait_index("capability", "import", index, path, "--force").code == 0
+    assert nait_index("query", index, "-c", "letters", "--json").json["selected"] == wanted
 
 
 # ---- paths --------------------------------------------------------------------------------------------------------
@@ -447,14 +449,14 @@ def outside(folder: Path) -> dict[str, bytes | None]:
 
 @pytest.mark.parametrize("name", ["../x", "../../x.jsonl", "/tmp/x", "a/b", "..", "x\\..\\y", "~/x"])
 def test_names_and_ids_that_are_paths_write_nothing_outside_the_index(name: str, folder: Path, model: Path) -> None:
-    own = folder / "own.nait"
+    index = folder / "own.nait"
     write_lines(folder / "more.jsonl", [{"id": name, "text": "an id"}, {"id": f"{name}2", "text": "another"}])
     before = outside(folder)
-    assert nait_index("build", own, folder / "more.jsonl", "--model", model, *LENGTH).code == 0
-    assert nait_index("rows", own, name, "--json").json["id"] == name
-    assert nait_index("capability", "add", own, name, folder / "examples.jsonl").code == 0
-    assert nait_index("query", own, "-c", name).code == 0
-    assert "--name" in refusal("score", own, "import", folder / "good.csv", "--name", name)
+    assert nait_index("build", index, folder / "more.jsonl", "--model", model, *LENGTH).code == 0
+    assert nait_index("rows", index, name, "--json").json["id"] == name
+    assert nait_index("capability", "add", index, name, folder / "examples.jsonl").code == 0
+    assert nait_index("query", index, "-c", name).code == 0
+    assert "--name" in refusal("score", index, "import", folder / "good.csv", "--name", name)
     assert outside(folder) == before
 
 
@@ -473,12 +475,12 @@ def _saved(folder: Path, row: str) -> Path:
 )
 def test_a_saved_folder_cannot_name_files_outside_it(name: str, tmp_path: Path) -> None:
     _saved(tmp_path / "secret", "a secret")
-    own = _saved(tmp_path / "own", "a row")
-    assert len(list(read_corpus([own]))) == 1
+    dataset = _saved(tmp_path / "own", "a row")
+    assert len(list(read_corpus([dataset]))) == 1
     shards = {"_data_files": [{"filename": "data.arrow"}, {"filename": name.format(root=tmp_path)}]}
-    (own / "state.json").write_text(json.dumps(shards))
+    (dataset / "state.json").write_text(json.dumps(shards))
     with pytest.raises(CorpusError, match="not a file in this folder"):
-        list(read_corpus([own]))
+        list(read_corpus([dataset]))
     splits = tmp_path / "splits"
     _saved(splits / "train", "a row")
     (splits / "dataset_dict.json").write_text('{"splits": ["train"]}')
@@ -512,16 +514,16 @@ def test_a_link_in_the_store_of_an_index_is_not_written_through(place: str, fold
 
 
 def _link_outside(folder: Path, place: str, model: Path) -> None:
-    own, target = folder / "own.nait" / place, folder / "target"
-    if own.is_dir():
-        own.rename(target)
+    link, target = folder / "own.nait" / place, folder / "target"
+    if link.is_dir():
+        link.rename(target)
     elif place == "staging":
         target.mkdir()
         (target / "rows.jsonl").write_text("mine")
     else:
-        own.unlink(missing_ok=True)
+        link.unlink(missing_ok=True)
         target.write_text("mine")
-    own.symlink_to(target)
+    link.symlink_to(target)
     before = outside(folder)
     for command in (
         ["score", folder / "own.nait", "import", folder / "good.csv", "--force"],
@@ -637,27 +639,33 @@ STEERING = "\x1b[2J\x1b]0;owned\x07\x9b31m\x7f\u202e\r\x08"
 
 def test_rows_cannot_steer_the_terminal(model: Path, tmp_path: Path) -> None:
     """Control characters of ids, texts and file names are shown as something else, on both streams."""
-    own, corpus = tmp_path / "own.nait", tmp_path / f"corpus{STEERING}.jsonl"
-    rows = [{"id": f"{at}{STEERING}", "instruction": f"{STEERING}{at}", "output": STEERING} for at in range(5)]
+    index, corpus = tmp_path / "own.nait", tmp_path / f"corpus{STEERING}.jsonl"
+    rows = [
+        {"id": f"{number}{STEERING}", "instruction": f"{STEERING}{number}", "output": STEERING} for number in range(5)
+    ]
     write_lines(corpus, [*rows, {"id": rows[0]["id"], "instruction": "twice"}])
     shown = [
-        nait_index("build", own, corpus, "--model", model, *LENGTH),
-        nait_index("info", own),
-        nait_index("info", own, "--json"),
-        nait_index("rows", own),
-        nait_index("rows", own, "--where", "n_tokens < 0 OR true", "--json"),
-        nait_index("rows", own, f"none{STEERING}"),
-        nait_index("rows", own, "--where", STEERING),
-        nait_index("rows", own, f"--none{STEERING}"),
-        nait_index("query", own, "-e", corpus, "--method", "length"),
-        nait_index("query", own, "-c", STEERING),
-        nait_index("capability", "add", own, "letters", corpus),
-        nait_index("capability", "show", own, "letters"),
+        nait_index("build", index, corpus, "--model", model, *LENGTH),
+        nait_index("info", index),
+        nait_index("info", index, "--json"),
+        nait_index("rows", index),
+        nait_index("rows", index, "--where", "n_tokens < 0 OR true", "--json"),
+        nait_index("rows", index, f"none{STEERING}"),
+        nait_index("rows", index, "--where", STEERING),
+        nait_index("rows", index, f"--none{STEERING}"),
+        nait_index("query", index, "-e", corpus, "--method", "length"),
+        nait_index("query", index, "-c", STEERING),
+        nait_index("capability", "add", index, "letters", corpus),
+        nait_index("capability", "show", index, "letters"),
         nait_index("build", tmp_path / "new.nait", tmp_path / STEERING),
     ]
     assert [outcome.code for outcome in shown] == [0, 0, 0, 0, 0, 1, 1, 2, 0, 1, 0, 0, 1]
     for outcome in shown:
-        assert [own for own in outcome.out + outcome.err if unicodedata.category(own) == "Cc" and own != "\n"] == []
+        assert [
+            character
+            for character in outcome.out + outcome.err
+            if unicodedata.category(character) == "Cc" and character != "\n"
+        ] == []
     listed = [json.loads(line) for line in shown[4].out.splitlines()]
     assert [row["row"] for row in listed] == rows
-    assert read_lines(own / "rejected.jsonl")[0]["reason"].startswith("duplicate id")
+    assert read_lines(index / "rejected.jsonl")[0]["reason"].startswith("duplicate id")

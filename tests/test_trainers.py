@@ -61,16 +61,16 @@ MESSAGES = [
     _tool_row("lift", "height"),
     _tool_row("turn", "angle"),
 ]
-MADE = {RowFormat.ALPACA: ALPACA, RowFormat.MESSAGES: MESSAGES, RowFormat.TEXT: [{"text": own} for own in TEXTS[:3]]}
-PAIRS = [{"prompt": f"{own}? ", "completion": "Yes."} for own in ("Blue", "Red")]
+MADE = {RowFormat.ALPACA: ALPACA, RowFormat.MESSAGES: MESSAGES, RowFormat.TEXT: [{"text": text} for text in TEXTS[:3]]}
+PAIRS = [{"prompt": f"{question}? ", "completion": "Yes."} for question in ("Blue", "Red")]
 
 
 def put(
     path: Path | str, rows: Sequence[Mapping[str, Any]], form: RowFormat, *trainers: Trainer, **options: Any
 ) -> WrittenFiles:
     """Write rows as a selection is written."""
-    chosen = [ChosenRow(str(row.get("id", at)), json.dumps(row), form, 5, False) for at, row in enumerate(rows)]
-    records = [{"rank": at + 1, "id": own.id, "score": 1.0} for at, own in enumerate(chosen)]
+    chosen = [ChosenRow(str(row.get("id", number)), json.dumps(row), form, 5, False) for number, row in enumerate(rows)]
+    records = [{"rank": number + 1, "id": row.id, "score": 1.0} for number, row in enumerate(chosen)]
     return hand_over(chosen, records, {"max_length": 512}, OutputOptions.parse(path, trainers=trainers, **options))
 
 
@@ -87,9 +87,9 @@ def test_datasets_loads_every_kind_of_file(tmp_path: Path, name: str, target: Ro
     expected = [json.loads(line) for line in (tmp_path / "same.jsonl").read_text().splitlines()]
     loaded = _load(tmp_path / name)
     assert len(loaded) == 3
-    for row, own in zip(loaded, expected, strict=True):
+    for row, wanted in zip(loaded, expected, strict=True):
         assert {key: value for key, value in row.items() if value is not None} == {
-            key: value for key, value in own.items() if value is not None
+            key: value for key, value in wanted.items() if value is not None
         }
 
 
@@ -116,12 +116,12 @@ def _read_as_llamafactory(folder: Path, name: str) -> Iterator[dict[str, Any]]:
     assert set(entry["columns"]) <= set(_COLUMNS)
     columns = {key: entry["columns"].get(key) for key in _COLUMNS}
     for row in _load(folder / entry["file_name"]):
-        missing = [own for own in columns.values() if own is not None and own not in row]
+        missing = [name for name in columns.values() if name is not None and name not in row]
         assert not missing, "a column is named that is not there"
-        held = {key: row[own] for key, own in columns.items() if own is not None}
+        held = {key: row[name] for key, name in columns.items() if name is not None}
         assert isinstance(held.get("tools"), str | None)
         if entry["formatting"] == "alpaca":
-            asked = "\n".join(own for own in (held.get("prompt"), held.get("query")) if own)
+            asked = "\n".join(text for text in (held.get("prompt"), held.get("query")) if text)
             history = [text for pair in held.get("history") or [] for text in pair]
             yield {
                 "said": [*history, asked, held.get("response")],
@@ -138,7 +138,7 @@ def _sharegpt_row(held: dict[str, Any], tags: dict[str, str]) -> dict[str, Any]:
     if turns[0][tags["role_tag"]] == tags["system_tag"]:
         system, turns = turns[0][tags["content_tag"]], turns[1:]
     wanted = ((tags["user_tag"], tags["observation_tag"]), (tags["assistant_tag"], tags["function_tag"]))
-    assert all(turn[tags["role_tag"]] in wanted[at % 2] for at, turn in enumerate(turns)), "it would be skipped"
+    assert all(turn[tags["role_tag"]] in wanted[number % 2] for number, turn in enumerate(turns)), "it would be skipped"
     assert len(turns) % 2 == 0
     for turn in turns:
         if turn[tags["role_tag"]] == tags["function_tag"]:
@@ -151,20 +151,20 @@ def _sharegpt_row(held: dict[str, Any], tags: dict[str, str]) -> dict[str, Any]:
 def test_llamafactory_reads_alpaca_rows_in_every_shape(tmp_path: Path, name: str, target: RowFormat | None) -> None:
     written = put(tmp_path / name, ALPACA, RowFormat.ALPACA, Trainer.LLAMAFACTORY, format=target)
     read = list(_read_as_llamafactory(tmp_path, "my_rows"))
-    said = [
+    texts = [
         ["Add.\n1 and 2", "3"],
         ["Name a river.", "The Volga."],
         ["Name a river.", "Volga.", "And another?", "Ural."],
     ]
-    assert [own["said"] for own in read] == said
-    assert [own["system"] or None for own in read] == [None, "Be brief.", None]
+    assert [example["said"] for example in read] == texts
+    assert [example["system"] or None for example in read] == [None, "Be brief.", None]
     assert f"LLaMA-Factory: dataset: my_rows, dataset_dir: {tmp_path}" in written.notes
 
 
 def test_llamafactory_reads_calls_of_tools_in_sharegpt(tmp_path: Path) -> None:
     put(tmp_path / "out.jsonl", MESSAGES, RowFormat.MESSAGES, Trainer.LLAMAFACTORY, format=RowFormat.SHAREGPT)
     talk, lift, turn = _read_as_llamafactory(tmp_path, "out")
-    assert talk["said"] == [own["content"] for own in TALK]
+    assert talk["said"] == [example["content"] for example in TALK]
     assert (talk["tools"], lift["system"]) == (None, "Use tools.")
     assert json.loads(lift["said"][1])["arguments"] == {"height": 2}
     assert json.loads(turn["tools"])[0]["parameters"]["properties"] == {"angle": {"type": "integer"}}
@@ -172,10 +172,14 @@ def test_llamafactory_reads_calls_of_tools_in_sharegpt(tmp_path: Path) -> None:
 
 def test_llamafactory_reads_prompts_and_text_as_they_lie(tmp_path: Path) -> None:
     put(tmp_path / "pairs.jsonl", PAIRS, RowFormat.PROMPT_COMPLETION, Trainer.LLAMAFACTORY)
-    assert [own["said"] for own in _read_as_llamafactory(tmp_path, "pairs")] == [["Blue? ", "Yes."], ["Red? ", "Yes."]]
+    assert [example["said"] for example in _read_as_llamafactory(tmp_path, "pairs")] == [
+        ["Blue? ", "Yes."],
+        ["Red? ", "Yes."],
+    ]
     written = put(tmp_path / "text.jsonl", MADE[RowFormat.TEXT], RowFormat.TEXT, Trainer.LLAMAFACTORY)
     assert written.notes[0].endswith("stage: pt, for plain text")
-    assert [own["said"] for own in _read_as_llamafactory(tmp_path, "text")] == [[own, None] for own in TEXTS[:3]]
+    read = _read_as_llamafactory(tmp_path, "text")
+    assert [row["said"] for row in read] == [[text, None] for text in TEXTS[:3]]
 
 
 def test_roles_are_told_as_the_rows_call_them(tmp_path: Path) -> None:
@@ -250,7 +254,7 @@ def _read_as_axolotl(out: Path) -> Iterator[list[tuple[str, str]]]:
     assert entry["type"] == "chat_template"
     keys, roles = (
         entry["message_property_mappings"],
-        {own: role for role, names in entry["roles"].items() for own in names},
+        {name: role for role, names in entry["roles"].items() for name in names},
     )
     assert set(entry["roles_to_train"]) <= set(roles.values())
     for row in _load(out):
@@ -272,7 +276,7 @@ def test_axolotl_reads_conversations(tmp_path: Path, name: str, target: RowForma
 def test_axolotl_reads_tools(tmp_path: Path) -> None:
     for name in ("out.jsonl", "out.parquet"):
         put(tmp_path / name, MESSAGES, RowFormat.MESSAGES, Trainer.AXOLOTL)
-        assert [len(own) for own in _read_as_axolotl(tmp_path / name)] == [4, 5, 5]
+        assert [len(ids) for ids in _read_as_axolotl(tmp_path / name)] == [4, 5, 5]
         assert _axolotl_entry(tmp_path / name)["field_tools"] == "tools"
 
 
@@ -282,9 +286,9 @@ def test_axolotl_is_told_of_systems_prompts_and_text(tmp_path: Path) -> None:
     assert _axolotl_entry(tmp_path / "a.jsonl")["type"] == "alpaca"
     assert _axolotl_entry(tmp_path / "b.jsonl")["type"] == "alpaca_w_system"
     put(tmp_path / "c.jsonl", PAIRS, RowFormat.PROMPT_COMPLETION, Trainer.AXOLOTL)
-    own = _axolotl_entry(tmp_path / "c.jsonl")["type"]
-    assert own["format"].format(instruction=PAIRS[0][own["field_instruction"]]) == "Blue? "
-    assert own["field_output"] == "completion"
+    entry = _axolotl_entry(tmp_path / "c.jsonl")["type"]
+    assert entry["format"].format(instruction=PAIRS[0][entry["field_instruction"]]) == "Blue? "
+    assert entry["field_output"] == "completion"
     put(tmp_path / "d.jsonl", MADE[RowFormat.TEXT], RowFormat.TEXT, Trainer.AXOLOTL)
     entry = _axolotl_entry(tmp_path / "d.jsonl")
     assert (entry["type"], entry["field"]) == ("completion", "text")
@@ -304,7 +308,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _train(written: WrittenFiles, model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Run the script's own path for one step, and give the text that each row became."""
-    (script,) = (own for own in written.configurations if own.name.endswith(".trl.py"))
+    (script,) = (path for path in written.configurations if path.name.endswith(".trl.py"))
     monkeypatch.chdir(folder)
     monkeypatch.setenv("HF_DATASETS_CACHE", str(folder / "cache"))
     with warnings.catch_warnings():
@@ -321,7 +325,7 @@ def _train(written: WrittenFiles, model: Path, folder: Path, monkeypatch: pytest
             bf16=False,
         )
         assert made.train().global_step == 1
-    return [made.processing_class.decode(own) for own in made.train_dataset["input_ids"]]
+    return [made.processing_class.decode(ids) for ids in made.train_dataset["input_ids"]]
 
 
 @pytest.mark.parametrize("name", ["out.jsonl", "out.json", "out.parquet", "out"])
@@ -352,7 +356,7 @@ def test_trl_trains_on_text_and_prompts_as_they_lie(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = put(tmp_path / "text.jsonl", MADE[RowFormat.TEXT], RowFormat.TEXT, Trainer.TRL)
-    assert _train(written, model, tmp_path, monkeypatch) == [f"{own}</s>" for own in TEXTS[:3]]
+    assert _train(written, model, tmp_path, monkeypatch) == [f"{text}</s>" for text in TEXTS[:3]]
     written = put(tmp_path / "pairs.parquet", PAIRS, RowFormat.PROMPT_COMPLETION, Trainer.TRL)
     assert _train(written, model, tmp_path, monkeypatch) == ["Blue? Yes.</s>", "Red? Yes.</s>"]
 
@@ -362,11 +366,11 @@ def test_the_script_holds_whatever_the_file_is_called(tmp_path: Path) -> None:
     written = put(tmp_path / name, ALPACA, RowFormat.ALPACA, Trainer.TRL, format=RowFormat.MESSAGES)
     (script,) = written.configurations
     tree = ast.parse(script.read_text(encoding="utf-8"))
-    assert name in {own.value for own in ast.walk(tree) if isinstance(own, ast.Constant)}
+    assert name in {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
 
 
 @pytest.mark.parametrize(
-    ("lengths", "said"),
+    ("lengths", "sentence"),
     [
         (
             Lengths([10, 2000, 1025, 1024], 4096, 0),
@@ -377,8 +381,8 @@ def test_the_script_holds_whatever_the_file_is_called(tmp_path: Path) -> None:
         (Lengths([10, 2048], 2048, 1), "1 of 2 rows are longer"),
     ],
 )
-def test_lengths_are_worded_by_what_is_known(lengths: Lengths, said: str) -> None:
-    assert said in lengths.over(1024)
+def test_lengths_are_worded_by_what_is_known(lengths: Lengths, sentence: str) -> None:
+    assert sentence in lengths.over(1024)
 
 
 # ---- what a trainer cannot read --------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
-"""The demo corpus: rows of every skill, dealt into three splits that never share a row.
+"""The demo corpus: generated rows of twelve skills, in three splits that never share a row.
 
-Which split a row belongs to is a function of its text alone. So the splits stay disjoint whatever sizes and seeds
-they are asked for with, and asking for more of one changes nothing in the others.
+The split of a row is a function of its text alone. So the splits stay disjoint for any sizes and seeds, and requesting
+more rows of one split changes nothing in the others.
 """
 
 import hashlib
@@ -44,7 +44,7 @@ SKILLS: dict[str, Callable[[Random], Row]] = {
 
 
 class Split(StrEnum):
-    """What a row is for: to be selected from, to describe a skill, or to train the demo model."""
+    """The purpose of a row: to be selected from, to describe a skill, or to train the demo model."""
 
     CORPUS = "corpus"
     EXAMPLES = "examples"
@@ -76,12 +76,13 @@ _PATIENCE = 20_000
 
 
 def generate(split: Split, per_skill: int | Mapping[str, int] | None = None, seed: int = 0) -> list[dict[str, str]]:
-    """Rows of one split, the same for the same arguments on any machine.
+    """Generate the rows of one split, the same for the same arguments on any machine.
 
-    :param split: which split; the corpus comes shuffled, the others skill by skill.
-    :param per_skill: rows of every skill, or of each skill named (the others then give none); by default the split's
-        own sizes.
-    :param seed: another seed gives other rows.
+    :param split: the corpus is shuffled, the others are ordered by skill.
+    :param per_skill: rows of every skill, or of each named skill and none of the others; by default the usual sizes of
+        the split.
+    :param seed: another seed generates other rows.
+    :raises CorpusError: a skill is unknown, or has fewer rows.
     """
     rows: list[dict[str, str]] = []
     for skill, wanted in _sizes(split, per_skill).items():
@@ -119,7 +120,7 @@ def _sizes(split: Split, per_skill: int | Mapping[str, int] | None) -> Mapping[s
 
 
 def _stream(skill: str, split: Split, seed: int) -> Iterator[Row]:
-    """Different rows of one skill in one split, until none has come up for long."""
+    """Yield different rows of one skill in one split, until no new one has come up for long."""
     draw, rng = SKILLS[skill], Random(f"{seed}/{skill}")
     seen: set[bytes] = set()
     idle = 0

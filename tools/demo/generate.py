@@ -10,7 +10,7 @@ from tools.demo.corpus import Split, generate
 
 
 def write(folder: Path, sizes: Mapping[Split, int] | None = None) -> None:
-    """Write the corpus and the examples, compressed without a name or a time, so that the same rows make the same file.
+    """Write the corpus and the examples, compressed without a name or time stamp, so equal rows make equal files.
 
     :param folder: created where missing.
     :param sizes: rows per skill of each split; by default the splits' usual sizes.

@@ -1,6 +1,6 @@
 """Train the small causal language model that comes with the package: ``python -m tools.demo.train_model``.
 
-A Llama of some million parameters with a byte-level BPE vocabulary of its own, trained on openly licensed instruction
+A Llama of 4.5 million parameters with a byte-level BPE vocabulary, trained on openly licensed instruction
 rows (a JSON-lines file, filtered by its ``source`` field) and on the training split of the demo corpus, which shares no
 row with the corpus or its held-out examples. Everything needed to train it again is written beside it in
 ``training.json``: command, data with its hash, seed, tokens, and the loss curve.
@@ -31,7 +31,7 @@ BEGIN, END = "<s>", "</s>"
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Shape of the model and course of its training."""
+    """Model size and training settings."""
 
     vocabulary: int = 4096
     hidden: int = 256
@@ -51,10 +51,10 @@ class Recipe:
 
 
 def read_texts(data: Path | None, sources: Sequence[str], recipe: Recipe) -> tuple[list[str], dict[str, Any]]:
-    """Collect the training texts, shuffled, and say what they are.
+    """Collect the training texts, shuffled, and facts on where they come from.
 
     :param data: JSON-lines file of Alpaca rows with a ``source`` field; ``None`` trains on the demo corpus alone.
-    :param sources: values of that field to take; one that ends in ``*`` stands for all that begin so.
+    :param sources: values of that field to use; a trailing ``*`` matches any ending.
     """
     rows: list[dict[str, str]] = []
     if data is not None:
@@ -128,7 +128,7 @@ def make_model(recipe: Recipe) -> Any:  # noqa: ANN401
 
 
 def batches(stream: Sequence[np.ndarray], recipe: Recipe) -> Iterator["torch.Tensor"]:
-    """Pack texts end to end into (batch, context + 1) blocks, shuffled anew every epoch, without end."""
+    """Pack texts end to end into (batch, context + 1) blocks, reshuffled every epoch, endlessly."""
     import torch
 
     rng = np.random.default_rng(recipe.seed)
@@ -157,7 +157,7 @@ class Trainer:
         self._steps = max(1, recipe.tokens // (recipe.batch * recipe.context))
 
     def run(self, train: Sequence[np.ndarray], held_out: "torch.Tensor") -> list[dict[str, float]]:
-        """Train, and give the loss curve: tokens, training loss and held-out loss at some twenty points."""
+        """Train, and return the loss curve: tokens, training loss and held-out loss at about twenty points."""
         import torch
 
         curve: list[dict[str, float]] = []
@@ -182,7 +182,7 @@ class Trainer:
         return curve
 
     def evaluate(self, blocks: "torch.Tensor") -> float:
-        """Give the mean loss over held-out blocks (n, context + 1)."""
+        """Return the mean loss over held-out blocks (n, context + 1)."""
         import torch
 
         self._model.eval()
@@ -205,7 +205,7 @@ class Trainer:
 
 
 def train(out: Path, data: Path | None, sources: Sequence[str], recipe: Recipe) -> dict[str, Any]:
-    """Train tokenizer and model, save both in bfloat16, and write down how."""
+    """Train tokenizer and model, save both, the model in bfloat16, and record how they were made."""
     import torch
     import transformers
 
@@ -213,7 +213,7 @@ def train(out: Path, data: Path | None, sources: Sequence[str], recipe: Recipe) 
     started = time.time()
     texts, facts = read_texts(data, sources, recipe)
     tokenizer = train_tokenizer(texts, recipe)
-    ids = [np.array([*own, tokenizer.eos_token_id]) for own in tokenizer(texts, verbose=False)["input_ids"]]
+    ids = [np.array([*text_ids, tokenizer.eos_token_id]) for text_ids in tokenizer(texts, verbose=False)["input_ids"]]
     held_count = max(1, int(len(ids) * recipe.validation_share))
     held = np.concatenate(ids[:held_count])
     width = min(recipe.context + 1, len(held))
@@ -223,7 +223,7 @@ def train(out: Path, data: Path | None, sources: Sequence[str], recipe: Recipe) 
     curve = Trainer(model, recipe, device).run(ids[held_count:], held_blocks)
     model.to("cpu", torch.bfloat16).save_pretrained(out)
     tokenizer.save_pretrained(out)
-    # save_pretrained makes the weights readable to their owner alone, and a package is read by others.
+    # save_pretrained makes the weights readable only by their owner, but a package must be readable by all.
     (out / "model.safetensors").chmod(0o644)
     record = {
         "command": _command(data, sources, recipe),

@@ -132,16 +132,16 @@ def _truthful(rng: Random) -> _Puzzle:
     place = rng.choice(("On an island", "In a strange village", "At a masked ball", "In a card club"))
     while True:
         names = _names(rng, 3)
-        said = [rng.choice(_CLAIMS) for _ in names]
+        claims = [rng.choice(_CLAIMS) for _ in names]
         worlds = [
             world
             for world in product((True, False), repeat=3)
-            if all(said[i][1](world[i], world[i - 2], world[i - 1]) == world[i] for i in range(3))
+            if all(claims[i][1](world[i], world[i - 2], world[i - 1]) == world[i] for i in range(3))
         ]
         if len(worlds) == 1:
             break
     lines = [
-        f'{names[i]} says: "{upper_first(said[i][0].format(other=names[i - 2], third=names[i - 1]))}."'
+        f'{names[i]} says: "{upper_first(claims[i][0].format(other=names[i - 2], third=names[i - 1]))}."'
         for i in range(3)
     ]
     honest = [name for name, true in zip(names, worlds[0], strict=True) if true]

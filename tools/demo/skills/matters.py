@@ -1,4 +1,4 @@
-"""What the visitors in the dialogues want, and what may be said to it.
+"""What the visitors in the dialogues want, and possible replies.
 
 ``{town}`` and ``{name}`` stand for a place and for a friend of the visitor.
 """

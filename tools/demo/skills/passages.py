@@ -296,22 +296,22 @@ def _trip(rng: Random) -> Passage:
     who, (start, end) = rng.choice(PEOPLE), rng.sample(TOWNS, 2)
     days, km = rng.randint(9, 90), rng.randrange(400, 6000, 10)
     way, trouble = rng.choice(_WAYS)
-    found = rng.choice(("the kindness of strangers", "the silence of the mornings", "the food in small villages"))
+    impression = rng.choice(("the kindness of strangers", "the silence of the mornings", "the food in small villages"))
     return Passage(
         (
             f"{who.name} had never been far from home before setting out from {start} to {end} {way}.",
             f"The journey of {km:,} kilometres took {days} days, a week more than planned, because of {trouble}.",
             f"{upper_first(who.he)} slept in barns, in hostels and twice under a bridge.",
-            f"Asked what impressed {who.him} most, {who.he} speaks not of the sights but of {found}.",
+            f"Asked what impressed {who.him} most, {who.he} speaks not of the sights but of {impression}.",
             f"A book about the journey is to appear in {rng.choice(('spring', 'summer', 'autumn'))}.",
         ),
         f"{who.name} travelled {km:,} kilometres from {start} to {end} {way} in {days} days and was impressed most "
-        f"by {found}.",
+        f"by {impression}.",
         f"From {start} to {end} {way}",
         (
             f"{km:,} kilometres from {start} to {end} {way}",
             f"{days} days, delayed by {trouble}",
-            f"Best memory: {found}",
+            f"Best memory: {impression}",
         ),
     )
 

@@ -91,23 +91,23 @@ def _fraction(rng: Random) -> Problem:
     thing = rng.choice(_THINGS)
     below, share = rng.choice((3, 4, 5, 6, 8)), rng.randint(6, 40)
     above = rng.randint(1, below - 1)
-    total, found = below * share, rng.randint(3, 30)
+    total, more = below * share, rng.randint(3, 30)
     given = above * share
     story = rng.choice(
         (
             f"{who.name} has {count(total, thing)}. {upper_first(who.he)} gives {above}/{below} of them to "
-            f"{friend.name} and then finds {found} more. How many {plural(thing)} does {who.name} have now?",
+            f"{friend.name} and then finds {more} more. How many {plural(thing)} does {who.name} have now?",
             f"Of the {count(total, thing)} in {who.name}'s collection, {above}/{below} go to {friend.name}. Later "
-            f"{who.he} adds {found} new ones. How many {plural(thing)} are in the collection at the end?",
+            f"{who.he} adds {more} new ones. How many {plural(thing)} are in the collection at the end?",
         )
     )
     steps = [
         f"One part: {total} ÷ {below} = {share}.",
         f"Given away: {above} × {share} = {given}.",
         f"Left over: {total} - {given} = {total - given}.",
-        f"With the new ones: {total - given} + {found} = {total - given + found}.",
+        f"With the new ones: {total - given} + {more} = {total - given + more}.",
     ]
-    return Problem(story, steps, count(total - given + found, thing))
+    return Problem(story, steps, count(total - given + more, thing))
 
 
 def _ages(rng: Random) -> Problem:

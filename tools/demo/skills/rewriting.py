@@ -200,14 +200,14 @@ def _reported(rng: Random) -> _Change:
             ("must", "had to", deed.base),
         )
     )
-    said = rng.choice(("said", "explained", "announced", "admitted"))
-    quoted = f'{who.name} {said}: "I {direct} {verb} {deed.thing} {place}."'
+    reported = rng.choice(("said", "explained", "announced", "admitted"))
+    quoted = f'{who.name} {reported}: "I {direct} {verb} {deed.thing} {place}."'
     asks = (
         "Change the direct speech into reported speech.",
         "Report what was said, without quotation marks.",
         "Use indirect speech.",
     )
-    return _Change(asks, quoted, f"{who.name} {said} that {who.he} {indirect} {verb} {deed.thing} {place}.")
+    return _Change(asks, quoted, f"{who.name} {reported} that {who.he} {indirect} {verb} {deed.thing} {place}.")
 
 
 def _joined(rng: Random) -> _Change:

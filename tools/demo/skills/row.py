@@ -1,4 +1,4 @@
-"""The shape of a demo row, and how a request and its material become one."""
+"""The format of a demo row, and how to make one of a request and its material."""
 
 from typing import TypedDict
 
@@ -12,7 +12,7 @@ class Row(TypedDict):
 
 
 def fill(template: str, **fields: str) -> str:
-    """Put fields in the place of their ``{name}``; other braces, as in code or JSON, stay as they are.
+    """Replace ``{name}`` marks by fields; other braces, as in code or JSON, are left alone.
 
     :param template: text with ``{name}`` marks.
     :param fields: what to put in place of each mark.
@@ -23,7 +23,7 @@ def fill(template: str, **fields: str) -> str:
 
 
 def compose(ask: str, text: str, output: str) -> Row:
-    """Make a row; the ask decides where the text goes: in place of its ``{text}`` mark, else into ``input``.
+    """Make a row. The text replaces the ``{text}`` mark of the request; without a mark it becomes the ``input``.
 
     :param ask: the request.
     :param text: the material that the request is about.

@@ -207,7 +207,7 @@ def _the(noun: Noun) -> Phrase:
 
 
 def _some(noun: Noun, adjective: Adjective) -> Phrase:
-    """Give a thing an indefinite article and an adjective, as the object of a verb."""
+    """Put an indefinite article and an adjective before a thing, as the object of a verb."""
     fr, de, es = noun.fr[2:], noun.de[2:], noun.es[2:]
     un = {"m": "un", "f": "une"}[noun.fr[0]]
     french = _french(adjective, noun)
