@@ -150,7 +150,10 @@ class Method(ABC):
         allowed: np.ndarray | None,
         mode: SearchMode = SearchMode.EXACT,
     ) -> list[Hits]:
-        """Rank for several capabilities, in one pass over the rows where the scores are linear."""
+        """Rank for several capabilities: where the score is linear, in one pass over the rows."""
+        queries = [query for examples in capabilities if (query := self.query(examples, rows)) is not None]
+        if queries:
+            return _rank_by(queries, rows, k, allowed, mode)
         return [self.rank(examples, rows, k, allowed) for examples in capabilities]
 
 
@@ -187,25 +190,6 @@ class Linear(Method):
         """Return the ``k`` rows of highest score."""
         return self.rank_all([examples], rows, k, allowed)[0]
 
-    def rank_all(
-        self,
-        capabilities: Sequence[Examples],
-        rows: Rows,
-        k: int,
-        allowed: np.ndarray | None,
-        mode: SearchMode = SearchMode.EXACT,
-    ) -> list[Hits]:
-        """Rank for several capabilities in one pass; one by one where each row's score is divided by a length."""
-        queries = [self.query(examples, rows) for examples in capabilities]
-        if any(query.layer is not None for query in queries):
-            return [best(_quotients(query, rows), k, allowed) for query in queries]
-        hits = rows.search(self.feature, np.stack([query.vector for query in queries]), k, allowed, mode)
-        # In double precision, lest a large constant make neighbouring scores equal.
-        return [
-            Hits(ranked.scores.astype(np.float64) + query.constant, ranked.ordinals)
-            for query, ranked in zip(queries, hits, strict=True)
-        ]
-
 
 class Directed(Linear):
     """A linear method whose query is a direction over all neurons, made of the examples alone."""
@@ -225,6 +209,18 @@ class Directed(Linear):
             raise CapabilityError(NO_DIRECTION)
         vector = rows.project(direction.vector, self.feature)
         return Query(self.feature, vector, direction.constant, direction.layer)
+
+
+def _rank_by(queries: Sequence[Query], rows: Rows, k: int, allowed: np.ndarray | None, mode: SearchMode) -> list[Hits]:
+    """Rank by queries of one feature: in one pass, or one by one where each row's score is divided by a length."""
+    if any(query.layer is not None for query in queries):
+        return [best(_quotients(query, rows), k, allowed) for query in queries]
+    hits = rows.search(queries[0].feature, np.stack([query.vector for query in queries]), k, allowed, mode)
+    # In double precision, lest a large constant make neighbouring scores equal.
+    return [
+        Hits(ranked.scores.astype(np.float64) + query.constant, ranked.ordinals)
+        for query, ranked in zip(queries, hits, strict=True)
+    ]
 
 
 def _quotients(query: Query, rows: Rows) -> np.ndarray:
