@@ -160,7 +160,7 @@ class SignatureConfig:
     """
 
     views: tuple[View, ...] = field(
-        default=(View.PCA, View.TOPK), metadata=_option(f"Kinds of signatures to store, from {', '.join(View)}.")
+        default=(View.PCA, View.TOPK), metadata=_option(f"Kinds of signatures to store: {', '.join(View)}.")
     )
     pca_dim: int | None = field(
         default=1024, metadata=_option("Bytes per row that a search scans, or 'full'.", least=1)

@@ -641,7 +641,7 @@ def test_method_without_its_view_is_refused_with_the_command(
         built.index.query(built.capability, method=method)
     with pytest.raises(StoreError, match=message):
         built.index.core([built.capability, replace(built.capability, name="again")], method=method)
-    monkeypatch.setattr("nait_index.index.open_encoder", lambda *_: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("nait_index.capabilities.examples.IndexEncoder", lambda *_: pytest.fail("the model was loaded"))
     with pytest.raises(StoreError, match=message):
         NaitIndex(built.root).check_method(method)
 
@@ -658,7 +658,7 @@ def test_command_refuses_a_method_before_it_encodes_the_examples(
     partial: tuple[str, Built], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     view, built = partial
-    monkeypatch.setattr("nait_index.index.open_encoder", lambda *_: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("nait_index.capabilities.examples.IndexEncoder", lambda *_: pytest.fail("the model was loaded"))
     method = {"pca": "rds", "topk": "probe", "hidden": "nag"}[view]
     message = refusal("query", built.root, "-e", built.file, "--method", method)
     assert message.startswith(f"method {method} needs the view ")
