@@ -175,13 +175,13 @@ def test_a_build_interrupted_at_any_step_ends_like_an_uninterrupted_one(
     _assert_same(root, whole, examples)
 
 
-@pytest.mark.parametrize("written", [1, 2], ids=["signatures", "stamp"])
+@pytest.mark.parametrize("writer", ["atomic_write", "write_sealed"], ids=["signatures", "stamp"])
 def test_an_engine_torn_while_it_was_written_is_made_again(
-    written: int, build: Build, corpus: Path, whole: Path, examples: Path, tmp_path: Path
+    writer: str, build: Build, corpus: Path, whole: Path, examples: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "own.nait"
     with pytest.MonkeyPatch.context() as patch:
-        interrupt_call(patch, "nait_index.search.exact.atomic_write", call=written)
+        interrupt_call(patch, f"nait_index.search.exact.{writer}")
         with pytest.raises(KeyboardInterrupt):
             build(root, corpus)
     assert _ranking(root, examples) == _ranking(whole, examples)

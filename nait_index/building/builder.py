@@ -9,6 +9,7 @@ which is written last.
 import shutil
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from itertools import takewhile
@@ -19,7 +20,7 @@ from nait_index.activations.device import multiply
 from nait_index.building.basis import Shift, fidelity_of, fit_basis, fitted_shards, measure_shift
 from nait_index.building.commit import BackgroundWriter, Committer, RejectedRows, publish_rows
 from nait_index.building.estimate import look_ahead
-from nait_index.building.intake import Counts, Intake, Spool, WorkRow, known_rows
+from nait_index.building.intake import Counts, Intake, RowNumbers, Spool, WorkRow, known_rows
 from nait_index.building.report import BuildReport, ProgressCallback, ProgressMeter, Stage
 from nait_index.building.runner import LocalRunner, OpenRunner
 from nait_index.building.settings import model_record
@@ -39,9 +40,6 @@ from nait_index.types import Rejected, Sample
 
 _OUTLOOK_ROWS = 256
 """Rows, a random sample, from which the tokens and bytes of all rows are estimated."""
-
-Numbers = Sequence[int]
-"""The rows of one shard, by their numbers in the spool."""
 
 
 class Builder:
@@ -144,7 +142,7 @@ class Builder:
 
     # ---- fit the basis --------------------------------------------------------------------------------------------
 
-    def _fit(self, spool: Spool, shards: Sequence[Numbers]) -> tuple[list[StagedShard], Compressor]:
+    def _fit(self, spool: Spool, shards: Sequence[RowNumbers]) -> tuple[list[StagedShard], Compressor]:
         """Stage the first shards and fit the basis on them; on later ones, where no row of the first can be used."""
         staged: list[StagedShard] = []
         # Fidelity is measured on one more shard than the basis is fitted on, so on rows that the basis has not seen.
@@ -158,7 +156,7 @@ class Builder:
                 return staged, compressor
         raise CorpusError(f"none of the rows can be used; the first: {next(iter(self._unusable.values())).reason}")
 
-    def _stage(self, spool: Spool, shards: Sequence[Numbers]) -> list[StagedShard]:
+    def _stage(self, spool: Spool, shards: Sequence[RowNumbers]) -> list[StagedShard]:
         """Run shards and keep their whole activations on disk, except those that an earlier start has staged."""
         staged = self._staged_shards(spool, shards)
         left = []
@@ -174,14 +172,14 @@ class Builder:
         def room(position: int) -> np.ndarray:
             return staged[left[position]].create(width)
 
-        waiting = [shards[number] for number in left]
-        with self._runner.stage(spool, waiting, room, self._meter.advance) as encoded, BackgroundWriter() as writer:
+        encoded = self._runner.stage(spool, [shards[number] for number in left], room, self._meter.advance)
+        with closing(encoded), BackgroundWriter() as writer:
             for number, done in zip(left, encoded, strict=True):
                 writer.do(partial(staged[number].finish, done.columns, done.facts))
                 self._note_unusable(done.rows, done.facts)
         return staged
 
-    def _staged_shards(self, spool: Spool, shards: Sequence[Numbers]) -> list[StagedShard]:
+    def _staged_shards(self, spool: Spool, shards: Sequence[RowNumbers]) -> list[StagedShard]:
         """Locate the staged activations of some shards, whether they exist yet or not."""
         return [StagedShard(self._layout.staging, [row.id for row in spool.read(shard)]) for shard in shards]
 
@@ -212,7 +210,7 @@ class Builder:
     def _commit(
         self,
         spool: Spool,
-        shards: Sequence[Numbers],
+        shards: Sequence[RowNumbers],
         staged: Sequence[StagedShard],
         compressor: Compressor,
         kept: set[int],
@@ -225,20 +223,20 @@ class Builder:
                 compressed = self._compress(waiting, spool.read(shard), compressor)
                 self._count(compressed)
                 committer.commit(compressed, waiting)
-            rest = shards[len(staged) :]
-            with self._runner.encode(spool, rest, compressor, self._meter.advance) as encoded:
+            encoded = self._runner.encode(spool, shards[len(staged) :], compressor, self._meter.advance)
+            with closing(encoded):
                 for done in encoded:
                     self._count(done)
                     committer.commit(done)
 
-    def _measure_sae(self, spool: Spool, shards: Sequence[Numbers], manifest: Manifest) -> Manifest:
+    def _measure_sae(self, spool: Spool, shards: Sequence[RowNumbers], manifest: Manifest) -> Manifest:
         """Record once how well the sparse autoencoder of the view ``sae`` reconstructs this corpus."""
         if self._signatures.sae is None or manifest.sae_unexplained is not None or not shards:
             return manifest
         texts = [row.text for row in spool.read(shards[0])]
         return replace(manifest, sae_unexplained=self._runner.measure_sae(texts))
 
-    def _warm_up(self, spool: Spool, shards: Sequence[Numbers], manifest: Manifest) -> Manifest:
+    def _warm_up(self, spool: Spool, shards: Sequence[RowNumbers], manifest: Manifest) -> Manifest:
         """Train the adapters of the view ``grad`` on the first shard, or restore them from an earlier warm-up."""
         if Need.GRADIENTS not in needs_of(self._signatures) or not shards:
             return manifest

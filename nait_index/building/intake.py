@@ -24,6 +24,9 @@ from nait_index.errors import CorpusError
 from nait_index.store.samples import SampleTable
 from nait_index.types import Origin, Rejected, RowFormat, Sample
 
+RowNumbers = Sequence[int]
+"""Some rows of a spool, such as those of one shard, by their numbers."""
+
 
 @dataclass(frozen=True, slots=True)
 class WorkRow:
@@ -116,12 +119,12 @@ class Spool:
         """Path of the file, for :func:`read_texts`."""
         return self._path
 
-    def offsets(self, numbers: Sequence[int]) -> list[int]:
+    def offsets(self, numbers: RowNumbers) -> list[int]:
         """Flush the file for other processes, and return the offsets at which some rows begin."""
         self._file.flush()
         return [self._offsets[number] for number in numbers]
 
-    def shards(self, size: int) -> list[Sequence[int]]:
+    def shards(self, size: int) -> list[RowNumbers]:
         """Cut the order of encoding into shards, and return the numbers of the rows of each that remain to be done.
 
         Rows that are done keep their slots, so that the shards are those of an uninterrupted build.
@@ -133,7 +136,7 @@ class Spool:
         shards = [array("Q", order[cut][left[cut]].tobytes()) for cut in cuts]
         return [shard for shard in shards if shard]
 
-    def read(self, numbers: Sequence[int]) -> list[WorkRow]:
+    def read(self, numbers: RowNumbers) -> list[WorkRow]:
         """Read some rows back, in the order given."""
         rows = []
         for number in numbers:

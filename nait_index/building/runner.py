@@ -1,8 +1,8 @@
 """Runners: they run the rows of a build through the model, shard by shard in their order. Here, in this process."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from nait_index.activations.encoder import Tokens
 from nait_index.building.encoder import Advance, IndexEncoder
-from nait_index.building.intake import Spool, WorkRow
+from nait_index.building.intake import RowNumbers, Spool, WorkRow
 from nait_index.building.shards import EncodedShard
 from nait_index.config import ModelConfig, SignatureConfig
 from nait_index.signatures.pca import Compressor
@@ -18,8 +18,8 @@ from nait_index.signatures.pca import Compressor
 Room = Callable[[int], np.ndarray]
 """Creates the array (n, 2, D) float32 for the activations of one of the given shards, by its number."""
 
-Shards = AbstractContextManager[Iterator[EncodedShard]]
-"""Encoded shards in the order in which they were given, each as soon as it is done, while the context lasts."""
+EncodedShards = Generator[EncodedShard, None, None]
+"""Encoded shards in the order in which they were given, each as soon as it is done; closing it ends the work."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -33,10 +33,12 @@ class Runner(Protocol):
 
     encoder: IndexEncoder
 
-    def stage(self, spool: Spool, shards: Sequence[Sequence[int]], room: Room, advance: Advance) -> Shards:
+    def stage(self, spool: Spool, shards: Sequence[RowNumbers], room: Room, advance: Advance) -> EncodedShards:
         """Run shards and keep their whole activations, before there is a basis."""
 
-    def encode(self, spool: Spool, shards: Sequence[Sequence[int]], compressor: Compressor, advance: Advance) -> Shards:
+    def encode(
+        self, spool: Spool, shards: Sequence[RowNumbers], compressor: Compressor, advance: Advance
+    ) -> EncodedShards:
         """Run shards and keep their signatures."""
 
     def measure_sae(self, texts: Sequence[str]) -> float | None:
@@ -66,26 +68,21 @@ class LocalRunner:
         self.encoder = IndexEncoder(model, signatures)
         self.encoder.load_gradients()
 
-    @contextmanager
-    def stage(
-        self, spool: Spool, shards: Sequence[Sequence[int]], room: Room, advance: Advance
-    ) -> Iterator[Iterator[EncodedShard]]:
+    def stage(self, spool: Spool, shards: Sequence[RowNumbers], room: Room, advance: Advance) -> EncodedShards:
         """Fill the room as batches come."""
         with ahead(partial(self._prepare, spool), shards) as prepared:
-            yield (
-                EncodedShard(rows, *self.encoder.stage(tokens, room(number), advance))
-                for number, (rows, tokens) in enumerate(prepared)
-            )
+            for number, (rows, tokens) in enumerate(prepared):
+                yield EncodedShard(rows, *self.encoder.stage(tokens, room(number), advance))
 
-    @contextmanager
     def encode(
-        self, spool: Spool, shards: Sequence[Sequence[int]], compressor: Compressor, advance: Advance
-    ) -> Iterator[Iterator[EncodedShard]]:
+        self, spool: Spool, shards: Sequence[RowNumbers], compressor: Compressor, advance: Advance
+    ) -> EncodedShards:
         """Compress as batches come."""
         with ahead(partial(self._prepare, spool), shards) as prepared:
-            yield (EncodedShard(rows, *self.encoder.encode(tokens, compressor, advance)) for rows, tokens in prepared)
+            for rows, tokens in prepared:
+                yield EncodedShard(rows, *self.encoder.encode(tokens, compressor, advance))
 
-    def _prepare(self, spool: Spool, shard: Sequence[int]) -> tuple[Sequence[WorkRow], Sequence[Tokens]]:
+    def _prepare(self, spool: Spool, shard: RowNumbers) -> tuple[Sequence[WorkRow], Sequence[Tokens]]:
         rows = spool.read(shard)
         return rows, self.encoder.tokenize([row.text for row in rows])
 

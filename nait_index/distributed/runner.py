@@ -17,8 +17,8 @@ import numpy as np
 
 from nait_index.activations.device import settled_precision, thread_count
 from nait_index.building.encoder import Advance, IndexEncoder, gradient_precision
-from nait_index.building.intake import Spool
-from nait_index.building.runner import LocalRunner, OpenRunner, Room
+from nait_index.building.intake import RowNumbers, Spool
+from nait_index.building.runner import EncodedShards, LocalRunner, OpenRunner, Room
 from nait_index.building.shards import EncodedShard
 from nait_index.config import Device, ModelConfig, RunnerConfig, RunnerKind, SignatureConfig
 from nait_index.distributed.cluster import Foreman, connected, share_of, this_machine
@@ -67,29 +67,15 @@ class RayRunner:
             self._warmup: Any = None
             self._stack = stack.pop_all()
 
-    @contextmanager
-    def stage(
-        self, spool: Spool, shards: Sequence[Sequence[int]], room: Room, advance: Advance
-    ) -> Iterator[Iterator[EncodedShard]]:
+    def stage(self, spool: Spool, shards: Sequence[RowNumbers], room: Room, advance: Advance) -> EncodedShards:
         """Receive whole activations in pieces, into the room created for them."""
-        staged = self._run(spool, shards, None, lambda number: {ACTIVATIONS: room(number)}, advance)
-        with closing(staged):
-            yield staged
+        return self._run(spool, shards, None, lambda number: {ACTIVATIONS: room(number)}, advance)
 
-    @contextmanager
     def encode(
-        self, spool: Spool, shards: Sequence[Sequence[int]], compressor: Compressor, advance: Advance
-    ) -> Iterator[Iterator[EncodedShard]]:
+        self, spool: Spool, shards: Sequence[RowNumbers], compressor: Compressor, advance: Advance
+    ) -> EncodedShards:
         """Receive signatures."""
-        import ray
-
-        if not shards:
-            yield iter(())
-            return
-        # Put once: each machine gets one copy, which its workers share. The bases may still be in a file: read them.
-        reference = ray.put(replace(compressor, bases=dict(compressor.bases)))
-        with closing(self._run(spool, shards, reference, lambda _: {}, advance)) as encoded:
-            yield encoded
+        return self._run(spool, shards, compressor, lambda _: {}, advance)
 
     def measure_sae(self, texts: Sequence[str]) -> float | None:
         """Measure on one worker."""
@@ -115,15 +101,19 @@ class RayRunner:
     def _run(
         self,
         spool: Spool,
-        shards: Sequence[Sequence[int]],
-        compressor: Any,  # noqa: ANN401 - a reference of Ray's
+        shards: Sequence[RowNumbers],
+        compressor: Compressor | None,
         room: Callable[[int], Mapping[str, np.ndarray]],
         advance: Advance,
-    ) -> Generator[EncodedShard, None, None]:
+    ) -> EncodedShards:
+        import ray
+
         if not shards:
             return
+        # Put once: each machine gets one copy, which its workers share. Bases may still be in a file: they are read.
+        whole = None if compressor is None else ray.put(replace(compressor, bases=dict(compressor.bases)))
         # Closing the pieces ends the actors, while there is still a cluster to end them on.
-        with _plain_errors(), closing(self._pieces(spool, shards, compressor)) as pieces:
+        with _plain_errors(), closing(self._pieces(spool, shards, (whole, self._warmup))) as pieces:
             incoming = Incoming(pieces)
             for number, shard in enumerate(shards):
                 facts, columns = incoming.shard(number, len(shard), room(number))
@@ -131,13 +121,11 @@ class RayRunner:
                 columns.pop(ACTIVATIONS, None)
                 yield EncodedShard(spool.read(shard), facts, columns)
 
-    def _pieces(
-        self,
-        spool: Spool,
-        shards: Sequence[Sequence[int]],
-        compressor: Any,  # noqa: ANN401
-    ) -> Generator[Any, None, None]:
-        """Start the readers and actors, and yield their output in order."""
+    def _pieces(self, spool: Spool, shards: Sequence[RowNumbers], kit: tuple[Any, ...]) -> Generator[Any, None, None]:
+        """Start the readers and actors, and yield their output in order.
+
+        :param kit: references to what each actor needs.
+        """
         import ray
 
         # One line per shard and one block per line, so that a shard is one piece of work.
@@ -157,7 +145,7 @@ class RayRunner:
         )
         data = data.map_batches(
             ShardWorker,
-            fn_constructor_args=(self._task, Foreman(self._workers, (compressor, self._warmup))),
+            fn_constructor_args=(self._task, Foreman(self._workers, kit)),
             batch_size=None,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=self._workers),
