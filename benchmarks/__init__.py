@@ -1,1 +1,1 @@
-"""Measurements on real data. Each writes JSON into ``results/``; ``tables.py`` makes the README's tables of it."""
+"""Measurements on real data. Each writes JSON into ``results/``, from which ``tables.py`` makes the README's tables."""

@@ -1,4 +1,4 @@
-"""Where and with what a measurement was made."""
+"""The machine, versions and command of a measurement."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def environment() -> dict[str, Any]:
-    """Give commit, machine, versions and the command that runs."""
+    """Return commit, machine, versions and the command that is running."""
     status = _git("status", "--porcelain", "--untracked-files=no", "--", "nait_index", "cli")
     return {
         "commit": _git("rev-parse", "HEAD") + (" with changes" if status else ""),
@@ -29,7 +29,7 @@ def environment() -> dict[str, Any]:
 
 
 def shared_data() -> Path:
-    """Give the folder of real data: ``$NAIT_SHARED/data``, by default beside the project."""
+    """Return the folder of real data: ``$NAIT_SHARED/data``, by default beside the project."""
     folder = Path(os.environ.get("NAIT_SHARED", ROOT.parent / "shared")) / "data"
     if not (folder / "pool.jsonl").is_file():
         sys.exit(f"no data at {folder}; point NAIT_SHARED at the folder that holds data/pool.jsonl")
@@ -38,12 +38,12 @@ def shared_data() -> Path:
 
 def _module() -> str:
     path = Path(sys.argv[0]).resolve()
-    own = path.relative_to(ROOT).with_suffix("") if path.is_relative_to(ROOT) else Path(path.parent.name)
-    return ".".join(own.parts)
+    relative = path.relative_to(ROOT).with_suffix("") if path.is_relative_to(ROOT) else Path(path.parent.name)
+    return ".".join(relative.parts)
 
 
 def _short(word: str) -> str:
-    """Leave out where things lie on this machine."""
+    """Shorten absolute paths, which differ between machines."""
     return Path(word).name if word.startswith("/") else word
 
 

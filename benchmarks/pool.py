@@ -1,6 +1,6 @@
 """The main job on the real pool, through the command line: ``python -m benchmarks.pool NAME --model MODEL``.
 
-Builds an index of 29,581 instruction rows, stores nine capabilities, asks for one, and finds the core of three. How
+Builds an index of 29,581 instruction rows, stores nine capabilities, queries one, and computes the core of three. How
 well each method finds the right rows is measured in :mod:`benchmarks.quality`.
 """
 
@@ -38,8 +38,8 @@ CORE = ("gsm8k", "humaneval", "knowledge")
 @click.argument("name")
 @click.option("--model", required=True, help="Folder of the model, or 'bundled'.")
 @click.option("--max-length", default=256, show_default=True)
-@click.option("--limit", type=int, help="Only the first rows of the pool, for trying out.")
-@click.option("--keep", type=click.Path(path_type=Path), help="Build the index here and leave it.")
+@click.option("--limit", type=int, help="Only the first rows of the pool, to try it out.")
+@click.option("--keep", type=click.Path(path_type=Path), help="Build the index here and keep it.")
 def main(name: str, model: str, max_length: int, limit: int | None, keep: Path | None) -> None:
     """Run the measurement and write results/pool-NAME.json."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -52,7 +52,7 @@ def main(name: str, model: str, max_length: int, limit: int | None, keep: Path |
 
 
 def measure(index: Path, model: str, max_length: int, limit: int | None, scratch: Path) -> dict[str, Any]:
-    """Build, store, query, core."""
+    """Build an index, store the capabilities, query one, and compute the core."""
     data = shared_data()
     arguments = ["--model", model, "--max-length", str(max_length)] + (["--limit", str(limit)] if limit else [])
     build = _run("build", str(index), str(data / "pool.jsonl"), *arguments)
@@ -82,10 +82,10 @@ def measure(index: Path, model: str, max_length: int, limit: int | None, scratch
         "size_on_disk": facts["size_on_disk"],
         "query_seconds": {
             "file of 400 examples": round(from_file.seconds, 2),
-            "stored": round(min(own.seconds for own in stored), 2),
+            "stored": round(min(run.seconds for run in stored), 2),
         },
         "query_memory_mib": {
-            "peak": round(max(own.peak_mib for own in stored)),
+            "peak": round(max(run.peak_mib for run in stored)),
             "engine file": round(next((index / "engine").glob("*/pca_unit.npy")).stat().st_size / 2**20),
         },
         "core": core(opened),
@@ -93,7 +93,7 @@ def measure(index: Path, model: str, max_length: int, limit: int | None, scratch
 
 
 def core(index: NaitIndex) -> dict[str, Any]:
-    """Give the size of the core, what chance would give, and what it is made of."""
+    """Return the size of the core, the size expected by chance, and the groups of its rows."""
     selection = index.core(CORE)
     groups = Counter(_group(row) for row in selection.rows())
     return selection.provenance.to_dict()["core"] | {"capabilities": list(CORE), "groups": dict(groups.most_common())}
@@ -105,15 +105,15 @@ def _group(row: str) -> str:
 
 
 @dataclass(frozen=True)
-class Ran:
-    """What became of a process: seconds from its start to its end, its largest resident memory, what it printed."""
+class FinishedProcess:
+    """A finished process: seconds from start to end, its peak resident memory, and what it printed."""
 
     seconds: float
     peak_mib: float
     output: str
 
 
-def _run(*words: str, machine: bool = True) -> Ran:
+def _run(*words: str, machine: bool = True) -> FinishedProcess:
     """Run the command line."""
     started = time.monotonic()
     command = [str(Path(sys.executable).parent / "nait-index"), *words, *(["--json"] if machine else [])]
@@ -126,7 +126,7 @@ def _run(*words: str, machine: bool = True) -> Ran:
         if process.returncode:
             errors.seek(0)
             raise click.ClickException(errors.read().strip())
-    return Ran(time.monotonic() - started, usage.ru_maxrss / 1024, output)
+    return FinishedProcess(time.monotonic() - started, usage.ru_maxrss / 1024, output)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Tables of what a million rows cost here, and of what a hundred million would cost elsewhere, with the arithmetic."""
+"""Tables of the costs of a million rows here and of a hundred million elsewhere, with the arithmetic."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,20 +6,20 @@ from typing import Any
 Table = tuple[list[str], list[tuple[str, list[str]]]]
 Result = Mapping[str, Any]
 
-# The corpus and the model that are extrapolated to.
+# The corpus and the model to extrapolate to.
 _ROWS = 100_000_000
 _TOKENS = 150  # a row
 _LAYERS, _NEURONS, _PARAMETERS = 32, 11_008, 6.5e9  # of a Llama of 7B, without embedding and head
-# A GPU, by its data sheet, and what is assumed of it.
+# A GPU by its data sheet, and the share of its peak that is assumed.
 _PEAK, _SHARE = 989e12, 0.4
 _DIMS = 1024, 2048, 1024  # scanned, fine, drift: the defaults
 _TEXT, _PLAIN = 700, 120  # bytes a row: of the pool's rows, and of ids, hashes and counts
 
 
 def per_million_table(results: Sequence[Result]) -> Table:
-    """Give what was measured, for a million rows, on two cores."""
+    """Tabulate measurements for a million rows on two cores."""
     pool, search, sparse, fit, memory = results
-    build, million = pool["build"], next(own for own in search["sizes"] if own["rows"] == 1_000_000)
+    build, million = pool["build"], next(size for size in search["sizes"] if size["rows"] == 1_000_000)
     rate, tokens = build["tokens_per_second"], build["tokens"] / build["rows"]
     bytes_a_row = sum(pool["bytes_per_row"].values())
     large = memory["mebibytes"]["300000"]
@@ -39,8 +39,8 @@ def per_million_table(results: Sequence[Result]) -> Table:
 
 
 def far_table(search: Result) -> Table:
-    """Give what 100 M rows and a model of 7B come to: arithmetic, not measurement."""
-    million = next(own for own in search["sizes"] if own["rows"] == 1_000_000)
+    """Tabulate the costs of 100 M rows and a model of 7B: arithmetic, not measurement."""
+    million = next(size for size in search["sizes"] if size["rows"] == 1_000_000)
     one, neurons = million["one, top 10%"], _LAYERS * _NEURONS
     flops = 2 * _PARAMETERS * _TOKENS
     gpu_seconds = flops * _ROWS / (_PEAK * _SHARE)
@@ -71,7 +71,7 @@ def far_table(search: Result) -> Table:
 
 
 def workers_table(result: Result) -> Table:
-    """Give the rows a second of the engines: the median of the rounds, once under way and over all."""
+    """Tabulate the rows per second of the runners: the median of the rounds, once under way and in all."""
     rows = []
     base = _median(result["builds"]["ray, 1 worker"], "rows per second once under way")
     for name, builds in result["builds"].items():
@@ -82,10 +82,10 @@ def workers_table(result: Result) -> Table:
 
 
 def shift_table(result: Result) -> Table:
-    """Give what a basis leaves out of rows of a group that it has not seen, and what that costs."""
+    """Tabulate the share of rows from an unseen group that a basis leaves out, and what that costs."""
     rows = []
-    for name, own in result["groups"].items():
-        old, new, refitted = (own[key] for key in ("old rows", "new rows", "new rows, basis of all"))
+    for name, figures in result["groups"].items():
+        old, new, refitted = (figures[key] for key in ("old rows", "new rows", "new rows, basis of all"))
         cells = [f"{old['left out']:.2f}", f"{new['left out']:.2f}", f"{new['left out'] / old['left out']:.1f}"]
         cells += [f"{part['probe']:.3f}" for part in (old, new, refitted)]
         cells += [f"{part['nait']:.3f}" for part in (old, new, refitted)]
@@ -99,6 +99,6 @@ def _arithmetic(rows: Sequence[tuple[str, str, float, int]]) -> Table:
 
 
 def _median(builds: Sequence[Mapping[str, float]], key: str) -> float:
-    values = sorted(own[key] for own in builds)
+    values = sorted(build[key] for build in builds)
     middle = len(values) // 2
     return values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2

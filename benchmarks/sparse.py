@@ -1,10 +1,10 @@
-"""The sparse views at 300,000 rows: ``python -m benchmarks.sparse``; ``--quick`` tries it out and writes nothing.
+"""The sparse views at 300,000 rows: ``python -m benchmarks.sparse``; ``--quick`` is a trial that writes nothing.
 
 Coverage (MADS) chooses 15 % of rows that activate 20 neurons of each of 28 layers with 3,072; NAG scores the same rows,
-and MONA rows of 192 autoencoder codes. The rows are made, once with neurons as popular as Zipf's law has it, once with
-all neurons alike; ``--index`` adds the real rows of an index, repeated with noise. Every time stands beside that of
-reading the same arrays once, which nothing that looks at all of them can undercut; coverage's also beside the least
-time for changing one gain for every number and round, which is what it does.
+and MONA scores rows of 192 autoencoder codes. The rows are generated, once with neurons of Zipf-distributed popularity
+and once with all neurons equally popular; ``--index`` adds the real rows of an index, repeated with noise. Each time is
+reported with that of reading the same arrays once, a lower bound for anything that looks at all of them; coverage also
+with the least time for changing one gain per number and round, which is what it does.
 """
 
 import json
@@ -32,14 +32,14 @@ from nait_index.store.samples import SampleTable, schema
 BUDGET = 0.15
 EXAMPLES = 400
 NOISE = 0.15
-"""Share of a real row's neurons that are drawn anew when it is repeated."""
+"""Share of a real row's neurons that are replaced when it is repeated."""
 REPEATS = 3
-"""Scans are timed so many times, and the least time counts."""
+"""How often scans are timed; the least time counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How large everything is."""
+    """The sizes of the measurement."""
 
     rows: int
     layers: int
@@ -55,7 +55,7 @@ QUICK = Scale(rows=2_000, layers=3, width=64, topk=5, latents=256, codes=12)
 
 @click.command()
 @click.option("--index", type=click.Path(exists=True, path_type=Path), help="Cover the rows of this index as well.")
-@click.option("--quick", is_flag=True, help="A few rows, only to see whether it runs.")
+@click.option("--quick", is_flag=True, help="A few rows, only to check that it runs.")
 def main(index: Path | None, quick: bool) -> None:
     """Run the measurement and write results/sparse.json."""
     scale = QUICK if quick else FULL
@@ -67,7 +67,7 @@ def main(index: Path | None, quick: bool) -> None:
 
 
 def measure(scale: Scale, index: Path | None) -> dict[str, Any]:
-    """Cover, score with NAG and score with MONA."""
+    """Time coverage, NAG and MONA."""
     rng = np.random.default_rng(0)
     widths = (scale.width,) * scale.layers
     offsets = neuron_offsets(widths, scale.topk).astype(np.int32)
@@ -86,16 +86,16 @@ def measure(scale: Scale, index: Path | None) -> dict[str, Any]:
 
 
 def cover_times(sets: np.ndarray, weights: np.ndarray | None = None) -> dict[str, Any]:
-    """Choose the budget; set the time against reading the sets once, and against changing a gain for each number."""
+    """Time coverage of the budget, and compare with reading the sets once and with changing a gain for each number."""
     ids = [f"{row:08d}" for row in range(len(sets))]
     chosen = round(BUDGET * len(sets))
-    seconds, found = _timed(lambda: cover(sets, ids, chosen, weights))
+    seconds, coverage = _timed(lambda: cover(sets, ids, chosen, weights))
     first, _ = _timed(lambda: cover(sets, ids, 1, weights))
-    rounds = int(found.rounds.max())
+    rounds = int(coverage.rounds.max())
     read, change = _least(sets.max), change_seconds(len(sets))
     return {
         "shape": list(sets.shape),
-        "neurons": found.coverable,
+        "neurons": coverage.coverable,
         "chosen": chosen,
         "rounds": rounds,
         "seconds": round(seconds, 2),
@@ -109,7 +109,7 @@ def cover_times(sets: np.ndarray, weights: np.ndarray | None = None) -> dict[str
 
 
 def change_seconds(rows: int) -> float:
-    """Measure what it takes to change one of so many gains: many short lists of rows at once, as they mostly are."""
+    """Return the seconds to change one of ``rows`` gains, in many short lists of rows at once, the usual case."""
     rng = np.random.default_rng(0)
     lists = [np.sort(rng.choice(rows, min(rows, 2**11), replace=False)) for _ in range(2**5)]
     places = np.concatenate(lists).astype(np.int32)
@@ -118,7 +118,7 @@ def change_seconds(rows: int) -> float:
 
 
 def nag_times(numbers: np.ndarray, widths: Sequence[int], topk: int) -> dict[str, Any]:
-    """Score rows by a profile of some of them: in memory, and out of a table."""
+    """Time scoring rows by a profile of some of them, in memory and from a table."""
     offsets = neuron_offsets(widths, topk)
     drawn = numbers[:: max(1, len(numbers) // EXAMPLES)] + offsets
     profile = np.bincount(drawn.ravel(), minlength=sum(widths)) / drawn.size
@@ -126,7 +126,7 @@ def nag_times(numbers: np.ndarray, widths: Sequence[int], topk: int) -> dict[str
 
 
 def mona_times(scale: Scale, rng: np.random.Generator) -> dict[str, Any]:
-    """Score rows of codes by the mean of some of them: in memory, and out of a table."""
+    """Time scoring rows of codes by the mean of some of them, in memory and from a table."""
     numbers = popular(scale.rows, (scale.latents,), scale.codes, 0.8, rng)
     values = rng.standard_gamma(0.5, size=numbers.shape, dtype=np.float32).astype(np.float16)
     values = np.sort(values, axis=1)[:, ::-1]
@@ -137,44 +137,44 @@ def mona_times(scale: Scale, rng: np.random.Generator) -> dict[str, Any]:
 
 
 def popular(rows: int, widths: Sequence[int], keep: int, exponent: float, rng: np.random.Generator) -> np.ndarray:
-    """Draw different numbers within each layer (rows, L·keep) uint16, the r-th most popular with weight r^−exponent."""
-    found = np.empty((rows, keep * len(widths)), dtype=np.uint16)
+    """Draw distinct numbers within each layer (rows, L·keep) uint16, the r-th most popular with weight r^−exponent."""
+    numbers = np.empty((rows, keep * len(widths)), dtype=np.uint16)
     for layer, width in enumerate(widths):
         share = np.cumsum(np.arange(1, width + 1) ** -exponent)
         share /= share[-1]
-        own = np.empty((rows, keep), dtype=np.uint16)
-        again = np.ones(own.shape, dtype=bool)
+        drawn_numbers = np.empty((rows, keep), dtype=np.uint16)
+        again = np.ones(drawn_numbers.shape, dtype=bool)
         while again.any():
             drawn = np.searchsorted(share, rng.random(int(again.sum())))
-            own[again] = np.minimum(drawn, width - 1)
-            own.sort(axis=1)
+            drawn_numbers[again] = np.minimum(drawn, width - 1)
+            drawn_numbers.sort(axis=1)
             again[:, 0] = False
-            again[:, 1:] = own[:, 1:] == own[:, :-1]
+            again[:, 1:] = drawn_numbers[:, 1:] == drawn_numbers[:, :-1]
         names = rng.permutation(width).astype(np.uint16)
-        found[:, layer * keep : (layer + 1) * keep] = names[own]
-    return found
+        numbers[:, layer * keep : (layer + 1) * keep] = names[drawn_numbers]
+    return numbers
 
 
 def repeated(index: Path, rows: int, rng: np.random.Generator) -> np.ndarray:
-    """Give the sets of an index (rows, L·k) int32, its rows repeated with some neurons swapped for others'."""
+    """Return the sets of an index (rows, L·k) int32, repeated with some neurons swapped between rows."""
     opened = NaitIndex(index)
-    own = np.concatenate([block for _, block in SampleTable(Layout(index)).signatures(TOPK_NUMBERS)])
+    numbers = np.concatenate([block for _, block in SampleTable(Layout(index)).signatures(TOPK_NUMBERS)])
     widths, topk = opened.manifest.fingerprint.widths, opened.manifest.fingerprint.signatures.topk
-    found = np.resize(own, (rows, own.shape[1])).astype(np.int32) + neuron_offsets(widths, topk).astype(np.int32)
-    for start in range(len(own), rows, len(own)):
-        part = found[start : start + len(own)]
+    sets = np.resize(numbers, (rows, numbers.shape[1])).astype(np.int32) + neuron_offsets(widths, topk).astype(np.int32)
+    for start in range(len(numbers), rows, len(numbers)):
+        part = sets[start : start + len(numbers)]
         others = part[rng.permutation(len(part))]
         swapped = (rng.random(part.shape) < NOISE) & ~np.array(
             [np.isin(new, old) for new, old in zip(others, part, strict=True)]
         )
         part[swapped] = others[swapped]
-    return found
+    return sets
 
 
 def _scan_times(columns: Mapping[str, np.ndarray], score: Callable[..., np.ndarray]) -> dict[str, Any]:
-    """Time one scan over arrays in memory, over a table that holds them, and reading either of them alone."""
+    """Time one scan over arrays in memory and over a table that holds them, and reading either of them alone."""
     arrays = list(columns.values())
-    memory, read = _least(lambda: score(*arrays)), _least(lambda: [own.view(np.uint16).max() for own in arrays])
+    memory, read = _least(lambda: score(*arrays)), _least(lambda: [array.view(np.uint16).max() for array in arrays])
     with tempfile.TemporaryDirectory() as scratch:
         table = stored(columns, Path(scratch))
 
@@ -186,10 +186,10 @@ def _scan_times(columns: Mapping[str, np.ndarray], score: Callable[..., np.ndarr
         table_read = _least(lambda: sum(len(some) for some in blocks()))
         same = np.array_equal(np.concatenate([score(*some) for some in blocks()]), score(*arrays))
     if not same:
-        raise click.ClickException("the table gives other scores than memory")
+        raise click.ClickException("the scores from the table differ from those in memory")
     return {
         "shape": list(arrays[0].shape),
-        "bytes_per_row": sum(own[0].nbytes for own in arrays),
+        "bytes_per_row": sum(array[0].nbytes for array in arrays),
         "seconds": round(memory, 3),
         "read_seconds": round(read, 4),
         "times_read": round(memory / read, 1),
@@ -200,18 +200,18 @@ def _scan_times(columns: Mapping[str, np.ndarray], score: Callable[..., np.ndarr
 
 def stored(columns: Mapping[str, np.ndarray], folder: Path) -> SampleTable:
     """Write columns of signatures to a table of samples."""
-    own = schema({name: (array.dtype, array.shape[1]) for name, array in columns.items()})
+    table_schema = schema({name: (array.dtype, array.shape[1]) for name, array in columns.items()})
     table = SampleTable(Layout(folder))
-    table.create(own)
+    table.create(table_schema)
     for start in range(0, len(next(iter(columns.values()))), 2**16):
         parts = {name: array[start : start + 2**16] for name, array in columns.items()}
-        table.append(_plain(start, len(next(iter(parts.values())))) | parts, own)
+        table.append(_plain(start, len(next(iter(parts.values())))) | parts, table_schema)
     table.compact()
     return table
 
 
 def _plain(start: int, count: int) -> dict[str, Any]:
-    """Make up what else a table of samples holds."""
+    """Make up the other columns of a table of samples."""
     names = [f"{row:08d}" for row in range(start, start + count)]
     zeros = np.zeros(count, dtype=np.int64)
     words = ("row", "format", "content_hash", "file")
@@ -231,8 +231,8 @@ def _least(work: Callable[[], object]) -> float:
 
 def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
     started = time.perf_counter()
-    found = work()
-    return time.perf_counter() - started, found
+    result = work()
+    return time.perf_counter() - started, result
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""Make the documentation's tables of the results: ``python -m benchmarks.tables``; ``--check`` only looks."""
+"""Write the documentation's tables from the results: ``python -m benchmarks.tables``; ``--check`` only compares."""
 
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -19,7 +20,6 @@ from benchmarks.cost_tables import (
     sparse_table,
 )
 from benchmarks.environment import ROOT
-from benchmarks.fault_tables import damage_table, tried_table, where_table
 from benchmarks.quality.teaching_tables import teaching_tables
 from benchmarks.scaling_tables import far_table, per_million_table, shift_table, workers_table
 from nait_index.methods.registry import MethodName
@@ -33,93 +33,94 @@ _MARKED = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def pool_table() -> str:
-    """Build, query and core on the real pool, one column a model."""
+    """Tabulate build, query and core on the real pool, one column per model."""
     results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("pool-*.json"))]
     rows: list[tuple[str, list[str]]] = [
-        ("rows indexed", [f"{own['build']['rows']:,}" for own in results]),
-        ("tokens", [f"{own['build']['tokens']:,}" for own in results]),
-        ("build, minutes", [f"{own['build']['seconds'] / 60:.1f}" for own in results]),
-        ("build, tokens/s", [f"{own['build']['tokens_per_second']:,}" for own in results]),
-        ("peak memory of the build, GiB", [f"{own['build']['peak_memory_gib']:.2f}" for own in results]),
+        ("rows indexed", [f"{result['build']['rows']:,}" for result in results]),
+        ("tokens", [f"{result['build']['tokens']:,}" for result in results]),
+        ("build, minutes", [f"{result['build']['seconds'] / 60:.1f}" for result in results]),
+        ("build, tokens/s", [f"{result['build']['tokens_per_second']:,}" for result in results]),
+        ("peak memory of the build, GiB", [f"{result['build']['peak_memory_gib']:.2f}" for result in results]),
         (
             "bytes a row, `pca` + `topk`",
-            [" + ".join(f"{size:,}" for size in own["bytes_per_row"].values()) for own in results],
+            [" + ".join(f"{size:,}" for size in result["bytes_per_row"].values()) for result in results],
         ),
-        ("query, stored capability, seconds", [f"{own['query_seconds']['stored']:.2f}" for own in results]),
+        ("query, stored capability, seconds", [f"{result['query_seconds']['stored']:.2f}" for result in results]),
         (
             "query, 400 examples from a file, seconds",
-            [f"{own['query_seconds']['file of 400 examples']:.1f}" for own in results],
+            [f"{result['query_seconds']['file of 400 examples']:.1f}" for result in results],
         ),
-        ("query, peak memory, MiB (engine file)", [_query_memory(own) for own in results]),
+        ("query, peak memory, MiB (engine file)", [_query_memory(result) for result in results]),
         (
             "core of gsm8k, humaneval, knowledge (chance)",
-            [f"{own['core']['found']} ({own['core']['chance']:.1f})" for own in results],
+            [f"{result['core']['found']} ({result['core']['chance']:.1f})" for result in results],
         ),
     ]
-    return _render(["", *(own["model"] for own in results)], rows) + _where(results)
+    return _render(["", *(result["model"] for result in results)], rows) + _where(results)
 
 
 def _query_memory(result: dict[str, Any]) -> str:
-    own = result.get("query_memory_mib")
-    return "–" if own is None else f"{own['peak']:,} ({own['engine file']:,})"
+    memory = result.get("query_memory_mib")
+    return "–" if memory is None else f"{memory['peak']:,} ({memory['engine file']:,})"
 
 
 def retrieval_table() -> str:
-    """Every method on every model: mean precision and its interval, without two unclear groups, AUC, 16 examples."""
-    results = [own for own in _results("retrieval-*.json") if own["model"] in MODELS]
+    """Tabulate by method and model: mean precision, precision on the clear groups, AUC, precision from 16 examples."""
+    results = [result for result in _results("retrieval-*.json") if result["model"] in MODELS]
     methods = _best_first(results)
     header = [
         "",
         *(
-            f"{own['model']}{what}"
-            for own in results
+            f"{result['model']}{what}"
+            for result in results
             for what in (": mean of nine", ", clear seven", ", AUC", ", 16 examples")
         ),
     ]
-    rows = [(f"`{method}`", [cell for own in results for cell in _mean_cells(own, method)]) for method in methods]
+    rows = [(f"`{method}`", [cell for result in results for cell in _mean_cells(result, method)]) for method in methods]
     return _render(header, rows) + _where(results)
 
 
 def method_table(method: str) -> str:
-    """Find one method's row of the table above, on every model."""
-    rows = [(own["model"], _mean_cells(own, method)) for own in _results("retrieval-*.json") if own["model"] in MODELS]
+    """Tabulate one method's figures from the table above, one row per model."""
+    rows = [
+        (result["model"], _mean_cells(result, method))
+        for result in _results("retrieval-*.json")
+        if result["model"] in MODELS
+    ]
     return _render(["model", "mean of nine", "clear seven", "AUC", "16 examples"], rows)
 
 
 def _mean_cells(result: dict[str, Any], method: str) -> list[str]:
-    own = result["means"].get(method)
-    if own is None:
+    means = result["means"].get(method)
+    if means is None:
         return ["–"] * 4
-    auc = "–" if own["auc"] is None else f"{own['auc']:.3f}"
+    auc = "–" if means["auc"] is None else f"{means['auc']:.3f}"
     return [
-        f"{own['precision']:.3f} ± {own['interval']:.3f}",
-        f"{own['precision_clear']:.3f}",
+        f"{means['precision']:.3f} ± {means['interval']:.3f}",
+        f"{means['precision_clear']:.3f}",
         auc,
-        f"{own['few']:.3f}",
+        f"{means['few']:.3f}",
     ]
 
 
 def _best_first(results: list[dict[str, Any]]) -> list[str]:
     """Order the methods by their mean precision on the first model that has them."""
     means = {
-        method: own["means"][method]["precision"]
-        for result in reversed(results)
-        for own in [result]
-        for method in own["means"]
+        method: figures["precision"] for result in reversed(results) for method, figures in result["means"].items()
     }
     return sorted(means, key=lambda method: -means[method])
 
 
 def capability_table(model: str) -> str:
-    """Precision of every method for every capability, with one model."""
+    """Tabulate the precision of every method for every capability, with one model."""
     result = json.loads((RESULTS / f"retrieval-{model}.json").read_text(encoding="utf-8"))
     methods = _best_first([result])
     rows = [
         (
             f"`{method}`",
             [
-                f"{own[method]['precision']:.2f} ± {own[method]['interval']:.2f}"
-                for own in result["capabilities"].values()
+                f"{scores[method]['precision']:.2f} ± {scores[method]['interval']:.2f}"
+                for scores in result["capabilities"].values()
             ],
         )
         for method in methods
@@ -128,17 +129,62 @@ def capability_table(model: str) -> str:
 
 
 def teaching_table(name: str) -> str:
-    """One of the tables of what selections teach."""
+    """Render one of the tables of what selections teach."""
     result = json.loads((RESULTS / "teaching-bundled.json").read_text(encoding="utf-8"))
     header, rows = teaching_tables(result)[name]
     return _render(header, rows)
 
 
 def cost_table(make: Callable[[Any], Any], *names: str, many: bool = False) -> str:
-    """One of the tables of what things cost, with where it was measured."""
+    """Render one of the tables of costs, with the machine that it was measured on."""
     results = [json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")) for name in names]
     header, rows = make(results if many else results[0])
     return _render(header, rows) + _where(results)
+
+
+Rows = list[tuple[str, list[str]]]
+
+_DAMAGES = ("bit flipped", "cut", "emptied", "removed")
+
+
+def tried_table(result: dict[str, Any]) -> tuple[list[str], Rows]:
+    """Count what was tried and how it ended, except where kills hit and which files were damaged."""
+    counts = result["counts"]
+    rows = [
+        (kind, [f"{sum(endings.values()):,}", _endings(endings)])
+        for kind, endings in counts.items()
+        if not kind.endswith(": where") and not kind.startswith("damage: ")
+    ]
+    return ["what", "how often", "how it ended"], [*rows, ("tests that failed", [str(result["failed"]), ""])]
+
+
+def where_table(result: dict[str, Any]) -> tuple[list[str], Rows]:
+    """Count the kills by step: while the step ran, or after it and before the next one."""
+    kinds = {kind.removesuffix(": where"): hits for kind, hits in result["counts"].items() if kind.endswith(": where")}
+    steps = sorted({place.split(" ", 1)[1] for hits in kinds.values() for place in hits})
+    rows = [(step, [f"{hits.get(f'in {step}', 0)} + {hits.get(f'after {step}', 0)}" for hits in kinds.values()])
+            for step in steps]  # fmt: skip
+    total = ("all", [f"{sum(hits.values())}" for hits in kinds.values()])
+    return ["in a step + after it", *kinds], [*rows, total]
+
+
+def damage_table(result: dict[str, Any]) -> tuple[list[str], Rows]:
+    """Count the outcomes of each kind of damage to each kind of file."""
+    rows = []
+    for kind, endings in result["counts"].items():
+        if kind.startswith("damage: "):
+            cells = [
+                Counter({key.split(": ", 1)[1]: files for key, files in endings.items() if key.startswith(damage)})
+                for damage in _DAMAGES
+            ]
+            rows.append((kind.removeprefix("damage: "), [_endings(cell) for cell in cells]))
+    return ["kind of file", *_DAMAGES], rows
+
+
+def _endings(counts: dict[str, int]) -> str:
+    return (
+        "; ".join(f"{number:,} {ending}" for ending, number in sorted(counts.items(), key=lambda item: -item[1])) or "–"
+    )
 
 
 FAITHFUL = ("minilm", "bundled")
@@ -183,21 +229,21 @@ def _render(header: list[str], rows: list[tuple[str, list[str]]]) -> str:
 
 
 def _where(results: list[dict[str, Any]]) -> str:
-    places = {f"{own['environment']['processor']}, {own['environment']['cores']} cores" for own in results}
-    times = [when for own in results for when in (own["environment"], *own.get("earlier", []))]
+    places = {f"{result['environment']['processor']}, {result['environment']['cores']} cores" for result in results}
+    times = [when for result in results for when in (result["environment"], *result.get("earlier", []))]
     commits = {when["commit"].split()[0][:10] for when in times}
     return f"\nMeasured on {' and '.join(sorted(places))}; commit {', '.join(sorted(commits))}.\n"
 
 
 def rewrite(text: str) -> str:
-    """Fill every marked place of a text with its table."""
+    """Fill in the table at every mark of a text."""
     return _MARKED.sub(lambda match: match[1] + TABLES[match[2]]() + match[3], text)
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Change nothing; end with exit code 1 where a table is out of date.")
+@click.option("--check", is_flag=True, help="Change nothing; exit with code 1 if a table is out of date.")
 def main(check: bool) -> None:
-    """Write the tables into the files that hold them."""
+    """Write the tables into the files that show them."""
     for target in TARGETS:
         old = target.read_text(encoding="utf-8")
         new = rewrite(old)

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.quality.arms import Arm, Kind, choose, core, make_arms, take_turns
+from benchmarks.quality.arms import Arm, ArmKind, choose, core, make_arms, take_turns
 from benchmarks.quality.blocks import training_blocks, whole_blocks
 from benchmarks.quality.findings import Runs, findings
 from benchmarks.quality.fine_tune import FineTuner, Recipe
 from benchmarks.quality.materials import load_model
-from benchmarks.quality.plan import Place, places
+from benchmarks.quality.plan import RunSpec, run_specs
 from benchmarks.quality.run_cache import RunCache, digest
-from benchmarks.quality.statistics import Pair, average, relative_loss, split
+from benchmarks.quality.statistics import RunPair, average, relative_loss, split
 from benchmarks.quality.teaching_tables import teaching_tables
-from benchmarks.quality.tokens import Tokens, answer_spans, shortened
+from benchmarks.quality.tokens import TokenizedRows, answer_spans, shortened
 from nait_index.types import Part, Role
 
 CAPABILITIES = ("gsm8k", "humaneval", "bbh")
@@ -31,54 +31,54 @@ def test_examples_and_held_out_rows_part_all_rows() -> None:
     assert sorted(examples + held_out) == list(range(401))
     assert split(401, 3) == (examples, held_out)
     assert split(401, 4)[0] != examples
-    with pytest.raises(ValueError, match="1 rows cannot be parted"):
+    with pytest.raises(ValueError, match="1 rows cannot be split"):
         split(1, 0)
 
 
 def test_a_loss_is_relative_to_the_base_and_lies_in_its_interval() -> None:
     rng = np.random.default_rng(5)
     bases = [rng.uniform(1, 3, 40) for _ in range(5)]
-    found = relative_loss([Pair(base * rng.uniform(0.7, 0.9, 40), base) for base in bases]).interval()
+    found = relative_loss([RunPair(base * rng.uniform(0.7, 0.9, 40), base) for base in bases]).interval()
     assert -0.3 < found["low"] < found["mean"] < found["high"] < -0.1
     assert found["mean"] == pytest.approx(-0.2, abs=0.03)
 
 
 def test_the_same_share_everywhere_leaves_no_doubt() -> None:
     base = np.random.default_rng(1).uniform(1, 3, 20)
-    found = relative_loss([Pair(base * 0.75, base)] * 4)
+    found = relative_loss([RunPair(base * 0.75, base)] * 4)
     assert found.interval() == {"mean": -0.25, "low": -0.25, "high": -0.25, "seeds": 4}
 
 
 def test_intervals_grow_with_the_difference_between_seeds() -> None:
     base = np.ones(30)
-    calm = relative_loss([Pair(base * share, base) for share in (0.79, 0.8, 0.81)]).interval()
-    wild = relative_loss([Pair(base * share, base) for share in (0.6, 0.8, 1.0)]).interval()
+    calm = relative_loss([RunPair(base * share, base) for share in (0.79, 0.8, 0.81)]).interval()
+    wild = relative_loss([RunPair(base * share, base) for share in (0.6, 0.8, 1.0)]).interval()
     assert wild["high"] - wild["low"] > 5 * (calm["high"] - calm["low"])
 
 
 def test_half_and_twice_the_loss_cancel_out() -> None:
     base = np.ones(10)
-    halved, doubled = relative_loss([Pair(base / 2, base)]), relative_loss([Pair(base * 2, base)], stream=1)
+    halved, doubled = relative_loss([RunPair(base / 2, base)]), relative_loss([RunPair(base * 2, base)], stream=1)
     assert average([halved, doubled]).mean == pytest.approx(0)
     with pytest.raises(ValueError, match="different numbers of seeds"):
-        average([halved, relative_loss([Pair(base, base)] * 2)])
+        average([halved, relative_loss([RunPair(base, base)] * 2)])
 
 
 def test_arms_choose_what_their_name_says() -> None:
     rankings = {"a": np.arange(100)[::-1], "b": np.roll(np.arange(100), 3)}
 
-    def chosen(kind: Kind, capability: str | None = None, seed: int = 0) -> list[int]:
+    def chosen(kind: ArmKind, capability: str | None = None, seed: int = 0) -> list[int]:
         return choose(Arm(kind, "contrast"), capability, ["a", "b"], rankings.__getitem__, 100, seed).tolist()
 
-    assert chosen(Kind.TOP, "a") == list(range(90, 100))
-    assert chosen(Kind.LOW, "a") == list(range(10))
-    assert chosen(Kind.FULL) == list(range(100))
-    assert chosen(Kind.UNTRAINED) == []
-    assert len(set(chosen(Kind.RANDOM))) == 10
-    assert chosen(Kind.RANDOM) == chosen(Kind.RANDOM)
-    assert chosen(Kind.RANDOM) != chosen(Kind.RANDOM, seed=1)
-    assert chosen(Kind.CORE) == [97, 98, 99]
-    assert chosen(Kind.ROUND_ROBIN) == [0, 1, 2, 3, 94, 95, 96, 97, 98, 99]
+    assert chosen(ArmKind.TOP, "a") == list(range(90, 100))
+    assert chosen(ArmKind.LOW, "a") == list(range(10))
+    assert chosen(ArmKind.FULL) == list(range(100))
+    assert chosen(ArmKind.UNTRAINED) == []
+    assert len(set(chosen(ArmKind.RANDOM))) == 10
+    assert chosen(ArmKind.RANDOM) == chosen(ArmKind.RANDOM)
+    assert chosen(ArmKind.RANDOM) != chosen(ArmKind.RANDOM, seed=1)
+    assert chosen(ArmKind.CORE) == [97, 98, 99]
+    assert chosen(ArmKind.ROUND_ROBIN) == [0, 1, 2, 3, 94, 95, 96, 97, 98, 99]
 
 
 def test_the_core_is_what_more_than_half_hold_best_first() -> None:
@@ -93,7 +93,7 @@ def test_rankings_take_turns() -> None:
 
 
 def test_every_method_has_its_arms() -> None:
-    names = [str(arm) for arm in make_arms(["contrast", "nait"], ["nait"], [16], [Kind.FULL, Kind.CORE])]
+    names = [str(arm) for arm in make_arms(["contrast", "nait"], ["nait"], [16], [ArmKind.FULL, ArmKind.CORE])]
     assert names == [
         "untrained",
         "random",
@@ -106,11 +106,13 @@ def test_every_method_has_its_arms() -> None:
     ]
 
 
-def some_tokens(lengths: list[int]) -> Tokens:
+def some_tokens(lengths: list[int]) -> TokenizedRows:
     """Make rows whose tokens are the number of their row, plus 1; the later half of each is the answer."""
     answer = [np.arange(length) >= length // 2 for length in lengths]
     ids = np.repeat(np.arange(1, len(lengths) + 1), lengths).astype(np.int32)
-    return Tokens(ids, np.concatenate(answer), np.concatenate([[0], np.cumsum(lengths)]), np.zeros(len(lengths), bool))
+    return TokenizedRows(
+        ids, np.concatenate(answer), np.concatenate([[0], np.cumsum(lengths)]), np.zeros(len(lengths), bool)
+    )
 
 
 def test_every_step_of_every_arm_has_the_same_number_of_tokens() -> None:
@@ -204,18 +206,18 @@ def test_keys_depend_on_every_part_and_on_where_parts_end() -> None:
 
 @pytest.fixture(scope="module")
 def result() -> dict[str, Any]:
-    arms = make_arms(["contrast"], ["contrast"], [16], [Kind.FULL, Kind.CORE])
-    planned = places(arms, CAPABILITIES, SEEDS)
-    assert [place.seed for place in planned] == sorted(place.seed for place in planned)
-    records = {place: _record(place) for place in planned}
+    arms = make_arms(["contrast"], ["contrast"], [16], [ArmKind.FULL, ArmKind.CORE])
+    planned = run_specs(arms, CAPABILITIES, SEEDS)
+    assert [spec.seed for spec in planned] == sorted(spec.seed for spec in planned)
+    records = {spec: _record(spec) for spec in planned}
     return {"capabilities": list(CAPABILITIES)} | findings(Runs(records, arms, CAPABILITIES, SEEDS))
 
 
-def _record(place: Place) -> dict[str, Any]:
-    rows = np.random.default_rng(place.seed).uniform(1, 2, 12)
+def _record(spec: RunSpec) -> dict[str, Any]:
+    rows = np.random.default_rng(spec.seed).uniform(1, 2, 12)
     measured = {}
     for on in CAPABILITIES:
-        loss = LOSS.get(str(place.arm), 0.5 if place.capability == on else 1.2)
+        loss = LOSS.get(str(spec.arm), 0.5 if spec.capability == on else 1.2)
         measured[on] = {
             "answer": (rows * loss).tolist(),
             "whole": (rows * loss * 3).tolist(),

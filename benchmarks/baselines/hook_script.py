@@ -1,9 +1,9 @@
-"""The script that a repository of activation-based selection has: hooks, one forward call after another, pool after.
+"""The script that repositories of activation-based selection use: hooks, one forward call at a time, then pooling.
 
-It stands for the usual way to get one vector a row: the model with its language-model head from
+It represents the usual way to get one vector per row: the model with its language-model head from
 ``AutoModelForCausalLM`` (``AutoModel`` for encoders) with ``output_hidden_states=True``, a hook on every down
 projection that brings its whole input to the host as numpy, rows in the order of the file, one at a time or in padded
-batches of a fixed size, and the mean and the difference of last and first token taken of the arrays at the end of each
+batches of a fixed size, and the mean and the difference of last and first token computed from the arrays after each
 call. Nothing is slowed down on purpose: no gradients, the same threads, the same dtype, the same longest input.
 """
 
@@ -43,8 +43,8 @@ class HookScript:
         return hook
 
     def run(self, texts: Sequence[str], batch: int) -> np.ndarray:
-        """Give mean and drift of every neuron, (n, 2, D) float32."""
-        return np.concatenate([self._run(texts[at : at + batch]) for at in range(0, len(texts), batch)])
+        """Return mean and drift of every neuron, (n, 2, D) float32."""
+        return np.concatenate([self._run(texts[start : start + batch]) for start in range(0, len(texts), batch)])
 
     def _run(self, texts: Sequence[str]) -> np.ndarray:
         inputs = self.tokenizer(
@@ -56,6 +56,6 @@ class HookScript:
         neurons = np.concatenate(list(self._seen.values()), axis=-1)
         pooled = []
         for row, mask in zip(neurons, inputs["attention_mask"].numpy(), strict=True):
-            own = row[mask.astype(bool)]
-            pooled.append(np.stack([own.mean(axis=0), own[-1] - own[0]]))
+            tokens = row[mask.astype(bool)]
+            pooled.append(np.stack([tokens.mean(axis=0), tokens[-1] - tokens[0]]))
         return np.stack(pooled)

@@ -2,9 +2,9 @@
 
 Writes results/shift-NAME.json.
 
-One group of the pool after the other is kept away from the fit, as if it came in later. Measured are what ``add``
-measures, the share of the rows that signatures leave out, and what that costs: the overlap of what signatures choose
-with what whole activations choose, before and after the basis is fitted to all groups.
+Each group of the pool in turn is kept out of the fit, as if it were added later. Measured are the share of the rows
+that signatures leave out, as ``add`` measures it, and what that costs: the overlap of the rows that signatures choose
+with those that whole activations choose, before and after the basis is fitted to all groups.
 """
 
 import json
@@ -38,28 +38,28 @@ def main(name: str, model: str, max_length: int, rows: int, reservoir: int) -> N
     with tempfile.TemporaryDirectory() as scratch:
         pool = encode_all(model, max_length, rows, Path(scratch))["pool"]
         groups = _groups(rows)
-        names = [own for own in sorted(set(groups)) if own != "other" and (groups == own).sum() >= _LEAST]
-        found = {}
-        for own in names:
-            found[own] = _measure(pool, groups == own, widths_of(model), reservoir)
-            click.echo(f"{own}: {found[own]}", err=True)
-    result = {"environment": environment(), "model": name, "reservoir": reservoir, "groups": found}
+        names = [group for group in sorted(set(groups)) if group != "other" and (groups == group).sum() >= _LEAST]
+        measured = {}
+        for group in names:
+            measured[group] = _measure(pool, groups == group, widths_of(model), reservoir)
+            click.echo(f"{group}: {measured[group]}", err=True)
+    result = {"environment": environment(), "model": name, "reservoir": reservoir, "groups": measured}
     path = ROOT / "benchmarks" / "results" / f"shift-{name}.json"
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 def _groups(rows: int) -> np.ndarray:
-    """Give the group of every row, in the order in which they are encoded."""
+    """Return the group of every row, in the order in which they are encoded."""
     with (shared_data() / "pool.jsonl").open(encoding="utf-8") as file:
-        own = np.array([json.loads(line)["group"] for line in file])
-    return own[np.random.default_rng(0).permutation(len(own))[:rows]]
+        groups = np.array([json.loads(line)["group"] for line in file])
+    return groups[np.random.default_rng(0).permutation(len(groups))[:rows]]
 
 
 def _measure(pool: np.ndarray, new: np.ndarray, widths: tuple[int, ...], reservoir: int) -> dict[str, Any]:
     known, later = np.flatnonzero(~new), np.flatnonzero(new)
     old_rows, new_rows = known[reservoir : reservoir + _MEASURED], later[:_MEASURED]
     before = _fitted(pool, known[:reservoir], widths)
-    # Of all groups, in the shares that they have in the pool.
+    # All groups, in their shares of the pool.
     share = round(reservoir * new.mean())
     after = _fitted(pool, np.concatenate([known[: reservoir - share], later[-share:]]), widths)
     return {
@@ -79,7 +79,7 @@ def _reader(pooled: np.ndarray) -> Callable[[int, slice], np.ndarray]:
 
 def _figures(pool: np.ndarray, rows: np.ndarray, compressor: Compressor) -> dict[str, float]:
     pooled = pool[np.sort(rows)].astype(np.float32)
-    unit, mean = (compressor.compress(pooled, own) for own in (Feature.UNIT, Feature.MEAN))
+    unit, mean = (compressor.compress(pooled, feature) for feature in (Feature.UNIT, Feature.MEAN))
     coordinates = compressor.restore(unit, Feature.UNIT).astype(np.float64)
     fidelity = measure_fidelity(_reader(pooled), unit, mean, compressor, seed=0, held_out=True)
     left_out = float(np.mean(1 - np.einsum("nd,nd->n", coordinates, coordinates)))

@@ -1,13 +1,15 @@
 """The measurement: ``python -m benchmarks.fidelity.curves NAME --model MODEL``; writes results/fidelity-NAME.json.
 
 A basis is fitted on a reservoir of rows; the other rows are ranked by whole activations and by signatures, for nine
-capabilities, and the figures are the overlaps of the two top tenths. ``shape`` as the model makes a randomly
-initialised Qwen3 with 100,352 neurons.
+capabilities, and the figures are the overlaps of the two top tenths. The model ``shape`` is a randomly initialised
+Qwen3 with 100,352 neurons.
 """
 
 import json
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,8 @@ import numpy as np
 
 from benchmarks.environment import ROOT, environment
 from benchmarks.fidelity.activations import encode_all
-from benchmarks.fidelity.kinds import KINDS, SIZES
-from benchmarks.fidelity.shape import save_shape
 from benchmarks.pool import GROUPS
+from benchmarks.speed.models import save_shape
 from nait_index.methods.nait import Nait
 from nait_index.methods.probe import SAMPLE, train
 from nait_index.search.hits import FineScores
@@ -26,7 +27,7 @@ from nait_index.signatures.features import Feature, feature_vectors
 from nait_index.signatures.pca import Compressor, Dims, fit
 
 SCANNED = 1024
-WIDEST_TURNED = 2048  # a random rotation is as costly as its width cubed
+MAX_ROTATED = 2048  # a random rotation costs its width cubed
 
 
 @click.command()
@@ -35,9 +36,9 @@ WIDEST_TURNED = 2048  # a random rotation is as costly as its width cubed
 @click.option("--max-length", default=256, show_default=True)
 @click.option("--rows", default=8_192, show_default=True, help="Rows of the pool, the reservoir among them.")
 @click.option("--reservoir", default=4096, show_default=True)
-@click.option("--quick", is_flag=True, help="Only whether it runs: nothing is written.")
+@click.option("--quick", is_flag=True, help="Only check that it runs; write nothing.")
 def main(name: str, model: str, max_length: int, rows: int, reservoir: int, quick: bool) -> None:
-    """Encode, fit, rank, compare."""
+    """Encode, fit, rank and compare."""
     with tempfile.TemporaryDirectory() as scratch:
         if model == "shape":
             model = save_shape(Path(scratch) / "model")
@@ -50,7 +51,7 @@ def main(name: str, model: str, max_length: int, rows: int, reservoir: int, quic
 
 
 def widths_of(model: str) -> tuple[int, ...]:
-    """Give the neurons of every layer."""
+    """Return the neurons of every layer."""
     from nait_index.activations.encoder import Encoder
     from nait_index.config import ModelConfig
 
@@ -59,7 +60,7 @@ def widths_of(model: str) -> tuple[int, ...]:
 
 
 def measure(arrays: dict[str, np.ndarray], widths: tuple[int, ...], reservoir: int) -> dict[str, Any]:
-    """Give the curves of the default method and of NAIT."""
+    """Return the curves of the default method and of NAIT."""
     pool = arrays.pop("pool")
     sample = pool[:reservoir].astype(np.float32)
     compressor = fit(lambda pooling, neurons: sample[:, pooling, neurons], widths, Dims(2 * max(SIZES), max(SIZES)))
@@ -73,8 +74,68 @@ def measure(arrays: dict[str, np.ndarray], widths: tuple[int, ...], reservoir: i
     }
 
 
+Squeeze = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Returns compressed and restored coordinates; the first argument is a sample to learn ranges from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """One compression and its bits per coordinate."""
+
+    name: str
+    bits: int
+    squeeze: Squeeze
+
+
+def eight_bits(sample: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Round as the index does, with a step for every coordinate."""
+    steps = np.abs(sample).max(axis=0) * 1.1 / 127
+    return (np.rint(values / steps).clip(-127, 127) * steps).astype(np.float32)
+
+
+def half(sample: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Round to float16, scaled by the largest coordinate."""
+    scale = np.abs(sample).max()
+    return (values / scale).astype(np.float16).astype(np.float32) * scale
+
+
+def four_bits(sample: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Apply FAISS's scalar quantiser at 4 bits, with a range for every coordinate."""
+    import faiss
+
+    quantiser = faiss.IndexScalarQuantizer(values.shape[1], faiss.ScalarQuantizer.QT_4bit)
+    quantiser.train(np.ascontiguousarray(sample))
+    return np.asarray(quantiser.sa_decode(quantiser.sa_encode(np.ascontiguousarray(values))))
+
+
+def four_bits_rotated(sample: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Rotate at random first, which spreads the variance evenly over the coordinates, then use 4 bits."""
+    rotation = _rotation(values.shape[1])
+    rotated = [rotation.apply(np.ascontiguousarray(array)) for array in (sample, values)]
+    return np.asarray(rotation.reverse_transform(four_bits(*rotated)))
+
+
+@cache
+def _rotation(dim: int) -> Any:  # noqa: ANN401 - faiss is untyped
+    import faiss
+
+    rotation = faiss.RandomRotationMatrix(dim, dim)
+    rotation.init(0)
+    return rotation
+
+
+COMPRESSIONS = (
+    Compression("float16", 16, half),
+    Compression("8 bits", 8, eight_bits),
+    Compression("4 bits", 4, four_bits),
+    Compression("4 bits, rotated", 4, four_bits_rotated),
+)
+SIZES = (256, 512, 1024, 2048, 4096)
+"""Bytes per row."""
+
+
 class _Data:
-    """Rows, reservoir and examples, whole and as coordinates."""
+    """Rows, reservoir and examples, as whole activations and as coordinates."""
 
     def __init__(
         self, rows: np.ndarray, sample: np.ndarray, examples: dict[str, np.ndarray], compressor: Compressor
@@ -82,29 +143,29 @@ class _Data:
         self.rows, self.sample, self.examples, self.compressor = rows, sample, examples, compressor
         self._coordinates: dict[tuple[Feature, str], np.ndarray] = {}
 
-    def coordinates(self, feature: Feature, what: str) -> np.ndarray:
-        """Project rows, sample or a capability on the components."""
-        key = (feature, what)
+    def coordinates(self, feature: Feature, part: str) -> np.ndarray:
+        """Project rows, sample or a capability onto the components."""
+        key = (feature, part)
         if key not in self._coordinates:
-            values = {"rows": self.rows, "sample": self.sample}.get(what, self.examples.get(what))
+            values = {"rows": self.rows, "sample": self.sample}.get(part, self.examples.get(part))
             assert values is not None
             components = self.compressor.components(feature)
-            self._coordinates[key] = np.concatenate([own @ components.T for own in self.vectors(values, feature)])
+            self._coordinates[key] = np.concatenate([block @ components.T for block in self.vectors(values, feature)])
         return self._coordinates[key]
 
     def vectors(self, values: np.ndarray, feature: Feature) -> Any:  # noqa: ANN401 - an iterator of arrays
-        """Give whole feature vectors, some rows at a time."""
+        """Yield whole feature vectors, some rows at a time."""
         center, widths = self.compressor.center, self.compressor.widths
-        for at in range(0, len(values), 256):
-            yield feature_vectors(values[at : at + 256], center, feature, widths)
+        for start in range(0, len(values), 256):
+            yield feature_vectors(values[start : start + 256], center, feature, widths)
 
 
 def _probe_whole(data: _Data, name: str) -> np.ndarray:
-    """Train on whole unit vectors, in coordinates that have their inner products, and score every row."""
+    """Train on whole unit vectors, in coordinates with the same inner products, and score every row."""
     from scipy.linalg import eigh
 
     parts = (data.examples[name], data.sample[:SAMPLE])
-    points = np.concatenate([block for own in parts for block in data.vectors(own, Feature.UNIT)])
+    points = np.concatenate([block for part in parts for block in data.vectors(part, Feature.UNIT)])
     values, vectors = eigh((points @ points.T).astype(np.float64))
     kept = values > values[-1] * 1e-9
     values, vectors = values[kept], vectors[:, kept]
@@ -115,8 +176,8 @@ def _probe_whole(data: _Data, name: str) -> np.ndarray:
 
 
 def _probe(data: _Data, name: str, squeeze: Callable[[np.ndarray], np.ndarray], dim: int) -> np.ndarray:
-    parts = [data.coordinates(Feature.UNIT, what)[:, :dim] for what in (name, "sample", "rows")]
-    examples, sample, rows = (squeeze(own) for own in parts)
+    parts = [data.coordinates(Feature.UNIT, key)[:, :dim] for key in (name, "sample", "rows")]
+    examples, sample, rows = (squeeze(part) for part in parts)
     return np.asarray(rows @ train(examples, sample[:SAMPLE]).weights)
 
 
@@ -136,44 +197,46 @@ def _nait(data: _Data, name: str, squeeze: Callable[[np.ndarray], np.ndarray], d
 
 
 def _curves(data: _Data, feature: Feature, whole: Any, scores: Any) -> dict[str, Any]:  # noqa: ANN401
-    """Give the overlaps of every kind of compression, by bytes a row."""
+    """Return the overlaps of every compression, by bytes per row."""
     expected = {name: _top(whole(data, name)) for name in GROUPS}
     widest = data.coordinates(feature, "sample").shape[1]
     curves: dict[str, Any] = {}
-    for kind in KINDS:
+    for kind in COMPRESSIONS:
         for size in SIZES:
             dim = min(size * 8 // kind.bits, widest)
-            if dim > WIDEST_TURNED and "rotated" in kind.name:
+            if dim > MAX_ROTATED and "rotated" in kind.name:
                 break
             learned = data.coordinates(feature, "sample")[:, :dim]
-            found = {
-                name: _overlap(own, scores(data, name, lambda values, k=kind, s=learned: k.squeeze(s, values), dim))
-                for name, own in expected.items()
+            overlaps = {
+                name: _overlap(top, scores(data, name, lambda values, k=kind, s=learned: k.squeeze(s, values), dim))
+                for name, top in expected.items()
             }
-            curves.setdefault(kind.name, {})[str(size)] = _summary(found, dim)
-            click.echo(f"{feature} {kind.name} {size}: {_summary(found, dim)}", err=True)
+            curves.setdefault(kind.name, {})[str(size)] = _summary(overlaps, dim)
+            click.echo(f"{feature} {kind.name} {size}: {_summary(overlaps, dim)}", err=True)
             if dim == widest:
                 break
     return curves
 
 
 def _rescored(data: _Data) -> dict[str, Any]:
-    """1,024 bytes a row are scanned, and the rows near the cut scored again by more."""
+    """Return the overlaps if 1,024 bytes per row are scanned and rows near the cut are rescored from more."""
     curve, rows = {}, data.coordinates(Feature.MEAN, "rows")
     expected = {name: _top(_nait_whole(data, name)) for name in GROUPS}
     for size in SIZES:
         dim = min(size, rows.shape[1])
         if size <= SCANNED:
             continue
-        codes = KINDS[1].squeeze(data.coordinates(Feature.MEAN, "sample")[:, :dim], rows[:, :dim])
-        found, read = {}, []
-        for name, own in expected.items():
+        codes = COMPRESSIONS[1].squeeze(data.coordinates(Feature.MEAN, "sample")[:, :dim], rows[:, :dim])
+        overlaps, read = {}, []
+        for name, top in expected.items():
             query = data.compressor.components(Feature.MEAN)[:dim] @ _direction(data, name)
             coarse = (codes[:, :SCANNED] @ query[:SCANNED]).astype(np.float32)
-            fine = FineScores(lambda at, c=codes, r=read: (r.append(len(at)), c[at])[1], len(codes))
-            hits = fine.best(coarse, query, len(own), None)
-            found[name] = len(own & set(hits.ordinals.tolist())) / len(own)
-        curve[str(size)] = _summary(found, dim) | {"share_rescored": round(max(read) / len(codes), 3)}
+            fine = FineScores(
+                lambda positions, c=codes, r=read: (r.append(len(positions)), c[positions])[1], len(codes)
+            )
+            hits = fine.best(coarse, query, len(top), None)
+            overlaps[name] = len(top & set(hits.ordinals.tolist())) / len(top)
+        curve[str(size)] = _summary(overlaps, dim) | {"share_rescored": round(max(read) / len(codes), 3)}
     return curve
 
 
@@ -185,13 +248,13 @@ def _overlap(expected: set[int], scores: np.ndarray) -> float:
     return len(expected & _top(scores)) / len(expected)
 
 
-def _summary(found: dict[str, float], dim: int) -> dict[str, Any]:
-    values = list(found.values())
+def _summary(overlaps: dict[str, float], dim: int) -> dict[str, Any]:
+    values = list(overlaps.values())
     return {
         "dim": dim,
         "lowest": round(min(values), 4),
         "mean": round(sum(values) / len(values), 4),
-        "capabilities": {name: round(own, 4) for name, own in found.items()},
+        "capabilities": {name: round(overlap, 4) for name, overlap in overlaps.items()},
     }
 
 

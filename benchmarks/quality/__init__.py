@@ -1,1 +1,1 @@
-"""Measurements of what a selection is worth, on real data."""
+"""Measurements of how good selections are, on real data."""

@@ -1,4 +1,4 @@
-"""What is compared: which rows of the pool each arm trains on."""
+"""The arms that are compared, and the rows of the pool that each one trains on."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ import numpy as np
 SHARE = 0.1
 CORE_SHARE = 0.3
 Ranker = Callable[[str], np.ndarray]
-"""Gives all rows of the pool for one capability, best first."""
+"""Returns all rows of the pool for one capability, best first."""
 
 
-class Kind(StrEnum):
+class ArmKind(StrEnum):
     """Kinds of arms: ``TOP`` and ``LOW`` take rows for one capability, the others the same for all of them."""
 
     TOP = "top"
@@ -29,63 +29,63 @@ class Arm:
     """One way to choose rows.
 
     :param method: ranks the pool, for kinds that need a ranking.
-    :param examples: how many examples of a capability it is given; ``None`` is all of them.
+    :param examples: how many examples of a capability it sees; ``None`` for all.
     """
 
-    kind: Kind
+    kind: ArmKind
     method: str | None = None
     examples: int | None = None
 
     @property
     def targeted(self) -> bool:
-        """Whether it chooses for one capability."""
-        return self.kind in (Kind.TOP, Kind.LOW)
+        """Whether it chooses for one capability alone."""
+        return self.kind in (ArmKind.TOP, ArmKind.LOW)
 
     def __str__(self) -> str:
         name = f"{self.kind}:{self.method}" if self.method else str(self.kind)
         return name if self.examples is None else f"{name}@{self.examples}"
 
 
-def make_arms(methods: Sequence[str], low: Sequence[str], few: Sequence[int], kinds: Sequence[Kind]) -> list[Arm]:
-    """List the arms; the first method is the one that gets few examples, what several choose."""
+def make_arms(methods: Sequence[str], low: Sequence[str], few: Sequence[int], kinds: Sequence[ArmKind]) -> list[Arm]:
+    """List the arms; the first method is the one for few examples and for several capabilities at once."""
     first = methods[0]
-    several = (Kind.CORE, Kind.ROUND_ROBIN)
+    several = (ArmKind.CORE, ArmKind.ROUND_ROBIN)
     return [
-        *(Arm(kind) for kind in (Kind.UNTRAINED, Kind.RANDOM)),
-        *(Arm(kind) for kind in kinds if kind is Kind.FULL),
+        *(Arm(kind) for kind in (ArmKind.UNTRAINED, ArmKind.RANDOM)),
+        *(Arm(kind) for kind in kinds if kind is ArmKind.FULL),
         *(Arm(kind, first) for kind in several if kind in kinds),
-        *(Arm(Kind.TOP, method) for method in methods),
-        *(Arm(Kind.LOW, method) for method in low),
-        *(Arm(Kind.TOP, first, count) for count in few),
+        *(Arm(ArmKind.TOP, method) for method in methods),
+        *(Arm(ArmKind.LOW, method) for method in low),
+        *(Arm(ArmKind.TOP, first, count) for count in few),
     ]
 
 
 def choose(arm: Arm, capability: str | None, every: Sequence[str], ranked: Ranker, rows: int, seed: int) -> np.ndarray:
-    """Give the places in the pool, of ``rows`` rows, that an arm trains on; sorted, so that equal choices are equal.
+    """Return the positions in a pool of ``rows`` rows that an arm trains on, sorted so that choices compare.
 
-    :param every: all capabilities, for what several of them choose.
+    :param every: all capabilities, for the arms that choose for several.
     """
     size = max(1, int(rows * SHARE))
     match arm.kind:
-        case Kind.TOP | Kind.LOW:
+        case ArmKind.TOP | ArmKind.LOW:
             assert capability is not None
             ranking = ranked(capability)
-            chosen = ranking[:size] if arm.kind is Kind.TOP else ranking[-size:]
-        case Kind.CORE:
+            chosen = ranking[:size] if arm.kind is ArmKind.TOP else ranking[-size:]
+        case ArmKind.CORE:
             chosen = core([ranked(name)[: max(1, int(rows * CORE_SHARE))] for name in every], size)
-        case Kind.ROUND_ROBIN:
+        case ArmKind.ROUND_ROBIN:
             chosen = take_turns([ranked(name) for name in every], size)
-        case Kind.RANDOM:
+        case ArmKind.RANDOM:
             chosen = np.random.default_rng([seed, 7]).choice(rows, size, replace=False)
-        case Kind.FULL:
+        case ArmKind.FULL:
             chosen = np.arange(rows)
-        case Kind.UNTRAINED:
+        case ArmKind.UNTRAINED:
             chosen = np.arange(0)
     return np.sort(chosen)
 
 
 def core(tops: Sequence[np.ndarray], size: int) -> np.ndarray:
-    """Give the rows that more than half of the choices hold, at most ``size``: most votes first, then best rank.
+    """Return the rows in more than half of the choices, at most ``size``: most votes first, then best rank.
 
     There may be fewer; the core is not filled up.
     """
@@ -99,7 +99,7 @@ def core(tops: Sequence[np.ndarray], size: int) -> np.ndarray:
 
 
 def take_turns(rankings: Sequence[np.ndarray], size: int) -> np.ndarray:
-    """Let every ranking in turn add its best row that is not there yet, until there are ``size``."""
+    """Take from every ranking in turn its best row not yet taken, until there are ``size``."""
     taken: dict[int, None] = {}
     turns = [iter(ranking.tolist()) for ranking in rankings]
     while len(taken) < size:

@@ -2,9 +2,9 @@
 
 Writes results/budget-NAME.json.
 
-Every method is asked for every capability on an index of the real pool, whose groups are labelled. Of each budget the
-F1 of the chosen rows against the capability's group is measured: of ``--top auto``, of a tenth, and, which nobody knows
-beforehand, of the group's true size and of the best of all budgets.
+Every method ranks an index of the real pool, whose groups are labelled, for every capability. For each budget the F1 of
+the chosen rows against the capability's group is measured: for ``--top auto``, for a tenth, and, though neither is
+known beforehand, for the group's true size and for the best of all budgets.
 """
 
 import json
@@ -29,23 +29,23 @@ def main(name: str, path: str) -> None:
     index = NaitIndex(path)
     with (shared_data() / "pool.jsonl").open(encoding="utf-8") as file:
         group = {row["id"]: row["group"] for row in map(json.loads, file)}
-    found: dict[str, dict[str, dict[str, float]]] = {method: {} for method in _METHODS}
+    measured: dict[str, dict[str, dict[str, float]]] = {method: {} for method in _METHODS}
     for capability, wanted in GROUPS.items():
         examples = index.make_capability(shared_data() / "capabilities" / f"{capability}.jsonl")
         for method in _METHODS:
             ranked = index.query(examples, method=MethodName(method), top="100%")
-            right = np.array([group[own] == wanted for own in ranked])
+            right = np.array([group[sample_id] == wanted for sample_id in ranked])
             f1 = 2 * right.cumsum() / (np.arange(1, len(right) + 1) + right.sum())
-            own = {"a tenth": len(right) // 10, "true size": int(right.sum()), "best": int(f1.argmax()) + 1}
+            budgets = {"a tenth": len(right) // 10, "true size": int(right.sum()), "best": int(f1.argmax()) + 1}
             try:
-                own["auto"] = len(index.query(examples, method=MethodName(method), top="auto"))
+                budgets["auto"] = len(index.query(examples, method=MethodName(method), top="auto"))
             except NaitError as error:
                 click.echo(f"{method}, {capability}: {error}", err=True)
                 continue
-            found[method][capability] = {key: round(float(f1[rows - 1]), 4) for key, rows in own.items()}
-            found[method][capability]["rows"] = own["auto"]
-            click.echo(f"{method}, {capability}: {found[method][capability]}", err=True)
-    result = {"environment": environment(), "model": name, "rows": len(index), "methods": found}
+            measured[method][capability] = {key: round(float(f1[rows - 1]), 4) for key, rows in budgets.items()}
+            measured[method][capability]["rows"] = budgets["auto"]
+            click.echo(f"{method}, {capability}: {measured[method][capability]}", err=True)
+    result = {"environment": environment(), "model": name, "rows": len(index), "methods": measured}
     out = ROOT / "benchmarks" / "results" / f"budget-{name}.json"
     out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 

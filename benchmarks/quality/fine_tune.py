@@ -1,6 +1,6 @@
 """Fine-tune a fresh copy of the model on some rows, and measure its loss on held-out rows.
 
-Every run takes the same number of steps of the same number of tokens, whatever it trains on.
+Every run takes the same number of steps with the same number of tokens, whatever rows it trains on.
 """
 
 import copy
@@ -15,18 +15,18 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from benchmarks.quality.blocks import Blocks, training_blocks, whole_blocks
-from benchmarks.quality.tokens import Tokens
+from benchmarks.quality.tokens import TokenizedRows
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Course of a training; all of it changes the numbers.
+    """The settings of a training; each of them changes the numbers.
 
-    Of the learning rates 2.5e-4, 5e-4, 1e-3 and 2e-3 the default left the bundled model with the least mean loss after
+    Among the learning rates 2.5e-4, 5e-4, 1e-3 and 2e-3 the default gave the bundled model the least mean loss after
     training on random rows; it is the same for every arm.
 
     :param longest: most tokens of a row; :param width: tokens of a block; :param blocks: blocks of a step.
-    :param version: to be raised when the code changes what a run computes, so that no stored run is taken for it.
+    :param version: raise it when the code changes what a run computes, so that stored runs are not reused.
     """
 
     longest: int = 256
@@ -45,12 +45,12 @@ class Recipe:
 
 @dataclass(frozen=True)
 class RowLosses:
-    """What a model makes of rows, (n,) each.
+    """The losses of a model on rows, (n,) each.
 
     :param answer: sum of the loss over the answer's tokens; :param whole: over all tokens but the first.
-    :param exact: whether greedy decoding gives the answer. It does exactly where every token of the answer is the
-        likeliest one after the right ones before it, so that nothing has to be generated.
-    :param answer_tokens: tokens that ``answer`` is the sum over, of all rows together.
+    :param exact: whether greedy decoding gives the answer: exactly where every token of it is the likeliest after the
+        right ones before, so nothing has to be generated.
+    :param answer_tokens: tokens that ``answer`` sums over, of all rows together.
     """
 
     answer: np.ndarray
@@ -62,7 +62,7 @@ class RowLosses:
 class FineTuner:
     """Trains and measures copies of one model.
 
-    :param model: a causal language model of transformers, which stays as it is.
+    :param model: a causal language model of transformers, which is not changed.
     """
 
     def __init__(self, model: Any, recipe: Recipe) -> None:  # noqa: ANN401 - transformers is untyped here
@@ -71,8 +71,8 @@ class FineTuner:
         self._recipe = recipe
         self._shape = (recipe.blocks, recipe.width)
 
-    def train(self, tokens: Tokens, chosen: Sequence[int] | np.ndarray, seed: int) -> Any:  # noqa: ANN401
-        """Give a copy that was trained on the chosen rows: AdamW, warm-up, cosine to nothing."""
+    def train(self, tokens: TokenizedRows, chosen: Sequence[int] | np.ndarray, seed: int) -> Any:  # noqa: ANN401
+        """Return a copy trained on the chosen rows: AdamW, warm-up, cosine decay to zero."""
         model = copy.deepcopy(self._fresh).to(self.device).train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, betas=(0.9, 0.95), weight_decay=0.0)
         stream = training_blocks(tokens, chosen, self._shape, seed)
@@ -86,28 +86,28 @@ class FineTuner:
             optimizer.zero_grad(set_to_none=True)
         return model.eval()
 
-    def evaluate(self, model: Any, tokens: Tokens, rows: Sequence[int]) -> RowLosses:  # noqa: ANN401
-        """Measure a model on rows; the outcome is in their order."""
+    def evaluate(self, model: Any, tokens: TokenizedRows, rows: Sequence[int]) -> RowLosses:  # noqa: ANN401
+        """Measure a model on rows, in their order."""
         answer, whole, wrong, counts = np.zeros((4, len(tokens)))
         for batch in whole_blocks(tokens, rows, self._shape):
             with torch.inference_mode():
                 losses, counted, right = self._losses(model.to(self.device), batch)
             text, number = batch.positions[:, 1:] > 0, batch.rows[:, 1:]
-            own, is_answer = losses.cpu().numpy(), counted.cpu().numpy()
-            np.add.at(whole, number[text], own[text])
-            np.add.at(answer, number[is_answer], own[is_answer])
+            values, is_answer = losses.cpu().numpy(), counted.cpu().numpy()
+            np.add.at(whole, number[text], values[text])
+            np.add.at(answer, number[is_answer], values[is_answer])
             np.add.at(wrong, number[is_answer], ~right.cpu().numpy()[is_answer])
             counts += np.bincount(number[is_answer], minlength=len(tokens))
         return RowLosses(answer[rows], whole[rows], (wrong[rows] == 0) & ~tokens.cut[rows], int(counts.sum()))
 
     def fresh(self) -> Any:  # noqa: ANN401
-        """Give the model before any training."""
+        """Return the model before any training."""
         return self._fresh
 
     def _losses(self, model: Any, batch: Blocks) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # noqa: ANN401
-        """Give (b, width − 1) each: the loss, whether it counts for an answer, whether the token is the likeliest.
+        """Return (b, width − 1) each: the loss, whether it counts for an answer, whether the token is the likeliest.
 
-        Without an attention mask transformers reads from the positions where a text ends, and attends within it alone.
+        Without an attention mask transformers infers from the positions where a text ends, and attends only within it.
         """
         ids = torch.from_numpy(batch.ids).to(self.device)
         positions = torch.from_numpy(batch.positions).to(self.device)

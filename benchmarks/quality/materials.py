@@ -1,4 +1,4 @@
-"""What the measurement works with: the pool, the capabilities' rows, both as tokens, and the model."""
+"""The data of the measurement: the pool and the capabilities' rows, both tokenized, and the model."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.quality.run_cache import digest
 from benchmarks.quality.statistics import split
-from benchmarks.quality.tokens import Tokens, tokenize
+from benchmarks.quality.tokens import TokenizedRows, tokenize
 from nait_index.activations.loading import model_path
 from nait_index.corpus import make_template, read_corpus
 from nait_index.types import Sample
@@ -28,37 +28,37 @@ class Materials:
 
     ids: Sequence[str]
     rows: Mapping[str, Sequence[str]]
-    pool: Tokens
-    held: Tokens
+    pool: TokenizedRows
+    held: TokenizedRows
     sources: str
 
     def examples(self, capability: str, seed: int, count: int | None) -> list[str]:
-        """Give the rows that a query may see."""
+        """Return the rows that a query may see."""
         rows = self.rows[capability]
-        return [rows[at] for at in split(len(rows), seed)[0][:count]]
+        return [rows[row] for row in split(len(rows), seed)[0][:count]]
 
     def held_out(self, seed: int, count: int) -> dict[str, list[int]]:
-        """Give the places in ``held`` of the rows that runs of a seed are measured on, at most ``count`` of each."""
-        found, first = {}, 0
+        """Return the positions in ``held`` of the rows to measure a seed's runs on, at most ``count`` of each."""
+        places, first = {}, 0
         for name, rows in self.rows.items():
-            found[name] = [first + at for at in split(len(rows), seed)[1][:count]]
+            places[name] = [first + row for row in split(len(rows), seed)[1][:count]]
             first += len(rows)
-        return found
+        return places
 
 
 def read_materials(data: Path, capabilities: Sequence[str], model: str, limit: int | None, longest: int) -> Materials:
-    """Read the data and tokenize them as the index reads them."""
+    """Read the data and tokenize them as the index does."""
     from transformers import AutoTokenizer
 
     tokenizer: Any = AutoTokenizer.from_pretrained(model_path(model))
     template = make_template("auto", tokenizer)
     pool = _samples(data / "pool.jsonl", limit)
-    own = {name: _samples(data / "capabilities" / f"{name}.jsonl") for name in capabilities}
-    every = [sample for samples in own.values() for sample in samples]
+    samples_by_name = {name: _samples(data / "capabilities" / f"{name}.jsonl") for name in capabilities}
+    every = [sample for samples in samples_by_name.values() for sample in samples]
     tokens = [tokenize(samples, tokenizer, template, longest) for samples in (pool, every)]
     return Materials(
         ids=[sample.id for sample in pool],
-        rows={name: [sample.row for sample in samples] for name, samples in own.items()},
+        rows={name: [sample.row for sample in samples] for name, samples in samples_by_name.items()},
         pool=tokens[0],
         held=tokens[1],
         sources=digest(_model_digest(Path(model_path(model))), *(_tokens_digest(one) for one in tokens)),
@@ -77,8 +77,8 @@ def _samples(path: Path, limit: int | None = None) -> list[Sample]:
     return [item for item in islice(read_corpus([path]), limit) if isinstance(item, Sample)]
 
 
-def _tokens_digest(tokens: Tokens) -> str:
-    return digest(*(np.ascontiguousarray(own).tobytes() for own in (tokens.ids, tokens.answer, tokens.starts)))
+def _tokens_digest(tokens: TokenizedRows) -> str:
+    return digest(*(np.ascontiguousarray(array).tobytes() for array in (tokens.ids, tokens.answer, tokens.starts)))
 
 
 def _model_digest(folder: Path) -> str:

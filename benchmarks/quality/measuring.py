@@ -1,4 +1,4 @@
-"""A measurement from data to report: what it costs, rankings, runs, findings."""
+"""A measurement from data to report: estimated cost, rankings, runs, findings."""
 
 import time
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import click
 from benchmarks.environment import environment, shared_data
 from benchmarks.quality.findings import Runs, findings
 from benchmarks.quality.materials import Materials, read_materials
-from benchmarks.quality.plan import Place, Planner, places
+from benchmarks.quality.plan import Planner, RunSpec, run_specs
 from benchmarks.quality.rankings import Rankings
 from benchmarks.quality.run_cache import RunCache, digest
 from benchmarks.quality.settings import Settings
@@ -20,47 +20,49 @@ from nait_index import ModelConfig, NaitIndex, SignatureConfig
 
 
 def measure(settings: Settings) -> dict[str, Any]:
-    """Say what it costs, rank, run what is not done yet, and report."""
+    """Announce the cost, rank, do the runs that are missing, and report."""
     materials = read_materials(
         shared_data(), settings.capabilities, settings.model, settings.limit, settings.recipe.longest
     )
-    planned = places(settings.arms, settings.capabilities, settings.seeds)
+    planned = run_specs(settings.arms, settings.capabilities, settings.seeds)
     cost = estimate_cost(materials, settings.model, settings.recipe, materials.held_out(0, settings.held_out))
     announce(planned, cost, len(materials.pool.ids), settings)
     planner = Planner(materials, _rankings(settings, materials), settings.recipe, settings.held_out)
     tasks = plan(planned, planner)
     cache = RunCache(settings.cache / "runs.jsonl")
     spent = work(list(tasks.values()), cache, materials, settings)
-    records = {place: cache[task.key] for place, task in tasks.items()}
+    records = {spec: cache[task.key] for spec, task in tasks.items()}
     runs = Runs(records, settings.arms, settings.capabilities, settings.seeds)
     return _described(settings, records, spent) | findings(runs)
 
 
-def plan(planned: Sequence[Place], planner: Planner) -> dict[Place, Task]:
-    """Make the tasks, those of one capability's examples together, so that these are encoded once."""
-    grouped = sorted(planned, key=lambda one: (one.seed, not one.capability, one.capability, one.arm.examples or 0))
-    made = {place: planner.task(place) for place in grouped}
-    return {place: made[place] for place in planned}
+def plan(planned: Sequence[RunSpec], planner: Planner) -> dict[RunSpec, Task]:
+    """Make the tasks, grouped by capability, so that its examples are encoded once."""
+    grouped = sorted(
+        planned, key=lambda spec: (spec.seed, not spec.capability, spec.capability, spec.arm.examples or 0)
+    )
+    tasks = {spec: planner.task(spec) for spec in grouped}
+    return {spec: tasks[spec] for spec in planned}
 
 
-def announce(planned: Sequence[Place], cost: Cost, pool_tokens: int, settings: Settings) -> None:
-    """Say what a measurement costs, before it starts."""
+def announce(planned: Sequence[RunSpec], cost: Cost, pool_tokens: int, settings: Settings) -> None:
+    """Announce the cost of a measurement before it starts."""
     runs = len(planned) * cost.run / settings.processes
-    own = [one for one in planned if one.arm.targeted]
-    rankings = {(one.arm.method, one.arm.examples, one.capability, one.seed) for one in own}
+    targeted = [spec for spec in planned if spec.arm.targeted]
+    rankings = {(spec.arm.method, spec.arm.examples, spec.capability, spec.seed) for spec in targeted}
     click.echo(
         f"{len(planned)} runs of {settings.recipe.tokens:,} tokens, {cost.run:.1f} s of a core each: at most "
-        f"{_minutes(runs)} in {settings.processes} processes on cores of their own; before them, where they are not "
-        f"kept from last time, an index of {pool_tokens:,} tokens, at least {_minutes(cost.token * pool_tokens)} of a "
+        f"{_minutes(runs)} in {settings.processes} processes with a core each; before them, unless they are "
+        f"cached, an index of {pool_tokens:,} tokens, at least {_minutes(cost.token * pool_tokens)} of a "
         f"core, and {len(rankings)} rankings",
         err=True,
     )
 
 
 def work(tasks: Sequence[Task], cache: RunCache, materials: Materials, settings: Settings) -> float:
-    """Do the runs that are not in the cache, and give the seconds it took."""
+    """Do the runs that are not in the cache, and return the seconds taken."""
     missing = list({task.key: task for task in tasks if task.key not in cache}.values())
-    click.echo(f"{len(tasks)} runs, {len(missing)} of them to do", err=True)
+    click.echo(f"{len(tasks)} runs, {len(missing)} of them missing", err=True)
     if not missing:
         return 0.0
     started = time.monotonic()
@@ -91,7 +93,7 @@ def _rankings(settings: Settings, materials: Materials) -> Rankings:
 
 
 def _saved(materials: Materials, cache: Path) -> tuple[Path, Path]:
-    """Put the tokens where the processes find them."""
+    """Save the tokens for the processes to load."""
     cache.mkdir(parents=True, exist_ok=True)
     pool, held = (cache / f"{name}-{materials.sources}.npz" for name in ("pool", "held"))
     materials.pool.save(pool)
@@ -99,7 +101,7 @@ def _saved(materials: Materials, cache: Path) -> tuple[Path, Path]:
     return pool, held
 
 
-def _described(settings: Settings, records: dict[Place, dict[str, Any]], spent: float) -> dict[str, Any]:
+def _described(settings: Settings, records: dict[RunSpec, dict[str, Any]], spent: float) -> dict[str, Any]:
     return {
         "environment": environment(),
         "model": Path(settings.model).name,

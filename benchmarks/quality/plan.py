@@ -1,4 +1,4 @@
-"""The runs of a measurement: every arm, for every capability it chooses for, with every seed."""
+"""The runs of a measurement: each arm, for each capability that it chooses for, with each seed."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,8 +14,11 @@ from benchmarks.quality.work import Task
 
 
 @dataclass(frozen=True)
-class Place:
-    """Which run of the measurement: :param capability: that rows were chosen for, if the arm chooses for one."""
+class RunSpec:
+    """One run of the measurement.
+
+    :param capability: the one that rows are chosen for, if the arm chooses for one.
+    """
 
     arm: Arm
     capability: str | None
@@ -25,10 +28,10 @@ class Place:
         return f"{self.arm} {self.capability or 'all'} seed {self.seed}"
 
 
-def places(arms: Sequence[Arm], capabilities: Sequence[str], seeds: int) -> list[Place]:
-    """List the runs, seed after seed, so that what is done when one stops early is whole seeds."""
+def run_specs(arms: Sequence[Arm], capabilities: Sequence[str], seeds: int) -> list[RunSpec]:
+    """List the runs seed by seed, so that an early stop leaves whole seeds."""
     return [
-        Place(arm, capability, seed)
+        RunSpec(arm, capability, seed)
         for seed in range(seeds)
         for arm in arms
         for capability in (capabilities if arm.targeted else [None])
@@ -36,7 +39,7 @@ def places(arms: Sequence[Arm], capabilities: Sequence[str], seeds: int) -> list
 
 
 class Planner:
-    """Makes tasks of places.
+    """Makes the tasks of runs.
 
     :param held_out: how many rows of each capability to measure on.
     """
@@ -47,17 +50,17 @@ class Planner:
         self._recipe = recipe
         self._held_out = held_out
 
-    def task(self, place: Place) -> Task:
-        """Choose the rows of a run; equal rows, seed and recipe make an equal key, whatever chose them."""
-        chosen = self._chosen(place)
-        held_out = self._materials.held_out(place.seed, self._held_out)
-        key = digest(asdict(self._recipe), self._materials.sources, place.seed, chosen.tobytes(), held_out)
-        return Task(key, str(place), place.seed, chosen, held_out)
+    def task(self, spec: RunSpec) -> Task:
+        """Choose the rows of a run; equal rows, seed and recipe give the same key, however they were chosen."""
+        chosen = self._chosen(spec)
+        held_out = self._materials.held_out(spec.seed, self._held_out)
+        key = digest(asdict(self._recipe), self._materials.sources, spec.seed, chosen.tobytes(), held_out)
+        return Task(key, str(spec), spec.seed, chosen, held_out)
 
-    def _chosen(self, place: Place) -> np.ndarray:
+    def _chosen(self, spec: RunSpec) -> np.ndarray:
         def ranked(capability: str) -> np.ndarray:
-            examples = self._materials.examples(capability, place.seed, place.arm.examples)
-            return self._rankings.ranking(str(place.arm.method), capability, examples)
+            examples = self._materials.examples(capability, spec.seed, spec.arm.examples)
+            return self._rankings.ranking(str(spec.arm.method), capability, examples)
 
         every = list(self._materials.rows)
-        return choose(place.arm, place.capability, every, ranked, len(self._materials.ids), place.seed).astype(np.int32)
+        return choose(spec.arm, spec.capability, every, ranked, len(self._materials.ids), spec.seed).astype(np.int32)

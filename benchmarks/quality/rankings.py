@@ -1,4 +1,4 @@
-"""The pool ranked for a capability by an index of it; kept, because that takes minutes for many seeds and methods."""
+"""Rankings of the pool by an index of it, stored because they take minutes for many seeds and methods."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -16,8 +16,8 @@ from nait_index.capabilities.capability import Capability
 class Rankings:
     """Rankings of one index.
 
-    :param open_index: opens or builds it; called when the first ranking is not there yet.
-    :param folder: where they are kept. A change of the package's code or of the index's name makes them anew.
+    :param open_index: opens or builds it; called for the first ranking that is not stored.
+    :param folder: where they are stored. If the package's code or the index's name changes, they are computed again.
     :param ids: of the pool's rows, in order.
     """
 
@@ -25,12 +25,12 @@ class Rankings:
         self._open = open_index
         self._index: NaitIndex | None = None
         self._folder = folder
-        self._place = {sample_id: place for place, sample_id in enumerate(ids)}
+        self._positions = {sample_id: position for position, sample_id in enumerate(ids)}
         self._source = digest(name, list(ids), code_digest())
         self._encoded: dict[str, Capability] = {}
 
     def ranking(self, method: str, capability: str, examples: Sequence[str]) -> np.ndarray:
-        """Give the places of all rows in the pool, best first.
+        """Return the positions of all rows in the pool, best first.
 
         :param examples: the capability's example rows, as JSON text.
         """
@@ -47,12 +47,12 @@ class Rankings:
     def _query(self, method: str, capability: str, examples: Sequence[str]) -> np.ndarray:
         self._index = self._index or self._open()
         click.echo(f"ranking by {method} for {capability}, {len(examples)} examples", err=True)
-        wanted = self._capability(self._index, capability, examples)
-        selection = self._index.query(wanted, top="100%", method=method)
-        return np.array([self._place[sample_id] for sample_id in selection.ids], dtype=np.int32)
+        encoded = self._capability(self._index, capability, examples)
+        selection = self._index.query(encoded, top="100%", method=method)
+        return np.array([self._positions[sample_id] for sample_id in selection.ids], dtype=np.int32)
 
     def _capability(self, index: NaitIndex, name: str, examples: Sequence[str]) -> Capability:
-        """Encode the examples, once for all methods that follow one another."""
+        """Encode the examples once for consecutive methods."""
         key = digest(name, list(examples))
         if key not in self._encoded:
             with tempfile.TemporaryDirectory() as folder:
@@ -63,6 +63,6 @@ class Rankings:
 
 
 def code_digest() -> str:
-    """Hash the package's own code."""
+    """Hash the package's code."""
     root = Path(nait_index.__file__).parent
     return digest(*(path.read_bytes() for path in sorted(root.rglob("*.py"))))

@@ -1,9 +1,9 @@
-"""Does it find the right rows? ``python -m benchmarks.quality.retrieval NAME --index INDEX``; ``--quick`` tries it out.
+"""Does it find the right rows? ``python -m benchmarks.quality.retrieval NAME --index INDEX``; ``--quick`` is a trial.
 
-Every method is asked for every capability on one index of the real pool. Precision is the share of the pool's right
-group among the first min(size of the group, a tenth of the pool) rows; the area under the ROC curve takes the whole
-ranking. The interval is ±1.96 standard deviations over redraws of the examples, with replacement; what is drawn is the
-same for every method. The same again with 16 of the examples only, the mean of several draws.
+Every method ranks one index of the real pool for every capability. Precision is the share of the pool's right group
+among the first min(size of the group, a tenth of the pool) rows; the area under the ROC curve uses the whole ranking.
+The interval is ±1.96 standard deviations over resamples of the examples, with replacement, the same ones for every
+method. All is repeated with 16 of the examples only, averaged over several draws.
 """
 
 import json
@@ -28,7 +28,7 @@ from nait_index.methods.registry import MethodName, method_of
 from nait_index.search.rows import IndexRows
 
 FEW = 16
-# What gives no order of all rows, or takes its time: only the first tenth is asked for.
+# Methods that do not rank all rows, or are slow: only the first tenth is requested.
 TENTH_ONLY = {MethodName.RDS}
 TEXT_ONLY = {MethodName.BM25, MethodName.DSIR, MethodName.DSIR_MEAN}
 CLEAR = [name for name in GROUPS if name not in ("bbh", "general")]
@@ -36,14 +36,14 @@ CLEAR = [name for name in GROUPS if name not in ("bbh", "general")]
 
 
 class HeldRows(IndexRows):
-    """Rows that are read once and kept in memory, since thousands of rankings are made of them."""
+    """Rows that are read once and held in memory, since thousands of rankings are computed from them."""
 
     def blocks(self, column: str) -> Iterator[np.ndarray]:
-        """Read a signature column once."""
+        """Yield a signature column, which is read once."""
         yield from self._column(column)
 
     def texts(self) -> Iterator[str]:
-        """Make the texts once."""
+        """Yield the texts, which are rendered once."""
         yield from self._texts()
 
     @cache  # noqa: B019 - lives as long as the benchmark
@@ -55,22 +55,24 @@ class HeldRows(IndexRows):
         return list(super().texts())
 
 
-# Texts are split into words and n-grams once, whatever is asked of them.
+# Texts are split into words and n-grams once for all rankings.
 bm25.words = cache(bm25.words)  # type: ignore[attr-defined]
 dsir.buckets = cache(dsir.buckets)
 
 
 @click.command()
 @click.argument("name")
-@click.option("--index", type=click.Path(path_type=Path), help="An index of the pool; built in the cache if not given.")
-@click.option("--model", default="bundled", show_default=True, help="Folder of the model, where the index is built.")
-@click.option("--methods", help="Comma-separated, measured again beside earlier results; all there are if not given.")
-@click.option("--draws", default=10, show_default=True, help="Redraws of the examples for the interval.")
+@click.option(
+    "--index", type=click.Path(path_type=Path), help="An index of the pool; by default it is built in the cache."
+)
+@click.option("--model", default="bundled", show_default=True, help="Folder of the model, if the index is built.")
+@click.option("--methods", help="Comma-separated, to measure again beside earlier results. Default: all.")
+@click.option("--draws", default=10, show_default=True, help="Resamples of the examples for the interval.")
 @click.option("--few-draws", default=3, show_default=True, help="Draws of 16 examples.")
 @click.option(
     "--cache", "folder", type=click.Path(path_type=Path), default=ROOT / "benchmarks" / ".cache", help="For resuming."
 )
-@click.option("--quick", is_flag=True, help="Two capabilities, 2,000 rows, 2 draws; nothing is written.")
+@click.option("--quick", is_flag=True, help="Two capabilities, 2,000 rows, 2 draws; write nothing.")
 def main(
     name: str,
     index: Path | None,
@@ -91,18 +93,18 @@ def main(
         f"{runs:,} rankings of {len(opened):,} rows, by {', '.join(wanted)}; about {runs / 90:.0f} min", err=True
     )
     records = RunCache(folder / "retrieval.jsonl")
-    own = opened.manifest.fingerprint
-    rows = HeldRows(opened.layout, opened._table, opened._compressor, own.signatures)
-    plan = Plan(tuple(wanted), draws, few_draws)
-    found = {group: _capability(opened, rows, group, plan, records) for group in capabilities}
+    fingerprint = opened.manifest.fingerprint
+    rows = HeldRows(opened.layout, opened._table, opened._compressor, fingerprint.signatures)
+    plan = RetrievalPlan(tuple(wanted), draws, few_draws)
+    measured = {group: _capability(opened, rows, group, plan, records) for group in capabilities}
     result = {
         "environment": environment(),
         "model": name,
         "index": {key: opened.info()[key] for key in ("rows", "truncated", "layers", "neurons", "bytes_per_row")},
         "draws": draws,
         "few": {"examples": FEW, "draws": few_draws},
-        "capabilities": found,
-        "means": {method: _means(found, method) for method in wanted},
+        "capabilities": measured,
+        "means": {method: _means(measured, method) for method in wanted},
     }
     if not quick:
         path = ROOT / "benchmarks" / "results" / f"retrieval-{name}.json"
@@ -112,12 +114,14 @@ def main(
 
 
 def beside(result: dict[str, Any], earlier: dict[str, Any]) -> dict[str, Any]:
-    """Put methods that were measured again beside those that were not, and say when those were."""
-    kept = [method for method in earlier["means"] if method not in result["means"]]
-    when = earlier["environment"] | {"methods": kept}
+    """Merge new results of some methods with earlier ones of the others, and record when those were measured."""
+    unchanged = [method for method in earlier["means"] if method not in result["means"]]
+    when = earlier["environment"] | {"methods": unchanged}
     return result | {
         "earlier": [*earlier.get("earlier", []), when],
-        "capabilities": {name: earlier["capabilities"][name] | own for name, own in result["capabilities"].items()},
+        "capabilities": {
+            name: earlier["capabilities"][name] | methods for name, methods in result["capabilities"].items()
+        },
         "means": earlier["means"] | result["means"],
     }
 
@@ -137,23 +141,23 @@ def _usable(index: NaitIndex, methods: str | None) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is measured: methods, redraws of all examples, draws of few."""
+class RetrievalPlan:
+    """What is measured: methods, resamples of all examples, draws of few."""
 
     methods: tuple[str, ...]
     draws: int
     few_draws: int
 
 
-def _capability(index: NaitIndex, rows: HeldRows, name: str, plan: Plan, records: RunCache) -> dict[str, Any]:
+def _capability(index: NaitIndex, rows: HeldRows, name: str, plan: RetrievalPlan, records: RunCache) -> dict[str, Any]:
     """Measure every method on one capability."""
     capability = index.make_capability(shared_data() / "capabilities" / f"{name}.jsonl", name)
     right = _right(index, GROUPS[name])
     plans = dict(_draws(len(capability), plan.draws, plan.few_draws))
     pool = [len(index), name]
-    own = [index.manifest.fingerprint.digest, index.manifest.basis, *pool]
-    # What reads the rows' text alone gives the same on every index of them.
-    state = {method: pool if method in TEXT_ONLY else own for method in plan.methods}
+    index_state = [index.manifest.fingerprint.digest, index.manifest.basis, *pool]
+    # Methods that read only the rows' text give the same scores on every index of them.
+    state = {method: pool if method in TEXT_ONLY else index_state for method in plan.methods}
     for label, drawn in plans.items():
         examples: Examples | None = None
         for method in plan.methods:
@@ -183,9 +187,9 @@ def _drawn(capability: Capability, widths: Sequence[int], drawn: np.ndarray | No
 
 
 def _right(index: NaitIndex, group: str) -> np.ndarray:
-    """Tell which rows, in table order, are of a group."""
+    """Return which rows, in table order, belong to a group."""
     groups = [json.loads(record["row"])["group"] for record in index._table.records(["row"])]
-    return np.array([own == group for own in groups])
+    return np.array([row_group == group for row_group in groups])
 
 
 def _measure(rows: IndexRows, examples: Examples, method: MethodName, right: np.ndarray) -> dict[str, Any]:
@@ -197,7 +201,7 @@ def _measure(rows: IndexRows, examples: Examples, method: MethodName, right: np.
 
 
 def roc_auc(scores: np.ndarray, right: np.ndarray) -> float:
-    """Give the share of pairs of a right and a wrong row in which the right one scores higher; ties count half."""
+    """Return the share of pairs of a right and a wrong row in which the right one scores higher; ties count half."""
     from scipy.stats import rankdata
 
     ranks, hits = rankdata(scores), int(right.sum())
@@ -205,29 +209,29 @@ def roc_auc(scores: np.ndarray, right: np.ndarray) -> float:
 
 
 def _summary(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    resampled_ = [own["precision"] for label, own in records.items() if label.startswith("redraw")]
-    few = [own["precision"] for label, own in records.items() if label.startswith("few")]
+    precisions = [record["precision"] for label, record in records.items() if label.startswith("redraw")]
+    few = [record["precision"] for label, record in records.items() if label.startswith("few")]
     return {
         "precision": round(records["all"]["precision"], 4),
-        "interval": round(1.96 * float(np.std(resampled_, ddof=1)), 4),
-        "resampled": [round(own, 4) for own in resampled_],
+        "interval": round(1.96 * float(np.std(precisions, ddof=1)), 4),
+        "resampled": [round(precision, 4) for precision in precisions],
         "auc": None if records["all"]["auc"] is None else round(records["all"]["auc"], 4),
         "few": round(float(np.mean(few)), 4),
         "few_spread": round(float(np.std(few)), 4),
     }
 
 
-def _means(found: Mapping[str, Mapping[str, Any]], method: str) -> dict[str, Any]:
-    own = {name: by_method[method] for name, by_method in found.items()}
-    clear = [facts["precision"] for name, facts in own.items() if name in CLEAR]
-    resampled_ = np.mean([facts["resampled"] for facts in own.values()], axis=0)
-    aucs = [facts["auc"] for facts in own.values()]
+def _means(measured: Mapping[str, Mapping[str, Any]], method: str) -> dict[str, Any]:
+    figures = {name: by_method[method] for name, by_method in measured.items()}
+    clear = [facts["precision"] for name, facts in figures.items() if name in CLEAR]
+    redrawn = np.mean([facts["resampled"] for facts in figures.values()], axis=0)
+    aucs = [facts["auc"] for facts in figures.values()]
     return {
-        "precision": round(float(np.mean([facts["precision"] for facts in own.values()])), 4),
-        "interval": round(1.96 * float(resampled_.std(ddof=1)), 4),
+        "precision": round(float(np.mean([facts["precision"] for facts in figures.values()])), 4),
+        "interval": round(1.96 * float(redrawn.std(ddof=1)), 4),
         "precision_clear": round(float(np.mean(clear)), 4),
         "auc": None if None in aucs else round(float(np.mean(aucs)), 4),
-        "few": round(float(np.mean([facts["few"] for facts in own.values()])), 4),
+        "few": round(float(np.mean([facts["few"] for facts in figures.values()])), 4),
     }
 
 

@@ -1,4 +1,4 @@
-"""Finished runs, appended to a file as they end, so that an interrupted measurement goes on where it was."""
+"""Finished runs, appended to a file as they end, so that an interrupted measurement can be resumed."""
 
 import hashlib
 import json
@@ -8,12 +8,12 @@ from typing import Any
 
 
 def digest(*parts: object) -> str:
-    """Hash what can be written as JSON, and bytes (32 hex digits)."""
-    own = hashlib.blake2b(digest_size=16)
+    """Hash JSON values and bytes: 32 hex digits."""
+    hasher = hashlib.blake2b(digest_size=16)
     for part in parts:
         content = part if isinstance(part, bytes) else json.dumps(part, sort_keys=True).encode()
-        own.update(len(content).to_bytes(8) + content)
-    return own.hexdigest()
+        hasher.update(len(content).to_bytes(8) + content)
+    return hasher.hexdigest()
 
 
 class RunCache:
@@ -30,14 +30,14 @@ class RunCache:
         return self._records[key]
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Keep a record, which has a field ``key``."""
+        """Store a record, which has a field ``key``."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         self._records[record["key"]] = dict(record)
 
     def _read(self) -> list[dict[str, Any]]:
-        """Read the records, and drop a last line that was not written to its end."""
+        """Read the records, and drop an incomplete last line."""
         if not self._path.exists():
             return []
         text = self._path.read_text(encoding="utf-8")

@@ -1,19 +1,19 @@
-"""What a measurement is of."""
+"""The settings of a measurement."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.quality.arms import Arm, Kind, make_arms
+from benchmarks.quality.arms import Arm, ArmKind, make_arms
 from benchmarks.quality.fine_tune import Recipe
 from nait_index.config import View
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that can be chosen.
+    """Everything that can be set.
 
-    :param limit: only the first rows of the pool; :param held_out: rows of a capability to measure on.
-    :param index: one that is there already, instead of one built into the cache.
+    :param limit: rows of the pool at most; :param held_out: rows of a capability to measure on.
+    :param index: an existing one, instead of one built in the cache.
     """
 
     arms: tuple[Arm, ...]
@@ -30,11 +30,11 @@ class Settings:
 
 
 def quick(settings: Settings) -> Settings:
-    """Shrink a measurement to a minute: it shows that everything works, and no more."""
+    """Shrink a measurement to a minute, only to check that everything works."""
     methods = list(dict.fromkeys(arm.method for arm in settings.arms if arm.method))
     return replace(
         settings,
-        arms=tuple(make_arms(methods, methods[:1], [16], [Kind.FULL, Kind.CORE, Kind.ROUND_ROBIN])),
+        arms=tuple(make_arms(methods, methods[:1], [16], [ArmKind.FULL, ArmKind.CORE, ArmKind.ROUND_ROBIN])),
         capabilities=("translation", "knowledge"),
         seeds=2,
         recipe=Recipe(longest=128, width=256, steps=6, warmup_steps=2),

@@ -1,10 +1,10 @@
-"""Does it teach? ``python -m benchmarks.quality.teaching``; ``--quick`` tries it out.
+"""Does it teach? ``python -m benchmarks.quality.teaching``; ``--quick`` is a trial.
 
 Fresh copies of a small causal language model are fine-tuned, all with the same number of steps and tokens, on the tenth
 of the real pool that a method chooses for a capability; on a random tenth, the lowest-scored tenth and the full pool;
-and on what is chosen for all capabilities at once. Then the loss on held-out rows of every capability is measured, on
-the answer given the prompt. A seed decides which half of a capability's rows are examples and which are held out, and
-in which order rows are trained on; runs are compared with the random tenth of the same seed.
+and on rows chosen for all capabilities at once. Then the loss on held-out rows of every capability is measured, on the
+answer given the prompt. The seed determines which half of a capability's rows are examples and which are held out, and
+the order of the training rows; runs are compared with the random tenth of the same seed.
 
 The model is the bundled one unless ``--model`` names another folder. The bundled model was trained on the pool's rows
 of gsm8k_train and gpteacher_*, so grade-school mathematics, code, tool use and role play are partly known to it: they
@@ -19,7 +19,7 @@ import click
 
 from benchmarks.environment import ROOT
 from benchmarks.pool import GROUPS
-from benchmarks.quality.arms import Kind, make_arms
+from benchmarks.quality.arms import ArmKind, make_arms
 from benchmarks.quality.fine_tune import Recipe
 from benchmarks.quality.measuring import measure
 from benchmarks.quality.settings import Settings, quick
@@ -28,11 +28,11 @@ from nait_index.errors import NaitError
 from nait_index.methods.registry import DEFAULT_METHOD, MethodName
 
 RESULTS = ROOT / "benchmarks" / "results"
-KINDS = (Kind.FULL, Kind.CORE, Kind.ROUND_ROBIN)
+KINDS = (ArmKind.FULL, ArmKind.CORE, ArmKind.ROUND_ROBIN)
 
 
 class Listed(click.ParamType[list[str]]):
-    """Words with commas between them, each one of some; or, where there are none of those, numbers."""
+    """Comma-separated words, each one of those known; or numbers, if none are known."""
 
     name = "list"
 
@@ -40,13 +40,13 @@ class Listed(click.ParamType[list[str]]):
         self._known = known
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:  # noqa: ANN401
-        """Part them."""
+        """Split and check them."""
         words = [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
         for word in words:
             if self._known and word not in self._known:
-                self.fail(f"{word!r} is none of {', '.join(self._known)}", param, ctx)
+                self.fail(f"{word!r} is not one of {', '.join(self._known)}", param, ctx)
             if not self._known and not word.isdecimal():
-                self.fail(f"{word!r} is no number", param, ctx)
+                self.fail(f"{word!r} is not a number", param, ctx)
         return list(words)
 
 
@@ -55,7 +55,9 @@ METHODS = Listed(*MethodName)
 
 @click.command()
 @click.option("--methods", type=METHODS, default=f"{DEFAULT_METHOD},nait", show_default=True)
-@click.option("--low", type=METHODS, default=f"{DEFAULT_METHOD},nait", show_default=True, help="Lowest tenth too.")
+@click.option(
+    "--low", type=METHODS, default=f"{DEFAULT_METHOD},nait", show_default=True, help="Also their lowest tenth."
+)
 @click.option("--few", type=Listed(), default="16,64", show_default=True, help="Fewer examples, for the first method.")
 @click.option("--kinds", type=Listed(*KINDS), default=",".join(KINDS), show_default=True, help="Arms without a target.")
 @click.option("--capabilities", type=Listed(*GROUPS), default=",".join(GROUPS), show_default=True)
@@ -64,10 +66,10 @@ METHODS = Listed(*MethodName)
 @click.option("--held-out", default=32, show_default=True, type=click.IntRange(1), help="Rows of each capability.")
 @click.option("--model", default="bundled", show_default=True, help="Folder of a causal language model.")
 @click.option("--views", type=Listed(*View), default="pca,topk", show_default=True, help="Of the index that is built.")
-@click.option("--index", type=click.Path(exists=True, path_type=Path), help="Take this index of the pool instead.")
+@click.option("--index", type=click.Path(exists=True, path_type=Path), help="Use this index of the pool instead.")
 @click.option("--cache", default=ROOT / "benchmarks" / ".cache", type=click.Path(path_type=Path))
 @click.option("--processes", default=2, show_default=True, type=click.IntRange(1))
-@click.option("--quick", "is_quick", is_flag=True, help="Try it out in a minute; the result goes into the cache.")
+@click.option("--quick", "is_quick", is_flag=True, help="A trial of a minute; the result goes into the cache.")
 def main(is_quick: bool, **options: Any) -> None:  # noqa: ANN401 - of any type
     """Measure what selections teach, and write results/teaching-MODEL.json."""
     settings = make_settings(options)
@@ -83,8 +85,8 @@ def main(is_quick: bool, **options: Any) -> None:  # noqa: ANN401 - of any type
 
 
 def make_settings(options: dict[str, Any]) -> Settings:
-    """Make settings of the command's options."""
-    few, kinds = [int(count) for count in options["few"]], [Kind(kind) for kind in options["kinds"]]
+    """Return the settings for the command's options."""
+    few, kinds = [int(count) for count in options["few"]], [ArmKind(kind) for kind in options["kinds"]]
     taken = ("seeds", "held_out", "model", "index", "cache", "processes")
     return Settings(
         arms=tuple(make_arms(options["methods"], options["low"], few, kinds)),

@@ -1,10 +1,10 @@
-"""The rows of the tables that are made of a result of :mod:`benchmarks.quality.teaching`."""
+"""The tables of a result of :mod:`benchmarks.quality.teaching`."""
 
 from collections.abc import Mapping
 from typing import Any
 
 Table = tuple[list[str], list[tuple[str, list[str]]]]
-"""Header, and rows of a name and its cells."""
+"""Header, and rows with a name and its cells."""
 
 
 def teaching_tables(result: Mapping[str, Any]) -> dict[str, Table]:
@@ -21,18 +21,18 @@ def _relative(result: Mapping[str, Any]) -> Table:
     arms = result["relative_to_random"]
     capabilities = result["capabilities"]
     rows = [
-        (f"`{arm}`", [_percent(own[name]["mean"]) for name in capabilities] + [f"**{_interval(own['mean'])}**"])
-        for arm, own in arms.items()
+        (f"`{arm}`", [_percent(losses[name]["mean"]) for name in capabilities] + [f"**{_interval(losses['mean'])}**"])
+        for arm, losses in arms.items()
     ]
     return ["answer loss against random rows", *capabilities, "mean (95 %)"], rows
 
 
 def _transfer(result: Mapping[str, Any]) -> Table:
-    own = next(iter(result["transfer"].values()))
+    transfer = next(iter(result["transfer"].values()))
     capabilities = result["capabilities"]
     rows = [
-        (source, [_percent(cells[on]) for on in capabilities] + [_interval(own["elsewhere"].get(source))])
-        for source, cells in own["matrix"].items()
+        (source, [_percent(cells[on]) for on in capabilities] + [_interval(transfer["elsewhere"].get(source))])
+        for source, cells in transfer["matrix"].items()
     ]
     return ["chosen for ↓, measured on →", *capabilities, "others (95 %)"], rows
 
@@ -43,10 +43,10 @@ def _claims(result: Mapping[str, Any]) -> Table:
 
 
 def _exact(result: Mapping[str, Any]) -> Table:
-    """Leave out the capabilities in which no arm has any."""
+    """Tabulate exact matches, without the capabilities in which no arm has any."""
     arms = result["exact_match"]
-    capabilities = [name for name in result["capabilities"] if any(own[name] for own in arms.values())]
-    rows = [(f"`{arm}`", [f"{own[name]:.2f}" for name in capabilities]) for arm, own in arms.items()]
+    capabilities = [name for name in result["capabilities"] if any(shares[name] for shares in arms.values())]
+    rows = [(f"`{arm}`", [f"{shares[name]:.2f}" for name in capabilities]) for arm, shares in arms.items()]
     return ["exact matches", *capabilities], rows
 
 

@@ -1,9 +1,9 @@
-"""Rows as tokens, once: ids, and which of them are the answer that fine-tuning learns to give.
+"""Rows as tokens: ids, and which of them are the answer that fine-tuning learns to give.
 
-A row's text is the one the index reads (same template), its end token added. Fine-tuning is standard instruction
-tuning: the loss counts on the answer, given the prompt; a row without a prompt counts whole. Of a row that is too long
-the prompt loses its end first, down to half the room, and then the answer: languages that the tokenizer spells byte by
-byte would have no answer left otherwise.
+A row's text is the one that the index reads (same template), with its end token. Fine-tuning is standard instruction
+tuning: the loss counts on the answer, given the prompt; a row without a prompt counts whole. If a row is too long, the
+end of its prompt is cut first, down to half the limit, and then the answer: otherwise languages that the tokenizer
+spells byte by byte would have no answer left.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ BATCH_ROWS = 2000
 
 
 @dataclass(frozen=True)
-class Tokens:
+class TokenizedRows:
     """Rows end to end.
 
     :param ids: (T,) tokens; :param answer: (T,) whether a token is part of an answer.
@@ -36,41 +36,41 @@ class Tokens:
         return len(self.starts) - 1
 
     def length(self, row: int) -> int:
-        """Give the number of tokens of a row."""
+        """Return the number of tokens of a row."""
         return int(self.starts[row + 1] - self.starts[row])
 
     def lengths(self) -> np.ndarray:
-        """Give the number of tokens of every row (n,)."""
+        """Return the number of tokens of every row: (n,)."""
         lengths: np.ndarray = np.diff(self.starts)
         return lengths
 
     def save(self, path: Path) -> None:
-        """Write them so that an interruption leaves no half a file."""
+        """Write them atomically."""
         partial = path.with_suffix(".part.npz")
         np.savez(partial, ids=self.ids, answer=self.answer, starts=self.starts, cut=self.cut)
         partial.replace(path)
 
     @classmethod
-    def load(cls, path: Path) -> "Tokens":
+    def load(cls, path: Path) -> "TokenizedRows":
         """Read what :meth:`save` wrote."""
         with np.load(path) as arrays:
             return cls(**{name: arrays[name] for name in ("ids", "answer", "starts", "cut")})
 
 
-def tokenize(samples: Sequence[Sample], tokenizer: Any, template: Template, longest: int) -> Tokens:  # noqa: ANN401
-    """Make the tokens of rows, none longer than ``longest``."""
+def tokenize(samples: Sequence[Sample], tokenizer: Any, template: Template, longest: int) -> TokenizedRows:  # noqa: ANN401
+    """Tokenize rows, at most ``longest`` tokens each."""
     rows = list(_rows(samples, tokenizer, template))
     kept = [shortened(answer, longest) for _, answer in rows]
-    return Tokens(
-        ids=np.concatenate([ids[own] for (ids, _), own in zip(rows, kept, strict=True)]).astype(np.int32),
-        answer=np.concatenate([answer[own] for (_, answer), own in zip(rows, kept, strict=True)]),
-        starts=np.concatenate([[0], np.cumsum([len(own) for own in kept])]).astype(np.int64),
-        cut=np.array([own[-1] < len(ids) - 1 for (ids, _), own in zip(rows, kept, strict=True)]),
+    return TokenizedRows(
+        ids=np.concatenate([ids[places] for (ids, _), places in zip(rows, kept, strict=True)]).astype(np.int32),
+        answer=np.concatenate([answer[places] for (_, answer), places in zip(rows, kept, strict=True)]),
+        starts=np.concatenate([[0], np.cumsum([len(places) for places in kept])]).astype(np.int64),
+        cut=np.array([places[-1] < len(ids) - 1 for (ids, _), places in zip(rows, kept, strict=True)]),
     )
 
 
 def shortened(answer: np.ndarray, longest: int) -> np.ndarray:
-    """Give the places of the tokens to keep of a row, at most ``longest``, by which of them are the answer."""
+    """Return the positions of the tokens to keep of a row, at most ``longest``, by which of them are the answer."""
     start = int(answer.argmax()) if answer.any() else len(answer)
     room = max(longest - (len(answer) - start), longest // 2)
     places = np.arange(len(answer))
@@ -78,9 +78,9 @@ def shortened(answer: np.ndarray, longest: int) -> np.ndarray:
 
 
 def answer_spans(text: str, parts: Sequence[Part]) -> list[tuple[int, int]]:
-    """Find the answers in a rendered text, in characters; without a prompt, the whole text is one.
+    """Find the answers in a rendered text, in characters; without a prompt, the whole text is an answer.
 
-    A chat template may strip a part, so it is looked for without the blanks at its ends where it is not found as it is.
+    A chat template may strip a part, so a part that does not occur verbatim is searched for stripped.
     """
     if not any(part.role in (Role.USER, Role.INPUT) for part in parts):
         return [(0, len(text))]
@@ -89,7 +89,7 @@ def answer_spans(text: str, parts: Sequence[Part]) -> list[tuple[int, int]]:
         words = part.text if text.find(part.text, cursor) >= 0 else part.text.strip()
         start = text.find(words, cursor)
         if start < 0:
-            raise ValueError(f"the template changed the {part.role} of a row; its answer cannot be told apart")
+            raise ValueError(f"the template changed the {part.role} of a row; its answer cannot be located")
         cursor = start + len(words)
         if part.role is Role.ASSISTANT:
             spans.append((start, cursor))
@@ -101,7 +101,7 @@ def _rows(
     tokenizer: Any,  # noqa: ANN401 - transformers is untyped here
     template: Template,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Give (ids, answer) of every row, its end token among them."""
+    """Yield (ids, answer) of every row, including its end token."""
     for first in range(0, len(samples), BATCH_ROWS):
         batch = samples[first : first + BATCH_ROWS]
         texts = [template.render(sample.parts) for sample in batch]
@@ -117,7 +117,7 @@ def _rows(
 def _with_end(
     ids: Sequence[int], offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int]], end: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mark the tokens of the answers; the end token is one, so that the model learns to stop."""
+    """Mark the tokens of the answers, including the end token, so that the model learns to stop."""
     begins, ends = np.array(offsets).T
     answer = np.zeros(len(ids), dtype=bool)
     for first, last in spans:

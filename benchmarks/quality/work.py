@@ -1,4 +1,4 @@
-"""Runs in several processes, one thread each: twice one thread is faster here than two threads once."""
+"""Runs in several processes with one thread each, which is faster here than one process with two threads."""
 
 import multiprocessing
 import signal
@@ -13,15 +13,15 @@ import torch
 
 from benchmarks.quality.fine_tune import FineTuner, Recipe
 from benchmarks.quality.materials import Materials, load_model
-from benchmarks.quality.tokens import Tokens
+from benchmarks.quality.tokens import TokenizedRows
 
 
 @dataclass(frozen=True)
 class Task:
     """One run.
 
-    :param label: arm, capability and seed, for people. :param chosen: places in the pool; none leaves the model fresh.
-    :param held_out: places of the rows to measure on, by capability.
+    :param label: arm, capability and seed, for people. :param chosen: positions in the pool; none for no training.
+    :param held_out: positions of the rows to measure on, by capability.
     """
 
     key: str
@@ -32,15 +32,15 @@ class Task:
 
 
 class Worker:
-    """Does runs, one after another."""
+    """Does runs one at a time."""
 
-    def __init__(self, tuner: FineTuner, pool: Tokens, held: Tokens) -> None:
+    def __init__(self, tuner: FineTuner, pool: TokenizedRows, held: TokenizedRows) -> None:
         self._tuner = tuner
         self._pool = pool
         self._held = held
 
     def run(self, task: Task) -> dict[str, Any]:
-        """Train, measure, and give the record of it. Its seconds are the process's own, however busy the machine is."""
+        """Train, measure, and return the record; its seconds are CPU time, however busy the machine is."""
         started = time.process_time()
         fresh = len(task.chosen) == 0
         model = self._tuner.fresh() if fresh else self._tuner.train(self._pool, task.chosen, task.seed)
@@ -70,14 +70,14 @@ class Worker:
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of one core that a run takes, and that the model takes to read a token."""
+    """CPU seconds that a run takes, and that the model takes to read a token."""
 
     run: float
     token: float
 
 
 def estimate_cost(materials: Materials, model: str, recipe: Recipe, held_out: Mapping[str, Sequence[int]]) -> Cost:
-    """Estimate from a few steps after one to warm up, and from the measurement of one capability."""
+    """Estimate from a few steps after a warm-up, and from the measurement of one capability."""
     torch.set_num_threads(1)
     tuner = FineTuner(load_model(model), replace(recipe, steps=3))
     for _ in range(2):
@@ -89,16 +89,16 @@ def estimate_cost(materials: Materials, model: str, recipe: Recipe, held_out: Ma
     started = time.process_time()
     tuner.evaluate(trained, materials.held, rows)
     a_token = float((time.process_time() - started) / lengths[rows].sum())
-    every = sum(int(lengths[own].sum()) for own in held_out.values())
+    every = sum(int(lengths[places].sum()) for places in held_out.values())
     return Cost(a_step * recipe.steps + a_token * every, a_token)
 
 
 def run_all(
     tasks: Sequence[Task], files: tuple[Path, Path], model: str, recipe: Recipe, processes: int
 ) -> Iterator[Any]:
-    """Do the tasks, and give their records as they end.
+    """Do the tasks, and yield their records as they end.
 
-    :param files: where the tokens of the pool and of the capabilities lie.
+    :param files: with the tokens of the pool and of the capabilities.
     """
     context = multiprocessing.get_context("spawn")
     with context.Pool(processes, _start, (files, model, recipe)) as pool:
@@ -106,14 +106,14 @@ def run_all(
 
 
 _worker: Worker | None = None
-"""Of this process; set by :func:`_start`."""
+"""The worker of this process; set by :func:`_start`."""
 
 
 def _start(files: tuple[Path, Path], model: str, recipe: Recipe) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the processes
     torch.set_num_threads(1)
-    _worker = Worker(FineTuner(load_model(model), recipe), *(Tokens.load(path) for path in files))
+    _worker = Worker(FineTuner(load_model(model), recipe), *(TokenizedRows.load(path) for path in files))
 
 
 def _run(task: Task) -> dict[str, Any]:

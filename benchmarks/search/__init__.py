@@ -1,1 +1,1 @@
-"""How long choosing takes, beside what else could do it and beside reading the codes."""
+"""The time of choosing, compared with alternatives and with reading the codes."""

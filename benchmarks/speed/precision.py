@@ -1,6 +1,6 @@
-"""Whether bfloat16 chooses the rows that float32 chooses: ``python -m benchmarks.speed.precision MODEL``.
+"""Does bfloat16 choose the rows that float32 chooses? ``python -m benchmarks.speed.precision MODEL``.
 
-One sample of the pool is indexed in both, and the best tenth for nine capabilities is compared.
+A sample of the pool is indexed in both, and the best tenths for nine capabilities are compared.
 """
 
 import json
@@ -24,7 +24,7 @@ METHODS = ("probe", "contrast")
 @click.command()
 @click.argument("model")
 @click.option("--rows", default=6000, show_default=True)
-@click.option("--examples", default=100, show_default=True, help="Of each capability.")
+@click.option("--examples", default=100, show_default=True, help="Examples of each capability.")
 def main(model: str, rows: int, examples: int) -> None:
     """Measure, and write results/build-precision-MODEL.json; MODEL is minilm, qwen3 or bundled."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -36,7 +36,7 @@ def main(model: str, rows: int, examples: int) -> None:
 
 
 def measure(scratch: Path, folder: str, rows: int, examples: int) -> dict[str, Any]:
-    """Build twice, ask for every capability, compare."""
+    """Build twice, query every capability, and compare."""
     lines = (shared_data() / "pool.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     corpus = scratch / "corpus.jsonl"
     corpus.write_text("".join(random.Random(0).sample(lines, rows)), encoding="utf-8")
@@ -51,12 +51,12 @@ def measure(scratch: Path, folder: str, rows: int, examples: int) -> dict[str, A
         chosen[precision] = {name: _chosen(index, path) for name, path in sorted(files.items())}
     overlap = {
         method: {
-            name: round(_share(own[method], chosen["bfloat16"][name][method]), 4)
-            for name, own in chosen["float32"].items()
+            name: round(_share(ids[method], chosen["bfloat16"][name][method]), 4)
+            for name, ids in chosen["float32"].items()
         }
         for method in METHODS
     }
-    mean = {method: round(sum(own.values()) / len(own), 4) for method, own in overlap.items()}
+    mean = {method: round(sum(shares.values()) / len(shares), 4) for method, shares in overlap.items()}
     return {"rows": rows, "examples": examples, "build_seconds": seconds, "overlap": overlap, "mean": mean}
 
 
@@ -71,8 +71,8 @@ def _chosen(index: NaitIndex, path: Path) -> dict[str, set[str]]:
     return {method: set(index.query(examples, top="10%", method=method).ids) for method in METHODS}
 
 
-def _share(own: set[str], other: set[str]) -> float:
-    return len(own & other) / len(own)
+def _share(chosen: set[str], other: set[str]) -> float:
+    return len(chosen & other) / len(chosen)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Workers of a Ray cluster beside the local engine: ``python -m benchmarks.speed.workers``.
+"""Workers of a Ray cluster compared with the local runner: ``python -m benchmarks.speed.workers``.
 
 Every build is a process of its own, as from the command line, on a cluster of this machine alone. All build the same
-index, so their rates are comparable; the seconds before the first shard is committed, in which processes begin and
-load the model, are told apart from the rate after. On one machine without a GPU, workers share its cores: there this
-says what Ray costs, not what it gains.
+index, so their rates are comparable; the seconds before the first shard is committed, in which processes start and load
+the model, are reported separately from the rate after. On one machine without a GPU, workers share its cores: there
+this measures what Ray costs, not what it gains.
 """
 
 import json
@@ -35,7 +35,7 @@ from nait_index.store.layout import Layout
 @click.option("--max-length", default=256, show_default=True)
 @click.option("--workers", type=int, multiple=True, default=(1, 2), show_default=True)
 @click.option("--rounds", default=3, show_default=True)
-@click.option("--child", nargs=2, hidden=True, help="Corpus and number of workers, 0 for the local engine, of a build.")
+@click.option("--child", nargs=2, hidden=True, help="Corpus and number of workers of a build; 0 for the local runner.")
 def main(
     model: str,
     rows: int,
@@ -68,7 +68,7 @@ def main(
 
 
 def timed_build(model: str, corpus: Path, workers: int, reservoir: int, max_length: int) -> dict[str, Any]:
-    """Build once, and give seconds and rates."""
+    """Build once, and return seconds and rates."""
     config = RunnerConfig(RunnerKind.RAY, workers) if workers else RunnerConfig()
     seen: list[tuple[float, int]] = []
 
@@ -78,13 +78,15 @@ def timed_build(model: str, corpus: Path, workers: int, reservoir: int, max_leng
 
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
-        own, signatures = ModelConfig(model, max_length=max_length), SignatureConfig(reservoir=reservoir)
-        with Builder(Layout(Path(scratch) / "own.nait"), own, signatures, note, runner_for(config)) as builder:
+        model_config, signatures = ModelConfig(model, max_length=max_length), SignatureConfig(reservoir=reservoir)
+        with Builder(
+            Layout(Path(scratch) / "rows.nait"), model_config, signatures, note, runner_for(config)
+        ) as builder:
             report = builder.run(read_corpus([corpus]), [corpus.name])
     seconds = time.perf_counter() - started
-    # The staged shards come before the fit, and a Ray cluster's actors begin anew after it.
+    # The staged shards come before the fit, after which a Ray cluster's actors start again.
     staged = min(report.rows, 2 * 1024)
-    after = [(at, rows) for at, rows in seen if rows > staged]
+    after = [(moment, rows) for moment, rows in seen if rows > staged]
     (first_at, first), (last_at, last) = after[0], after[-1]
     return {
         "seconds": round(seconds, 1),
@@ -97,11 +99,11 @@ def timed_build(model: str, corpus: Path, workers: int, reservoir: int, max_leng
 def _build(model: str, corpus: Path, workers: int, reservoir: int, max_length: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.speed.workers", "--model", model, "--reservoir", str(reservoir)]
     command += ["--max-length", str(max_length), "--child", str(corpus), str(workers)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    if done.returncode:
-        raise click.ClickException(done.stderr[-2000:])
-    own: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return own
+    finished = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    if finished.returncode:
+        raise click.ClickException(finished.stderr[-2000:])
+    measured: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
+    return measured
 
 
 if __name__ == "__main__":
