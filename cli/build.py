@@ -13,7 +13,7 @@ from nait_index.types import RowFormat
 from . import options as opt
 from .completion import a_file, a_folder
 from .options import IndexTarget
-from .output import fidelity_text, note, preview, print_facts, print_table
+from .output import fidelity_text, note, print_facts, print_selection
 from .progress import build_progress, training_progress
 
 if TYPE_CHECKING:
@@ -244,13 +244,7 @@ def demo(folder: Path, force: bool) -> None:
         outcome = run(folder, force=force, progress=progress)
     for name, selection in outcome.selections.items():
         click.echo(f"\n{name}: the best {_DEMO_ROWS} of {len(selection):,} chosen rows")
-        print_table(
-            ("rank", "score", "id", "row"),
-            [
-                (record["rank"], record["score"], record["id"], preview(row))
-                for record, row in zip(selection.records()[:_DEMO_ROWS], selection.rows(_DEMO_ROWS), strict=True)
-            ],
-        )
+        print_selection(selection, _DEMO_ROWS)
     core = outcome.core.provenance.core
     assert core is not None
     names = ", ".join(outcome.selections)

@@ -42,8 +42,7 @@ def add(index: IndexTarget, name: str, files: tuple[str, ...], **options: Any) -
 
 
 @capability.command("list")
-@opt.at_option
-@opt.index_argument
+@opt.index_at_version
 @opt.json_option
 def list_(index: IndexTarget, as_json: bool) -> None:
     """List the stored capabilities.
@@ -62,8 +61,7 @@ def list_(index: IndexTarget, as_json: bool) -> None:
 
 
 @capability.command("show", short_help="Show the examples of a stored capability.")
-@opt.at_option
-@opt.index_argument
+@opt.index_at_version
 @click.argument("name", shell_complete=a_capability)
 @opt.json_option
 def show(index: IndexTarget, name: str, as_json: bool) -> None:
@@ -99,8 +97,7 @@ def remove(index: IndexTarget, name: str) -> None:
 
 
 @capability.command("export", short_help="Write a stored capability to a file, for another index.")
-@opt.at_option
-@opt.index_argument
+@opt.index_at_version
 @click.argument("name", shell_complete=a_capability)
 @click.argument("file", type=click.Path(path_type=Path))
 @opt.force_option

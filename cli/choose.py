@@ -11,7 +11,7 @@ from nait_index.config import SearchMode
 
 from . import options as opt
 from .options import IndexTarget
-from .output import PREVIEW_ROWS, note, preview, print_json, print_table, rejected_text
+from .output import PREVIEW_ROWS, note, print_json, print_selection, rejected_text
 
 if TYPE_CHECKING:
     from nait_index.capabilities.capability import Capability
@@ -23,8 +23,7 @@ Options = dict[str, Any]
 
 
 @click.command(short_help="Choose the rows that teach a capability.")
-@opt.at_option
-@opt.index_argument
+@opt.index_at_version
 @opt.selection_options
 @opt.combine_options
 @opt.enum_option(
@@ -55,8 +54,7 @@ def query(index: IndexTarget, search: SearchMode, explain_plan: bool, **options:
 
 
 @click.command(short_help="Choose the rows that several capabilities agree on.")
-@opt.at_option
-@opt.index_argument
+@opt.index_at_version
 @click.option("--votes", default="all", show_default=True, metavar="all|M", help="How many capabilities must agree.")
 @click.option(
     "--bootstrap", type=click.IntRange(min=0), default=0, show_default=True, metavar="B",
@@ -84,8 +82,7 @@ def core(index: IndexTarget, votes: str, bootstrap: int, **options: Any) -> None
 
 
 @click.command(short_help="Choose diverse rows, without a target.")
-@opt.at_option
-@opt.index_argument
+@opt.index_at_version
 @opt.top_option("15%", "N|P%", "Number or share of rows to choose.")
 @opt.where_option
 @click.option("--rare", is_flag=True, help="Weight neurons by their rarity.")
@@ -110,8 +107,7 @@ def cover(index: IndexTarget, **options: Any) -> None:
 
 
 @click.command(short_help="Write rows for a trainer.")
-@opt.at_option
-@opt.index_argument
+@opt.index_at_version
 @click.option(
     "--from", "saved", type=click.Path(path_type=Path, dir_okay=False), metavar="OUT.meta.json",
     help="Write the rows of this earlier selection again, without choosing anew.",
@@ -222,14 +218,7 @@ def _show(selection: "Selection", output: _Output, what: str) -> None:
     if output.as_json:
         print_json(provenance.to_dict() | {"rows": len(selection), "selected": selection.records()})
     elif output.options is None:
-        details = list(selection.details)
-        print_table(
-            ("rank", "score", *details, "id", "row"),
-            [
-                (record["rank"], record["score"], *(record[name] for name in details), record["id"], preview(row))
-                for record, row in zip(selection.records()[:PREVIEW_ROWS], selection.rows(PREVIEW_ROWS), strict=True)
-            ],
-        )
+        print_selection(selection, PREVIEW_ROWS)
     if provenance.decontaminated is not None:
         removed = provenance.decontaminated.removed
         note(f"decontaminated: {removed:,} rows that are like an example were left out")

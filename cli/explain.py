@@ -25,8 +25,7 @@ _WORDS = 20
 
 
 @click.command(short_help="Explain a row's score and rank for a capability.")
-@opt.at_option
-@opt.index_argument
+@opt.index_at_version
 @click.argument("row", metavar="ROW")
 @click.option("-c", "--capability", "name", metavar="NAME", shell_complete=a_capability, help="A stored capability.")
 @opt.examples_option
@@ -101,7 +100,7 @@ def _print_explanation(explanation: "Explanation") -> None:
 
 
 def _print_neurons(neurons: "Sequence[NeuronPart]", unit: str) -> None:
-    header = ["layer", "pooling", unit, "adds", "activation", "off the mean", "rows that activate it most that way"]
+    header = ["layer", "pooling", unit, "adds", "activation", "off the mean", "most extreme rows"]
     rows: list[list[Any]] = [
         [
             "" if part.layer is None else str(part.layer),
@@ -151,8 +150,7 @@ def _print_bars(values: Sequence[tuple[str, float]], title: str) -> None:
 
 
 @click.command(short_help="Show how capabilities relate, and which could be merged.")
-@opt.at_option
-@opt.index_argument
+@opt.index_at_version
 @opt.capabilities_option("A stored capability. Repeatable. Default: all of them.")
 @opt.method_option
 @opt.share_option

@@ -15,8 +15,7 @@ from .output import fidelity_text, note, preview, print_facts, print_json, print
 
 
 @click.command(short_help="Show what an index holds and how it was built.")
-@opt.at_option
-@opt.index_argument
+@opt.index_at_version
 @opt.json_option
 def info(index: IndexTarget, as_json: bool) -> None:
     """Show what INDEX holds and how it was built.
@@ -41,8 +40,7 @@ def info(index: IndexTarget, as_json: bool) -> None:
 
 
 @click.command(short_help="Show rows.")
-@opt.at_option
-@opt.index_argument
+@opt.index_at_version
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--where", metavar="SQL", help="Show only these rows, e.g. 'truncated' or \"file = 'a.jsonl'\".")
 @click.option(
@@ -68,8 +66,7 @@ def rows(index: IndexTarget, ids: tuple[str, ...], where: str | None, limit: int
 
 
 @click.command(short_help="Check an index for consistency.")
-@opt.at_option
-@opt.index_argument
+@opt.index_at_version
 @click.option(
     "--sample", type=click.IntRange(min=1), default=32, show_default=True, metavar="N",
     help="Encode N rows again, and compare.",
@@ -100,8 +97,7 @@ def verify(index: IndexTarget, sample: int, as_json: bool) -> None:
 
 
 @click.command(short_help="Write an HTML report of what an index chooses.")
-@opt.at_option
-@opt.index_argument
+@opt.index_at_version
 @opt.capabilities_option("A stored capability. Repeatable. Default: all of them.")
 @opt.top_option("10%", "N|P%", "Number or share of rows to select per capability.")
 @opt.method_option
@@ -153,8 +149,7 @@ def _without_secrets(words: Sequence[str]) -> str:
 
 
 @click.command(short_help="Explore an index in the browser.")
-@opt.at_option
-@opt.index_argument
+@opt.index_at_version
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8737, show_default=True, help="Local port; 0 picks a free one."
 )

@@ -83,8 +83,8 @@ cli.add_jobs(
         "Get started": (demo, completion),
         "Build": (build, add, score, sae),
         "Choose": (query, core, cover, capability),
-        "Inspect": (report, explore, info, rows, explain, compare, verify),
-        "Export": (export,),
+        "Look": (report, explore, info, rows, explain, compare, verify),
+        "Hand over": (export,),
         "Maintain": (versions, tag, restore, remove, rebuild, optimize),
     }
 )

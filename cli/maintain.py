@@ -38,8 +38,7 @@ def versions(index: IndexTarget, as_json: bool) -> None:
 
 
 @click.command(short_help="Name a version, so that it is kept.")
-@opt.at_option
-@opt.index_argument
+@opt.index_at_version
 @click.argument("name")
 @click.option("--delete", is_flag=True, help="Delete the tag; the version then expires like any other.")
 @opt.force_option
@@ -102,8 +101,7 @@ def remove(index: IndexTarget, ids: Path | None, where: str | None, as_json: boo
 
 
 @click.command(short_help="Encode the stored rows again after the corpus has shifted.")
-@opt.at_option
-@opt.index_argument
+@opt.index_at_version
 @click.argument("new", shell_complete=a_folder)
 @opt.model_options
 @opt.json_option

@@ -58,12 +58,19 @@ def index_argument(command: Command) -> Any:
         return command(*args, index=IndexTarget(index, _storage(storage_option), **settings), **options)
 
     storage = click.option(
-        "--storage-option",
-        multiple=True,
-        metavar="KEY=VALUE",
+        "--storage-option", multiple=True, metavar="KEY=VALUE",
         help="Option of the object store that holds INDEX, e.g. region=eu-west-1. Repeatable.",
-    )
+    )  # fmt: skip
     return click.argument("index", shell_complete=a_folder)(storage(with_target))
+
+
+def index_at_version(command: Command) -> Any:
+    """Add the argument INDEX, of which ``--at`` reads an old version."""
+    version = click.option(
+        "--at", "index_version", metavar="VERSION|TAG", shell_complete=a_version,
+        help="Read this version of INDEX instead of the newest.",
+    )  # fmt: skip
+    return version(index_argument(command))
 
 
 def taken(options: dict[str, Any], kind: Any) -> dict[str, Any]:
@@ -89,26 +96,16 @@ def all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Comman
 
 
 def enum_option(
-    kind: type[StrEnum],
-    *names: str,
-    default: StrEnum | None = None,
-    help: str,
+    kind: type[StrEnum], *names: str, default: StrEnum | None = None, help: str
 ) -> Callable[[Command], Command]:
     """Return an option that takes one of an enum's values and passes on the member, or ``None`` without a default."""
     return click.option(
-        *names,
-        type=click.Choice([str(member) for member in kind]),
+        *names, type=click.Choice([str(member) for member in kind]), help=help, show_default=default is not None,
         default=None if default is None else str(default),
-        show_default=default is not None,
         callback=lambda _, __, value: None if value is None else kind(value),
-        help=help,
-    )
+    )  # fmt: skip
 
 
-at_option = click.option(
-    "--at", "index_version", metavar="VERSION|TAG", shell_complete=a_version,
-    help="Read this version of INDEX instead of the newest.",
-)  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 force_option = click.option("--force", is_flag=True, help="Replace what exists already.")
 replace_option = click.option(

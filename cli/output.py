@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from nait_index.capabilities.capability import Capability
+    from nait_index.selection.selection import Selection
 
 PREVIEW_ROWS = 20
 _GAP = 2
@@ -78,7 +79,7 @@ def print_json(value: object, *, indent: int | None = 2) -> None:
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, whole: bool = False) -> None:
-    """Print rows under a header, which is left out if it has no titles.
+    """Print rows under a header, or two columns without one, which is then left out.
 
     In a pipe, every cell is printed in full. On a terminal, the last column takes the rest of the line; if that is too
     narrow, every cell gets a line of its own, after its title.
@@ -92,18 +93,20 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, whole: 
     widths = [max(map(cell_len, column)) for column in zip(header, *cells, strict=True)]
     room = columns()
     taken = sum(widths[:-1]) + _GAP * (len(widths) - 1)
-    whole = whole or not any(header)
     if room is None:
         for *first, last in lines:
             padded = (cell + " " * (width + _GAP - cell_len(cell)) for cell, width in zip(first, widths, strict=False))
             click.echo(("".join(padded) + last).rstrip())
-    elif taken + min(widths[-1], _LEAST if any(header) else _LEAST // 2) <= room:
+    elif not any(header):
+        names = min(widths[0], room // 2)
+        _draw(lines, [names, room - names - _GAP], whole=True)
+    elif taken + min(widths[-1], _LEAST) <= room:
         _draw(lines, [*widths[:-1], min(widths[-1], room - taken)], whole)
     else:
         title = max(map(cell_len, header))
-        pair = [title, room - title - _GAP]
+        pair = [title, max(room - title - _GAP, _LEAST // 2)]
         for number, row in enumerate(cells):
-            if number and any(header):
+            if number:
                 click.echo()
             titled = list(zip(header, row, strict=True))
             _draw(titled[:-1], pair, whole=True)
@@ -126,6 +129,18 @@ def _draw(lines: Sequence[Sequence[str]], widths: Sequence[int], whole: bool) ->
         console.print(table)
     for drawn in capture.get().splitlines():
         click.echo(drawn.rstrip())
+
+
+def print_selection(selection: "Selection", count: int) -> None:
+    """Print the first rows of a selection."""
+    details = list(selection.details)
+    print_table(
+        ("rank", "score", *details, "id", "row"),
+        [
+            (record["rank"], record["score"], *(record[name] for name in details), record["id"], preview(row))
+            for record, row in zip(selection.records()[:count], selection.rows(count), strict=True)
+        ],
+    )
 
 
 def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
