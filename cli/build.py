@@ -248,7 +248,7 @@ def demo(folder: Path, force: bool) -> None:
     core = outcome.core.provenance.core
     assert core is not None
     names = ", ".join(outcome.selections)
-    click.echo(f"\nstable core: {core.found} rows that {names} all chose; chance would give {core.chance}")
+    click.echo(f"\nstable core: {core.rows} rows that {names} all chose; chance would give {core.chance}")
     click.echo(err=True)
     note(f"index, corpus and selections: {folder}")
     note(f"next: nait-index query {folder / 'demo.nait'} -c {next(iter(outcome.selections))} --top 5%")

@@ -78,7 +78,7 @@ def core(index: IndexTarget, votes: str, bootstrap: int, **options: Any) -> None
     _show(selection, output, "in the core")
     size = selection.provenance.core
     assert size is not None
-    note(f"core: {size.found:,} rows where chance would give {size.chance:,.1f}")
+    note(f"core: {size.rows:,} rows where chance would give {size.chance:,.1f}")
 
 
 @click.command(short_help="Choose diverse rows, without a target.")

@@ -159,7 +159,7 @@ def test_sets_and_weights_that_are_none_are_refused() -> None:
         with pytest.raises(ValueError, match="numbered from 0"):
             cover(np.array(numbers), ["a"], 1, np.ones(2))
     for wrong in (-1.0, math.nan, math.inf):
-        with pytest.raises(ValueError, match="weights are finite"):
+        with pytest.raises(ValueError, match="weights must be finite"):
             cover(np.array([[0, 1]]), ["a"], 1, np.array([1.0, wrong]))
     with pytest.raises(SelectionError, match="0 rows cannot be chosen"):
         cover(np.array([[0, 1]]), ["a"], 0)

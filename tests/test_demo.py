@@ -63,7 +63,7 @@ def test_the_selections_are_written_with_their_provenance(outcome: DemoOutcome) 
 def test_the_core_of_related_skills_is_larger_than_chance(outcome: DemoOutcome) -> None:
     core = outcome.core.provenance.core
     assert core is not None
-    assert core.found > 2 * core.chance
+    assert core.rows > 2 * core.chance
 
 
 def test_a_demo_overwrites_nothing_unasked(outcome: DemoOutcome) -> None:

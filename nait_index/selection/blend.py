@@ -1,13 +1,12 @@
-"""A method's ranking and columns of quality, blended by rank.
+"""A method's ranking and quality scores, blended by rank.
 
 For weights w₁…w_c on quality columns q₁…q_c and a method's scores s, each over the n rows that have all of them::
 
     blended = (1 − Σ|w_j|) · rank(s) + Σ |w_j| · rank(sign(w_j) · q_j)
 
-rank(x) gives every row the share of the other rows that it is not worse than, ties sharing the mean of their ranks: 1
-for the best, 0 for the worst. Ranks and not values, because a cosine and a perplexity have no common scale. A negative
-weight prefers low values. A row without one of the scores takes no part: it is left out and counted, never given a
-default.
+rank(x) is the share of the other rows that a row is not worse than, with ties sharing the mean of their ranks: 1 for
+the best, 0 for the worst. Ranks are blended instead of values, because a cosine and a perplexity have no common scale.
+A negative weight prefers low values. A row that lacks one of the scores is left out, and never gets a default.
 """
 
 import math
@@ -22,10 +21,10 @@ from nait_index.errors import SelectionError
 
 @dataclass(frozen=True, slots=True)
 class Blended:
-    """Rows with all scores, and their blend.
+    """The blend of the rows that have all scores.
 
-    :param scores: (n,) float64 from 0 to 1, higher is better; NaN where a row takes no part.
-    :param has_all: (n,) bool, which rows take part.
+    :param scores: (n,) float64 from 0 to 1, higher is better; NaN for rows that lack a score.
+    :param has_all: (n,) bool, rows that have all scores.
     """
 
     scores: np.ndarray
@@ -33,21 +32,21 @@ class Blended:
 
     @property
     def excluded(self) -> int:
-        """How many rows take no part, for want of a score."""
+        """How many rows lack a score."""
         return int((~self.has_all).sum())
 
 
 def parse_weights(specs: Sequence[str]) -> dict[str, float]:
-    """Read weights such as ``ifd=0.3``, one a spec.
+    """Parse weights, each in the form ``ifd=0.3``.
 
-    :raises SelectionError: one is of another form, a column is given twice, or their sizes add up to more than 1.
+    :raises SelectionError: one has another form, a column is given twice, or their sizes add up to more than 1.
     """
     weights: dict[str, float] = {}
     for spec in specs:
-        found = re.fullmatch(r"\s*([A-Za-z_]\w*)\s*=\s*([-+]?(?:\d+\.?\d*|\.\d+))\s*", spec)
-        if not found:
+        match = re.fullmatch(r"\s*([A-Za-z_]\w*)\s*=\s*([-+]?(?:\d+\.?\d*|\.\d+))\s*", spec)
+        if not match:
             raise SelectionError(f"--blend '{spec}' is not of the form COLUMN=WEIGHT, such as ifd=0.3")
-        name, weight = found[1], float(found[2])
+        name, weight = match[1], float(match[2])
         if name in weights:
             raise SelectionError(f"--blend names the column {name} twice")
         weights[name] = weight
@@ -56,10 +55,10 @@ def parse_weights(specs: Sequence[str]) -> dict[str, float]:
 
 
 def blend(method: np.ndarray, columns: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> Blended:
-    """Blend a method's scores with columns of quality.
+    """Blend a method's scores with quality scores.
 
-    :param method: (n,) higher is better; :param columns: (n,) each; NaN anywhere is a missing score.
-    :raises SelectionError: weights that cannot be used, a column that is not there, or no row has all scores.
+    :param method: (n,) higher is better; :param columns: (n,) each; NaN is a missing score.
+    :raises SelectionError: the weights cannot be used, a column is missing, or no row has all scores.
     """
     _check(weights)
     missing = [name for name in weights if name not in columns]
@@ -70,16 +69,14 @@ def blend(method: np.ndarray, columns: Mapping[str, np.ndarray], weights: Mappin
     parts = [(1 - math.fsum(weight for weight, _ in signed), method), *signed]
     has_all = np.all([np.isfinite(values) for _, values in parts], axis=0)
     if not has_all.any():
-        raise SelectionError(
-            f"--blend: not one row has all of {', '.join(weights)}; compute them with nait-index score"
-        )
+        raise SelectionError(f"--blend: no row has all of {', '.join(weights)}; compute them with nait-index score")
     scores = np.full(len(method), np.nan)
     scores[has_all] = np.sum([weight * relative_ranks(values[has_all]) for weight, values in parts], axis=0)
     return Blended(scores, has_all)
 
 
 def relative_ranks(values: np.ndarray) -> np.ndarray:
-    """Rank values (n,), giving (n,) from 0, the lowest, to 1, the highest; ties share their mean; one alone is best."""
+    """Return ranks (n,) from 0 for the lowest value to 1 for the highest; ties share their mean, a single row is 1."""
     _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
     if len(values) < 2:
         return np.ones(len(values))
@@ -93,4 +90,4 @@ def _check(weights: Mapping[str, float]) -> None:
     if not weights or any(weight == 0 or not math.isfinite(weight) for weight in weights.values()):
         raise SelectionError("--blend needs weights other than 0, such as ifd=0.3")
     if total > 1 + 1e-9:
-        raise SelectionError(f"the weights of --blend add up to {total:g}; 1 is all there is to give")
+        raise SelectionError(f"the weights of --blend add up to {total:g}, more than 1")

@@ -1,15 +1,15 @@
 """How many rows to choose: a number, a share, or ``auto``, which reads a number off the score curve.
 
-Scores in falling order make a curve that as a rule drops steeply while rows still teach the skill, and then levels off.
-The cut is where the scores of the better half of the rows part best into two groups, high and low: where the groups'
-means lie furthest apart for their sizes (Otsu, 1979). The other half, of rows that are only more or less unlike the
-examples, would move it. Of what was tried this came nearest to the rows that were meant, over seven methods;
-``benchmarks/quality/budget.py`` says how near.
+Scores in falling order make a curve that usually drops steeply while rows still teach the skill, and then levels off.
+``auto`` cuts where the scores of the better half of the rows separate best into two groups, high and low: where the
+distance between the means of the groups, weighted by their sizes, is largest (Otsu, 1979). The other half, whose rows
+are only more or less unlike the examples, would move the cut. Of the rules that were tried, this one came nearest to
+the rows that were meant, over seven methods; ``benchmarks/quality/budget.py`` measures how near.
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -20,16 +20,16 @@ from nait_index.errors import SelectionError
 ROUNDING = "a share of the rows is rounded down, and never below one row"
 
 _STRAIGHT = 0.05
-# Evenly scattered scores lie so far off a straight line, times √n, in one case of twenty (Kolmogorov and Smirnov).
+# Evenly distributed scores deviate from a straight line by this, times 1/√n, one time in twenty (Kolmogorov, Smirnov).
 _BY_CHANCE = 1.36
 _LEAST = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A number of rows, or a share of those there are. Shares are rounded down, but never below one row.
+    """A number of rows, or a share of those that may be chosen, rounded down but never below one row.
 
-    Neither is set for ``auto``, which only a score curve can tell; see :func:`suggest`.
+    Neither is set for ``auto``, for which :func:`suggest` reads a number off a score curve.
     """
 
     text: str
@@ -38,9 +38,9 @@ class Budget:
 
     @classmethod
     def parse(cls, top: "str | int | Budget") -> "Budget":
-        """Read ``10%``, ``0.5%``, ``500`` or ``auto``; a budget is returned as it is.
+        """Parse ``10%``, ``0.5%``, ``500`` or ``auto``; a budget is returned unchanged.
 
-        :raises SelectionError: it is neither, or selects nothing, or more than everything.
+        :raises SelectionError: it is none of these, selects nothing, or more than everything.
         """
         if isinstance(top, Budget):
             return top
@@ -67,18 +67,18 @@ class Budget:
 
     @property
     def is_auto(self) -> bool:
-        """Tell whether the score curve is to decide."""
+        """Whether the score curve decides."""
         return self.rows is None and self.share is None
 
     def resolve(self, available: int) -> int:
-        """Give the number of rows to choose from ``available`` ones.
+        """Return how many of ``available`` rows to choose.
 
-        :raises SelectionError: there are not that many, or the score curve would have to tell.
+        :raises SelectionError: there are not that many, or the budget is ``auto``.
         """
         if self.is_auto:
             raise SelectionError(
-                "--top auto reads the score curve of one capability, in 'nait-index query'; here, give a share or a "
-                "number"
+                "--top auto reads the score curve of one capability, in 'nait-index query'; give a share or a number "
+                "here"
             )
         if available == 0:
             raise SelectionError("there are no rows to choose from; widen --where")
@@ -95,7 +95,7 @@ ALL_ROWS = Budget.parse("100%")
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """Another budget that the same curve gives.
+    """Another budget that the same curve suggests.
 
     :param cut: score of the last row that it takes.
     """
@@ -107,10 +107,10 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A budget, and why.
+    """A budget, and the reasons for it.
 
-    :param rows: how many rows. :param available: of how many. :param cut: score of the last one.
-    :param clarity: how far the better half's curve bends below the straight line, as a share of its fall: 0 is a
+    :param rows: how many to take, of ``available``. :param cut: score of the last one.
+    :param clarity: how far the curve of the better half bends below the straight line, as a share of its fall: 0 is a
         straight line, 1 a step. :param alternatives: fewest rows first.
     """
 
@@ -122,22 +122,22 @@ class Suggestion:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Say why, and what else there is."""
+        """Sentences with the reason, and the alternatives."""
         share = 100 * self.rows / self.available
         return (
             f"--top auto takes {self.rows:,} of {self.available:,} rows ({share:.3g}%), down to a score of "
-            f"{self.cut:.4g}: there the better half's scores part best into high and low (clarity of the bend "
+            f"{self.cut:.4g}, where the scores of the better half separate best into high and low (clarity of the bend "
             f"{self.clarity:.2f}; 0 is a straight line, 1 a step)",
-            *(f"or {own.rows:,} rows, down to {own.cut:.4g}: {own.why}" for own in self.alternatives),
+            *(f"or {other.rows:,} rows, down to {other.cut:.4g}: {other.why}" for other in self.alternatives),
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Give everything as JSON can hold it."""
+        """Return everything but ``available`` as JSON can hold it."""
         return {
             "rows": self.rows,
             "cut": self.cut,
             "clarity": self.clarity,
-            "alternatives": [{"rows": own.rows, "cut": own.cut, "why": own.why} for own in self.alternatives],
+            "alternatives": [asdict(alternative) for alternative in self.alternatives],
         }
 
 
@@ -145,7 +145,7 @@ def suggest(scores: Sequence[float] | np.ndarray) -> Suggestion:
     """Read a budget off a score curve.
 
     :param scores: (n,) of all rows that may be chosen, highest first.
-    :raises SelectionError: there are too few rows, or the curve has no knee.
+    :raises SelectionError: there are too few rows, or the curve has no bend.
     """
     curve = np.asarray(scores, dtype=np.float64)
     better = curve[: (len(curve) + 1) // 2]
@@ -154,13 +154,12 @@ def suggest(scores: Sequence[float] | np.ndarray) -> Suggestion:
     bend, clarity = knee(better)
     if clarity < max(_STRAIGHT, _BY_CHANCE / np.sqrt(len(better))):
         raise SelectionError(
-            "--top auto found no bend: the scores fall evenly, so that no budget suggests itself; give a share such as "
-            "10%, or a number of rows"
+            "--top auto found no bend: the scores fall evenly and suggest no budget; give a share or a number of rows"
         )
     rows = two_groups(better)
     others = {
-        two_groups(curve): "there all scores part best into high and low",
-        bend: "there the better half's curve bends most (its knee)",
+        two_groups(curve): "where all scores separate best into high and low",
+        bend: "where the curve of the better half bends most (its knee)",
         max(1, len(curve) // 10): "10%, the usual share",
     }
     alternatives = tuple(Alternative(k, float(curve[k - 1]), why) for k, why in sorted(others.items()) if k != rows)
@@ -168,23 +167,24 @@ def suggest(scores: Sequence[float] | np.ndarray) -> Suggestion:
 
 
 def knee(curve: np.ndarray) -> tuple[int, float]:
-    """Find how many rows lead to the knee of a falling curve (n,), itself counted, and how far it lies below the line.
+    """Find the knee of a falling curve (n,): the point furthest below the straight line from its first to its last.
 
-    The knee lies furthest below the straight line from the first point to the last ("Kneedle", Satopää et al., 2011).
+    As in "Kneedle", Satopää et al., 2011.
 
-    :returns: rows, at least 1, and a share of the curve's whole fall; 0 for a curve that does not fall.
+    :returns: the number of rows up to the knee, at least 1, and how far it is below the line, as a share of the fall of
+        the whole curve; 0 for a curve that does not fall.
     """
     fall = curve[0] - curve[-1]
     if len(curve) < 2 or fall <= 0:
         return 1, 0.0
     along = np.arange(len(curve)) / (len(curve) - 1)
     below = (1 - along) - (curve - curve[-1]) / fall
-    at = int(below.argmax())
-    return (at + 1, float(below[at])) if below[at] > 1e-9 else (1, 0.0)
+    deepest = int(below.argmax())
+    return (deepest + 1, float(below[deepest])) if below[deepest] > 1e-9 else (1, 0.0)
 
 
 def two_groups(curve: np.ndarray) -> int:
-    """Find how many rows make the higher of two groups that lie furthest apart for their sizes (Otsu, 1979)."""
+    """Return how many rows are in the higher of the two groups that separate best (Otsu, 1979)."""
     n = len(curve)
     first = np.arange(1, n)
     sums = np.cumsum(curve)

@@ -105,14 +105,10 @@ class Chooser:
     def _quality(self, name: str) -> np.ndarray:
         known = score_names(self._table)
         if name not in known:
-            raise SelectionError(
-                f"--blend: {self._layout.name} has no score '{name}'; "
-                + (
-                    f"it has {', '.join(known)}{did_you_mean(name, known)}"
-                    if known
-                    else "make one with 'nait-index score'"
-                )
+            near = (
+                f"it has {', '.join(known)}{did_you_mean(name, known)}" if known else "make one with 'nait-index score'"
             )
+            raise SelectionError(f"--blend: {self._layout.name} has no score '{name}'; {near}")
         return self._rows.numbers(name)
 
     # ---- query ------------------------------------------------------------------------------------------------------
@@ -223,17 +219,10 @@ class Chooser:
 
     def _planned(self, request: RankingRequest) -> tuple[RankingRequest, Provenance]:
         """Decide how the rows are searched, and record what the selection is made from."""
-        plan = self._plan(request)
-        provenance = replace(
-            self._provenance(str(request.method), request.where, request.available),
-            plan=plan.why,
-            capabilities={
-                capability.name: {"examples": len(capability), "truncated": capability.truncated}
-                for capability in request.capabilities
-            },
-            budget=request.budget.text,
-            blend=request.blend,
-        )
+        plan, provenance = self._plan(request), self._provenance(str(request.method), request.where, request.available)
+        counts = {item.name: {"examples": len(item), "truncated": item.truncated} for item in request.capabilities}
+        budget, blend = request.budget.text, request.blend
+        provenance = replace(provenance, plan=plan.why, capabilities=counts, budget=budget, blend=blend)
         return replace(request, search=plan.mode), provenance
 
     def _plan(self, request: RankingRequest) -> Plan:

@@ -1,11 +1,11 @@
 """Several rankings to one list of rows.
 
-``union``        every row among some capability's own best k, as NAIT does: k to c·k rows for c capabilities
-``mean``         the k rows of best mean rank, each rank taken as a share of all rows
+``union``        every row among the best k of any capability, as in NAIT: k to c·k rows for c capabilities
+``mean``         the k rows of best mean rank, each rank as a share of all rows
 ``round-robin``  k rows: the capabilities take turns, each with its best row that is not chosen yet
 ``weighted``     the same with quotas: k·w/Σw rows each, rounded by largest remainder so that they add up to k
 
-All but the first give exactly k different rows. Capabilities stand in the order given, which settles whose turn is
+All but the first give exactly k different rows. The order in which the capabilities are given decides whose turn is
 first; equal mean ranks are in the order of ids.
 """
 
@@ -26,10 +26,10 @@ Chosen = list[tuple[str, str]]
 def combine(rankings: Rankings, how: Combine, k: int, weights: Mapping[str, float] | None = None) -> Chosen:
     """Choose rows from several rankings.
 
-    :param rankings: all rows each for ``mean``; for the others as far as their ids are wanted, all rows to be safe.
-    :param k: rows in all; for ``union``, rows of each ranking.
-    :param weights: of every capability, for ``weighted`` and nothing else.
-    :raises SelectionError: there are not that many rows, or the weights are not as they should be.
+    :param rankings: of all rows for ``mean``; for the others, of as many as may be needed.
+    :param k: rows in total; for ``union``, rows of each ranking.
+    :param weights: of every capability, for ``weighted`` only.
+    :raises SelectionError: there are not that many rows, or the weights cannot be used.
     """
     if (weights is not None) != (how is Combine.WEIGHTED):
         raise SelectionError(f"combining by '{how}' {'takes no' if weights is not None else 'needs'} weights")
@@ -43,39 +43,37 @@ def combine(rankings: Rankings, how: Combine, k: int, weights: Mapping[str, floa
 
 
 def unite(rankings: Rankings) -> Chosen:
-    """Give every id that any ranking holds, with the name of the ranking in which it stands highest.
+    """Return every ranked id, with the name of the ranking in which its rank is best.
 
-    Ordered by that best rank; equal ranks in the order of the rankings given, so that they take turns.
+    In the order of that best rank; ids of equal rank in the order of the rankings, so that these take turns.
     """
-    best = _best_places(rankings)
+    best = _best_ranks(rankings)
     names = list(rankings)
     return [(sample_id, names[best[sample_id][1]]) for sample_id in sorted(best, key=best.__getitem__)]
 
 
 def best_mean_rank(rankings: Rankings, k: int) -> Chosen:
-    """Give the ``k`` ids of best mean rank, with the name of the ranking in which each stands highest.
-
-    As all rankings hold the same rows, ranks need not be divided by their number to be compared.
+    """Return the ``k`` ids of best mean rank, with the name of the ranking in which the rank of each is best.
 
     :raises SelectionError: the rankings do not hold the same rows, or fewer than ``k``.
     """
-    best = _best_places(rankings)
+    best = _best_ranks(rankings)
     if any(len(ids) != len(best) for ids in rankings.values()):
         raise SelectionError("a mean rank needs every capability to rank the same rows; rank all of them")
     _check_enough(len(best), k)
-    total = dict.fromkeys(best, 0)
+    total = dict.fromkeys(best, 0)  # all rankings are of one length, so the sum orders like the mean share
     for ids in rankings.values():
         for rank, sample_id in enumerate(ids):
             total[sample_id] += rank
     names = list(rankings)
-    ordered = sorted(total, key=lambda own: (total[own], own))[:k]
+    ordered = sorted(total, key=lambda sample_id: (total[sample_id], sample_id))[:k]
     return [(sample_id, names[best[sample_id][1]]) for sample_id in ordered]
 
 
 def take_turns(rankings: Rankings, k: int, weights: Mapping[str, float]) -> Chosen:
-    """Let the rankings choose in turn, as often as their quotas say and evenly spread, ``k`` different ids.
+    """Choose ``k`` different ids: the rankings take turns, evenly spread and as often as their quotas allow.
 
-    Where a ranking has no more ids to give, the others choose in its place.
+    When a ranking has no more ids, the others choose in its place.
 
     :raises SelectionError: a weight is missing, unknown or not positive, or the rankings hold fewer than ``k`` ids.
     """
@@ -85,9 +83,9 @@ def take_turns(rankings: Rankings, k: int, weights: Mapping[str, float]) -> Chos
     taken = dict.fromkeys(rankings, 0)
     chosen: dict[str, str] = {}
     while len(chosen) < k:
-        # Webster's rule: the capability whose next row comes earliest on a scale where its rows lie 1/weight apart.
-        name = min(waiting, key=lambda own: (taken[own] >= quota[own], (2 * taken[own] + 1) / weights[own]))
-        sample_id = next((own for own in waiting[name] if own not in chosen), None)
+        # Webster's rule: the capability whose next row comes first on a scale where its rows are 1/weight apart.
+        name = min(waiting, key=lambda name: (taken[name] >= quota[name], (2 * taken[name] + 1) / weights[name]))
+        sample_id = next((sample_id for sample_id in waiting[name] if sample_id not in chosen), None)
         if sample_id is None:
             del waiting[name]
         else:
@@ -105,19 +103,77 @@ def quotas(names: Mapping[str, object] | Sequence[str], weights: Mapping[str, fl
     exact = {name: Fraction(str(weights[name])) for name in names}  # as written: 0.1 is a tenth, not its nearest float
     total = sum(exact.values())
     shares = {name: k * weight / total for name, weight in exact.items()}
-    found = {name: math.floor(share) for name, share in shares.items()}
-    left = k - sum(found.values())
-    for name in sorted(shares, key=lambda own: found[own] - shares[own])[:left]:
-        found[name] += 1
-    return found
+    rows = {name: math.floor(share) for name, share in shares.items()}
+    left = k - sum(rows.values())
+    for name in sorted(shares, key=lambda name: rows[name] - shares[name])[:left]:
+        rows[name] += 1
+    return rows
 
 
-def _best_places(rankings: Rankings) -> dict[str, tuple[int, int]]:
-    """Give the best (rank, number of the ranking) of every id."""
-    best: dict[str, tuple[int, int]] = {}
-    for turn, ids in enumerate(rankings.values()):
+def required_votes(votes: str | int, selections: int) -> int:
+    """Parse ``all`` or a number of selections.
+
+    :raises SelectionError: it is not between 1 and the number of selections.
+    """
+    if votes == "all":
+        return selections
+    if not str(votes).isdecimal() or not 1 <= int(votes) <= selections:
+        raise SelectionError(
+            f"--votes '{votes}' is neither 'all' nor a number from 1 to {selections}, the capabilities given"
+        )
+    return int(votes)
+
+
+def agree(selections: Sequence[Sequence[str]], votes: int) -> list[tuple[str, int, float]]:
+    """Return the ids that at least ``votes`` of the ranked selections hold.
+
+    :returns: (id, votes, score), most votes first, then highest score, then id. The score is the mean over the
+        selections of (k − rank + 1)/k, 0 for a selection that does not hold the id: 1 is first everywhere.
+    """
+    points: dict[str, list[float]] = {}
+    for ids in selections:
         for rank, sample_id in enumerate(ids):
-            best[sample_id] = min(best.get(sample_id, (rank, turn)), (rank, turn))
+            points.setdefault(sample_id, []).append((len(ids) - rank) / len(ids))
+    # fsum, so that not even rounding depends on the order of the selections.
+    core = [
+        (sample_id, len(scores), math.fsum(scores) / len(selections))
+        for sample_id, scores in points.items()
+        if len(scores) >= votes
+    ]
+    return sorted(core, key=lambda entry: (-entry[1], -entry[2], entry[0]))
+
+
+def chance_size(sizes: Sequence[int], available: int, votes: int) -> float:
+    """Return the expected size of a core of random selections: n · P(at least ``votes`` of them hold a row)."""
+    import numpy as np
+
+    holds = np.array([1.0])  # probability of 0, 1, … selections holding a given row
+    for size in sizes:
+        p = size / available
+        holds = np.convolve(holds, [1 - p, p])
+    return float(available * holds[votes:].sum())
+
+
+def stability(core: Sequence[str], redrawn: Iterable[Collection[str]]) -> list[float]:
+    """Return, for each row of a core, the share of the cores of resampled examples that hold it.
+
+    :param redrawn: one core per resample, at least one.
+    """
+    kept = dict.fromkeys(core, 0)
+    draws = 0
+    for other in redrawn:
+        draws += 1
+        for sample_id in core:
+            kept[sample_id] += sample_id in other
+    return [kept[sample_id] / draws for sample_id in core]
+
+
+def _best_ranks(rankings: Rankings) -> dict[str, tuple[int, int]]:
+    """Return the best (rank, number of the ranking) of every id."""
+    best: dict[str, tuple[int, int]] = {}
+    for number, ids in enumerate(rankings.values()):
+        for rank, sample_id in enumerate(ids):
+            best[sample_id] = min(best.get(sample_id, (rank, number)), (rank, number))
     return best
 
 
@@ -135,61 +191,3 @@ def _check_weights(names: Sequence[str], weights: Mapping[str, float]) -> None:
 def _check_enough(available: int, k: int) -> None:
     if k > available:
         raise SelectionError(f"{k} rows are asked for, more than the {available} that the capabilities rank")
-
-
-def required_votes(votes: str | int, selections: int) -> int:
-    """Read ``all`` or a number of selections.
-
-    :raises SelectionError: not between 1 and the number of selections.
-    """
-    if votes == "all":
-        return selections
-    if not str(votes).isdecimal() or not 1 <= int(votes) <= selections:
-        raise SelectionError(
-            f"--votes '{votes}' is neither 'all' nor a number from 1 to {selections}, the capabilities given"
-        )
-    return int(votes)
-
-
-def agree(selections: Sequence[Sequence[str]], votes: int) -> list[tuple[str, int, float]]:
-    """Give the ids that at least ``votes`` of the ranked selections hold.
-
-    :returns: (id, votes, score), most votes first, then highest score, then id. The score is the mean over the
-        selections of (k − rank + 1)/k, 0 where a selection does not hold the id: 1 is first everywhere.
-    """
-    points: dict[str, list[float]] = {}
-    for ids in selections:
-        for rank, sample_id in enumerate(ids):
-            points.setdefault(sample_id, []).append((len(ids) - rank) / len(ids))
-    # fsum: the outcome must not depend on the order in which the selections are given, not even by rounding.
-    core = [
-        (sample_id, len(own), math.fsum(own) / len(selections))
-        for sample_id, own in points.items()
-        if len(own) >= votes
-    ]
-    return sorted(core, key=lambda entry: (-entry[1], -entry[2], entry[0]))
-
-
-def chance_size(sizes: Sequence[int], available: int, votes: int) -> float:
-    """Give the size expected if every selection were drawn at random: n · P(at least ``votes`` of them hold a row)."""
-    import numpy as np
-
-    holds = np.array([1.0])  # probability of 0, 1, … selections holding a given row
-    for size in sizes:
-        p = size / available
-        holds = np.convolve(holds, [1 - p, p])
-    return float(available * holds[votes:].sum())
-
-
-def stability(core: Sequence[str], redrawn: Iterable[Collection[str]]) -> list[float]:
-    """Give each row of a core the share of the cores found from redrawn examples that hold it.
-
-    :param redrawn: one core for every draw, at least one.
-    """
-    kept = dict.fromkeys(core, 0)
-    draws = 0
-    for other in redrawn:
-        draws += 1
-        for sample_id in core:
-            kept[sample_id] += sample_id in other
-    return [kept[sample_id] / draws for sample_id in core]

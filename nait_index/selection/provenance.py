@@ -18,14 +18,24 @@ _ABOUT_THE_FILE = frozenset({"rows", "format", "tokens", "rejected", "left_out",
 class CoreSize:
     """The size of a core.
 
-    :param votes: how many capabilities had to agree. :param found: rows in the core.
-    :param chance: rows expected if every capability chose as many at random. :param bootstrap: redraws of the examples.
+    :param votes: how many capabilities had to agree. :param rows: in the core, ``found`` in a sidecar.
+    :param chance: rows expected if every capability chose as many at random.
+    :param bootstrap: how often the examples were resampled.
     """
 
     votes: int
-    found: int
+    rows: int
     chance: float
     bootstrap: int
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any]) -> "CoreSize":
+        """Read the part ``core`` of a sidecar."""
+        return cls(saved["votes"], saved["found"], saved["chance"], saved["bootstrap"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the part ``core`` of a sidecar."""
+        return {"votes": self.votes, "found": self.rows, "chance": self.chance, "bootstrap": self.bootstrap}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +106,19 @@ class Provenance:
     def from_dict(cls, saved: Mapping[str, Any]) -> "Provenance":
         """Read the provenance in a sidecar.
 
-        :raises TypeError: a part of it has other fields. :raises ValueError: it lacks the method or the number of rows.
+        :raises TypeError: a part of it has other fields. :raises LookupError: a part of ``core`` is missing.
+        :raises ValueError: it lacks the method or the number of rows.
         """
         if not {"method", "available"} <= saved.keys():
             raise ValueError("no method or number of rows")
-        parts = {"core": CoreSize, "coverage": CoverageSize, "decontaminated": Decontamination}
         names = {field.name for field in fields(cls)} - {"saved"}
-        known = {
-            name: parts[name](**value) if name in parts else value for name, value in saved.items() if name in names
-        }
+        known = {name: value for name, value in saved.items() if name in names}
+        if "core" in known:
+            known["core"] = CoreSize.from_dict(known["core"])
+        if "coverage" in known:
+            known["coverage"] = CoverageSize(**known["coverage"])
+        if "decontaminated" in known:
+            known["decontaminated"] = Decontamination(**known["decontaminated"])
         return cls(**known, saved=saved)
 
     def to_dict(self) -> dict[str, Any]:
@@ -114,7 +128,8 @@ class Provenance:
         written = set(_WRITTEN_EVEN_IF_NONE)
         if self.combined is not None or self.coverage is not None:
             written.add("weights")
-        return {name: value for name, value in asdict(self).items() if value is not None or name in written}
+        facts = {name: value for name, value in asdict(self).items() if value is not None or name in written}
+        return facts if self.core is None else facts | {"core": self.core.to_dict()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +174,7 @@ def read_sidecar(path: Path) -> SavedSelection:
         raise SelectionError(
             f"{path}: does not say by which method and from how many rows; give it as it was written"
         ) from error
-    except TypeError as error:
+    except (TypeError, LookupError) as error:
         raise _not_a_sidecar(path) from error
 
 

@@ -1,4 +1,4 @@
-"""The outcome of a query, a core or a cover: ranked rows with scores and provenance."""
+"""What a query, a core or a cover returns: ranked rows with scores and provenance."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 class Selection:
     """Chosen rows, best first; ties are in the order of their ids.
 
-    :param ids: (k,) sample ids; :param ordinals: (k,) places in table order.
-    :param scores: (k,) higher is better; none where all rows were taken, which nothing ranks.
-    :param provenance: what it was chosen from and how, enough to choose it again.
-    :param fetch: reads columns of the rows at some places of the table.
+    :param ids: (k,) sample ids; :param ordinals: (k,) positions in table order.
+    :param scores: (k,) higher is better; empty if nothing ranks the rows, because all were taken.
+    :param provenance: what the rows were chosen from and how: enough to choose them again.
+    :param fetch: reads columns of the rows with some ordinals.
     :param details: what else is known of each row, by column (the capability that chose it, its votes, …).
-    :param asked: what each example asks, by capability, where they are known.
+    :param asked: what each example asks, by capability, if known.
     """
 
     ids: tuple[str, ...]
@@ -47,9 +47,9 @@ class Selection:
         return iter(self.ids)
 
     def first(self, count: int, provenance: Provenance) -> "Selection":
-        """Keep the best rows only.
+        """Return the best rows only.
 
-        :param provenance: what the shorter selection was chosen from and how.
+        :param provenance: of the shorter selection.
         """
         return replace(
             self,
@@ -61,11 +61,11 @@ class Selection:
         )
 
     def rows(self, limit: int | None = None) -> list[str]:
-        """Give the original rows, as JSON text, best first."""
+        """Return the original rows, as JSON text, best first."""
         return self.fetch(self.ordinals[:limit], ["row"])["row"]
 
     def records(self) -> list[dict[str, Any]]:
-        """Give rank, id, score and details of every row."""
+        """Return rank, id, score and details of every row."""
         columns = {"id": self.ids, **({"score": self.scores} if self.scores else {}), **self.details}
         return [
             {"rank": rank} | dict(zip(columns, values, strict=True))
@@ -73,7 +73,7 @@ class Selection:
         ]
 
     def like_examples(self) -> dict[str, Match]:
-        """Give the rows that are like an example that they were chosen by, or nearly, by their ids."""
+        """Return which chosen rows are the same as one of the examples, or nearly, by id."""
         return Contamination(self.asked).find(self._chosen())
 
     def write(
@@ -89,12 +89,12 @@ class Selection:
         """Write the rows, best first, and ``PATH.meta.json`` with provenance and scores beside them: all or nothing.
 
         :param path: ``.jsonl``, ``.json``, ``.parquet``, or a folder that ``datasets.load_from_disk`` opens.
-        :param format: what the rows are converted to; by default each stays as it is, byte for byte. Rows that cannot
+        :param format: what the rows are converted to; by default they stay unchanged, byte for byte. Rows that cannot
             be converted go to ``PATH.rejected.jsonl``.
         :param trainers: ``llamafactory``, ``axolotl``, ``trl``: write what they need to read the rows.
-        :param scores: put ``nait_rank`` and ``nait_score`` into the rows; :param weights: ``nait_weight``, linear in
+        :param scores: add ``nait_rank`` and ``nait_score`` to the rows; :param weights: add ``nait_weight``, linear in
             the rank, with mean 1.
-        :raises OutputExistsError: a file is there and ``force`` was not given. :raises NaitError: it cannot be written.
+        :raises OutputExistsError: a file exists and ``force`` is not set. :raises NaitError: it cannot be written.
         """
         return self.write_output(
             OutputOptions.parse(path, format=format, trainers=trainers, scores=scores, weights=weights, force=force)
@@ -103,30 +103,27 @@ class Selection:
     def write_output(self, options: OutputOptions) -> WrittenFiles:
         """Write the rows with options that are parsed already; see :meth:`write`."""
         if (options.scores or options.weights) and not self.scores:
-            raise SelectionError(
-                "nothing ranks these rows, so that there are no scores or weights; choose with -c or -e"
-            )
-        chosen = self._chosen()
-        facts = self.provenance.to_dict()
+            raise SelectionError("nothing ranks these rows, so there are no scores or weights; choose with -c or -e")
+        chosen, facts = self._chosen(), self.provenance.to_dict()
         if self.asked:
-            known = Contamination(self.asked)
-            facts["contamination"] = known.report(known.find(chosen))
+            contamination = Contamination(self.asked)
+            facts["contamination"] = contamination.report(contamination.find(chosen))
         return hand_over(chosen, self.records(), facts, options)
 
     def to_jsonl(self, path: str | Path, *, force: bool = False, scores: bool = False) -> Path:
         """Write the original rows unchanged, as JSON lines; see :meth:`write`.
 
-        :returns: the path of the second file.
+        :returns: the path of the sidecar.
         """
         if kind_of(path) is not OutputKind.JSONL:
-            raise NaitError(f"{path}: JSON lines end in .jsonl; write() writes other kinds")
+            raise NaitError(f"{path}: JSON lines end in .jsonl; use write() for other kinds")
         return self.write(path, force=force, scores=scores).sidecar
 
     def to_dataset(self, format: RowFormat | str | None = None) -> "datasets.Dataset":
-        """Give the rows as a dataset of the library ``datasets``, best first.
+        """Return the rows as a dataset of the library ``datasets``, best first.
 
         :param format: what they are converted to.
-        :raises NaitError: a row cannot be converted, or has no place in one table with the others.
+        :raises NaitError: a row cannot be converted, or does not fit in one table with the others.
         """
         target = None if format is None else parse_enum(RowFormat, format, "format")
         rows, refused, _ = convert_rows(self._chosen(), target)
@@ -137,4 +134,4 @@ class Selection:
     def _chosen(self) -> list[ChosenRow]:
         columns = self.fetch(self.ordinals, ["row", "format", "n_tokens", "truncated"])
         rows = zip(self.ids, *columns.values(), strict=True)
-        return [ChosenRow(own, row, RowFormat(form), tokens, cut) for own, row, form, tokens, cut in rows]
+        return [ChosenRow(row_id, row, RowFormat(form), tokens, cut) for row_id, row, form, tokens, cut in rows]
