@@ -18,8 +18,7 @@ from benchmarks.environment import ROOT, environment, shared_data
 from nait_index import NaitIndex
 from nait_index.config import ModelConfig
 from nait_index.insight.dense import POOLING_NAMES, DenseParts
-from nait_index.insight.explain import parts_of
-from nait_index.methods.registry import MethodName
+from nait_index.methods.registry import MethodName, method_of
 from nait_index.signatures.features import feature_vectors
 
 _METHODS = (MethodName.PROBE, MethodName.CONTRAST, MethodName.NAIT, MethodName.NAIT_DRIFT)
@@ -61,8 +60,9 @@ def _compare(index: NaitIndex, examples: Path, method: MethodName, sample: int) 
     chosen = np.array(index.query(capability, method=method).ordinals)
     ordinals = np.concatenate([rng.choice(chosen, sample // 2, False), rng.choice(len(index), sample // 2, False)])
     rows = index._rows
-    parts = parts_of(method, capability.examples, rows, index.manifest.fingerprint.layers)
-    assert isinstance(parts, DenseParts)
+    query = method_of(method).query(capability.examples, rows)
+    assert query is not None
+    parts = DenseParts(query, capability.examples, rows, index.manifest.fingerprint.layers)
     pooled = index._encoder().encode_again([rows.sample(int(ordinal)) for ordinal in ordinals]).pooled
     real = feature_vectors(pooled, rows.center, parts.feature, rows.widths).astype(np.float64) * parts.direction
     figures: dict[str, list[float]] = {"correlation": [], "named": [], "layers": [], "firing": []}
