@@ -71,14 +71,13 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     logger.debug("writing %s", path)
     temporary: Path | None = None
     try:
-        temporary, opened = _temporary(path.parent)
-        with opened as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-            temporary.replace(path)
-    except OSError as error:
-        raise NaitError(f"{path}: not written: {error.strerror or error}") from error
+        with _explained(path):
+            temporary, opened = _temporary(path.parent)
+            with opened as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                temporary.replace(path)
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

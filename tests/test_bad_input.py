@@ -63,25 +63,25 @@ BAD_FILES: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize(("name", "content", "said"), BAD_FILES.values(), ids=BAD_FILES)
+@pytest.mark.parametrize(("name", "content", "message"), BAD_FILES.values(), ids=BAD_FILES)
 def test_a_corpus_without_a_usable_row_is_refused_and_leaves_nothing(
-    name: str, content: bytes, said: tuple[str, ...], model: Path, tmp_path: Path
+    name: str, content: bytes, message: tuple[str, ...], model: Path, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_bytes(content)
     line = refusal("build", tmp_path / "own.nait", tmp_path / name, "--model", model)
-    for part in said:
+    for part in message:
         assert part in line
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-@pytest.mark.parametrize(("name", "content", "said"), BAD_FILES.values(), ids=BAD_FILES)
+@pytest.mark.parametrize(("name", "content", "message"), BAD_FILES.values(), ids=BAD_FILES)
 def test_examples_without_a_usable_row_are_refused(
-    name: str, content: bytes, said: tuple[str, ...], index: Path, tmp_path: Path
+    name: str, content: bytes, message: tuple[str, ...], index: Path, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_bytes(content)
     before = _tree(index)
     line = refusal("capability", "add", index, "new", tmp_path / name)
-    for part in said:
+    for part in message:
         assert part in line
     assert _tree(index) == before
 
@@ -137,16 +137,16 @@ def test_unusable_rows_go_to_the_rejected_ones_with_the_reason_and_the_rest_is_b
     assert (counts["read"], counts["indexed"], counts["rejected"]) == (12, 4, 8)
     assert "Traceback" not in outcome.err
     reasons = {row["row"]: row["reason"] for row in read_lines(tmp_path / "own.nait" / "rejected.jsonl")}
-    said = {
+    expected = {
         4: "not JSON", 5: "a list", 6: "no text", 7: "'instruction' is missing", 8: "duplicate id 'row-001'",
         9: "lone surrogate (U+D83D)", 10: "'id' is a list", 11: "'instruction' is a number",
     }  # fmt: skip
-    assert reasons.keys() == said.keys()
-    for row, reason in said.items():
+    assert reasons.keys() == expected.keys()
+    for row, reason in expected.items():
         assert reason in reasons[row]
     assert f"{corpus}, row 2" in reasons[8]
-    found = nait_index("rows", tmp_path / "own.nait", 'it\'s "quoted"; DROP TABLE samples', "--json")
-    assert json.loads(found.out)["row"]["output"] == "are fine"
+    rows = nait_index("rows", tmp_path / "own.nait", 'it\'s "quoted"; DROP TABLE samples', "--json")
+    assert json.loads(rows.out)["row"]["output"] == "are fine"
 
 
 def test_a_row_of_100000_tokens_is_cut_counted_and_told(model: Path, tmp_path: Path) -> None:
@@ -265,8 +265,8 @@ def test_an_index_of_another_model_refuses_rows_and_examples(
             assert field in line
     assert list(tmp_path.iterdir()) == [corpus]
     caches = ("staging", "engine/checked.json")
-    left = {name: own for name, own in _tree(index).items() if not name.startswith(caches)}
-    assert left == {name: own for name, own in before.items() if not name.startswith(caches)}
+    left = {name: content for name, content in _tree(index).items() if not name.startswith(caches)}
+    assert left == {name: content for name, content in before.items() if not name.startswith(caches)}
 
 
 def test_a_model_that_moved_is_asked_for_and_found_again(model: Path, tmp_path: Path) -> None:
@@ -291,16 +291,16 @@ def test_examples_that_nothing_tells_apart_from_the_corpus_are_refused(model: Pa
 
 
 @pytest.mark.parametrize(
-    ("top", "said"),
+    ("top", "message"),
     [
         ("0%", "0%"), ("200%", "200%"), ("100.1%", "100.1%"), ("0", "0"), ("21", "20"), ("-5%", "-5%"),
         ("ten", "ten"), ("", "''"), ("5%%", "5%%"), ("1e3", "1e3"), ("9" * 5000, "999"), ("9" * 5000 + "%", "999"),
     ],
 )  # fmt: skip
-def test_a_budget_that_cannot_be_met_is_refused(top: str, said: str, index: Path, tmp_path: Path) -> None:
+def test_a_budget_that_cannot_be_met_is_refused(top: str, message: str, index: Path, tmp_path: Path) -> None:
     line = refusal("query", index, "-c", "letters", "--top", top, "-o", tmp_path / "out.jsonl")
     assert "--top" in line
-    assert said in line
+    assert message in line
     assert list(tmp_path.iterdir()) == []
 
 
@@ -322,13 +322,13 @@ def test_an_output_that_exists_is_refused_before_any_work(index: Path, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("out.txt", ".jsonl"), ("none/out.jsonl", "no folder"), ("folder.jsonl", "folder")]
+    ("name", "message"), [("out.txt", ".jsonl"), ("none/out.jsonl", "no folder"), ("folder.jsonl", "folder")]
 )
-def test_an_output_that_cannot_be_written_is_refused(name: str, said: str, index: Path, tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written_is_refused(name: str, message: str, index: Path, tmp_path: Path) -> None:
     (tmp_path / "folder.jsonl").mkdir()
     line = refusal("query", index, "-c", "letters", "-o", tmp_path / name, "--force")
     assert str(tmp_path / name) in line
-    assert said in line
+    assert message in line
     assert [path.name for path in tmp_path.rglob("*")] == ["folder.jsonl"]
 
 
@@ -368,7 +368,7 @@ def test_a_row_that_is_not_in_the_index_is_named(index: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--max-length", "1"], "--max-length"),
         (["--batch-tokens", "0"], "--batch-tokens"),
@@ -383,11 +383,11 @@ def test_a_row_that_is_not_in_the_index_is_named(index: Path) -> None:
     ],
 )
 def test_a_setting_that_makes_no_sense_is_named_and_leaves_nothing(
-    options: list[str], said: str, model: Path, tmp_path: Path
+    options: list[str], message: str, model: Path, tmp_path: Path
 ) -> None:
     corpus = write_lines(tmp_path / "corpus.jsonl", small_rows(2))
     line = refusal("build", tmp_path / "own.nait", corpus, "--model", model, *options)
-    assert said in line
+    assert message in line
     assert list(tmp_path.iterdir()) == [corpus]
 
 
@@ -412,7 +412,7 @@ def test_a_setting_that_makes_no_sense_is_named_and_leaves_nothing(
 )
 def test_wrong_usage_ends_with_2_in_one_line(arguments: list[str], index: Path, tmp_path: Path) -> None:
     places = {"INDEX": str(index), "CORPUS": str(tmp_path / "none.jsonl")}
-    refusal(*(places.get(own, own) for own in arguments), code=2)
+    refusal(*(places.get(word, word) for word in arguments), code=2)
 
 
 @pytest.mark.parametrize("sample", ["0", "-1"])
@@ -438,6 +438,6 @@ def test_a_limit_of_no_rows_is_refused(limit: str, index: Path) -> None:
 )
 def test_a_number_in_odd_digits_is_refused(arguments: list[str], index: Path, tmp_path: Path) -> None:
     places = {"INDEX": str(index), "NEW": str(tmp_path / "new.nait"), "CORPUS": str(index.parent / "corpus.jsonl")}
-    outcome = nait_index(*(places.get(own, own) for own in arguments))
+    outcome = nait_index(*(places.get(word, word) for word in arguments))
     assert outcome.code in (1, 2)
     assert "²" in outcome.err

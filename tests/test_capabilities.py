@@ -75,14 +75,16 @@ def _away(path: Path) -> Iterator[Path]:
 
 
 def _rankings(index: NaitIndex, name: str) -> dict[str, Ranking]:
-    found = {method: index.query(name, top="100%", method=method) for method in MethodName}
-    return {str(method): list(zip(own.ids, own.scores, strict=True)) for method, own in found.items()}
+    selections = {method: index.query(name, top="100%", method=method) for method in MethodName}
+    return {
+        str(method): list(zip(selection.ids, selection.scores, strict=True)) for method, selection in selections.items()
+    }
 
 
 def test_every_method_can_be_asked_from_what_is_stored_alone(folder: Path) -> None:
     index = NaitIndex(folder / "here.nait")
     fresh = index.make_capability(folder / "adding.jsonl", "fresh")
-    of_file = {str(own): index.query(fresh, top="100%", method=own) for own in MethodName}
+    of_file = {str(method): index.query(fresh, top="100%", method=method) for method in MethodName}
     with _away(folder / "adding.jsonl"), _away(folder / "model"), _away(folder / "sae"):
         stored = _rankings(NaitIndex(folder / "here.nait"), "adding")
     assert stored.keys() == of_file.keys() == set(MethodName)
@@ -94,10 +96,10 @@ def test_every_method_can_be_asked_from_what_is_stored_alone(folder: Path) -> No
 def test_the_command_line_asks_a_stored_capability_like_its_file(folder: Path) -> None:
     asked = ["--top", "8", "--json"]
     for method in MethodName:
-        own = ["query", folder / "here.nait", "--method", str(method), *asked]
-        of_file = nait_index(*own, "-e", folder / "adding.jsonl").json["selected"]
+        arguments = ["query", folder / "here.nait", "--method", str(method), *asked]
+        of_file = nait_index(*arguments, "-e", folder / "adding.jsonl").json["selected"]
         with _away(folder / "adding.jsonl"):
-            assert nait_index(*own, "-c", "adding").json["selected"] == of_file
+            assert nait_index(*arguments, "-c", "adding").json["selected"] == of_file
 
 
 def test_the_examples_are_kept_as_they_were(folder: Path, exported: Path, there: Path) -> None:
@@ -117,9 +119,9 @@ def test_an_import_ranks_other_rows_like_the_examples_added_there(folder: Path, 
     with _away(folder / "model"):
         carried, added = _rankings(NaitIndex(there), "carried"), _rankings(NaitIndex(there), "added")
     for method in MethodName:
-        assert [own for own, _ in carried[method]] == [own for own, _ in added[method]]
-        assert [own for _, own in carried[method]] == pytest.approx([own for _, own in added[method]], rel=1e-6)
-        assert {own for own, _ in carried[method]} == {f"row-{at:03}" for at in range(40, 40 + ROWS)}
+        assert [row_id for row_id, _ in carried[method]] == [row_id for row_id, _ in added[method]]
+        assert [score for _, score in carried[method]] == pytest.approx([score for _, score in added[method]], rel=1e-6)
+        assert {row_id for row_id, _ in carried[method]} == {f"row-{number:03}" for number in range(40, 40 + ROWS)}
 
 
 def test_an_import_into_other_rows_needs_the_model_and_says_so(folder: Path, exported: Path, there: Path) -> None:
@@ -128,7 +130,7 @@ def test_an_import_into_other_rows_needs_the_model_and_says_so(folder: Path, exp
         assert str(folder / "model") in line
         assert NaitIndex(there).capabilities() == []
         assert nait_index("capability", "import", there, exported, "--model", away).code == 0
-    assert [own["name"] for own in NaitIndex(there).capabilities()] == ["adding"]
+    assert [capability["name"] for capability in NaitIndex(there).capabilities()] == ["adding"]
 
 
 def test_an_import_into_the_same_index_needs_no_model(folder: Path, exported: Path, here: Path) -> None:
@@ -184,10 +186,10 @@ def test_a_damaged_file_is_refused_and_named(exported: Path, here: Path, tmp_pat
 
 def test_a_file_that_is_something_else_is_refused(folder: Path, here: Path, tmp_path: Path) -> None:
     assert "was not written by" in refusal("capability", "import", here, here / "basis.safetensors")
-    assert "no exported capability" in refusal("capability", "import", here, folder / "adding.jsonl")
+    assert "not an exported capability" in refusal("capability", "import", here, folder / "adding.jsonl")
     assert "no such file" in refusal("capability", "import", here, tmp_path / "none.capability")
     assert "no such file" in refusal("capability", "import", here, folder)
-    assert [own["name"] for own in NaitIndex(here).capabilities()] == ["adding"]
+    assert [capability["name"] for capability in NaitIndex(here).capabilities()] == ["adding"]
 
 
 def test_a_name_that_is_taken_is_replaced_when_forced_alone(exported: Path, folder: Path, here: Path) -> None:
@@ -230,7 +232,7 @@ def test_the_core_of_stored_capabilities_can_be_redrawn(folder: Path, here: Path
     index.add_capability("naming", write_lines(here.parent / "naming.jsonl", small_rows(8, first=60)[::2]))
     for method in (MethodName.CONTRAST, MethodName.RDS, MethodName.LESS):
         core = index.core(["adding", "naming"], top="50%", method=method, bootstrap=3)
-        assert all(0 <= own <= 1 for own in core.details["stability"])
+        assert all(0 <= share <= 1 for share in core.details["stability"])
     with _away(folder / "model"):
         NaitIndex(here).core(["adding", "naming"], top="50%")
         assert "model" in refusal("core", here, "-c", "adding", "-c", "naming", "--bootstrap", "2")

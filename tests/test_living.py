@@ -35,10 +35,18 @@ def model(tiny_model: Callable[[str], Path]) -> Path:
 def _rows(count: int, first: int = 0) -> list[dict[str, Any]]:
     """Give rows with fields of their own: of one type, of several, nested, and missing here and there."""
     rows = small_rows(count, first)
-    for at, row in enumerate(rows, start=first):
-        row |= {"source": "odd" if at % 2 else "even", "score": at / 2, "level": at if at % 3 else str(at)}
-        row |= {"meta": {"lang": "de" if at % 5 else "en", "deep": {"at": at}}, "Mixed Case": at, "file": "mine"}
-        if at % 4 == 0:
+    for number, row in enumerate(rows, start=first):
+        row |= {
+            "source": "odd" if number % 2 else "even",
+            "score": number / 2,
+            "level": number if number % 3 else str(number),
+        }
+        row |= {
+            "meta": {"lang": "de" if number % 5 else "en", "deep": {"at": number}},
+            "Mixed Case": number,
+            "file": "mine",
+        }
+        if number % 4 == 0:
             row["rare"] = True
     return rows
 
@@ -182,7 +190,7 @@ def test_rows_are_removed_by_a_filter_or_by_their_ids(index: Path, tmp_path: Pat
     ids = tmp_path / "ids.txt"
     ids.write_text('row-000\n\n"row-002"\n', encoding="utf-8")
     assert nait_index("remove", index, "--ids", ids).code == 0
-    left = {f"row-{at:03}" for at in range(4, ROWS, 2)}
+    left = {f"row-{number:03}" for number in range(4, ROWS, 2)}
     assert set(samples_of(index)) == left
     chosen = NaitIndex(index).query("own", top="100%")
     assert set(chosen.ids) == left
@@ -204,7 +212,7 @@ def test_a_removed_row_comes_back_with_its_file(index: Path, built: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("ids", "where", "said"),
+    ("ids", "where", "message"),
     [
         (["row-003", "none"], None, "'none'"),
         (None, "n_tokens < 0", "no row"),
@@ -214,10 +222,10 @@ def test_a_removed_row_comes_back_with_its_file(index: Path, built: Path) -> Non
     ],
 )
 def test_what_cannot_be_removed_is_refused_and_nothing_is(
-    ids: list[str] | None, where: str | None, said: str, index: Path
+    ids: list[str] | None, where: str | None, message: str, index: Path
 ) -> None:
     before = (index / "manifest.json").read_bytes()
-    with pytest.raises(SelectionError, match=said):
+    with pytest.raises(SelectionError, match=message):
         NaitIndex(index).remove(ids, where=where)
     assert (index / "manifest.json").read_bytes() == before
     assert len(samples_of(index)) == ROWS
@@ -238,15 +246,15 @@ def test_ids_with_anything_in_them_are_removed_one_by_one(model: Path, tmp_path:
     import json
 
     odd = ["a'b", "x' OR '1'='1", "line\nbreak", "../../etc", '"quoted"', "back`tick", "ünï", " space ", "%", "\\"]
-    rows = [row | {"id": own} for row, own in zip(small_rows(len(odd)), odd, strict=True)]
+    rows = [row | {"id": row_id} for row, row_id in zip(small_rows(len(odd)), odd, strict=True)]
     root = tmp_path / "own.nait"
     build_small(root, write_lines(tmp_path / "corpus.jsonl", [*rows, *small_rows(4, first=50)]), model=model)
     assert NaitIndex(root).rows(odd)[2]["id"] == "line\nbreak"
     ids = tmp_path / "ids.txt"
-    for at, own in enumerate(odd, start=1):
-        ids.write_text(json.dumps(own) + "\n", encoding="utf-8")
-        assert nait_index("remove", root, "--ids", ids, "--json").json == {"removed": 1, "rows": 14 - at}
-        assert own not in samples_of(root)
+    for count, row_id in enumerate(odd, start=1):
+        ids.write_text(json.dumps(row_id) + "\n", encoding="utf-8")
+        assert nait_index("remove", root, "--ids", ids, "--json").json == {"removed": 1, "rows": 14 - count}
+        assert row_id not in samples_of(root)
 
 
 # ---- filters ------------------------------------------------------------------------------------------------------
@@ -255,28 +263,31 @@ def test_ids_with_anything_in_them_are_removed_one_by_one(model: Path, tmp_path:
 @pytest.mark.parametrize(
     ("where", "wanted"),
     [
-        ("source = 'odd'", lambda at: at % 2),
-        ("source = 'odd' AND n_tokens > 0 AND score < 5", lambda at: at % 2 and at < 10),
-        ("score BETWEEN 2 AND 3", lambda at: 4 <= at <= 6),
-        ("level = '6' OR level = '7'", lambda at: at in (6, 7)),
-        ("meta.lang = 'en'", lambda at: at % 5 == 0),
-        ("meta.deep.at >= 28", lambda at: at >= 28),
-        ("rare", lambda at: at % 4 == 0),
-        ("rare IS NULL", lambda at: at % 4),
-        ("`Mixed Case` IN (3, 4)", lambda at: at in (3, 4)),
-        ("fields.file = 'mine' AND fields.id < 'row-002'", lambda at: at < 2),
-        ("file = 'mine'", lambda at: False),
-        ("source LIKE 'o%' AND lower(source) = 'odd' AND output LIKE '1%'", lambda at: at in {3, 5, 7, 13, 15, 17}),
-        ("row LIKE '%\"score\": 1.5%'", lambda at: at == 3),
+        ("source = 'odd'", lambda number: number % 2),
+        ("source = 'odd' AND n_tokens > 0 AND score < 5", lambda number: number % 2 and number < 10),
+        ("score BETWEEN 2 AND 3", lambda number: 4 <= number <= 6),
+        ("level = '6' OR level = '7'", lambda number: number in (6, 7)),
+        ("meta.lang = 'en'", lambda number: number % 5 == 0),
+        ("meta.deep.at >= 28", lambda number: number >= 28),
+        ("rare", lambda number: number % 4 == 0),
+        ("rare IS NULL", lambda number: number % 4),
+        ("`Mixed Case` IN (3, 4)", lambda number: number in (3, 4)),
+        ("fields.file = 'mine' AND fields.id < 'row-002'", lambda number: number < 2),
+        ("file = 'mine'", lambda number: False),
+        (
+            "source LIKE 'o%' AND lower(source) = 'odd' AND output LIKE '1%'",
+            lambda number: number in {3, 5, 7, 13, 15, 17},
+        ),
+        ("row LIKE '%\"score\": 1.5%'", lambda number: number == 3),
     ],
 )  # fmt: skip
 def test_a_filter_names_any_field_of_the_rows(where: str, wanted: Callable[[int], Any], built: Path) -> None:
-    assert _ids(built / "own.nait", where) == [f"row-{at:03}" for at in range(ROWS) if wanted(at)]
+    assert _ids(built / "own.nait", where) == [f"row-{number:03}" for number in range(ROWS) if wanted(number)]
 
 
 def test_filters_by_fields_serve_every_verb(built: Path) -> None:
     index = NaitIndex(built / "own.nait")
-    odd = {f"row-{at:03}" for at in range(1, ROWS, 2)}
+    odd = {f"row-{number:03}" for number in range(1, ROWS, 2)}
     where = "source = 'odd'"
     assert set(index.query("own", top="100%", where=where).ids) == odd
     assert set(index.cover(top="100%", where=where).ids) == odd
@@ -284,7 +295,7 @@ def test_filters_by_fields_serve_every_verb(built: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("where", "said"),
+    ("where", "message"),
     [
         ("nonsense = 1", "nonsense"),
         ("meta.nonsense = 1", "nonsense"),
@@ -315,9 +326,9 @@ def test_filters_by_fields_serve_every_verb(built: Path) -> None:
         ("pca_unit IS NOT NULL", ""),
     ],
 )
-def test_a_filter_that_cannot_be_used_is_named(where: str, said: str, built: Path) -> None:
-    if said:
-        assert said in refusal("rows", built / "own.nait", "--where", where)
+def test_a_filter_that_cannot_be_used_is_named(where: str, message: str, built: Path) -> None:
+    if message:
+        assert message in refusal("rows", built / "own.nait", "--where", where)
     else:
         assert nait_index("rows", built / "own.nait", "--where", where).code == 0
 
@@ -351,7 +362,9 @@ def test_a_selection_can_be_made_again_byte_for_byte(index: Path, more: Path, bu
         assert _chosen(index, out, "--at", "paper") == wanted, change
         assert _chosen(index, out, "--at", str(number)) == wanted, change
     assert nait_index("capability", "list", index, "--json").json == []
-    assert [own["name"] for own in nait_index("capability", "list", index, "--at", "paper", "--json").json] == ["own"]
+    assert [
+        capability["name"] for capability in nait_index("capability", "list", index, "--at", "paper", "--json").json
+    ] == ["own"]
     assert len(nait_index("rows", index, "--at", "paper", "--limit", "99", "--json").out.splitlines()) == ROWS
     assert nait_index("info", index, "--at", "paper", "--json").json["rows"] == ROWS
     assert nait_index("verify", index, "--at", "paper").code == 0
@@ -365,30 +378,30 @@ def test_versions_are_listed_with_what_made_them(index: Path, more: Path) -> Non
     nait_index("remove", index, "--where", "id = 'row-001'")
     nait_index("tag", index, "last")
     nait_index("tag", index, "first", "--at", "1")
-    found = nait_index("versions", index, "--json").json
-    assert [(own["version"], own["rows"], own["tags"]) for own in found] == [
+    versions = nait_index("versions", index, "--json").json
+    assert [(version["version"], version["rows"], version["tags"]) for version in versions] == [
         (1, ROWS, ["first"]), (2, ROWS, []), (3, ROWS + 2, []), (4, ROWS + 1, ["last"]),
     ]  # fmt: skip
-    assert [own["change"] for own in found] == [
+    assert [version["change"] for version in versions] == [
         "30 rows added", "capability 'own' stored", "2 rows added", "1 row removed",
     ]  # fmt: skip
     assert nait_index("versions", index).out.count("\n") == 5
 
 
 def test_tags_are_kept_moved_and_forgotten(index: Path) -> None:
-    own = NaitIndex(index)
-    assert own.tag("a.b-1") == 2
+    opened = NaitIndex(index)
+    assert opened.tag("a.b-1") == 2
     assert NaitIndex(index, version=1).tag("other") == 1
     with pytest.raises(StoreError, match="--force"):
         NaitIndex(index, version=1).tag("a.b-1")
     assert NaitIndex(index, version=1).tag("a.b-1", force=True) == 1
-    own.remove_tag("other")
+    opened.remove_tag("other")
     assert manifest_of(index).tags == {"a.b-1": 1}
     with pytest.raises(StoreError, match=r"no tag 'other'; it has a\.b-1"):
-        own.remove_tag("other")
+        opened.remove_tag("other")
     for name in ("1", "", "-x", "a b", "../x", "ü", "x" * 65):
         with pytest.raises(StoreError, match="cannot be a tag"):
-            own.tag(name)
+            opened.tag(name)
 
 
 @pytest.mark.parametrize("wanted", ["9", "0", "-1", "nonsense", "1.0", ""])
@@ -414,8 +427,8 @@ def test_what_was_restored_is_as_it_was(index: Path, more: Path) -> None:
     report = NaitIndex.add(index, more).report
     assert report is not None
     assert report.indexed == 2
-    assert {own: row["pca_unit"] for own, row in samples_of(index).items()} == {
-        own: row["pca_unit"] for own, row in grown.items()
+    assert {row_id: row["pca_unit"] for row_id, row in samples_of(index).items()} == {
+        row_id: row["pca_unit"] for row_id, row in grown.items()
     }
 
 
@@ -423,8 +436,8 @@ def test_what_was_restored_is_as_it_was(index: Path, more: Path) -> None:
 
 
 def test_files_are_merged_and_old_versions_forgotten(index: Path, tmp_path: Path) -> None:
-    for at in range(3):
-        NaitIndex.add(index, write_lines(tmp_path / f"{at}.jsonl", small_rows(2, first=100 + 2 * at)))
+    for number in range(3):
+        NaitIndex.add(index, write_lines(tmp_path / f"{number}.jsonl", small_rows(2, first=100 + 2 * number)))
     NaitIndex(index, version=3).tag("kept")
     before = samples_of(index)
     done = nait_index("optimize", index, "--keep-days", "0", "--json").json
@@ -432,7 +445,7 @@ def test_files_are_merged_and_old_versions_forgotten(index: Path, tmp_path: Path
     assert (done["forgotten"], done["kept"], done["in_use"]) == (4, 2, False)
     assert min(done["size"]) > 0
     assert samples_of(index) == before
-    assert [own["version"] for own in NaitIndex.versions(index)] == [3, 6]
+    assert [version["version"] for version in NaitIndex.versions(index)] == [3, 6]
     assert len(NaitIndex(index, version="kept")) == ROWS + 2
     assert all(check.passed is not False for check in NaitIndex(index).verify(4))
     again = nait_index("optimize", index, "--keep-days", "0", "--json").json
@@ -452,7 +465,7 @@ def test_a_reader_is_never_disturbed(index: Path, more: Path) -> None:
     done = NaitIndex(index).optimize(keep_days=0)
     assert done.in_use
     assert done.forgotten == 0
-    assert set(reader.query("own", top="100%").ids) == {f"row-{at:03}" for at in range(ROWS)}
+    assert set(reader.query("own", top="100%").ids) == {f"row-{number:03}" for number in range(ROWS)}
     assert len(reader.rows()) == ROWS
     del reader
     assert NaitIndex(index).optimize(keep_days=0).forgotten > 0
@@ -464,8 +477,8 @@ def test_a_reader_is_never_disturbed(index: Path, more: Path) -> None:
 def _vague(count: int) -> list[dict[str, Any]]:
     rng = np.random.default_rng(0)
     return [
-        {"id": f"vague-{at}", "text": " ".join(chr(int(own)) * 3 for own in rng.integers(0x4E00, 0x9FFF, 12))}
-        for at in range(count)
+        {"id": f"vague-{number}", "text": " ".join(chr(int(code)) * 3 for code in rng.integers(0x4E00, 0x9FFF, 12))}
+        for number in range(count)
     ]
 
 
@@ -481,8 +494,8 @@ def test_a_shift_is_measured_and_said(model: Path, tmp_path: Path) -> None:
     assert other.shift is not None
     assert same.shift.first == other.shift.first
     assert other.shift.new > 1.5 * other.shift.first > same.shift.new
-    assert not [own for own in same.warnings if "shifted" in own]
-    assert "rebuild" in next(own for own in other.warnings if "shifted" in own)
+    assert not [warning for warning in same.warnings if "shifted" in warning]
+    assert "rebuild" in next(warning for warning in other.warnings if "shifted" in warning)
 
 
 def test_where_the_fit_has_seen_all_first_rows_no_shift_is_said(model: Path, tmp_path: Path) -> None:
@@ -492,7 +505,7 @@ def test_where_the_fit_has_seen_all_first_rows_no_shift_is_said(model: Path, tmp
     done = NaitIndex.add(root, write_lines(tmp_path / "other.jsonl", _vague(32))).report
     assert done is not None
     assert done.shift is None
-    assert not [own for own in done.warnings if "shifted" in own]
+    assert not [warning for warning in done.warnings if "shifted" in warning]
 
 
 def test_a_shift_is_the_share_that_signatures_leave_out(model: Path, tmp_path: Path) -> None:
@@ -502,15 +515,15 @@ def test_a_shift_is_the_share_that_signatures_leave_out(model: Path, tmp_path: P
 
     root = tmp_path / "own.nait"
     build_small(root, write_lines(tmp_path / "corpus.jsonl", small_rows(64)), model=model)
-    own = NaitIndex(root)
-    shift = measure_shift(own._table, own._compressor, 0, 32, 32)
+    opened = NaitIndex(root)
+    shift = measure_shift(opened._table, opened._compressor, 0, 32, 32)
     assert shift is not None
-    examples = own.make_capability(tmp_path / "corpus.jsonl")
+    examples = opened.make_capability(tmp_path / "corpus.jsonl")
     assert examples.pooled is not None
-    blocks = feature_blocks(examples.pooled, own._compressor.center, Feature.UNIT, own._compressor.widths)
+    blocks = feature_blocks(examples.pooled, opened._compressor.center, Feature.UNIT, opened._compressor.widths)
     vectors = np.concatenate(list(blocks), axis=1)
-    spanned = vectors @ own._compressor.components(Feature.UNIT).T
-    left = ((vectors - spanned @ own._compressor.components(Feature.UNIT)) ** 2).sum(axis=1)
+    spanned = vectors @ opened._compressor.components(Feature.UNIT).T
+    left = ((vectors - spanned @ opened._compressor.components(Feature.UNIT)) ** 2).sum(axis=1)
     assert shift.new == pytest.approx(left[32:].mean(), abs=0.01)
     assert shift.first == pytest.approx(left[:32].mean(), abs=0.01)
 
@@ -526,11 +539,11 @@ def test_a_rebuild_is_a_build_of_the_rows_that_are_there(index: Path, more: Path
         assert nait_index("rebuild", index, new).code == 0
     left = [row for row in _rows(ROWS + 2) if row["id"] != "row-003"]
     plain = build_small(tmp_path / "plain.nait", write_lines(tmp_path / "left.jsonl", left), model=model)
-    signatures = {own: row["pca_unit"] for own, row in samples_of(plain.layout.root).items()}
+    signatures = {row_id: row["pca_unit"] for row_id, row in samples_of(plain.layout.root).items()}
     rebuilt = samples_of(new)
-    assert {own: row["pca_unit"] for own, row in rebuilt.items()} == signatures
-    assert {own: row["row"] for own, row in rebuilt.items()} == {
-        own: row["row"] for own, row in samples_of(index).items()
+    assert {row_id: row["pca_unit"] for row_id, row in rebuilt.items()} == signatures
+    assert {row_id: row["row"] for row_id, row in rebuilt.items()} == {
+        row_id: row["row"] for row_id, row in samples_of(index).items()
     }
     assert (rebuilt["row-001"]["own"], rebuilt["row-002"]["own"]) == (7, None)
     assert len(NaitIndex(new).query("own", top=3)) == 3

@@ -205,7 +205,7 @@ def _edit(index: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 
 def test_an_index_of_a_newer_version_is_refused_for_reading_and_writing(index: Path, corpus: Path, model: Path) -> None:
-    _edit(index, lambda own: own.update(schema_version=own["schema_version"] + 1, future=True))
+    _edit(index, lambda record: record.update(schema_version=record["schema_version"] + 1, future=True))
     for command in (["info", index], ["build", index, corpus, "--model", model]):
         line = refusal(*command)
         assert "newer" in line
@@ -217,7 +217,7 @@ def test_an_index_of_a_newer_version_is_refused_for_reading_and_writing(index: P
 def test_an_index_of_an_older_version_is_refused_for_reading_and_writing(
     schema: int, fields: dict[str, Any], index: Path, corpus: Path, model: Path
 ) -> None:
-    _edit(index, lambda own: own.update({"schema_version": schema} | fields))
+    _edit(index, lambda record: record.update({"schema_version": schema} | fields))
     before = (index / "manifest.json").read_bytes()
     for command in (["info", index], ["query", index, "-c", "own"], ["build", index, corpus, "--model", model]):
         line = refusal(*command)
@@ -242,13 +242,13 @@ def test_a_damaged_manifest_is_named_in_one_line(content: bytes, index: Path, co
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_a_manifest_edited_by_hand_is_refused(field: str, index: Path) -> None:
-    _edit(index, lambda own: own["fingerprint"].update({field: "edited"}))
+    _edit(index, lambda record: record["fingerprint"].update({field: "edited"}))
     assert "seal" in refusal("info", index)
 
 
 @pytest.mark.parametrize("key", ["fingerprint", "fingerprint_digest", "schema_version", "model", "sources"])
 def test_a_manifest_without_a_part_is_named(key: str, index: Path) -> None:
-    _edit(index, lambda own: own.pop(key))
+    _edit(index, lambda record: record.pop(key))
     assert str(index / "manifest.json") in refusal("info", index)
 
 
@@ -410,9 +410,9 @@ def test_signatures_that_belong_to_other_rows_are_found(index: Path) -> None:
     import lancedb
 
     table = lancedb.connect(str(index / "lance")).open_table("samples")
-    own = {row["id"]: row for row in table.search().where("id IN ('row-003', 'row-008')").limit(2).to_list()}
+    by_id = {row["id"]: row for row in table.search().where("id IN ('row-003', 'row-008')").limit(2).to_list()}
     for here, there in (("row-003", "row-008"), ("row-008", "row-003")):
-        table.update(where=f"id = '{here}'", values={"pca_unit": list(map(float, own[there]["pca_unit"]))})
+        table.update(where=f"id = '{here}'", values={"pca_unit": list(map(float, by_id[there]["pca_unit"]))})
     announce(index)
     outcome = nait_index("verify", index, "--json")
     assert outcome.code == 1
@@ -455,7 +455,7 @@ def test_an_engine_that_cannot_be_written_is_made_in_memory(index: Path, built: 
 
 def test_an_engine_holds_a_byte_for_every_number_that_is_scanned(index: Path) -> None:
     rows = np.load(engine_of(index) / "pca_unit.npy", allow_pickle=False)
-    stored = {own: np.frombuffer(row["pca_unit"], np.int8) for own, row in samples_of(index).items()}
+    stored = {row_id: np.frombuffer(row["pca_unit"], np.int8) for row_id, row in samples_of(index).items()}
     assert (rows.dtype, len(rows)) == (np.int8, ROWS)
     assert sorted(row.tobytes() for row in rows) == sorted(row[: rows.shape[1]].tobytes() for row in stored.values())
 
@@ -495,8 +495,8 @@ def test_rows_of_the_engine_that_changed_places_are_found(index: Path) -> None:
 @pytest.mark.parametrize("bits", [range(0, 8, 2), range(1, 8, 2)], ids=["even", "odd"])
 def test_a_flipped_bit_in_the_header_of_the_engine_never_changes_a_ranking(bits: range, index: Path) -> None:
     """Every byte of what comes before the rows; by the index's own reader, since a query a bit would take minutes."""
-    own = NaitIndex(index)
-    folder, stamp = engine_of(index), own._rows.stamp(Feature.UNIT)
+    opened = NaitIndex(index)
+    folder, stamp = engine_of(index), opened._rows.stamp(Feature.UNIT)
     file = folder / "pca_unit.npy"
     whole, rows = file.read_bytes(), np.load(file)
     assert len(whole) - rows.nbytes == 128

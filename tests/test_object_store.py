@@ -101,19 +101,21 @@ def test_everything_works_there_as_it_does_here(
     same("query", "-c", "own", "--top", "10", "--json")
     same("cover", "--top", "10", "--json")
     more = write_lines(tmp_path / "more.jsonl", small_rows(8, first=ROWS))
-    for place, own in ((uri, options), (str(here), [])):
-        assert nait_index("tag", place, "before", *own).code == 0
-        assert nait_index("add", place, more, *own).code == 0
-        assert nait_index("remove", place, "--where", "id = 'row-003'", *own).code == 0
+    for place, given in ((uri, options), (str(here), [])):
+        assert nait_index("tag", place, "before", *given).code == 0
+        assert nait_index("add", place, more, *given).code == 0
+        assert nait_index("remove", place, "--where", "id = 'row-003'", *given).code == 0
     same("query", "-c", "own", "--top", "10", "--json")
     same("query", "--at", "before", "-c", "own", "--top", "10", "--json")
-    scores = write_lines(tmp_path / "scores.jsonl", [{"id": f"row-{at:03}", "value": at} for at in range(ROWS)])
+    scores = write_lines(
+        tmp_path / "scores.jsonl", [{"id": f"row-{number:03}", "value": number} for number in range(ROWS)]
+    )
     assert nait_index("score", *options, uri, "import", scores, "--name", "own").code == 0
     assert nait_index("score", here, "import", scores, "--name", "own").code == 0
     same("rows", "--where", "own > 7", "--json")
     assert nait_index("optimize", uri, *options).code == 0
     assert nait_index("restore", uri, "before", *options).code == 0
-    assert _stored(uri, storage).keys() == {f"row-{at:03}" for at in range(ROWS)}
+    assert _stored(uri, storage).keys() == {f"row-{number:03}" for number in range(ROWS)}
     checks = {check["name"]: check["passed"] for check in nait_index("verify", uri, "--json", *options).json}
     assert False not in checks.values()
 
@@ -181,17 +183,17 @@ def test_a_lock_that_is_held_is_renewed(uri: str, storage: dict[str, str], monke
     from nait_index.store import remote
 
     monkeypatch.setattr(remote, "BEAT", 0.1)
-    own = Layout(uri, storage).remote
-    assert own is not None
-    with own.lock():
-        first = own.get(remote.LOCK)
+    locked = Layout(uri, storage).remote
+    assert locked is not None
+    with locked.lock():
+        first = locked.get(remote.LOCK)
         deadline = time.monotonic() + 10
-        while own.get(remote.LOCK) == first and time.monotonic() < deadline:
+        while locked.get(remote.LOCK) == first and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert own.get(remote.LOCK) != first
+        assert locked.get(remote.LOCK) != first
         with pytest.raises(IndexBusyError):
-            own.lock().__enter__()
-    assert own.get(remote.LOCK) is None
+            locked.lock().__enter__()
+    assert locked.get(remote.LOCK) is None
 
 
 def test_a_writer_that_lost_its_lock_writes_no_more(
@@ -215,7 +217,7 @@ def test_a_writer_that_lost_its_lock_writes_no_more(
 
 
 @pytest.mark.parametrize(
-    ("place", "change", "said"),
+    ("place", "change", "message"),
     [
         ("s3://no-such-bucket/own.nait", {}, "no-such-bucket"),
         ("s3://bucket/nothing-there", {}, "is not an index"),
@@ -225,11 +227,11 @@ def test_a_writer_that_lost_its_lock_writes_no_more(
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(
-    place: str, change: dict[str, str], said: str, storage: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    place: str, change: dict[str, str], message: str, storage: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_MAX_RETRIES", "0")
     line = refusal("info", place, *_options(storage | change))
-    assert said in line
+    assert message in line
     assert "very-secret" not in line
 
 

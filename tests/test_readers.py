@@ -259,7 +259,7 @@ def test_damaged_offsets_in_an_arrow_file_are_refused(writer: Any, tmp_path: Pat
     file = io.BytesIO()
     with writer(file, table.schema) as opened:
         opened.write_table(table)
-    offsets = [array("i", own).tobytes() for own in ([0, 4, 9, 12], [0, 4, 3, 12])]
+    offsets = [array("i", positions).tobytes() for positions in ([0, 4, 9, 12], [0, 4, 3, 12])]
     assert file.getvalue().count(offsets[0]) == 1
     path = tmp_path / "rows.arrow"
     path.write_bytes(file.getvalue())

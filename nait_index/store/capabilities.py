@@ -5,8 +5,8 @@ The file is a safetensors file whose metadata hold the examples and settings; it
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,9 @@ import numpy as np
 from nait_index.errors import CapabilityError
 from nait_index.files import atomic_write
 from nait_index.spelling import did_you_mean_path
-from nait_index.store.dataset import (
-    create_table,
-    explained,
-    has_dataset,
-    keep_versions,
-    open_dataset,
-    writing,
-)
+from nait_index.store.dataset import LanceTable, explained, open_dataset, writing
 from nait_index.store.layout import Layout
 from nait_index.store.sealed import check_types
-
-NAME = "capabilities"
 
 _FORMAT = "nait-index capability 1"
 
@@ -49,22 +40,19 @@ class StoredCapability:
     arrays: Mapping[str, np.ndarray]
 
 
-class CapabilityTable:
+class CapabilityTable(LanceTable):
     """All stored capabilities of one index.
 
     :param version: the committed version to read, 0 for none; ``None`` reads the last.
     """
 
     def __init__(self, layout: Layout, version: int | None = None) -> None:
-        self._layout = layout
-        self._version = version
+        super().__init__(layout, layout.capabilities, version)
 
     @property
     def version(self) -> int:
         """Number of the committed version that is read, 0 if nothing was ever stored."""
-        if not self.exists():
-            return 0
-        return int(open_dataset(self._layout, self._layout.capabilities, self._version).version)
+        return super().version if self.exists() else 0
 
     def names(self) -> list[str]:
         """Return all names, sorted."""
@@ -79,87 +67,53 @@ class CapabilityTable:
         """Read a capability, ``None`` if there is none of this name."""
         from safetensors.numpy import load
 
-        rows = self._rows(None, _name_is(name))
+        rows = self._rows([column.name for column in fields(StoredCapability)], _name_is(name))
         if not rows:
             return None
-        row = rows[0]
-        return StoredCapability(
-            name=row["name"],
-            created=row["created"],
-            fingerprint=row["fingerprint"],
-            rows=tuple(row["rows"]),
-            formats=tuple(row["formats"]),
-            truncated=row["truncated"],
-            rejected=row["rejected"],
-            arrays=load(row["arrays"]),
-        )
+        texts = {column: tuple(rows[0][column]) for column in ("rows", "formats")}
+        return StoredCapability(**rows[0] | texts | {"arrays": load(rows[0]["arrays"])})
 
     def put(self, capability: StoredCapability) -> None:
         """Store a capability in one commit, replacing any other of its name."""
         import pyarrow as pa
         from safetensors.numpy import save
 
-        schema = pa.schema(
-            [
-                pa.field("name", pa.string(), nullable=False),
-                pa.field("created", pa.string()),
-                pa.field("fingerprint", pa.string()),
-                pa.field("examples", pa.int32()),
-                pa.field("truncated", pa.int32()),
-                pa.field("rejected", pa.int32()),
-                pa.field("rows", pa.large_list(pa.large_string())),
-                pa.field("formats", pa.list_(pa.string())),
-                pa.field("arrays", pa.large_binary()),
-            ]
-        )
-        row = {
-            "name": capability.name,
-            "created": capability.created,
-            "fingerprint": capability.fingerprint,
-            "examples": len(capability.rows),
-            "truncated": capability.truncated,
-            "rejected": capability.rejected,
-            "rows": list(capability.rows),
-            "formats": list(capability.formats),
-            "arrays": save({name: np.ascontiguousarray(array) for name, array in capability.arrays.items()}),
+        types = {
+            "created": pa.string(),
+            "fingerprint": pa.string(),
+            "examples": pa.int32(),
+            "truncated": pa.int32(),
+            "rejected": pa.int32(),
+            "rows": pa.large_list(pa.large_string()),
+            "formats": pa.list_(pa.string()),
+            "arrays": pa.large_binary(),
         }
-        create_table(self._layout, NAME, schema)
+        schema = pa.schema([pa.field("name", pa.string(), nullable=False), *types.items()])
+        arrays = save({name: np.ascontiguousarray(array) for name, array in capability.arrays.items()})
+        row = asdict(capability) | {"examples": len(capability.rows), "arrays": arrays}
+        self._create(schema)
         with writing(self._layout):
-            dataset = open_dataset(self._layout, self._layout.capabilities)
-            merge = dataset.merge_insert("name").when_matched_update_all()
+            merge = self._dataset().merge_insert("name").when_matched_update_all()
             merge.when_not_matched_insert_all().execute(pa.Table.from_pylist([row], schema=schema))
 
     def remove(self, name: str) -> None:
         """Remove a capability."""
         with writing(self._layout):
-            open_dataset(self._layout, self._layout.capabilities).delete(_name_is(name))
-
-    def compact(self) -> None:
-        """Merge the table's files; earlier versions stay readable."""
-        with writing(self._layout):
-            open_dataset(self._layout, self._layout.capabilities).optimize.compact_files()
+            self._dataset().delete(_name_is(name))
 
     def restore(self) -> None:
-        """Make the version that is read the last one again."""
-        with writing(self._layout):
-            if self._version == 0:
-                open_dataset(self._layout, self._layout.capabilities).delete("true")
-            else:
-                open_dataset(self._layout, self._layout.capabilities, self._version).restore()
+        """Make the version that is read the last one again; version 0 is an empty table."""
+        if self._version == 0:
+            with writing(self._layout):
+                open_dataset(self._layout, self._uri).delete("true")
+        else:
+            super().restore()
 
-    def keep(self, versions: Iterable[int]) -> None:
-        """Delete all versions but these and the last."""
-        keep_versions(self._layout, self._layout.capabilities, versions)
-
-    def exists(self) -> bool:
-        """Return whether the table was created."""
-        return has_dataset(self._layout, self._layout.capabilities)
-
-    def _rows(self, columns: Sequence[str] | None, where: str | None = None) -> list[dict[str, Any]]:
+    def _rows(self, columns: Sequence[str], where: str | None = None) -> list[dict[str, Any]]:
         if self._version == 0 or (self._version is None and not self.exists()):
             return []
-        dataset = open_dataset(self._layout, self._layout.capabilities, self._version)
-        with explained(f"{self._layout.capabilities} cannot be read", "remove it and add them again"):
+        dataset = self._dataset()
+        with explained(f"{self._uri} cannot be read", "remove it and add them again"):
             rows: list[dict[str, Any]] = dataset.scanner(columns=columns, filter=where).to_table().to_pylist()
         return rows
 

@@ -64,28 +64,6 @@ def has_dataset(layout: Layout, uri: str) -> bool:
     return True
 
 
-def create_table(layout: Layout, name: str, schema: "pa.Schema") -> None:
-    """Create a table if it does not exist."""
-    import lancedb
-
-    # exist_ok: a plain create is not exclusive in Lance: a second one would silently replace the first one's rows.
-    with explained(f"{layout.name}: the table {name} cannot be created", "fix that and run the command again"):
-        lancedb.connect(layout.database, storage_options=layout.storage).create_table(
-            name, schema=schema, exist_ok=True
-        )
-
-
-def append_rows(layout: Layout, uri: str, rows: "pa.Table") -> None:
-    """Add rows in one commit: all of them or none.
-
-    Not through LanceDB, which instantiates the embedding functions named in a table, whoever wrote them there.
-    """
-    import lance
-
-    with writing(layout):
-        lance.write_dataset(rows, uri, mode="append", storage_options=layout.storage)
-
-
 @contextmanager
 def writing(layout: Layout) -> Iterator[None]:
     """Explain in one line why a write failed: disk full, no permission, a file cut short."""
@@ -127,23 +105,6 @@ def drop_torn_versions(layout: Layout, uri: str) -> None:
             dataset.restore()
 
 
-def keep_versions(layout: Layout, uri: str, versions: Iterable[int]) -> None:
-    """Delete all versions of a table but these and the last; these are tagged against any other cleanup."""
-    wanted = {f"{_KEPT}{version}": version for version in versions}
-    with writing(layout):
-        dataset = open_dataset(layout, uri)
-        existing = {name for name in dataset.tags.list() if name.startswith(_KEPT)}
-        for name in sorted(wanted.keys() - existing):
-            dataset.tags.create(name, wanted[name])
-        for name in sorted(existing - wanted.keys()):
-            dataset.tags.delete(name)
-        # Files of no version were left by killed writers, since the caller holds the write lock. In an object store,
-        # where a lock can be taken over, Lance keeps them for a week.
-        dataset.cleanup_old_versions(
-            older_than=timedelta(0), error_if_tagged_old_versions=False, delete_unverified=layout.remote is None
-        )
-
-
 def files_of(uri: str, dataset: Any) -> list[Path]:  # noqa: ANN401
     """List the files that a version of a table on this machine is read from, its manifest first."""
     root = Path(uri)
@@ -162,3 +123,72 @@ def version_file(uri: str, version: int) -> Path:
 
 def _first_line(error: BaseException) -> str:
     return " ".join(str(error).split(", /home/")[0].split())[:300].rstrip(". ")
+
+
+class LanceTable:
+    """A table of an index at one of its committed versions; a version is read once and never changes.
+
+    :param version: the version to read; ``None`` reads the last.
+    """
+
+    def __init__(self, layout: Layout, uri: str, version: int | None) -> None:
+        self._layout = layout
+        self._uri = uri
+        self._version = version
+        self._opened: Any = None
+
+    def exists(self) -> bool:
+        """Return whether the table was created."""
+        return has_dataset(self._layout, self._uri)
+
+    @property
+    def version(self) -> int:
+        """Number of the committed version that is read."""
+        return int(self._dataset().version)
+
+    def compact(self) -> None:
+        """Merge the table's files; earlier versions stay readable."""
+        # One thread and small batches, so that merging takes no more memory than building.
+        with writing(self._layout):
+            self._dataset().optimize.compact_files(batch_size=1024, num_threads=1)
+
+    def restore(self) -> None:
+        """Make the version that is read the last one again."""
+        with writing(self._layout):
+            self._dataset().restore()
+        self._opened = None
+
+    def keep(self, versions: Iterable[int]) -> None:
+        """Delete all versions but these and the last; these are tagged against any other cleanup."""
+        tags = {f"{_KEPT}{version}": version for version in versions}
+        with writing(self._layout):
+            dataset = open_dataset(self._layout, self._uri)
+            existing = {name for name in dataset.tags.list() if name.startswith(_KEPT)}
+            for name in sorted(tags.keys() - existing):
+                dataset.tags.create(name, tags[name])
+            for name in sorted(existing - tags.keys()):
+                dataset.tags.delete(name)
+            # Files of no version were left by killed writers, since the caller holds the write lock. In an object
+            # store, where a lock can be taken over, Lance keeps them for a week.
+            dataset.cleanup_old_versions(
+                older_than=timedelta(0),
+                error_if_tagged_old_versions=False,
+                delete_unverified=self._layout.remote is None,
+            )
+
+    def _create(self, schema: "pa.Schema") -> None:
+        """Create the table if it does not exist."""
+        import lancedb
+
+        layout, name = self._layout, Path(self._uri).stem
+        # exist_ok: a plain create is not exclusive in Lance: a second one would silently replace the first one's rows.
+        with explained(f"{layout.name}: the table {name} cannot be created", "fix that and run the command again"):
+            database = lancedb.connect(layout.database, storage_options=layout.storage)
+            database.create_table(name, schema=schema, exist_ok=True)
+
+    def _dataset(self) -> Any:  # noqa: ANN401 - lance is not typed
+        if self._version is None:
+            return open_dataset(self._layout, self._uri)
+        if self._opened is None:
+            self._opened = open_dataset(self._layout, self._uri, self._version)
+        return self._opened

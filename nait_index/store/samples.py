@@ -3,19 +3,17 @@
 Written through ``lancedb``; read through ``lance``, which opens the same files in a third of the time.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nait_index.config import View
-from nait_index.store.dataset import append_rows, create_table, has_dataset, keep_versions, open_dataset, writing
+from nait_index.store.dataset import LanceTable, writing
 from nait_index.store.layout import Layout
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-NAME = "samples"
 
 _DELETED_ROWS = 10_000  # per SQL condition
 
@@ -46,34 +44,36 @@ def schema(arrays: Mapping[str, tuple["np.dtype[Any]", int]]) -> "pa.Schema":
     return pa.schema(fields)
 
 
-class SampleTable:
+class SampleTable(LanceTable):
     """All samples of one index.
 
     :param version: the committed version to read; ``None`` reads the last.
     """
 
     def __init__(self, layout: Layout, version: int | None = None) -> None:
-        self._layout = layout
-        self._version = version
-        self._opened: Any = None
+        super().__init__(layout, layout.samples, version)
 
     def create(self, table_schema: "pa.Schema") -> None:
         """Create the table if it does not exist."""
         if not self.exists():  # an existing one may have columns of scores, which the schema of a build has not
-            create_table(self._layout, NAME, table_schema)
+            self._create(table_schema)
 
     def append(self, columns: Mapping[str, Any], table_schema: "pa.Schema") -> None:
         """Add rows in one commit, all of them or none. Columns of scores, which only the table has, get nulls.
 
+        Not through LanceDB, which instantiates the embedding functions named in a table, whoever wrote them there.
+
         :param columns: a list for each plain column, an array (n, width) for each signature column.
         """
+        import lance
         import pyarrow as pa
 
         arrays = [_to_arrow(columns[field.name], field) for field in table_schema]
         scores = [field for field in self.schema() if field.name not in table_schema.names]
         arrays += [pa.nulls(len(arrays[0]), field.type) for field in scores]
         rows = pa.Table.from_arrays(arrays, schema=pa.schema([*table_schema, *scores]))
-        append_rows(self._layout, self._layout.samples, rows)
+        with writing(self._layout):
+            lance.write_dataset(rows, self._uri, mode="append", storage_options=self._layout.storage)
 
     def delete(self, positions: Sequence[int]) -> None:
         """Delete the rows with some values of ``position``; earlier versions keep them."""
@@ -82,38 +82,13 @@ class SampleTable:
                 listed = ", ".join(str(position) for position in positions[start : start + _DELETED_ROWS])
                 self._dataset().delete(f"position IN ({listed})")
 
-    def compact(self) -> None:
-        """Merge the many small files of a build; earlier versions stay readable."""
-        # One thread and small batches, so that merging takes no more memory than building did.
-        with writing(self._layout):
-            self._dataset().optimize.compact_files(batch_size=1024, num_threads=1)
-
     @property
     def fragments(self) -> int:
         """How many files hold the rows."""
         return len(self._dataset().get_fragments())
 
-    def restore(self) -> None:
-        """Make the version that is read the last one again."""
-        with writing(self._layout):
-            self._dataset().restore()
-        self._opened = None
-
-    def keep(self, versions: Iterable[int]) -> None:
-        """Delete all versions but these and the last."""
-        keep_versions(self._layout, self._layout.samples, versions)
-
-    @property
-    def version(self) -> int:
-        """Number of the committed version that is read."""
-        return int(self._dataset().version)
-
     def __len__(self) -> int:
         return int(self._dataset().count_rows()) if self.exists() else 0
-
-    def exists(self) -> bool:
-        """Return whether the table was created."""
-        return has_dataset(self._layout, self._layout.samples)
 
     def schema(self) -> "pa.Schema":
         """Return the schema of the stored table."""
@@ -224,13 +199,6 @@ class SampleTable:
     def scan(self, columns: Sequence[str], where: str) -> "pa.Table":
         """Read plain columns, and ``_rowid``, of the rows for which a SQL condition over plain columns holds."""
         return self._dataset().scanner(columns=list(columns), filter=where, with_row_id=True).to_table()
-
-    def _dataset(self) -> Any:  # noqa: ANN401 - lance is not typed
-        if self._version is None:
-            return open_dataset(self._layout, self._layout.samples)
-        if self._opened is None:
-            self._opened = open_dataset(self._layout, self._layout.samples, self._version)
-        return self._opened
 
 
 def _is_text(value: str) -> bool:

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import inspect
 import json
 import os
 import signal
@@ -34,7 +35,7 @@ STEPS = {
     "delete": "nait_index.store.samples.SampleTable.delete",
     "compact": "nait_index.store.samples.SampleTable.compact",
     "restore": "nait_index.store.samples.SampleTable.restore",
-    "keep versions": "nait_index.store.dataset.keep_versions",
+    "keep versions": "nait_index.store.dataset.LanceTable.keep",
     "rejects prepare": "nait_index.building.commit.RejectedRows.prepare",
     "rejects publish": "nait_index.building.commit.RejectedRows.publish",
     "publish": "nait_index.store.publish.publish",
@@ -97,9 +98,9 @@ class Tracer:
             module, _, kind = owner.rpartition(".")
             target = getattr(importlib.import_module(module), kind)
         original = getattr(target, attribute)
-        found = vars(target)[attribute]
-        if isinstance(found, classmethod):
-            inner = self._wrapped(name, found.__func__)
+        static = inspect.getattr_static(target, attribute)
+        if isinstance(static, classmethod):
+            inner = self._wrapped(name, static.__func__)
             patch.setattr(target, attribute, classmethod(inner))
             return
         wrapped = self._wrapped(name, original)
