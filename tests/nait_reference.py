@@ -66,7 +66,7 @@ def ranking(scores: Mapping[str, float]) -> list[str]:
 
 
 def principal_directions(drifts: list[Layers]) -> Layers:
-    """Give v[l] of every layer from the examples' drifts."""
+    """Compute v[l] of every layer from the examples' drifts."""
     directions = []
     for layer in range(len(drifts[0])):
         deltas = np.stack([own[layer] for own in drifts])
@@ -94,7 +94,7 @@ def text_of(row: Row) -> str:
 
 @cache
 def pooled_reader(model_folder: Path | str) -> Callable[[str], dict[str, Layers]]:
-    """Give what reads a text's mean over its tokens and its drift, layer by layer; every text is read once."""
+    """Return a reader of a text's mean over its tokens and its drift, layer by layer; every text is read once."""
     neurons_of = neuron_reader(model_folder)
 
     @cache

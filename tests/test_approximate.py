@@ -46,10 +46,10 @@ def test_it_finds_almost_all_that_the_exact_scan_finds_and_scores_it_the_same(ex
     shares = []
     for query in queries(exact, 20, seed=2):
         scores = exact.scores(query[None])[0]
-        right, found = best(scores, 100), made.search(query, 100)
-        shares.append(len(set(right.ordinals.tolist()) & set(found.ordinals.tolist())) / 100)
-        assert (np.diff(found.scores) <= 0).all()
-        np.testing.assert_array_equal(found.scores, scores[found.ordinals])
+        right, hits = best(scores, 100), made.search(query, 100)
+        shares.append(len(set(right.ordinals.tolist()) & set(hits.ordinals.tolist())) / 100)
+        assert (np.diff(hits.scores) <= 0).all()
+        np.testing.assert_array_equal(hits.scores, scores[hits.ordinals])
     assert np.mean(shares) >= 0.97
     made.save(tmp_path, "x")
     again = Approximate.load(tmp_path, "x", exact, STEPS)

@@ -211,8 +211,8 @@ codes = np.random.default_rng(0).integers(-127, 128, (4_000, dim)).astype(np.int
 resource.setrlimit(resource.RLIMIT_DATA, (300 << 20, 300 << 20))
 # The same rows again and again, one bit apart from each other, so that what is best can be told.
 def batches():
-    for at in range(100):
-        yield np.roll(codes, at, axis=1)
+    for shift in range(100):
+        yield np.roll(codes, shift, axis=1)
 ExactScan.write(Path(sys.argv[1]), "x", batches(), stamp)
 engine = ExactScan.open(Path(sys.argv[1]), "x", stamp)
 try:
@@ -222,12 +222,12 @@ except MemoryError:
     pass
 queries = np.random.default_rng(1).standard_normal((3, dim)).astype(np.float32)
 scores = engine.scores(queries)
-for own, query in zip(scores, queries):
-    hits = best(own, 50)
+for scored, query in zip(scores, queries):
+    hits = best(scored, 50)
     merged = []
-    for at in range(0, rows, 50_000):
-        part = best(engine.scores_at(np.arange(at, at + 50_000), query[None])[0], 50)
-        merged += zip((-part.scores).tolist(), (part.ordinals + at).tolist())
+    for start in range(0, rows, 50_000):
+        part = best(engine.scores_at(np.arange(start, start + 50_000), query[None])[0], 50)
+        merged += zip((-part.scores).tolist(), (part.ordinals + start).tolist())
     merged = sorted(merged)[: len(hits.ordinals)]
     assert [place for _, place in merged] == hits.ordinals.tolist()
     assert [-score for score, _ in merged] == hits.scores.tolist()

@@ -82,7 +82,7 @@ class FakeRows:
         self, feature: str, queries: np.ndarray, k: int, allowed: np.ndarray | None, mode: SearchMode
     ) -> list[Hits]:
         assert mode is SearchMode.EXACT
-        return [best(own, k, allowed) for own in self.scores(feature, queries)]
+        return [best(scores, k, allowed) for scores in self.scores(feature, queries)]
 
 
 # ---- one index, and what is known of its rows by hand ----------------------------------------------------------------
@@ -108,13 +108,13 @@ class Built:
         self.capability = self.index.make_capability(self.file)
 
     def scores(self, method: str, **options: Any) -> Scores:
-        """Give ids and scores in the order of the selection."""
+        """Return ids and scores in the order of the selection."""
         selection = self.index.query(self.capability, method=method, **({"top": "100%"} | options))
         return dict(zip(selection.ids, selection.scores, strict=True))
 
     def stored(self, column: str, dtype: type) -> dict[str, np.ndarray]:
         """Read a column of the table without the package's readers."""
-        return {own: np.frombuffer(row[column], dtype) for own, row in samples_of(self.root).items()}
+        return {row_id: np.frombuffer(row[column], dtype) for row_id, row in samples_of(self.root).items()}
 
     def texts(self) -> tuple[dict[str, str], list[str]]:
         return {row["id"]: text_of(row) for row in self.corpus}, [text_of(row) for row in self.examples]
@@ -148,14 +148,14 @@ def reader(model: Path) -> Callable[[str], tuple[list[np.ndarray], np.ndarray]]:
     return read
 
 
-def assert_scores(found: Scores, expected: Mapping[str, float], tolerance: float) -> None:
+def assert_scores(scores: Scores, expected: Mapping[str, float], tolerance: float) -> None:
     """Every row once, each with its score, the best first; ids decide between equal scores."""
-    assert sorted(found) == sorted(expected)
-    assert list(found) == ranking(found)
+    assert sorted(scores) == sorted(expected)
+    assert list(scores) == ranking(scores)
     spread = max(expected.values()) - min(expected.values())
     assert spread > 20 * tolerance, "the comparison would tell nothing"
-    for own, score in expected.items():
-        assert found[own] == pytest.approx(score, abs=tolerance), own
+    for row_id, expected_score in expected.items():
+        assert scores[row_id] == pytest.approx(expected_score, abs=tolerance), row_id
 
 
 # ---- nas -------------------------------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ def reference_nas(built: Built, layer: int) -> Scores:
     read = pooled_reader(built.model)
     corpus, examples = built.texts()
     target = np.mean([read(text)["mean"][layer] for text in examples], axis=0)
-    return {own: cosine(read(text)["mean"][layer], target) for own, text in corpus.items()}
+    return {row_id: cosine(read(text)["mean"][layer], target) for row_id, text in corpus.items()}
 
 
 def test_nas_is_the_cosine_to_the_mean_state_of_the_last_layer_but_one(built: Built) -> None:
@@ -180,7 +180,9 @@ def test_nas_reads_the_last_captured_layer_but_one_or_the_only_one(layers: str, 
 
 
 def test_nas_chooses_among_the_rows_that_pass_a_filter(built: Built) -> None:
-    expected = {own: score for own, score in reference_nas(built, 1).items() if own.startswith(("code", "logic"))}
+    expected = {
+        row_id: score for row_id, score in reference_nas(built, 1).items() if row_id.startswith(("code", "logic"))
+    }
     where = "id LIKE 'code%' OR id LIKE 'logic%'"
     assert_scores(built.scores("nas", where=where), expected, EXACT)
     assert list(built.scores("nas", where=where, top=3)) == ranking(expected)[:3]
@@ -219,8 +221,8 @@ def reference_nag(built: Built) -> Scores:
             for neuron in strongest(read(text)[0][layer]):
                 counts[neuron] = counts.get(neuron, 0) + 1
         total = sum(counts.values())
-        for own, text in corpus.items():
-            scores[own] += sum(counts.get(neuron, 0) / total for neuron in strongest(read(text)[0][layer])) / layers
+        for row_id, text in corpus.items():
+            scores[row_id] += sum(counts.get(neuron, 0) / total for neuron in strongest(read(text)[0][layer])) / layers
     return scores
 
 
@@ -228,26 +230,26 @@ def test_index_holds_the_neurons_of_largest_impact(built: Built) -> None:
     read = reader(built.model)
     corpus, _ = built.texts()
     numbers, values = built.stored("topk_neurons", np.uint16), built.stored("topk_values", np.float16)
-    for own, text in corpus.items():
+    for row_id, text in corpus.items():
         for layer, impact in enumerate(read(text)[0]):
             here = slice(layer * TOPK, (layer + 1) * TOPK)
-            assert sorted(numbers[own][here]) == sorted(strongest(impact))
-            np.testing.assert_allclose(values[own][here], impact[numbers[own][here]], rtol=1e-3)
-            assert (np.diff(values[own][here]) <= 0).all()
+            assert sorted(numbers[row_id][here]) == sorted(strongest(impact))
+            np.testing.assert_allclose(values[row_id][here], impact[numbers[row_id][here]], rtol=1e-3)
+            assert (np.diff(values[row_id][here]) <= 0).all()
 
 
 def test_nag_adds_up_how_often_the_examples_share_each_neuron(built: Built) -> None:
     expected = reference_nag(built)
-    found = built.scores("nag")
-    assert_scores(found, expected, 1e-6)
-    assert 0 < min(found.values()) < max(found.values()) < 1
+    scores = built.scores("nag")
+    assert_scores(scores, expected, 1e-6)
+    assert 0 < min(scores.values()) < max(scores.values()) < 1
 
 
 # ---- rds -------------------------------------------------------------------------------------------------------------
 
 
 def representations(built: Built, weigh: bool) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
-    """Give the mean of the last hidden states of rows and examples, by position or plain."""
+    """Return the mean of the last hidden states of rows and examples, by position or plain."""
     read = reader(built.model)
 
     def of(text: str) -> np.ndarray:
@@ -256,14 +258,14 @@ def representations(built: Built, weigh: bool) -> tuple[dict[str, np.ndarray], l
         return np.asarray(sum(w * state for w, state in zip(weights, states, strict=True)) / weights.sum())
 
     corpus, examples = built.texts()
-    return {own: of(text) for own, text in corpus.items()}, [of(text) for text in examples]
+    return {row_id: of(text) for row_id, text in corpus.items()}, [of(text) for text in examples]
 
 
 def take_turns(rows: Mapping[str, np.ndarray], examples: Iterable[np.ndarray], k: int) -> list[str]:
-    """Let each example in turn take the most similar row that is left, ties to the lower id."""
-    left, chosen, own = dict(rows), list[str](), list(examples)
+    """Assign each example in turn the most similar row that is left, ties to the lower id."""
+    left, chosen, targets = dict(rows), list[str](), list(examples)
     while len(chosen) < k:
-        example = own[len(chosen) % len(own)]
+        example = targets[len(chosen) % len(targets)]
         chosen.append(min(left, key=lambda name: (-cosine(left[name], example), name)))
         del left[chosen[-1]]
     return chosen
@@ -272,10 +274,10 @@ def take_turns(rows: Mapping[str, np.ndarray], examples: Iterable[np.ndarray], k
 @pytest.mark.parametrize(("column", "weigh"), [("hidden_mean", False), ("hidden_weighted", True)])
 def test_index_holds_the_means_of_the_last_hidden_states(column: str, weigh: bool, built: Built) -> None:
     expected, of_examples = representations(built, weigh)
-    found = built.stored(column, np.float16)
-    assert sorted(found) == sorted(expected)
-    for own, values in found.items():
-        np.testing.assert_allclose(values, expected[own], rtol=1e-3, atol=1e-4)
+    stored = built.stored(column, np.float16)
+    assert sorted(stored) == sorted(expected)
+    for row_id, values in stored.items():
+        np.testing.assert_allclose(values, expected[row_id], rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(built.capability.examples.signatures[column], of_examples, rtol=1e-3, atol=1e-4)
 
 
@@ -283,22 +285,22 @@ def test_index_holds_the_means_of_the_last_hidden_states(column: str, weigh: boo
 @pytest.mark.parametrize("k", [1, 3, 7, 8, 23, "100%"])
 def test_rds_lets_the_examples_take_turns(k: int | str, where: str | None, built: Built) -> None:
     """Exactly so with the representations that are stored."""
-    rows = {own: values.astype(float) for own, values in built.stored("hidden_weighted", np.float16).items()}
+    rows = {row_id: values.astype(float) for row_id, values in built.stored("hidden_weighted", np.float16).items()}
     if where:
         long = {row["id"] for row in built.index.rows() if row["n_tokens"] > 150}
-        rows = {own: values for own, values in rows.items() if own.startswith("code") or own in long}
+        rows = {row_id: values for row_id, values in rows.items() if row_id.startswith("code") or row_id in long}
         assert 23 < len(rows) < 60
     count = len(rows) if isinstance(k, str) else k
     examples = built.capability.examples.signatures["hidden_weighted"].astype(float)
-    found = built.scores("rds", top=k, where=where)
-    assert list(found) == take_turns(rows, examples, count)
-    np.testing.assert_allclose(list(found.values()), [1 - turn / count for turn in range(count)], atol=1e-12)
+    scores = built.scores("rds", top=k, where=where)
+    assert list(scores) == take_turns(rows, examples, count)
+    np.testing.assert_allclose(list(scores.values()), [1 - turn / count for turn in range(count)], atol=1e-12)
 
 
 def test_rds_takes_what_is_most_similar_by_hand_as_far_as_half_precision_tells(built: Built) -> None:
     rows, examples = representations(built, weigh=True)
     for turn, chosen in enumerate(built.scores("rds")):
-        similar = {own: cosine(values, examples[turn % len(examples)]) for own, values in rows.items()}
+        similar = {row_id: cosine(values, examples[turn % len(examples)]) for row_id, values in rows.items()}
         assert similar[chosen] >= max(similar.values()) - HALF
         del rows[chosen]
     assert rows == {}
@@ -306,7 +308,7 @@ def test_rds_takes_what_is_most_similar_by_hand_as_far_as_half_precision_tells(b
 
 def test_rds_max_is_the_cosine_to_the_nearest_example(built: Built) -> None:
     rows, examples = representations(built, weigh=True)
-    expected = {own: max(cosine(values, example) for example in examples) for own, values in rows.items()}
+    expected = {row_id: max(cosine(values, example) for example in examples) for row_id, values in rows.items()}
     assert_scores(built.scores("rds-max"), expected, HALF)
 
 
@@ -318,13 +320,13 @@ def test_rds_with_duplicates_takes_turns_exactly(examples: int, share: float | N
     # Of lengths 4 and 2, so that every similarity is exact and equal ones are equal in any order of summing.
     values = rng.permuted(np.tile([1, 1, 1, 1, -1, -1, -1, 3, 0, 0, 0, 0], (150, 1)), axis=1).astype(np.float16)
     values[100:] = values[:50]
-    own = rng.permuted(np.tile([1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0], (examples, 1)), axis=1).astype(np.float16)
+    targets = rng.permuted(np.tile([1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0], (examples, 1)), axis=1).astype(np.float16)
     rows = FakeRows({"hidden_weighted": values}, cuts=(1, 70, 149))
     allowed = None if share is None else rng.random(150) < share
     ids = {name: row for row, name in enumerate(rows.ids()) if allowed is None or allowed[row]}
     for k in (1, examples, 60, len(ids), len(ids) + 5):
-        hits = Rds().rank(Examples([""] * examples, {}, {"hidden_weighted": own}), rows, k, allowed)
-        wanted = take_turns({name: values[row].astype(float) for name, row in ids.items()}, own, min(k, len(ids)))
+        hits = Rds().rank(Examples([""] * examples, {}, {"hidden_weighted": targets}), rows, k, allowed)
+        wanted = take_turns({name: values[row].astype(float) for name, row in ids.items()}, targets, min(k, len(ids)))
         assert [rows.ids()[row] for row in hits.ordinals] == wanted
 
 
@@ -334,43 +336,43 @@ def test_rds_with_duplicates_takes_turns_exactly(examples: int, share: float | N
 def test_embedding_is_the_cosine_to_the_centroid_of_unit_vectors(built: Built) -> None:
     rows, examples = representations(built, weigh=False)
     centroid = np.mean([example / np.linalg.norm(example) for example in examples], axis=0)
-    expected = {own: cosine(values, centroid) for own, values in rows.items()}
+    expected = {row_id: cosine(values, centroid) for row_id, values in rows.items()}
     assert_scores(built.scores("embedding"), expected, HALF)
 
 
 def test_embedding_gives_every_example_the_same_weight_whatever_its_length() -> None:
     rows = FakeRows({"hidden_mean": np.eye(3, dtype=np.float16)})
-    own = np.array([[100, 0, 0], [0, 1, 0]], dtype=np.float16)
-    found = Embedding().scores(Examples(["", ""], {}, {"hidden_mean": own}), rows)
-    np.testing.assert_allclose(found, [0.5**0.5, 0.5**0.5, 0], atol=1e-6)
+    targets = np.array([[100, 0, 0], [0, 1, 0]], dtype=np.float16)
+    scores = Embedding().scores(Examples(["", ""], {}, {"hidden_mean": targets}), rows)
+    np.testing.assert_allclose(scores, [0.5**0.5, 0.5**0.5, 0], atol=1e-6)
 
 
 @pytest.mark.parametrize(("method", "column"), [(Embedding(), "hidden_mean"), (RdsMax(), "hidden_weighted")])
 def test_rows_of_zeros_are_like_nothing(method: Any, column: str) -> None:
     rows = FakeRows({column: np.array([[0, 0], [1, 1], [-1, 0]], dtype=np.float16)})
-    found = method.scores(Examples([""], {}, {column: np.array([[2, 0]], dtype=np.float16)}), rows)
-    np.testing.assert_allclose(found, [0, 0.5**0.5, -1], atol=1e-6)
+    scores = method.scores(Examples([""], {}, {column: np.array([[2, 0]], dtype=np.float16)}), rows)
+    np.testing.assert_allclose(scores, [0, 0.5**0.5, -1], atol=1e-6)
 
 
 # ---- probe -----------------------------------------------------------------------------------------------------------
 
 
 def unit_vectors(built: Built) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Give rows and examples as unit vectors: every block of mean and drift, centred, of the same length."""
+    """Return rows and examples as unit vectors: every block of mean and drift, centred, of the same length."""
     read = pooled_reader(built.model)
     corpus, examples = built.texts()
 
     def blocks(text: str) -> list[np.ndarray]:
         return read(text)["mean"] + read(text)["drift"]
 
-    center = [np.mean(own, axis=0) for own in zip(*(blocks(text) for text in corpus.values()), strict=True)]
+    center = [np.mean(block, axis=0) for block in zip(*(blocks(text) for text in corpus.values()), strict=True)]
 
     def vector(text: str) -> np.ndarray:
-        centred = [own - c for own, c in zip(blocks(text), center, strict=True)]
-        scaled = np.concatenate([own / (np.linalg.norm(own) or 1) for own in centred])
+        centred = [block - c for block, c in zip(blocks(text), center, strict=True)]
+        scaled = np.concatenate([block / (np.linalg.norm(block) or 1) for block in centred])
         return scaled / (np.linalg.norm(scaled) or 1)
 
-    return {own: vector(text) for own, text in corpus.items()}, np.stack([vector(text) for text in examples])
+    return {row_id: vector(text) for row_id, text in corpus.items()}, np.stack([vector(text) for text in examples])
 
 
 def reference_probe(examples: np.ndarray, corpus: np.ndarray) -> np.ndarray:
@@ -425,9 +427,9 @@ def probe_scores(examples: np.ndarray, corpus: np.ndarray) -> np.ndarray:
     Codes are scored as the index does it; what they are rounded to is the reference's affair.
     """
     codes = np.issubdtype(corpus.dtype, np.integer)
-    own, stored = (values if codes else values.astype(np.float32) for values in (examples, corpus))
+    positives, stored = (values if codes else values.astype(np.float32) for values in (examples, corpus))
     rows = FakeRows({"pca_unit": stored}, steps=STEPS[: corpus.shape[1]] if codes else None)
-    hits = Probe().rank(Examples([""] * len(examples), {}, {"pca_unit": own}), rows, len(corpus), None)
+    hits = Probe().rank(Examples([""] * len(examples), {}, {"pca_unit": positives}), rows, len(corpus), None)
     assert (np.diff(hits.scores) <= 0).all()
     scores = np.full(len(corpus), np.nan)
     scores[hits.ordinals] = hits.scores
@@ -449,29 +451,33 @@ def cloud(rows: int, examples: int, dim: int, seed: int = 0, kept: int | None = 
     """
     rng = np.random.default_rng(seed)
     targets = 1.5 * rng.normal(size=(2, dim))
-    own = rng.normal(size=(examples, dim)) + targets[rng.integers(2, size=examples)]
+    positives = rng.normal(size=(examples, dim)) + targets[rng.integers(2, size=examples)]
     corpus = rng.normal(size=(rows, dim))
     near = rng.random(rows) < 0.1
     corpus[near] += targets[rng.integers(2, size=near.sum())]
-    scaled = [values / np.linalg.norm(values, axis=1, keepdims=True) for values in (own, corpus)]
+    scaled = [values / np.linalg.norm(values, axis=1, keepdims=True) for values in (positives, corpus)]
     return scaled[0][:, :kept], scaled[1][:, :kept]
 
 
-def assert_same_order(found: np.ndarray, expected: np.ndarray, gap: float) -> None:
+def assert_same_order(scores: np.ndarray, expected: np.ndarray, gap: float) -> None:
     """No row stands before one whose score is clearly higher."""
-    in_order = expected[np.argsort(-found, kind="stable")]
+    in_order = expected[np.argsort(-scores, kind="stable")]
     assert (np.minimum.accumulate(in_order) >= in_order - gap).all()
 
 
 def test_probe_scores_by_a_logistic_regression(built: Built) -> None:
     corpus, examples = unit_vectors(built)
     expected = dict(zip(corpus, reference_probe(examples, np.stack(list(corpus.values()))).tolist(), strict=True))
-    found = built.scores("probe")
-    assert_scores(found, expected, PROBE)
+    scores = built.scores("probe")
+    assert_scores(scores, expected, PROBE)
     names = list(expected)
-    assert_same_order(np.array([found[own] for own in names]), np.array([expected[own] for own in names]), PROBE)
-    assert list(built.scores("probe", top=5)) == list(found)[:5]
-    assert list(built.scores("probe", where="id LIKE 'code%'")) == [own for own in found if own.startswith("code")]
+    assert_same_order(
+        np.array([scores[row_id] for row_id in names]), np.array([expected[row_id] for row_id in names]), PROBE
+    )
+    assert list(built.scores("probe", top=5)) == list(scores)[:5]
+    assert list(built.scores("probe", where="id LIKE 'code%'")) == [
+        row_id for row_id in scores if row_id.startswith("code")
+    ]
 
 
 SIZES = pytest.mark.parametrize(
@@ -485,49 +491,52 @@ SIZES = pytest.mark.parametrize(
 @pytest.mark.parametrize("share", [1, 0.5])
 def test_probe_scores_vectors_of_any_number_as_the_reference(share: float, rows: int, examples: int, dim: int) -> None:
     """Of whole vectors, and of half of their coordinates."""
-    own, corpus = cloud(rows, examples, dim, kept=int(share * dim))
-    expected = reference_probe(own, corpus)
-    found = probe_scores(own, corpus)
+    positives, corpus = cloud(rows, examples, dim, kept=int(share * dim))
+    expected = reference_probe(positives, corpus)
+    scores = probe_scores(positives, corpus)
     assert np.ptp(expected) > 2
-    np.testing.assert_allclose(found, expected, atol=PROBE)
-    assert_same_order(found, expected, PROBE)
+    np.testing.assert_allclose(scores, expected, atol=PROBE)
+    assert_same_order(scores, expected, PROBE)
 
 
 @SIZES
 def test_probe_scores_codes_by_what_they_stand_for(rows: int, examples: int, dim: int) -> None:
-    own, corpus = (to_codes(values) for values in cloud(rows, examples, dim, kept=dim // 2))
+    positives, corpus = (to_codes(values) for values in cloud(rows, examples, dim, kept=dim // 2))
     expected = reference_probe(
-        own.astype(np.float64) * STEPS[: dim // 2], corpus.astype(np.float64) * STEPS[: dim // 2]
+        positives.astype(np.float64) * STEPS[: dim // 2], corpus.astype(np.float64) * STEPS[: dim // 2]
     )
     assert np.ptp(expected) > 2
-    np.testing.assert_allclose(probe_scores(own, corpus), expected, atol=PROBE)
+    np.testing.assert_allclose(probe_scores(positives, corpus), expected, atol=PROBE)
 
 
 def test_the_coordinate_that_is_left_out_counts() -> None:
     """Lest the comparisons above tell nothing of it: with it known to be nothing, scores are other ones."""
-    own, corpus = cloud(300, 30, 32, kept=16)
+    positives, corpus = cloud(300, 30, 32, kept=16)
 
     def lengthened(values: np.ndarray) -> np.ndarray:
         return values / np.linalg.norm(values, axis=1, keepdims=True)
 
-    assert np.abs(reference_probe(lengthened(own), lengthened(corpus)) - reference_probe(own, corpus)).max() > 1
+    assert (
+        np.abs(reference_probe(lengthened(positives), lengthened(corpus)) - reference_probe(positives, corpus)).max()
+        > 1
+    )
 
 
 def test_equal_rows_tie_in_probe_wherever_they_lie() -> None:
-    own, corpus = (to_codes(values) for values in cloud(240, 12, 96, kept=64))
+    positives, corpus = (to_codes(values) for values in cloud(240, 12, 96, kept=64))
     corpus = np.concatenate([corpus, corpus[::-1]])
-    found = probe_scores(own, corpus)
-    np.testing.assert_array_equal(found[:240], found[:239:-1])
-    assert len(set(found.tolist())) > 230
+    scores = probe_scores(positives, corpus)
+    np.testing.assert_array_equal(scores[:240], scores[:239:-1])
+    assert len(set(scores.tolist())) > 230
 
 
 @pytest.mark.parametrize("count", [3, 40, 128])
 def test_order_of_examples_does_not_matter_to_probe(count: int) -> None:
-    own, corpus = cloud(300, count, 32, kept=24)
-    found = probe_scores(own, corpus)
+    positives, corpus = cloud(300, count, 32, kept=24)
+    scores = probe_scores(positives, corpus)
     for seed in range(3):
-        shuffled = np.random.default_rng(seed).permutation(own)
-        np.testing.assert_allclose(probe_scores(shuffled, corpus), found, atol=1e-3)
+        shuffled = np.random.default_rng(seed).permutation(positives)
+        np.testing.assert_allclose(probe_scores(shuffled, corpus), scores, atol=1e-3)
 
 
 def test_order_of_example_rows_does_not_matter_to_any_method_but_rds(built: Built, tmp_path: Path) -> None:
@@ -535,14 +544,14 @@ def test_order_of_example_rows_does_not_matter_to_any_method_but_rds(built: Buil
     for method in ("probe", "nas", "nag", "rds-max", "embedding"):
         selection = built.index.query(backwards, method=method, top="100%")
         again = dict(zip(selection.ids, selection.scores, strict=True))
-        for own, score in built.scores(method).items():
-            assert again[own] == pytest.approx(score, abs=1e-3), method
+        for row_id, score in built.scores(method).items():
+            assert again[row_id] == pytest.approx(score, abs=1e-3), method
 
 
 def test_probe_leaves_out_examples_that_are_the_corpus_mean() -> None:
-    own, corpus = cloud(60, 5, 32)
-    with_nothing = np.concatenate([np.zeros((2, 32)), own])
-    np.testing.assert_array_equal(probe_scores(with_nothing, corpus), probe_scores(own, corpus))
+    positives, corpus = cloud(60, 5, 32)
+    with_nothing = np.concatenate([np.zeros((2, 32)), positives])
+    np.testing.assert_array_equal(probe_scores(with_nothing, corpus), probe_scores(positives, corpus))
     with pytest.raises(CapabilityError, match=r"^nothing tells these examples apart from the corpus"):
         probe_scores(np.zeros((2, 32)), corpus)
 
@@ -564,13 +573,13 @@ def test_examples_equal_to_the_corpus_mean_are_refused_in_one_line(method: str, 
 def test_tiny_corpora_are_ranked_by_every_method(rows: int, tmp_path: Path) -> None:
     built = Built(tmp_path, generate(Split.CORPUS, 1)[:rows])
     for method in ("probe", "nas", "nag", "rds", "rds-max", "embedding"):
-        found = built.scores(method)
-        assert sorted(found) == sorted(row["id"] for row in built.corpus)
-        assert np.isfinite(list(found.values())).all()
+        scores = built.scores(method)
+        assert sorted(scores) == sorted(row["id"] for row in built.corpus)
+        assert np.isfinite(list(scores.values())).all()
     corpus, examples = unit_vectors(built)
     expected = reference_probe(examples, np.stack(list(corpus.values())))
-    found = built.scores("probe")
-    np.testing.assert_allclose([found[own] for own in corpus], expected, atol=PROBE)
+    scores = built.scores("probe")
+    np.testing.assert_allclose([scores[row_id] for row_id in corpus], expected, atol=PROBE)
 
 
 @pytest.mark.parametrize("method", ["probe", "contrast", "nait", "nait-drift", "nas"])

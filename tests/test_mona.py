@@ -42,9 +42,9 @@ def examples_of(codes: np.ndarray) -> Examples:
 def kept(codes: np.ndarray) -> np.ndarray:
     """Keep the largest of dense codes, ties to the lower number, in double precision."""
     left = np.zeros(codes.shape)
-    for row, own in enumerate(codes.astype(np.float64)):
-        best = sorted(range(LATENTS), key=lambda k: (-own[k], k))[:KEEP]
-        left[row, best] = own[best]
+    for row, values in enumerate(codes.astype(np.float64)):
+        best = sorted(range(LATENTS), key=lambda k: (-values[k], k))[:KEEP]
+        left[row, best] = values[best]
     return left
 
 
@@ -56,11 +56,11 @@ def scores_of(codes: np.ndarray, examples: np.ndarray, cuts: Sequence[int] = ())
 def test_scores_are_the_generalised_jaccard_similarity() -> None:
     codes, examples = sparse_rows(200, 0), sparse_rows(9, 1)
     prototype = kept(examples).mean(axis=0)
-    wanted = [np.minimum(own, prototype).sum() / np.maximum(own, prototype).sum() for own in kept(codes)]
-    found = scores_of(codes, examples, cuts=(1, 64, 199))
-    assert found.dtype == np.float32
-    assert found[0] == 0
-    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    wanted = [np.minimum(values, prototype).sum() / np.maximum(values, prototype).sum() for values in kept(codes)]
+    scores = scores_of(codes, examples, cuts=(1, 64, 199))
+    assert scores.dtype == np.float32
+    assert scores[0] == 0
+    np.testing.assert_allclose(scores, wanted, rtol=1e-6)
 
 
 def test_the_larger_of_two_sums_follows_from_the_smaller() -> None:

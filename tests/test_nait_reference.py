@@ -81,7 +81,7 @@ class Built:
         self.capability = self.index.make_capability(write(folder / "examples.jsonl", examples))
 
     def scores(self, method: str) -> dict[str, float]:
-        """Give ids and scores in the order of the selection."""
+        """Return ids and scores in the order of the selection."""
         selection = self.index.query(self.capability, method=method, top="100%")
         return dict(zip(selection.ids, selection.scores, strict=True))
 
@@ -97,12 +97,12 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def assert_equal(scores: Mapping[str, float], expected: Mapping[str, float]) -> None:
     assert list(scores) == ranking(expected)
-    own = np.array([scores[sample_id] for sample_id in expected])
+    measured = np.array([scores[sample_id] for sample_id in expected])
     wanted = np.array(list(expected.values()))
     largest = np.abs(wanted).max()
     assert np.diff(np.sort(wanted)).min() > GAP * largest
     # A score is a sum of terms of both signs: near 0 its error is relative to the terms.
-    np.testing.assert_allclose(own, wanted, rtol=RELATIVE, atol=RELATIVE * 1e-2 * largest)
+    np.testing.assert_allclose(measured, wanted, rtol=RELATIVE, atol=RELATIVE * 1e-2 * largest)
 
 
 @pytest.mark.parametrize(("method", "candidate"), [("nait", "mean"), ("nait-drift", "drift")])

@@ -29,14 +29,14 @@ class Built:
         self.index = build_small(folder / "own.nait", corpus, model=model, max_length=48, signatures=signatures)
         rows = small_rows(40, first=200)
         sets = {"add": rows[1:20:2], "name": rows[0:30:2], "both": rows[30:]}
-        files = {name: write_lines(folder / f"{name}.jsonl", own) for name, own in sets.items()}
+        files = {name: write_lines(folder / f"{name}.jsonl", rows) for name, rows in sets.items()}
         self.capabilities = {name: self.index.make_capability(file).examples for name, file in files.items()}
 
     def rank(self, names: list[str], method: str, k: int, allowed: np.ndarray | None = None) -> list[Ranked]:
         index = NaitIndex(self.index.layout.root)
-        own = [self.capabilities[name] for name in names]
+        examples = [self.capabilities[name] for name in names]
         request = RankingRequest((), MethodName(method), Budget.of_rows(k), len(index), allowed)
-        return rank(index._rows, own, request)
+        return rank(index._rows, examples, request)
 
 
 @pytest.fixture(scope="module")
@@ -110,10 +110,12 @@ def test_the_signatures_are_scanned_once_for_all(
 def test_the_index_gives_each_capability_its_own_ranking(indexes: Mapping[str, Built], tmp_path: Path) -> None:
     """Through the facade: the union holds what each one's own query chooses."""
     built = indexes["narrow"]
-    own = [built.index.make_capability(built.index.layout.root.parent / f"{name}.jsonl") for name in ("add", "name")]
+    capabilities = [
+        built.index.make_capability(built.index.layout.root.parent / f"{name}.jsonl") for name in ("add", "name")
+    ]
     for method in ("probe", "contrast", "nait"):
-        chosen = [set(built.index.query(one, method=method, top=9).ids) for one in own]
-        assert set(built.index.query(own, method=method, top=9).ids) == chosen[0] | chosen[1]
+        chosen = [set(built.index.query(one, method=method, top=9).ids) for one in capabilities]
+        assert set(built.index.query(capabilities, method=method, top=9).ids) == chosen[0] | chosen[1]
         assert chosen[0] != chosen[1]
 
 

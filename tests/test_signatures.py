@@ -197,14 +197,16 @@ def test_top_neurons_are_the_k_largest_in_size_with_ties_to_the_lower_number(see
     numbers, values = top_neurons(impact, WIDTHS, k)
     assert numbers.shape == values.shape == (4, kept(WIDTHS, k))
     for row in range(4):
-        at, start = 0, 0
+        column, start = 0, 0
         for width in WIDTHS:
             layer = impact[row, start : start + width]
             expected = sorted(range(width), key=lambda i: (-layer[i], i))[: min(k, width)]
-            got = numbers[row, at : at + len(expected)].tolist()
+            got = numbers[row, column : column + len(expected)].tolist()
             assert got == expected
-            np.testing.assert_allclose(values[row, at : at + len(expected)], layer[expected], rtol=1e-3, atol=1e-3)
-            at, start = at + len(expected), start + width
+            np.testing.assert_allclose(
+                values[row, column : column + len(expected)], layer[expected], rtol=1e-3, atol=1e-3
+            )
+            column, start = column + len(expected), start + width
 
 
 def test_neuron_numbers_take_the_smallest_type_that_holds_them() -> None:

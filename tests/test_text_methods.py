@@ -43,18 +43,18 @@ WORDS = [
 class FakeRows:
     """As much of an index as these methods read."""
 
-    own: Sequence[str]
+    rows: Sequence[str]
     names: Sequence[str] = ()
     columns: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.own)
+        return len(self.rows)
 
     def ids(self) -> list[str]:
-        return list(self.names) or [f"r{at}" for at in range(len(self.own))]
+        return list(self.names) or [f"r{number}" for number in range(len(self.rows))]
 
     def texts(self) -> Iterator[str]:
-        return iter(self.own)
+        return iter(self.rows)
 
     def numbers(self, column: str) -> np.ndarray:
         return np.asarray(self.columns[column])
@@ -91,22 +91,22 @@ def test_words_of_every_script(text: str, expected: list[str]) -> None:
 
 def bm25_by_hand(queries: Sequence[str], texts: Sequence[str]) -> list[float]:
     documents = [Counter(words(text)) for text in texts]
-    lengths = [sum(own.values()) for own in documents]
+    lengths = [sum(counts.values()) for counts in documents]
     mean = sum(lengths) / len(lengths)
 
-    def score(query: set[str], at: int) -> float:
-        found = 0.0
+    def score(query: set[str], document: int) -> float:
+        total = 0.0
         for word in query:
-            df, tf = sum(word in own for own in documents), documents[at][word]
+            df, tf = sum(word in counts for counts in documents), documents[document][word]
             idf = math.log(1 + (len(texts) - df + 0.5) / (df + 0.5))
-            found += idf * tf / (tf + 1.5 * (1 - 0.75 + 0.75 * lengths[at] / mean))
-        return round(found, 5)
+            total += idf * tf / (tf + 1.5 * (1 - 0.75 + 0.75 * lengths[document] / mean))
+        return round(total, 5)
 
     total = [0.0] * len(texts)
     for query in queries:
-        own = [score(set(words(query)), at) for at in range(len(texts))]
-        for at in range(len(texts)):
-            total[at] += 1 / (60 + 1 + sum(other > own[at] for other in own)) / len(queries)
+        scores = [score(set(words(query)), row) for row in range(len(texts))]
+        for row in range(len(texts)):
+            total[row] += 1 / (60 + 1 + sum(other > scores[row] for other in scores)) / len(queries)
     return total
 
 
@@ -134,8 +134,8 @@ def test_bm25_without_a_shared_word_says_so() -> None:
         with pytest.raises(CapabilityError, match="no word of these examples"):
             Bm25().scores(examples("three"), FakeRows(corpus))
     # An example without any word leaves the ranking to the others.
-    found = Bm25().rank(examples("…", "two"), FakeRows(["one", "two"]), 1, None)
-    assert found.ordinals.tolist() == [1]
+    hits = Bm25().rank(examples("…", "two"), FakeRows(["one", "two"]), 1, None)
+    assert hits.ordinals.tolist() == [1]
 
 
 def test_equal_scores_share_a_rank() -> None:
@@ -144,18 +144,20 @@ def test_equal_scores_share_a_rank() -> None:
 
 def dsir_by_hand(targets: Sequence[str], texts: Sequence[str]) -> tuple[list[float], list[int]]:
     def ngrams(text: str) -> list[str]:
-        own = re.findall(r"\w+|[^\w\s]+", text.lower())
-        return own + [" ".join(own[at : at + 2]) for at in range(len(own) - 1)]
+        tokens = re.findall(r"\w+|[^\w\s]+", text.lower())
+        return tokens + [" ".join(tokens[i : i + 2]) for i in range(len(tokens) - 1)]
 
     def bucket(ngram: str) -> int:
         return int(hashlib.sha256(ngram.encode()).hexdigest(), 16) % 10_000
 
-    p, q = (Counter(bucket(own) for text in some for own in ngrams(text)) for some in (targets, texts))
+    p, q = (Counter(bucket(ngram) for text in some for ngram in ngrams(text)) for some in (targets, texts))
     sums, lengths = [], []
     for text in texts:
-        found = [bucket(own) for own in ngrams(text)]
-        sums.append(sum(math.log(p[own] / p.total() + 1e-8) - math.log(q[own] / q.total() + 1e-8) for own in found))
-        lengths.append(len(found))
+        hashed = [bucket(ngram) for ngram in ngrams(text)]
+        sums.append(
+            sum(math.log(p[ngram] / p.total() + 1e-8) - math.log(q[ngram] / q.total() + 1e-8) for ngram in hashed)
+        )
+        lengths.append(len(hashed))
     return sums, lengths
 
 
@@ -163,7 +165,7 @@ def test_dsir_is_its_formula_and_its_mean_is_per_ngram() -> None:
     texts, targets = [*invented(60, 2), " "], invented(7, 3)
     sums, lengths = dsir_by_hand(targets, texts)
     np.testing.assert_allclose(Dsir().scores(examples(*targets), FakeRows(texts)), sums, rtol=1e-5)
-    means = [own / max(1, length) for own, length in zip(sums, lengths, strict=True)]
+    means = [total / max(1, length) for total, length in zip(sums, lengths, strict=True)]
     np.testing.assert_allclose(DsirMean().scores(examples(*targets), FakeRows(texts)), means, rtol=1e-5)
 
 
@@ -179,11 +181,11 @@ def test_dsir_of_examples_without_words_is_refused() -> None:
 @pytest.mark.parametrize("method", [Bm25(), Dsir(), DsirMean(), RandomOrder()])
 def test_no_score_depends_on_the_order_of_rows_or_examples(method: Scored) -> None:
     texts, targets = invented(40, 4), invented(5, 5)
-    names = [f"row {at}" for at in range(40)]
+    names = [f"row {number}" for number in range(40)]
     scores = method.scores(examples(*targets), FakeRows(texts, names))
     assert (scores.dtype, scores.shape) == (np.float32, (40,))
     order = np.random.default_rng(0).permutation(40)
-    moved = FakeRows([texts[at] for at in order], [names[at] for at in order])
+    moved = FakeRows([texts[row] for row in order], [names[row] for row in order])
     np.testing.assert_array_equal(method.scores(examples(*targets), moved), scores[order])
     np.testing.assert_allclose(method.scores(examples(*targets[::-1]), FakeRows(texts, names)), scores, rtol=1e-6)
 
