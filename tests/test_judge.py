@@ -15,7 +15,7 @@ from helpers import build_small, interrupt_call, nait_index, read_lines, refusal
 
 from nait_index.errors import NaitError
 from nait_index.quality.endpoint import Endpoint, Pace
-from nait_index.quality.judge import Judge, estimate_cost, parse_answer
+from nait_index.quality.judge import Judge, parse_answer
 from nait_index.quality.score import QualityRow, Score, Status
 from nait_index.types import Part, Role
 
@@ -244,16 +244,17 @@ def test_rows_without_question_or_answer_are_not_sent(server: Server) -> None:
     scores = judged(server, rows)
     assert [scores[row_id].status for row_id in ("text", "mute")] == [Status.NO_QUESTION, Status.NO_ANSWER]
     assert server.requests == []
-    assert estimate_cost([*rows, *rows_of(1)]).rows == 1
+    assert Judge(Endpoint(server.url, "large")).estimate([*rows, *rows_of(1)]).rows == 1
 
 
 def test_the_estimate_counts_tokens_and_money() -> None:
-    cost = estimate_cost(rows_of(100), price_in=10.0, price_out=30.0)
+    endpoint = Endpoint("http://host", "large")
+    cost = Judge(endpoint, price_in=10.0, price_out=30.0).estimate(rows_of(100))
     assert (cost.rows, cost.answer_tokens) == (100, 800)
     assert 4_000 < cost.prompt_tokens < 20_000
     assert cost.price == pytest.approx((cost.prompt_tokens * 10 + 800 * 30) / 1e6)
     assert "100 rows" in str(cost)
-    assert estimate_cost(rows_of(1)).price is None
+    assert Judge(endpoint).estimate(rows_of(1)).price is None
 
 
 @pytest.mark.parametrize("url", ["ftp://host/v1", "host/v1", "http://"])

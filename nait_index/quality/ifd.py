@@ -22,7 +22,7 @@ from nait_index.activations.loading import load_model
 from nait_index.config import ModelConfig
 from nait_index.corpus import RowTemplateError
 from nait_index.quality.prompts import Prompter, begin_markers, longest_input, piece
-from nait_index.quality.score import ModelDefaults, QualityRow, Score, Status, chunks, exchange_of, model_settings
+from nait_index.quality.score import QualityRow, Score, Status, chunks, exchange_of, model_settings, override
 
 _CHUNK = 256  # rows from which batches of similar length are made
 
@@ -40,12 +40,13 @@ class Ifd:
     batch_tokens: int | None = None
     default_name: ClassVar[str] = "ifd"
 
-    def open(self, defaults: ModelDefaults) -> "IfdQuality":
+    def open(self, defaults: ModelConfig) -> "IfdQuality":
         """Load the model.
 
         :raises ModelError: it is not a causal model. :raises TemplateError: there is no such template.
         """
-        return IfdQuality(defaults.config(self.model, self.template, self.max_length, self.batch_tokens))
+        settings = {"name": self.model, "template": self.template, "max_length": self.max_length}
+        return IfdQuality(override(defaults, **settings, batch_tokens=self.batch_tokens))
 
 
 def ifd(asked: float, alone: float) -> float:

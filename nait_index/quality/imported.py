@@ -13,10 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nait_index.config import ModelConfig
 from nait_index.corpus import to_json
 from nait_index.errors import CorpusError, NaitError
 from nait_index.files import atomic_write, hash_bytes
-from nait_index.quality.score import ModelDefaults, QualityRow, Score
+from nait_index.quality.score import QualityRow, Score
 from nait_index.spelling import did_you_mean_path
 
 
@@ -63,7 +64,7 @@ class Imported:
             raise NaitError(f"the file name {self.file.name} makes no name for a column; choose one with --name")
         return self.file.stem.lower()
 
-    def open(self, defaults: ModelDefaults) -> "Imported":
+    def open(self, defaults: ModelConfig) -> "Imported":
         """Return the same object, which needs no model."""
         return self
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, ClassVar
 
+from nait_index.config import ModelConfig
 from nait_index.errors import NaitError
 from nait_index.quality.endpoint import Endpoint, Pace, RequestFailed
-from nait_index.quality.score import Exchange, ModelDefaults, QualityRow, Score, Status, exchange_of, question_text
+from nait_index.quality.score import Exchange, QualityRow, Score, Status, exchange_of, question_text
 
 LOWEST, HIGHEST = 0.0, 5.0
 _SYSTEM = (
@@ -46,25 +47,6 @@ class JudgeCost:
     def __str__(self) -> str:
         price = "" if self.price is None else f", about {self.price:,.2f} at these prices"
         return f"{self.rows:,} rows to judge, about {self.prompt_tokens:,} prompt tokens{price}"
-
-
-def estimate_cost(
-    rows: Iterable[QualityRow], price_in: float | None = None, price_out: float | None = None
-) -> JudgeCost:
-    """Estimate the cost of judging rows.
-
-    :param price_in: of a million prompt tokens. :param price_out: of a million answer tokens.
-    """
-    count = characters = 0
-    for row in rows:
-        exchange = exchange_of(row.parts)
-        if isinstance(exchange, Exchange):
-            count += 1
-            characters += sum(len(message["content"]) for message in messages_of(exchange))
-    asked, answered = characters // _CHARACTERS_PER_TOKEN, count * _ANSWER_TOKENS
-    known = price_in is not None or price_out is not None
-    price = (asked * (price_in or 0.0) + answered * (price_out or 0.0)) / 1e6 if known else None
-    return JudgeCost(count, asked, answered, price)
 
 
 def messages_of(exchange: Exchange) -> list[dict[str, str]]:
@@ -109,9 +91,23 @@ class Judge:
         if self.rate is not None and not self.rate > 0:
             raise NaitError(f"--rate must be more than 0 requests per minute, not {self.rate}")
 
-    def open(self, defaults: ModelDefaults) -> "Judge":
+    def open(self, defaults: ModelConfig) -> "Judge":
         """Return the judge itself, which needs no model here."""
         return self
+
+    def estimate(self, rows: Iterable[QualityRow]) -> JudgeCost:
+        """Estimate the cost of judging rows."""
+        count = characters = 0
+        for row in rows:
+            exchange = exchange_of(row.parts)
+            if isinstance(exchange, Exchange):
+                count += 1
+                characters += sum(len(message["content"]) for message in messages_of(exchange))
+        asked, answered = characters // _CHARACTERS_PER_TOKEN, count * _ANSWER_TOKENS
+        price = None
+        if self.price_in is not None or self.price_out is not None:
+            price = (asked * (self.price_in or 0.0) + answered * (self.price_out or 0.0)) / 1e6
+        return JudgeCost(count, asked, answered, price)
 
     @property
     def settings(self) -> Mapping[str, Any]:

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
-from nait_index.config import Device
+from nait_index.config import Device, ModelConfig
 from nait_index.corpus import SAMPLE_COLUMNS, restore_sample
 from nait_index.errors import CorpusError, NaitError
 from nait_index.quality.imported import Imported, write_set_aside
 from nait_index.quality.journal import Journal
-from nait_index.quality.judge import Judge, JudgeCost, estimate_cost
-from nait_index.quality.score import ModelDefaults, Quality, QualityRow, QualitySpec, Score, Status
+from nait_index.quality.judge import Judge, JudgeCost
+from nait_index.quality.score import Quality, QualityRow, QualitySpec, Score, Status
 from nait_index.store.integrity import check_files
 from nait_index.store.layout import Layout
-from nait_index.store.manifest import Manifest, load_finished
+from nait_index.store.manifest import load_finished
 from nait_index.store.samples import SampleTable
 from nait_index.store.scores import check_name, publish_scores
 
@@ -73,12 +73,20 @@ def score_index(
     table = SampleTable(layout, manifest.table_version)
     name = name or spec.default_name
     check_name(table, name)
-    quality = spec.open(_defaults(manifest, model, device))
+    settings = manifest.model
+    quality = spec.open(
+        ModelConfig(
+            name=model or settings["name"],
+            template=settings["template"],
+            max_length=settings["max_length"],
+            device=device,
+        )
+    )
     path = layout.journal(name)
     layout.pull(path)
     with Journal(path, quality.settings, force=force) as journal:
         if isinstance(spec, Judge):
-            _confirm(estimate_cost(_pending_rows(table, journal), spec.price_in, spec.price_out), confirm)
+            _confirm(spec.estimate(_pending_rows(table, journal)), confirm)
         run = _Run(table, journal, manifest.rows, progress)
         logger.info("scoring the %d rows of %s", manifest.rows, layout.name)
         run.score(quality)
@@ -87,11 +95,6 @@ def score_index(
         layout.push(path)
         set_aside = _write_set_aside(layout, name, quality, table)
         return run.report(name, set_aside, time.monotonic() - started)
-
-
-def _defaults(manifest: Manifest, model: str | None, device: Device) -> ModelDefaults:
-    settings = manifest.model
-    return ModelDefaults(model or settings["name"], settings["template"], settings["max_length"], device)
 
 
 def _confirm(cost: JudgeCost, confirm: Confirm | None) -> None:

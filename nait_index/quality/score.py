@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import islice
 from typing import Any, Protocol
 
 from nait_index.activations.loading import LoadedModel
-from nait_index.config import Device, ModelConfig, Precision
+from nait_index.config import ModelConfig
 from nait_index.types import Part, Role
 
 _ASKING = frozenset({Role.USER, Role.INPUT, Role.TOOL})
@@ -83,29 +83,6 @@ class Quality(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class ModelDefaults:
-    """The settings of the index's model, used where a request names no others, and the device to run on."""
-
-    model: str
-    template: str
-    max_length: int
-    device: Device
-
-    def config(
-        self, model: str | None, template: str | None, max_length: int | None, batch_tokens: int | None
-    ) -> ModelConfig:
-        """Return the configuration of a model, with the defaults for ``None``."""
-        return ModelConfig(
-            name=model or self.model,
-            template=template or self.template,
-            max_length=self.max_length if max_length is None else max_length,
-            dtype=Precision.AUTO,
-            device=self.device,
-            batch_tokens=batch_tokens,
-        )
-
-
 class QualitySpec(Protocol):
     """A request for one kind of score."""
 
@@ -116,9 +93,10 @@ class QualitySpec(Protocol):
         :raises NaitError: no valid name can be derived.
         """
 
-    def open(self, defaults: ModelDefaults) -> Quality:
+    def open(self, defaults: ModelConfig) -> Quality:
         """Return the quality that computes the scores; models are loaded here.
 
+        :param defaults: the index's model, and where to run it.
         :raises NaitError: a model, file or setting is unusable; of the subclass for that.
         """
 
@@ -154,6 +132,12 @@ def chunks(rows: Iterable[QualityRow], size: int) -> Iterator[list[QualityRow]]:
     remaining = iter(rows)
     while chunk := list(islice(remaining, size)):
         yield chunk
+
+
+def override(defaults: ModelConfig, **settings: str | int | None) -> ModelConfig:
+    """Return a configuration with some settings changed; those that are ``None`` or empty keep the default."""
+    changed: dict[str, Any] = {name: value for name, value in settings.items() if value not in (None, "")}
+    return replace(defaults, **changed)
 
 
 def model_settings(loaded: LoadedModel) -> dict[str, str]:

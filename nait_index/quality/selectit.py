@@ -25,13 +25,13 @@ from nait_index.errors import ModelError, NaitError
 from nait_index.quality.prompts import begin_markers, longest_input, piece
 from nait_index.quality.score import (
     Exchange,
-    ModelDefaults,
     QualityRow,
     Score,
     Status,
     chunks,
     exchange_of,
     model_settings,
+    override,
     question_text,
 )
 from nait_index.spelling import did_you_mean_path
@@ -67,14 +67,14 @@ class SelectIt:
     batch_tokens: int | None = None
     default_name: ClassVar[str] = "selectit"
 
-    def open(self, defaults: ModelDefaults) -> "SelectItQuality":
+    def open(self, defaults: ModelConfig) -> "SelectItQuality":
         """Load the models and the rating prompts.
 
         :raises ModelError: a model cannot be used. :raises NaitError: the prompts or ``alpha`` cannot.
         """
         prompts = RATING_PROMPTS if self.prompts is None else read_rating_prompts(self.prompts)
-        names = self.models or (None,)
-        configs = [defaults.config(name, None, self.max_length, self.batch_tokens) for name in names]
+        shared = override(defaults, max_length=self.max_length, batch_tokens=self.batch_tokens)
+        configs = [override(shared, name=name) for name in self.models or (None,)]
         return SelectItQuality(configs, prompts, self.alpha)
 
 
