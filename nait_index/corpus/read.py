@@ -15,6 +15,9 @@ from nait_index.errors import CorpusError, NaitError
 from nait_index.spelling import parse_enum
 from nait_index.types import Origin, Rejected, RowFormat, Sample
 
+SAMPLE_COLUMNS = ("id", "row", "format", "file", "file_row")
+"""The columns of a stored row that :func:`restore_sample` reads."""
+
 _LONGEST_ID = 1024  # characters
 _HEAD_ROWS = 32  # parsed rows from which a file's format is detected
 _HEAD_LIMIT = 1000  # one of these first rows must be a JSON object, or the whole file is refused
@@ -71,10 +74,6 @@ def read_text(text: str, name: str, row_format: RowFormat | None = None) -> Iter
         yield row if isinstance(row, Rejected) else _sample(row, form, ids, Path(name), row.origin.row)
 
 
-SAMPLE_COLUMNS = ("id", "row", "format", "file", "file_row")
-"""The columns of a stored row that :func:`restore_sample` reads."""
-
-
 def restore_sample(record: Mapping[str, Any]) -> Sample:
     """Parse a stored row into a sample again.
 
@@ -82,7 +81,7 @@ def restore_sample(record: Mapping[str, Any]) -> Sample:
     :raises CorpusError: the row or its format is not valid any more.
     """
     origin = Origin(record.get("file", ""), record.get("file_row", 0))
-    row_format = parse_enum(RowFormat, record["format"], f"row format of {origin}:", CorpusError)
+    row_format = parse_enum(RowFormat, record["format"], "row format", CorpusError)
     raw = parse_row(origin, record["row"])
     if isinstance(raw, Rejected):
         raise CorpusError(f"{origin}: {raw.reason}")

@@ -9,6 +9,7 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -202,7 +203,7 @@ def _refusal(table: SampleTable, where: str, error: StoreError) -> SelectionErro
         message.split(", /")[0].split(" Valid fields are")[0].split(" Did you mean")[0].removeprefix("Schema error: ")
     )
     reason = reason[:200]
-    fields = dict.fromkeys(name for record in table.head(["row"], _SAMPLED) for name in _row(record))
+    fields = dict.fromkeys(name for record in islice(table.records(["row"]), _SAMPLED) for name in _row(record))
     names = [*plain_columns(table), *(name for name in fields if name.isprintable())]
     unknown = re.search(r"No field named ([^\s.]+)", reason)
     name = unknown[1].strip("\"'`") if unknown else ""

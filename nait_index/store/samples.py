@@ -191,11 +191,6 @@ class SampleTable(LanceTable):
         for batch in self._dataset().to_batches(columns=list(columns), scan_in_order=True):
             yield from batch.to_pylist()
 
-    def head(self, columns: Sequence[str], count: int) -> list[dict[str, Any]]:
-        """Read plain columns of the first rows, in table order."""
-        rows: list[dict[str, Any]] = self._dataset().head(count, columns=list(columns)).to_pylist()
-        return rows
-
     def scan(self, columns: Sequence[str], where: str) -> "pa.Table":
         """Read plain columns, and ``_rowid``, of the rows for which a SQL condition over plain columns holds."""
         return self._dataset().scanner(columns=list(columns), filter=where, with_row_id=True).to_table()
