@@ -69,9 +69,12 @@ def _signature_options(command: opt.Command) -> opt.Command:
     "--template", default=_MODEL.template, show_default=True, help="auto, alpaca, chat, text, or a Jinja file."
 )
 @click.option(
-    "--max-length", default=_MODEL.max_length, show_default=True, help="Most tokens per row; the rest is cut."
+    "--max-length",
+    default=_MODEL.max_length,
+    show_default=True,
+    help="Maximum tokens per row; longer rows are truncated.",
 )
-@click.option("--batch-tokens", type=int, help="Tokens per batch, with padding. Default: 2048, or 65536 on a GPU.")
+@click.option("--batch-tokens", type=int, help="Tokens per batch, including padding. Default: 2048, or 65536 on a GPU.")
 @opt.enum_option(
     Precision, "--dtype", default=_MODEL.dtype,
     help="Precision of the model; auto is bfloat16 on hardware that computes in it, else float32.",
@@ -190,7 +193,7 @@ def sae() -> None:
     """
 
 
-@sae.command("train", short_help="Train one on the rows of an index or of corpus files.")
+@sae.command("train", short_help="Train one on the rows of an index or corpus.")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.argument("sources", nargs=-1, required=True, metavar="INDEX|CORPUS...", shell_complete=a_file)
 @click.option("--model", help="Folder or hub name of a Hugging Face model. Default: the index's, or the bundled one.")

@@ -91,7 +91,8 @@ def cover(index: IndexTarget, **options: Any) -> None:
     """Choose rows of INDEX that together activate the most neurons: diverse, without a target.
 
     Greedy maximum coverage of the neurons that each row activates most (MADS, arXiv 2605.30857); once all are covered,
-    another round begins. Needs the view topk. A row's score is the number of neurons it newly covers.
+    another round begins. Needs the view topk. A row's score is the number of neurons it newly covers, or with --rare,
+    their weight.
 
     \b
     Example:

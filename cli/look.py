@@ -99,7 +99,7 @@ def verify(index: IndexTarget, sample: int, as_json: bool) -> None:
 @click.command(short_help="Write an HTML report of what an index chooses.")
 @opt.index_at_version
 @opt.capabilities_option("A stored capability. Repeatable. Default: all of them.")
-@opt.top_option("10%", "N|P%", "Number or share of rows to select per capability.")
+@opt.share_option
 @opt.method_option
 @opt.where_option
 @click.option(
@@ -158,7 +158,7 @@ def _without_secrets(words: Sequence[str]) -> str:
 def explore(index: IndexTarget, port: int, no_open: bool) -> None:
     """Explore INDEX in the browser: paste examples of a skill, and see what the corpus has for it.
 
-    The page is served to this machine only and needs no network; Ctrl-C stops it. With --at, it is read-only.
+    The page is served to this machine only and needs no network; press Ctrl-C to stop. With --at, it is read-only.
 
     \b
     Example:

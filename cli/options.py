@@ -142,12 +142,7 @@ def _budget(context: click.Context, _: click.Parameter, text: str) -> "Budget | 
     return Budget.parse(text)
 
 
-share_option = top_option(
-    "10%",
-    "N|P%|auto",
-    "Number or share of rows to select per capability; a share is rounded down, to at least 1. In query, auto suggests "
-    "a number from the score curve and explains it.",
-)
+share_option = top_option("10%", "N|P%", "Number or share of rows to select per capability.")
 where_option = click.option("--where", metavar="SQL", help="Choose only among these rows, e.g. 'n_tokens < 1024'.")
 
 
@@ -189,7 +184,11 @@ selection_options = all_of(
     capabilities_option("A stored capability. Repeatable."),
     examples_option,
     method_option,
-    share_option,
+    top_option(
+        "10%", "N|P%|auto",
+        "Number or share of rows to select per capability; a share is rounded down, to at least 1. In query, auto "
+        "suggests a number from the score curve and explains it.",
+    ),
     where_option,
     click.option(
         "--blend", multiple=True, metavar="COLUMN=WEIGHT",
@@ -207,8 +206,8 @@ selection_options = all_of(
 combine_options = all_of(
     enum_option(
         Combine, "--combine", default=Combine.UNION,
-        help="How to combine several capabilities: --top rows of each (union), or --top rows in all, by mean rank, in "
-        "turn (round-robin), or in turn by --weight (weighted).",
+        help="How to combine several capabilities: --top rows of each (union), or --top rows in all, by mean rank "
+        "(mean), in turn (round-robin), or in shares set by --weight (weighted).",
     ),
     click.option(
         "--weight", "weights", multiple=True, metavar="NAME=W", callback=lambda _, __, specs: _weights(specs),

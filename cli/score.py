@@ -20,11 +20,15 @@ if TYPE_CHECKING:
     from nait_index.quality.score import QualitySpec
 
 model_options = opt.all_of(
-    click.option("--max-length", type=int, help="Most tokens per input. Default: the index's."),
-    click.option("--batch-tokens", type=int, help="Most tokens per batch, with padding."),
+    click.option("--max-length", type=int, help="Maximum tokens per input. Default: the index's."),
+    click.option("--batch-tokens", type=int, help="Maximum tokens per batch, including padding."),
 )
 column_options = opt.all_of(
-    click.option("--name", metavar="COLUMN", help="Name of the column. Default: the kind of score."),
+    click.option(
+        "--name",
+        metavar="COLUMN",
+        help="Name of the column. Default: the kind of score, or the name of an imported file.",
+    ),
     click.option("--force", is_flag=True, help="Discard what was computed under this name before."),
 )
 
@@ -58,7 +62,7 @@ def score(context: click.Context, index: IndexTarget) -> None:
 def ifd(index: IndexTarget, /, **options: Any) -> None:
     """Score how little a question helps to predict its answer.
 
-    IFD = ppl(answer | question) / ppl(answer). Values close to but below 1 are hard to follow, and are what the paper
+    IFD = ppl(answer | question) / ppl(answer). A high value below 1 marks a row that is hard to follow, which the paper
     selects (Li et al., arXiv 2308.12032); above 1, question and answer do not belong together.
 
     \b
@@ -75,7 +79,9 @@ def ifd(index: IndexTarget, /, **options: Any) -> None:
     "--model", "models", multiple=True,
     help="A causal language model. Repeatable: models are weighted by size. Default: the index's.",
 )  # fmt: skip
-@click.option("--prompts", type=click.Path(path_type=Path), metavar="FILE", help="Your rating prompts, one per line.")
+@click.option(
+    "--prompts", type=click.Path(path_type=Path), metavar="FILE", help="Use these rating prompts, one per line."
+)
 @click.option("--alpha", type=float, default=0.2, show_default=True, help="Penalty for disagreement between prompts.")
 @model_options
 @column_options
@@ -121,15 +127,15 @@ def _temperature(_: click.Context, __: click.Parameter, text: str) -> float | No
 @click.option(
     "--key-env", "key", metavar="VARIABLE", callback=_key, help="Environment variable that holds the API key."
 )
-@click.option("--workers", type=int, default=4, show_default=True, help="Number of concurrent requests.")
-@click.option("--rate", type=float, metavar="N", help="Most requests per minute.")
-@click.option("--timeout", type=float, default=60, show_default=True, help="Seconds until an attempt is given up.")
+@click.option("--workers", type=int, default=4, show_default=True, help="Concurrent requests.")
+@click.option("--rate", type=float, metavar="N", help="Maximum requests per minute.")
+@click.option("--timeout", type=float, default=60, show_default=True, help="Seconds allowed per attempt.")
 @click.option("--retries", type=click.IntRange(0), default=5, show_default=True, help="Attempts after the first.")
 @click.option(
     "--temperature", default="0", show_default=True, callback=_temperature,
     help="A number, or 'none' to leave it to the server.",
 )  # fmt: skip
-@click.option("--max-tokens", type=int, help="Most tokens per answer; reasoning models need more.")
+@click.option("--max-tokens", type=int, help="Maximum tokens per answer; reasoning models need more.")
 @click.option("--price-in", type=float, metavar="PRICE", help="Price per million prompt tokens, for the estimate.")
 @click.option("--price-out", type=float, metavar="PRICE", help="Price per million answer tokens, for the estimate.")
 @click.option("--yes", is_flag=True, help="Start without asking for confirmation.")
