@@ -147,7 +147,7 @@ def export(index: IndexTarget, saved: Path | None, **options: Any) -> None:
 
 def _refuse_choosing(saved: Path | None) -> None:
     """Refuse options that say how to choose when nothing is chosen."""
-    usable = {"index", "storage_option", "index_version", "saved", "output", "target", "trainers", "scores"}
+    usable = {"index", "storage_option", "index_version", "saved", "output", "format", "trainers", "scores"}
     usable |= {"weighted", "force", "as_json"} | ({"where"} if saved is None else set())
     context = click.get_current_context()
     for option in context.command.params:
@@ -191,14 +191,10 @@ class _Output:
         from nait_index.handover.handover import OutputOptions
 
         path, as_json = options.pop("output"), options.pop("as_json")
-        wishes = {
-            "format": options.pop("target"),
-            "trainers": options.pop("trainers"),
-            "weights": options.pop("weighted"),
-        }
-        if path is None and any(wishes.values()):
+        wishes = {name: options.pop(name) for name in ("format", "trainers", "scores", "force")}
+        wishes["weights"] = options.pop("weighted")
+        if path is None and (wishes["format"] or wishes["trainers"] or wishes["weights"]):
             raise click.UsageError("--as, --for and --weights apply to what -o writes; add -o OUT")
-        wishes |= {"scores": options.pop("scores"), "force": options.pop("force")}
         return cls(None if path is None else OutputOptions.parse(path, **wishes), as_json)
 
     def write(self, selection: "Selection") -> None:

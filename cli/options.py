@@ -223,7 +223,7 @@ output_options = all_of(
         "file, or a folder for datasets.load_from_disk.",
     ),
     click.option(
-        "--as", "target", type=click.Choice([str(name) for name in RowFormat if name is not RowFormat.TEXT]),
+        "--as", "format", type=click.Choice([str(name) for name in RowFormat if name is not RowFormat.TEXT]),
         help="Convert the rows to this format; rows that cannot be converted go to OUT.rejected.jsonl. Default: leave "
         "them unchanged.",
     ),
