@@ -14,8 +14,6 @@ from dataclasses import replace
 from functools import partial
 from itertools import takewhile
 
-import numpy as np
-
 from nait_index.activations.device import multiply
 from nait_index.building.basis import Shift, fidelity_of, fit_basis, fitted_shards, measure_shift
 from nait_index.building.commit import BackgroundWriter, Committer, RejectedRows, publish_rows
@@ -159,23 +157,21 @@ class Builder:
     def _stage(self, spool: Spool, shards: Sequence[RowNumbers]) -> list[StagedShard]:
         """Run shards and keep their whole activations on disk, except those that an earlier start has staged."""
         staged = self._staged_shards(spool, shards)
-        left = []
-        for number, shard in enumerate(staged):
+        left: list[StagedShard] = []
+        left_rows: list[RowNumbers] = []
+        for shard, numbers in zip(staged, shards, strict=True):
             facts = shard.facts()
             if facts is None:
-                left.append(number)
+                left.append(shard)
+                left_rows.append(numbers)
             else:
-                self._note_unusable(spool.read(shards[number]), facts)
-                self._meter.restore(len(shard.ids))
+                self._note_unusable(spool.read(numbers), facts)
+                self._meter.restore(len(numbers))
         width = sum(self._encoder.widths.neurons)
-
-        def room(position: int) -> np.ndarray:
-            return staged[left[position]].create(width)
-
-        encoded = self._runner.stage(spool, [shards[number] for number in left], room, self._meter.advance)
+        encoded = self._runner.stage(spool, left_rows, lambda number: left[number].create(width), self._meter.advance)
         with closing(encoded), BackgroundWriter() as writer:
-            for number, done in zip(left, encoded, strict=True):
-                writer.do(partial(staged[number].finish, done.columns, done.facts))
+            for shard, done in zip(left, encoded, strict=True):
+                writer.do(partial(shard.finish, done.columns, done.facts))
                 self._note_unusable(done.rows, done.facts)
         return staged
 

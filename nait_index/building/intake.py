@@ -106,8 +106,8 @@ class Spool:
     def add(self, row: WorkRow) -> None:
         """Write one row to encode."""
         self._note(row.id, self._file.tell())
-        source = [row.id, row.row, row.format, row.content_hash, row.origin.file, row.origin.row]
-        fields = [*source, row.position, row.text]
+        source = row.origin.file, row.origin.row
+        fields = [row.id, row.row, row.format, row.content_hash, source, row.position, row.text]
         self._file.write(json.dumps(fields).encode() + b"\n")
 
     def mark_done(self, sample_id: str) -> None:
@@ -141,11 +141,9 @@ class Spool:
         rows = []
         for number in numbers:
             self._file.seek(self._offsets[number])
-            sample_id, row, row_format, content_hash, file, file_row, position, text = json.loads(self._file.readline())
-            origin = Origin(file, file_row)
-            rows.append(
-                WorkRow(sample_id, row, RowFormat(row_format), content_hash, origin, position + self._skipped, text)
-            )
+            sample_id, row, form, content_hash, origin, position, text = json.loads(self._file.readline())
+            position += self._skipped
+            rows.append(WorkRow(sample_id, row, RowFormat(form), content_hash, Origin(*origin), position, text))
         return rows
 
     def _note(self, sample_id: str, offset: int) -> None:
@@ -156,14 +154,12 @@ class Spool:
 
 def read_texts(path: Path, offsets: Iterable[int]) -> list[str]:
     """Read the texts of some rows of a spool that another process holds, in the order given."""
+    texts = []
     with path.open("rb") as file:
-        return [_read_text(file, offset) for offset in offsets]
-
-
-def _read_text(file: BinaryIO, offset: int) -> str:
-    file.seek(offset)
-    text: str = json.loads(file.readline())[-1]
-    return text
+        for offset in offsets:
+            file.seek(offset)
+            texts.append(json.loads(file.readline())[-1])
+    return texts
 
 
 class Intake:

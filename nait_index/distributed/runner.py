@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -39,6 +39,8 @@ from nait_index.errors import NaitError
 from nait_index.signatures.pca import Compressor
 
 _READERS = 2
+
+Result = TypeVar("Result")
 
 
 def runner_for(config: RunnerConfig) -> OpenRunner:
@@ -79,13 +81,11 @@ class RayRunner:
 
     def measure_sae(self, texts: Sequence[str]) -> float | None:
         """Measure on one worker."""
-        unexplained: float | None = self._once(measure_sae, texts)
-        return unexplained
+        return self._once(measure_sae, texts)
 
     def warm_up(self, texts: Sequence[str]) -> bytes:
         """Train the adapters on one worker."""
-        warmup: bytes = self._once(warm_up, texts)
-        return warmup
+        return self._once(warm_up, texts)
 
     def restore(self, warmup: bytes) -> None:
         """Store the warm-up in the cluster, for the actors to start from."""
@@ -154,13 +154,14 @@ class RayRunner:
         )
         yield from data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
 
-    def _once(self, work: Callable[[WorkerTask, Sequence[str]], Any], texts: Sequence[str]) -> Any:  # noqa: ANN401
+    def _once(self, work: Callable[[WorkerTask, Sequence[str]], Result], texts: Sequence[str]) -> Result:
         """Run a function once, in a worker of its own."""
         import ray
 
         remote = ray.remote(num_cpus=self._share.cpus, num_gpus=self._share.gpus)(work)
         with _plain_errors():
-            return ray.get(remote.remote(self._task, list(texts)))
+            result: Result = ray.get(remote.remote(self._task, list(texts)))
+        return result
 
 
 def _worker_device(wanted: Device, machines: Sequence[Mapping[str, float]]) -> Device:
