@@ -38,18 +38,18 @@ class Watched:
     @property
     def outside(self) -> list[str]:
         """Requests that left for anywhere but this machine."""
-        own = ("file:", "data:", "blob:", "http://127.0.0.1", "http://localhost", "ws://127.0.0.1", "about:")
-        return [url for url in self.requests if not url.startswith(own)]
+        local = ("file:", "data:", "blob:", "http://127.0.0.1", "http://localhost", "ws://127.0.0.1", "about:")
+        return [url for url in self.requests if not url.startswith(local)]
 
     def is_wide(self) -> bool:
-        """Tell whether the body can be scrolled sideways."""
+        """Report whether the body can be scrolled sideways."""
         return bool(self.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))
 
 
 def find_chromium() -> str | None:
-    """Give where a Chromium is: the one that ``CHROMIUM`` names, else one on the path."""
-    own = os.environ.get("CHROMIUM")
-    return own or next((found for name in _NAMES if (found := shutil.which(name))), None)
+    """Return the path of a Chromium: the one that ``CHROMIUM`` names, else one on the path."""
+    named = os.environ.get("CHROMIUM")
+    return named or next((path for name in _NAMES if (path := shutil.which(name))), None)
 
 
 @pytest.fixture(scope="module")
@@ -58,29 +58,29 @@ def browser() -> Iterator["Browser"]:
     playwright = pytest.importorskip(
         "playwright.sync_api", reason="playwright is not installed: no browser to look with"
     )
-    found = find_chromium()
-    if found is None:
+    path = find_chromium()
+    if path is None:
         pytest.skip("there is no Chromium on the path to look at the page with; name one in CHROMIUM")
     with playwright.sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=found, args=list(_QUIET))
+        opened = running.chromium.launch(executable_path=path, args=list(_QUIET))
         yield opened
         opened.close()
 
 
 @pytest.fixture
 def page(browser: "Browser") -> Iterator[Watched]:
-    """Give a fresh page, 1440 pixels wide, watched."""
+    """Open a fresh page, 1440 pixels wide, and watch it."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     watched = Watched(context.new_page())
-    own = watched.page
-    own.on("console", lambda said: watched.errors.append(said.text) if said.type == "error" else None)
-    own.on("pageerror", lambda error: watched.errors.append(str(error)))
-    own.on("requestfailed", lambda request: watched.failed.append(f"{request.url}: {request.failure}"))
-    own.on("request", lambda request: watched.requests.append(request.url))
+    opened = watched.page
+    opened.on("console", lambda message: watched.errors.append(message.text) if message.type == "error" else None)
+    opened.on("pageerror", lambda error: watched.errors.append(str(error)))
+    opened.on("requestfailed", lambda request: watched.failed.append(f"{request.url}: {request.failure}"))
+    opened.on("request", lambda request: watched.requests.append(request.url))
     yield watched
     context.close()
 
 
 def file_url(path: Path) -> str:
-    """Give the address of a file on this machine."""
+    """Return the address of a file on this machine."""
     return path.resolve().as_uri()

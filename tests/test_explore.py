@@ -41,20 +41,20 @@ def as_lines(rows: list[dict[str, Any]]) -> str:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build an index with two stored capabilities; not to be changed."""
     folder = tmp_path_factory.mktemp("explore")
-    rows = [row | {"source": "sums" if at % 2 else "words"} for at, row in enumerate(small_rows(ROWS - 1))]
+    rows = [row | {"source": "sums" if number % 2 else "words"} for number, row in enumerate(small_rows(ROWS - 1))]
     rows.append({"id": "evil", "instruction": SCRIPT, "input": "", "output": SCRIPT, "source": "words"})
-    build_small(folder / "own.nait", write_lines(folder / "own.jsonl", rows))
-    index = NaitIndex(folder / "own.nait")
+    build_small(folder / "index.nait", write_lines(folder / "corpus.jsonl", rows))
+    index = NaitIndex(folder / "index.nait")
     index.tag("before")
     index.store_capability(index.make_capability_from(adding()), "adding")
     index.store_capability(index.make_capability_from(small_rows(8, first=200)[::2]), "naming")
-    return folder / "own.nait"
+    return folder / "index.nait"
 
 
 @pytest.fixture
 def place(built: Path, tmp_path: Path) -> Path:
-    """Give a copy of it, which may be changed."""
-    return Path(shutil.copytree(built, tmp_path / "own.nait"))
+    """Copy it, so that it may be changed."""
+    return Path(shutil.copytree(built, tmp_path / "index.nait"))
 
 
 @pytest.fixture
@@ -66,13 +66,13 @@ def session(place: Path) -> "Session":
 
 @pytest.fixture
 def stranger(session: "Session") -> "TestClient":
-    """Give a client that has not been let in."""
+    """Return a client without the key."""
     return client_of(session)
 
 
 @pytest.fixture
 def client(stranger: "TestClient") -> "TestClient":
-    """Give a client that opened the address which was printed."""
+    """Return a client that opened the printed address."""
     answer = stranger.get("/", params={"token": TOKEN})
     assert answer.status_code == 200
     return stranger
@@ -86,7 +86,7 @@ def client_of(session: "Session") -> "TestClient":
     return TestClient(make_app(session, TOKEN), base_url=ADDRESS, headers={"Origin": ADDRESS})
 
 
-def found(client: "TestClient", path: str, **query: Any) -> Any:
+def fetched(client: "TestClient", path: str, **query: Any) -> Any:
     answer = client.get(path, params=query)
     assert answer.status_code == 200, answer.text
     assert "error" not in answer.json(), answer.text
@@ -100,13 +100,13 @@ def pasted(client: "TestClient", text: str) -> dict[str, Any]:
 
 
 def refused(client: "TestClient", path: str, **query: Any) -> str:
-    """Ask for what the library refuses, and give the one line that it says."""
+    """Request what the library refuses, and return its message of one line."""
     answer = client.get(path, params=query)
     assert list(answer.json()) == ["error"]
-    said = answer.json()["error"]
-    assert "\n" not in said
-    assert "Traceback" not in said
-    return str(said)
+    message = answer.json()["error"]
+    assert "\n" not in message
+    assert "Traceback" not in message
+    return str(message)
 
 
 # ---- pasted examples ---------------------------------------------------------------------------------------------
@@ -133,33 +133,33 @@ def test_text_is_read_as_what_it_looks_like(text: str, samples: int) -> None:
 
     read = list(read_text(text, "examples"))
     assert len(read) == samples
-    assert all(isinstance(own, Sample) for own in read), read
+    assert all(isinstance(sample, Sample) for sample in read), read
 
 
 def test_rows_keep_their_text_and_blocks_their_lines() -> None:
     from nait_index.corpus import read_text
 
     lines = as_lines(adding(2))
-    assert [own.row for own in read_text(lines, "examples")] == lines.split("\n")
-    blocks = [json.loads(own.row) for own in read_text("one\ntwo\n\nthree", "examples")]
+    assert [sample.row for sample in read_text(lines, "examples")] == lines.split("\n")
+    blocks = [json.loads(sample.row) for sample in read_text("one\ntwo\n\nthree", "examples")]
     assert blocks == [{"text": "one\ntwo"}, {"text": "three"}]
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "empty"),
         (" \n\n ", "empty"),
         ('[{"text": "a"},', "not a valid JSON list"),
         ('["a", "b"]', "must be a JSON object"),
-        ('{"question": "a"}', "no known row format"),
+        ('{"question": "a"}', "match no row format"),
         ('{"text": "a"', "not JSON"),
     ],
 )
-def test_what_cannot_be_read_is_said_in_one_line(text: str, said: str) -> None:
+def test_what_cannot_be_read_is_refused_in_one_line(text: str, message: str) -> None:
     from nait_index.corpus import read_text
 
-    with pytest.raises(CorpusError, match=said) as caught:
+    with pytest.raises(CorpusError, match=message) as caught:
         list(read_text(text, "examples"))
     assert "\n" not in str(caught.value)
 
@@ -170,15 +170,15 @@ def test_examples_in_memory_are_those_of_a_file(place: Path, tmp_path: Path) -> 
     index = NaitIndex(place)
     of_file = index.make_capability(write_lines(tmp_path / "examples.jsonl", adding()))
     for rows in (as_lines(adding()), adding()):
-        own = index.make_capability_from(rows)
-        assert own.examples.texts == of_file.examples.texts
+        made = index.make_capability_from(rows)
+        assert made.examples.texts == of_file.examples.texts
         for name, values in of_file.examples.signatures.items():
-            assert np.array_equal(own.examples.signatures[name], values)
+            assert np.array_equal(made.examples.signatures[name], values)
     with pytest.raises(CapabilityError, match="5 examples are more than the 4"):
         index.make_capability_from(adding(), limit=4)
 
 
-def test_progress_is_told_and_can_stop(place: Path) -> None:
+def test_progress_is_reported_and_can_stop(place: Path) -> None:
     seen: list[tuple[int, int]] = []
     NaitIndex(place).make_capability_from(adding(), progress=lambda done, of: seen.append((done, of)))
     assert seen[-1] == (5, 5)
@@ -218,48 +218,52 @@ def test_a_name_that_another_process_has_taken_meanwhile_is_not_replaced(place: 
 # ---- choosing ----------------------------------------------------------------------------------------------------
 
 
-def test_the_page_says_what_the_index_is(client: "TestClient", session: "Session") -> None:
+def test_the_page_describes_the_index(client: "TestClient", session: "Session") -> None:
     text = client.get("/").text
-    assert "own.nait" in text
+    assert "index.nait" in text
     assert f"{ROWS} rows" in text
     assert '<option value="probe"' in text
     assert 'value="mona"' not in text  # needs a view that this index lacks
-    assert {own["name"] for own in session.methods()} == {
+    assert {method["name"] for method in session.methods()} == {
         str(name) for name in MethodName if name not in ("mona", "rds", "rds-max", "less", "embedding")
     }
-    assert [own["name"] for own in found(client, "/api/capabilities")] == ["adding", "naming"]
+    assert [capability["name"] for capability in fetched(client, "/api/capabilities")] == ["adding", "naming"]
 
 
 def test_pasted_examples_choose_what_the_library_chooses(client: "TestClient", place: Path) -> None:
     made = pasted(client, as_lines(adding()) + "\nnot json")
     assert (made["examples"], made["rejected"]) == (5, 1)
     assert made["reasons"] == ["examples, row 6: not JSON: Expecting value at column 1"]
-    seen = found(client, "/api/choice", pasted=made["pasted"], top="25%")
+    seen = fetched(client, "/api/choice", pasted=made["pasted"], top="25%")
     index = NaitIndex(place)
     expected = index.query(index.make_capability_from(adding()), top="25%")
     assert (seen["rows"], seen["available"]) == (10, ROWS)
-    rows = found(client, "/api/rows", pasted=made["pasted"], top="25%", first=0, count=100)
-    assert [(own["rank"], own["id"], own["score"]) for own in rows] == [
-        (rank, own, score) for rank, (own, score) in enumerate(zip(expected.ids, expected.scores, strict=True), start=1)
+    rows = fetched(client, "/api/rows", pasted=made["pasted"], top="25%", first=0, count=100)
+    assert [(row["rank"], row["id"], row["score"]) for row in rows] == [
+        (rank, sample_id, score)
+        for rank, (sample_id, score) in enumerate(zip(expected.ids, expected.scores, strict=True), start=1)
     ]
     (skill,) = seen["skills"]
     assert (skill["cut"], skill["depth"], skill["score"]) == (10, ROWS, expected.scores[-1])
     whole = index.query(index.make_capability_from(adding()), top="100%")
-    assert [tuple(own) for own in skill["curve"]] == list(enumerate(whole.scores, start=1))
-    assert [own["id"] for own in skill["last"]] == list(expected.ids[-5:])
-    assert [own["id"] for own in skill["next"]] == list(whole.ids[10:15])
+    assert [tuple(point) for point in skill["curve"]] == list(enumerate(whole.scores, start=1))
+    assert [row["id"] for row in skill["last"]] == list(expected.ids[-5:])
+    assert [row["id"] for row in skill["next"]] == list(whole.ids[10:15])
     sources, lengths = seen["balance"]
     assert sources["by"] == "source"
-    assert sum(own["chosen"] for own in sources["groups"]) == 10 == sum(own["chosen"] for own in lengths["groups"])
-    assert {own["name"]: own["corpus"] for own in sources["groups"]} == {"sums": 19, "words": 21}
+    assert sum(group["chosen"] for group in sources["groups"]) == 10
+    assert sum(group["chosen"] for group in lengths["groups"]) == 10
+    assert {group["name"]: group["corpus"] for group in sources["groups"]} == {"sums": 19, "words": 21}
 
 
 def test_encoding_runs_once_for_a_set(client: "TestClient", monkeypatch: pytest.MonkeyPatch) -> None:
     first = pasted(client, as_lines(adding()))
-    monkeypatch.setattr(NaitIndex, "make_capability_from", lambda *own, **options: pytest.fail("the model was asked"))
+    monkeypatch.setattr(
+        NaitIndex, "make_capability_from", lambda *arguments, **options: pytest.fail("the model was asked")
+    )
     assert pasted(client, as_lines(adding())) == first
     seen = {
-        found(client, "/api/choice", pasted=first["pasted"], top=top, where=where)["rows"]
+        fetched(client, "/api/choice", pasted=first["pasted"], top=top, where=where)["rows"]
         for top in ("10%", "7", "100%")
         for where in ("", "source = 'sums'")
     }
@@ -269,19 +273,19 @@ def test_encoding_runs_once_for_a_set(client: "TestClient", monkeypatch: pytest.
 def test_what_is_shown_is_what_a_query_gives_by_every_method(session: "Session") -> None:
     from nait_index.explore.session import ChoiceRequest
 
-    for own in session.methods():
+    for method in session.methods():
         for names in (("adding",), ("adding", "naming")):
             for top, where in (("6", None), ("30%", "source = 'words'")):
-                ask = ChoiceRequest(names=names, top=top, method=own["name"], where=where)
+                ask = ChoiceRequest(names=names, top=top, method=method["name"], where=where)
                 chosen = session.choose(ask)
-                expected = session.index.query(list(names), top=top, method=own["name"], where=where)
+                expected = session.index.query(list(names), top=top, method=method["name"], where=where)
                 assert (chosen.ids, chosen.scores) == (expected.ids, expected.scores), ask
                 assert (chosen.provenance, chosen.details) == (expected.provenance, expected.details), ask
                 assert len(session.describe(ask)["skills"]) == len(names)
 
 
 def test_a_suggested_budget_comes_with_its_reasons(client: "TestClient") -> None:
-    seen = found(client, "/api/choice", name="adding", top="auto")
+    seen = fetched(client, "/api/choice", name="adding", top="auto")
     assert seen["reasons"][0].startswith(f"--top auto takes {seen['rows']} of {ROWS} rows")
     assert seen["skills"][0]["cut"] == seen["rows"]
     assert "here, give a share or a number" in refused(client, "/api/choice", name=["adding", "naming"], top="auto")
@@ -290,18 +294,18 @@ def test_a_suggested_budget_comes_with_its_reasons(client: "TestClient") -> None
 def test_pages_and_whole_rows(client: "TestClient") -> None:
     ask = {"name": ["adding"], "top": "100%"}
     first, second, last = (
-        [own["id"] for own in found(client, "/api/rows", **ask, first=at, count=15)] for at in (0, 15, 30)
+        [row["id"] for row in fetched(client, "/api/rows", **ask, first=first, count=15)] for first in (0, 15, 30)
     )
     assert (len(first), len(second), len(last)) == (15, 15, 10)
     assert len({*first, *second, *last}) == ROWS
-    row = found(client, "/api/row", id="evil")
-    assert [own["text"] for own in row["parts"]] == [SCRIPT, SCRIPT]
+    row = fetched(client, "/api/row", id="evil")
+    assert [part["text"] for part in row["parts"]] == [SCRIPT, SCRIPT]
     assert json.loads(row["row"])["source"] == "words"
     assert refused(client, "/api/row", id="nowhere").startswith("there is no row with id 'nowhere'")
 
 
 @pytest.mark.parametrize(
-    ("query", "said"),
+    ("query", "message"),
     [
         ({"where": "n_tokenz < 3"}, "--where 'n_tokenz < 3' cannot be used"),
         ({"where": "n_tokens <"}, "--where 'n_tokens <' cannot be used"),
@@ -318,12 +322,12 @@ def test_pages_and_whole_rows(client: "TestClient") -> None:
         ({"name": []}, "paste some examples, or pick a stored capability"),
     ],
 )
-def test_what_the_library_refuses_is_one_line(client: "TestClient", query: dict[str, Any], said: str) -> None:
-    assert said in refused(client, "/api/choice", **{"name": "adding"} | query)
+def test_what_the_library_refuses_is_one_line(client: "TestClient", query: dict[str, Any], message: str) -> None:
+    assert message in refused(client, "/api/choice", **{"name": "adding"} | query)
 
 
 def test_refused_examples_are_one_line(client: "TestClient", monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "no known row format" in pasted(client, '{"question": 1}')["error"]
+    assert "match no row format" in pasted(client, '{"question": 1}')["error"]
     assert "empty" in pasted(client, "")["error"]
     monkeypatch.setattr("nait_index.explore.session.MAX_EXAMPLES", 3)
     assert "5 examples are more than the 3 allowed" in pasted(client, as_lines(adding()))["error"]
@@ -333,13 +337,13 @@ def test_refused_examples_are_one_line(client: "TestClient", monkeypatch: pytest
 
 
 def test_kept_examples_are_in_the_index(client: "TestClient", place: Path) -> None:
-    before = found(client, "/api/choice", name="adding")["version"]
+    before = fetched(client, "/api/choice", name="adding")["version"]
     key = pasted(client, as_lines(adding(4)))["pasted"]
     kept = client.post("/api/keep", json={"pasted": key, "name": " sums "}).json()
     assert kept == {"name": "sums", "examples": 4, "version": before + 1}
-    assert [own["name"] for own in found(client, "/api/capabilities")] == ["adding", "naming", "sums"]
+    assert [capability["name"] for capability in fetched(client, "/api/capabilities")] == ["adding", "naming", "sums"]
     assert len(NaitIndex(place).capability("sums")) == 4
-    assert found(client, "/api/choice", name="sums")["version"] == before + 1
+    assert fetched(client, "/api/choice", name="sums")["version"] == before + 1
     taken = client.post("/api/keep", json={"pasted": key, "name": "adding"}).json()
     assert taken == {"error": "a capability 'adding' is stored already; tick Replace, or choose another name"}
     assert len(NaitIndex(place).capability("adding")) == 5
@@ -355,12 +359,12 @@ def test_an_old_version_is_not_changed(place: Path) -> None:
         assert "An old version of the index" in page
         assert 'id="keep-button"' not in page
         key = pasted(client, as_lines(adding()))["pasted"]
-        assert found(client, "/api/choice", pasted=key)["rows"] == 4
+        assert fetched(client, "/api/choice", pasted=key)["rows"] == 4
         assert (
             "old versions are not changed"
             in client.post("/api/keep", json={"pasted": key, "name": "x"}).json()["error"]
         )
-    assert [own["name"] for own in NaitIndex(place).capabilities()] == ["adding", "naming"]
+    assert [capability["name"] for capability in NaitIndex(place).capabilities()] == ["adding", "naming"]
 
 
 def test_downloads_are_what_the_command_writes(client: "TestClient", place: Path, tmp_path: Path) -> None:
@@ -379,7 +383,7 @@ def test_downloads_leave_no_file_behind(client: "TestClient", tmp_path: Path, mo
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert client.get("/download/rows", params={"name": "adding"}).status_code == 200
     client.get("/download/rows", params={"name": "../../nowhere"})
-    assert [own for own in tmp_path.iterdir() if own.name.startswith("nait-index-")] == []
+    assert [path for path in tmp_path.iterdir() if path.name.startswith("nait-index-")] == []
 
 
 # ---- who may ask -------------------------------------------------------------------------------------------------
@@ -431,7 +435,7 @@ def test_no_other_page_changes_anything(client: "TestClient", place: Path, origi
     headers = {} if origin is None else {"Origin": origin}
     answer = client.post("/api/keep", json={"pasted": key, "name": "stolen"}, headers=headers)
     assert answer.status_code == 403
-    assert [own["name"] for own in NaitIndex(place).capabilities()] == ["adding", "naming"]
+    assert [capability["name"] for capability in NaitIndex(place).capabilities()] == ["adding", "naming"]
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
@@ -466,8 +470,10 @@ def test_the_page_has_no_script_of_its_own_in_it(built: Path, tmp_path: Path) ->
     parser = HTMLParser()
     parser.handle_starttag = lambda tag, attributes: tags.append((tag, dict(attributes)))  # type: ignore[method-assign]
     parser.feed(text)
-    assert [name for _, own in tags for name in own if name.startswith("on") or name == "style"] == []
-    assert [own for tag, own in tags if tag == "script"] == [{"src": "/static/explore.js", "type": "module"}]
+    assert [name for _, attributes in tags for name in attributes if name.startswith("on") or name == "style"] == []
+    assert [attributes for tag, attributes in tags if tag == "script"] == [
+        {"src": "/static/explore.js", "type": "module"}
+    ]
     assert {tag for tag, _ in tags} & {"img", "iframe", "object", "style"} == set()
 
 
@@ -511,11 +517,11 @@ def test_odd_numbers_are_refused(client: "TestClient", number: str) -> None:
     answer = client.get("/api/rows", params={"name": "adding", "first": 0, "count": number})
     assert answer.status_code == 400
     assert client.get("/api/rows", params={"name": ["adding"] * 3, "first": 0, "count": 5}).status_code == 200
-    many = client.get("/api/choice", params={"name": [str(own) for own in range(101)]})
+    many = client.get("/api/choice", params={"name": [str(number) for number in range(101)]})
     assert "more than the 100 allowed" in many.json()["error"]
 
 
-def test_what_nobody_foresaw_is_told_to_the_terminal_alone(
+def test_unexpected_errors_are_shown_in_the_terminal_only(
     client: "TestClient", session: "Session", monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: object) -> None:
@@ -540,12 +546,12 @@ def test_the_model_is_loaded_in_the_background(session: "Session", monkeypatch: 
 
     def wait_for(client: "TestClient", state: str) -> dict[str, Any]:
         for _ in range(400):
-            if (seen := found_status(client))["model"] == state:
+            if (seen := status_of(client))["model"] == state:
                 return seen
             time.sleep(0.05)
         pytest.fail(f"the model was never {state}")
 
-    def found_status(client: "TestClient") -> dict[str, Any]:
+    def status_of(client: "TestClient") -> dict[str, Any]:
         return dict(client.get("/api/status").json())
 
     def missing() -> None:
@@ -556,7 +562,7 @@ def test_the_model_is_loaded_in_the_background(session: "Session", monkeypatch: 
         with client_of(session) as client:
             client.get("/", params={"token": TOKEN})
             assert wait_for(client, state) == {"model": state, "error": error, "done": 0, "of": 0}
-            assert found(client, "/api/choice", name="adding")["rows"] == 4
+            assert fetched(client, "/api/choice", name="adding")["rows"] == 4
 
 
 def test_only_this_machine_is_listened_to() -> None:
@@ -566,13 +572,13 @@ def test_only_this_machine_is_listened_to() -> None:
         assert listening.getsockname()[0] == "127.0.0.1"
 
 
-def test_a_port_in_use_is_said_in_one_line(place: Path) -> None:
+def test_a_port_in_use_is_refused_in_one_line(place: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        said = refusal_of_explore(place, port)
-    assert said == f"port {port} is in use; choose another with --port, or any free one with --port 0"
+        message = refusal_of_explore(place, port)
+    assert message == f"port {port} is in use; choose another with --port, or any free one with --port 0"
 
 
 def refusal_of_explore(place: Path, port: int) -> str:

@@ -57,10 +57,10 @@ def serve(place: Path, *options: str) -> Served:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Serve an index with one stored capability."""
-    place = tmp_path_factory.mktemp("explore") / "own.nait"
+    place = tmp_path_factory.mktemp("explore") / "index.nait"
     rows = small_rows(ROWS - 1)
     rows.append({"id": "odd", "instruction": TEXT, "input": "", "output": "3"})
-    build_small(place, write_lines(place.with_name("own.jsonl"), rows))
+    build_small(place, write_lines(place.with_name("corpus.jsonl"), rows))
     index = NaitIndex(place)
     index.store_capability(index.make_capability_from(small_rows(8, first=200)[::2]), "naming")
     running = serve(place)
@@ -80,7 +80,7 @@ def looked(page: Watched, served: Served) -> Iterator[Watched]:
 
 
 def ids(page: "Page") -> list[str]:
-    """Give the ids of the rows that are listed."""
+    """Return the ids of the listed rows."""
     facts = page.locator("#rows .facts").all_text_contents()
     return [str(fact).rpartition("id ")[2] for fact in facts]
 
@@ -188,7 +188,10 @@ def test_everything_is_within_reach_of_the_keyboard(looked: Watched, served: Ser
         reached.add(page.evaluate("document.activeElement.id || document.activeElement.tagName"))
     assert {"top", "method", "where", "name", "replace", "download-rows", "download-meta", "SUMMARY"} <= reached
     inputs = "[...document.querySelectorAll('input, select, textarea')]"
-    assert page.evaluate(f"{inputs}.filter((own) => !own.labels.length && !own.ariaLabel).map((own) => own.id)") == []
+    assert (
+        page.evaluate(f"{inputs}.filter((input) => !input.labels.length && !input.ariaLabel).map((input) => input.id)")
+        == []
+    )
     page.select_option("#method", "bm25")
     page.locator(".skill .said", has_text="By bm25").wait_for()
     made = NaitIndex(served.place).make_capability_from(page.input_value("#text"))
@@ -199,7 +202,7 @@ def test_what_is_wrong_is_said_beside_its_field(looked: Watched) -> None:
     page = looked.page
     page.fill("#text", '{"question": "Add 1 and 2."}')
     page.click("#find")
-    page.locator("#text-error", has_text="no known row format").wait_for()
+    page.locator("#text-error", has_text="match no row format").wait_for()
     assert page.get_attribute("#text", "aria-invalid") == "true"
     pasted(page)
     choice_of(page, 6)
@@ -215,7 +218,7 @@ def test_what_is_wrong_is_said_beside_its_field(looked: Watched) -> None:
 
 def test_encoding_can_be_stopped(looked: Watched, served: Served) -> None:
     page = looked.page
-    page.fill("#text", "\n\n".join(f"Add {own} and {own + 3}. " * 40 for own in range(300)))
+    page.fill("#text", "\n\n".join(f"Add {number} and {number + 3}. " * 40 for number in range(300)))
     page.click("#find")
     page.locator("#status", has_text=re.compile(r"Encoding the examples: [\d,]+ of 300…")).wait_for()
     page.locator("#find", has_text="Stop").click()
@@ -260,6 +263,6 @@ def test_an_old_version_is_for_looking_at_and_ends_quietly(page: Watched, served
     assert page.page.locator("#keep-button").count() == 0
     assert page.errors == []
     running.process.send_signal(signal.SIGINT)
-    _, said = running.process.communicate(timeout=60)
+    _, errors = running.process.communicate(timeout=60)
     assert running.process.returncode in (0, 130)
-    assert said.splitlines() == [f"{served.place}: {ROWS} rows; Ctrl-C ends it"]
+    assert errors.splitlines() == [f"{served.place}: {ROWS} rows; Ctrl-C ends it"]

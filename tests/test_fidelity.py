@@ -41,12 +41,12 @@ def reader(array: np.ndarray) -> Callable[[int, slice], np.ndarray]:
 
 
 def measured(array: np.ndarray, compressor: Compressor, seed: int = 0, held_out: bool = True) -> Fidelity:
-    unit, mean = (compressor.compress(array, own) for own in (Feature.UNIT, Feature.MEAN))
+    unit, mean = (compressor.compress(array, feature) for feature in (Feature.UNIT, Feature.MEAN))
     return measure_fidelity(reader(array), unit, mean, compressor, seed=seed, held_out=held_out)
 
 
 def unrounded(array: np.ndarray, compressor: Compressor, feature: Feature) -> np.ndarray:
-    """Give signatures as they would be if numbers need not be whole."""
+    """Return signatures as they would be without rounding."""
     vectors = feature_vectors(array, compressor.center, feature, WIDTHS).astype(np.float64)
     return vectors @ compressor.components(feature).T / compressor.steps[feature]
 
@@ -67,16 +67,16 @@ def test_overlap_is_the_share_of_the_tenth_that_both_choose() -> None:
 def test_signatures_of_everything_are_wholly_faithful() -> None:
     array = made()
     compressor = fitted(array, Dims(40, 40))
-    unit, mean = (unrounded(array, compressor, own) for own in (Feature.UNIT, Feature.MEAN))
-    found = measure_fidelity(reader(array), unit, mean, compressor, seed=0, held_out=True)
-    assert found == Fidelity((1.0, 1.0), (1.0, 1.0), ROWS, True)
+    unit, mean = (unrounded(array, compressor, feature) for feature in (Feature.UNIT, Feature.MEAN))
+    fidelity = measure_fidelity(reader(array), unit, mean, compressor, seed=0, held_out=True)
+    assert fidelity == Fidelity((1.0, 1.0), (1.0, 1.0), ROWS, True)
 
 
 def test_codes_of_everything_are_nearly_as_faithful() -> None:
     """Rows near the cut may change places with others whose score is nearly the same; groups stay what they are."""
     array = made()
-    found = measured(array, fitted(array, Dims(40, 40)))
-    for lowest, mean in (found.probe, found.nait):
+    fidelity = measured(array, fitted(array, Dims(40, 40)))
+    for lowest, mean in (fidelity.probe, fidelity.nait):
         assert lowest >= 0.85
         assert mean >= 0.95
     array = made(groups=10)
@@ -87,10 +87,10 @@ def test_a_narrow_basis_is_less_faithful() -> None:
     array = made()
     means = [measured(array, fitted(array, Dims(dim, dim))) for dim in (1, 4, 40)]
     for method in ("probe", "nait"):
-        narrow, middle, wide = (getattr(own, method)[1] for own in means)
+        narrow, middle, wide = (getattr(fidelity, method)[1] for fidelity in means)
         assert narrow < middle < wide
         assert narrow < 0.7
-        assert all(getattr(own, method)[0] <= getattr(own, method)[1] for own in means)
+        assert all(getattr(fidelity, method)[0] <= getattr(fidelity, method)[1] for fidelity in means)
 
 
 def test_the_width_of_the_means_matters_to_nait_alone() -> None:
@@ -111,7 +111,7 @@ def test_scores_agree_with_a_direct_computation(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("nait_index.building.basis.overlap", kept)
     array, seed = made(rank=25), 3
     compressor = fitted(array, Dims(6, 10))
-    found = measured(array, compressor, seed=seed)
+    fidelity = measured(array, compressor, seed=seed)
     assert len(compared) == 16
 
     units = feature_vectors(array, compressor.center, Feature.UNIT, WIDTHS)
@@ -125,7 +125,7 @@ def test_scores_agree_with_a_direct_computation(monkeypatch: pytest.MonkeyPatch)
         for vectors, scores in zip((units, stored), compared[number], strict=True):
             expected = vectors @ train(vectors[examples], vectors).weights
             np.testing.assert_allclose(scores, expected, atol=2e-2 * expected.std())
-        drifts = [np.split(array[own, 1].astype(np.float64), [WIDTHS[0]]) for own in examples]
+        drifts = [np.split(array[example, 1].astype(np.float64), [WIDTHS[0]]) for example in examples]
         direction = np.concatenate(principal_directions(drifts))
         whole, projected = array[:, 0] @ direction, means @ (compressor.components(Feature.MEAN) @ direction)
         for expected, scores in zip((whole, projected), compared[8 + number], strict=True):
@@ -133,10 +133,10 @@ def test_scores_agree_with_a_direct_computation(monkeypatch: pytest.MonkeyPatch)
             np.testing.assert_allclose(scores - scores.mean(), expected - expected.mean(), atol=1e-3 * expected.std())
         overlaps.append((overlap(*compared[number]), overlap(*compared[8 + number])))
     probe, nait = zip(*overlaps, strict=True)
-    assert found.probe == (round(min(probe), 4), round(sum(probe) / 8, 4))
-    assert found.nait == (round(min(nait), 4), round(sum(nait) / 8, 4))
-    assert found.probe[0] < 1
-    assert found.nait[0] < 1
+    assert fidelity.probe == (round(min(probe), 4), round(sum(probe) / 8, 4))
+    assert fidelity.nait == (round(min(nait), 4), round(sum(nait) / 8, 4))
+    assert fidelity.probe[0] < 1
+    assert fidelity.nait[0] < 1
 
 
 def test_the_same_sample_gives_the_same_numbers_and_another_seed_others() -> None:
@@ -149,14 +149,14 @@ def test_the_same_sample_gives_the_same_numbers_and_another_seed_others() -> Non
 @pytest.mark.parametrize("held_out", [True, False])
 def test_it_says_of_how_many_rows_and_whether_the_basis_knew_them(held_out: bool) -> None:
     array = made()
-    found = measured(array, fitted(array, Dims(5, 5)), held_out=held_out)
-    assert (found.rows, found.held_out) == (ROWS, held_out)
+    fidelity = measured(array, fitted(array, Dims(5, 5)), held_out=held_out)
+    assert (fidelity.rows, fidelity.held_out) == (ROWS, held_out)
 
 
 def test_rows_that_are_all_equal_can_be_measured() -> None:
     array = np.repeat(made()[:1], ROWS, axis=0)
-    found = measured(array, fitted(array, Dims(5, 5)))
-    assert all(0 <= value <= 1 for value in (*found.probe, *found.nait))
+    fidelity = measured(array, fitted(array, Dims(5, 5)))
+    assert all(0 <= value <= 1 for value in (*fidelity.probe, *fidelity.nait))
 
 
 # ---- what is said of it ----------------------------------------------------------------------------------------------

@@ -52,63 +52,63 @@ def _row_of(index: NaitIndex) -> dict[str, dict[str, Any]]:
 def test_rows_that_are_shown_are_those_of_a_query(index: NaitIndex, facts: Facts) -> None:
     everything = index.query(SUMS, top="100%", method=REQUEST.method)
     chosen = index.query(SUMS, top=REQUEST.top)
-    own = next(own for own in facts.capabilities if own.name == SUMS)
+    sums = next(capability for capability in facts.capabilities if capability.name == SUMS)
     k = len(chosen)
-    assert own.chosen == k == 20
-    assert own.cut == pytest.approx(chosen.scores[-1])
-    assert [row.score for row in own.top] == pytest.approx(chosen.scores[: len(own.top)])
-    assert {row.id for row in own.just_in} <= set(chosen)
-    assert not {row.id for row in own.just_out} & set(chosen)
-    assert [row.rank for row in (*own.just_in, *own.just_out)] == list(range(k - 4, k + 6))
-    assert [row.rank for row in own.bottom] == list(range(77, 81))
-    assert own.bottom[-1].score == pytest.approx(everything.scores[-1])
-    assert own.scores.chosen.sum() == k
-    assert own.scores.others.sum() == 80 - k
+    assert sums.chosen == k == 20
+    assert sums.cut == pytest.approx(chosen.scores[-1])
+    assert [row.score for row in sums.top] == pytest.approx(chosen.scores[: len(sums.top)])
+    assert {row.id for row in sums.just_in} <= set(chosen)
+    assert not {row.id for row in sums.just_out} & set(chosen)
+    assert [row.rank for row in (*sums.just_in, *sums.just_out)] == list(range(k - 4, k + 6))
+    assert [row.rank for row in sums.bottom] == list(range(77, 81))
+    assert sums.bottom[-1].score == pytest.approx(everything.scores[-1])
+    assert sums.scores.chosen.sum() == k
+    assert sums.scores.others.sum() == 80 - k
 
 
 def test_ties_at_the_cut_fall_as_in_a_query(tmp_path: Path) -> None:
     corpus = [row | {"output": "the same", "instruction": "Say it."} for row in small_rows(30)[::-1]]
     corpus += small_rows(30, first=100)
-    own = build_small(tmp_path / "t.nait", write_lines(tmp_path / "c.jsonl", corpus))
-    own.add_capability("same", write_lines(tmp_path / "e.jsonl", [corpus[0] | {"id": f"e{i}"} for i in range(4)]))
-    own.add_capability("sums", write_lines(tmp_path / "f.jsonl", small_rows(9, first=500)[1::2]))
-    made = gather(own, ReportRequest(top=7, bootstrap=0, names=("same",)))  # type: ignore[arg-type]
+    index = build_small(tmp_path / "t.nait", write_lines(tmp_path / "c.jsonl", corpus))
+    index.add_capability("same", write_lines(tmp_path / "e.jsonl", [corpus[0] | {"id": f"e{i}"} for i in range(4)]))
+    index.add_capability("sums", write_lines(tmp_path / "f.jsonl", small_rows(9, first=500)[1::2]))
+    made = gather(index, ReportRequest(top=7, bootstrap=0, names=("same",)))  # type: ignore[arg-type]
     assert made.core is None
     assert made.comparison is None
     shown = {row.id for row in (*made.capabilities[0].top, *made.capabilities[0].just_in)}
-    assert shown == set(own.query("same", top=7))
+    assert shown == set(index.query("same", top=7))
 
 
 def test_groups_are_counted_over_all_rows(index: NaitIndex, facts: Facts) -> None:
     rows, chosen = _row_of(index), set(index.query(SUMS, top=REQUEST.top))
-    own = next(own for own in facts.capabilities if own.name == SUMS)
-    found = {one.field: one for one in own.groups}
-    assert list(found) == ["source", "length", "language", "meta.lang", "meta.level"]
+    sums = next(capability for capability in facts.capabilities if capability.name == SUMS)
+    by_field = {field.field: field for field in sums.groups}
+    assert list(by_field) == ["source", "length", "language", "meta.lang", "meta.level"]
     for field, value in (("source", lambda row: row["source"]), ("meta.lang", lambda row: row["meta"]["lang"])):
-        whole, some = Counter(map(value, rows.values())), Counter(value(rows[one]) for one in chosen)
-        assert {own.name: (own.chosen, own.corpus) for own in found[field].groups} == {
+        whole, some = Counter(map(value, rows.values())), Counter(value(rows[sample_id]) for sample_id in chosen)
+        assert {group.name: (group.chosen, group.corpus) for group in by_field[field].groups} == {
             name: (some[name], count) for name, count in whole.items()
         }
-        for group in found[field].groups:
+        for group in by_field[field].groups:
             assert group.ratio == pytest.approx(group.chosen / 20 / (group.corpus / 80))
             assert group.low <= group.ratio <= group.high <= 4
-    assert found["source"].groups[0].name == "sums"
-    assert sum(own.corpus for own in found["length"].groups) == 80
+    assert by_field["source"].groups[0].name == "sums"
+    assert sum(group.corpus for group in by_field["length"].groups) == 80
 
 
 def test_columns_and_numbers_are_groups_too(index: NaitIndex) -> None:
     made = gather(index, ReportRequest(names=(SUMS,), by=("position", "truncated", "file_row"), bootstrap=0))
-    found = {one.field: one for one in made.capabilities[0].groups}
-    assert [group.name for group in found["truncated"].groups] == ["false"]
+    by_field = {field.field: field for field in made.capabilities[0].groups}
+    assert [group.name for group in by_field["truncated"].groups] == ["false"]
     for field in ("position", "file_row"):
-        assert sum(group.corpus for group in found[field].groups) == 80
-        assert len(found[field].groups) <= 5
-        lows = [float(group.name.split(" to ")[0]) for group in found[field].groups]
+        assert sum(group.corpus for group in by_field[field].groups) == 80
+        assert len(by_field[field].groups) <= 5
+        lows = [float(group.name.split(" to ")[0]) for group in by_field[field].groups]
         assert lows == sorted(lows)
 
 
 def test_numbers_of_any_size_are_groups(tmp_path: Path) -> None:
-    rows = [row | {"n": at or 10**400, "none": 10 ** (400 + at)} for at, row in enumerate(small_rows(20))]
+    rows = [row | {"n": number or 10**400, "none": 10 ** (400 + number)} for number, row in enumerate(small_rows(20))]
     index = build_small(tmp_path / "i.nait", write_lines(tmp_path / "c.jsonl", rows))
     reader = groups.RowReader(index, np.arange(20))
     assert reader.by_field("n").names[-1] == groups.NO_VALUE
@@ -119,12 +119,12 @@ def test_numbers_of_any_size_are_groups(tmp_path: Path) -> None:
 def test_of_very_many_groups_all_but_the_largest_are_one(index: NaitIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(groups, "_MOST_GROUPS", 5)
     every = np.arange(len(index))
-    found = groups.by_column(index, "id", every)
-    assert (len(found.names), found.names[-1]) == (6, groups.OTHER)
-    assert found.counts(every).tolist() == [1] * 5 + [len(index) - 5]
+    grouping = groups.by_column(index, "id", every)
+    assert (len(grouping.names), grouping.names[-1]) == (6, groups.OTHER)
+    assert grouping.counts(every).tolist() == [1] * 5 + [len(index) - 5]
 
 
-def test_the_corpus_is_told_with_what_was_rejected(index: NaitIndex, facts: Facts) -> None:
+def test_the_corpus_is_described_with_what_was_rejected(index: NaitIndex, facts: Facts) -> None:
     rows = index.rows()
     corpus = facts.corpus
     assert (corpus.rows, corpus.tokens, corpus.rejected) == (80, sum(row["n_tokens"] for row in rows), 1)
@@ -135,14 +135,14 @@ def test_the_corpus_is_told_with_what_was_rejected(index: NaitIndex, facts: Fact
 
 
 def test_the_core_is_counted_by_votes_beside_chance(index: NaitIndex, facts: Facts) -> None:
-    one, other = (set(index.query(name, top=REQUEST.top)) for name in (SUMS, NAME))
+    sums, words = (set(index.query(name, top=REQUEST.top)) for name in (SUMS, NAME))
     core = facts.core
     assert core is not None
-    assert core.sizes == (len(one | other), len(one & other))
+    assert core.sizes == (len(sums | words), len(sums & words))
     assert core.chance == pytest.approx((80 * (1 - 0.75**2), 80 / 16))
     assert core.redraws == 2
-    assert len(core.stability) == core.size == len(one & other)
-    assert not one & other or set(core.stability) <= {0, 0.5, 1}
+    assert len(core.stability) == core.size == len(sums & words)
+    assert not sums & words or set(core.stability) <= {0, 0.5, 1}
 
 
 def test_the_model_that_is_gone_leaves_stability_out(index: NaitIndex) -> None:
@@ -160,14 +160,14 @@ def test_capabilities_are_compared_and_taken_apart(index: NaitIndex, facts: Fact
     layers = facts.capabilities[0].layers
     assert layers is not None
     assert len(layers.names) == index.info()["layers"]
-    assert sum(sum(own) for own in layers.shares.values()) == pytest.approx(1)
+    assert sum(sum(shares) for shares in layers.shares.values()) == pytest.approx(1)
     assert gather(index, ReportRequest(method="length", bootstrap=0)).capabilities[0].layers is None  # type: ignore[arg-type]
 
 
 def test_only_rows_that_pass_are_chosen_among(index: NaitIndex) -> None:
     made = gather(index, ReportRequest(names=(SUMS,), top="50%", where="source = 'words'", bootstrap=0))
     assert made.available == sum(row["source"] == "words" for row in _row_of(index).values())
-    fields = {own.field: [group.name for group in own.groups] for own in made.capabilities[0].groups}
+    fields = {field.field: [group.name for group in field.groups] for field in made.capabilities[0].groups}
     assert fields["source"] == ["words"]
     assert next(iter(fields)) == "length"  # what is the same throughout comes last
     assert made.corpus.rows == 80
@@ -177,7 +177,7 @@ def test_a_large_index_is_sampled_and_the_page_says_so(index: NaitIndex, tmp_pat
     limits = Limits(rows=30, chosen=10, languages=12, chosen_languages=4, points=20, chosen_points=8)
     request = ReportRequest(top="25%", bootstrap=0, limits=limits)
     made = gather(index, request)
-    by_field = {own.field: own for own in made.capabilities[0].groups}
+    by_field = {field.field: field for field in made.capabilities[0].groups}
     assert (by_field["source"].read, by_field["source"].corpus_read, by_field["source"].is_whole) == (10, 30, False)
     assert (by_field["length"].read, by_field["length"].corpus_read, by_field["length"].is_whole) == (20, 80, True)
     assert by_field["language"].read == 4
@@ -195,8 +195,8 @@ def test_the_map_is_the_same_every_time(index: NaitIndex, facts: Facts) -> None:
     assert again is not None
     np.testing.assert_array_equal(again.coordinates, facts.map.coordinates)
     chosen = set(index.query(SUMS, top=REQUEST.top))
-    names = [own.name for own in facts.capabilities]
-    lit = {facts.map.ids[at] for at in np.flatnonzero(facts.map.chosen[names.index(SUMS)])}
+    names = [capability.name for capability in facts.capabilities]
+    lit = {facts.map.ids[point] for point in np.flatnonzero(facts.map.chosen[names.index(SUMS)])}
     assert lit == chosen
 
 
@@ -219,46 +219,46 @@ def test_rows_alike_lie_together() -> None:
 
 def _represent(chosen: list[int], corpus: list[int], **changes: Any) -> Representation:
     settings = {"is_whole": True, "is_ordered": False, "highest": 10.0, "most": 14} | changes
-    names = [f"g{at}" for at in range(len(chosen))]
+    names = [f"g{number}" for number in range(len(chosen))]
     return represent("field", names, np.array(chosen), np.array(corpus), **settings)  # type: ignore[arg-type]
 
 
 def test_small_groups_do_not_come_first() -> None:
-    own = _represent([400, 3, 597, 0], [500, 3, 9492, 5])
-    assert [group.name for group in own.groups][:2] == ["g0", "g1"]
-    large, small = own.groups[:2]
+    field = _represent([400, 3, 597, 0], [500, 3, 9492, 5])
+    assert [group.name for group in field.groups][:2] == ["g0", "g1"]
+    large, small = field.groups[:2]
     assert (large.ratio, small.ratio) == (pytest.approx(8), 10)
     assert small.low < 4 < 7 < large.low
-    nothing = next(group for group in own.groups if group.name == "g3")
+    nothing = next(group for group in field.groups if group.name == "g3")
     assert nothing.ratio == 0
     assert not nothing.is_significant
 
 
-def test_what_chance_gives_is_not_told_apart() -> None:
+def test_what_chance_gives_is_not_significant() -> None:
     rng = np.random.default_rng(3)
     corpus = rng.integers(50, 3000, 40)
     chosen = rng.multivariate_hypergeometric(corpus, int(corpus.sum()) // 10)
-    own = _represent(chosen.tolist(), corpus.tolist(), most=40)
-    assert sum(group.is_significant for group in own.groups) <= 4
-    assert all(0.3 < group.low < 1 < group.high < 3 for group in own.groups if not group.is_significant)
+    field = _represent(chosen.tolist(), corpus.tolist(), most=40)
+    assert sum(group.is_significant for group in field.groups) <= 4
+    assert all(0.3 < group.low < 1 < group.high < 3 for group in field.groups if not group.is_significant)
 
 
 def test_a_sample_of_the_corpus_is_less_certain_than_all_of_it() -> None:
-    whole, sampled = (_represent([90, 910], [300, 9700], is_whole=own).groups[0] for own in (True, False))
+    whole, sampled = (_represent([90, 910], [300, 9700], is_whole=is_whole).groups[0] for is_whole in (True, False))
     assert sampled.low < whole.low < whole.high < sampled.high
 
 
 def test_large_sources_that_are_passed_over_are_listed_before_small_ones() -> None:
-    own = _represent([900, *[0] * 30, 100], [2000, *[40] * 29, 5000, 1000], most=6)
-    assert next(group.name for group in own.groups) == "g0"
-    assert own.groups[-1].name == "g30"
-    assert len(own.groups) == 5
-    assert own.left_out == 27
+    field = _represent([900, *[0] * 30, 100], [2000, *[40] * 29, 5000, 1000], most=6)
+    assert next(group.name for group in field.groups) == "g0"
+    assert field.groups[-1].name == "g30"
+    assert len(field.groups) == 5
+    assert field.left_out == 27
 
 
 def test_groups_with_an_order_keep_it() -> None:
-    own = _represent([1, 50, 200], [1000, 1000, 1000], is_ordered=True)
-    assert [group.name for group in own.groups] == ["g0", "g1", "g2"]
+    field = _represent([1, 50, 200], [1000, 1000, 1000], is_ordered=True)
+    assert [group.name for group in field.groups] == ["g0", "g1", "g2"]
 
 
 # ---- the page -----------------------------------------------------------------------------------------------------
@@ -288,35 +288,35 @@ def _library() -> str:
 
 @pytest.mark.parametrize("text", ["</script>", "<!--", "\u2028", "&lt;", "a\ud800"])
 def test_data_holds_nothing_that_ends_its_element(text: str) -> None:
-    own = embedded({text: [text]})
-    assert not set("<>&\u2028\u2029") & set(own)
-    assert json.loads(own) == {text: [text]}
+    written = embedded({text: [text]})
+    assert not set("<>&\u2028\u2029") & set(written)
+    assert json.loads(written) == {text: [text]}
 
 
 def test_huge_rows_leave_the_page_small(tmp_path: Path) -> None:
     corpus = [row | {"output": "宇" * 60_000} for row in small_rows(40)]
-    own = build_small(tmp_path / "b.nait", write_lines(tmp_path / "c.jsonl", corpus), max_length=32)
-    own.add_capability("sums", write_lines(tmp_path / "e.jsonl", small_rows(9, first=500)[1::2]))
-    written = write_report(own, tmp_path / "r.html", ReportRequest(bootstrap=0))
+    index = build_small(tmp_path / "b.nait", write_lines(tmp_path / "c.jsonl", corpus), max_length=32)
+    index.add_capability("sums", write_lines(tmp_path / "e.jsonl", small_rows(9, first=500)[1::2]))
+    written = write_report(index, tmp_path / "r.html", ReportRequest(bootstrap=0))
     assert written.size == (tmp_path / "r.html").stat().st_size < 15e6
     assert "The rest is left out" in (tmp_path / "r.html").read_text()
 
 
 @pytest.mark.parametrize("text", ["short", "<" * 5000, "宇" * 5000, "a<" * 5000, "x" * 5000])
 def test_texts_take_no_more_of_the_page_than_they_may(text: str) -> None:
-    own = cut_to_bytes(text, 600)
-    assert text.startswith(own)
-    assert len(embedded(own).encode()) <= 602
-    assert len(own) == len(text) or len(embedded(own).encode()) > 400
+    start = cut_to_bytes(text, 600)
+    assert text.startswith(start)
+    assert len(embedded(start).encode()) <= 602
+    assert len(start) == len(text) or len(embedded(start).encode()) > 400
 
 
-def test_the_log_is_told_step_by_step(index: NaitIndex, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_each_step_is_logged(index: NaitIndex, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", logger="nait_index"):
         write_report(index, tmp_path / "r.html", ReportRequest(bootstrap=0))
-    told = [own.args for own in caplog.records if own.name == "nait_index.report.gather"]
-    assert all(isinstance(own, tuple) for own in told)
-    steps = [own for own in told if isinstance(own, tuple)]
-    assert [own[0] for own in steps] == list(range(1, int(str(steps[0][1])) + 1))
+    logged = [record.args for record in caplog.records if record.name == "nait_index.report.gather"]
+    assert all(isinstance(arguments, tuple) for arguments in logged)
+    steps = [arguments for arguments in logged if isinstance(arguments, tuple)]
+    assert [step[0] for step in steps] == list(range(1, int(str(steps[0][1])) + 1))
 
 
 def test_without_capabilities_there_is_the_corpus(tmp_path: Path) -> None:
@@ -327,7 +327,7 @@ def test_without_capabilities_there_is_the_corpus(tmp_path: Path) -> None:
     assert "The corpus" in (tmp_path / "r.html").read_text()
 
 
-def test_what_cannot_be_reported_is_said_in_a_line(index: NaitIndex, tmp_path: Path) -> None:
+def test_what_cannot_be_reported_is_refused_in_a_line(index: NaitIndex, tmp_path: Path) -> None:
     place, out = index.layout.name, tmp_path / "r.html"
     assert "did you mean sums" in refusal("report", place, "-c", "sum", "-o", out)
     assert "no row has such a field; there are" in refusal("report", place, "--by", "colour", "-o", out)

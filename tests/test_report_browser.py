@@ -69,13 +69,13 @@ def test_pointing_at_a_row_shows_what_it_says(shown: Watched) -> None:
     page.mouse.move(x - 40, y)
     page.mouse.move(x, y)
     page.wait_for_selector("#tip:not([hidden])")
-    said = page.inner_text("#tip")
-    assert "tokens" in said
-    assert len(said.splitlines()) > 1
+    shown_text = page.inner_text("#tip")
+    assert "tokens" in shown_text
+    assert len(shown_text.splitlines()) > 1
     page.mouse.click(x, y)
     page.wait_for_selector("#map-sample .text")
     kept = page.inner_text("#map-sample .text")
-    assert kept.split()[0] in said
+    assert kept.split()[0] in shown_text
     assert "chosen for" in page.inner_text("#map-sample")
     _check_clean(shown)
 
@@ -131,14 +131,14 @@ def test_hostile_text_is_shown_as_text(shown: Watched) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_it_fits_at_every_width_light_and_dark(page: Watched, report: Path, width: int, scheme: str) -> None:
-    own = page.page
-    own.set_viewport_size({"width": width, "height": 840})
-    own.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-    own.goto(file_url(report))
-    own.wait_for_selector("#map-figure .scatterlayer .points path")
-    own.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    opened = page.page
+    opened.set_viewport_size({"width": width, "height": 840})
+    opened.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    opened.goto(file_url(report))
+    opened.wait_for_selector("#map-figure .scatterlayer .points path")
+    opened.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     assert not page.is_wide()
-    wide = own.evaluate(
+    wide = opened.evaluate(
         """() => [...document.querySelectorAll('.figure svg.main-svg')].filter((one) =>
             one.getBoundingClientRect().right > document.documentElement.clientWidth + 1).length"""
     )
@@ -157,7 +157,7 @@ def test_figures_keep_their_size_when_the_window_changes(shown: Watched) -> None
     page.set_viewport_size({"width": 700, "height": 500})
     page.wait_for_timeout(500)
     assert not shown.is_wide()
-    assert min(own for own in page.evaluate(heights) if own) > 50
+    assert min(height for height in page.evaluate(heights) if height) > 50
 
 
 def test_colours_follow_the_scheme_while_it_is_open(shown: Watched) -> None:
@@ -199,5 +199,7 @@ def test_it_says_what_it_is_to_those_who_cannot_see(shown: Watched) -> None:
         " && one.getAttribute('role') === 'img')"
     )
     ids = page.evaluate("[...document.querySelectorAll('[id]')].map((one) => one.id)")
-    own = [one for one in ids if not one.startswith(("clip", "defs", "modebar", "topdefs", "g", "cb", "l"))]
-    assert len(own) == len(set(own))
+    ours = [
+        element for element in ids if not element.startswith(("clip", "defs", "modebar", "topdefs", "g", "cb", "l"))
+    ]
+    assert len(ours) == len(set(ours))

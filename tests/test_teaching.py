@@ -38,15 +38,15 @@ def test_examples_and_held_out_rows_part_all_rows() -> None:
 def test_a_loss_is_relative_to_the_base_and_lies_in_its_interval() -> None:
     rng = np.random.default_rng(5)
     bases = [rng.uniform(1, 3, 40) for _ in range(5)]
-    found = relative_loss([RunPair(base * rng.uniform(0.7, 0.9, 40), base) for base in bases]).interval()
-    assert -0.3 < found["low"] < found["mean"] < found["high"] < -0.1
-    assert found["mean"] == pytest.approx(-0.2, abs=0.03)
+    interval = relative_loss([RunPair(base * rng.uniform(0.7, 0.9, 40), base) for base in bases]).interval()
+    assert -0.3 < interval["low"] < interval["mean"] < interval["high"] < -0.1
+    assert interval["mean"] == pytest.approx(-0.2, abs=0.03)
 
 
 def test_the_same_share_everywhere_leaves_no_doubt() -> None:
     base = np.random.default_rng(1).uniform(1, 3, 20)
-    found = relative_loss([RunPair(base * 0.75, base)] * 4)
-    assert found.interval() == {"mean": -0.25, "low": -0.25, "high": -0.25, "seeds": 4}
+    estimate = relative_loss([RunPair(base * 0.75, base)] * 4)
+    assert estimate.interval() == {"mean": -0.25, "low": -0.25, "high": -0.25, "seeds": 4}
 
 
 def test_intervals_grow_with_the_difference_between_seeds() -> None:
