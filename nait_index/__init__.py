@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Capability", "MethodName", "ModelConfig", "NaitError", "NaitIndex", "Selection", "SignatureConfig"]
 __version__ = "0.1.0"
 
-logging.getLogger(__name__).addHandler(logging.NullHandler())  # who uses the package says what is shown of its log
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # the application decides what is shown of the log
 
 # Imported when first used, so that neither `import nait_index` nor `nait-index --help` waits for them.
 _HOMES = {

@@ -158,15 +158,11 @@ class Chooser:
         self, rankings: Mapping[str, Ranked], chosen: Sequence[tuple[str, str]], provenance: Provenance
     ) -> Selection:
         ranks = {name: {sample_id: i for i, sample_id in enumerate(ranked.ids)} for name, ranked in rankings.items()}
+        ids, names = zip(*chosen, strict=True)
         sources = [(rankings[name], ranks[name][sample_id]) for sample_id, name in chosen]
-        return Selection(
-            ids=tuple(sample_id for sample_id, _ in chosen),
-            scores=tuple(ranked.scores[i] for ranked, i in sources),
-            ordinals=tuple(ranked.ordinals[i] for ranked, i in sources),
-            provenance=provenance,
-            fetch=self._rows.take,
-            details={"capability": [name for _, name in chosen]},
-        )
+        scores = tuple(ranked.scores[i] for ranked, i in sources)
+        ordinals = tuple(ranked.ordinals[i] for ranked, i in sources)
+        return Selection(ids, scores, ordinals, provenance, self._rows.take, {"capability": list(names)})
 
     # ---- core -------------------------------------------------------------------------------------------------------
 
@@ -185,14 +181,10 @@ class Chooser:
             agreed = agree([ranked.ids for ranked in rankings], needed)
             ordinal_of = dict(pair for ranked in rankings for pair in zip(ranked.ids, ranked.ordinals, strict=True))
             chance = chance_size([len(ranked.ids) for ranked in rankings], request.available, needed)
-            return Selection(
-                ids=tuple(sample_id for sample_id, _, _ in agreed),
-                scores=tuple(score for _, _, score in agreed),
-                ordinals=tuple(ordinal_of[sample_id] for sample_id, _, _ in agreed),
-                provenance=replace(provenance, core=CoreSize(needed, len(agreed), round(chance, 2), bootstrap)),
-                fetch=self._rows.take,
-                details={"votes": [count for _, count, _ in agreed]},
-            )
+            core = replace(provenance, core=CoreSize(needed, len(agreed), round(chance, 2), bootstrap))
+            ids, scores = tuple(entry[0] for entry in agreed), tuple(entry[2] for entry in agreed)
+            ordinals = tuple(ordinal_of[sample_id] for sample_id in ids)
+            return Selection(ids, scores, ordinals, core, self._rows.take, {"votes": [entry[1] for entry in agreed]})
 
         selection, request = self._choose(request, choose)
         if not bootstrap:
