@@ -216,7 +216,7 @@ def _rank_by(queries: Sequence[Query], rows: Rows, k: int, allowed: np.ndarray |
     if any(query.layer is not None for query in queries):
         return [best(_quotients(query, rows), k, allowed) for query in queries]
     hits = rows.search(queries[0].feature, np.stack([query.vector for query in queries]), k, allowed, mode)
-    # In double precision, lest a large constant make neighbouring scores equal.
+    # In double precision, so that a large constant does not make neighbouring scores equal.
     return [
         Hits(ranked.scores.astype(np.float64) + query.constant, ranked.ordinals)
         for query, ranked in zip(queries, hits, strict=True)

@@ -66,7 +66,7 @@ class Activations(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Widths:
-    """Sizes of what the model gives: neurons of every layer, hidden states H, codes F."""
+    """Sizes of the model: neurons of every layer, hidden states H, codes F of the autoencoder."""
 
     neurons: tuple[int, ...]
     hidden: int
