@@ -107,10 +107,11 @@ def twelve(build: Callable[..., "NaitIndex"], tmp_path_factory: pytest.TempPathF
 
 
 def _numbers(root: Path) -> dict[str, dict[str, Any]]:
-    """Give what was computed of every row, leaving out where it came from."""
+    """Return what was computed for every row, without where the row came from."""
     left_out = ("file", "file_row", "row")
     return {
-        key: {name: own for name, own in row.items() if name not in left_out} for key, row in samples_of(root).items()
+        key: {name: value for name, value in row.items() if name not in left_out}
+        for key, row in samples_of(root).items()
     }
 
 
@@ -327,7 +328,7 @@ def test_a_second_file_is_added_and_named_among_the_sources(build: Callable[...,
     assert len(samples_of(root)) == 18
 
 
-def test_an_id_with_another_content_is_refused_and_the_index_stays(
+def test_an_id_with_other_content_is_refused_and_the_index_stays(
     build: Callable[..., "NaitIndex"], tmp_path: Path
 ) -> None:
     root, corpus = tmp_path / "own.nait", write_lines(tmp_path / "corpus.jsonl", small_rows(10))
@@ -378,13 +379,13 @@ def test_full_signatures_are_the_centred_activations(
     encoder = make_encoder(model)
     template = make_template("auto", encoder.model.tokenizer)
     samples = [item for item in read_corpus([corpus]) if isinstance(item, Sample)]
-    tokens = encoder.tokenize([template.render(own.parts) for own in samples], add_special_tokens=True)
+    tokens = encoder.tokenize([template.render(sample.parts) for sample in samples], add_special_tokens=True)
     center, stored = load_file(root / "basis.safetensors")["center"], samples_of(root)
     for batch in encoder.encode(tokens):
         for row, values in zip(batch.rows, batch.values, strict=True):
             for column, pooling in (("pca_mean", 0), ("pca_drift", 1)):
-                own = np.frombuffer(stored[samples[row].id][column], np.float32)
-                np.testing.assert_allclose(own, values[pooling] - center[pooling], atol=2e-5)
+                signature = np.frombuffer(stored[samples[row].id][column], np.float32)
+                np.testing.assert_allclose(signature, values[pooling] - center[pooling], atol=2e-5)
     unit = np.stack([np.frombuffer(row["pca_unit"], np.float32) for row in stored.values()])
     assert unit.shape == (12, 2 * sum(encoder.widths))
     np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, rtol=1e-5)
@@ -446,13 +447,13 @@ def test_a_seed_changes_the_order_of_encoding_alone(build: Callable[..., "NaitIn
 def test_a_dry_run_tells_the_cost_and_leaves_nothing_behind(model: Path, tmp_path: Path) -> None:
     corpus = write_lines(tmp_path / "corpus.jsonl", MESSY)
     options = ["--model", model, "--max-length", "64", "--json"]
-    told = nait_index("build", tmp_path / "own.nait", corpus, *options, "--dry-run").json
+    estimate = nait_index("build", tmp_path / "own.nait", corpus, *options, "--dry-run").json
     assert list(tmp_path.iterdir()) == [corpus]
-    assert (told["rows"], told["rejected"], told["truncated"]) == (7, 4, 1)
-    assert told["minutes"] > 0
-    assert told["bytes_per_row"] > 0
+    assert (estimate["rows"], estimate["rejected"], estimate["truncated"]) == (7, 4, 1)
+    assert estimate["minutes"] > 0
+    assert estimate["bytes_per_row"] > 0
     built = nait_index("build", tmp_path / "own.nait", corpus, *options).json
-    assert told["tokens"] == built["tokens"]
+    assert estimate["tokens"] == built["tokens"]
 
 
 # ---- one writer ---------------------------------------------------------------------------------------------------

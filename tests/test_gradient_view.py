@@ -38,7 +38,7 @@ WIDTH = 32
 
 @pytest.fixture(scope="module", autouse=True)
 def _short_and_failing() -> Iterator[None]:
-    """Let the model fail on a row, and warm up in a few steps."""
+    """Make the model fail on one row, and warm up in a few steps."""
     from nait_index.activations.gradients.adapters import GradientSettings
 
     with planted_infinity(), pytest.MonkeyPatch.context() as patch:

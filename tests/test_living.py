@@ -33,7 +33,7 @@ def model(tiny_model: Callable[[str], Path]) -> Path:
 
 
 def _rows(count: int, first: int = 0) -> list[dict[str, Any]]:
-    """Give rows with fields of their own: of one type, of several, nested, and missing here and there."""
+    """Make rows with extra fields: of one type, of several, nested, and missing in some rows."""
     rows = small_rows(count, first)
     for number, row in enumerate(rows, start=first):
         row |= {
@@ -72,7 +72,7 @@ def more(tmp_path: Path) -> Path:
 
 
 def _changed(tmp_path: Path) -> Path:
-    """Give two known rows with another content, one known as it is, and a new one."""
+    """Write two known rows with other content, an unchanged one, and a new one."""
     rows = _rows(3)
     rows[0]["output"] = rows[1]["output"] = "Something else altogether."
     return write_lines(tmp_path / "changed.jsonl", [*rows, *_rows(1, first=ROWS)])

@@ -61,19 +61,19 @@ def _shard(size: int, seed: int) -> tuple[ShardFacts, dict[str, np.ndarray]]:
 def test_a_shard_survives_being_cut_and_joined(piece_bytes: int, joined: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nait_index.distributed.worker.PIECE_BYTES", piece_bytes)
     shards = [_shard(size, size) for size in (1, 20, 3)]
-    pieces = [piece for number, own in enumerate(shards) for piece in to_pieces(number, *own)]
+    pieces = [piece for number, shard in enumerate(shards) for piece in to_pieces(number, *shard)]
     incoming = Incoming(iter([pa.concat_tables(pieces)] if joined else pieces))
     for number, (facts, columns) in enumerate(shards):
         size = len(facts.n_tokens)
         room = np.full((size, 2, 5), np.nan, np.float32)
-        own_facts, own = incoming.shard(number, size, {"activations": room})
-        assert own["activations"] is room
-        assert {name: (values.dtype, values.tobytes()) for name, values in own.items()} == {
+        joined_facts, joined_columns = incoming.shard(number, size, {"activations": room})
+        assert joined_columns["activations"] is room
+        assert {name: (values.dtype, values.tobytes()) for name, values in joined_columns.items()} == {
             name: (values.dtype, values.tobytes()) for name, values in columns.items()
         }
-        assert own_facts.n_tokens.tolist() == facts.n_tokens.tolist()
-        assert own_facts.truncated.tolist() == facts.truncated.tolist()
-        assert own_facts.reasons == facts.reasons
+        assert joined_facts.n_tokens.tolist() == facts.n_tokens.tolist()
+        assert joined_facts.truncated.tolist() == facts.truncated.tolist()
+        assert joined_facts.reasons == facts.reasons
 
 
 def test_an_error_is_raised_where_its_shard_would_be() -> None:
@@ -123,9 +123,9 @@ def test_more_workers_than_there_is_room_for_are_refused(
 
 
 def test_settings_of_another_engine_are_refused() -> None:
-    for own in ({"workers": 2}, {"address": "auto"}):
+    for settings in ({"workers": 2}, {"address": "auto"}):
         with pytest.raises(NaitError, match="--engine ray"):
-            RunnerConfig(**own)
+            RunnerConfig(**settings)
     with pytest.raises(NaitError, match="at least 1, not 0"):
         RunnerConfig(RunnerKind.RAY, workers=0)
     with pytest.raises(NaitError, match="Ray client"):
@@ -201,13 +201,13 @@ class Process:
         )
 
     def wait(self, seconds: float = 150) -> tuple[int, str, list[str]]:
-        """Give exit code, output and the lines on the error stream, but for how long it will take."""
+        """Return exit code, output and the lines on the error stream, except those about progress."""
         out, err = self.process.communicate(timeout=seconds)
         assert list(self.home.iterdir()) == []
         return self.process.returncode, out, [line for line in err.splitlines() if not _PROGRESS.match(line)]
 
     def descendants(self, title: str = "") -> list[int]:
-        """Give the processes that it began, or that those began."""
+        """Return the processes that it started, directly or indirectly."""
         parents, titles = {}, {}
         for folder in Path("/proc").iterdir():
             if folder.name.isdecimal():
@@ -216,17 +216,17 @@ class Process:
                     titles[int(folder.name)] = (folder / "cmdline").read_text()
                 except OSError:
                     continue
-        own = {self.process.pid}
-        while more := {pid for pid, parent in parents.items() if parent in own} - own:
-            own |= more
-        return [pid for pid in own - {self.process.pid} if title in titles[pid]]
+        tree = {self.process.pid}
+        while more := {pid for pid, parent in parents.items() if parent in tree} - tree:
+            tree |= more
+        return [pid for pid in tree - {self.process.pid} if title in titles[pid]]
 
     def until(self, condition: Callable[[], bool], seconds: float = 120) -> None:
-        """Wait for something while it runs."""
+        """Wait for a condition while the build runs."""
         end = time.monotonic() + seconds
         while not condition():
             assert self.process.poll() is None, self.process.communicate()
-            assert time.monotonic() < end, "the build did not come so far"
+            assert time.monotonic() < end, "the build did not get that far"
             time.sleep(0.01)
 
 
@@ -245,7 +245,7 @@ def _assert_same(root: Path, expected: Path) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _native_precision() -> Iterator[None]:
-    """Let ``--dtype auto`` be what it is outside the tests, for gradients and activations apart."""
+    """Restore what ``--dtype auto`` means outside the tests, which differs for gradients and activations."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("NAIT_INDEX_AUTO_DTYPE")
         yield

@@ -411,12 +411,12 @@ def _start(root: Path, corpus: Path, model: Path) -> subprocess.Popen[str]:
 def _wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 90) -> None:
     end = time.monotonic() + seconds
     while process.poll() is None and not condition():
-        assert time.monotonic() < end, "the build did not come so far"
+        assert time.monotonic() < end, "the build did not get that far"
         time.sleep(0.005)
 
 
 def _has_read(root: Path, since: float) -> bool:
-    """Tell whether a build that began at some time has taken its rows in."""
+    """Report whether a build that began at a given time has taken its rows in."""
     spool = root / "staging" / "rows.jsonl"
     return (root / "manifest.json").exists() and spool.exists() and spool.stat().st_mtime >= since
 
