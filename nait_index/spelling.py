@@ -15,17 +15,17 @@ _NEIGHBOURS = 200
 """Ids compared on either side of the wrong one in alphabetical order; there may be millions."""
 
 
-def parse_enum(kind: type[Kind], text: str, what: str, error: type[NaitError] = NaitError) -> Kind:
+def parse_enum(kind: type[Kind], text: str, noun: str, error: type[NaitError] = NaitError) -> Kind:
     """Return the member of an enum that has a value.
 
-    :param what: what the enum lists, such as ``method``, for the message.
+    :param noun: what the enum's members are, such as ``method``, for the message.
     :raises NaitError: no member has it; of the type ``error``.
     """
     try:
         return kind(text)
     except ValueError:
         names = ", ".join(kind)
-        raise error(f"unknown {what} '{text}'; choose one of: {names}{did_you_mean(text, kind)}") from None
+        raise error(f"unknown {noun} '{text}'; choose one of: {names}{did_you_mean(text, kind)}") from None
 
 
 def did_you_mean(wrong: str, names: Iterable[str]) -> str:

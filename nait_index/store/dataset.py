@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nait_index.errors import NaitError, StoreError
+from nait_index.errors import StoreError
 from nait_index.store.layout import Layout
 
 if TYPE_CHECKING:
@@ -16,23 +16,19 @@ _KEPT = "kept-"
 
 
 @contextmanager
-def explained(what: str, remedy: str) -> Iterator[None]:
+def explained(failure: str, remedy: str) -> Iterator[None]:
     """Turn an error of Lance into one clear line.
 
-    :param what: which operation failed on which table; :param remedy: what the user can do.
+    :param failure: which operation failed on which table. :param remedy: what the user can do.
     :raises StoreError: Lance raised an error.
     """
     try:
         yield
-    except NaitError:
-        raise
-    except (ValueError, OSError, RuntimeError) as error:
-        raise StoreError(f"{what}: {_first_line(error)}; {remedy}") from error
     except BaseException as error:
-        # A panic in Lance's Rust code, which is not a subclass of Exception.
-        if type(error).__name__ != "PanicException":
+        # A panic in Lance's Rust code is not a subclass of Exception.
+        if not isinstance(error, ValueError | OSError | RuntimeError) and type(error).__name__ != "PanicException":
             raise
-        raise StoreError(f"{what}: {_first_line(error)}; {remedy}") from error
+        raise StoreError(f"{failure}: {_first_line(error)}; {remedy}") from error
 
 
 def open_dataset(layout: Layout, uri: str, version: int | None = None) -> Any:  # noqa: ANN401 - lance is not typed

@@ -168,9 +168,9 @@ def _full_disk_named(layout: Layout) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise
-        place = error.filename or layout.name
+        path = error.filename or layout.name
         raise StoreError(
-            f"{place} cannot be written: {error.strerror}; what was committed is kept; fix that and run it again"
+            f"{path} cannot be written: {error.strerror}; what was committed is kept; fix that and run it again"
         ) from error
 
 

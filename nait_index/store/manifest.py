@@ -65,21 +65,21 @@ class Fingerprint:
         text = json.dumps(self.to_dict(), sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
-    def require(self, other: "Fingerprint", what: str) -> None:
+    def require(self, other: "Fingerprint", owner: str) -> None:
         """Refuse another fingerprint.
 
-        :param what: what has the other one, for the message.
+        :param owner: what has the other one, for the message.
         :raises FingerprintError: names every field that differs, with both values.
         """
-        here, there = self.to_dict(), other.to_dict()
+        mine, theirs = self.to_dict(), other.to_dict()
         different = [
-            f"{name} ({_short(here[name])} here, {_short(there[name])} there)"
-            for name in here
-            if here[name] != there[name]
+            f"{name} ({_short(mine[name])} here, {_short(theirs[name])} there)"
+            for name in mine
+            if mine[name] != theirs[name]
         ]
         if different:
             raise FingerprintError(
-                f"this index and {what} differ in {', '.join(different)}; use the settings the index was built with, "
+                f"this index and {owner} differ in {', '.join(different)}; use the settings the index was built with, "
                 "or build another index"
             )
 

@@ -121,7 +121,7 @@ class Remote:
                 continue
 
     @contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
+    def _explained(self, failure: str) -> Iterator[None]:
         from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
         try:
@@ -130,7 +130,7 @@ class Remote:
             raise
         except (BaseError, OSError) as error:
             raise StoreError(
-                f"{self.uri} {what}: {one_line(error)}; check the address, --storage-option and the credentials"
+                f"{self.uri} {failure}: {one_line(error)}; check the address, --storage-option and the credentials"
             ) from error
 
 
