@@ -391,5 +391,5 @@ def test_weights_are_read_and_checked() -> None:
         parse_weights(["ifd=0.6", "length=-0.5"])
     with pytest.raises(SelectionError, match="no column idf; there are: ifd"):
         blend(np.ones(2), {"ifd": np.ones(2)}, {"idf": 0.5})
-    with pytest.raises(SelectionError, match="not one row"):
+    with pytest.raises(SelectionError, match="no row has all"):
         blend(np.ones(2), {"ifd": np.full(2, np.nan)}, {"ifd": 0.5})
