@@ -288,7 +288,7 @@ def test_a_suggested_budget_comes_with_its_reasons(client: "TestClient") -> None
     seen = fetched(client, "/api/choice", name="adding", top="auto")
     assert seen["reasons"][0].startswith(f"--top auto takes {seen['rows']} of {ROWS} rows")
     assert seen["skills"][0]["cut"] == seen["rows"]
-    assert "here, give a share or a number" in refused(client, "/api/choice", name=["adding", "naming"], top="auto")
+    assert "give a share or a number here" in refused(client, "/api/choice", name=["adding", "naming"], top="auto")
 
 
 def test_pages_and_whole_rows(client: "TestClient") -> None:

@@ -89,8 +89,6 @@ class Session:
         """Load the model, so that the first pasted examples need not wait for it."""
         self.index.load_model()
 
-    # ---- examples ---------------------------------------------------------------------------------------------------
-
     def encode(self, text: str, progress: EncodingProgress | None = None) -> dict[str, Any]:
         """Encode pasted examples, unless they were encoded recently.
 
@@ -126,8 +124,6 @@ class Session:
         for recent in (self._choices, self._rankings):
             recent.clear()
         return {"name": stored.name, "examples": len(stored), "version": self.index.manifest.version}
-
-    # ---- choosing ---------------------------------------------------------------------------------------------------
 
     def describe(self, request: ChoiceRequest) -> dict[str, Any]:
         """Choose rows, and return counts, curves of scores, rows near the cut, and what is over-represented.

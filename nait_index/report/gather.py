@@ -13,7 +13,7 @@ from nait_index.corpus import read_rejected
 from nait_index.errors import NaitError
 from nait_index.index import NaitIndex
 from nait_index.insight.compare import Comparison
-from nait_index.report.context import CapabilityChoice, ReportContext, prepare
+from nait_index.report.context import CapabilityChoice, ReportContext, RowSample, prepare
 from nait_index.report.facts import (
     CapabilityFacts,
     CoreFacts,
@@ -61,7 +61,7 @@ def gather(index: NaitIndex, request: ReportRequest) -> Facts:
     groups = by_fields(context)
     begin("detecting languages")
     groups.insert(2, by_languages(context))
-    sources = groups[0].grouping
+    sources, sources_sample = groups[0]
     shown = max(1, len(context.choices)) * (TOP + 2 * BORDER + BOTTOM) + CORE
     viewer = RowViewer(index, sources.name_of, request.limits.text_bytes, shown)
     begin("describing the capabilities")
@@ -77,7 +77,7 @@ def gather(index: NaitIndex, request: ReportRequest) -> Facts:
         info=index.info(),
         available=len(context.available),
         budget=context.choices[0].k if context.choices else 0,
-        corpus=_corpus(context, groups[0]),
+        corpus=_corpus(context, sources, sources_sample),
         capabilities=capabilities,
         comparison=comparison,
         core=core,
@@ -94,7 +94,7 @@ def _check_packages() -> None:
             raise NaitError(f"a report needs {package}: pip install 'nait-index[report]'") from None
 
 
-def _corpus(context: ReportContext, sources: SampledGrouping) -> CorpusFacts:
+def _corpus(context: ReportContext, sources: Grouping, sample: RowSample) -> CorpusFacts:
     everything = np.arange(len(context.tokens))
     lengths = by_length(everything, context.tokens)
     bands = np.trim_zeros(lengths.counts(everything), "b").tolist()
@@ -105,9 +105,9 @@ def _corpus(context: ReportContext, sources: SampledGrouping) -> CorpusFacts:
         tokens=int(context.tokens.sum()),
         truncated=context.index.info()["truncated"],
         rejected=sum(rows for _, rows in reasons),
-        source_field=sources.grouping.field,
-        sources=_group_counts(sources.grouping, sources.sample.evenly),
-        sources_read=len(sources.sample.evenly),
+        source_field=sources.field,
+        sources=_group_counts(sources, sample.evenly),
+        sources_read=len(sample.evenly),
         lengths=tuple(zip(lengths.names, bands, strict=False)),
         quantiles=(low, median, high),
         formats=_group_counts(by_column(context.index, "format", everything), everything),
@@ -143,7 +143,11 @@ def _describe(
 ) -> CapabilityFacts:
     k, available = choice.k, len(choice.order)
     top, after = min(TOP, k), min(k + BORDER, available)
-    compared = [grouping.represent(context, choice) for grouping in groups]
+    highest, most = available / k, context.request.limits.groups
+    compared = [
+        grouping.represent(sample.chosen(choice), sample.evenly, is_whole=sample.is_whole, highest=highest, most=most)
+        for grouping, sample in groups
+    ]
     return CapabilityFacts(
         name=choice.name,
         examples=len(context.index.capability(choice.name)),

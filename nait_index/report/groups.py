@@ -12,7 +12,7 @@ import numpy as np
 
 from nait_index.errors import NaitError
 from nait_index.index import NaitIndex
-from nait_index.report.context import CapabilityChoice, ReportContext, RowSample
+from nait_index.report.context import ReportContext, RowSample
 from nait_index.report.representation import Representation, represent
 from nait_index.report.rows import printable, read_texts
 
@@ -84,22 +84,8 @@ class Grouping:
         return self.names[self.codes[index]] if is_known else ""
 
 
-@dataclass(frozen=True, slots=True)
-class SampledGrouping:
-    """A field by which rows were grouped, and which rows those were."""
-
-    grouping: Grouping
-    sample: RowSample
-
-    def represent(self, context: ReportContext, choice: CapabilityChoice) -> Representation:
-        """Compare a choice with the corpus by this field."""
-        return self.grouping.represent(
-            self.sample.chosen(choice),
-            self.sample.evenly,
-            is_whole=self.sample.is_whole,
-            highest=len(context.available) / choice.k,
-            most=context.request.limits.groups,
-        )
+SampledGrouping = tuple[Grouping, RowSample]
+"""Rows grouped by a field, and which rows those were."""
 
 
 class RowReader:
@@ -144,14 +130,14 @@ def by_fields(context: ReportContext) -> list[SampledGrouping]:
     everything = RowSample(context.available, context.available, 0, True)
     reader = RowReader(index, sample.positions)
     columns, source = set(index.columns.column_names()), reader.source_field()
-    groupings = []
+    groupings: list[SampledGrouping] = []
     for name in dict.fromkeys((source or "file", *context.request.by)):
         if name in columns and name != source:
-            groupings.append(SampledGrouping(by_column(index, name, context.available), everything))
+            groupings.append((by_column(index, name, context.available), everything))
         else:
-            groupings.append(SampledGrouping(reader.by_field(name), sample))
+            groupings.append((reader.by_field(name), sample))
     lengths = by_length(context.available, context.tokens[context.available])
-    groupings.insert(1, SampledGrouping(lengths, everything))
+    groupings.insert(1, (lengths, everything))
     return groupings
 
 
@@ -162,7 +148,7 @@ def by_languages(context: ReportContext) -> SampledGrouping:
     detect = _language_detector()
     texts = read_texts(context.index, sample.positions)
     names = [detect(row.text[:_LANGUAGE_CHARACTERS]) for row in texts]
-    return SampledGrouping(_by_values("language", sample.positions, names), sample)
+    return _by_values("language", sample.positions, names), sample
 
 
 def by_column_or_field(index: NaitIndex, name: str, positions: np.ndarray) -> Grouping:
