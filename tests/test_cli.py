@@ -62,12 +62,12 @@ def _selected(outcome: Outcome) -> list[tuple[str, float]]:
 
 
 def _commands(group: click.Group, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], click.Command]:
-    found: dict[tuple[str, ...], click.Command] = {path: group}
-    given = tuple("alpaca.nait" for own in group.params if isinstance(own, click.Argument))
+    commands: dict[tuple[str, ...], click.Command] = {path: group}
+    given = tuple("alpaca.nait" for parameter in group.params if isinstance(parameter, click.Argument))
     for name, command in group.commands.items():
-        own = (*path, *given, name)
-        found |= _commands(command, own) if isinstance(command, click.Group) else {own: command}
-    return found
+        full = (*path, *given, name)
+        commands |= _commands(command, full) if isinstance(command, click.Group) else {full: command}
+    return commands
 
 
 COMMANDS = _commands(cli)
@@ -85,8 +85,8 @@ def test_every_help_has_an_example_and_explains_every_option(path: tuple[str, ..
     assert "Example:" in outcome.out
     assert f"nait-index {' '.join(path)}".strip() in outcome.out.split("Example:")[1]
     assert outcome.err == ""
-    options = [own for own in COMMANDS[path].params if isinstance(own, click.Option)]
-    assert [own.name for own in options if not own.help] == []
+    options = [option for option in COMMANDS[path].params if isinstance(option, click.Option)]
+    assert [option.name for option in options if not option.help] == []
     assert _ok(*path, "-h").out == outcome.out
 
 
@@ -201,7 +201,7 @@ def test_rows_are_filtered_by_sql(index: Path) -> None:
     lengths = {key: row["n_tokens"] for key, row in samples_of(index).items()}
     limit = sorted(lengths.values())[20]
     shown = _ok("rows", index, "--where", f"n_tokens < {limit}", "--json").out.splitlines()
-    assert {json.loads(line)["id"] for line in shown} == {key for key, own in lengths.items() if own < limit}
+    assert {json.loads(line)["id"] for line in shown} == {key for key, length in lengths.items() if length < limit}
 
 
 # ---- query --------------------------------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ def test_a_stored_capability_and_its_file_give_the_same_ranking(folder: Path, in
         asked = ["--method", method, "--top", "100%", "--json"]
         stored = _selected(_ok("query", index, "-c", "facts", *asked))
         of_file = _selected(_ok("query", index, "-e", folder / "facts.jsonl", *asked))
-        assert [own for own, _ in stored] == [own for own, _ in of_file]
+        assert [row_id for row_id, _ in stored] == [row_id for row_id, _ in of_file]
         assert [score for _, score in stored] == pytest.approx([score for _, score in of_file], rel=1e-6)
         assert [score for _, score in stored] == sorted((score for _, score in stored), reverse=True)
 
@@ -220,7 +220,7 @@ def test_a_stored_capability_and_its_file_give_the_same_ranking(folder: Path, in
 def test_the_rows_chosen_are_mostly_of_the_skill_asked_for(index: Path) -> None:
     for skill in STORED:
         chosen = _selected(_ok("query", index, "-c", skill, "--top", "12", "--json"))
-        assert sum(own.startswith(skill) for own, _ in chosen) >= 8
+        assert sum(row_id.startswith(skill) for row_id, _ in chosen) >= 8
 
 
 def test_an_output_holds_the_lines_of_the_corpus_best_first(folder: Path, index: Path, tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_an_output_holds_the_lines_of_the_corpus_best_first(folder: Path, index:
     assert str(out) in outcome.err
     ranked = _selected(_ok("query", index, "-c", "facts", "--top", "25%", "--json"))
     assert len(ranked) == 12
-    assert out.read_bytes() == b"".join(lines[own] for own, _ in ranked)
+    assert out.read_bytes() == b"".join(lines[row_id] for row_id, _ in ranked)
 
 
 def test_the_file_beside_an_output_says_what_was_chosen_from_what_and_how(index: Path, tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_only_rows_that_pass_the_filter_are_chosen(index: Path) -> None:
     lengths = {key: row["n_tokens"] for key, row in samples_of(index).items()}
     limit = sorted(lengths.values())[24]
     outcome = _ok("query", index, "-c", "facts", "--top", "100%", "--where", f"n_tokens < {limit}", "--json")
-    assert _selected(outcome) == [own for own in everything if lengths[own[0]] < limit]
+    assert _selected(outcome) == [row for row in everything if lengths[row[0]] < limit]
     assert outcome.json["available"] == len(_selected(outcome))
 
 
@@ -291,7 +291,7 @@ def test_several_capabilities_choose_the_union_of_what_each_chooses(folder: Path
     files = ["-e", folder / "facts.jsonl", "-e", folder / "arithmetic.jsonl"]
     for asked in (["-c", "facts", "-c", "arithmetic"], files):
         rows = _ok("query", index, *asked, "--top", "5", "--json").json["selected"]
-        assert {row["id"] for row in rows} == {own for ranked in single for own, _ in ranked}
+        assert {row["id"] for row in rows} == {row_id for ranked in single for row_id, _ in ranked}
         assert [row["id"] for row in rows[:2]] == [ranked[0][0] for ranked in single]
         assert {row["capability"] for row in rows} == {"facts", "arithmetic"}
 
@@ -302,8 +302,8 @@ def test_several_capabilities_choose_the_union_of_what_each_chooses(folder: Path
 def _agreeing(index: Path, top: str, names: tuple[str, ...]) -> Mapping[str, int]:
     votes: dict[str, int] = {}
     for name in names:
-        for own, _ in _selected(_ok("query", index, "-c", name, "--top", top, "--json")):
-            votes[own] = votes.get(own, 0) + 1
+        for row_id, _ in _selected(_ok("query", index, "-c", name, "--top", top, "--json")):
+            votes[row_id] = votes.get(row_id, 0) + 1
     return votes
 
 
@@ -311,7 +311,7 @@ def _agreeing(index: Path, top: str, names: tuple[str, ...]) -> Mapping[str, int
 def test_a_core_is_what_enough_capabilities_choose(votes: str, needed: int, index: Path) -> None:
     asked = [argument for name in STORED for argument in ("-c", name)]
     outcome = _ok("core", index, *asked, "--top", "50%", "--votes", votes, "--json")
-    expected = {own: count for own, count in _agreeing(index, "50%", STORED).items() if count >= needed}
+    expected = {row_id: count for row_id, count in _agreeing(index, "50%", STORED).items() if count >= needed}
     assert {row["id"]: row["votes"] for row in outcome.json["selected"]} == expected
     core = outcome.json["core"]
     assert (core["votes"], core["found"]) == (needed, len(expected))
@@ -346,7 +346,7 @@ def test_a_core_that_is_empty_is_never_padded(index: Path) -> None:
 
 def test_capabilities_are_listed_and_shown(folder: Path, index: Path) -> None:
     listed = _ok("capability", "list", index, "--json").json
-    assert [(own["name"], own["examples"]) for own in listed] == [(name, 6) for name in sorted(STORED)]
+    assert [(entry["name"], entry["examples"]) for entry in listed] == [(name, 6) for name in sorted(STORED)]
     assert [line.split()[0] for line in _ok("capability", "list", index).out.splitlines()] == ["name", *sorted(STORED)]
     shown = _ok("capability", "show", index, "facts", "--json").json
     assert shown == read_lines(folder / "facts.jsonl")
@@ -361,7 +361,10 @@ def test_a_capability_is_replaced_when_forced_alone_and_removed(folder: Path, ow
     _ok("capability", "add", own_index, "facts", folder / "rewriting.jsonl", "--force")
     assert _ok("capability", "show", own_index, "facts", "--json").json == read_lines(folder / "rewriting.jsonl")
     _ok("capability", "remove", own_index, "facts")
-    assert [own["name"] for own in _ok("capability", "list", own_index, "--json").json] == ["arithmetic", "translation"]
+    assert [entry["name"] for entry in _ok("capability", "list", own_index, "--json").json] == [
+        "arithmetic",
+        "translation",
+    ]
     assert "'facts'" in refusal("query", own_index, "-c", "facts")
 
 
@@ -370,7 +373,7 @@ def test_a_capability_may_have_quotes_in_its_name(folder: Path, own_index: Path)
     _ok("capability", "add", own_index, name, folder / "rewriting.jsonl")
     assert len(_selected(_ok("query", own_index, "-c", name, "--top", "3", "--json"))) == 3
     _ok("capability", "remove", own_index, name)
-    assert name not in {own["name"] for own in _ok("capability", "list", own_index, "--json").json}
+    assert name not in {entry["name"] for entry in _ok("capability", "list", own_index, "--json").json}
 
 
 def test_a_list_without_capabilities_is_valid_json_and_says_how_to_add_one(folder: Path, tmp_path: Path) -> None:
@@ -409,7 +412,7 @@ def test_control_characters_of_rows_never_reach_the_terminal(odd: Path) -> None:
     for command in (["rows", odd], ["query", odd, "-c", "odd", "--top", "7"], ["capability", "show", odd, "odd"]):
         printed = _ok(*command).out
         assert "Red" in printed
-        assert all(own.isprintable() or own == "\n" for own in printed)
+        assert all(char.isprintable() or char == "\n" for char in printed)
 
 
 @pytest.mark.parametrize("name", ["two\nlines", "\x1b[31mred", "\x9bred", "\udcff"])

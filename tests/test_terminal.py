@@ -92,11 +92,11 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> tupl
 
 def all_commands(group: click.Group) -> Iterator[click.Command]:
     yield group
-    for own in group.commands.values():
-        if isinstance(own, click.Group):
-            yield from all_commands(own)
+    for command in group.commands.values():
+        if isinstance(command, click.Group):
+            yield from all_commands(command)
         else:
-            yield own
+            yield command
 
 
 # ---- help ---------------------------------------------------------------------------------------------------------
@@ -112,11 +112,11 @@ def test_the_help_lists_every_command_once_under_a_job() -> None:
 
 def test_every_short_help_fits_a_line_of_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    for group in [own for own in all_commands(cli) if isinstance(own, click.Group)]:
+    for group in [command for command in all_commands(cli) if isinstance(command, click.Group)]:
         with click.Context(group, **cli.context_settings, terminal_width=80) as context:
             lines = group.get_help(context).splitlines()
         for name in group.commands:
-            (line,) = [own for own in lines if re.match(f"  {name} +[A-Z]", own)]
+            (line,) = [shown for shown in lines if re.match(f"  {name} +[A-Z]", shown)]
             assert line.endswith("."), line
             assert not line.endswith("..."), line
 
@@ -130,8 +130,8 @@ def test_the_group_alone_shows_its_help() -> None:
 
 def test_help_starts_at_once() -> None:
     code = "import sys; from nait_index_cli.main import main; sys.argv = ['nait-index', '--help']; main()"
-    own = min(_seconds([sys.executable, "-c", code]) for _ in range(3))
-    assert own - min(_seconds([sys.executable, "-c", ""]) for _ in range(3)) < 0.3
+    seconds = min(_seconds([sys.executable, "-c", code]) for _ in range(3))
+    assert seconds - min(_seconds([sys.executable, "-c", ""]) for _ in range(3)) < 0.3
 
 
 def _seconds(command: list[str]) -> float:
@@ -145,7 +145,7 @@ def _seconds(command: list[str]) -> float:
 
 def completions(arguments: Sequence[str | Path], incomplete: str = "") -> list[tuple[str, str]]:
     shell = ShellComplete(cli, {}, "nait-index", "_NAIT_INDEX_COMPLETE")
-    return [(own.type, own.value) for own in shell.get_completions([*map(str, arguments)], incomplete)]
+    return [(item.type, item.value) for item in shell.get_completions([*map(str, arguments)], incomplete)]
 
 
 def test_names_choices_and_versions_are_completed(index: Path) -> None:
@@ -168,15 +168,15 @@ def test_paths_are_left_to_the_shell(index: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "no JSON", "other JSON", "folder"])
 def test_completion_of_a_broken_index_is_empty_and_silent(damage: str, index: Path, tmp_path: Path) -> None:
-    own = tmp_path / "own.nait"
-    own.mkdir()
-    manifest = own / "manifest.json"
+    root = tmp_path / "own.nait"
+    root.mkdir()
+    manifest = root / "manifest.json"
     if damage == "folder":
         manifest.mkdir()
     elif damage != "missing":
         manifest.write_text({"empty": "", "no JSON": "{", "other JSON": '{"history": 3}'}[damage])
-    assert completions(["query", own, "-c"]) == []
-    assert completions(["query", own, "--at"]) == []
+    assert completions(["query", root, "-c"]) == []
+    assert completions(["query", root, "--at"]) == []
     assert completions(["query", "s3://bucket/my.nait", "-c"]) == []
     assert completions(["query", "-c"]) == []
 
@@ -184,16 +184,16 @@ def test_completion_of_a_broken_index_is_empty_and_silent(damage: str, index: Pa
 def test_the_names_are_those_that_are_stored_whatever_became_of_them(index: Path, tmp_path: Path) -> None:
     from nait_index import NaitIndex
 
-    own = Path(shutil.copytree(index, tmp_path / "own.nait"))
-    opened = NaitIndex(own)
+    root = Path(shutil.copytree(index, tmp_path / "own.nait"))
+    opened = NaitIndex(root)
     opened.remove_capability("words")
-    assert _names(own) == ["arithmetic"]
-    NaitIndex.restore(own, "paper")
-    assert _names(own) == ["arithmetic", "words"]
+    assert _names(root) == ["arithmetic"]
+    NaitIndex.restore(root, "paper")
+    assert _names(root) == ["arithmetic", "words"]
     del opened
-    NaitIndex(own).optimize(0)
-    assert len(load_manifest(Layout(own)).history) < load_manifest(Layout(own)).version
-    assert _names(own) == ["arithmetic", "words"]
+    NaitIndex(root).optimize(0)
+    assert len(load_manifest(Layout(root)).history) < load_manifest(Layout(root)).version
+    assert _names(root) == ["arithmetic", "words"]
 
 
 def _names(root: Path) -> list[str]:
@@ -324,7 +324,7 @@ def test_a_table_is_aligned_and_never_wider_than_its_terminal(width: int, monkey
     text = "\n".join(lines)
     assert all(str(row[2]) in text for row in ROWS)  # ids are never cut
     if width >= 60:
-        starts = {width_of(line[: line.index(own)]) for line, own in zip(lines[1:], "C", strict=False)}
+        starts = {width_of(line[: line.index(char)]) for line, char in zip(lines[1:], "C", strict=False)}
         places = [width_of(line.partition(row[3][:2])[0]) for line, row in zip(lines[1:], ROWS, strict=True)]
         assert set(places) == starts == {width_of(lines[0].partition("row")[0])}
 
@@ -417,7 +417,7 @@ def test_rows_of_any_script_stay_in_their_columns(index: Path, monkeypatch: pyte
 def test_an_error_offers_what_was_meant(
     arguments: list[str], near: str, code: int, folder: Path, index: Path, tmp_path: Path
 ) -> None:
-    given = [own.replace("INDEX", str(index)).replace("FOLDER", str(folder)) for own in arguments]
+    given = [argument.replace("INDEX", str(index)).replace("FOLDER", str(folder)) for argument in arguments]
     assert refusal(*given, code=code).endswith(near.replace("FOLDER", str(folder)))
 
 
@@ -470,14 +470,14 @@ def test_verbose_says_on_the_error_stream_what_is_done(place: str, index: Path, 
     outcome = nait_index(*(["-v", *asked] if place == "before" else [*asked, "-v"]))
     lines = [line for line in outcome.err.splitlines() if LINE.fullmatch(line)]
     text = "\n".join(lines)
-    for said in (
+    for part in (
         "opened: version 3, 12 rows",
         "model bundled loaded in",
         "texts encoded in",
         "engine",
         "rows scored in",
     ):
-        assert said in text
+        assert part in text
     assert len(outcome.json["selected"]) == 3
     assert "DEBUG" not in text
     assert len(outcome.err.splitlines()) - len(lines) == 2  # the usual notes
@@ -495,14 +495,14 @@ def test_twice_verbose_says_more_and_the_next_command_is_quiet(index: Path, tmp_
 
 def test_every_command_takes_verbose() -> None:
     for command in all_commands(cli):
-        assert [own.name for own in command.params if "-v" in own.opts] == ["verbose"], command.name
+        assert [parameter.name for parameter in command.params if "-v" in parameter.opts] == ["verbose"], command.name
 
 
 def test_a_change_logs_the_version_that_it_makes(index: Path, tmp_path: Path) -> None:
-    own = shutil.copytree(index, tmp_path / "own.nait")
-    said = nait_index("-v", "capability", "remove", own, "words").err
-    assert "capability 'words' removed" in said
-    assert f"version 4 of {own} written" in said
+    root = shutil.copytree(index, tmp_path / "own.nait")
+    err = nait_index("-v", "capability", "remove", root, "words").err
+    assert "capability 'words' removed" in err
+    assert f"version 4 of {root} written" in err
 
 
 def test_warnings_are_said_without_being_asked_for() -> None:
@@ -656,8 +656,8 @@ def _printed(
 
 def test_what_takes_over_a_minute_says_so_once_even_on_a_pipe(clock: list[float]) -> None:
     steps = [(0.0, 1000, 10**7), (3.0, 30_000, 10**7), (6.0, 61_000, 6_000_000), (9.0, 90_000, 5_000_000)]
-    said = _printed(clock, progress.Forecast("tokens"), steps, 155_000_000)
-    assert said == "about 10 min left, at 10,000 tokens/s; about 155 MB on disk\n"
+    printed = _printed(clock, progress.Forecast("tokens"), steps, 155_000_000)
+    assert printed == "about 10 min left, at 10,000 tokens/s; about 155 MB on disk\n"
 
 
 def test_a_bar_says_speed_and_time_left_by_what_is_counted(clock: list[float]) -> None:
@@ -683,8 +683,8 @@ def test_rows_of_a_chunk_are_waited_for_and_long_work_is_told_in_hours(clock: li
 
 def test_a_forecast_made_too_early_is_corrected_once(clock: list[float]) -> None:
     steps = [(0.0, 0, 2400), (21.0, 42, 2358), (30.0, 300, 2100), (40.0, 900, 1500)]
-    said = _printed(clock, progress.Forecast("rows", fair=256), steps)
-    assert said == "about 20 min left, at 2 rows/s\nabout 4 min left, at 10 rows/s\n"
+    printed = _printed(clock, progress.Forecast("rows", fair=256), steps)
+    assert printed == "about 20 min left, at 2 rows/s\nabout 4 min left, at 10 rows/s\n"
     right = [(0.0, 0, 2400), (21.0, 42, 2358), (150.0, 300, 2100)]
     assert _printed(clock, progress.Forecast("rows", fair=256), right) == "about 20 min left, at 2 rows/s\n"
 
@@ -693,7 +693,7 @@ def test_a_build_tells_how_much_is_left_and_how_large_it_gets(tmp_path: Path) ->
     seen: list[Any] = []
     corpus = write_lines(tmp_path / "rows.jsonl", small_rows(40))
     built = build_small(tmp_path / "own.nait", corpus, progress=seen.append)
-    encoding = [own for own in seen if own.stage == "encoding"]
+    encoding = [step for step in seen if step.stage == "encoding"]
     assert built.report is not None
     first, last, total = encoding[0], encoding[-1], built.report.tokens
     assert first.tokens + first.left == pytest.approx(total, rel=0.25)
