@@ -61,10 +61,9 @@ def blend(method: np.ndarray, columns: Mapping[str, np.ndarray], weights: Mappin
     :raises SelectionError: the weights cannot be used, a column is missing, or no row has all scores.
     """
     _check(weights)
-    missing = [name for name in weights if name not in columns]
-    if missing:
-        known = ", ".join(columns) or "none"
-        raise SelectionError(f"--blend: there is no column {missing[0]}; there are: {known}")
+    for name in weights:
+        if name not in columns:
+            raise SelectionError(f"--blend: there is no column {name}; there are: {', '.join(columns) or 'none'}")
     signed = [(abs(weight), math.copysign(1, weight) * columns[name]) for name, weight in weights.items()]
     parts = [(1 - math.fsum(weight for weight, _ in signed), method), *signed]
     has_all = np.all([np.isfinite(values) for _, values in parts], axis=0)
@@ -77,11 +76,11 @@ def blend(method: np.ndarray, columns: Mapping[str, np.ndarray], weights: Mappin
 
 def relative_ranks(values: np.ndarray) -> np.ndarray:
     """Return ranks (n,) from 0 for the lowest value to 1 for the highest; ties share their mean, a single row is 1."""
-    _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     if len(values) < 2:
         return np.ones(len(values))
     below = np.cumsum(counts) - counts
-    ranks: np.ndarray = (below + (counts - 1) / 2)[where] / (len(values) - 1)
+    ranks: np.ndarray = (below + (counts - 1) / 2)[inverse] / (len(values) - 1)
     return ranks
 
 

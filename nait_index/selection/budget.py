@@ -22,7 +22,7 @@ ROUNDING = "a share of the rows is rounded down, and never below one row"
 _STRAIGHT = 0.05
 # Evenly distributed scores deviate from a straight line by this, times 1/√n, one time in twenty (Kolmogorov, Smirnov).
 _BY_CHANCE = 1.36
-_LEAST = 20
+_MIN_ROWS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +45,18 @@ class Budget:
         if isinstance(top, Budget):
             return top
         text = str(top).strip()
-        if match := re.fullmatch(r"(\d{1,18}(?:\.\d{1,18})?)\s*%", text):
-            share = Fraction(match[1]) / 100
-            if not 0 < share <= 1:
-                raise SelectionError(f"--top {text} is not between 0% and 100%")
-            return cls(text, share=share)
-        if re.fullmatch(r"\d{1,18}", text):
-            if int(text) == 0:
-                raise SelectionError("--top 0 selects nothing; give at least 1 row")
-            return cls(text, rows=int(text))
-        if text == "auto":
-            return cls(text)
-        raise SelectionError(
-            f"--top '{text}' is neither a share such as 10% nor a number of rows such as 500, nor auto"
-        )
+        match = re.fullmatch(r"(?P<rows>\d{1,18})|(?P<percent>\d{1,18}(?:\.\d{1,18})?)\s*%|auto", text)
+        if match is None:
+            raise SelectionError(
+                f"--top '{text}' is neither a share such as 10% nor a number of rows such as 500, nor auto"
+            )
+        rows = int(match["rows"]) if match["rows"] else None
+        share = Fraction(match["percent"]) / 100 if match["percent"] else None
+        if rows == 0:
+            raise SelectionError("--top 0 selects nothing; give at least 1 row")
+        if share is not None and not 0 < share <= 1:
+            raise SelectionError(f"--top {text} is not between 0% and 100%")
+        return cls(text, rows, share)
 
     @classmethod
     def of_rows(cls, rows: int) -> "Budget":
@@ -75,19 +73,17 @@ class Budget:
 
         :raises SelectionError: there are not that many, or the budget is ``auto``.
         """
-        if self.is_auto:
+        rows = self.rows if self.share is None else max(1, int(available * self.share))
+        if rows is None:
             raise SelectionError(
                 "--top auto reads the score curve of one capability, in 'nait-index query'; give a share or a number "
                 "here"
             )
         if available == 0:
             raise SelectionError("there are no rows to choose from; widen --where")
-        if self.share is not None:
-            return max(1, int(available * self.share))
-        assert self.rows is not None
-        if self.rows > available:
+        if rows > available:
             raise SelectionError(f"--top {self.text} asks for more rows than the {available} there are")
-        return self.rows
+        return rows
 
 
 ALL_ROWS = Budget.parse("100%")
@@ -95,10 +91,7 @@ ALL_ROWS = Budget.parse("100%")
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """Another budget that the same curve suggests.
-
-    :param cut: score of the last row that it takes.
-    """
+    """Another budget that the same curve suggests. :param cut: score of the last row that it takes."""
 
     rows: int
     cut: float
@@ -133,12 +126,8 @@ class Suggestion:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but ``available`` as JSON can hold it."""
-        return {
-            "rows": self.rows,
-            "cut": self.cut,
-            "clarity": self.clarity,
-            "alternatives": [asdict(alternative) for alternative in self.alternatives],
-        }
+        alternatives = [asdict(alternative) for alternative in self.alternatives]
+        return {"rows": self.rows, "cut": self.cut, "clarity": self.clarity, "alternatives": alternatives}
 
 
 def suggest(scores: Sequence[float] | np.ndarray) -> Suggestion:
@@ -149,8 +138,10 @@ def suggest(scores: Sequence[float] | np.ndarray) -> Suggestion:
     """
     curve = np.asarray(scores, dtype=np.float64)
     better = curve[: (len(curve) + 1) // 2]
-    if len(curve) < _LEAST:
-        raise SelectionError(f"--top auto needs at least {_LEAST} rows to choose from, not {len(curve)}; give a number")
+    if len(curve) < _MIN_ROWS:
+        raise SelectionError(
+            f"--top auto needs at least {_MIN_ROWS} rows to choose from, not {len(curve)}; give a number"
+        )
     bend, clarity = knee(better)
     if clarity < max(_STRAIGHT, _BY_CHANCE / np.sqrt(len(better))):
         raise SelectionError(

@@ -10,6 +10,7 @@ first; equal mean ranks are in the order of ids.
 """
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
 
@@ -47,9 +48,12 @@ def unite(rankings: Rankings) -> Chosen:
 
     In the order of that best rank; ids of equal rank in the order of the rankings, so that these take turns.
     """
-    best = _best_ranks(rankings)
-    names = list(rankings)
-    return [(sample_id, names[best[sample_id][1]]) for sample_id in sorted(best, key=best.__getitem__)]
+    chosen: dict[str, str] = {}
+    for rank in range(max(map(len, rankings.values()), default=0)):
+        for name, ids in rankings.items():
+            if rank < len(ids):
+                chosen.setdefault(ids[rank], name)
+    return list(chosen.items())
 
 
 def best_mean_rank(rankings: Rankings, k: int) -> Chosen:
@@ -57,7 +61,7 @@ def best_mean_rank(rankings: Rankings, k: int) -> Chosen:
 
     :raises SelectionError: the rankings do not hold the same rows, or fewer than ``k``.
     """
-    best = _best_ranks(rankings)
+    best = dict(unite(rankings))
     if any(len(ids) != len(best) for ids in rankings.values()):
         raise SelectionError("a mean rank needs every capability to rank the same rows; rank all of them")
     _check_enough(len(best), k)
@@ -65,9 +69,8 @@ def best_mean_rank(rankings: Rankings, k: int) -> Chosen:
     for ids in rankings.values():
         for rank, sample_id in enumerate(ids):
             total[sample_id] += rank
-    names = list(rankings)
-    ordered = sorted(total, key=lambda sample_id: (total[sample_id], sample_id))[:k]
-    return [(sample_id, names[best[sample_id][1]]) for sample_id in ordered]
+    ordered = sorted(total, key=lambda sample_id: (total[sample_id], sample_id))
+    return [(sample_id, best[sample_id]) for sample_id in ordered[:k]]
 
 
 def take_turns(rankings: Rankings, k: int, weights: Mapping[str, float]) -> Chosen:
@@ -94,12 +97,19 @@ def take_turns(rankings: Rankings, k: int, weights: Mapping[str, float]) -> Chos
     return list(chosen.items())
 
 
-def quotas(names: Mapping[str, object] | Sequence[str], weights: Mapping[str, float], k: int) -> dict[str, int]:
+def quotas(names: Collection[str], weights: Mapping[str, float], k: int) -> dict[str, int]:
     """Share ``k`` rows out by weight: rounded down, and one more each for the largest remainders.
 
     :raises SelectionError: a weight is missing, unknown or not positive.
     """
-    _check_weights(list(names), weights)
+    for name, weight in weights.items():
+        if name not in names:
+            raise SelectionError(f"a weight is given for '{name}', which is not among {', '.join(names)}")
+        if not (math.isfinite(weight) and weight > 0):
+            raise SelectionError(f"the weight of '{name}' is {weight}; weights are positive numbers")
+    for name in names:
+        if name not in weights:
+            raise SelectionError(f"'{name}' has no weight; give one for every capability")
     exact = {name: Fraction(str(weights[name])) for name in names}  # as written: 0.1 is a tenth, not its nearest float
     total = sum(exact.values())
     shares = {name: k * weight / total for name, weight in exact.items()}
@@ -135,11 +145,7 @@ def agree(selections: Sequence[Sequence[str]], votes: int) -> list[tuple[str, in
         for rank, sample_id in enumerate(ids):
             points.setdefault(sample_id, []).append((len(ids) - rank) / len(ids))
     # fsum, so that not even rounding depends on the order of the selections.
-    core = [
-        (sample_id, len(scores), math.fsum(scores) / len(selections))
-        for sample_id, scores in points.items()
-        if len(scores) >= votes
-    ]
+    core = [(sample_id, len(p), math.fsum(p) / len(selections)) for sample_id, p in points.items() if len(p) >= votes]
     return sorted(core, key=lambda entry: (-entry[1], -entry[2], entry[0]))
 
 
@@ -159,33 +165,12 @@ def stability(core: Sequence[str], redrawn: Iterable[Collection[str]]) -> list[f
 
     :param redrawn: one core per resample, at least one.
     """
-    kept = dict.fromkeys(core, 0)
+    kept: Counter[str] = Counter()
     draws = 0
     for other in redrawn:
         draws += 1
-        for sample_id in core:
-            kept[sample_id] += sample_id in other
+        kept.update(sample_id for sample_id in core if sample_id in other)
     return [kept[sample_id] / draws for sample_id in core]
-
-
-def _best_ranks(rankings: Rankings) -> dict[str, tuple[int, int]]:
-    """Return the best (rank, number of the ranking) of every id."""
-    best: dict[str, tuple[int, int]] = {}
-    for number, ids in enumerate(rankings.values()):
-        for rank, sample_id in enumerate(ids):
-            best[sample_id] = min(best.get(sample_id, (rank, number)), (rank, number))
-    return best
-
-
-def _check_weights(names: Sequence[str], weights: Mapping[str, float]) -> None:
-    for name, weight in weights.items():
-        if name not in names:
-            raise SelectionError(f"a weight is given for '{name}', which is not among {', '.join(names)}")
-        if not (math.isfinite(weight) and weight > 0):
-            raise SelectionError(f"the weight of '{name}' is {weight}; weights are positive numbers")
-    missing = [name for name in names if name not in weights]
-    if missing:
-        raise SelectionError(f"'{missing[0]}' has no weight; give one for every capability")
 
 
 def _check_enough(available: int, k: int) -> None:

@@ -76,114 +76,64 @@ def cover(
     :param allowed: (n,) bool, rows that may be chosen; ``None`` for all.
     :raises SelectionError: fewer than ``k`` rows may be chosen. :raises ValueError: a weight or a set is not as above.
     """
-    candidates = _by_id(ids, allowed)
-    if not 1 <= k <= len(candidates):
-        raise SelectionError(f"{k} rows cannot be chosen from the {len(candidates)} there are")
-    given = np.ones(int(sets.max(initial=0)) + 1) if weights is None else weights
-    fixed, unit = _fixed_point(given, sets.shape[1])
-    gains = _Gains(sets, candidates, fixed)
-    picks = list(islice(_greedy(gains), k))
-    chosen = [candidate for candidate, _, _ in picks]
-    return Cover(
-        ordinals=candidates[chosen],
-        gains=np.array([gain for _, gain, _ in picks]) * unit,
-        rounds=np.array([number for _, _, number in picks]),
-        covered=gains.activated(chosen),
-        coverable=gains.activated(),
-    )
-
-
-class _Gains:
-    """What each of c candidates would add to what is covered, kept up to date neuron by neuron.
-
-    A chosen candidate stays in the list with a gain of zero or less.
-
-    :param sets: of all rows. :param rows: (c,) ordinals of the candidates, which are numbered in this order.
-    """
-
-    def __init__(self, sets: np.ndarray, rows: np.ndarray, weights: np.ndarray) -> None:
-        self._sets = sets
-        self._rows = rows
-        self._weights = weights
-        self._lists, self._starts = _lists_of_neurons(sets, rows, len(weights))
-        self._first = _sums(sets, rows, weights)
-        self._chosen = np.zeros(len(rows), dtype=bool)
-        self.restart()
-
-    def restart(self) -> None:
-        """Start again with nothing covered."""
-        self._now = self._first.copy()
-        self._open = self._weights > 0
-
-    def best(self) -> tuple[int, int]:
-        """Return the first of the candidates that add the most, and what it adds."""
-        candidate = int(self._now.argmax())
-        return candidate, int(self._now[candidate])
-
-    def left(self) -> list[int]:
-        """Return the candidates that are not chosen."""
-        candidates: list[int] = np.flatnonzero(~self._chosen).tolist()
-        return candidates
-
-    def take(self, candidate: int) -> None:
-        """Choose a candidate: cover what it activates."""
-        self._chosen[candidate] = True
-        self._first[candidate] = 0
-        neurons = self._sets[self._rows[candidate]].astype(np.int64)
-        fresh = neurons[self._open[neurons]]
-        self._open[fresh] = False
-        starts, ends = self._starts[fresh], self._starts[fresh + 1]
-        sizes, weights = ends - starts, self._weights[fresh]
-        lists = [self._lists[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
-        for i in np.flatnonzero(sizes >= _LONG).tolist():
-            np.subtract.at(self._now, lists[i], weights[i])
-        short = np.flatnonzero(sizes < _LONG)
-        for start in range(0, len(short), _TOGETHER):
-            some = short[start : start + _TOGETHER]
-            rows = np.concatenate([lists[i] for i in some.tolist()])
-            np.subtract.at(self._now, rows, np.repeat(weights[some], sizes[some]))
-
-    def activated(self, candidates: Sequence[int] | None = None) -> int:
-        """Count the neurons that some candidates activate, or all of them."""
-        if candidates is None:
-            return int(np.count_nonzero(np.diff(self._starts)))
-        activated = np.zeros(len(self._weights), dtype=bool)
-        for candidate in candidates:
-            activated[self._sets[self._rows[candidate]]] = True
-        return int(activated.sum())
-
-
-def _greedy(gains: _Gains) -> Iterator[tuple[int, int, int]]:
-    """Yield (candidate, gain, round) of all candidates in the order of choice."""
-    for number in count(1):
-        gains.restart()
-        if gains.best()[1] <= 0:  # no round would distinguish what is left, which activates nothing of any weight
-            yield from ((candidate, 0, number) for candidate in gains.left())
-            return
-        while (best := gains.best())[1] > 0:
-            yield *best, number
-            gains.take(best[0])
-
-
-def _by_id(ids: Sequence[str], allowed: np.ndarray | None) -> np.ndarray:
-    """Return the ordinals (c,) int64 of the rows that may be chosen, in the order of their ids."""
     candidates = range(len(ids)) if allowed is None else np.flatnonzero(allowed).tolist()
-    return np.array(sorted(candidates, key=ids.__getitem__), dtype=np.int64)
+    rows = np.array(sorted(candidates, key=ids.__getitem__), dtype=np.int64)
+    if not 1 <= k <= len(rows):
+        raise SelectionError(f"{k} rows cannot be chosen from the {len(rows)} there are")
+    exact = np.ones(int(sets.max(initial=0)) + 1) if weights is None else weights
+    fixed, unit = _fixed_point(exact, sets.shape[1])
+    lists, starts = _lists_of_neurons(sets, rows, len(fixed))
+    positions, gains, rounds = zip(*islice(_greedy(sets, rows, fixed, lists, starts), k), strict=True)
+    ordinals = rows[list(positions)]
+    covered = np.zeros(len(fixed), dtype=bool)
+    for row in ordinals:
+        covered[sets[row]] = True
+    coverable = np.count_nonzero(np.diff(starts))
+    return Cover(ordinals, np.array(gains) * unit, np.array(rounds), int(covered.sum()), int(coverable))
 
 
-def _sums(sets: np.ndarray, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Add up the weights of some rows' neurons: (len(rows),), of the weights' dtype."""
-    sums = np.empty(len(rows), dtype=weights.dtype)
+def _greedy(
+    sets: np.ndarray, rows: np.ndarray, weights: np.ndarray, lists: np.ndarray, starts: np.ndarray
+) -> Iterator[tuple[int, int, int]]:
+    """Yield (position in ``rows``, gain, round) of all rows in the order of choice.
+
+    :param weights: (D,) integers. :param lists: rows of each neuron; :param starts: where its list begins.
+    """
+    alone = np.empty(len(rows), dtype=weights.dtype)  # gains with nothing covered; 0 for rows already chosen
     for start in range(0, len(rows), _BLOCK):
-        neurons = sets[rows[start : start + _BLOCK]]
-        weights[neurons].sum(axis=1, out=sums[start : start + _BLOCK])
-    return sums
+        weights[sets[rows[start : start + _BLOCK]]].sum(axis=1, out=alone[start : start + _BLOCK])
+    chosen = np.zeros(len(rows), dtype=bool)
+    for turn in count(1):
+        gains, uncovered = alone.copy(), weights > 0
+        if gains.max() <= 0:  # the remaining rows activate nothing of any weight: no round would distinguish them
+            yield from ((position, 0, turn) for position in np.flatnonzero(~chosen).tolist())
+            return
+        while (gain := int(gains[position := int(gains.argmax())])) > 0:
+            yield position, gain, turn
+            chosen[position], alone[position] = True, 0
+            neurons = sets[rows[position]].astype(np.int64)
+            fresh = neurons[uncovered[neurons]]
+            uncovered[fresh] = False
+            _subtract(gains, weights[fresh], lists, starts[fresh], starts[fresh + 1])
 
 
-def _fixed_point(weights: np.ndarray, most: int) -> tuple[np.ndarray, float]:
+def _subtract(gains: np.ndarray, weights: np.ndarray, lists: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> None:
+    """Subtract the weight of every newly covered neuron from the gains of the rows in its list, from start to end."""
+    sizes = ends - starts
+    slices = [lists[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+    for i in np.flatnonzero(sizes >= _LONG).tolist():
+        np.subtract.at(gains, slices[i], weights[i])
+    short = np.flatnonzero(sizes < _LONG)
+    for start in range(0, len(short), _TOGETHER):
+        group = short[start : start + _TOGETHER]
+        rows = np.concatenate([slices[i] for i in group.tolist()])
+        np.subtract.at(gains, rows, np.repeat(weights[group], sizes[group]))
+
+
+def _fixed_point(weights: np.ndarray, terms: int) -> tuple[np.ndarray, float]:
     """Return weights (D,) as the smallest proportional integers, and what one of their units is worth.
 
-    :param most: how many are added up at most; their sum fits the dtype.
+    :param terms: how many are added up at most; their sum fits the dtype.
     """
     if not (np.isfinite(weights).all() and (weights >= 0).all()):
         raise ValueError("weights must be finite and not negative")
@@ -191,7 +141,7 @@ def _fixed_point(weights: np.ndarray, most: int) -> tuple[np.ndarray, float]:
     fixed = np.rint(np.ldexp(weights.astype(np.float64), exponent)).astype(np.int64)
     common = max(1, int(np.gcd.reduce(fixed)))
     fixed //= common
-    small = int(fixed.max(initial=0)) * most <= np.iinfo(np.int32).max
+    small = int(fixed.max(initial=0)) * terms <= np.iinfo(np.int32).max
     return fixed.astype(np.int32 if small else np.int64), common * 2.0**-exponent
 
 
