@@ -197,6 +197,14 @@ def test_an_existing_file_needs_force(tmp_path: Path) -> None:
         (tmp_path / name).unlink()
 
 
+def test_a_file_that_appears_after_the_options_were_parsed_is_not_overwritten(tmp_path: Path) -> None:
+    options = OutputOptions.parse(tmp_path / "out.jsonl")
+    (tmp_path / "out.jsonl.meta.json").write_text("mine")
+    with pytest.raises(OutputExistsError, match=r"meta\.json already exists"):
+        hand_over([ChosenRow("a", "{}", RowFormat.TEXT, 1, False)], [{"rank": 1, "id": "a"}], {}, options)
+    assert names(tmp_path) == ["out.jsonl.meta.json"]
+
+
 def test_output_is_refused_before_rows_are_asked_for(tmp_path: Path) -> None:
     """Missing folder, unknown extension and a folder in the way are named, each with what to do."""
     (tmp_path / "folder.jsonl").mkdir()
