@@ -27,15 +27,17 @@ def test_the_knee_is_where_the_curve_lies_furthest_below_its_chord() -> None:
 
 @pytest.mark.parametrize("high", [40, 150, 300])
 def test_of_two_groups_the_higher_one_is_taken(high: int) -> None:
-    found = suggest(bent(high, 1000 - high))
-    assert high * 0.8 <= found.rows <= high * 1.2
-    assert found.available == 1000
+    suggestion = suggest(bent(high, 1000 - high))
+    assert high * 0.8 <= suggestion.rows <= high * 1.2
+    assert suggestion.available == 1000
     assert two_groups(bent(high, 1000 - high)) == pytest.approx(high, rel=0.05)
-    assert found.clarity > 0.2
-    assert [own.rows for own in found.alternatives] == sorted({own.rows for own in found.alternatives} - {found.rows})
-    assert any(own.rows == 100 and "10%" in own.why for own in found.alternatives)
+    assert suggestion.clarity > 0.2
+    assert [other.rows for other in suggestion.alternatives] == sorted(
+        {other.rows for other in suggestion.alternatives} - {suggestion.rows}
+    )
+    assert any(other.rows == 100 and "10%" in other.why for other in suggestion.alternatives)
     scores = bent(high, 1000 - high)
-    assert all(own.cut == scores[own.rows - 1] for own in found.alternatives)
+    assert all(other.cut == scores[other.rows - 1] for other in suggestion.alternatives)
 
 
 def test_a_far_end_does_not_move_the_cut() -> None:
@@ -64,18 +66,18 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> NaitIndex:
 
 def test_a_query_takes_what_its_curve_suggests_and_says_why(index: NaitIndex, tmp_path: Path) -> None:
     whole = index.query("code", top="100%", where="n_tokens > 20")
-    found = index.query("code", top="auto", where="n_tokens > 20")
+    selection = index.query("code", top="auto", where="n_tokens > 20")
     wanted = suggest(whole.scores)
-    assert found.ids == whole.ids[: wanted.rows]
-    assert found.scores == whole.scores[: wanted.rows]
-    assert found.provenance.budget == "auto"
-    assert found.provenance.auto == wanted.to_dict()
+    assert selection.ids == whole.ids[: wanted.rows]
+    assert selection.scores == whole.scores[: wanted.rows]
+    assert selection.provenance.budget == "auto"
+    assert selection.provenance.auto == wanted.to_dict()
     shown = nait_index("query", index.layout.name, "-c", "code", "--top", "auto", "-o", tmp_path / "out.jsonl")
     assert shown.code == 0, shown.err
-    own = suggest(index.query("code", top="100%").scores)
-    for reason in own.reasons:
+    suggestion = suggest(index.query("code", top="100%").scores)
+    for reason in suggestion.reasons:
         assert reason in shown.err
-    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == own.rows
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == suggestion.rows
 
 
 def test_where_no_single_curve_tells_auto_is_refused(index: NaitIndex) -> None:

@@ -19,7 +19,7 @@ WEIGHTS = st.one_of(st.integers(1, 9), st.sampled_from([0.1, 0.25, 0.3, 1.5, 2.7
 
 
 def named(rankings: list[list[str]]) -> dict[str, list[str]]:
-    return {str(at): own for at, own in enumerate(rankings)}
+    return {str(i): ids for i, ids in enumerate(rankings)}
 
 
 def test_unite_takes_turns_by_the_best_rank_of_each_row() -> None:
@@ -34,32 +34,34 @@ def test_unite_takes_turns_by_the_best_rank_of_each_row() -> None:
 @given(PARTIAL)
 def test_unite_orders_by_best_rank_then_by_whose_turn_it_is(rankings: list[list[str]]) -> None:
     places = {
-        own: min((ids.index(own), turn) for turn, ids in enumerate(rankings) if own in ids)
-        for own in set().union(*rankings)
+        row_id: min((ids.index(row_id), turn) for turn, ids in enumerate(rankings) if row_id in ids)
+        for row_id in set().union(*rankings)
     }
-    assert unite(named(rankings)) == [(own, str(places[own][1])) for own in sorted(places, key=lambda own: places[own])]
+    assert unite(named(rankings)) == [
+        (row_id, str(places[row_id][1])) for row_id in sorted(places, key=lambda row_id: places[row_id])
+    ]
 
 
 @given(FULL, st.integers(1, 10))
 def test_a_union_holds_what_anyone_puts_among_the_first(rankings: list[list[str]], k: int) -> None:
     chosen = combine(named(rankings), Combine.UNION, k)
-    assert sorted(own for own, _ in chosen) == sorted({own for ids in rankings for own in ids[:k]})
-    assert all(own in rankings[int(name)][:k] for own, name in chosen)
+    assert sorted(row_id for row_id, _ in chosen) == sorted({row_id for ids in rankings for row_id in ids[:k]})
+    assert all(row_id in rankings[int(name)][:k] for row_id, name in chosen)
 
 
 @given(FULL, st.integers(1, 10))
 def test_the_mean_is_the_mean_of_ranks_as_shares(rankings: list[list[str]], k: int) -> None:
-    mean = {own: sum(ids.index(own) / len(ids) for ids in rankings) / len(rankings) for own in ROWS}
+    mean = {row_id: sum(ids.index(row_id) / len(ids) for ids in rankings) / len(rankings) for row_id in ROWS}
     chosen = combine(named(rankings), Combine.MEAN, k)
-    assert [own for own, _ in chosen] == sorted(ROWS, key=lambda own: (round(mean[own], 9), own))[:k]
-    for own, name in chosen:
-        assert rankings[int(name)].index(own) == min(ids.index(own) for ids in rankings)
+    assert [row_id for row_id, _ in chosen] == sorted(ROWS, key=lambda row_id: (round(mean[row_id], 9), row_id))[:k]
+    for row_id, name in chosen:
+        assert rankings[int(name)].index(row_id) == min(ids.index(row_id) for ids in rankings)
 
 
 @given(FULL, st.integers(1, 10))
 def test_the_mean_does_not_depend_on_the_order_of_capabilities(rankings: list[list[str]], k: int) -> None:
     turned = combine(named(rankings[::-1]), Combine.MEAN, k)
-    assert [own for own, _ in turned] == [own for own, _ in combine(named(rankings), Combine.MEAN, k)]
+    assert [row_id for row_id, _ in turned] == [row_id for row_id, _ in combine(named(rankings), Combine.MEAN, k)]
 
 
 @given(PARTIAL, st.integers(1, 10))
@@ -70,25 +72,25 @@ def test_round_robin_goes_round(rankings: list[list[str]], k: int) -> None:
             combine(named(rankings), Combine.ROUND_ROBIN, k)
         return
     chosen = combine(named(rankings), Combine.ROUND_ROBIN, k)
-    assert len({own for own, _ in chosen}) == len(chosen) == k
-    for at, (own, name) in enumerate(chosen):
-        before = {earlier for earlier, _ in chosen[:at]}
-        assert own == next(other for other in rankings[int(name)] if other not in before)
+    assert len({row_id for row_id, _ in chosen}) == len(chosen) == k
+    for i, (row_id, name) in enumerate(chosen):
+        before = {earlier for earlier, _ in chosen[:i]}
+        assert row_id == next(other for other in rankings[int(name)] if other not in before)
 
 
 @given(FULL, st.integers(1, 10))
 def test_round_robin_over_all_rows_is_strict_turns(rankings: list[list[str]], k: int) -> None:
     chosen = combine(named(rankings), Combine.ROUND_ROBIN, k)
-    assert [int(name) for _, name in chosen] == [at % len(rankings) for at in range(k)]
+    assert [int(name) for _, name in chosen] == [i % len(rankings) for i in range(k)]
 
 
 @given(FULL, st.integers(1, 10), st.data())
 def test_every_quota_is_met_and_they_add_up(rankings: list[list[str]], k: int, data: st.DataObject) -> None:
-    weights = {str(at): data.draw(WEIGHTS) for at in range(len(rankings))}
+    weights = {str(i): data.draw(WEIGHTS) for i in range(len(rankings))}
     chosen = combine(named(rankings), Combine.WEIGHTED, k, weights)
     expected = quotas(list(weights), weights, k)
-    assert len({own for own, _ in chosen}) == len(chosen) == k == sum(expected.values())
-    assert Counter(name for _, name in chosen) == Counter({name: own for name, own in expected.items() if own})
+    assert len({row_id for row_id, _ in chosen}) == len(chosen) == k == sum(expected.values())
+    assert Counter(name for _, name in chosen) == Counter({name: rows for name, rows in expected.items() if rows})
     share = {name: k * weight / sum(weights.values()) for name, weight in weights.items()}
     assert all(abs(expected[name] - share[name]) < 1 for name in weights)
 
@@ -97,20 +99,20 @@ def test_every_quota_is_met_and_they_add_up(rankings: list[list[str]], k: int, d
 def test_who_has_nothing_left_leaves_his_turns_to_the_others(
     rankings: list[list[str]], k: int, data: st.DataObject
 ) -> None:
-    weights = {str(at): data.draw(WEIGHTS) for at in range(len(rankings))}
+    weights = {str(i): data.draw(WEIGHTS) for i in range(len(rankings))}
     k = min(k, len(set().union(*rankings)))
     chosen = take_turns(named(rankings), k, weights)
-    assert len({own for own, _ in chosen}) == len(chosen) == k
+    assert len({row_id for row_id, _ in chosen}) == len(chosen) == k
     counts = Counter(name for _, name in chosen)
     for name, quota in quotas(list(weights), weights, k).items():
         if counts[name] < quota:
-            assert set(rankings[int(name)]) <= {own for own, _ in chosen}
+            assert set(rankings[int(name)]) <= {row_id for row_id, _ in chosen}
 
 
 def test_weights_spread_the_turns() -> None:
     rankings = {"math": list("abcdefghi"), "code": list("ABCDEFGHI")}
     chosen = combine(rankings, Combine.WEIGHTED, 9, {"math": 2, "code": 1})
-    assert "".join(own for own, _ in chosen) == "aAbcBdeCf"
+    assert "".join(row_id for row_id, _ in chosen) == "aAbcBdeCf"
 
 
 def test_the_largest_remainder_gets_the_row_that_is_left() -> None:

@@ -30,34 +30,37 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> NaitIndex:
 
 @pytest.mark.parametrize("method", ["probe", "contrast", "nait", "nag", "bm25", "rds"])
 def test_a_comparison_counts_what_selections_have_in_common(index: NaitIndex, method: str) -> None:
-    found = index.compare(method=method, top="20%")
+    compared = index.compare(method=method, top="20%")
     chosen = [set(index.query(name, method=method, top="20%")) for name in NAMES]
-    assert found.names == NAMES
-    assert found.overlap.tolist() == [[len(one & other) for other in chosen] for one in chosen]
-    assert found.sizes == tuple(map(len, chosen))
-    assert found.chance[0, 1] == pytest.approx(len(chosen[0]) * len(chosen[1]) / len(index))
-    assert found.lift[0, 1] == pytest.approx(len(chosen[0] & chosen[1]) / found.chance[0, 1])
+    assert compared.names == NAMES
+    assert compared.overlap.tolist() == [[len(first & second) for second in chosen] for first in chosen]
+    assert compared.sizes == tuple(map(len, chosen))
+    assert compared.chance[0, 1] == pytest.approx(len(chosen[0]) * len(chosen[1]) / len(index))
+    assert compared.lift[0, 1] == pytest.approx(len(chosen[0] & chosen[1]) / compared.chance[0, 1])
     ranked = [index.query(name, method=method, top="100%") for name in NAMES]
-    scores = [[dict(zip(own.ids, own.scores, strict=True))[row] for row in sorted(own.ids)] for own in ranked]
-    np.testing.assert_allclose(found.correlation, spearmanr(np.array(scores).T).statistic, atol=0.01)
+    scores = [
+        [dict(zip(selection.ids, selection.scores, strict=True))[row] for row in sorted(selection.ids)]
+        for selection in ranked
+    ]
+    np.testing.assert_allclose(compared.correlation, spearmanr(np.array(scores).T).statistic, atol=0.01)
 
 
 def test_a_filter_narrows_the_comparison(index: NaitIndex) -> None:
-    found = index.compare(["code", "arithmetic"], top=10, where="n_tokens > 50")
-    assert found.names == ("code", "arithmetic")
-    assert found.available == index.query("code", where="n_tokens > 50").provenance.available
-    assert found.available < len(index)
-    assert found.ranked == found.available
+    compared = index.compare(["code", "arithmetic"], top=10, where="n_tokens > 50")
+    assert compared.names == ("code", "arithmetic")
+    assert compared.available == index.query("code", where="n_tokens > 50").provenance.available
+    assert compared.available < len(index)
+    assert compared.ranked == compared.available
 
 
 def test_cosines_are_those_of_the_directions(index: NaitIndex) -> None:
-    found = index.compare(method="nait")
-    assert found.cosine is not None
+    compared = index.compare(method="nait")
+    assert compared.cosine is not None
     stored = [index.capability(name).examples.summary["nait.direction"] for name in NAMES]
     basis = index._compressor.components("mean")  # type: ignore[arg-type]
-    projected = [basis @ own for own in stored]
-    projected = [own / np.linalg.norm(own) for own in projected]
-    np.testing.assert_allclose(found.cosine, [[a @ b for b in projected] for a in projected], atol=1e-4)
+    projected = [basis @ direction for direction in stored]
+    projected = [direction / np.linalg.norm(direction) for direction in projected]
+    np.testing.assert_allclose(compared.cosine, [[a @ b for b in projected] for a in projected], atol=1e-4)
     assert index.compare(method="bm25").cosine is None
 
 
@@ -88,24 +91,24 @@ def comparison(overlap: list[list[int]], names: str, available: int = 1000) -> C
 
 
 def test_capabilities_that_choose_mostly_the_same_may_as_well_be_one() -> None:
-    own = comparison([[100, 60, 0, 0], [60, 100, 51, 0], [0, 51, 100, 50], [0, 0, 50, 100]], "abcd")
-    assert own.merges == (("a", "b", "c"),)
+    compared = comparison([[100, 60, 0, 0], [60, 100, 51, 0], [0, 51, 100, 50], [0, 0, 50, 100]], "abcd")
+    assert compared.merges == (("a", "b", "c"),)
     assert comparison([[100, 10], [10, 100]], "ab").merges == ()
     # Of so few rows, two choices of most of them have more than half in common whatever they are for.
     assert comparison([[800, 650], [650, 800]], "ab").merges == ()
 
 
 def test_readings_say_what_serves_what_and_own_up_to_less_than_chance() -> None:
-    said = comparison([[100, 40, 2], [40, 100, 3], [2, 3, 100]], "abc").readings
-    assert said[0].startswith(
+    sentences = comparison([[100, 40, 2], [40, 100, 3], [2, 3, 100]], "abc").readings
+    assert sentences[0].startswith(
         "a row chosen for a is 4.0 times as likely as any row to be chosen for b too (40 in common"
     )
-    assert said[2].startswith("no other choice holds more rows of c than chance would; b comes nearest")
+    assert sentences[2].startswith("no other choice holds more rows of c than chance would; b comes nearest")
 
 
 def test_ranks_that_order_nothing_correlate_with_nothing() -> None:
-    found = spearman(np.array([[1.0, 2, 3, 4], [5, 5, 5, 5], [4, 3, 2, 1]]))
-    assert found.tolist() == [[1, 0, -1], [0, 1, 0], [-1, 0, 1]]
+    correlation = spearman(np.array([[1.0, 2, 3, 4], [5, 5, 5, 5], [4, 3, 2, 1]]))
+    assert correlation.tolist() == [[1, 0, -1], [0, 1, 0], [-1, 0, 1]]
 
 
 def test_the_command_line_compares_and_draws(index: NaitIndex, tmp_path: Path) -> None:

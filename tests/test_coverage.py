@@ -21,7 +21,7 @@ def corpora(draw: st.DrawFn, rows: int = 9) -> tuple[np.ndarray, list[str]]:
     size = draw(st.integers(1, 4))
     neurons = st.lists(st.integers(0, NEURONS - 1), min_size=size, max_size=size, unique=True)
     sets = draw(st.lists(neurons, min_size=1, max_size=rows))
-    ids = draw(st.permutations([f"r{at}" for at in range(len(sets))]))
+    ids = draw(st.permutations([f"r{i}" for i in range(len(sets))]))
     return np.array(sets), ids
 
 
@@ -59,20 +59,20 @@ def test_picks_gains_and_rounds_are_those_of_the_plain_rule(
 ) -> None:
     sets, ids = corpus
     k = data.draw(st.integers(1, len(sets)))
-    found = cover(sets, ids, k, weights)
-    assert list(zip(found.ordinals, found.gains, found.rounds, strict=True)) == by_hand(sets, ids, k, weights)
-    assert found.covered == len({neuron for row in found.ordinals for neuron in sets[row].tolist()})
-    assert found.coverable == len(set(sets.ravel().tolist()))
+    chosen = cover(sets, ids, k, weights)
+    assert list(zip(chosen.ordinals, chosen.gains, chosen.rounds, strict=True)) == by_hand(sets, ids, k, weights)
+    assert chosen.covered == len({neuron for row in chosen.ordinals for neuron in sets[row].tolist()})
+    assert chosen.coverable == len(set(sets.ravel().tolist()))
 
 
 def test_many_rounds_over_many_rows_are_those_of_the_plain_rule() -> None:
     rng = np.random.default_rng(0)
     for seed in range(20):
         sets = np.argsort(rng.random((40, NEURONS)), axis=1)[:, : 1 + seed % 4]
-        ids = [f"{own:02d}" for own in rng.permutation(40)]
-        found = cover(sets, ids, 40)
-        assert list(zip(found.ordinals, found.gains, found.rounds, strict=True)) == by_hand(sets, ids, 40, None)
-        assert found.rounds.max() > 2
+        ids = [f"{number:02d}" for number in rng.permutation(40)]
+        chosen = cover(sets, ids, 40)
+        assert list(zip(chosen.ordinals, chosen.gains, chosen.rounds, strict=True)) == by_hand(sets, ids, 40, None)
+        assert chosen.rounds.max() > 2
 
 
 @pytest.mark.parametrize("layered", [True, False])
@@ -84,20 +84,20 @@ def test_layers_long_lists_and_blocks_change_nothing(
         monkeypatch.setattr(coverage, name, small)
     rng = np.random.default_rng(1)
     layers = [np.argsort(rng.random((50, 20)) ** np.arange(1, 21), axis=1)[:, :3] for _ in range(3)]
-    sets = np.concatenate([own + 20 * at for at, own in enumerate(layers)], axis=1).astype(np.uint16)
+    sets = np.concatenate([layer + 20 * i for i, layer in enumerate(layers)], axis=1).astype(np.uint16)
     if not layered:
         sets = sets[:, rng.permutation(9)]
     weights = rng.integers(0, 8, size=60) / 4 if weighted else np.ones(60)
-    ids = [f"{own:02d}" for own in rng.permutation(50)]
-    found = cover(sets, ids, 50, weights if weighted else None)
-    assert list(zip(found.ordinals, found.gains, found.rounds, strict=True)) == by_hand(sets, ids, 50, weights)
-    assert found.rounds.max() > 2
+    ids = [f"{number:02d}" for number in rng.permutation(50)]
+    chosen = cover(sets, ids, 50, weights if weighted else None)
+    assert list(zip(chosen.ordinals, chosen.gains, chosen.rounds, strict=True)) == by_hand(sets, ids, 50, weights)
+    assert chosen.rounds.max() > 2
 
 
 def test_the_last_number_of_a_small_type_is_a_neuron_as_any_other() -> None:
     sets = np.array([[0, 65535], [1, 65535], [2, 3]], dtype=np.uint16)
-    found = cover(sets, list("abc"), 3)
-    assert (found.ordinals.tolist(), found.gains.tolist(), found.covered) == ([0, 2, 1], [2, 2, 1], 5)
+    chosen = cover(sets, list("abc"), 3)
+    assert (chosen.ordinals.tolist(), chosen.gains.tolist(), chosen.covered) == ([0, 2, 1], [2, 2, 1], 5)
 
 
 @given(corpora(rows=7), WEIGHTS, st.integers(1, 3))
@@ -121,8 +121,8 @@ def test_the_order_of_rows_does_not_matter(corpus: tuple[np.ndarray, list[str]],
     # Weights that no float holds exactly: sums must not depend on the order of neurons either.
     weights = np.log(np.arange(2, NEURONS + 2))
     one = cover(sets, ids, len(ids), weights)
-    other = cover(sets[order][:, ::-1], [ids[at] for at in order], len(ids), weights)
-    assert [ids[at] for at in one.ordinals] == [ids[order[at]] for at in other.ordinals]
+    other = cover(sets[order][:, ::-1], [ids[i] for i in order], len(ids), weights)
+    assert [ids[i] for i in one.ordinals] == [ids[order[i]] for i in other.ordinals]
     assert (one.gains.tolist(), one.rounds.tolist()) == (other.gains.tolist(), other.rounds.tolist())
 
 
@@ -131,9 +131,9 @@ def test_only_allowed_rows_are_chosen(corpus: tuple[np.ndarray, list[str]], data
     sets, ids = corpus
     kept = data.draw(st.sets(st.integers(0, len(sets) - 1), min_size=1).map(sorted))
     allowed = np.isin(np.arange(len(sets)), kept)
-    found = cover(sets, ids, len(kept), allowed=allowed)
-    alone = cover(sets[kept], [ids[at] for at in kept], len(kept))
-    assert found.ordinals.tolist() == [kept[at] for at in alone.ordinals]
+    chosen = cover(sets, ids, len(kept), allowed=allowed)
+    alone = cover(sets[kept], [ids[i] for i in kept], len(kept))
+    assert chosen.ordinals.tolist() == [kept[i] for i in alone.ordinals]
     with pytest.raises(SelectionError, match=f"from the {len(kept)} there are"):
         cover(sets, ids, len(kept) + 1, allowed=allowed)
 
@@ -146,8 +146,12 @@ def test_rare_neurons_weigh_more() -> None:
 
 def test_rows_that_nothing_tells_apart_come_in_the_order_of_ids() -> None:
     sets = np.array([[1, 0], [0, 1], [1, 0]])
-    found = cover(sets, ["c", "a", "b"], 3, rarity(sets, 2))
-    assert (found.ordinals.tolist(), found.gains.tolist(), found.rounds.tolist()) == ([1, 2, 0], [0, 0, 0], [1, 1, 1])
+    chosen = cover(sets, ["c", "a", "b"], 3, rarity(sets, 2))
+    assert (chosen.ordinals.tolist(), chosen.gains.tolist(), chosen.rounds.tolist()) == (
+        [1, 2, 0],
+        [0, 0, 0],
+        [1, 1, 1],
+    )
 
 
 def test_sets_and_weights_that_are_none_are_refused() -> None:

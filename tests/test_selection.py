@@ -44,8 +44,10 @@ def test_more_rows_than_there_are_is_refused_and_not_clipped() -> None:
 @given(RANKINGS, st.integers(1, 4))
 def test_the_core_is_what_enough_selections_hold(rankings: list[list[str]], votes: int) -> None:
     core = agree(rankings, votes)
-    assert {own for own, _, _ in core} == {own for own in "abcdefgh" if sum(own in r for r in rankings) >= votes}
-    assert all(count == sum(own in r for r in rankings) and 0 < score <= 1 for own, count, score in core)
+    assert {row_id for row_id, _, _ in core} == {
+        row_id for row_id in "abcdefgh" if sum(row_id in r for r in rankings) >= votes
+    }
+    assert all(count == sum(row_id in r for r in rankings) and 0 < score <= 1 for row_id, count, score in core)
 
 
 @given(RANKINGS)
@@ -66,12 +68,12 @@ def test_chance_of_two_tenths_is_a_hundredth() -> None:
 def test_chance_agrees_with_drawing_at_random() -> None:
     rng = np.random.default_rng(0)
     sizes, available = [60, 40, 80], 200
-    found = []
+    core_sizes = []
     for _ in range(2000):
         held = sum((rng.permutation(available) < size).astype(int) for size in sizes)
-        found.append(int((held >= 2).sum()))
+        core_sizes.append(int((held >= 2).sum()))
     expected = chance_size(sizes, available, 2)
-    assert math.isclose(float(np.mean(found)), expected, rel_tol=0.03)
+    assert math.isclose(float(np.mean(core_sizes)), expected, rel_tol=0.03)
 
 
 @pytest.mark.parametrize("votes", ["0", "4", "most", "-1", "1.5"])
@@ -87,6 +89,6 @@ def test_a_union_takes_turns_and_names_the_ranking_that_chose() -> None:
 
 @given(RANKINGS)
 def test_a_union_holds_every_row_once(rankings: list[list[str]]) -> None:
-    united = unite({str(at): own for at, own in enumerate(rankings)})
-    assert sorted(own for own, _ in united) == sorted(set().union(*rankings))
-    assert all(own in rankings[int(name)] for own, name in united)
+    united = unite({str(i): ids for i, ids in enumerate(rankings)})
+    assert sorted(row_id for row_id, _ in united) == sorted(set().union(*rankings))
+    assert all(row_id in rankings[int(name)] for row_id, name in united)
