@@ -265,4 +265,4 @@ def test_an_old_version_is_for_looking_at_and_ends_quietly(page: Watched, served
     running.process.send_signal(signal.SIGINT)
     _, errors = running.process.communicate(timeout=60)
     assert running.process.returncode in (0, 130)
-    assert errors.splitlines() == [f"{served.place}: {ROWS} rows; Ctrl-C ends it"]
+    assert errors.splitlines() == [f"{served.place}: {ROWS} rows; press Ctrl-C to stop"]

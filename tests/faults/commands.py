@@ -123,8 +123,8 @@ class Tracer:
 
     def _tell(self, mark: str, name: str, call: int) -> None:
         os.write(self._pipe, f"{mark}\t{name}\t{call}\t{time.monotonic() - self._began:.4f}\n".encode())
-        own = self._kill
-        if (own.get("step"), own.get("call")) == (name, call) and own["when"] == {">": "before", "<": "after"}[mark]:
+        kill = self._kill
+        if (kill.get("step"), kill.get("call")) == (name, call) and kill["when"] == {">": "before", "<": "after"}[mark]:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -132,7 +132,7 @@ class Tracer:
 
 
 def _command_line(request: dict[str, Any]) -> int:
-    """Be the command line."""
+    """Act as the command line."""
     from nait_index_cli.main import main
 
     sys.argv = ["nait-index", *request["arguments"]]

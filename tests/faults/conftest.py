@@ -42,7 +42,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
     failed = len(terminalreporter.stats.get("failed", [])) + len(terminalreporter.stats.get("error", []))
     report = {"failed": failed, "environment": environment()}
-    report |= {"counts": {kind: dict(sorted(own.items())) for kind, own in COUNTS.values.items()}}
+    report |= {"counts": {kind: dict(sorted(outcomes.items())) for kind, outcomes in COUNTS.values.items()}}
     text = json.dumps(report, indent=1)
     terminalreporter.write_line(text)
     if path:
@@ -59,9 +59,9 @@ def rng(request: pytest.FixtureRequest) -> random.Random:
 
 @pytest.fixture(scope="session")
 def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
-    own = Zygote(tmp_path_factory.mktemp("zygote"))
-    yield own
-    own.close()
+    started = Zygote(tmp_path_factory.mktemp("zygote"))
+    yield started
+    started.close()
 
 
 # ---- a model and corpora ------------------------------------------------------------------------------------------
@@ -69,7 +69,7 @@ def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
 
 @pytest.fixture(scope="session")
 def model(tiny_model: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a model whose embeddings of some rare tokens are NaN or infinite, as damaged weights may be."""
+    """Save a model whose embeddings of some rare tokens are NaN or infinite, as damaged weights may be."""
     folder = Path(shutil.copytree(tiny_model("llama"), tmp_path_factory.mktemp("poisoned") / "model"))
     poison(folder, NOT_FINITE)
     return folder
@@ -79,7 +79,7 @@ def model(tiny_model: Callable[[str], Path], tmp_path_factory: pytest.TempPathFa
 def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     folder = tmp_path_factory.mktemp("files")
     changed = [row | {"output": f"Something else: {row['output']}"} for row in small_rows(20)]
-    scores = [{"id": f"row-{at:03}", "value": at / 7} for at in range(ROWS)]
+    scores = [{"id": f"row-{number:03}", "value": number / 7} for number in range(ROWS)]
     return Files(
         write_lines(folder / "corpus.jsonl", messy(small_rows(ROWS))),
         write_lines(folder / "more.jsonl", messy(small_rows(ADDED, first=ROWS))),
@@ -94,7 +94,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 
 @pytest.fixture(scope="session")
 def wholes(files: Files, model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Give what each kind of change makes when nothing happens to it; ``base`` is what additions begin with."""
+    """Return the outcome of each kind of change without a fault; ``base`` is what additions start from."""
     folder = tmp_path_factory.mktemp("wholes")
     built = folder / "build.nait"
     run_here(command("build", built, files, model))

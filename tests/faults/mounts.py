@@ -36,8 +36,8 @@ class SmallDisk:
     @property
     def used(self) -> int:
         """Bytes that are taken."""
-        found = os.statvfs(self.place)
-        return (found.f_blocks - found.f_bfree) * found.f_frsize
+        status = os.statvfs(self.place)
+        return (status.f_blocks - status.f_bfree) * status.f_frsize
 
     def resize(self, size: int) -> None:
         """Make it larger, or smaller down to what is used."""

@@ -38,13 +38,13 @@ def poison(folder: Path, text: str, values: tuple[float, ...] = (np.nan, np.inf)
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    common = {own for row in small_rows(1100) for own in tokenizer(json.dumps(row))["input_ids"]}
-    rare = [own for own in tokenizer(text)["input_ids"] if own not in common]
+    common = {token_id for row in small_rows(1100) for token_id in tokenizer(json.dumps(row))["input_ids"]}
+    rare = [token_id for token_id in tokenizer(text)["input_ids"] if token_id not in common]
     assert rare
     arrays = load_file(folder / "model.safetensors")
     name = next(name for name in arrays if "embed_tokens" in name)
-    for at, token in enumerate(rare):
-        arrays[name][token, at] = values[at % len(values)]
+    for number, token in enumerate(rare):
+        arrays[name][token, number] = values[number % len(values)]
     save_file(arrays, folder / "model.safetensors", metadata={"format": "pt"})
 
 
@@ -67,7 +67,7 @@ class Files:
 
 
 def command(kind: str, root: Path, files: Files, model: Path) -> list[str]:
-    """Give the command line of one kind of change."""
+    """Return the command line of one kind of change."""
     build = ["--model", str(model), "--max-length", str(MAX_LENGTH), "--device", "cpu"]
     return {
         "build": ["build", str(root), str(files.corpus), *build],

@@ -72,7 +72,7 @@ DAMAGES: dict[str, Callable[[Path, random.Random], None]] = {
 
 
 def _draws(rng: random.Random) -> list[str]:
-    """Give the damages that one kind of file gets: all of them in the long form, else one and a flip."""
+    """Return the damages that one kind of file gets: all of them in the long form, else one and a flip."""
     if LONG:
         return [*["bit flipped"] * FLIPS, "cut", "cut", "emptied", "removed"]
     return [rng.choice(list(DAMAGES))]
@@ -110,43 +110,45 @@ def rich(files: Files, model: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def _commands(root: Path, files: Files) -> list[list[str]]:
-    own = str(root)
+    index = str(root)
     methods = ("probe", "contrast", "nait", "nait-drift", "nag", "rds", "less", "bm25", "random")
     all_of_them = [
-        *(["query", own, "-c", "own", "--method", method, "--json"] for method in methods),
-        ["query", own, "-c", "own", "--top", "5", "--search", "approximate", "--json"],
-        ["query", own, "-c", "own", "--at", "first", "--json"],
-        ["query", own, "-c", "own", "--where", "own < 2", "--blend", "own=0.3", "--json"],
-        ["cover", own, "--json"],
-        ["rows", own, "--json"],
-        ["info", own, "--json"],
-        ["capability", "show", own, "own", "--json"],
-        ["versions", own, "--json"],
-        ["score", own, "import", str(files.scores), "--name", "own", "--json"],
-        ["verify", own, "--sample", "4", "--json"],
+        *(["query", index, "-c", "own", "--method", method, "--json"] for method in methods),
+        ["query", index, "-c", "own", "--top", "5", "--search", "approximate", "--json"],
+        ["query", index, "-c", "own", "--at", "first", "--json"],
+        ["query", index, "-c", "own", "--where", "own < 2", "--blend", "own=0.3", "--json"],
+        ["cover", index, "--json"],
+        ["rows", index, "--json"],
+        ["info", index, "--json"],
+        ["capability", "show", index, "own", "--json"],
+        ["versions", index, "--json"],
+        ["score", index, "import", str(files.scores), "--name", "own", "--json"],
+        ["verify", index, "--sample", "4", "--json"],
     ]
-    return all_of_them if LONG else [all_of_them[at] for at in (0, 2, 6, 9, 10, 11, 13, 14, 17, 18)]
+    return all_of_them if LONG else [all_of_them[number] for number in (0, 2, 6, 9, 10, 11, 13, 14, 17, 18)]
 
 
 def _said(command_line: list[str], outcome: dict[str, Any]) -> Any:
-    """Give what a command says of the index, without what may differ."""
+    """Return what a command reports of the index, without what may differ."""
     if outcome["code"] != 0 or "--json" not in command_line or command_line[0] == "rows":
         return outcome["out"]
     left_out = {"info": ("size_on_disk",), "score": ("computed", "reused", "seconds")}.get(command_line[0], ())
     value = json.loads(outcome["out"])
     if command_line[0] == "query" and "approximate" in command_line:
         value.pop("plan")  # without its files, the search is exact
-    return {name: own for name, own in value.items() if name not in left_out} if isinstance(value, dict) else value
+    return {name: item for name, item in value.items() if name not in left_out} if isinstance(value, dict) else value
 
 
 @pytest.fixture(scope="module")
 def answers(rich: Path, files: Files, zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Give what every command says when nothing is damaged; the copies must lie where this one did."""
+    """Return the output of every command when nothing is damaged; the copies must have the same path."""
     root = Path(shutil.copytree(rich, tmp_path_factory.mktemp("damaged") / "own.nait"))
     commands = _commands(root, files)
-    found = zygote.several(commands)
-    assert [own for own in found if own["code"] != 0] == []
-    return {"root": root} | {" ".join(own): _said(own, out) for own, out in zip(commands, found, strict=True)}
+    outcomes = zygote.several(commands)
+    assert [outcome for outcome in outcomes if outcome["code"] != 0] == []
+    return {"root": root} | {
+        " ".join(command): _said(command, out) for command, out in zip(commands, outcomes, strict=True)
+    }
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -191,9 +193,9 @@ def _judged(command_line: list[str], outcome: dict[str, Any], answers: dict[str,
 
 
 def _names(line: str, path: Path, root: Path) -> bool:
-    """Tell whether a line names a file, or the table or folder that it is a part of."""
-    parents = [own for own in path.parents if root in own.parents and own.name not in ("lance",)]
-    return any(str(own) in line for own in [path, *parents]) or path.name in line
+    """Report whether a line names a file, or the table or folder that it is a part of."""
+    parents = [parent for parent in path.parents if root in parent.parents and parent.name not in ("lance",)]
+    return any(str(parent) in line for parent in [path, *parents]) or path.name in line
 
 
 @pytest.mark.parametrize("kind", SEALED)
@@ -201,9 +203,9 @@ def test_a_flip_that_no_time_tells_of_is_found_by_verify(
     kind: str, rich: Path, files: Files, zygote: Zygote, counts: Counts, rng: random.Random, tmp_path: Path
 ) -> None:
     """As on a disk that forgets: the file looks as it did when it was last checked."""
-    for at in range(FLIPS):
-        root = Path(shutil.copytree(rich, tmp_path / str(at) / "own.nait"))
-        path = rng.choice([own for own in sorted(root.glob(KINDS[kind])) if own in _last_files(root)])
+    for flip in range(FLIPS):
+        root = Path(shutil.copytree(rich, tmp_path / str(flip) / "own.nait"))
+        path = rng.choice([file for file in sorted(root.glob(KINDS[kind])) if file in _last_files(root)])
         assert nait_index("info", root).code == 0
         _flip(path, rng)
         _look_as_checked(root)
@@ -225,7 +227,7 @@ def _last_files(root: Path) -> list[Path]:
 
 
 def _look_as_checked(root: Path) -> None:
-    """Have all files be taken for checked as they are now."""
+    """Record all files as checked in their present state."""
     from nait_index.store.integrity import Looks, _look
     from nait_index.store.layout import Layout
 
@@ -256,8 +258,8 @@ def test_a_damaged_file_of_an_interrupted_build_is_made_again(
     interrupted = tmp_path / "interrupted.nait"
     kill = {"when": "before", "step": "fit", "call": 1}
     assert zygote.nait_index(*command("build", interrupted, files, model), kill=kill).code == -9
-    for at, how in enumerate(_draws(rng)):
-        root = Path(shutil.copytree(interrupted, tmp_path / f"{at}.nait"))
+    for number, how in enumerate(_draws(rng)):
+        root = Path(shutil.copytree(interrupted, tmp_path / f"{number}.nait"))
         path = rng.choice(sorted(root.glob(f"staging/**/{name}")))
         DAMAGES[how](path, rng)
         run_here(command("build", root, files, model))
@@ -279,8 +281,8 @@ def test_nothing_is_added_to_what_is_damaged(
     tmp_path: Path,
 ) -> None:
     """Merging files would seal a damaged row as a sound one."""
-    for at in range(FLIPS):
-        root = Path(shutil.copytree(wholes["base"], tmp_path / f"{at}.nait"))
+    for flip in range(FLIPS):
+        root = Path(shutil.copytree(wholes["base"], tmp_path / f"{flip}.nait"))
         path = rng.choice(sorted(root.glob(KINDS[kind])))
         _flip(path, rng)
         ended = zygote.nait_index(*command("add", root, files, model), fragments=1)

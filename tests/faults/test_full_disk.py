@@ -21,7 +21,7 @@ ROOM = 64 << 20
 
 def _sizes(largest: int, rng: random.Random) -> list[int]:
     """Draw sizes up to one, small and large ones alike, and at least one of each."""
-    return [int(math.exp((at + rng.random()) / SIZES * math.log(largest))) for at in range(SIZES)]
+    return [int(math.exp((step + rng.random()) / SIZES * math.log(largest))) for step in range(SIZES)]
 
 
 def _ended_clearly(ended: Ended, root: Path) -> str:

@@ -32,15 +32,15 @@ class Draw:
         self._seconds = traced.seconds
         self._lengths: dict[str, dict[int, float]] = {}
         begun: dict[tuple[str, str], float] = {}
-        for mark, name, call, at in traced.steps:
+        for mark, name, call, moment in traced.steps:
             if mark == ">":
-                begun[name, call] = float(at)
+                begun[name, call] = float(moment)
             else:
-                self._lengths.setdefault(name, {})[int(call)] = float(at) - begun[name, call]
+                self._lengths.setdefault(name, {})[int(call)] = float(moment) - begun[name, call]
         self._waiting: list[str] = []
 
     def __call__(self) -> dict[str, Any]:
-        """Give the next plan."""
+        """Return the next plan."""
         way = self._rng.choice(["clock", "clock", "within", "within", "before", "after"])
         if way == "clock":
             return {"when": "clock", "seconds": self._rng.uniform(0, self._seconds)}
@@ -103,7 +103,7 @@ def test_a_change_killed_anywhere_goes_on_to_the_same_index(
 
 @contextmanager
 def _told(plans: list[dict[str, Any]]) -> Iterator[None]:
-    """Say how the index was killed where a check fails."""
+    """Report how the index was killed if a check fails."""
     try:
         yield
     except AssertionError as error:

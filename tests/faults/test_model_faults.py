@@ -102,7 +102,7 @@ def test_examples_whose_activations_are_not_finite_are_left_out(
 
 
 def _fail(patch: pytest.MonkeyPatch, fails: Callable[[int], bool], error: BaseException) -> Counter[str]:
-    """Let the forward pass of some batches run out of memory."""
+    """Make the forward pass of some batches run out of memory."""
     from nait_index.activations.capture import Capture
 
     run, seen = Capture.run, Counter[str]()
@@ -143,9 +143,9 @@ def test_batches_that_run_out_of_memory_are_split_and_give_the_same_numbers(
             )
             run_here(command("build", root, files, model))
         assert seen["failed"]
-        found = samples_of(root)
-        assert found.keys() == whole.keys()
-        for name, row in found.items():
+        samples = samples_of(root)
+        assert samples.keys() == whole.keys()
+        for name, row in samples.items():
             _assert_near(row, whole[name])
         assert (root / "rejected.jsonl").read_bytes() == (wholes["build"] / "rejected.jsonl").read_bytes()
         assert_verified(root)
@@ -158,7 +158,7 @@ def test_batches_that_run_out_of_memory_are_split_and_give_the_same_numbers(
 def _assert_near(row: dict[str, Any], other: dict[str, Any]) -> None:
     for column, value in row.items():
         if column.startswith("pca_") and isinstance(value, bytes) and column != "pca_norms":
-            codes, others = (np.frombuffer(own, np.int8).astype(int) for own in (value, other[column]))
+            codes, others = (np.frombuffer(data, np.int8).astype(int) for data in (value, other[column]))
             # A component that two fits give with opposite signs is the same component.
             assert np.minimum(abs(codes - others), abs(codes + others)).max() <= 2, column
         elif not isinstance(value, bytes):

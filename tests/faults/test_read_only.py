@@ -21,14 +21,16 @@ WRITING = ("build", "add", "add --replace", "remove", "capability", "optimize")
 
 
 def _reading(root: Path, model: Path) -> list[list[str]]:
-    own = str(root)
-    queries = [["query", own, "-c", "own", "--method", method, "--json"] for method in ("probe", "nait", "nag", "bm25")]
+    index = str(root)
+    queries = [
+        ["query", index, "-c", "own", "--method", method, "--json"] for method in ("probe", "nait", "nag", "bm25")
+    ]
     return [
         *queries,
-        ["info", own, "--json"],
-        ["rows", own, "--json"],
-        ["verify", own, "--model", str(model)],
-        ["versions", own],
+        ["info", index, "--json"],
+        ["rows", index, "--json"],
+        ["verify", index, "--model", str(model)],
+        ["versions", index],
     ]
 
 
@@ -62,7 +64,7 @@ def test_a_read_only_folder_is_read_and_not_written(
 
 @pytest.fixture
 def others(files: Files, model: Path) -> Iterator[Path]:
-    """Give a folder that every user may enter and nobody but its owner may write, with corpora and model in it."""
+    """Return a folder that every user may enter and only its owner may write, with corpora and model in it."""
     if os.geteuid() != 0:
         pytest.skip("taking another user's place needs root")
     with tempfile.TemporaryDirectory() as name:
@@ -84,13 +86,15 @@ def test_another_users_index_is_read_and_not_written(
     root = Path(shutil.copytree(wholes["base"], others / "own.nait"))
     _without_engine(root)
     _open_to_all(others)
-    own = Files(others / "corpus.jsonl", others / "more.jsonl", others / "changed.jsonl", others / "more.jsonl", others)
+    copied = Files(
+        others / "corpus.jsonl", others / "more.jsonl", others / "changed.jsonl", others / "more.jsonl", others
+    )
     _assert_read_as(root, wholes["base"], others / "model", zygote, counts, "another user's index", user=NOBODY)
     for kind in WRITING:
-        line = zygote.nait_index(*command(kind, root, own, others / "model"), user=NOBODY).refusal()
+        line = zygote.nait_index(*command(kind, root, copied, others / "model"), user=NOBODY).refusal()
         assert str(root) in line, line
         counts.add("another user's index", "writing verb refused in one line")
-    line = zygote.nait_index(*command("build", others / "new.nait", own, others / "model"), user=NOBODY).refusal()
+    line = zygote.nait_index(*command("build", others / "new.nait", copied, others / "model"), user=NOBODY).refusal()
     assert str(others / "new.nait") in line, line
 
 
@@ -98,11 +102,11 @@ def _assert_read_as(
     root: Path, same: Path, model: Path, zygote: Zygote, counts: Counts, kind: str, **request: int
 ) -> None:
     reading = _reading(root, model)
-    found = zygote.several(reading, **request)
+    outcomes = zygote.several(reading, **request)
     wanted = zygote.several(_reading(same, model))
-    for command_line, own, other in zip(reading, found, wanted, strict=True):
-        assert own["code"] == 0, (command_line, own)
-        assert "Traceback" not in own["err"]
+    for command_line, outcome, other in zip(reading, outcomes, wanted, strict=True):
+        assert outcome["code"] == 0, (command_line, outcome)
+        assert "Traceback" not in outcome["err"]
         if command_line[0] not in ("verify", "info"):
-            assert own["out"] == other["out"].replace(str(same), str(root)), command_line
+            assert outcome["out"] == other["out"].replace(str(same), str(root)), command_line
         counts.add(kind, "reading verb answered")

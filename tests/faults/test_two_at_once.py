@@ -29,8 +29,8 @@ def test_of_two_writers_one_writes_and_the_other_is_told_who(
             shutil.copytree(wholes["base"], root)
         arguments = command(kind, root, files, model)
         running = [zygote.start("nait-index", arguments=arguments, fragments=2) for _ in range(2)]
-        pids = [own.pid for own in running]
-        ended = [own.wait() for own in running]
+        pids = [process.pid for process in running]
+        ended = [process.wait() for process in running]
         counts.add(f"two writers, {kind}", _outcome(ended, pids, root))
         assert_same(root, whole)
         shutil.rmtree(root) if number else assert_verified(root)

@@ -41,12 +41,12 @@ class Ended:
         return f"in {begun[-1][0]}" if begun else f"after {last}"
 
     def refusal(self) -> str:
-        """Give the one line that a command says which must fail with exit code 1."""
+        """Return the only line of a command that must fail with exit code 1."""
         return refusal_of(self.code, self.out, self.err)
 
 
 def refusal_of(code: int, out: str, err: str) -> str:
-    """Give the one clear line that a failed command said, and nothing else."""
+    """Return the only line that a failed command printed."""
     assert code == 1, (code, out, err)
     assert "Traceback" not in err, err
     assert "panicked" not in err, err
@@ -101,7 +101,7 @@ class Zygote:
 
     def nait_index(self, *arguments: str | Path, **request: Any) -> Ended:
         """Run the command line to its end."""
-        return self.start("nait-index", arguments=[str(own) for own in arguments], **request).wait()
+        return self.start("nait-index", arguments=[str(argument) for argument in arguments], **request).wait()
 
     def several(
         self, commands: Sequence[Sequence[str | Path]], *, may_panic: bool = False, **request: Any
@@ -110,7 +110,9 @@ class Zygote:
 
         :param may_panic: where a table's file is damaged behind our back, Lance may print that it panicked.
         """
-        ended = self.start("several", commands=[[str(part) for part in own] for own in commands], **request).wait()
+        ended = self.start(
+            "several", commands=[[str(part) for part in command] for command in commands], **request
+        ).wait()
         assert ended.code == 0, (ended.code, ended.err)
         outcomes: list[dict[str, Any]] = json.loads(ended.out)
         assert may_panic or "panicked" not in ended.err, ended.err

@@ -131,7 +131,7 @@ class _Watch:
 
 
 def _run(request: dict[str, Any], steps: int, out: int, err: int) -> NoReturn:
-    """Be the child: take up the limits asked for, run the command, and end with its exit code."""
+    """Act as the child: apply the requested limits, run the command, and exit with its code."""
     code = 70
     try:
         os.dup2(out, 1)

@@ -201,16 +201,16 @@ def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
     """Draw a file with bits flipped, a piece cut out or put in, or its end missing."""
     data = bytearray(whole)
     for _ in range(draw(st.integers(1, 4))):
-        at = draw(st.integers(0, max(0, len(data) - 1)))
+        start = draw(st.integers(0, max(0, len(data) - 1)))
         match draw(st.sampled_from(["flip", "flip", "flip", "cut out", "put in", "end"])):
             case "flip" if data:
-                data[at] ^= 1 << draw(st.integers(0, 7))
+                data[start] ^= 1 << draw(st.integers(0, 7))
             case "cut out":
-                del data[at : at + draw(st.integers(1, 64))]
+                del data[start : start + draw(st.integers(1, 64))]
             case "put in":
-                data[at:at] = draw(st.binary(min_size=1, max_size=16))
+                data[start:start] = draw(st.binary(min_size=1, max_size=16))
             case "end":
-                del data[at:]
+                del data[start:]
     return bytes(data)
 
 

@@ -54,7 +54,7 @@ def index(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """Give a folder that every generated case empties."""
+    """Return a folder that every generated case empties."""
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
 
@@ -84,7 +84,7 @@ def emptied(place: Path) -> Path:
 
 
 def state_of(index: Path) -> dict[str, tuple[int, int]]:
-    """Give what tells whether anything in an index was written."""
+    """Return what shows whether anything in an index was written."""
     files = [path for path in index.rglob("*") if path.is_file() and path.name not in (".lock", "checked.json")]
     return {str(path.relative_to(index)): (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
 
