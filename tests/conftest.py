@@ -29,7 +29,7 @@ TinyModels = Callable[[str], Path]
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModels:
-    """Give the folder of a family's tiny model, made when first asked for. Read only: copy it to change it."""
+    """Return the folder of a family's tiny model, made on first use. Read-only: copy it to change it."""
     folders: dict[str, Path] = {}
 
     def folder_of(family: str) -> Path:
@@ -71,13 +71,13 @@ _LONGEST_FIRST = ("test_ray.py", "test_demo.py", "test_kills.py", "test_docs.py"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest, lest one of two processes is left with one of them at the end."""
-    places = {name: at for at, name in enumerate(_LONGEST_FIRST)}
-    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+    """Run the slowest files first, so that neither of two processes is left with one of them at the end."""
+    order = {name: position for position, name in enumerate(_LONGEST_FIRST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Tell how many cases the tests in ``fuzz`` have generated."""
+    """Report how many cases the tests in ``fuzz`` have generated."""
     if "cases" in sys.modules:
         counted = sys.modules["cases"].COUNTED
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(counted.items()))

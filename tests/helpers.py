@@ -69,7 +69,7 @@ def small_shards(size: int = SHARD) -> Iterator[None]:
 
 
 def small_signatures(**changes: Any) -> "SignatureConfig":
-    """Give the settings that the builds of the tests share: a basis fitted on two small shards."""
+    """Return the settings that the builds of the tests share: a basis fitted on two small shards."""
     from nait_index import SignatureConfig
 
     return SignatureConfig(**({"reservoir": 2 * SHARD} | changes))
@@ -93,7 +93,7 @@ def build_small(root: Path | str, corpus: Path | Sequence[Path], **options: Any)
 
 @contextmanager
 def planted_infinity() -> Iterator[None]:
-    """Let the model give an infinite activation for every text that holds :data:`NOT_FINITE`."""
+    """Make the model produce an infinite activation for every text that holds :data:`NOT_FINITE`."""
     from nait_index.activations.encoder import Encoder
 
     run = Encoder._run
@@ -145,7 +145,7 @@ def manifest_of(root: Path) -> "Manifest":
 
 
 def counts_of(root: Path) -> dict[str, Any]:
-    """Give what the index says of rows and model, but not what tells how often the build was started."""
+    """Return what the manifest says of rows and model, without what depends on how often the build was started."""
     manifest = manifest_of(root)
     left_out = ("history", "basis_hash", "next_position", "first_rows")
     counts = {field.name: getattr(manifest, field.name) for field in fields(manifest) if field.name not in left_out}
@@ -155,12 +155,12 @@ def counts_of(root: Path) -> dict[str, Any]:
 
 
 def engine_of(root: Path) -> Path:
-    """Give the folder of what searches scan of the version that readers see."""
+    """Return the folder that searches scan, of the version that readers see."""
     return root / "engine" / str(manifest_of(root).table_version)
 
 
 def announce(root: Path, **state: Any) -> None:
-    """Let readers see what was written into the table of samples behind the index's back."""
+    """Publish what was written into the table of samples behind the index's back."""
     from nait_index.store.layout import Layout
     from nait_index.store.publish import publish
     from nait_index.store.samples import SampleTable

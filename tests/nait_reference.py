@@ -55,8 +55,8 @@ def reference_contrast(
     center = average(list(corpus.values()))
     target = average([blocks(row) for row in example_rows])
     return {
-        sample_id: float(np.mean([cosine(x - c, m - c) for x, m, c in zip(own, target, center, strict=True)]))
-        for sample_id, own in corpus.items()
+        sample_id: float(np.mean([cosine(x - c, m - c) for x, m, c in zip(layers, target, center, strict=True)]))
+        for sample_id, layers in corpus.items()
     }
 
 
@@ -69,7 +69,7 @@ def principal_directions(drifts: list[Layers]) -> Layers:
     """Compute v[l] of every layer from the examples' drifts."""
     directions = []
     for layer in range(len(drifts[0])):
-        deltas = np.stack([own[layer] for own in drifts])
+        deltas = np.stack([drift[layer] for drift in drifts])
         average_delta = deltas.mean(axis=0)
         v = np.linalg.svd(deltas - average_delta, full_matrices=False)[2][0]
         directions.append(-v if average_delta @ v < 0 else v)
@@ -78,7 +78,7 @@ def principal_directions(drifts: list[Layers]) -> Layers:
 
 def average(samples: list[Layers]) -> Layers:
     """Average over samples, layer by layer."""
-    return [np.mean([own[layer] for own in samples], axis=0) for layer in range(len(samples[0]))]
+    return [np.mean([layers[layer] for layers in samples], axis=0) for layer in range(len(samples[0]))]
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
@@ -100,7 +100,7 @@ def pooled_reader(model_folder: Path | str) -> Callable[[str], dict[str, Layers]
     @cache
     def pooled_of(text: str) -> dict[str, Layers]:
         neurons = neurons_of(text)
-        return {"mean": [own.mean(axis=0) for own in neurons], "drift": [own[-1] - own[0] for own in neurons]}
+        return {"mean": [layer.mean(axis=0) for layer in neurons], "drift": [layer[-1] - layer[0] for layer in neurons]}
 
     return pooled_of
 

@@ -48,25 +48,25 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_model: Callable[[str],
 
 @pytest.fixture(scope="module")
 def exported(folder: Path) -> Path:
-    """Give the file of the capability; not to be changed."""
+    """Return the file of the capability; tests must not change it."""
     return NaitIndex(folder / "here.nait").export_capability("adding", folder / "adding.capability")
 
 
 @pytest.fixture
 def here(folder: Path, tmp_path: Path) -> Path:
-    """Give a copy of the first index, which may be changed."""
+    """Return a copy of the first index, which may be changed."""
     return Path(shutil.copytree(folder / "here.nait", tmp_path / "here.nait"))
 
 
 @pytest.fixture
 def there(folder: Path, tmp_path: Path) -> Path:
-    """Give a copy of the index of other rows, which may be changed."""
+    """Return a copy of the index of other rows, which may be changed."""
     return Path(shutil.copytree(folder / "there.nait", tmp_path / "there.nait"))
 
 
 @contextmanager
 def _away(path: Path) -> Iterator[Path]:
-    """Let a file or folder be gone for a while, and give where it is meanwhile."""
+    """Move a file or folder away for a while, and yield where it is meanwhile."""
     away = path.rename(path.with_name(f"{path.name}-away"))
     try:
         yield away

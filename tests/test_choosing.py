@@ -33,15 +33,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_model: Callable[[str],
     for name, rows in (examples | {"both": small_rows(4, first=120)}).items():
         index.add_capability(name, write_lines(folder / f"{name}.jsonl", rows))
     for name, values in SCORES.items():
-        file = write_lines(folder / f"{name}.jsonl", [{"id": own, "value": value} for own, value in values.items()])
+        file = write_lines(
+            folder / f"{name}.jsonl", [{"id": sample_id, "value": value} for sample_id, value in values.items()]
+        )
         report = index.score(Imported(file), name=name)
         assert (report.statuses, report.set_aside) == ({"ok": len(values)}, 0)
     return folder
 
 
 SCORES: dict[str, dict[str, float]] = {
-    "reward": {f"row-{at:03}": at * 7 % 11 / 4 for at in range(ROWS) if at % 3},
-    "ppl": {f"row-{at:03}": float(at * 5 % 17) for at in range(ROWS) if at != 1},
+    "reward": {f"row-{i:03}": i * 7 % 11 / 4 for i in range(ROWS) if i % 3},
+    "ppl": {f"row-{i:03}": float(i * 5 % 17) for i in range(ROWS) if i != 1},
 }
 """Of 20 and of 29 rows; the first has ties."""
 
@@ -61,7 +63,7 @@ def _ranked(index: NaitIndex, name: str, **asked: Any) -> list[str]:
 def _taken_in_turn(rankings: dict[str, list[str]], turns: Sequence[str]) -> list[tuple[str, str]]:
     chosen: dict[str, str] = {}
     for name in turns:
-        chosen[next(own for own in rankings[name] if own not in chosen)] = name
+        chosen[next(sample_id for sample_id in rankings[name] if sample_id not in chosen)] = name
     return list(chosen.items())
 
 
@@ -75,7 +77,7 @@ def test_a_union_holds_the_best_of_each(method: str, index: NaitIndex) -> None:
     chosen = index.query(NAMES, top=5, method=method)
     assert set(chosen) == set().union(*best.values())
     assert len(chosen) == len(set(chosen))
-    assert all(own in best[name] for own, name in _pairs(chosen))
+    assert all(sample_id in best[name] for sample_id, name in _pairs(chosen))
     assert chosen.provenance.combined == "union"
     again = index.query(NAMES, top=5, method=method, combine="union")
     assert (again.ids, again.scores) == (chosen.ids, chosen.scores)
@@ -84,12 +86,12 @@ def test_a_union_holds_the_best_of_each(method: str, index: NaitIndex) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_the_mean_gives_exactly_as_many_rows_as_asked_for(method: str, index: NaitIndex) -> None:
     ranked = {name: _ranked(index, name, method=method) for name in NAMES}
-    total = {own: sum(ids.index(own) for ids in ranked.values()) for own in ranked["both"]}
+    total = {sample_id: sum(ids.index(sample_id) for ids in ranked.values()) for sample_id in ranked["both"]}
     for top, k in (("1", 1), ("7", 7), ("30%", 9), ("100%", ROWS)):
         chosen = index.query(NAMES, top=top, method=method, combine=Combine.MEAN)
-        assert list(chosen) == sorted(total, key=lambda own: (total[own], own))[:k]
-        for own, name in _pairs(chosen):
-            assert ranked[name].index(own) == min(ids.index(own) for ids in ranked.values())
+        assert list(chosen) == sorted(total, key=lambda sample_id: (total[sample_id], sample_id))[:k]
+        for sample_id, name in _pairs(chosen):
+            assert ranked[name].index(sample_id) == min(ids.index(sample_id) for ids in ranked.values())
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -97,7 +99,7 @@ def test_round_robin_takes_exactly_as_many_rows_in_turn(method: str, index: Nait
     ranked = {name: _ranked(index, name, method=method) for name in NAMES}
     for k in (1, 2, 8, ROWS):
         chosen = index.query(NAMES, top=k, method=method, combine="round-robin")
-        assert _pairs(chosen) == _taken_in_turn(ranked, [NAMES[at % 3] for at in range(k)])
+        assert _pairs(chosen) == _taken_in_turn(ranked, [NAMES[turn % 3] for turn in range(k)])
         assert len(chosen) == len(set(chosen)) == k
 
 
@@ -130,7 +132,7 @@ def test_weights_are_met_as_quotas(
 def test_a_combination_chooses_among_the_rows_that_pass_a_filter(how: str, index: NaitIndex) -> None:
     weights = {"adding": 3, "naming": 1} if how == "weighted" else None
     where = "reward >= 1"
-    passing = {own for own, value in SCORES["reward"].items() if value >= 1}
+    passing = {sample_id for sample_id, value in SCORES["reward"].items() if value >= 1}
     asked = {"where": where, "combine": how, "weights": weights, "method": "contrast"}
     chosen = index.query(["adding", "naming"], top="100%", **asked)
     assert set(chosen) == passing
@@ -144,11 +146,11 @@ def test_each_row_has_the_score_of_the_capability_that_chose_it(index: NaitIndex
     scores = {}
     for name in NAMES:
         alone = index.query(name, top="100%", method="contrast")
-        scores |= {(own, name): score for own, score in zip(alone.ids, alone.scores, strict=True)}
+        scores |= {(sample_id, name): score for sample_id, score in zip(alone.ids, alone.scores, strict=True)}
     for how in ("union", "mean", "round-robin"):
         chosen = index.query(NAMES, top=6, method="contrast", combine=how)
-        assert list(chosen.scores) == [scores[own] for own in _pairs(chosen)]
-        ids = [own["id"] for own in map(_as_row, chosen.rows())]
+        assert list(chosen.scores) == [scores[pair] for pair in _pairs(chosen)]
+        ids = [row["id"] for row in map(_as_row, chosen.rows())]
         assert ids == list(chosen)
 
 
@@ -168,27 +170,27 @@ def test_one_capability_is_ranked_as_alone_however_it_is_combined(index: NaitInd
 def test_the_command_line_combines_like_the_library(folder: Path, index: NaitIndex, tmp_path: Path) -> None:
     root = folder / "own.nait"
     named = [argument for name in NAMES for argument in ("-c", name)]
-    weighted = [argument for own in ("adding=2", "naming=1", "both=1.5") for argument in ("--weight", own)]
+    weighted = [argument for weight in ("adding=2", "naming=1", "both=1.5") for argument in ("--weight", weight)]
     weights = {"adding": 2.0, "naming": 1.0, "both": 1.5}
     for how, more in (("union", []), ("mean", []), ("round-robin", []), ("weighted", weighted)):
         outcome = nait_index("query", root, *named, "--top", "30%", "--combine", how, *more, "--json").json
         wanted = index.query(NAMES, top="30%", combine=how, weights=weights if more else None)
-        assert [own["id"] for own in outcome["selected"]] == list(wanted)
-        assert [own["capability"] for own in outcome["selected"]] == wanted.details["capability"]
+        assert [row["id"] for row in outcome["selected"]] == list(wanted)
+        assert [row["capability"] for row in outcome["selected"]] == wanted.details["capability"]
         assert outcome["combined"] == how
         assert outcome["weights"] == (weights if more else None)
         assert outcome["rows"] == 9 or how == "union"
     out = tmp_path / "out.jsonl"
     files = [argument for name in NAMES[:2] for argument in ("-e", folder / f"{name}.jsonl")]
-    own = ["--combine", "weighted", "--weight", "adding=3", "--weight", "naming=1", "--top", "8"]
-    assert nait_index("query", root, *files, *own, "-o", out).code == 0
+    weighting = ["--combine", "weighted", "--weight", "adding=3", "--weight", "naming=1", "--top", "8"]
+    assert nait_index("query", root, *files, *weighting, "-o", out).code == 0
     assert len(read_lines(out)) == 8
     beside = _as_row(out.with_name("out.jsonl.meta.json").read_text(encoding="utf-8"))
-    assert Counter(own["capability"] for own in beside["selected"]) == {"adding": 6, "naming": 2}
+    assert Counter(row["capability"] for row in beside["selected"]) == {"adding": 6, "naming": 2}
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (["--combine", "weighted", "--weight", "adding"], 2, "'adding' is not of the form NAME=W"),
         (["--combine", "weighted", "--weight", "adding=much"], 2, "'adding=much' is not of the form NAME=W"),
@@ -208,10 +210,10 @@ def test_the_command_line_combines_like_the_library(folder: Path, index: NaitInd
     ],
 )
 def test_what_cannot_be_combined_is_refused_in_one_line(
-    arguments: list[str], code: int, said: str, folder: Path
+    arguments: list[str], code: int, message: str, folder: Path
 ) -> None:
     line = refusal("query", folder / "own.nait", "-c", "adding", "-c", "naming", "--top", "4", *arguments, code=code)
-    assert said in line
+    assert message in line
 
 
 def test_the_library_refuses_a_combination_that_does_not_exist(index: NaitIndex) -> None:
@@ -225,28 +227,28 @@ def test_the_library_refuses_a_combination_that_does_not_exist(index: NaitIndex)
 
 
 def _ranks(values: dict[str, float]) -> dict[str, float]:
-    """Give the share of the other rows that each is not worse than, ties counting half."""
+    """Return, for each row, the share of the other rows that it is not worse than, ties counting half."""
     return {
-        own: sum((value > other) + (value == other) / 2 for name, other in values.items() if name != own)
+        sample_id: sum((value > other) + (value == other) / 2 for name, other in values.items() if name != sample_id)
         / (len(values) - 1)
-        for own, value in values.items()
+        for sample_id, value in values.items()
     }
 
 
 def _by_hand(index: NaitIndex, weights: dict[str, float], among: set[str], method: str) -> dict[str, float]:
     ranked = index.query("adding", top="100%", method=method)
     scores = dict(zip(ranked.ids, ranked.scores, strict=True))
-    rows = [own for own in among if all(own in SCORES[name] for name in weights)]
-    parts = [(1 - sum(map(abs, weights.values())), {own: scores[own] for own in rows})]
+    rows = [sample_id for sample_id in among if all(sample_id in SCORES[name] for name in weights)]
+    parts = [(1 - sum(map(abs, weights.values())), {sample_id: scores[sample_id] for sample_id in rows})]
     for name, weight in weights.items():
         sign = 1 if weight > 0 else -1
-        parts.append((abs(weight), {own: sign * SCORES[name][own] for own in rows}))
+        parts.append((abs(weight), {sample_id: sign * SCORES[name][sample_id] for sample_id in rows}))
     shares = [(weight, _ranks(values)) for weight, values in parts]
-    return {own: sum(weight * values[own] for weight, values in shares) for own in rows}
+    return {sample_id: sum(weight * values[sample_id] for weight, values in shares) for sample_id in rows}
 
 
 SCORED = {("reward",): 20, ("ppl",): 29, ("reward", "ppl"): 19}
-EVERYONE = {f"row-{at:03}" for at in range(ROWS)}
+EVERYONE = {f"row-{i:03}" for i in range(ROWS)}
 BLENDS = [
     {"reward": 0.3},
     {"reward": -0.3},
@@ -263,8 +265,8 @@ def test_a_blend_is_what_the_formula_says(weights: dict[str, float], method: str
     wanted = _by_hand(index, weights, EVERYONE, method)
     chosen = index.query("adding", top="100%", method=method, blend=weights)
     assert dict(zip(chosen.ids, chosen.scores, strict=True)) == pytest.approx(wanted, abs=1e-6)
-    rounded = {own: round(score, 9) for own, score in wanted.items()}
-    assert list(chosen) == sorted(rounded, key=lambda own: (-rounded[own], own))
+    rounded = {sample_id: round(score, 9) for sample_id, score in wanted.items()}
+    assert list(chosen) == sorted(rounded, key=lambda sample_id: (-rounded[sample_id], sample_id))
     assert chosen.provenance.available == len(wanted) == SCORED[tuple(weights)]
     assert chosen.provenance.blend == weights
 
@@ -287,7 +289,7 @@ def test_rows_without_a_score_take_no_part_and_shares_are_of_the_others(index: N
 
 
 def test_a_blend_ranks_among_the_rows_that_pass_a_filter(index: NaitIndex) -> None:
-    passing = {f"row-{at:03}" for at in range(ROWS) if at * 5 % 17 < 9 and at != 1}
+    passing = {f"row-{i:03}" for i in range(ROWS) if i * 5 % 17 < 9 and i != 1}
     wanted = _by_hand(index, {"reward": 0.4}, passing, "contrast")
     chosen = index.query("adding", top="100%", method="contrast", where="ppl < 9", blend={"reward": 0.4})
     assert dict(zip(chosen.ids, chosen.scores, strict=True)) == pytest.approx(wanted, abs=1e-6)
@@ -298,30 +300,30 @@ def test_blends_are_combined_and_have_cores(index: NaitIndex) -> None:
     blend = {"reward": 0.3}
     alone = {name: _ranked(index, name, method="contrast", blend=blend) for name in NAMES}
     mean = index.query(NAMES, top=8, method="contrast", combine="mean", blend=blend)
-    total = {own: sum(ids.index(own) for ids in alone.values()) for own in SCORES["reward"]}
-    assert list(mean) == sorted(total, key=lambda own: (total[own], own))[:8]
+    total = {sample_id: sum(ids.index(sample_id) for ids in alone.values()) for sample_id in SCORES["reward"]}
+    assert list(mean) == sorted(total, key=lambda sample_id: (total[sample_id], sample_id))[:8]
     core = index.core(NAMES, top=8, method="contrast", blend=blend)
     assert set(core) == set.intersection(*(set(ids[:8]) for ids in alone.values()))
     assert core.provenance.available == 20
 
 
 def test_the_command_line_blends_like_the_library(folder: Path, index: NaitIndex) -> None:
-    own = ["-c", "adding", "--top", "6", "--blend", "reward=0.25", "--blend", "ppl=-.5"]
+    options = ["-c", "adding", "--top", "6", "--blend", "reward=0.25", "--blend", "ppl=-.5"]
     wanted = index.query("adding", top=6, blend={"reward": 0.25, "ppl": -0.5})
-    outcome = nait_index("query", folder / "own.nait", *own, "--json").json
+    outcome = nait_index("query", folder / "own.nait", *options, "--json").json
     assert [(row["id"], row["score"]) for row in outcome["selected"]] == list(
         zip(wanted.ids, wanted.scores, strict=True)
     )
     assert outcome["blend"] == {"reward": 0.25, "ppl": -0.5}
     assert outcome["available"] == wanted.provenance.available
-    said = nait_index("query", folder / "own.nait", *own).err
-    assert f"6 of {outcome['available']} rows" in said
-    core = nait_index("core", folder / "own.nait", "-c", "naming", *own, "--json").json
+    message = nait_index("query", folder / "own.nait", *options).err
+    assert f"6 of {outcome['available']} rows" in message
+    core = nait_index("core", folder / "own.nait", "-c", "naming", *options, "--json").json
     assert core["blend"] == {"reward": 0.25, "ppl": -0.5}
 
 
 @pytest.mark.parametrize(
-    ("blend", "said"),
+    ("blend", "message"),
     [
         ("rewrd=0.3", "has no score 'rewrd'; it has reward, ppl"),
         ("n_tokens=0.3", "has no score 'n_tokens'"),
@@ -331,9 +333,9 @@ def test_the_command_line_blends_like_the_library(folder: Path, index: NaitIndex
         ("reward=1.5", "add up to 1.5"),
     ],
 )
-def test_a_blend_that_cannot_be_is_refused_in_one_line(blend: str, said: str, folder: Path) -> None:
+def test_a_blend_that_cannot_be_is_refused_in_one_line(blend: str, message: str, folder: Path) -> None:
     for command in (["query"], ["core", "-c", "naming"]):
-        assert said in refusal(command[0], folder / "own.nait", *command[1:], "-c", "adding", "--blend", blend)
+        assert message in refusal(command[0], folder / "own.nait", *command[1:], "-c", "adding", "--blend", blend)
 
 
 def test_a_blend_that_cannot_be_read_is_refused_before_examples_are_encoded(folder: Path) -> None:
@@ -361,14 +363,14 @@ def test_an_index_without_scores_says_how_to_make_one(folder: Path, tmp_path: Pa
 
 
 def _sets(root: Path, per_layer: int = 20) -> dict[str, set[tuple[int, int]]]:
-    """Give (layer, neuron) of every neuron that a row keeps, by id."""
+    """Return (layer, neuron) of every neuron that each row keeps, by id."""
     import lance
 
     from nait_index.store.layout import Layout
 
     table = lance.dataset(str(Layout(root).samples)).to_table(columns=["id", "topk_neurons"])
-    found = zip(table["id"].to_pylist(), table["topk_neurons"].to_pylist(), strict=True)
-    return {own: {(at // per_layer, number) for at, number in enumerate(numbers)} for own, numbers in found}
+    rows = zip(table["id"].to_pylist(), table["topk_neurons"].to_pylist(), strict=True)
+    return {sample_id: {(i // per_layer, number) for i, number in enumerate(numbers)} for sample_id, numbers in rows}
 
 
 def _covered(
@@ -378,8 +380,11 @@ def _covered(
     chosen: list[tuple[str, float, int]] = []
     left, covered, turn = dict(sorted(sets.items())), set[tuple[int, int]](), 1
     while len(chosen) < k:
-        gains = {own: sum(weights[one] if weights else 1 for one in neurons - covered) for own, neurons in left.items()}
-        best = max(gains, key=lambda own: (round(gains[own], 6), [-ord(letter) for letter in own]))
+        gains = {
+            sample_id: sum(weights[neuron] if weights else 1 for neuron in neurons - covered)
+            for sample_id, neurons in left.items()
+        }
+        best = max(gains, key=lambda sample_id: (round(gains[sample_id], 6), [-ord(letter) for letter in sample_id]))
         if gains[best] < 1e-9:
             covered, turn = set(), turn + 1
             continue
@@ -389,7 +394,7 @@ def _covered(
 
 
 def _assert_cover(selection: Selection, wanted: list[tuple[str, float, int]], sets: dict[str, Any]) -> None:
-    assert list(selection) == [own for own, _, _ in wanted]
+    assert list(selection) == [sample_id for sample_id, _, _ in wanted]
     assert list(selection.scores) == pytest.approx([gain for _, gain, _ in wanted], abs=1e-6)
     assert selection.details["round"] == [turn for _, _, turn in wanted]
     assert selection.provenance.coverage == CoverageSize(
@@ -408,8 +413,8 @@ def test_rows_cover_as_many_neurons_as_greedy_choice_can(top: str | int, k: int,
 
 def test_rare_neurons_may_count_more(index: NaitIndex) -> None:
     sets = _sets(index.layout.root)
-    held = Counter(one for neurons in sets.values() for one in neurons)
-    weights = {one: float(np.log(ROWS / count)) for one, count in held.items()}
+    held = Counter(neuron for neurons in sets.values() for neuron in neurons)
+    weights = {neuron: float(np.log(ROWS / count)) for neuron, count in held.items()}
     chosen = index.cover(top=10, rare=True)
     _assert_cover(chosen, _covered(sets, 10, weights), sets)
     assert chosen.provenance.weights == "rarity"
@@ -417,7 +422,11 @@ def test_rare_neurons_may_count_more(index: NaitIndex) -> None:
 
 
 def test_coverage_is_of_the_rows_that_pass_a_filter(index: NaitIndex) -> None:
-    sets = {own: neurons for own, neurons in _sets(index.layout.root).items() if SCORES["reward"].get(own, -1) >= 1}
+    sets = {
+        sample_id: neurons
+        for sample_id, neurons in _sets(index.layout.root).items()
+        if SCORES["reward"].get(sample_id, -1) >= 1
+    }
     chosen = index.cover(top="50%", where="reward >= 1")
     _assert_cover(chosen, _covered(sets, len(sets) // 2), sets)
     with pytest.raises(SelectionError, match="widen --where"):
@@ -431,14 +440,14 @@ def test_the_command_line_covers_like_the_library(folder: Path, index: NaitIndex
     for more, asked in (([], {}), (["--rare"], {"rare": True}), (["--where", "reward >= 1"], {"where": "reward >= 1"})):
         outcome = nait_index("cover", root, "--top", "6", *more, "--json")
         wanted = index.cover(top=6, **asked)  # type: ignore[arg-type]
-        assert [(own["id"], own["round"]) for own in outcome.json["selected"]] == list(
+        assert [(row["id"], row["round"]) for row in outcome.json["selected"]] == list(
             zip(wanted.ids, wanted.details["round"], strict=True)
         )
-        found = outcome.json["coverage"]
-        assert found == wanted.provenance.to_dict()["coverage"]
-        assert f"covered {found['covered']} of {found['coverable']} neurons" in outcome.err
+        coverage = outcome.json["coverage"]
+        assert coverage == wanted.provenance.to_dict()["coverage"]
+        assert f"covered {coverage['covered']} of {coverage['coverable']} neurons" in outcome.err
     assert nait_index("cover", root, "-o", out).code == 0
-    assert [own["id"] for own in read_lines(out)] == list(index.cover(top="15%"))
+    assert [row["id"] for row in read_lines(out)] == list(index.cover(top="15%"))
     assert "--force" in refusal("cover", root, "-o", out)
     printed = nait_index("cover", root, "--top", "2").out.splitlines()
     assert printed[0].split() == ["rank", "score", "round", "id", "row"]

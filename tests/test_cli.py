@@ -38,13 +38,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def index(folder: Path) -> Path:
-    """Give the index; not to be changed."""
+    """Return the index; tests must not change it."""
     return folder / "own.nait"
 
 
 @pytest.fixture
 def own_index(index: Path, tmp_path: Path) -> Path:
-    """Give a copy of the index that may be changed."""
+    """Return a copy of the index that may be changed."""
     return Path(shutil.copytree(index, tmp_path / "copy.nait"))
 
 

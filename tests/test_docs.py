@@ -1,8 +1,8 @@
 """Every command and every line of Python in the documentation runs.
 
 The blocks named ``sh`` and ``python`` of a page run in order, in a fresh folder, in this process. What runs nowhere (an
-installation, a cluster, a server that waits) stands after ``<!-- not run: REASON -->``; of that, and of what is said in
-passing, the commands and options must be known.
+installation, a cluster, a server that waits) stands after ``<!-- not run: REASON -->``. The commands and options
+in these blocks and in running text must exist.
 """
 
 import os
@@ -65,7 +65,7 @@ class Block:
     reason: str | None
 
     def lines(self) -> Iterator[tuple[int, str]]:
-        """Give the commands of a shell block with their lines, continued ones as one."""
+        """Yield the commands of a shell block with their line numbers, continued lines joined."""
         number, text = self.line, ""
         for offset, line in enumerate(self.code.splitlines()):
             number = number if text else self.line + offset
@@ -78,18 +78,18 @@ class Block:
 
 def _blocks(text: Path) -> list[Block]:
     content, page = text.read_text(encoding="utf-8"), str(text.relative_to(ROOT))
-    found = []
+    blocks = []
     for match in _BLOCK.finditer(content):
         line = content.count("\n", 0, match.start("code")) + 1
-        found.append(Block(page, line, match["language"], match["code"], match["reason"]))
-    return found
+        blocks.append(Block(page, line, match["language"], match["code"], match["reason"]))
+    return blocks
 
 
 BLOCKS = [block for text in TEXTS for block in _blocks(text)]
 RUN = {
-    page: list(own)
-    for page, own in groupby(
-        [own for own in BLOCKS if own.language in ("sh", "python") and not own.reason], lambda own: own.page
+    page: list(blocks)
+    for page, blocks in groupby(
+        [block for block in BLOCKS if block.language in ("sh", "python") and not block.reason], lambda block: block.page
     )
 }
 
@@ -178,7 +178,7 @@ def _stages(text: str) -> list[list[str]]:
     """Split a line at its pipes into words; comments go."""
     reader = shlex.shlex(text, posix=True, punctuation_chars="|>")
     reader.whitespace_split = True
-    return [list(own) for pipe, own in groupby(reader, lambda word: word == "|") if not pipe]
+    return [list(words) for pipe, words in groupby(reader, lambda word: word == "|") if not pipe]
 
 
 # ---- what does not run ----------------------------------------------------------------------------------------------
@@ -204,21 +204,25 @@ def test_what_does_not_run_can_be_read(words: list[str], monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("text", TEXTS, ids=lambda text: str(text.relative_to(ROOT)))
 def test_what_is_said_in_passing_exists(text: Path) -> None:
-    for said in _INLINE.findall(text.read_text(encoding="utf-8")):
+    for mention in _INLINE.findall(text.read_text(encoding="utf-8")):
         command: click.Command = cli
-        for word in said.split()[1:]:
+        for word in mention.split()[1:]:
             if isinstance(command, click.Group) and word in command.commands:
                 command = command.commands[word]
             elif word.startswith("--"):
                 context = click.Context(command, **cli.context_settings)
-                known = [name for own in command.get_params(context) for name in own.opts]
-                assert word in known, f"`{said}`: no option {word}"
-        assert command is not cli, f"`{said}`: no such command"
+                known = [name for param in command.get_params(context) for name in param.opts]
+                assert word in known, f"`{mention}`: no option {word}"
+        assert command is not cli, f"`{mention}`: no such command"
 
 
 def test_no_block_escapes() -> None:
     """Blocks of commands are named ``sh``, so that none goes unseen under another name."""
-    odd = [f"{own.page}:{own.line}" for own in BLOCKS if own.language not in ("sh", "python", "text", "json", "yaml")]
+    odd = [
+        f"{block.page}:{block.line}"
+        for block in BLOCKS
+        if block.language not in ("sh", "python", "text", "json", "yaml")
+    ]
     assert odd == []
     bare = [str(text) for text in TEXTS if re.search(r"^```\n(?=.*\bnait-index )", text.read_text(), re.MULTILINE)]
     assert bare == []

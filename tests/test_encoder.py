@@ -33,7 +33,7 @@ ONE_BATCH, ALONE = 100_000, 1
 
 
 def encode(encoder: Encoder, texts: Sequence[str] = TEXTS) -> np.ndarray:
-    """Give the pooled activations (n, 2, D), in the order of the texts."""
+    """Return the pooled activations (n, 2, D), in the order of the texts."""
     tokens = encoder.tokenize(texts, add_special_tokens=True)
     values = np.full((len(texts), 2, sum(encoder.widths)), np.nan, dtype=np.float32)
     for pooled in encoder.encode(tokens):
@@ -319,7 +319,7 @@ NO_MEMORY = {
 
 
 def fail_above(monkeypatch: pytest.MonkeyPatch, size: int, error: BaseException) -> list[int]:
-    """Let every batch of more texts fail; give the sizes of all batches tried."""
+    """Make every batch of more texts fail; return the sizes of all batches tried."""
     run = Capture.run
     tried: list[int] = []
 

@@ -58,27 +58,33 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Built:
     return Built(tmp_path_factory.mktemp("explain-whole"), whole=True)
 
 
-def assert_adds_up(own: Explanation, score: float) -> None:
+def assert_adds_up(explanation: Explanation, score: float) -> None:
     """Check that the parts add up, to each other and to what a query gives."""
     size = max(1.0, abs(score))
-    assert own.baseline + sum(part.value for part in own.layers) == pytest.approx(own.score, abs=1e-9 * size)
-    assert own.baseline + sum(part.value for part in own.neurons) + own.rest == pytest.approx(
-        own.score, abs=1e-9 * size
+    assert explanation.baseline + sum(part.value for part in explanation.layers) == pytest.approx(
+        explanation.score, abs=1e-9 * size
     )
-    assert own.score == pytest.approx(score, abs=1e-5 * size)
+    assert explanation.baseline + sum(part.value for part in explanation.neurons) + explanation.rest == pytest.approx(
+        explanation.score, abs=1e-9 * size
+    )
+    assert explanation.score == pytest.approx(score, abs=1e-5 * size)
 
 
 @pytest.mark.parametrize("method", NEURON_METHODS)
 def test_parts_add_up_to_the_score_and_the_rank_is_that_of_a_query(built: Built, method: str) -> None:
     ranked = built.index.query("arithmetic", method=method, top="100%")
-    for at in (0, len(ranked) // 3, len(ranked) - 1):
-        own = built.index.explain(ranked.ids[at], "arithmetic", method=method, top="25%")
-        assert_adds_up(own, ranked.scores[at])
+    for i in (0, len(ranked) // 3, len(ranked) - 1):
+        explanation = built.index.explain(ranked.ids[i], "arithmetic", method=method, top="25%")
+        assert_adds_up(explanation, ranked.scores[i])
         chosen = len(ranked) // 4
-        assert (own.position.rank, own.position.available, own.position.chosen) == (at + 1, len(ranked), chosen)
-        assert own.position.cut == pytest.approx(ranked.scores[chosen - 1], rel=1e-6)
-        assert own.position.is_in == (at < chosen)
-        values = [abs(part.value) for part in own.neurons]
+        assert (explanation.position.rank, explanation.position.available, explanation.position.chosen) == (
+            i + 1,
+            len(ranked),
+            chosen,
+        )
+        assert explanation.position.cut == pytest.approx(ranked.scores[chosen - 1], rel=1e-6)
+        assert explanation.position.is_in == (i < chosen)
+        values = [abs(part.value) for part in explanation.neurons]
         assert values == sorted(values, reverse=True)
         assert any(values)
 
@@ -94,11 +100,11 @@ def test_features_of_a_sparse_autoencoder_add_up_too(tmp_path: Path) -> None:
     )
     index.add_capability("adding", write_lines(tmp_path / "adding.jsonl", small_rows(24)[1::2][:5]))
     ranked = index.query("adding", method="mona", top="100%")
-    for at in (0, 20):
-        own = index.explain(ranked.ids[at], "adding", method="mona")
-        assert own.unit == "feature"
-        assert_adds_up(own, ranked.scores[at])
-        for part in own.neurons:
+    for i in (0, 20):
+        explanation = index.explain(ranked.ids[i], "adding", method="mona")
+        assert explanation.unit == "feature"
+        assert_adds_up(explanation, ranked.scores[i])
+        for part in explanation.neurons:
             assert part.rows[0].activation >= part.activation
     shares = index.layer_shares("adding", method="mona")
     mean = np.mean(index.query("adding", method="mona").scores)
@@ -110,14 +116,14 @@ def centred(built: Built) -> dict[str, Mapping[str, list[np.ndarray]]]:
     read = pooled_reader(built.model)
     rows = {row["id"]: read(text_of(row)) for row in built.corpus}
     return {
-        own: {
+        row_id: {
             kind: [
-                layer - np.mean([other[kind][at] for other in rows.values()], axis=0)
-                for at, layer in enumerate(pooled[kind])
+                layer - np.mean([other[kind][i] for other in rows.values()], axis=0)
+                for i, layer in enumerate(pooled[kind])
             ]
             for kind in ("mean", "drift")
         }
-        for own, pooled in rows.items()
+        for row_id, pooled in rows.items()
     }
 
 
@@ -126,12 +132,12 @@ def test_parts_of_nait_are_those_of_its_formula(whole: Built) -> None:
     directions = principal_directions([read(text_of(row))["drift"] for row in whole.examples])
     rows = centred(whole)
     row = whole.corpus[7]["id"]
-    own = whole.index.explain(row, "arithmetic", method="nait", depth=Depth(neurons=10_000, rows=2))
+    explanation = whole.index.explain(row, "arithmetic", method="nait", depth=Depth(neurons=10_000, rows=2))
     wanted = [x * v for x, v in zip(rows[row]["mean"], directions, strict=True)]
-    for layer, part in zip(wanted, own.layers, strict=True):
+    for layer, part in zip(wanted, explanation.layers, strict=True):
         assert part.value == pytest.approx(layer.sum(), abs=1e-4)
-    assert len(own.neurons) == sum(map(len, wanted))
-    for part in own.neurons[:40]:
+    assert len(explanation.neurons) == sum(map(len, wanted))
+    for part in explanation.neurons[:40]:
         assert part.layer is not None
         assert part.value == pytest.approx(wanted[part.layer][part.number], abs=1e-4)
 
@@ -139,16 +145,18 @@ def test_parts_of_nait_are_those_of_its_formula(whole: Built) -> None:
 def test_neurons_are_fired_as_hard_as_is_said_and_by_those_rows(whole: Built) -> None:
     read = pooled_reader(whole.model)
     pooled = {row["id"]: read(text_of(row)) for row in whole.corpus}
-    own = whole.index.explain(whole.corpus[3]["id"], "arithmetic", depth=Depth(neurons=12, rows=3))
-    assert {part.pooling for part in own.neurons} == {"mean", "drift"}
-    for part in own.neurons:
+    explanation = whole.index.explain(whole.corpus[3]["id"], "arithmetic", depth=Depth(neurons=12, rows=3))
+    assert {part.pooling for part in explanation.neurons} == {"mean", "drift"}
+    for part in explanation.neurons:
         assert part.layer is not None
         assert part.pooling is not None
         assert part.deviation is not None
         values = {row: float(layers[part.pooling][part.layer][part.number]) for row, layers in pooled.items()}
         everything = np.array(list(values.values()))
-        assert part.activation == pytest.approx(values[own.id], abs=1e-4)
-        assert part.deviation == pytest.approx((values[own.id] - everything.mean()) / everything.std(), abs=1e-2)
+        assert part.activation == pytest.approx(values[explanation.id], abs=1e-4)
+        assert part.deviation == pytest.approx(
+            (values[explanation.id] - everything.mean()) / everything.std(), abs=1e-2
+        )
         hardest = sorted(everything, reverse=part.deviation > 0)[:3]
         assert [row.activation for row in part.rows] == pytest.approx(hardest, abs=1e-4)
         assert [values[row.id] for row in part.rows] == pytest.approx(hardest, abs=1e-4)
@@ -162,16 +170,18 @@ def test_neurons_of_nag_are_among_the_strongest_of_the_rows_that_are_named(built
 
     layout = Layout(built.root)
     table = lance.dataset(layout.samples, version=load_manifest(layout).table_version).to_table().to_pylist()
-    own = built.index.explain(built.index.query("arithmetic").ids[0], "arithmetic", method="nag")
-    for part in own.neurons:
+    explanation = built.index.explain(built.index.query("arithmetic").ids[0], "arithmetic", method="nag")
+    for part in explanation.neurons:
         assert part.layer is not None
         k = len(table[0]["topk_neurons"]) // tiny_models.LAYERS
-        there = slice(part.layer * k, (part.layer + 1) * k)
+        layer_slice = slice(part.layer * k, (part.layer + 1) * k)
         impacts = {
-            row["id"]: dict(zip(row["topk_neurons"][there], row["topk_values"][there], strict=True)).get(part.number, 0)
+            row["id"]: dict(zip(row["topk_neurons"][layer_slice], row["topk_values"][layer_slice], strict=True)).get(
+                part.number, 0
+            )
             for row in table
         }
-        assert impacts[own.id] == part.activation > 0
+        assert impacts[explanation.id] == part.activation > 0
         assert [row.activation for row in part.rows] == sorted(impacts.values(), reverse=True)[:3]
         assert [impacts[row.id] for row in part.rows] == [row.activation for row in part.rows]
 
@@ -180,31 +190,36 @@ def test_nearest_examples_are_those_of_largest_cosine(whole: Built) -> None:
     read = pooled_reader(whole.model)
     mean = {
         kind: [
-            np.mean([read(text_of(row))[kind][at] for row in whole.corpus], axis=0) for at in range(tiny_models.LAYERS)
+            np.mean([read(text_of(row))[kind][layer] for row in whole.corpus], axis=0)
+            for layer in range(tiny_models.LAYERS)
         ]
         for kind in ("mean", "drift")
     }
 
     def unit(row: Mapping[str, Any]) -> np.ndarray:
         pooled = read(text_of(row))
-        blocks = [own - c for kind in ("mean", "drift") for own, c in zip(pooled[kind], mean[kind], strict=True)]
+        blocks = [layer - c for kind in ("mean", "drift") for layer, c in zip(pooled[kind], mean[kind], strict=True)]
         return np.concatenate([block / np.linalg.norm(block) for block in blocks])
 
     row = whole.corpus[11]
     likeness = [unit(row) @ unit(example) / (2 * tiny_models.LAYERS) for example in whole.examples]
-    own = whole.index.explain(row["id"], "arithmetic")
-    assert [near.likeness for near in own.nearest] == pytest.approx(sorted(likeness, reverse=True)[:3], abs=1e-4)
-    assert [near.number - 1 for near in own.nearest] == np.argsort(-np.array(likeness))[:3].tolist()
-    assert own.nearest[0].text == text_of(whole.examples[own.nearest[0].number - 1])
+    explanation = whole.index.explain(row["id"], "arithmetic")
+    assert [near.likeness for near in explanation.nearest] == pytest.approx(
+        sorted(likeness, reverse=True)[:3], abs=1e-4
+    )
+    assert [near.number - 1 for near in explanation.nearest] == np.argsort(-np.array(likeness))[:3].tolist()
+    assert explanation.nearest[0].text == text_of(whole.examples[explanation.nearest[0].number - 1])
 
 
 @pytest.mark.parametrize("method", ["probe", "nait", "nait-drift", "nas"])
 def test_words_add_up_and_spell_the_row(built: Built, whole: Built, method: str) -> None:
     row = built.corpus[5]
-    own = whole.index.explain(row["id"], "arithmetic", method=method, words=True)
-    assert own.words is not None
-    assert own.baseline + sum(word.value for word in own.words) == pytest.approx(own.score, abs=1e-3)
-    assert "".join(word.text for word in own.words).removeprefix("<s>") == text_of(row)
+    explanation = whole.index.explain(row["id"], "arithmetic", method=method, words=True)
+    assert explanation.words is not None
+    assert explanation.baseline + sum(word.value for word in explanation.words) == pytest.approx(
+        explanation.score, abs=1e-3
+    )
+    assert "".join(word.text for word in explanation.words).removeprefix("<s>") == text_of(row)
     # What a basis of few dimensions leaves out moves no score: the direction lies in it. Codes of 8 bits do, and clip.
     less = built.index.explain(row["id"], "arithmetic", method=method, words=True)
     assert less.words is not None
@@ -216,7 +231,8 @@ def test_a_word_adds_what_the_formula_says_of_its_tokens(whole: Built) -> None:
     read = pooled_reader(whole.model)
     directions = principal_directions([read(text_of(row))["drift"] for row in whole.examples])
     center = [
-        np.mean([read(text_of(row))["mean"][at] for row in whole.corpus], axis=0) for at in range(tiny_models.LAYERS)
+        np.mean([read(text_of(row))["mean"][layer] for row in whole.corpus], axis=0)
+        for layer in range(tiny_models.LAYERS)
     ]
     row = whole.corpus[2]
     neurons = neuron_reader(whole.model)(text_of(row))
@@ -225,10 +241,10 @@ def test_a_word_adds_what_the_formula_says_of_its_tokens(whole: Built) -> None:
         tokens = encoder.tokenize([text_of(row)], add_special_tokens=True)[0]
         pieces = encoder.pieces(text_of(row), tokens, add_special_tokens=True)
     wanted = join(pieces, each)
-    own = whole.index.explain(row["id"], "arithmetic", method="nait", words=True)
-    assert own.words is not None
-    assert [word.text for word in own.words] == [word.text for word in wanted]
-    assert [word.value for word in own.words] == pytest.approx([word.value for word in wanted], abs=1e-4)
+    explanation = whole.index.explain(row["id"], "arithmetic", method="nait", words=True)
+    assert explanation.words is not None
+    assert [word.text for word in explanation.words] == [word.text for word in wanted]
+    assert [word.value for word in explanation.words] == pytest.approx([word.value for word in wanted], abs=1e-4)
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
@@ -238,10 +254,10 @@ def test_what_tokens_have_adds_up_to_what_is_pooled(family: str, tiny_model: Any
     pooled = np.zeros((3, 2, sum(encoder.widths)), dtype=np.float32)
     for batch in encoder.encode(tokens):
         pooled[batch.rows] = batch.values
-    for own, together in zip(tokens, pooled, strict=True):
+    for text_tokens, together in zip(tokens, pooled, strict=True):
         direction = np.random.default_rng(0).normal(size=together.shape)
-        added = encoder.split(own, direction)
-        assert added.shape == (len(own.ids),)
+        added = encoder.split(text_tokens, direction)
+        assert added.shape == (len(text_tokens.ids),)
         size = np.abs(direction * together).sum()
         assert added.sum() == pytest.approx((direction * together).sum(), abs=1e-5 * size)
 
@@ -263,7 +279,7 @@ def test_tokens_become_words() -> None:
 def test_flips_is_the_least_number_of_neurons_that_do() -> None:
     class Rows:
         def take_ids(self, ordinals: np.ndarray) -> list[str]:
-            return [f"r{at}" for at in ordinals]
+            return [f"r{ordinal}" for ordinal in ordinals]
 
     scores = np.array([5.0, 4.0, 3.0, 2.0, np.nan])
     rows: Any = Rows()
@@ -281,18 +297,18 @@ def test_flips_is_the_least_number_of_neurons_that_do() -> None:
 
 def test_the_last_row_that_is_in_does_not_lie_below_the_cut(built: Built) -> None:
     ranked = built.index.query("arithmetic", top=6)
-    for at in range(6):
-        own = built.index.explain(ranked.ids[at], "arithmetic", top=at + 1)
-        assert own.position.score == own.position.cut
-        assert own.changes[0].endswith("it lies 0 above the cut")
+    for i in range(6):
+        explanation = built.index.explain(ranked.ids[i], "arithmetic", top=i + 1)
+        assert explanation.position.score == explanation.position.cut
+        assert explanation.changes[0].endswith("it lies 0 above the cut")
 
 
 def test_what_the_parts_are_measured_from_is_said(built: Built) -> None:
     row = built.index.query("arithmetic", method="nag", top=3).ids[0]
     assert built.index.explain(row, "arithmetic").zero == "an average row"
-    own = built.index.explain(row, "arithmetic", method="nag", top=3)
-    assert (own.baseline, own.zero) == (0.0, "a row that shares no neuron")
-    assert own.changes[1].endswith("as in a row that shares no neuron, it would be out")
+    explanation = built.index.explain(row, "arithmetic", method="nag", top=3)
+    assert (explanation.baseline, explanation.zero) == (0.0, "a row that shares no neuron")
+    assert explanation.changes[1].endswith("as in a row that shares no neuron, it would be out")
 
 
 def test_equal_rows_are_ranked_by_their_ids(tmp_path: Path) -> None:
@@ -301,27 +317,27 @@ def test_equal_rows_are_ranked_by_their_ids(tmp_path: Path) -> None:
     index = build_small(tmp_path / "i.nait", write_lines(tmp_path / "c.jsonl", rows))
     index.add_capability("adding", write_lines(tmp_path / "e.jsonl", small_rows(30)[21::2]))
     ranked = index.query("adding", top="100%")
-    for at, own in enumerate(ranked.ids, start=1):
-        assert index.explain(own, "adding").position.rank == at
+    for rank, row_id in enumerate(ranked.ids, start=1):
+        assert index.explain(row_id, "adding").position.rank == rank
 
 
 def test_layer_shares_are_the_mean_parts_of_the_chosen_rows(built: Built) -> None:
     for method in NEURON_METHODS:
         chosen = built.index.query("arithmetic", method=method, top=6)
-        each = [built.index.explain(own, "arithmetic", method=method).layers for own in chosen]
-        found = built.index.layer_shares("arithmetic", method=method, top=6)
+        each = [built.index.explain(row_id, "arithmetic", method=method).layers for row_id in chosen]
+        layer_shares = built.index.layer_shares("arithmetic", method=method, top=6)
         wanted = np.mean([[part.value for part in layers] for layers in each], axis=0)
         np.testing.assert_allclose(
-            [part.value for part in found.parts], wanted, atol=1e-6 + 1e-5 * np.abs(wanted).max()
+            [part.value for part in layer_shares.parts], wanted, atol=1e-6 + 1e-5 * np.abs(wanted).max()
         )
-        assert sum(map(abs, found.shares)) == pytest.approx(1)
+        assert sum(map(abs, layer_shares.shares)) == pytest.approx(1)
     assert built.index.layer_shares("arithmetic").names[0] == "layer 0 mean"
 
 
 def test_a_filter_narrows_what_a_row_is_ranked_among(built: Built) -> None:
     few = built.index.query("arithmetic", top="100%", where="n_tokens > 90")
-    own = built.index.explain(few.ids[2], "arithmetic", where="n_tokens > 90")
-    assert (own.position.rank, own.position.available) == (3, len(few))
+    explanation = built.index.explain(few.ids[2], "arithmetic", where="n_tokens > 90")
+    assert (explanation.position.rank, explanation.position.available) == (3, len(few))
     outside = next(row["id"] for row in built.corpus if row["id"] not in set(few))
     with pytest.raises(SelectionError, match="does not pass --where"):
         built.index.explain(outside, "arithmetic", where="n_tokens > 90")
@@ -342,10 +358,15 @@ def test_what_cannot_be_explained_is_refused_in_one_line(built: Built) -> None:
 
 def test_the_command_line_explains_as_the_library_does(built: Built) -> None:
     row = built.index.query("arithmetic").ids[1]
-    told = nait_index("explain", built.root, row, "-c", "arithmetic", "--neurons", "4", "--json").json
-    assert told == built.index.explain(row, "arithmetic", depth=Depth(neurons=4)).to_dict()
+    printed = nait_index("explain", built.root, row, "-c", "arithmetic", "--neurons", "4", "--json").json
+    assert printed == built.index.explain(row, "arithmetic", depth=Depth(neurons=4)).to_dict()
     shown = nait_index("explain", built.root, row, "-e", built.file, "--tokens")
     assert shown.code == 0, shown.err
-    for said in (f"rank 2 of {len(built.corpus)}", "layer 1 drift", "nearest in-domain examples", "all other neurons"):
-        assert said in shown.out
-    assert text_of(next(own for own in built.corpus if own["id"] == row)).splitlines()[0] in shown.out
+    for phrase in (
+        f"rank 2 of {len(built.corpus)}",
+        "layer 1 drift",
+        "nearest in-domain examples",
+        "all other neurons",
+    ):
+        assert phrase in shown.out
+    assert text_of(next(sample for sample in built.corpus if sample["id"] == row)).splitlines()[0] in shown.out

@@ -209,7 +209,7 @@ def by_hand(folder: Path, expected: Expected, ids: np.ndarray) -> list[Any]:
 
 
 def encode(encoder: Encoder, text: str = TEXT) -> tuple[np.ndarray, np.ndarray]:
-    """Give the token ids of one text and its pooled activations (2, D)."""
+    """Return the token ids of one text and its pooled activations (2, D)."""
     tokens = encoder.tokenize([text], add_special_tokens=True)
     (pooled,) = encoder.encode(tokens)
     return tokens[0].ids, pooled.values[0]

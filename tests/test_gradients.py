@@ -51,7 +51,7 @@ def make(tiny_model: TinyModels) -> MakeGradients:
 
 
 def collect(batches: Iterator[Gradients], n: int, width: int = SETTINGS.width) -> tuple[np.ndarray, dict[int, str]]:
-    """Give the features (n, d), NaN where there are none, and the reasons."""
+    """Return the features (n, d), NaN where there are none, and the reasons."""
     values, reasons = np.full((n, width), np.nan), dict[int, str]()
     for batch in batches:
         assert batch.values.dtype == np.float32
@@ -62,7 +62,7 @@ def collect(batches: Iterator[Gradients], n: int, width: int = SETTINGS.width) -
 
 
 def reference(encoder: GradientEncoder, text: Tokens, first: int = 1) -> dict[str, np.ndarray]:
-    """Give the gradients of one text's mean loss as transformers computes it, by plain autograd."""
+    """Return the gradients of one text's mean loss as transformers computes it, by plain autograd."""
     ids = torch.from_numpy(text.ids)[None]
     labels = ids.clone()
     labels[:, :first] = -100

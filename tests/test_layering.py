@@ -41,7 +41,7 @@ HEAVY = {"torch", "transformers"}
 
 
 def _imports(file: Path) -> Iterator[tuple[str, bool]]:
-    """Give the full name of every module that a file imports, and whether it does so when it is itself imported."""
+    """Yield the full name of every module that a file imports, and whether it does so when it is itself imported."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     hidden = {id(inner) for node in ast.walk(tree) if _is_later(node) for inner in ast.walk(node)}
     for node in ast.walk(tree):
@@ -56,21 +56,21 @@ def _imports(file: Path) -> Iterator[tuple[str, bool]]:
 
 
 def _is_later(node: ast.AST) -> bool:
-    """Tell whether what is in a node runs after the import of its file, or never."""
+    """Decide whether the code in a node runs after the import of its file, or never."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         return True
     return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
 
 
 def _parts_imported(file: Path) -> set[str]:
-    """Give the parts of the package that a file imports, at any time."""
-    found = set()
+    """Return the parts of the package that a file imports, at any time."""
+    parts = set()
     for name, _ in _imports(file):
         top, _, rest = name.partition(".")
         assert top, f"{file} has a relative import of {name}"
         if top == "nait_index" and rest:
-            found.add(rest.split(".")[0])
-    return found
+            parts.add(rest.split(".")[0])
+    return parts
 
 
 def _part(file: Path) -> str:
@@ -176,6 +176,6 @@ def test_the_command_line_loads_the_index_only_when_a_command_runs() -> None:
         for name, at_import in _imports(file)
         if at_import
         and name.startswith("nait_index")
-        and not any(name == own or name.startswith(f"{own}.") for own in light - {"nait_index"})
+        and not any(name == module or name.startswith(f"{module}.") for module in light - {"nait_index"})
     }
     assert early == set()

@@ -54,7 +54,7 @@ def built(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def index(built: Path, tmp_path: Path) -> Path:
-    """Give a copy of the index that may be damaged."""
+    """Return a copy of the index that may be damaged."""
     return Path(shutil.copytree(built, tmp_path / "copy.nait"))
 
 

@@ -29,6 +29,6 @@ def test_the_notebook_is_small_and_saved_without_noise() -> None:
 
 
 def _kinds(cell: nbformat.NotebookNode) -> list[str]:
-    """Give what a cell showed: text or pictures."""
+    """Return what a cell showed: text or pictures."""
     shown = [output for output in cell.get("outputs", []) if output.get("name") != "stderr"]
     return sorted({kind for output in shown for kind in output.get("data", {"text/plain": ""})})

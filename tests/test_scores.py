@@ -46,7 +46,7 @@ def true_value(row_id: str) -> float:
 
 
 class Stub:
-    """Gives each row the number in its id, in any order, failing where it is told to."""
+    """Scores each row by the number in its id, in any order, and fails where it should."""
 
     def __init__(self, fails: Callable[[QualityRow], Status | None] = lambda row: None, **settings: Any) -> None:
         self.settings: Mapping[str, Any] = {"kind": "stub"} | settings

@@ -41,7 +41,7 @@ class Bomb:
 
 @pytest.fixture
 def sign(tmp_path: Path) -> Iterator[Path]:
-    """Give the folder that what must not run would make, and check in the end that it did not."""
+    """Yield the folder that code which must not run would make, and check in the end that it did not."""
     yield tmp_path / "ran"
     assert not (tmp_path / "ran").exists()
 
@@ -69,7 +69,7 @@ def built(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(built: Path, tmp_path: Path) -> Path:
-    """Give a copy of all that, to be changed."""
+    """Return a copy of these files, which may be changed."""
     return Path(shutil.copytree(built, tmp_path / "work"))
 
 
@@ -91,7 +91,7 @@ def use(folder: Path, model: Path) -> None:
 
 
 def pickled(place: str, bomb: Bomb) -> bytes:
-    """Give a pickle in the form that a file of this name has where one is allowed."""
+    """Return a pickle in the form that a file of this name would have."""
     import io
 
     file = io.BytesIO()

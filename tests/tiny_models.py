@@ -221,20 +221,20 @@ def save_tokenizer(
     import transformers
 
     specials = ["<unk>", *(markers or ("<s>", "</s>"))]
-    own = tokenizers.Tokenizer(tokenizers.models.BPE())
-    own.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    own.decoder = tokenizers.decoders.ByteLevel()
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = tokenizers.decoders.ByteLevel()
     trainer = tokenizers.trainers.BpeTrainer(
         vocab_size=VOCABULARY,
         special_tokens=specials,
         initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    own.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     if markers is not None:
         begin, end = markers
-        own.post_processor = tokenizers.processors.TemplateProcessing(
-            single=f"{begin} $A {end}", special_tokens=[(token, own.token_to_id(token)) for token in markers]
+        tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+            single=f"{begin} $A {end}", special_tokens=[(token, tokenizer.token_to_id(token)) for token in markers]
         )
-    adjust(own)
-    transformers.PreTrainedTokenizerFast(tokenizer_object=own, **settings).save_pretrained(folder)
+    adjust(tokenizer)
+    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **settings).save_pretrained(folder)

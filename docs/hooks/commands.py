@@ -29,10 +29,10 @@ def reference() -> str:
 
 def _commands(commands: Mapping[str, click.Command], context: click.Context, path: tuple[str, ...]) -> Iterator[str]:
     for name, command in commands.items():
-        own = click.Context(command, info_name=name, parent=context)
-        yield from _command(command, own, (*path, name))
+        command_context = click.Context(command, info_name=name, parent=context)
+        yield from _command(command, command_context, (*path, name))
         if isinstance(command, click.Group):
-            yield from _commands(command.commands, own, (*path, name))
+            yield from _commands(command.commands, command_context, (*path, name))
 
 
 def _command(command: click.Command, context: click.Context, path: tuple[str, ...]) -> Iterator[str]:
@@ -41,14 +41,16 @@ def _command(command: click.Command, context: click.Context, path: tuple[str, ..
     yield f"```text\n{context.command_path} {usage}\n```"
     for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
         yield _paragraph(paragraph)
-    records = [own.get_help_record(context) for own in command.get_params(context) if isinstance(own, click.Option)]
+    records = [
+        option.get_help_record(context) for option in command.get_params(context) if isinstance(option, click.Option)
+    ]
     rows = [f"| `{names}` | {_text(what)} |" for names, what in filter(None, records) if not _EVERYWHERE.search(names)]
     if rows:
         yield "\n".join(["| option | what it does |", "|---|---|", *rows])
 
 
 def _paragraph(text: str) -> str:
-    """Give a paragraph of a help text; one that keeps its lines is mostly an example."""
+    """Return a paragraph of a help text as Markdown; one that keeps its line breaks is mostly an example."""
     if not text.startswith("\b"):
         return _text(text)
     lines = text.removeprefix("\b\n").removeprefix("Example:\n").splitlines()

@@ -28,7 +28,7 @@ def as_markdown(text: str) -> str:
     text = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", text)
     text = re.sub(r"^::\n\n|(?<=:):$", "", text, flags=re.MULTILINE)
     text = re.sub(r"arXiv(\s)(\d{4}\.\d{5}(?:v\d)?)", r"[arXiv\1\2](https://arxiv.org/abs/\2)", text)
-    return re.sub(r"(?:^``.*\n?)+", lambda own: _listed(own[0]), text, flags=re.MULTILINE)
+    return re.sub(r"(?:^``.*\n?)+", lambda match: _listed(match[0]), text, flags=re.MULTILINE)
 
 
 def _listed(lines: str) -> str:

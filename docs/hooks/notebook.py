@@ -12,10 +12,10 @@ from mkdocs.structure.files import File, Files
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
     """Add a page for every notebook; the notebook itself stays beside it, to be downloaded."""
-    for own in [file for file in files if file.src_uri.endswith(".ipynb")]:
-        assert own.abs_src_path
-        text = "\n\n".join(_cells(json.loads(Path(own.abs_src_path).read_text(encoding="utf-8"))))
-        files.append(File.generated(config, own.src_uri.removesuffix("ipynb") + "md", content=text))
+    for notebook in [file for file in files if file.src_uri.endswith(".ipynb")]:
+        assert notebook.abs_src_path
+        text = "\n\n".join(_cells(json.loads(Path(notebook.abs_src_path).read_text(encoding="utf-8"))))
+        files.append(File.generated(config, notebook.src_uri.removesuffix("ipynb") + "md", content=text))
 
 
 def _cells(notebook: dict[str, Any]) -> Iterator[str]:

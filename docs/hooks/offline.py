@@ -12,5 +12,5 @@ _LOADS = re.compile(r"<(?:script|link|img|iframe|source)\b[^>]*\s(?:src|href)=[\
 def on_post_build(config: MkDocsConfig) -> None:
     """Look through every page."""
     for page in sorted(Path(config.site_dir).rglob("*.html")):
-        for found in _LOADS.findall(page.read_text(encoding="utf-8")):
-            logging.getLogger("mkdocs.hooks.offline").warning("%s loads from elsewhere: %s", page.name, found)
+        for address in _LOADS.findall(page.read_text(encoding="utf-8")):
+            logging.getLogger("mkdocs.hooks.offline").warning("%s loads from elsewhere: %s", page.name, address)

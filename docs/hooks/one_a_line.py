@@ -13,14 +13,14 @@ class OneALine(griffe.Extension):
     """Makes docstrings what the parser of fields and the reader of a page expect."""
 
     def on_class(self, *, cls: griffe.Class, **_: Any) -> None:  # noqa: ANN401
-        """Say what values an enum has."""
+        """Add the values of an enum to its docstring."""
         if cls.docstring and any(str(base).endswith("Enum") for base in cls.bases):
-            values = [str(own.value).strip("'\"") for own in cls.attributes.values()]
-            cls.docstring.value += "\n\nOne of " + ", ".join(f"`{own}`" for own in values) + "."
+            values = [str(member.value).strip("'\"") for member in cls.attributes.values()]
+            cls.docstring.value += "\n\nOne of " + ", ".join(f"`{value}`" for value in values) + "."
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:  # noqa: ANN401
-        """Put every field on a line of its own, and make code of what refers to other objects."""
+        """Put every field on a line of its own, and turn references to other objects into code."""
         if obj.docstring:
             text = _ROLE.sub(r"`\1`", obj.docstring.value)
-            head, found, fields = text.partition("\n\n:")
-            obj.docstring.value = head + found + _FIELD.sub("\n", fields)
+            head, separator, fields = text.partition("\n\n:")
+            obj.docstring.value = head + separator + _FIELD.sub("\n", fields)

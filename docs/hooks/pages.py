@@ -32,12 +32,12 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:  # noqa: ANN401
     """Turn links between places of the repository into links between pages."""
-    own = page.file.src_uri
-    source = _SOURCES.get(own, f"docs/{own}")
+    source_page = page.file.src_uri
+    source = _SOURCES.get(source_page, f"docs/{source_page}")
 
     def leading_to(match: re.Match[str]) -> str:
         place = posixpath.normpath(posixpath.join(posixpath.dirname(source), match[1]))
         target = PAGES.get(place) or place.removeprefix("docs/")
-        return f"]({posixpath.relpath(target, posixpath.dirname(own) or '.')}{match[2] or ''})"
+        return f"]({posixpath.relpath(target, posixpath.dirname(source_page) or '.')}{match[2] or ''})"
 
     return _LINK.sub(leading_to, markdown)
