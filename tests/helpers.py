@@ -1,4 +1,4 @@
-"""Small corpora, builds, and runs of the command line, shared by the tests of builds and of what is made of them."""
+"""Small corpora, builds, and runs of the command line, shared by the tests."""
 
 import io
 import json
@@ -181,7 +181,7 @@ _NOTES = re.compile(r"^using the small bundled model|^\S+: \d+ examples|^about \
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run of the command line left: exit code and both streams."""
+    """The outcome of a run of the command line: exit code and both streams."""
 
     code: int
     out: str
@@ -189,7 +189,7 @@ class Outcome:
 
     @property
     def errors(self) -> list[str]:
-        """The lines on the error stream that are not notes of what goes well."""
+        """The lines on the error stream that are not notes of progress."""
         return [line for line in self.err.splitlines() if not _NOTES.search(line)]
 
     @property
@@ -202,7 +202,7 @@ class Outcome:
 def nait_index(*arguments: str | Path, stdin: bytes = b"") -> Outcome:
     """Run the command line in this process, through the entry point that turns errors into exit codes.
 
-    The streams are real UTF-8 ones, which refuse what cannot be written.
+    The streams are real UTF-8 streams, which refuse what cannot be encoded.
     """
     from nait_index_cli.main import main
 
@@ -221,7 +221,7 @@ def nait_index(*arguments: str | Path, stdin: bytes = b"") -> Outcome:
 
 
 def refusal(*arguments: str | Path, code: int = 1, stdin: bytes = b"") -> str:
-    """Run a command that must fail, and give the one line that it says.
+    """Run a command that must fail, and return its one line of error.
 
     :param code: the exit code it must end with; usage errors (2) have click's two lines of usage before theirs.
     """

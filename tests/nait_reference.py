@@ -106,7 +106,7 @@ def pooled_reader(model_folder: Path | str) -> Callable[[str], dict[str, Layers]
 
 
 def neuron_reader(model_folder: Path | str, max_length: int = 2048) -> Callable[[str], Layers]:
-    """Load a model; give what reads the neurons (T, N) of every layer from one text, as float64."""
+    """Load a model; return a function that reads the neurons (T, N) of every layer from one text, as float64."""
     import torch
     from torch.nn import functional
     from transformers import AutoModel, AutoTokenizer

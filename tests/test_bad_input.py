@@ -21,7 +21,7 @@ def model(tiny_model: Callable[[str], Path]) -> Path:
 
 @pytest.fixture(scope="module")
 def index(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build an index with a stored capability; not to be changed."""
+    """Build an index with a stored capability; tests must not change it."""
     folder = tmp_path_factory.mktemp("index")
     build_small(folder / "own.nait", write_lines(folder / "corpus.jsonl", small_rows(20)), model=model)
     examples = write_lines(folder / "examples.jsonl", small_rows(4, first=100))
@@ -271,13 +271,13 @@ def test_an_index_of_another_model_refuses_rows_and_examples(
 
 def test_a_model_that_moved_is_asked_for_and_found_again(model: Path, tmp_path: Path) -> None:
     corpus = write_lines(tmp_path / "corpus.jsonl", small_rows(6))
-    here, there = tmp_path / "here", tmp_path / "there"
-    shutil.copytree(model, here)
-    assert nait_index("build", tmp_path / "own.nait", corpus, "--model", here).code == 0
-    here.rename(there)
+    old, new = tmp_path / "here", tmp_path / "there"
+    shutil.copytree(model, old)
+    assert nait_index("build", tmp_path / "own.nait", corpus, "--model", old).code == 0
+    old.rename(new)
     examples = write_lines(tmp_path / "examples.jsonl", small_rows(2))
-    assert str(here) in refusal("query", tmp_path / "own.nait", "-e", examples)
-    assert nait_index("query", tmp_path / "own.nait", "-e", examples, "--model", there).code == 0
+    assert str(old) in refusal("query", tmp_path / "own.nait", "-e", examples)
+    assert nait_index("query", tmp_path / "own.nait", "-e", examples, "--model", new).code == 0
 
 
 def test_examples_that_nothing_tells_apart_from_the_corpus_are_refused(model: Path, tmp_path: Path) -> None:
@@ -359,8 +359,8 @@ def test_a_core_of_one_capability_or_with_votes_that_cannot_be_met_is_refused(in
 
 
 def test_a_method_that_needs_more_examples_says_so(index: Path, tmp_path: Path) -> None:
-    one = write_lines(tmp_path / "one.jsonl", small_rows(1))
-    assert "at least 2 examples" in refusal("query", index, "-e", one, "--method", "nait")
+    example = write_lines(tmp_path / "one.jsonl", small_rows(1))
+    assert "at least 2 examples" in refusal("query", index, "-e", example, "--method", "nait")
 
 
 def test_a_row_that_is_not_in_the_index_is_named(index: Path) -> None:
@@ -411,8 +411,8 @@ def test_a_setting_that_makes_no_sense_is_named_and_leaves_nothing(
     ids=" ".join,
 )
 def test_wrong_usage_ends_with_2_in_one_line(arguments: list[str], index: Path, tmp_path: Path) -> None:
-    places = {"INDEX": str(index), "CORPUS": str(tmp_path / "none.jsonl")}
-    refusal(*(places.get(word, word) for word in arguments), code=2)
+    substitutes = {"INDEX": str(index), "CORPUS": str(tmp_path / "none.jsonl")}
+    refusal(*(substitutes.get(word, word) for word in arguments), code=2)
 
 
 @pytest.mark.parametrize("sample", ["0", "-1"])
@@ -437,7 +437,7 @@ def test_a_limit_of_no_rows_is_refused(limit: str, index: Path) -> None:
     ],
 )
 def test_a_number_in_odd_digits_is_refused(arguments: list[str], index: Path, tmp_path: Path) -> None:
-    places = {"INDEX": str(index), "NEW": str(tmp_path / "new.nait"), "CORPUS": str(index.parent / "corpus.jsonl")}
-    outcome = nait_index(*(places.get(word, word) for word in arguments))
+    substitutes = {"INDEX": str(index), "NEW": str(tmp_path / "new.nait"), "CORPUS": str(index.parent / "corpus.jsonl")}
+    outcome = nait_index(*(substitutes.get(word, word) for word in arguments))
     assert outcome.code in (1, 2)
     assert "²" in outcome.err

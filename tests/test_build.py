@@ -474,7 +474,7 @@ def test_of_two_builds_at_once_one_says_who_holds_the_index(build: Callable[...,
 def test_a_build_never_removes_the_folder_of_another_that_began_at_the_same_moment(
     build: Callable[..., "NaitIndex"], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The other makes and locks the folder between this one's look at it and its own attempt to lock it."""
+    """Another build makes and locks the folder after this one looked at it and before it tries to lock it."""
     from nait_index.store.layout import Layout, write_lock
 
     root, corpus = tmp_path / "own.nait", write_lines(tmp_path / "corpus.jsonl", small_rows(4))

@@ -174,12 +174,12 @@ def _damaged(data: bytes) -> dict[str, bytes]:
 def test_a_damaged_file_is_refused_and_named(exported: Path, here: Path, tmp_path: Path) -> None:
     whole = exported.read_bytes()
     file = tmp_path / "own.capability"
-    for what, data in _damaged(whole).items():
-        assert data != whole, what
+    for damage, data in _damaged(whole).items():
+        assert data != whole, damage
         file.write_bytes(data)
         line = refusal("capability", "import", here, file, "--name", "new")
-        assert str(file) in line, what
-        assert "damaged" in line, what
+        assert str(file) in line, damage
+        assert "damaged" in line, damage
     file.write_bytes(whole)
     assert nait_index("capability", "import", here, file, "--name", "new").code == 0
 
@@ -239,7 +239,7 @@ def test_the_core_of_stored_capabilities_can_be_redrawn(folder: Path, here: Path
 
 
 def test_a_missing_warm_up_is_named(folder: Path, here: Path) -> None:
-    """The adapters are needed for new examples, and for none that are stored."""
+    """The adapters are needed for new examples only, not for stored ones."""
     Layout(here).warmup.unlink()
     assert len(NaitIndex(here).query("adding", top=3, method=MethodName.LESS)) == 3
     assert str(Layout(here).warmup) in refusal("query", here, "-e", folder / "adding.jsonl")

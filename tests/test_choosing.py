@@ -25,7 +25,7 @@ METHODS = ("contrast", "bm25")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, tiny_model: Callable[[str], Path]) -> Path:
-    """Build a small index, store three capabilities, and give some of the rows two scores; not to be changed."""
+    """Build a small index, store three capabilities, and score some of the rows twice; tests must not change it."""
     folder = tmp_path_factory.mktemp("choosing")
     build_small(folder / "own.nait", write_lines(folder / "rows.jsonl", small_rows(ROWS)), model=tiny_model("llama"))
     index = NaitIndex(folder / "own.nait")
@@ -273,7 +273,7 @@ def test_a_blend_is_what_the_formula_says(weights: dict[str, float], method: str
 
 @pytest.mark.parametrize("weights", BLENDS, ids=str)
 def test_a_smaller_blend_is_the_beginning_of_a_larger_one(weights: dict[str, float], index: NaitIndex) -> None:
-    """Ranks have many ties when they are added; those are in the order of ids wherever the cut is made."""
+    """Sums of ranks have many ties, which are in the order of ids wherever the cut is made."""
     for method in METHODS:
         whole = _ranked(index, "adding", method=method, blend=weights)
         for k in range(1, len(whole)):
@@ -376,7 +376,7 @@ def _sets(root: Path, per_layer: int = 20) -> dict[str, set[tuple[int, int]]]:
 def _covered(
     sets: dict[str, set[tuple[int, int]]], k: int, weights: dict[tuple[int, int], float] | None = None
 ) -> list[tuple[str, float, int]]:
-    """Choose greedily, the plain way: id, gain and round."""
+    """Choose greedily by the plain rule; return id, gain and round."""
     chosen: list[tuple[str, float, int]] = []
     left, covered, turn = dict(sorted(sets.items())), set[tuple[int, int]](), 1
     while len(chosen) < k:

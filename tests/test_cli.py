@@ -63,9 +63,9 @@ def _selected(outcome: Outcome) -> list[tuple[str, float]]:
 
 def _commands(group: click.Group, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], click.Command]:
     commands: dict[tuple[str, ...], click.Command] = {path: group}
-    given = tuple("alpaca.nait" for parameter in group.params if isinstance(parameter, click.Argument))
+    arguments = tuple("alpaca.nait" for parameter in group.params if isinstance(parameter, click.Argument))
     for name, command in group.commands.items():
-        full = (*path, *given, name)
+        full = (*path, *arguments, name)
         commands |= _commands(command, full) if isinstance(command, click.Group) else {full: command}
     return commands
 
@@ -387,7 +387,7 @@ def test_a_list_without_capabilities_is_valid_json_and_says_how_to_add_one(folde
 
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build rows that a terminal or a strict encoder may choke on, and store them as a capability."""
+    """Build rows that may break a terminal or a strict encoder, and store them as a capability."""
     folder = tmp_path_factory.mktemp("odd")
     lines = [
         '{"id": "it\'s \\"quoted\\"", "instruction": "Say it.", "output": "it"}',
@@ -445,7 +445,7 @@ def test_rows_with_half_a_surrogate_pair_are_written_as_they_are(odd: Path, tmp_
 
 
 def test_the_demo_writes_index_selections_and_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a part of the corpus, for speed: the whole of it is measured elsewhere."""
+    """On part of the corpus, for speed; all of it is measured elsewhere."""
     write_demo_data(tmp_path / "data", {Split.CORPUS: 8, Split.EXAMPLES: 3})
     monkeypatch.setattr("nait_index.demo.data.DATA", tmp_path / "data")
     out = tmp_path / "demo-out"

@@ -33,12 +33,12 @@ def test_unite_takes_turns_by_the_best_rank_of_each_row() -> None:
 
 @given(PARTIAL)
 def test_unite_orders_by_best_rank_then_by_whose_turn_it_is(rankings: list[list[str]]) -> None:
-    places = {
+    best_ranks = {
         row_id: min((ids.index(row_id), turn) for turn, ids in enumerate(rankings) if row_id in ids)
         for row_id in set().union(*rankings)
     }
     assert unite(named(rankings)) == [
-        (row_id, str(places[row_id][1])) for row_id in sorted(places, key=lambda row_id: places[row_id])
+        (row_id, str(best_ranks[row_id][1])) for row_id in sorted(best_ranks, key=lambda row_id: best_ranks[row_id])
     ]
 
 

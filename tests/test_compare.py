@@ -67,11 +67,11 @@ def test_cosines_are_those_of_the_directions(index: NaitIndex) -> None:
 def test_of_a_large_index_the_order_of_some_rows_is_compared(index: NaitIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = index.compare()
     monkeypatch.setattr(module, "RANKED", 40)
-    some = index.compare()
+    sampled = index.compare()
     assert whole.ranked == len(index)
-    assert 20 <= some.ranked <= 40
-    np.testing.assert_array_equal(some.overlap, whole.overlap)
-    np.testing.assert_allclose(some.correlation, whole.correlation, atol=0.5)
+    assert 20 <= sampled.ranked <= 40
+    np.testing.assert_array_equal(sampled.overlap, whole.overlap)
+    np.testing.assert_allclose(sampled.correlation, whole.correlation, atol=0.5)
 
 
 def comparison(overlap: list[list[int]], names: str, available: int = 1000) -> Comparison:

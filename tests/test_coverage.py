@@ -1,4 +1,4 @@
-"""Coverage: chosen rows are those that the plain greedy rule gives, round after round, in any order of rows."""
+"""Coverage: rows are chosen by the plain greedy rule, round after round, whatever their order."""
 
 import itertools
 import math
@@ -32,7 +32,7 @@ WEIGHTS = st.one_of(
 
 
 def by_hand(sets: np.ndarray, ids: Sequence[str], k: int, weights: np.ndarray | None) -> list[tuple[int, float, int]]:
-    """Choose with nothing but the rule: sums over all rows before every choice."""
+    """Choose by the plain rule: before every choice, sum the gains of all rows."""
     weight = [1.0] * NEURONS if weights is None else weights.tolist()
     chosen: list[tuple[int, float, int]] = []
     covered: set[int] = set()
@@ -120,10 +120,10 @@ def test_the_order_of_rows_does_not_matter(corpus: tuple[np.ndarray, list[str]],
     random.shuffle(order)
     # Weights that no float holds exactly: sums must not depend on the order of neurons either.
     weights = np.log(np.arange(2, NEURONS + 2))
-    one = cover(sets, ids, len(ids), weights)
+    first = cover(sets, ids, len(ids), weights)
     other = cover(sets[order][:, ::-1], [ids[i] for i in order], len(ids), weights)
-    assert [ids[i] for i in one.ordinals] == [ids[order[i]] for i in other.ordinals]
-    assert (one.gains.tolist(), one.rounds.tolist()) == (other.gains.tolist(), other.rounds.tolist())
+    assert [ids[i] for i in first.ordinals] == [ids[order[i]] for i in other.ordinals]
+    assert (first.gains.tolist(), first.rounds.tolist()) == (other.gains.tolist(), other.rounds.tolist())
 
 
 @given(corpora(), st.data())

@@ -34,7 +34,7 @@ SUBSTITUTES = {
     "logic-0056": "logic-0005",
     r"--top \d{3}\b": "--top 20",
 }
-"""What pages name and the test has not, and what stands for it."""
+"""Names on pages that the test lacks, and their substitutes."""
 
 STAND_INS: dict[str, Callable[[], list[dict[str, str]]]] = {
     "alpaca.jsonl": lambda: generate(Split.CORPUS, 8),
@@ -42,10 +42,10 @@ STAND_INS: dict[str, Callable[[], list[dict[str, str]]]] = {
     "code-examples.jsonl": lambda: generate(Split.EXAMPLES, {"code": 16}),
     "this-week.jsonl": lambda: [row | {"id": f"new-{row['id']}"} for row in generate(Split.CORPUS, 2, seed=1)],
 }
-"""Files that pages take for granted, and the rows that stand for them."""
+"""Files that pages presuppose, and the rows used for them."""
 
 DEMO_ROWS, EXAMPLES = 10, 16
-"""Of each skill, in the folder that stands for what ``nait-index demo`` makes."""
+"""Of each skill, in the folder used in place of that of ``nait-index demo``."""
 
 _BLOCK = re.compile(
     r"^(?:<!-- not run: (?P<reason>[^>]+) -->\n+)?```(?P<language>\w+)[^\n]*\n(?P<code>.*?)^```$",
@@ -96,7 +96,7 @@ RUN = {
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a folder such as ``nait-index demo`` makes, of few rows."""
+    """Make a folder like that of ``nait-index demo``, with few rows."""
     from nait_index.demo.run import run
 
     folder = tmp_path_factory.mktemp("demo") / "demo-out"
@@ -122,7 +122,7 @@ def test_everything_on_a_page_runs(page: str, demo: Path, tmp_path: Path, monkey
 
 
 def _prepared(text: str) -> str:
-    """Put in what stands for what is not there: files here, names in the text."""
+    """Make the files that a text needs, and substitute names in it."""
     for name, rows in STAND_INS.items():
         if name in text and not Path(name).exists():
             write_lines(Path(name), rows())
@@ -175,7 +175,7 @@ def _bash(where: str, text: str, data: bytes = b"") -> bytes:
 
 
 def _stages(text: str) -> list[list[str]]:
-    """Split a line at its pipes into words; comments go."""
+    """Split a line at its pipes into words, without comments."""
     reader = shlex.shlex(text, posix=True, punctuation_chars="|>")
     reader.whitespace_split = True
     return [list(words) for pipe, words in groupby(reader, lambda word: word == "|") if not pipe]
@@ -217,7 +217,7 @@ def test_what_is_said_in_passing_exists(text: Path) -> None:
 
 
 def test_no_block_escapes() -> None:
-    """Blocks of commands are named ``sh``, so that none goes unseen under another name."""
+    """Blocks of commands are named ``sh``, so that none is missed under another name."""
     odd = [
         f"{block.page}:{block.line}"
         for block in BLOCKS

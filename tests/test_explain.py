@@ -1,4 +1,4 @@
-"""An explanation adds up, its parts are those of the formulas, and what it says of other rows and ranks is true."""
+"""An explanation adds up, its parts follow the formulas, and its statements on other rows and ranks are true."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -59,7 +59,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 def assert_adds_up(explanation: Explanation, score: float) -> None:
-    """Check that the parts add up, to each other and to what a query gives."""
+    """Check that the parts add up to the score, and that it is the score of a query."""
     size = max(1.0, abs(score))
     assert explanation.baseline + sum(part.value for part in explanation.layers) == pytest.approx(
         explanation.score, abs=1e-9 * size

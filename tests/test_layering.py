@@ -1,4 +1,4 @@
-"""Imports go one way, and only where they are meant to."""
+"""Imports go one way, and only where the layers allow them."""
 
 import ast
 from collections.abc import Iterator
@@ -168,7 +168,7 @@ def test_rich_is_imported_by_the_command_line_alone_and_only_when_something_is_p
 
 
 def test_the_command_line_loads_the_index_only_when_a_command_runs() -> None:
-    """What ``--help`` waits for: nothing that computes."""
+    """``--help`` must not wait for modules that compute."""
     light = {"nait_index", *(f"nait_index.{name}" for name in ("errors", "config", "types", "methods.registry"))}
     early = {
         (file.name, name)

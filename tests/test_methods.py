@@ -149,7 +149,7 @@ def reader(model: Path) -> Callable[[str], tuple[list[np.ndarray], np.ndarray]]:
 
 
 def assert_scores(scores: Scores, expected: Mapping[str, float], tolerance: float) -> None:
-    """Every row once, each with its score, the best first; ids decide between equal scores."""
+    """Check that every row is ranked once, with its score, best first; ids break ties."""
     assert sorted(scores) == sorted(expected)
     assert list(scores) == ranking(scores)
     spread = max(expected.values()) - min(expected.values())
@@ -284,7 +284,7 @@ def test_index_holds_the_means_of_the_last_hidden_states(column: str, weigh: boo
 @pytest.mark.parametrize("where", [None, "id LIKE 'code%' OR n_tokens > 150"])
 @pytest.mark.parametrize("k", [1, 3, 7, 8, 23, "100%"])
 def test_rds_lets_the_examples_take_turns(k: int | str, where: str | None, built: Built) -> None:
-    """Exactly so with the representations that are stored."""
+    """Exact for the representations as they are stored."""
     rows = {row_id: values.astype(float) for row_id, values in built.stored("hidden_weighted", np.float16).items()}
     if where:
         long = {row["id"] for row in built.index.rows() if row["n_tokens"] > 150}
@@ -315,7 +315,7 @@ def test_rds_max_is_the_cosine_to_the_nearest_example(built: Built) -> None:
 @pytest.mark.parametrize("examples", [1, 5, 40])
 @pytest.mark.parametrize("share", [None, 0.5])
 def test_rds_with_duplicates_takes_turns_exactly(examples: int, share: float | None) -> None:
-    """Many examples want the same rows first, so that their lists of favourites run out; equal rows go by id."""
+    """Many examples prefer the same rows, so that their lists of candidates run out; ties go to the lower id."""
     rng = np.random.default_rng(examples)
     # Of lengths 4 and 2, so that every similarity is exact and equal ones are equal in any order of summing.
     values = rng.permuted(np.tile([1, 1, 1, 1, -1, -1, -1, 3, 0, 0, 0, 0], (150, 1)), axis=1).astype(np.float16)
@@ -386,8 +386,8 @@ def reference_probe(examples: np.ndarray, corpus: np.ndarray) -> np.ndarray:
     likeness = np.log(np.exp(2 / spread * (sample @ examples.T - 1)).mean(axis=1) + 1e-30)
     order = sorted(range(len(sample)), key=lambda i: (-likeness[i], i))
     weights = np.zeros(len(sample))
-    for place, row in enumerate(order):
-        weights[row] = min(1, max(0, 10 * place / len(sample) - 1))
+    for rank, row in enumerate(order):
+        weights[row] = min(1, max(0, 10 * rank / len(sample) - 1))
     weights = weights / weights.sum() if weights.any() else np.full(len(sample), 1 / len(sample))
 
     points = np.concatenate([examples, sample])
@@ -422,9 +422,9 @@ def newton(points: np.ndarray, sign: np.ndarray, mass: np.ndarray, penalty: floa
 
 
 def probe_scores(examples: np.ndarray, corpus: np.ndarray) -> np.ndarray:
-    """Score unit vectors, or what is stored of them, by the package's probe: from codes, or from float32 as they are.
+    """Score unit vectors by the package's probe, from codes or from float32.
 
-    Codes are scored as the index does it; what they are rounded to is the reference's affair.
+    Codes are scored as the index does it; the reference accounts for their rounding.
     """
     codes = np.issubdtype(corpus.dtype, np.integer)
     positives, stored = (values if codes else values.astype(np.float32) for values in (examples, corpus))
@@ -445,7 +445,7 @@ def to_codes(values: np.ndarray) -> np.ndarray:
 
 
 def cloud(rows: int, examples: int, dim: int, seed: int = 0, kept: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Make unit vectors of examples that lie around two points, and of a corpus of which some rows lie there too.
+    """Make unit vectors of examples that lie around two points, and of a corpus some of whose rows lie there too.
 
     :param kept: how many of the ``dim`` coordinates are stored; ``None`` for all.
     """
@@ -460,7 +460,7 @@ def cloud(rows: int, examples: int, dim: int, seed: int = 0, kept: int | None = 
 
 
 def assert_same_order(scores: np.ndarray, expected: np.ndarray, gap: float) -> None:
-    """No row stands before one whose score is clearly higher."""
+    """No row is ranked before one whose score is clearly higher."""
     in_order = expected[np.argsort(-scores, kind="stable")]
     assert (np.minimum.accumulate(in_order) >= in_order - gap).all()
 
@@ -510,7 +510,7 @@ def test_probe_scores_codes_by_what_they_stand_for(rows: int, examples: int, dim
 
 
 def test_the_coordinate_that_is_left_out_counts() -> None:
-    """Lest the comparisons above tell nothing of it: with it known to be nothing, scores are other ones."""
+    """With that coordinate set to 0 the scores differ, so the comparisons above do test it."""
     positives, corpus = cloud(300, 30, 32, kept=16)
 
     def lengthened(values: np.ndarray) -> np.ndarray:
@@ -558,7 +558,7 @@ def test_probe_leaves_out_examples_that_are_the_corpus_mean() -> None:
 
 @pytest.mark.parametrize("method", ["probe", "contrast"])
 def test_examples_equal_to_the_corpus_mean_are_refused_in_one_line(method: str, tmp_path: Path) -> None:
-    """Where all rows are one text, their mean is that text; run alone each, lest a batch change the last bit."""
+    """If all rows are one text, their mean is that text; each is run alone, as a batch may change the last bit."""
     row = {"instruction": "Add 1 and 2.", "output": "3"}
     built = Built(tmp_path, [row | {"id": f"row-{number}"} for number in range(4)], views="pca", batch_tokens=1)
     same = built.index.make_capability(write_lines(tmp_path / "same.jsonl", [row]))
@@ -584,7 +584,7 @@ def test_tiny_corpora_are_ranked_by_every_method(rows: int, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("method", ["probe", "contrast", "nait", "nait-drift", "nas"])
 def test_a_model_with_one_huge_neuron_is_ranked_by_every_dense_method(method: str, huge: Path, tmp_path: Path) -> None:
-    """As many models have: what the neurons span as they are is then narrower than what the unit vectors span."""
+    """Many models have such a neuron: raw activations then span fewer dimensions than unit vectors do."""
     index = NaitIndex(huge)
     assert index._compressor.dim(Feature.DRIFT) < index._compressor.dim(Feature.UNIT)
     capability = index.make_capability(write_lines(tmp_path / "examples.jsonl", small_rows(5, first=100)))

@@ -27,7 +27,7 @@ class FakeRows:
 
 
 def sparse_rows(count: int, seed: int) -> np.ndarray:
-    """Dense codes of which few are not zero; the first row has none, values are exact in half precision."""
+    """Make dense codes with few non-zero values, all exact in half precision; the first row has none."""
     rng = np.random.default_rng(seed)
     codes = np.round(rng.gamma(0.5, 2, size=(count, LATENTS)) * 64) / 64 * (rng.random((count, LATENTS)) < 0.1)
     codes[0] = 0

@@ -41,7 +41,7 @@ class Built:
 
 @pytest.fixture(scope="module")
 def indexes(tiny_model: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Built]:
-    """Build an index where all that is stored is scanned, one where means are wider, and one of whole vectors."""
+    """Build three indexes: all stored columns are scanned, means are wider, and whole vectors are kept."""
     model = tiny_model("llama")
     settings = {"narrow": (16, 16), "fine": (4, 32), "full": (None, 32)}
     return {
@@ -108,13 +108,13 @@ def test_the_signatures_are_scanned_once_for_all(
 
 
 def test_the_index_gives_each_capability_its_own_ranking(indexes: Mapping[str, Built], tmp_path: Path) -> None:
-    """Through the facade: the union holds what each one's own query chooses."""
+    """Through the facade: the union holds what each capability's own query chooses."""
     built = indexes["narrow"]
     capabilities = [
         built.index.make_capability(built.index.layout.root.parent / f"{name}.jsonl") for name in ("add", "name")
     ]
     for method in ("probe", "contrast", "nait"):
-        chosen = [set(built.index.query(one, method=method, top=9).ids) for one in capabilities]
+        chosen = [set(built.index.query(capability, method=method, top=9).ids) for capability in capabilities]
         assert set(built.index.query(capabilities, method=method, top=9).ids) == chosen[0] | chosen[1]
         assert chosen[0] != chosen[1]
 
@@ -124,7 +124,7 @@ def test_the_index_gives_each_capability_its_own_ranking(indexes: Mapping[str, B
 
 @pytest.mark.parametrize("rows", [1025, 1027, 1500])
 def test_equal_rows_tie_when_they_are_scored_again(rows: int) -> None:
-    """Wherever they lay in a block of a product, of which the last one is of another size."""
+    """Wherever they are in a block of a product; the last block has another size."""
     unequal = 0
     for seed in range(16):
         rng = np.random.default_rng(seed)

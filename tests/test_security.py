@@ -1,4 +1,4 @@
-"""What SECURITY.md promises: nothing that is read is run, nothing is written elsewhere, and the key stays a secret."""
+"""The promises of SECURITY.md: no input is executed, nothing is written elsewhere, and the key stays secret."""
 
 import json
 import os
@@ -53,7 +53,7 @@ def model(tiny_model: Callable[[str], Path]) -> Path:
 
 @pytest.fixture(scope="module")
 def built(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build an index with a capability and a score, and files to go with it; not to be changed."""
+    """Build an index with a capability and a score, and files to go with it; tests must not change them."""
     folder = tmp_path_factory.mktemp("built")
     corpus = write_lines(folder / "corpus.jsonl", small_rows(20))
     assert nait_index("build", folder / "own.nait", corpus, "--model", model, *LENGTH).code == 0
@@ -74,7 +74,7 @@ def folder(built: Path, tmp_path: Path) -> Path:
 
 
 def use(folder: Path, model: Path) -> None:
-    """Do everything that reads an index; how it ends does not matter here."""
+    """Run everything that reads an index, whether it succeeds or not."""
     index = folder / "own.nait"
     for command in (
         ["info", index],
@@ -197,7 +197,7 @@ def _with_model(command: str, folder: Path, model: Path) -> list[str | Path]:
 
 
 def _with_code(model: Path, copy: Path, sign: Path, model_type: str) -> Path:
-    """Copy a model and put code beside it that its files ask to be run."""
+    """Copy a model and add code that its files refer to."""
     shutil.copytree(model, copy)
     code = f"import os\nos.mkdir({str(sign)!r})\nclass Own: pass\n"
     for name in ("own.py", "modeling_own.py", "__init__.py", "setup.py", "custom_generate/generate.py"):
@@ -220,7 +220,7 @@ def _with_code(model: Path, copy: Path, sign: Path, model_type: str) -> Path:
 def test_code_in_a_model_folder_is_never_run(
     model_type: str, command: str, folder: Path, model: Path, sign: Path, tmp_path: Path
 ) -> None:
-    """There is no option that would allow it: a model that works without is used, one that does not is refused."""
+    """No option allows it: a model that works without such code is used, any other is refused."""
     copy = _with_code(model, tmp_path / "model", sign, model_type)
     if model_type:
         assert str(copy) in refusal(*_with_model(command, folder, copy))
@@ -301,7 +301,7 @@ def opened_files() -> Iterator[list[str]]:
 def test_looking_at_a_strangers_index_reads_nothing_outside_it(
     folder: Path, model: Path, sign: Path, tmp_path: Path
 ) -> None:
-    """The model, template and autoencoder that its manifest names are read only where something is to be encoded."""
+    """The model, template and autoencoder that its manifest names are read only when something is encoded."""
     stranger = _with_code(model, tmp_path / "stranger", sign, "own")
     (stranger / "own.jinja").write_text(ESCAPES[0].format(sign=sign))
     path = folder / "own.nait" / "manifest.json"
@@ -346,7 +346,7 @@ MANIFESTS: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 
 def sealed(manifest: Any) -> Any:
-    """Seal a manifest, as whoever made it can."""
+    """Seal a manifest, as its author can."""
     from nait_index.store.sealed import seal
 
     if not isinstance(manifest, dict):
@@ -399,7 +399,7 @@ CAPABILITIES: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 
 def _altered(path: Path, change: Callable[[dict[str, Any]], Any], arrays: dict[str, np.ndarray] | None = None) -> None:
-    """Change what a capability file says, and seal it as whoever made it can."""
+    """Change a capability file, and seal it as its author can."""
     from safetensors import safe_open
     from safetensors.numpy import load_file, save_file
 
@@ -442,7 +442,7 @@ def test_examples_of_a_capability_file_without_fitting_arrays_are_encoded_again(
 
 
 def outside(folder: Path) -> dict[str, bytes | None]:
-    """Read what lies in a folder but outside its index."""
+    """Read the files in a folder, but not those of its index."""
     paths = [path for path in folder.rglob("*") if "own.nait" not in path.relative_to(folder).parts]
     return {str(path): path.read_bytes() if path.is_file() else None for path in paths}
 
@@ -461,7 +461,7 @@ def test_names_and_ids_that_are_paths_write_nothing_outside_the_index(name: str,
 
 
 def _saved(folder: Path, row: str) -> Path:
-    """Write what ``save_to_disk`` does: one shard, and the file that names it."""
+    """Write the files of ``save_to_disk``: one shard, and the file that names it."""
     folder.mkdir(parents=True)
     table = pa.table({"text": [row]})
     with pa.ipc.new_stream(folder / "data.arrow", table.schema) as writer:
@@ -541,7 +541,7 @@ def _link_outside(folder: Path, place: str, model: Path) -> None:
 
 
 class Echo(BaseHTTPRequestHandler):
-    """Answers with whatever key it was given, in every way that an answer has."""
+    """Repeats the key it received in every part of its answers."""
 
     code = 200
     body = '{"choices": [{"message": {"content": "KEY"}}]}'
@@ -566,7 +566,7 @@ class Echo(BaseHTTPRequestHandler):
 
 @contextmanager
 def echo(code: int, body: str, **more: Any) -> Iterator[str]:
-    """Run such a server, and give its address."""
+    """Run such a server, and yield its address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Own", (Echo,), {"code": code, "body": body, **more}))
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
@@ -594,7 +594,7 @@ def echo(code: int, body: str, **more: Any) -> Iterator[str]:
 def test_the_key_is_in_no_file_and_no_message(
     code: int, body: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However a server repeats it: neither the key nor a good part of it is shown or kept."""
+    """However a server repeats it, neither the key nor a large part of it is shown or kept."""
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setenv("JUDGE_KEY", KEY)
     with echo(code, body) as url:
@@ -610,7 +610,7 @@ def test_the_key_is_in_no_file_and_no_message(
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
 def test_a_redirect_is_not_followed(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The key is for the address that was given."""
+    """The key is sent only to the given address."""
     monkeypatch.setenv("no_proxy", "*")
     asked: list[str] = []
     with echo(200, Echo.body, asked=asked) as other, echo(code, "", location=f"{other}/chat/completions") as url:
@@ -638,7 +638,7 @@ STEERING = "\x1b[2J\x1b]0;owned\x07\x9b31m\x7f\u202e\r\x08"
 
 
 def test_rows_cannot_steer_the_terminal(model: Path, tmp_path: Path) -> None:
-    """Control characters of ids, texts and file names are shown as something else, on both streams."""
+    """Control characters of ids, texts and file names are replaced on both streams."""
     index, corpus = tmp_path / "own.nait", tmp_path / f"corpus{STEERING}.jsonl"
     rows = [
         {"id": f"{number}{STEERING}", "instruction": f"{STEERING}{number}", "output": STEERING} for number in range(5)

@@ -41,7 +41,7 @@ WORDS = [
 
 @dataclass
 class FakeRows:
-    """As much of an index as these methods read."""
+    """The part of an index that these methods read."""
 
     rows: Sequence[str]
     names: Sequence[str] = ()
@@ -150,7 +150,7 @@ def dsir_by_hand(targets: Sequence[str], texts: Sequence[str]) -> tuple[list[flo
     def bucket(ngram: str) -> int:
         return int(hashlib.sha256(ngram.encode()).hexdigest(), 16) % 10_000
 
-    p, q = (Counter(bucket(ngram) for text in some for ngram in ngrams(text)) for some in (targets, texts))
+    p, q = (Counter(bucket(ngram) for text in side for ngram in ngrams(text)) for side in (targets, texts))
     sums, lengths = [], []
     for text in texts:
         hashed = [bucket(ngram) for ngram in ngrams(text)]

@@ -1,4 +1,4 @@
-"""The reference of the command line, made of what ``--help`` reads: ``<!-- commands -->``."""
+"""The reference of the command line, generated from the help texts: ``<!-- commands -->``."""
 
 import inspect
 import re
@@ -11,12 +11,12 @@ _EVERYWHERE = re.compile("--(help|verbose)")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:  # noqa: ANN401
-    """Fill the place."""
+    """Insert the reference."""
     return markdown.replace("<!-- commands -->", reference()) if "<!-- commands -->" in markdown else markdown
 
 
 def reference() -> str:
-    """Describe every command, by the job it does; those of a group stand below it."""
+    """Describe every command, grouped by job; the commands of a group follow it."""
     from nait_index_cli.main import cli
 
     context = click.Context(cli, info_name="nait-index")
@@ -44,7 +44,7 @@ def _command(command: click.Command, context: click.Context, path: tuple[str, ..
     records = [
         option.get_help_record(context) for option in command.get_params(context) if isinstance(option, click.Option)
     ]
-    rows = [f"| `{names}` | {_text(what)} |" for names, what in filter(None, records) if not _EVERYWHERE.search(names)]
+    rows = [f"| `{names}` | {_text(text)} |" for names, text in filter(None, records) if not _EVERYWHERE.search(names)]
     if rows:
         yield "\n".join(["| option | what it does |", "|---|---|", *rows])
 
@@ -59,6 +59,6 @@ def _paragraph(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Set options and SQL in code, and let no sign be taken for Markdown."""
+    """Format options and SQL as code, and escape characters that Markdown would interpret."""
     text = re.sub(r"([|*_<\[])", r"\\\1", text)
     return re.sub(r"(?<![\w`-])--[a-z][a-z-]*", r"`\g<0>`", text)

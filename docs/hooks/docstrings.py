@@ -11,7 +11,7 @@ _PLACE = re.compile(r"<!-- docstring: (\S+) -->")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:  # noqa: ANN401
-    """Fill every place."""
+    """Insert every docstring that a page names."""
     return _PLACE.sub(lambda match: as_markdown(docstring(match[1])), markdown)
 
 
@@ -24,7 +24,7 @@ def docstring(module: str) -> str:
 
 
 def as_markdown(text: str) -> str:
-    """Turn what is of reStructuredText into Markdown. Formulas are indented, and that both take for code."""
+    """Convert reStructuredText to Markdown. Formulas are indented, which is code in both."""
     text = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", text)
     text = re.sub(r"^::\n\n|(?<=:):$", "", text, flags=re.MULTILINE)
     text = re.sub(r"arXiv(\s)(\d{4}\.\d{5}(?:v\d)?)", r"[arXiv\1\2](https://arxiv.org/abs/\2)", text)
@@ -32,5 +32,5 @@ def as_markdown(text: str) -> str:
 
 
 def _listed(lines: str) -> str:
-    """Make a list of lines that begin with a name."""
+    """Convert lines that begin with a name to a list."""
     return re.sub(r"^(``\S+``) +", r"- \1: ", lines, flags=re.MULTILINE) if "``  " in lines else lines

@@ -11,7 +11,7 @@ from mkdocs.structure.files import File, Files
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
-    """Add a page for every notebook; the notebook itself stays beside it, to be downloaded."""
+    """Add a page for every notebook; the notebook itself stays beside it for download."""
     for notebook in [file for file in files if file.src_uri.endswith(".ipynb")]:
         assert notebook.abs_src_path
         text = "\n\n".join(_cells(json.loads(Path(notebook.abs_src_path).read_text(encoding="utf-8"))))

@@ -1,4 +1,4 @@
-"""A site that is read without a network: a page that loads anything from elsewhere is a warning, and so an error."""
+"""The site must work without a network: a page that loads anything from elsewhere is a warning, and so an error."""
 
 import logging
 import re
@@ -10,7 +10,7 @@ _LOADS = re.compile(r"<(?:script|link|img|iframe|source)\b[^>]*\s(?:src|href)=[\
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Look through every page."""
+    """Warn of every address that a page loads from elsewhere."""
     for page in sorted(Path(config.site_dir).rglob("*.html")):
         for address in _LOADS.findall(page.read_text(encoding="utf-8")):
             logging.getLogger("mkdocs.hooks.offline").warning("%s loads from elsewhere: %s", page.name, address)

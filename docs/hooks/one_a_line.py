@@ -1,4 +1,4 @@
-"""The docstrings of this project as pages need them: one field a line, and the values of enums."""
+"""Docstrings prepared for the reference pages: one field per line, and the values of enums."""
 
 import re
 from typing import Any
@@ -10,7 +10,7 @@ _ROLE = re.compile(r":\w+:`~?([^`]+)`")
 
 
 class OneALine(griffe.Extension):
-    """Makes docstrings what the parser of fields and the reader of a page expect."""
+    """Rewrites docstrings for the parser of fields and for readers of the page."""
 
     def on_class(self, *, cls: griffe.Class, **_: Any) -> None:  # noqa: ANN401
         """Add the values of an enum to its docstring."""

@@ -1,4 +1,4 @@
-"""Texts of the repository as pages of the site, and links between them that lead there as well as in the repository."""
+"""Texts of the repository as pages of the site, with links that work on the site as well as in the repository."""
 
 import posixpath
 import re
@@ -31,13 +31,13 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:  # noqa: ANN401
-    """Turn links between places of the repository into links between pages."""
+    """Turn links between files of the repository into links between pages."""
     source_page = page.file.src_uri
     source = _SOURCES.get(source_page, f"docs/{source_page}")
 
     def leading_to(match: re.Match[str]) -> str:
-        place = posixpath.normpath(posixpath.join(posixpath.dirname(source), match[1]))
-        target = PAGES.get(place) or place.removeprefix("docs/")
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(source), match[1]))
+        target = PAGES.get(path) or path.removeprefix("docs/")
         return f"]({posixpath.relpath(target, posixpath.dirname(source_page) or '.')}{match[2] or ''})"
 
     return _LINK.sub(leading_to, markdown)
