@@ -17,11 +17,11 @@ from itertools import takewhile
 from nait_index.activations.device import multiply
 from nait_index.building.basis import Shift, fidelity_of, fit_basis, fitted_shards, measure_shift
 from nait_index.building.commit import BackgroundWriter, Committer, RejectedRows, publish_rows
-from nait_index.building.estimate import look_ahead
+from nait_index.building.encoder import IndexEncoder
+from nait_index.building.estimate import row_average
 from nait_index.building.intake import Counts, Intake, RowNumbers, Spool, WorkRow, known_rows
 from nait_index.building.report import BuildReport, ProgressCallback, ProgressMeter, Stage
 from nait_index.building.runner import LocalRunner, OpenRunner
-from nait_index.building.settings import model_record
 from nait_index.building.shards import SHARD_ROWS, EncodedShard, ShardFacts, StagedShard
 from nait_index.config import ModelConfig, SignatureConfig
 from nait_index.corpus import rejected_writer
@@ -124,8 +124,7 @@ class Builder:
     def _open_manifest(self) -> Manifest:
         fingerprint = self._encoder.fingerprint
         if self._layout.read(self._layout.manifest) is None:
-            record = model_record(self._encoder.encoder, self._signatures)
-            return Manifest(fingerprint=fingerprint, model=record, libraries=library_versions())
+            return Manifest(fingerprint=fingerprint, model=self._encoder.record, libraries=library_versions())
         manifest = load_manifest(self._layout)
         manifest.fingerprint.require(fingerprint, "this build")
         interrupted_build(self._layout, manifest)  # this build continues it
@@ -186,7 +185,7 @@ class Builder:
         shards = spool.shards(SHARD_ROWS)
         rows = sum(len(shard) for shard in shards)
         sample = spool.read(shards[0][:_OUTLOOK_ROWS]) if shards else []
-        self._meter.expect(rows, look_ahead(sample, rows, self._encoder))
+        self._meter.expect(rows, *row_average(sample, rows, self._encoder))
         manifest = self._measure_sae(spool, shards, manifest)
         manifest = self._warm_up(spool, shards, manifest)
         staged: Sequence[StagedShard]
@@ -230,14 +229,14 @@ class Builder:
         if self._signatures.sae is None or manifest.sae_unexplained is not None or not shards:
             return manifest
         texts = [row.text for row in spool.read(shards[0])]
-        return replace(manifest, sae_unexplained=self._runner.measure_sae(texts))
+        return replace(manifest, sae_unexplained=self._runner.once(IndexEncoder.measure_sae, texts))
 
     def _warm_up(self, spool: Spool, shards: Sequence[RowNumbers], manifest: Manifest) -> Manifest:
         """Train the adapters of the view ``grad`` on the first shard, or restore them from an earlier warm-up."""
         if Need.GRADIENTS not in needs_of(self._signatures) or not shards:
             return manifest
         if manifest.warmup_hash is None:
-            data = self._runner.warm_up([row.text for row in spool.read(shards[0])])
+            data = self._runner.once(IndexEncoder.warm_up, [row.text for row in spool.read(shards[0])])
             manifest = replace(manifest, warmup_hash=save_warmup(self._layout, data))
             save_manifest(self._layout, manifest)
         self._runner.restore(load_warmup(self._layout, manifest.warmup_hash))

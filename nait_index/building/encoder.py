@@ -6,17 +6,18 @@ whole, so its numbers do not depend on which process runs it.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nait_index.activations.capture import Probes
 from nait_index.activations.device import multiply, settled_precision
 from nait_index.activations.encoder import Encoder, Pooled, Tokens
-from nait_index.building.settings import fingerprint_of
 from nait_index.building.shards import ShardFacts
 from nait_index.config import Device, ModelConfig, Precision, SignatureConfig
 from nait_index.corpus import Template, make_template
+from nait_index.errors import StoreError
 from nait_index.signatures.pca import Compressor
 from nait_index.signatures.views import (
     GRADIENT,
@@ -28,7 +29,7 @@ from nait_index.signatures.views import (
     empty_columns,
     needs_of,
 )
-from nait_index.store.manifest import Fingerprint
+from nait_index.store.manifest import Fingerprint, Manifest
 
 if TYPE_CHECKING:
     from nait_index.activations.gradients.encoder import GradientEncoder, Gradients
@@ -55,10 +56,10 @@ class IndexEncoder:
     def __init__(self, model: ModelConfig, signatures: SignatureConfig, template: Template | None = None) -> None:
         self.signatures = signatures
         model = replace(model, gradient_dtype=gradient_precision(model, model.device))
-        self.encoder = Encoder(model, probes=_probes(signatures))
-        self.template = template or make_template(model.template, self.encoder.model.tokenizer)
-        sae = self.encoder.probes.sae
-        self.widths = Widths(self.encoder.widths, self.encoder.hidden_size, 0 if sae is None else sae.latents)
+        encoder = self.model_encoder = Encoder(model, probes=_probes(signatures))
+        self.template = template or make_template(model.template, encoder.model.tokenizer)
+        latents = 0 if encoder.probes.sae is None else encoder.probes.sae.latents
+        self.widths = Widths(encoder.widths, encoder.hidden_size, latents)
         self._gradients: GradientEncoder | None = None
         self._gradients_of: Callable[[Sequence[Tokens]], Iterable[Gradients]] | None = None
 
@@ -70,14 +71,50 @@ class IndexEncoder:
 
     def close(self) -> None:
         """Remove the hooks from the model and release the model of the gradients."""
-        self.encoder.close()
+        self.model_encoder.close()
         if self._gradients is not None:
             self._gradients.close()
+
+    # ---- settings -------------------------------------------------------------------------------------------------
 
     @property
     def fingerprint(self) -> Fingerprint:
         """Everything that changes a number."""
-        return fingerprint_of(self.encoder, self.template, self.signatures)
+        encoder, sae = self.model_encoder, self.model_encoder.probes.sae
+        return Fingerprint(
+            weights=encoder.model.weights_hash,
+            model_config=encoder.model.config_hash,
+            tokenizer=encoder.model.tokenizer_hash,
+            template=self.template.content_hash,
+            site=encoder.config.site,
+            layers=encoder.layers,
+            widths=encoder.widths,
+            max_length=encoder.max_length,
+            dtype=self._dtype_name,
+            signatures=replace(self.signatures, sae=None if sae is None else sae.content_hash),
+        )
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Everything that is needed to load the same model in the same way again, see :func:`recorded_settings`."""
+        config, sae = self.model_encoder.config, self.signatures.sae
+        return {
+            "name": config.name,
+            "type": self.model_encoder.model.model_type,
+            "site": config.site,
+            "layers": config.layers,
+            "template": config.template,
+            "max_length": self.model_encoder.max_length,
+            "dtype": self._dtype_name,
+            "gradient_dtype": None if config.gradient_dtype is None else str(config.gradient_dtype),
+            # Unlike a model's name, this is always a folder: an absolute path works from any working directory.
+            "sae": None if sae is None else str(Path(sae).resolve()),
+        }
+
+    @property
+    def _dtype_name(self) -> str:
+        """The model's dtype in the form that ``--dtype`` takes."""
+        return str(self.model_encoder.model.dtype).removeprefix("torch.")
 
     # ---- gradients ------------------------------------------------------------------------------------------------
 
@@ -94,7 +131,7 @@ class IndexEncoder:
         from nait_index.activations.gradients.adapters import GradientSettings
         from nait_index.activations.gradients.encoder import GradientEncoder
 
-        model = self.encoder.config
+        model = self.model_encoder.config
         model = replace(model, dtype=model.gradient_dtype or model.dtype)
         settings = GradientSettings(width=self.signatures.grad_dim, seed=self.signatures.seed)
         self._gradients = GradientEncoder(model, settings)
@@ -121,7 +158,7 @@ class IndexEncoder:
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         """Tokenise each text alone."""
-        return self.encoder.tokenize(texts, add_special_tokens=self.template.adds_special_tokens)
+        return self.model_encoder.tokenize(texts, add_special_tokens=self.template.adds_special_tokens)
 
     def stage(self, tokens: Sequence[Tokens], activations: np.ndarray, advance: Advance) -> tuple[ShardFacts, Columns]:
         """Run one shard and keep its activations whole, for a basis to be fitted on them.
@@ -151,7 +188,7 @@ class IndexEncoder:
         finite.
         """
         usable = facts.usable
-        for batch in self.encoder.encode([tokens[row] for row in usable]):
+        for batch in self.model_encoder.encode([tokens[row] for row in usable]):
             rows, finite = usable[batch.rows], batch.finite
             facts.reasons.update((int(row), "the model's activations for it are not finite") for row in rows[~finite])
             pooled = replace(batch, rows=rows)
@@ -176,20 +213,42 @@ class IndexEncoder:
 
         :returns: Σ‖h − ĥ‖² / Σ‖h − mean‖² over at most 8,192 tokens of the texts; ``None`` without an autoencoder.
         """
-        sae = self.encoder.probes.sae
+        encoder, sae = self.model_encoder, self.model_encoder.probes.sae
         if sae is None:
             return None
         from nait_index.activations.sae.sites import site_module
         from nait_index.activations.sae.tokens import collect_tokens
         from nait_index.activations.sae.training import unexplained_share
 
-        encoder = self.encoder
         path = site_module(encoder.sites, sae.site, encoder.model.module)
         special = self.template.adds_special_tokens
         tokens = collect_tokens(encoder, texts, path, _SAE_TOKENS, seed=0, add_special_tokens=special)
         # Collecting took the hooks off the model; a new encoder puts them back.
-        self.encoder = Encoder(encoder.config, encoder.model, encoder.probes)
+        self.model_encoder = Encoder(encoder.config, encoder.model, encoder.probes)
         return unexplained_share(sae, tokens, 512)
+
+
+def recorded_settings(manifest: Manifest, model: str | None, device: Device) -> tuple[ModelConfig, SignatureConfig]:
+    """Return the settings that an index was built with.
+
+    :param model: where its model is now, if it was moved since the build.
+    :raises StoreError: the manifest names unknown settings.
+    """
+    record = manifest.model
+    try:
+        config = ModelConfig(
+            name=model or record["name"],
+            site=record["site"],
+            layers=record["layers"],
+            template=record["template"],
+            max_length=record["max_length"],
+            dtype=Precision(record["dtype"]),
+            gradient_dtype=None if record["gradient_dtype"] is None else Precision(record["gradient_dtype"]),
+            device=device,
+        )
+    except ValueError as error:
+        raise StoreError(f"the manifest names unknown settings: {error}; build the index again") from error
+    return config, replace(manifest.fingerprint.signatures, sae=record["sae"])
 
 
 def gradient_precision(model: ModelConfig, device: Device) -> Precision:

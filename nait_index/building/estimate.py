@@ -54,7 +54,7 @@ def estimate(items: Iterable[Sample | Rejected], encoder: IndexEncoder) -> Estim
     share = counts.new / max(len(sample), 1)
     total = int(sum(len(text.ids) for text in tokens) * share)
     logger.info("running part of the sample, to measure the speed")
-    speed = _speed(encoder.encoder, [text for text in tokens if len(text.ids)])
+    speed = _speed(encoder.model_encoder, [text for text in tokens if len(text.ids)])
     per_row = _signature_bytes(encoder, counts.new)
     return Estimate(
         rows=counts.new,
@@ -68,26 +68,15 @@ def estimate(items: Iterable[Sample | Rejected], encoder: IndexEncoder) -> Estim
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Outlook:
-    """What a row of a corpus amounts to on average.
-
-    :param tokens: to run; :param size: bytes in the index, signatures and row.
-    """
-
-    tokens: float = 0.0
-    size: float = 0.0
-
-
-def look_ahead(sample: Sequence[WorkRow], rows: int, encoder: IndexEncoder) -> Outlook:
-    """Estimate from a small random sample what the rows of a build amount to.
+def row_average(sample: Sequence[WorkRow], rows: int, encoder: IndexEncoder) -> tuple[float, float]:
+    """Estimate from a random sample the mean tokens of a row, and its mean bytes in the index.
 
     :param rows: of the whole build.
     """
     if not sample:
-        return Outlook()
+        return 0.0, 0.0
     mean = sum(len(text.ids) for text in encoder.tokenize([row.text for row in sample])) / len(sample)
-    return Outlook(mean, _signature_bytes(encoder, rows) + _row_bytes(sample))
+    return mean, _signature_bytes(encoder, rows) + _row_bytes(sample)
 
 
 def _signature_bytes(encoder: IndexEncoder, rows: int) -> int:

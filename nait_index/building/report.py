@@ -6,7 +6,6 @@ from enum import StrEnum
 from typing import Any
 
 from nait_index.building.basis import Shift, unfaithful
-from nait_index.building.estimate import Outlook
 
 
 class Stage(StrEnum):
@@ -46,12 +45,12 @@ class ProgressMeter:
     def __init__(self, notify: ProgressCallback | None) -> None:
         self.tokens = 0
         self._notify = notify or (lambda _: None)
-        self._outlook = Outlook()
         self._rows = self._restored = self._total = 0
+        self._mean_tokens = self._mean_bytes = 0.0
 
-    def expect(self, rows: int, outlook: Outlook) -> None:
-        """Set how many rows are to be encoded, and what a row amounts to on average."""
-        self._total, self._outlook = rows, outlook
+    def expect(self, rows: int, mean_tokens: float, mean_bytes: float) -> None:
+        """Set how many rows are to be encoded, and the estimated averages of a row."""
+        self._total, self._mean_tokens, self._mean_bytes = rows, mean_tokens, mean_bytes
 
     def begin(self, stage: Stage) -> None:
         """Report that a stage begins."""
@@ -66,8 +65,8 @@ class ProgressMeter:
         """Count rows and tokens that have just been through the model."""
         self._rows += rows
         self.tokens += tokens
-        expected = int(self._outlook.tokens * (self._total - self._restored))
-        left, size = max(0, expected - self.tokens), int(self._outlook.size * self._total)
+        expected = int(self._mean_tokens * (self._total - self._restored))
+        left, size = max(0, expected - self.tokens), int(self._mean_bytes * self._total)
         self._notify(BuildProgress(Stage.ENCODING, self._rows, self._total, self.tokens, left, size))
 
 

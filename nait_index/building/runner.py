@@ -24,6 +24,9 @@ EncodedShards = Generator[EncodedShard, None, None]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+Work = Callable[[IndexEncoder, Sequence[str]], Result]
+"""A method of :class:`IndexEncoder` that takes texts; a plain function, so that it can be sent to another machine."""
+
 
 class Runner(Protocol):
     """Runs the rows of one build through its model.
@@ -41,11 +44,8 @@ class Runner(Protocol):
     ) -> EncodedShards:
         """Run shards and keep their signatures."""
 
-    def measure_sae(self, texts: Sequence[str]) -> float | None:
-        """Return the share of the texts' activations that the index's sparse autoencoder leaves unexplained."""
-
-    def warm_up(self, texts: Sequence[str]) -> bytes:
-        """Train the adapters of the view ``grad`` on some texts, and return what :meth:`restore` takes."""
+    def once(self, work: Work[Result], texts: Sequence[str]) -> Result:
+        """Run a method of :class:`IndexEncoder` on some texts, and return its result."""
 
     def restore(self, warmup: bytes) -> None:
         """Return the adapters to the state in which a warm-up left them."""
@@ -86,13 +86,9 @@ class LocalRunner:
         rows = spool.read(shard)
         return rows, self.encoder.tokenize([row.text for row in rows])
 
-    def measure_sae(self, texts: Sequence[str]) -> float | None:
-        """Measure with the one model that there is."""
-        return self.encoder.measure_sae(texts)
-
-    def warm_up(self, texts: Sequence[str]) -> bytes:
-        """Train the adapters of the one model that there is."""
-        return self.encoder.warm_up(texts)
+    def once(self, work: Work[Result], texts: Sequence[str]) -> Result:
+        """Run it on the one model that there is."""
+        return work(self.encoder, texts)
 
     def restore(self, warmup: bytes) -> None:
         """Restore the adapters of the one model that there is."""

@@ -9,8 +9,7 @@ import numpy as np
 
 from nait_index.activations.device import multiply
 from nait_index.activations.encoder import Tokens
-from nait_index.building.encoder import IndexEncoder
-from nait_index.building.settings import recorded_settings
+from nait_index.building.encoder import IndexEncoder, recorded_settings
 from nait_index.config import Device, View
 from nait_index.corpus import RowTemplateError
 from nait_index.errors import CapabilityError, CorpusError
@@ -107,7 +106,7 @@ class ExampleEncoder:
         except RowTemplateError as error:
             raise CorpusError(f"{sample.origin}: {error}") from error
         (tokens,) = self._encoder.tokenize([text])
-        encoder = self._encoder.encoder
+        encoder = self._encoder.model_encoder
         (pooled,) = encoder.encode([tokens])
         direction = direction_of(pooled.values[0])
         pieces = encoder.pieces(text, tokens, add_special_tokens=self._template.adds_special_tokens)

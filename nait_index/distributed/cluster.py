@@ -50,27 +50,25 @@ def connected(address: str | None) -> Iterator[Any]:
 
     :raises NaitError: Ray is not installed, or there is no cluster.
     """
+    settings = _QUIET if address else _QUIET | _own_token()
+    added = {name: value for name, value in settings.items() if name not in os.environ}
+    logger = logging.getLogger("ray.data")
     with ExitStack() as stack:
-        stack.enter_context(_environment(_QUIET if address else _QUIET | _own_token()))
-        ray = _import_ray()
+        os.environ.update(added)
+        for name in added:
+            stack.callback(os.environ.pop, name, None)
+        try:
+            import ray
+            import ray.data
+        except ImportError as error:
+            raise NaitError(f"Ray is not installed ({error}): pip install 'nait-index[ray]'") from error
         if not ray.is_initialized():
             _init(address)
             stack.callback(ray.shutdown)
-        stack.enter_context(_quiet_data())
+        # Ray Data reports on our streams; its errors are raised.
+        stack.callback(logger.setLevel, logger.level)
+        logger.setLevel(logging.ERROR)
         yield ray
-
-
-def _import_ray() -> Any:  # noqa: ANN401 - Ray is optional
-    """Import Ray with Ray Data.
-
-    :raises NaitError: it is not installed.
-    """
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise NaitError(f"Ray is not installed ({error}): pip install 'nait-index[ray]'") from error
-    return ray
 
 
 def share_of(workers: int | None, machines: Sequence[Mapping[str, float]], *, use_gpus: bool) -> tuple[int, Share]:
@@ -158,19 +156,14 @@ def _init(address: str | None) -> None:
     # "local": not the address in RAY_ADDRESS, nor a cluster that someone left running.
     new = {"address": "local", "include_dashboard": False, "object_store_memory": _STORE_BYTES}
     try:
-        _knock(address)
+        host, _, port = (address or "").rpartition(":")
+        if host and port.isdecimal():  # where nothing listens, Ray itself would keep trying for minutes
+            socket.create_connection((host, int(port)), timeout=10).close()
         with _no_standard_error():
             ray.init(**({"address": address} if address else new), **quiet)
     except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
         reason = " ".join(str(error).split())[:300]
         raise NaitError(f"no Ray cluster at --address {address}: {reason}" if address else f"Ray: {reason}") from error
-
-
-def _knock(address: str | None) -> None:
-    """Check that something listens at the address; Ray itself would keep trying for minutes."""
-    host, _, port = (address or "").rpartition(":")
-    if host and port.isdecimal():
-        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _own_token() -> dict[str, str]:
@@ -182,18 +175,6 @@ def _own_token() -> dict[str, str]:
     if any(name in os.environ for name in _AUTH):
         return {}
     return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set the variables that are not set yet, and unset them at the end."""
-    added = {name: value for name, value in variables.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)
 
 
 @contextmanager
@@ -211,15 +192,3 @@ def _no_standard_error() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nothing)
-
-
-@contextmanager
-def _quiet_data() -> Iterator[None]:
-    """Keep Ray Data's reports off our streams until the end; errors are raised."""
-    logger = logging.getLogger("ray.data")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)

@@ -11,14 +11,14 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from nait_index.activations.device import settled_precision, thread_count
 from nait_index.building.encoder import Advance, IndexEncoder, gradient_precision
 from nait_index.building.intake import RowNumbers, Spool
-from nait_index.building.runner import EncodedShards, LocalRunner, OpenRunner, Room
+from nait_index.building.runner import EncodedShards, LocalRunner, OpenRunner, Result, Room, Work
 from nait_index.building.shards import EncodedShard
 from nait_index.config import Device, ModelConfig, RunnerConfig, RunnerKind, SignatureConfig
 from nait_index.distributed.cluster import Foreman, connected, share_of, this_machine
@@ -31,16 +31,13 @@ from nait_index.distributed.worker import (
     RenderedTexts,
     ShardWorker,
     WorkerTask,
-    measure_sae,
     read_shards,
-    warm_up,
+    run_once,
 )
 from nait_index.errors import NaitError
 from nait_index.signatures.pca import Compressor
 
 _READERS = 2
-
-Result = TypeVar("Result")
 
 
 def runner_for(config: RunnerConfig) -> OpenRunner:
@@ -79,13 +76,14 @@ class RayRunner:
         """Receive signatures."""
         return self._run(spool, shards, compressor, lambda _: {}, advance)
 
-    def measure_sae(self, texts: Sequence[str]) -> float | None:
-        """Measure on one worker."""
-        return self._once(measure_sae, texts)
+    def once(self, work: Work[Result], texts: Sequence[str]) -> Result:
+        """Run it on one worker, which loads the model for this alone."""
+        import ray
 
-    def warm_up(self, texts: Sequence[str]) -> bytes:
-        """Train the adapters on one worker."""
-        return self._once(warm_up, texts)
+        remote = ray.remote(num_cpus=self._share.cpus, num_gpus=self._share.gpus)(run_once)
+        with _plain_errors():
+            result: Result = ray.get(remote.remote(self._task, work, list(texts)))
+        return result
 
     def restore(self, warmup: bytes) -> None:
         """Store the warm-up in the cluster, for the actors to start from."""
@@ -136,6 +134,7 @@ class RayRunner:
         _configure(data.context)
         data = data.map_batches(
             read_shards,
+            run_once,
             fn_args=(str(spool.path.resolve()),),
             batch_size=None,
             batch_format="pyarrow",
@@ -154,15 +153,6 @@ class RayRunner:
         )
         yield from data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
 
-    def _once(self, work: Callable[[WorkerTask, Sequence[str]], Result], texts: Sequence[str]) -> Result:
-        """Run a function once, in a worker of its own."""
-        import ray
-
-        remote = ray.remote(num_cpus=self._share.cpus, num_gpus=self._share.gpus)(work)
-        with _plain_errors():
-            result: Result = ray.get(remote.remote(self._task, list(texts)))
-        return result
-
 
 def _worker_device(wanted: Device, machines: Sequence[Mapping[str, float]]) -> Device:
     """Decide where the workers run: on GPUs, unless they are not wanted or there are none."""
@@ -174,7 +164,7 @@ def _worker_device(wanted: Device, machines: Sequence[Mapping[str, float]]) -> D
 
 def _task_for(encoder: IndexEncoder, device: Device) -> WorkerTask:
     """Describe the builder's model in terms that hold on every machine; workers start in folders of their own."""
-    model, signatures = encoder.encoder.config, encoder.signatures
+    model, signatures = encoder.model_encoder.config, encoder.signatures
     name = str(Path(model.name).resolve()) if Path(model.name).is_dir() else model.name
     sae = None if signatures.sae is None else str(Path(signatures.sae).resolve())
     return WorkerTask(

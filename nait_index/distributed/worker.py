@@ -19,6 +19,7 @@ from nait_index import errors
 from nait_index.activations.device import use_threads
 from nait_index.building.encoder import IndexEncoder
 from nait_index.building.intake import read_texts
+from nait_index.building.runner import Result, Work
 from nait_index.building.shards import ShardFacts
 from nait_index.config import ModelConfig, SignatureConfig
 from nait_index.distributed.cluster import Foreman
@@ -129,14 +130,9 @@ class ShardWorker:
             yield from to_pieces(number, facts, columns | {ACTIVATIONS: whole})
 
 
-def measure_sae(task: WorkerTask, texts: Sequence[str]) -> float | None:
-    """Load the model for this alone, and call :meth:`IndexEncoder.measure_sae`."""
-    return _open_encoder(task).measure_sae(texts)
-
-
-def warm_up(task: WorkerTask, texts: Sequence[str]) -> bytes:
-    """Load the models for this alone, and call :meth:`IndexEncoder.warm_up`."""
-    return _open_encoder(task).warm_up(texts)
+def run_once(task: WorkerTask, work: Work[Result], texts: Sequence[str]) -> Result:
+    """Load the models for one piece of work alone."""
+    return work(_open_encoder(task), texts)
 
 
 def _open_encoder(task: WorkerTask) -> IndexEncoder:

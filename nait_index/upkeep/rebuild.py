@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from nait_index.building.builder import Builder
+from nait_index.building.encoder import recorded_settings
 from nait_index.building.report import BuildReport, ProgressCallback
-from nait_index.building.settings import recorded_settings
 from nait_index.config import Device
 from nait_index.corpus import SAMPLE_COLUMNS, restore_sample
 from nait_index.errors import OutputExistsError
