@@ -11,7 +11,8 @@ import hashlib
 
 import numpy as np
 
-from nait_index.methods.base import Examples, Rows, Scored
+from nait_index.methods.base import Examples, Scored
+from nait_index.search.rows import IndexRows
 
 _BITS = 24
 """As many as float32 holds exactly."""
@@ -20,7 +21,7 @@ _BITS = 24
 class Length(Scored):
     """Longest first."""
 
-    def scores(self, examples: Examples, rows: Rows) -> np.ndarray:
+    def scores(self, examples: Examples, rows: IndexRows) -> np.ndarray:
         """Score every row by its number of tokens (n,) float32."""
         return rows.numbers("n_tokens").astype(np.float32)
 
@@ -31,7 +32,7 @@ class RandomOrder(Scored):
     def __init__(self, seed: int = 0) -> None:
         self._key = str(seed).encode()
 
-    def scores(self, examples: Examples, rows: Rows) -> np.ndarray:
+    def scores(self, examples: Examples, rows: IndexRows) -> np.ndarray:
         """Score every row (n,) float32."""
         return np.array([self._fraction(row_id) for row_id in rows.ids()], dtype=np.float32)
 

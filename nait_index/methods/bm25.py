@@ -21,7 +21,8 @@ import numpy as np
 
 from nait_index.corpus.words import words
 from nait_index.errors import CapabilityError
-from nait_index.methods.base import Examples, Rows, Scored
+from nait_index.methods.base import Examples, Scored
+from nait_index.search.rows import IndexRows
 
 K1 = 1.5
 B = 0.75
@@ -32,7 +33,7 @@ FUSION = 60
 class Bm25(Scored):
     """Examples as lexical queries, their rankings fused."""
 
-    def scores(self, examples: Examples, rows: Rows) -> np.ndarray:
+    def scores(self, examples: Examples, rows: IndexRows) -> np.ndarray:
         """Score every row (n,) float32.
 
         :raises CapabilityError: the examples share no word with the rows.

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from nait_index.methods.base import Directed, Direction, Summary
+from nait_index.methods.base import Directed, Query, Summary
 from nait_index.signatures.features import Feature, feature_vectors
 
 
@@ -27,6 +27,6 @@ class Contrast(Directed):
         """Keep the mean of the examples' pooled activations (2, D)."""
         return {"contrast.mean": examples.mean(axis=0, dtype=np.float64).astype(np.float32)}
 
-    def direction(self, summary: Summary, center: np.ndarray, widths: Sequence[int]) -> Direction:
+    def direction(self, summary: Summary, center: np.ndarray, widths: Sequence[int]) -> Query:
         """Point from the corpus mean to the mean of the examples, every block normalised."""
-        return Direction(feature_vectors(summary["contrast.mean"][None], center, Feature.UNIT, widths)[0])
+        return Query(self.feature, feature_vectors(summary["contrast.mean"][None], center, Feature.UNIT, widths)[0])

@@ -22,7 +22,8 @@ from itertools import pairwise
 import numpy as np
 
 from nait_index.errors import CapabilityError
-from nait_index.methods.base import Examples, Rows, Scored
+from nait_index.methods.base import Examples, Scored
+from nait_index.search.rows import IndexRows
 
 BUCKETS = 10_000
 EPSILON = 1e-8
@@ -32,7 +33,7 @@ _WORD = re.compile(r"\w+|[^\w\s]+")
 class Dsir(Scored):
     """Log importance weight of a row, as published."""
 
-    def scores(self, examples: Examples, rows: Rows) -> np.ndarray:
+    def scores(self, examples: Examples, rows: IndexRows) -> np.ndarray:
         """Score every row (n,) float32; 0 where a row has no words.
 
         :raises CapabilityError: the examples have no words.

@@ -10,7 +10,8 @@ from typing import ClassVar
 import numpy as np
 
 from nait_index.config import View
-from nait_index.methods.base import Examples, Rows, Scored
+from nait_index.methods.base import Examples, Scored
+from nait_index.search.rows import IndexRows
 from nait_index.signatures.views import HIDDEN_MEAN
 
 
@@ -19,7 +20,7 @@ class Embedding(Scored):
 
     view: ClassVar[View | None] = View.HIDDEN
 
-    def scores(self, examples: Examples, rows: Rows) -> np.ndarray:
+    def scores(self, examples: Examples, rows: IndexRows) -> np.ndarray:
         """Score every row: (n,) float32, in [−1, 1]."""
         centroid = unit_rows(unit_rows(examples.signatures[HIDDEN_MEAN]).mean(axis=0, keepdims=True))[0]
         return rounded(np.concatenate([unit_rows(block) @ centroid for block in rows.blocks(HIDDEN_MEAN)]))

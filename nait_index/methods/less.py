@@ -16,7 +16,8 @@ import numpy as np
 
 from nait_index.config import View
 from nait_index.errors import CapabilityError
-from nait_index.methods.base import Examples, Rows, Scored
+from nait_index.methods.base import Examples, Scored
+from nait_index.search.rows import IndexRows
 from nait_index.signatures.views import GRADIENT
 
 
@@ -25,7 +26,7 @@ class Less(Scored):
 
     view: ClassVar[View | None] = View.GRAD
 
-    def scores(self, examples: Examples, rows: Rows) -> np.ndarray:
+    def scores(self, examples: Examples, rows: IndexRows) -> np.ndarray:
         """Score every row in [−1, 1]: (n,) float32.
 
         :raises CapabilityError: there is no example.

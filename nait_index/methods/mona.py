@@ -17,7 +17,8 @@ import numpy as np
 
 from nait_index.config import View
 from nait_index.errors import CapabilityError
-from nait_index.methods.base import Examples, Rows, Scored
+from nait_index.methods.base import Examples, Scored
+from nait_index.search.rows import IndexRows
 from nait_index.signatures.views import SAE_NUMBERS, SAE_VALUES
 
 _BLOCK = 512
@@ -29,7 +30,7 @@ class Mona(Scored):
 
     view: ClassVar[View | None] = View.SAE
 
-    def scores(self, examples: Examples, rows: Rows) -> np.ndarray:
+    def scores(self, examples: Examples, rows: IndexRows) -> np.ndarray:
         """Score every row against the examples' mean codes.
 
         :raises CapabilityError: no example has any code.

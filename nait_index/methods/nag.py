@@ -12,7 +12,8 @@ from typing import ClassVar
 import numpy as np
 
 from nait_index.config import View
-from nait_index.methods.base import Examples, Rows, Scored
+from nait_index.methods.base import Examples, Scored
+from nait_index.search.rows import IndexRows
 from nait_index.signatures.sparse import neuron_offsets
 from nait_index.signatures.views import TOPK_NUMBERS
 
@@ -25,14 +26,14 @@ class Nag(Scored):
 
     view: ClassVar[View | None] = View.TOPK
 
-    def scores(self, examples: Examples, rows: Rows) -> np.ndarray:
+    def scores(self, examples: Examples, rows: IndexRows) -> np.ndarray:
         """Add up the profile's weights of every row's neurons: (n,) float32."""
         offsets, profile = neuron_offsets(rows.widths, rows.topk), profile_of(examples, rows)
         blocks = [shares(block, offsets, profile) for block in rows.blocks(TOPK_NUMBERS)]
         return np.concatenate([np.zeros(0), *blocks]).astype(np.float32)
 
 
-def profile_of(examples: Examples, rows: Rows) -> np.ndarray:
+def profile_of(examples: Examples, rows: IndexRows) -> np.ndarray:
     """Return every neuron's p_l(i) / L: (D,) float64."""
     offsets = neuron_offsets(rows.widths, rows.topk)
     counts = np.bincount((examples.signatures[TOPK_NUMBERS] + offsets).reshape(-1), minlength=sum(rows.widths))

@@ -18,7 +18,7 @@ from typing import ClassVar
 import numpy as np
 
 from nait_index.errors import CapabilityError
-from nait_index.methods.base import Directed, Direction, Summary
+from nait_index.methods.base import Directed, Query, Summary
 from nait_index.signatures.features import POOLINGS, Feature
 
 _DENSE_LIMIT = 1024
@@ -39,13 +39,13 @@ class Nait(Directed):
         ]
         return {"nait.direction": np.concatenate(directions).astype(np.float32)}
 
-    def direction(self, summary: Summary, center: np.ndarray, widths: Sequence[int]) -> Direction:
+    def direction(self, summary: Summary, center: np.ndarray, widths: Sequence[int]) -> Query:
         """Score by v against the candidate's own activations, which are its feature plus the corpus mean."""
         if "nait.direction" not in summary:
             raise CapabilityError("nait needs at least 2 examples: a principal component of one drift is not defined")
         v = summary["nait.direction"]
         corpus_mean = center[POOLINGS[self.feature][0]]
-        return Direction(v, float(corpus_mean.astype(np.float64) @ v))
+        return Query(self.feature, v, float(corpus_mean.astype(np.float64) @ v))
 
 
 class NaitDrift(Nait):

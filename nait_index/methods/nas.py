@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from nait_index.methods.base import Directed, Direction, Summary
+from nait_index.methods.base import Directed, Query, Summary
 from nait_index.signatures.features import Feature, layer_slices
 
 
@@ -28,12 +28,12 @@ class Nas(Directed):
         neurons = layer_slices(widths)[layer_of(widths)]
         return {"nas.state": examples[:, 0, neurons].mean(axis=0, dtype=np.float64).astype(np.float32)}
 
-    def direction(self, summary: Summary, center: np.ndarray, widths: Sequence[int]) -> Direction:
+    def direction(self, summary: Summary, center: np.ndarray, widths: Sequence[int]) -> Query:
         """Point at the examples' mean state; the constant adds the corpus mean, which signatures lack."""
         layer, state = layer_of(widths), summary["nas.state"]
         vector = np.zeros(sum(widths), dtype=np.float32)
         vector[layer_slices(widths)[layer]] = state / max(float(np.linalg.norm(state)), 1e-30)
-        return Direction(vector, float(center[0].astype(np.float64) @ vector), layer)
+        return Query(self.feature, vector, float(center[0].astype(np.float64) @ vector), layer)
 
 
 def layer_of(widths: Sequence[int]) -> int:

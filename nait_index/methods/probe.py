@@ -25,7 +25,8 @@ from typing import ClassVar
 import numpy as np
 
 from nait_index.errors import CapabilityError
-from nait_index.methods.base import NO_DIRECTION, Examples, Linear, Query, Rows
+from nait_index.methods.base import NO_DIRECTION, Examples, Linear, Query
+from nait_index.search.rows import IndexRows
 from nait_index.signatures.features import Feature
 from nait_index.signatures.views import dense_column
 
@@ -43,7 +44,7 @@ class Probe(Linear):
 
     feature: ClassVar[Feature] = Feature.UNIT
 
-    def make_query(self, examples: Examples, rows: Rows) -> Query:
+    def make_query(self, examples: Examples, rows: IndexRows) -> Query:
         """Train the classifier.
 
         :raises CapabilityError: the examples' activations are those of the corpus mean.
@@ -68,7 +69,7 @@ class Classifier:
     intercept: float
 
 
-def sample_queries(rows: Rows) -> np.ndarray:
+def sample_queries(rows: IndexRows) -> np.ndarray:
     """Make realistic queries from the corpus alone: (q, d). The neighbours of random rows serve as examples."""
     steps = rows.steps(Probe.feature)
     sample = rows.first(Probe.feature, SAMPLE) * steps

@@ -11,9 +11,10 @@ from typing import ClassVar
 import numpy as np
 
 from nait_index.config import View
-from nait_index.methods.base import Examples, Method, Rows, Scored
+from nait_index.methods.base import Examples, Method, Scored
 from nait_index.methods.embedding import rounded, unit_rows
 from nait_index.search.hits import Hits
+from nait_index.search.rows import IndexRows
 from nait_index.signatures.views import HIDDEN_WEIGHTED
 
 _CELLS = 2**26
@@ -25,7 +26,7 @@ class RdsMax(Scored):
 
     view: ClassVar[View | None] = View.HIDDEN
 
-    def scores(self, examples: Examples, rows: Rows) -> np.ndarray:
+    def scores(self, examples: Examples, rows: IndexRows) -> np.ndarray:
         """Score every row: (n,) float32, in [−1, 1]."""
         targets = unit_rows(examples.signatures[HIDDEN_WEIGHTED])
         blocks = [(unit_rows(block) @ targets.T).max(axis=1) for block in rows.blocks(HIDDEN_WEIGHTED)]
@@ -37,7 +38,7 @@ class Rds(Method):
 
     view: ClassVar[View | None] = View.HIDDEN
 
-    def rank(self, examples: Examples, rows: Rows, k: int, allowed: np.ndarray | None) -> Hits:
+    def rank(self, examples: Examples, rows: IndexRows, k: int, allowed: np.ndarray | None) -> Hits:
         """Return ``k`` rows, chosen by the examples in turn."""
         candidates = np.arange(len(rows)) if allowed is None else np.flatnonzero(allowed)
         k = min(k, len(candidates))
