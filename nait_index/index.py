@@ -153,7 +153,7 @@ class NaitIndex:
             report = builder.run(items, [str(file) for file in files])
         index = cls(path, model=config.name, device=config.device, storage=storage)
         index.report = report
-        prepare_search(layout, index.manifest, index._rows, approximate=approximate)
+        prepare_search(layout, index.manifest, index.columns, approximate=approximate)
         return index
 
     @classmethod
@@ -426,10 +426,10 @@ class NaitIndex:
     def __len__(self) -> int:
         return self.manifest.rows
 
-    @property
+    @cached_property
     def columns(self) -> IndexRows:
         """The rows of the index and what is known of them, by column."""
-        return self._rows
+        return IndexRows(self.layout, self._table, self._compressor, self.manifest.fingerprint.signatures)
 
     @property
     def is_newest(self) -> bool:
@@ -452,7 +452,7 @@ class NaitIndex:
         :raises SelectionError: an id is not in the index.
         """
         columns = ("n_tokens", "truncated", "format", "file", "file_row", "row")
-        return self._rows.listing(columns, ids, where, limit)
+        return self.columns.listing(columns, ids, where, limit)
 
     def capability_scores(
         self,
@@ -463,7 +463,7 @@ class NaitIndex:
     ) -> np.ndarray:
         """Score every row for each of C capabilities: (C, n) float64 in table order, NaN for rows outside ``where``."""
         resolved = self._library.resolve(capabilities)
-        return score_rows(self._rows, self._chooser.request(resolved, top=ALL_ROWS, method=method, where=where))
+        return score_rows(self.columns, self._chooser.request(resolved, top=ALL_ROWS, method=method, where=where))
 
     def compare(
         self,
@@ -478,7 +478,7 @@ class NaitIndex:
         :param capabilities: at least two; all stored ones by default.
         """
         resolved = self._library.resolve(self._library.table.names() if capabilities is None else capabilities)
-        return compare(self._rows, self._chooser.request(resolved, top=top, method=method, where=where))
+        return compare(self.columns, self._chooser.request(resolved, top=top, method=method, where=where))
 
     def explain(
         self,
@@ -499,7 +499,7 @@ class NaitIndex:
         """
         request = self._chooser.request(self._library.resolve(capability), top=top, method=method, where=where)
         layers, encoder = self.manifest.fingerprint.layers, self._encoder if words else None
-        return explain(self._rows, request, layers, row, depth or Depth(), encoder)
+        return explain(self.columns, request, layers, row, depth or Depth(), encoder)
 
     def layer_shares(
         self,
@@ -515,7 +515,7 @@ class NaitIndex:
         """
         request = self._chooser.request(self._library.resolve(capability), top=top, method=method, where=where)
         ordinals = np.array(self._chooser.query(request).ordinals)
-        return layer_shares(self._rows, request, self.manifest.fingerprint.layers, ordinals)
+        return layer_shares(self.columns, request, self.manifest.fingerprint.layers, ordinals)
 
     # ---- versions -------------------------------------------------------------------------------------------------
 
@@ -563,7 +563,7 @@ class NaitIndex:
             self._release = hold_for_reading(self.layout, self)
         if self.manifest.approximate:
             newest = NaitIndex(self.layout.name, storage=self.layout.storage)
-            prepare_search(newest.layout, newest.manifest, newest._rows, approximate=True)
+            prepare_search(newest.layout, newest.manifest, newest.columns, approximate=True)
         return optimized
 
     def rebuild(
@@ -584,13 +584,9 @@ class NaitIndex:
 
     # ---- inside ---------------------------------------------------------------------------------------------------
 
-    @cached_property
-    def _rows(self) -> IndexRows:
-        return IndexRows(self.layout, self._table, self._compressor, self.manifest.fingerprint.signatures)
-
     @property
     def _chooser(self) -> Chooser:
-        return Chooser(self.layout, self.manifest, self._table, self._rows)
+        return Chooser(self.layout, self.manifest, self._table, self.columns)
 
     @cached_property
     def _library(self) -> CapabilityLibrary:

@@ -12,8 +12,9 @@ from nait_index.activations.gradients.adapters import GradientSettings
 from nait_index.activations.gradients.encoder import GradientEncoder, Gradients
 from nait_index.config import Device, ModelConfig, View
 from nait_index.errors import CapabilityError
-from nait_index.methods.base import Examples, Rows
+from nait_index.methods.base import Examples
 from nait_index.methods.less import Less
+from nait_index.search.rows import IndexRows
 from nait_index.signatures.views import GRADIENT
 
 Skill = Callable[[int, int], list[str]]
@@ -39,8 +40,8 @@ def examples(gradients: np.ndarray) -> Examples:
     return Examples(texts=[""] * len(gradients), summary={}, signatures={GRADIENT: gradients})
 
 
-def table(gradients: np.ndarray, block: int = 7) -> Rows:
-    return cast(Rows, Table(gradients, block))
+def table(gradients: np.ndarray, block: int = 7) -> IndexRows:
+    return cast(IndexRows, Table(gradients, block))
 
 
 def unit(n: int, d: int, seed: int) -> np.ndarray:

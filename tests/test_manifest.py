@@ -496,7 +496,7 @@ def test_rows_of_the_engine_that_changed_places_are_found(index: Path) -> None:
 def test_a_flipped_bit_in_the_header_of_the_engine_never_changes_a_ranking(bits: range, index: Path) -> None:
     """Every byte of what comes before the rows; by the index's own reader, since a query a bit would take minutes."""
     opened = NaitIndex(index)
-    folder, stamp = engine_of(index), opened._rows.stamp(Feature.UNIT)
+    folder, stamp = engine_of(index), opened.columns.stamp(Feature.UNIT)
     file = folder / "pca_unit.npy"
     whole, rows = file.read_bytes(), np.load(file)
     assert len(whole) - rows.nbytes == 128

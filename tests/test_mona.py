@@ -8,8 +8,9 @@ import pytest
 from nait_index.config import View
 from nait_index.errors import CapabilityError
 from nait_index.methods import mona
-from nait_index.methods.base import Examples, Rows
+from nait_index.methods.base import Examples
 from nait_index.methods.mona import Mona
+from nait_index.search.rows import IndexRows
 from nait_index.signatures.sparse import top_codes
 
 LATENTS, KEEP = 90, 12
@@ -49,7 +50,7 @@ def kept(codes: np.ndarray) -> np.ndarray:
 
 
 def scores_of(codes: np.ndarray, examples: np.ndarray, cuts: Sequence[int] = ()) -> np.ndarray:
-    rows: Rows = FakeRows(*top_codes(codes, KEEP), cuts)  # type: ignore[assignment]
+    rows: IndexRows = FakeRows(*top_codes(codes, KEEP), cuts)  # type: ignore[assignment]
     return Mona().scores(examples_of(examples), rows)
 
 

@@ -36,7 +36,7 @@ class Built:
         index = NaitIndex(self.index.layout.root)
         examples = [self.capabilities[name] for name in names]
         request = RankingRequest((), MethodName(method), Budget.of_rows(k), len(index), allowed)
-        return rank(index._rows, examples, request)
+        return rank(index.columns, examples, request)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def indexes(tiny_model: Callable[[str], Path], tmp_path_factory: pytest.TempPath
 def test_the_indexes_are_what_they_are_meant_to_be(indexes: Mapping[str, Built]) -> None:
     widths = {}
     for kind, built in indexes.items():
-        stamp = built.index._rows.stamp(Feature.MEAN)
+        stamp = built.index.columns.stamp(Feature.MEAN)
         widths[kind] = (stamp.dim, built.index._compressor.dim(Feature.MEAN), stamp.dtype)
     assert widths["narrow"] == (16, 16, "int8")
     assert widths["fine"] == (4, 32, "int8")

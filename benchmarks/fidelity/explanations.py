@@ -59,7 +59,7 @@ def _compare(index: NaitIndex, examples: Path, method: MethodName, sample: int) 
     capability = index.make_capability(examples)
     chosen = np.array(index.query(capability, method=method).ordinals)
     ordinals = np.concatenate([rng.choice(chosen, sample // 2, False), rng.choice(len(index), sample // 2, False)])
-    rows = index._rows
+    rows = index.columns
     query = method_of(method).query(capability.examples, rows)
     assert query is not None
     parts = DenseParts(query, capability.examples, rows, index.manifest.fingerprint.layers)

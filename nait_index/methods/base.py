@@ -43,9 +43,9 @@ class Examples:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A score linear in a row's feature vector: ``(vector · x + constant) / length``.
+    """A score that is linear in a row's feature vector x: ``(vector · x + constant) / length``.
 
-    :param vector: float32, over all neurons, as long as x; projected, over the stored signature (d,) in place of x.
+    :param vector: as long as x, float32; or (d,), the same in terms of the stored signature in place of x.
     :param layer: position of the captured layer whose activations, averaged over a row's tokens, have that length;
         ``None`` where nothing is divided by.
     """
@@ -116,7 +116,10 @@ class Linear(Method):
 
     @abstractmethod
     def make_query(self, examples: Examples, rows: IndexRows) -> Query:
-        """Make the query, as described by :meth:`query`."""
+        """Make the query of some examples, in terms of the stored signature.
+
+        :raises CapabilityError: as for :meth:`query`.
+        """
 
     def query(self, examples: Examples, rows: IndexRows) -> Query:
         """Make the query of some examples, or return the one already made of them for these rows."""
@@ -154,7 +157,7 @@ class Directed(Linear):
 
     @abstractmethod
     def direction(self, summary: Summary, center: np.ndarray, widths: Sequence[int]) -> Query:
-        """Make the query over all neurons from a summary.
+        """Make the query in terms of the feature vector from a summary.
 
         :param center: (2, D) mean pooled activations of the corpus.
         :raises CapabilityError: the summary holds too little.

@@ -40,6 +40,8 @@ class IndexRows:
     def __init__(self, layout: Layout, table: SampleTable, compressor: Compressor, signatures: SignatureConfig) -> None:
         self.topk = signatures.topk
         self.compressor = compressor
+        #: (2, D) mean pooled activations of the corpus; and the number of neurons of every captured layer.
+        self.center, self.widths = compressor.center, compressor.widths
         #: Leading numbers of a dense signature that a search scans; ``None`` for all that the table keeps.
         self._scanned = signatures.pca_dim
         self._layout = layout
@@ -53,16 +55,6 @@ class IndexRows:
 
     def __len__(self) -> int:
         return len(self._table)
-
-    @property
-    def center(self) -> np.ndarray:
-        """Mean pooled activations of the corpus (2, D) float32."""
-        return self.compressor.center
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """Number of neurons of every captured layer."""
-        return self.compressor.widths
 
     def ids(self) -> list[str]:
         """Return the id of every row."""

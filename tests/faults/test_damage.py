@@ -98,7 +98,7 @@ def rich(files: Files, model: Path, tmp_path_factory: pytest.TempPathFactory) ->
     run_here(["remove", str(root), "--where", "position IN (3, 7)"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nait_index.search.approximate._LEAST_ROWS", 10)
-        rows = NaitIndex(root)._rows
+        rows = NaitIndex(root).columns
         from nait_index.methods.probe import sample_queries
         from nait_index.signatures.features import Feature
 
