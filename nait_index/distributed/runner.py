@@ -134,7 +134,6 @@ class RayRunner:
         _configure(data.context)
         data = data.map_batches(
             read_shards,
-            run_once,
             fn_args=(str(spool.path.resolve()),),
             batch_size=None,
             batch_format="pyarrow",
