@@ -11,7 +11,7 @@ scores below 1: answers that the question hardly helps with. Above 1, question a
 """
 
 import math
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -22,9 +22,18 @@ from nait_index.activations.loading import load_model
 from nait_index.config import ModelConfig
 from nait_index.corpus import RowTemplateError
 from nait_index.quality.prompts import Prompter, begin_markers, longest_input, piece
-from nait_index.quality.score import QualityRow, Score, Status, chunks, exchange_of, model_settings, override
+from nait_index.quality.score import (
+    QualityRow,
+    Score,
+    Status,
+    UnscorableError,
+    exchange_of,
+    model_settings,
+    override,
+    score_in_chunks,
+)
 
-_CHUNK = 256  # rows from which batches of similar length are made
+_CHUNK = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +54,8 @@ class Ifd:
 
         :raises ModelError: it is not a causal model. :raises TemplateError: there is no such template.
         """
-        settings = {"name": self.model, "template": self.template, "max_length": self.max_length}
-        return IfdQuality(override(defaults, **settings, batch_tokens=self.batch_tokens))
+        sizes = {"max_length": self.max_length, "batch_tokens": self.batch_tokens}
+        return IfdQuality(override(defaults, name=self.model, template=self.template, **sizes))
 
 
 def ifd(asked: float, alone: float) -> float:
@@ -97,34 +106,24 @@ class IfdQuality:
 
     def score(self, rows: Iterable[QualityRow]) -> Generator[Score, None, None]:
         """Score rows, in the order in which their batches finish."""
-        for chunk in chunks(rows, _CHUNK):
-            pairs = []
-            for row in chunk:
-                prepared = self._prepare(row)
-                if isinstance(prepared, Score):
-                    yield prepared
-                else:
-                    pairs.append(prepared)
-            yield from self._score_pairs(pairs)
+        return score_in_chunks(rows, _CHUNK, self._prepare, self._score_pairs)
 
-    def _prepare(self, row: QualityRow) -> _Pair | Score:
-        exchange = exchange_of(row.parts)
-        if isinstance(exchange, Status):
-            return Score(row, None, exchange)
+    def _prepare(self, row: QualityRow) -> _Pair:
+        exchange = exchange_of(row)
         try:
             text = self._prompter.render(exchange.question)
         except RowTemplateError as error:
-            return Score(row, None, Status.NO_PROMPT, str(error))
+            raise UnscorableError(Status.NO_PROMPT, str(error)) from error
         prompt, answer = piece(self._tokenizer, text), piece(self._tokenizer, exchange.answer)
         if self._prompter.adds_special_tokens:
             prompt = np.concatenate([self._begin, prompt])
         kept = answer[: max(0, self._limit - len(prompt))]
         if len(kept) < 2:
-            return Score(row, None, Status.SHORT_ANSWER if len(answer) < 2 else Status.ANSWER_CUT)
+            raise UnscorableError(Status.SHORT_ANSWER if len(answer) < 2 else Status.ANSWER_CUT)
         status = Status.OK if len(kept) == len(answer) else Status.TRUNCATED
         return _Pair(row, _span(prompt, kept), _span(self._begin, kept), status)
 
-    def _score_pairs(self, pairs: Sequence[_Pair]) -> Generator[Score, None, None]:
+    def _score_pairs(self, pairs: Sequence[_Pair]) -> Iterator[Score]:
         spans = [span for pair in pairs for span in (pair.asked, pair.alone)]
         for number, loss in self._likelihood.mean_losses(spans):
             pair = pairs[number // 2]

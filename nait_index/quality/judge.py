@@ -8,6 +8,7 @@ times more than everything else.
 import re
 from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ from typing import Any, ClassVar
 from nait_index.config import ModelConfig
 from nait_index.errors import NaitError
 from nait_index.quality.endpoint import Endpoint, Pace, RequestFailed
-from nait_index.quality.score import Exchange, QualityRow, Score, Status, exchange_of, question_text
+from nait_index.quality.score import QualityRow, Score, Status, UnscorableError, exchange_of, question_text
 
 LOWEST, HIGHEST = 0.0, 5.0
 _SYSTEM = (
@@ -49,8 +50,12 @@ class JudgeCost:
         return f"{self.rows:,} rows to judge, about {self.prompt_tokens:,} prompt tokens{price}"
 
 
-def messages_of(exchange: Exchange) -> list[dict[str, str]]:
-    """Return the messages that ask the judge about a row."""
+def _messages(row: QualityRow) -> list[dict[str, str]]:
+    """Return the messages that ask the judge about a row.
+
+    :raises UnscorableError: the row has no question or no answer.
+    """
+    exchange = exchange_of(row)
     text = _SYSTEM.format(question=question_text(exchange.question), answer=exchange.answer)
     return [{"role": "system", "content": text}, {"role": "user", "content": _REQUEST}]
 
@@ -99,10 +104,9 @@ class Judge:
         """Estimate the cost of judging rows."""
         count = characters = 0
         for row in rows:
-            exchange = exchange_of(row.parts)
-            if isinstance(exchange, Exchange):
+            with suppress(UnscorableError):
+                characters += sum(len(message["content"]) for message in _messages(row))
                 count += 1
-                characters += sum(len(message["content"]) for message in messages_of(exchange))
         asked, answered = characters // _CHARACTERS_PER_TOKEN, count * _ANSWER_TOKENS
         price = None
         if self.price_in is not None or self.price_out is not None:
@@ -152,11 +156,10 @@ class Judge:
             pool.shutdown(cancel_futures=True)
 
     def _judge(self, row: QualityRow, pace: Pace) -> Score:
-        exchange = exchange_of(row.parts)
-        if isinstance(exchange, Status):
-            return Score(row, None, exchange)
         try:
-            answer = self.endpoint.ask(messages_of(exchange), pace)
+            answer = self.endpoint.ask(_messages(row), pace)
+        except UnscorableError as error:
+            return error.score(row)
         except RequestFailed as error:
             return Score(row, None, Status.FAILED, str(error))
         value = parse_answer(answer)

@@ -1,17 +1,18 @@
-"""What a quality is: it gives each row a number, or a status that says why there is none; never a default number."""
+"""What a quality is: it gives each row a number, or a status that says why it has none; never a default number."""
 
 import math
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from nait_index.activations.loading import LoadedModel
 from nait_index.config import ModelConfig
 from nait_index.types import Part, Role
 
 _ASKING = frozenset({Role.USER, Role.INPUT, Role.TOOL})
+Prepared = TypeVar("Prepared")
 
 
 class Status(StrEnum):
@@ -69,6 +70,21 @@ class Score:
         return cls(row, value, status)
 
 
+class UnscorableError(Exception):
+    """A row that has no score.
+
+    :param reason: what went wrong, in one line, if the status does not say it.
+    """
+
+    def __init__(self, status: Status, reason: str = "") -> None:
+        super().__init__(reason)
+        self.status = status
+
+    def score(self, row: QualityRow) -> Score:
+        """Return the outcome for the row."""
+        return Score(row, None, self.status, str(self))
+
+
 class Quality(Protocol):
     """Computes one kind of score."""
 
@@ -109,17 +125,20 @@ class Exchange:
     answer: str
 
 
-def exchange_of(parts: Sequence[Part]) -> Exchange | Status:
-    """Split a row into question and answer, or return the status that names the missing one.
+def exchange_of(row: QualityRow) -> Exchange:
+    """Split a row into question and answer.
 
     A question needs a turn by a user or a tool: a system message alone is not one. Plain text has neither part.
+
+    :raises UnscorableError: the question or the answer is missing.
     """
+    parts = row.parts
     answers = [position for position, part in enumerate(parts) if part.role is Role.ASSISTANT]
     if not any(part.role in _ASKING for part in parts[: answers[-1] if answers else None]):
-        return Status.NO_QUESTION
+        raise UnscorableError(Status.NO_QUESTION)
     if not answers:
-        return Status.NO_ANSWER
-    return Exchange(tuple(parts[: answers[-1]]), parts[answers[-1]].text)
+        raise UnscorableError(Status.NO_ANSWER)
+    return Exchange(parts[: answers[-1]], parts[answers[-1]].text)
 
 
 def question_text(question: Sequence[Part]) -> str:
@@ -127,11 +146,26 @@ def question_text(question: Sequence[Part]) -> str:
     return "\n\n".join(part.text for part in question)
 
 
-def chunks(rows: Iterable[QualityRow], size: int) -> Iterator[list[QualityRow]]:
-    """Split rows into lists of at most ``size``."""
+def score_in_chunks(
+    rows: Iterable[QualityRow],
+    size: int,
+    prepare: Callable[[QualityRow], Prepared],
+    score: Callable[[list[Prepared]], Iterator[Score]],
+) -> Generator[Score, None, None]:
+    """Score rows in chunks, so that batches can be made from rows of similar length.
+
+    :param prepare: turns a row into the model's input, or raises :class:`UnscorableError`.
+    :param score: scores all prepared rows of a chunk.
+    """
     remaining = iter(rows)
     while chunk := list(islice(remaining, size)):
-        yield chunk
+        prepared = []
+        for row in chunk:
+            try:
+                prepared.append(prepare(row))
+            except UnscorableError as error:
+                yield error.score(row)
+        yield from score(prepared)
 
 
 def override(defaults: ModelConfig, **settings: str | int | None) -> ModelConfig:

@@ -11,7 +11,7 @@ The tokens of the digits are determined with the tokenizer: the request for a sc
 it, and the encodings may differ only in their last token.
 """
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nait_index.activations.likelihood import Failure, Likelihood
-from nait_index.activations.loading import LoadedModel, load_model
+from nait_index.activations.loading import load_model
 from nait_index.config import ModelConfig
 from nait_index.errors import ModelError, NaitError
 from nait_index.quality.prompts import begin_markers, longest_input, piece
@@ -28,11 +28,12 @@ from nait_index.quality.score import (
     QualityRow,
     Score,
     Status,
-    chunks,
+    UnscorableError,
     exchange_of,
     model_settings,
     override,
     question_text,
+    score_in_chunks,
 )
 from nait_index.spelling import did_you_mean_path
 
@@ -47,7 +48,7 @@ RATING_PROMPTS = (
 )
 """The same question in different words, on a scale of 1 to :data:`LEVELS`."""
 
-_CHUNK = 64  # rows from which batches of similar length are made
+_CHUNK = 64
 # What may precede the digit; some tokenizers have single tokens for only some of the digits after a space.
 _GAPS = (" ", "\n")
 _QUESTION, _ANSWER, _ASK = "\n\nInstruction:\n", "\n\nResponse:\n", "\n\nThe score is:"
@@ -143,7 +144,9 @@ class _Contexts:
 class _Rater:
     """One model, with the rating prompts as its tokens."""
 
-    def __init__(self, config: ModelConfig, loaded: LoadedModel, prompts: Sequence[str]) -> None:
+    def __init__(self, config: ModelConfig, prompts: Sequence[str]) -> None:
+        loaded = load_model(config, causal=True)
+        self.parameters = loaded.parameters
         self.likelihood = Likelihood(loaded, config.batch_tokens)
         self.limit = longest_input(config.max_length, loaded.positions)
         self._tokenizer = loaded.tokenizer
@@ -156,14 +159,17 @@ class _Rater:
     def settings(self) -> dict[str, Any]:
         return {"max_length": self.limit} | model_settings(self.likelihood.loaded)
 
-    def contexts(self, exchange: Exchange) -> _Contexts | None:
-        """Put a row into every rating prompt, cutting its answer at the end if needed; ``None`` if nothing is left."""
+    def contexts(self, exchange: Exchange) -> _Contexts:
+        """Put a row into every rating prompt, cutting its answer at the end if needed.
+
+        :raises UnscorableError: nothing is left of the answer.
+        """
         question = piece(self._tokenizer, question_text(exchange.question))
         answer = piece(self._tokenizer, exchange.answer)
         longest = max(map(len, self._heads)) + len(question) + len(self._border) + len(self._tail)
         kept = answer[: max(0, self.limit - longest)]
         if not len(kept):
-            return None
+            raise UnscorableError(Status.ANSWER_CUT)
         example = np.concatenate([question, self._border, kept, self._tail])
         return _Contexts([np.concatenate([head, example]) for head in self._heads], len(kept) < len(answer))
 
@@ -195,9 +201,7 @@ class SelectItQuality:
     ) -> None:
         if not alpha >= 0:
             raise NaitError(f"--alpha must be 0 or more, not {alpha}")
-        models = [load_model(config, causal=True) for config in configs]
-        self._raters = [_Rater(config, loaded, prompts) for config, loaded in zip(configs, models, strict=True)]
-        self._sizes = [loaded.parameters for loaded in models]
+        self._raters = [_Rater(config, prompts) for config in configs]
         self._prompts, self._alpha = tuple(prompts), alpha
 
     @property
@@ -209,25 +213,13 @@ class SelectItQuality:
 
     def score(self, rows: Iterable[QualityRow]) -> Generator[Score, None, None]:
         """Score rows, chunk by chunk."""
-        for chunk in chunks(rows, _CHUNK):
-            readable = []
-            for row in chunk:
-                contexts = self._prepare(row)
-                if isinstance(contexts, Status):
-                    yield Score(row, None, contexts)
-                else:
-                    readable.append((row, contexts))
-            yield from self._score_chunk(readable)
+        return score_in_chunks(rows, _CHUNK, self._prepare, self._score_chunk)
 
-    def _prepare(self, row: QualityRow) -> list[_Contexts] | Status:
-        """Return what each model reads of a row, or the status of a row that cannot be rated."""
-        exchange = exchange_of(row.parts)
-        if isinstance(exchange, Status):
-            return exchange
-        contexts = [context for rater in self._raters if (context := rater.contexts(exchange)) is not None]
-        return contexts if len(contexts) == len(self._raters) else Status.ANSWER_CUT
+    def _prepare(self, row: QualityRow) -> tuple[QualityRow, list[_Contexts]]:
+        exchange = exchange_of(row)
+        return row, [rater.contexts(exchange) for rater in self._raters]
 
-    def _score_chunk(self, rows: Sequence[tuple[QualityRow, list[_Contexts]]]) -> Generator[Score, None, None]:
+    def _score_chunk(self, rows: Sequence[tuple[QualityRow, list[_Contexts]]]) -> Iterator[Score]:
         by_model = [rater.rate([contexts[number] for _, contexts in rows]) for number, rater in enumerate(self._raters)]
         for (row, contexts), ratings in zip(rows, zip(*by_model, strict=True), strict=True):
             truncated = any(context.truncated for context in contexts)
@@ -238,7 +230,7 @@ class SelectItQuality:
             if isinstance(rating, Failure):
                 return Score(row, None, Status.FAILED, rating.reason)
         sentences = sentence_level(token_level(np.array(ratings)), self._alpha)
-        return Score.of(row, model_level(sentences, self._sizes), status)
+        return Score.of(row, model_level(sentences, [rater.parameters for rater in self._raters]), status)
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
