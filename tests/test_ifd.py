@@ -14,8 +14,8 @@ from nait_index.activations.likelihood import Failure, Likelihood, Span
 from nait_index.activations.loading import load_model, model_path
 from nait_index.config import BUNDLED_MODEL, Device, ModelConfig
 from nait_index.errors import ModelError
+from nait_index.quality.causal import begin_markers
 from nait_index.quality.ifd import IfdQuality
-from nait_index.quality.prompts import begin_markers
 from nait_index.quality.score import QualityRow, Score, Status
 from nait_index.types import Part, Role
 

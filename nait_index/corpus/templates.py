@@ -67,7 +67,12 @@ class ChatTokenizer(Protocol):
         """Return the template to use."""
 
     def apply_chat_template(
-        self, conversation: list[dict[str, str]], *, chat_template: str, tokenize: Literal[False]
+        self,
+        conversation: list[dict[str, str]],
+        *,
+        chat_template: str,
+        tokenize: Literal[False],
+        add_generation_prompt: bool,
     ) -> str:
         """Render a conversation."""
 
@@ -90,23 +95,24 @@ class Template(Protocol):
         """
 
 
-def make_template(name: str, tokenizer: ChatTokenizer | None = None) -> Template:
+def make_template(name: str, tokenizer: ChatTokenizer | None = None, *, before_answer: bool = False) -> Template:
     """Return a template by its name or by the path of a Jinja file.
 
     ``auto`` is ``chat`` if the tokenizer has a chat template, else ``text``.
 
     :param tokenizer: a Hugging Face tokenizer; only ``chat`` needs one.
+    :param before_answer: render questions, so that an answer can directly follow the text.
     :raises TemplateError: there is no such template, or it does not compile.
     """
     if name == TemplateName.AUTO:
         name = TemplateName.CHAT if getattr(tokenizer, "chat_template", None) else TemplateName.TEXT
     match name:
         case TemplateName.TEXT:
-            return TextTemplate()
+            return TextTemplate(end="\n" if before_answer else "")
         case TemplateName.ALPACA:
             return AlpacaTemplate()
         case TemplateName.CHAT:
-            return ChatTemplate(tokenizer)
+            return ChatTemplate(tokenizer, before_answer)
         case _:
             return JinjaTemplate(Path(name))
 
@@ -116,12 +122,13 @@ class TextTemplate:
 
     adds_special_tokens = True
 
-    def __init__(self) -> None:
+    def __init__(self, end: str) -> None:
         self.content_hash = _hash("text", "\n")
+        self._end = end
 
     def render(self, parts: Sequence[Part]) -> str:
         """Join the parts."""
-        return plain_text(parts)
+        return plain_text(parts) + self._end
 
 
 class AlpacaTemplate:
@@ -146,10 +153,10 @@ class ChatTemplate:
 
     adds_special_tokens = False
 
-    def __init__(self, tokenizer: ChatTokenizer | None) -> None:
+    def __init__(self, tokenizer: ChatTokenizer | None, before_answer: bool) -> None:
         if tokenizer is None or not tokenizer.chat_template:
             raise TemplateError("template chat: this model's tokenizer has no chat template; use text or a Jinja file")
-        self._tokenizer = tokenizer
+        self._tokenizer, self._before_answer = tokenizer, before_answer
         try:
             text = tokenizer.get_chat_template()
         except ValueError as error:
@@ -163,7 +170,12 @@ class ChatTemplate:
         :raises RowTemplateError: the chat template refuses them, as some do with system messages or tools.
         """
         try:
-            text = self._tokenizer.apply_chat_template(to_messages(parts), chat_template=self._text, tokenize=False)
+            text = self._tokenizer.apply_chat_template(
+                to_messages(parts),
+                chat_template=self._text,
+                tokenize=False,
+                add_generation_prompt=self._before_answer,
+            )
         except Exception as error:  # a chat template is a program: it can raise anything
             raise RowTemplateError(f"the chat template refuses this row: {one_line(error)}") from error
         return _not_blank(text, "chat template")

@@ -11,6 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -163,7 +164,8 @@ class Endpoint:
         """Return the error to raise for an HTTP error: retried, of this row alone, or of the whole run."""
         reason = f"{self.address} answered {error.code}: {_one_line(self._without_key(_message(error)))}"
         if error.code in _TRANSIENT or error.code >= 500:
-            return _TransientError(reason, _retry_after(error.headers.get("Retry-After")), everyone=error.code == 429)
+            wait = _retry_after(error.headers.get("Retry-After", ""))
+            return _TransientError(reason, wait, everyone=error.code == 429)
         if error.code in _ROW_ERRORS:
             return RequestFailed(reason)
         return NaitError(f"{reason}; check --url, --judge-model and the key")
@@ -207,31 +209,22 @@ def _content(body: bytes) -> str:
 
 def _message(error: HTTPError) -> str:
     """Extract the server's message from an HTTP error."""
-    try:
+    body = ""
+    with suppress(OSError, HTTPException, ValueError, KeyError, TypeError, RecursionError):
         body = error.read(2**16).decode("utf-8", "replace")
-    except (OSError, HTTPException):
-        return str(error.reason)
-    try:
         details = json.loads(body)["error"]
-        body = details["message"] if isinstance(details, dict) else details
-    except (ValueError, KeyError, TypeError, RecursionError):
-        pass
-    return str(body) if str(body).strip() else str(error.reason)
+        body = str(details["message"] if isinstance(details, dict) else details)
+    return body if body.strip() else str(error.reason)
 
 
-def _retry_after(value: str | None) -> float | None:
-    """Read the header as seconds from now; it holds seconds or a date."""
-    if value is None:
-        return None
-    try:
+def _retry_after(value: str) -> float | None:
+    """Return the header's value, seconds or a date, as seconds from now; ``None`` if it is neither."""
+    with suppress(ValueError):
         return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
+    with suppress(ValueError, TypeError):
         moment = parsedate_to_datetime(value)
         return max(0.0, (moment - datetime.now(moment.tzinfo or UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return None
+    return None
 
 
 def _one_line(text: object) -> str:

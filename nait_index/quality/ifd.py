@@ -17,18 +17,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nait_index.activations.likelihood import Failure, Likelihood, Span
-from nait_index.activations.loading import load_model
+from nait_index.activations.likelihood import Failure, Span
 from nait_index.config import ModelConfig
-from nait_index.corpus import RowTemplateError
-from nait_index.quality.prompts import Prompter, begin_markers, longest_input, piece
+from nait_index.corpus import RowTemplateError, make_template
+from nait_index.quality.causal import CausalModel, piece
 from nait_index.quality.score import (
     QualityRow,
     Score,
     Status,
     UnscorableError,
     exchange_of,
-    model_settings,
     override,
     score_in_chunks,
 )
@@ -91,18 +89,13 @@ class IfdQuality:
     """
 
     def __init__(self, config: ModelConfig) -> None:
-        loaded = load_model(config, causal=True)
-        self._likelihood = Likelihood(loaded, config.batch_tokens)
-        self._tokenizer = loaded.tokenizer
-        self._prompter = Prompter(config.template, loaded.tokenizer)
-        self._begin = begin_markers(loaded.tokenizer)
-        self._limit = longest_input(config.max_length, loaded.positions)
+        self._model = CausalModel(config)
+        self._template = make_template(config.template, self._model.tokenizer, before_answer=True)
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """Everything that affects the numbers."""
-        prompt = {"template": self._prompter.content_hash, "max_length": self._limit}
-        return {"kind": "ifd"} | prompt | model_settings(self._likelihood.loaded)
+        return {"kind": "ifd", "template": self._template.content_hash} | self._model.settings
 
     def score(self, rows: Iterable[QualityRow]) -> Generator[Score, None, None]:
         """Score rows, in the order in which their batches finish."""
@@ -111,21 +104,22 @@ class IfdQuality:
     def _prepare(self, row: QualityRow) -> _Pair:
         exchange = exchange_of(row)
         try:
-            text = self._prompter.render(exchange.question)
+            text = self._template.render(exchange.question)
         except RowTemplateError as error:
             raise UnscorableError(Status.NO_PROMPT, str(error)) from error
-        prompt, answer = piece(self._tokenizer, text), piece(self._tokenizer, exchange.answer)
-        if self._prompter.adds_special_tokens:
-            prompt = np.concatenate([self._begin, prompt])
-        kept = answer[: max(0, self._limit - len(prompt))]
+        tokenizer, begin = self._model.tokenizer, self._model.begin
+        prompt, answer = piece(tokenizer, text), piece(tokenizer, exchange.answer)
+        if self._template.adds_special_tokens:
+            prompt = np.concatenate([begin, prompt])
+        kept = answer[: max(0, self._model.limit - len(prompt))]
         if len(kept) < 2:
             raise UnscorableError(Status.SHORT_ANSWER if len(answer) < 2 else Status.ANSWER_CUT)
         status = Status.OK if len(kept) == len(answer) else Status.TRUNCATED
-        return _Pair(row, _span(prompt, kept), _span(self._begin, kept), status)
+        return _Pair(row, _span(prompt, kept), _span(begin, kept), status)
 
     def _score_pairs(self, pairs: Sequence[_Pair]) -> Iterator[Score]:
         spans = [span for pair in pairs for span in (pair.asked, pair.alone)]
-        for number, loss in self._likelihood.mean_losses(spans):
+        for number, loss in self._model.likelihood.mean_losses(spans):
             pair = pairs[number // 2]
             pair.losses["alone" if number % 2 else "asked"] = loss
             if len(pair.losses) == 2:

@@ -33,7 +33,7 @@ class SetAside:
 class Imported:
     """A request for the scores in a file of ids and values, and the quality that looks them up.
 
-    The file is read as a whole: a few hundred bytes of memory per line.
+    The whole file is held in memory, at a few hundred bytes per line.
 
     :raises CorpusError: the file cannot be read, or is not a file of ids and values.
     """
@@ -42,7 +42,7 @@ class Imported:
         self.file = file
         self._values: dict[str, float] = {}
         self._lines: dict[str, int] = {}
-        self.set_aside: list[SetAside] = []
+        self._set_aside: list[SetAside] = []
         try:
             self._hash = hash_bytes(file.read_bytes())
             for line, row_id, value in _records(file):
@@ -51,12 +51,12 @@ class Imported:
             raise CorpusError(f"{file}: no such file{did_you_mean_path(file)}") from error
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise CorpusError(f"{file}: cannot be read as scores: {error}") from error
-        if not self._lines and not self.set_aside:
+        if not self._lines and not self._set_aside:
             raise CorpusError(f"{file}: holds no score")
 
     @property
     def default_name(self) -> str:
-        """The name of the column, from that of the file.
+        """The name of the column, made from the name of the file.
 
         :raises NaitError: the file name makes no valid name.
         """
@@ -79,20 +79,27 @@ class Imported:
             if row.id in self._values:
                 yield Score.of(row, self._values[row.id])
 
-    def set_aside_unknown(self, known: Iterable[str]) -> None:
-        """Set aside all ids of the file that are not among the known ones."""
+    def write_set_aside(self, path: Path, known: Iterable[str]) -> int:
+        """Write the lines that could not be used, one JSON object per line, and return how many there are.
+
+        :param known: the ids in the index; lines with another id are set aside too.
+        :raises NaitError: the file cannot be written.
+        """
         unknown = self._lines.keys() - set(known)
         more = [SetAside(self._lines[row_id], row_id, "the index has no row with this id") for row_id in unknown]
-        self.set_aside = sorted([*self.set_aside, *more], key=lambda line: line.line)
+        lines = sorted([*self._set_aside, *more], key=lambda line: line.line)
+        with atomic_write(path) as file:
+            file.writelines(to_json(asdict(line)).encode() + b"\n" for line in lines)
+        return len(lines)
 
     def _take(self, line: int, raw_id: object, raw_value: object) -> None:
         row_id, value = _text(raw_id), _number(raw_value)
         if row_id is None:
-            self.set_aside.append(SetAside(line, "", "no id"))
+            self._set_aside.append(SetAside(line, "", "no id"))
         elif row_id in self._lines:
-            self.set_aside.append(SetAside(line, row_id, f"repeated, first in line {self._lines[row_id]}"))
+            self._set_aside.append(SetAside(line, row_id, f"repeated, first in line {self._lines[row_id]}"))
         elif value is None:
-            self.set_aside.append(SetAside(line, row_id, f"the value {raw_value!r:.80} is not a finite number"))
+            self._set_aside.append(SetAside(line, row_id, f"the value {raw_value!r:.80} is not a finite number"))
         else:
             self._values[row_id], self._lines[row_id] = value, line
 
@@ -142,13 +149,3 @@ def _number(value: object) -> float | None:
     except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
-
-
-def write_set_aside(path: Path, lines: Iterable[SetAside]) -> None:
-    """Write what was set aside, one JSON object per line.
-
-    :raises NaitError: the file cannot be written.
-    """
-    with atomic_write(path) as file:
-        for line in lines:
-            file.write(to_json(asdict(line)).encode() + b"\n")

@@ -11,7 +11,7 @@
 
 import fcntl
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -34,7 +34,7 @@ class Journal:
     """One score's journal, locked by this process until it is closed (context manager).
 
     :param settings: everything that affects the numbers.
-    :param force: start again, discarding what is there; nothing is lost before :meth:`begin`.
+    :param force: start again, and discard the old entries once :meth:`begin` is called.
     :raises FingerprintError: it was begun with other settings. :raises IndexBusyError: another process writes it.
     :raises StoreError: it is damaged.
     """
@@ -58,14 +58,14 @@ class Journal:
         self._file.close()
 
     def begin(self) -> None:
-        """Start writing: :meth:`add` continues what was read, or replaces it with ``force``."""
+        """Start writing: a new journal gets its first line, and one that is discarded is emptied first."""
         if self._anew:
             self._file.truncate(0)
             self._write({"settings": self._settings})
             self._anew = False
 
     def entry(self, row_id: str, content: str) -> Entry | None:
-        """Return the entry of a row, if it is for this content."""
+        """Return the entry of a row, or ``None`` if it has none for this content."""
         entry = self.entries.get(row_id)
         return entry if entry is not None and entry.content == content else None
 
@@ -75,7 +75,7 @@ class Journal:
         return (None, None) if entry is None else (entry.value, str(entry.status))
 
     def is_done(self, row_id: str, content: str) -> bool:
-        """Report whether a row needs no more work: it is scored, or cannot be; failed rows are tried again."""
+        """Report whether a row needs no more work: only rows that have no entry, or failed, do."""
         entry = self.entry(row_id, content)
         return entry is not None and entry.status is not Status.FAILED
 
@@ -96,18 +96,21 @@ class Journal:
     def _read(self) -> bool:
         """Read the entries, and report whether the file holds anything."""
         self._drop_torn_line()
-        lines = self._lines()
-        first = next(lines, None)
-        if first is None:
-            return False
-        self._require(first)
-        for number, line in enumerate(lines, start=2):
+        self._file.seek(0)
+        number = 0
+        for number, line in enumerate(self._file, start=1):
             try:
-                record = unseal(line)
-                self.entries[record["id"]] = Entry(record["value"], Status(record["status"]), record["content"])
+                record = json.loads(line)
+                if number == 1:
+                    self._check_settings({**record["settings"]})
+                else:
+                    record = unseal(record)
+                    self.entries[record["id"]] = Entry(record["value"], Status(record["status"]), record["content"])
             except (KeyError, TypeError, ValueError) as error:
-                raise self._damaged(number) from error
-        return True
+                raise StoreError(
+                    f"{self.path}, line {number}: damaged; repair the line, or start again with --force"
+                ) from error
+        return number > 0
 
     def _drop_torn_line(self) -> None:
         """Cut off a last line that a killed process did not finish."""
@@ -117,27 +120,14 @@ class Journal:
             end += len(line) if line.endswith(b"\n") else 0
         self._file.truncate(end)
 
-    def _lines(self) -> Iterator[Any]:
-        self._file.seek(0)
-        for number, line in enumerate(self._file, start=1):
-            try:
-                yield json.loads(line)
-            except ValueError as error:
-                raise self._damaged(number) from error
-
-    def _require(self, first: object) -> None:
-        new, old = self._settings, first.get("settings") if isinstance(first, dict) else None
-        if not isinstance(old, dict):
-            raise self._damaged(1)
+    def _check_settings(self, old: dict[str, Any]) -> None:
+        new = self._settings
         different = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
         if different:
             raise FingerprintError(
                 f"{self.path} was begun with another {', '.join(different)}; use the same settings, choose another "
                 "--name, or start again with --force"
             )
-
-    def _damaged(self, number: int) -> StoreError:
-        return StoreError(f"{self.path}, line {number}: damaged; repair the line, or start again with --force")
 
     def _write(self, value: Mapping[str, Any]) -> None:
         self._file.write(json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8") + b"\n")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from nait_index.config import Device, ModelConfig
 from nait_index.corpus import SAMPLE_COLUMNS, restore_sample
 from nait_index.errors import CorpusError, NaitError
-from nait_index.quality.imported import Imported, write_set_aside
+from nait_index.quality.imported import Imported
 from nait_index.quality.journal import Journal
 from nait_index.quality.judge import Judge, JudgeCost
 from nait_index.quality.score import Quality, QualityRow, QualitySpec, Score, Status
@@ -23,10 +23,10 @@ from nait_index.store.scores import check_name, publish_scores
 logger = logging.getLogger(__name__)
 
 ScoreProgress = Callable[[int, int], None]
-"""Called with the number of rows that are done, and of all rows."""
+"""Called with the number of rows that are done and the number of all rows."""
 
 Confirm = Callable[[JudgeCost], bool]
-"""Asked before a judge is paid."""
+"""Decides from its cost whether a judge is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class ScoreReport:
 
     :param name: of the column. :param rows: of the index.
     :param computed: rows that this run scored, or found to have no score. :param reused: those of earlier runs.
-    :param statuses: the number of rows by status; rows that were never scored are in none.
+    :param statuses: the number of rows by status; rows that were never scored have none.
     :param set_aside: lines of an imported file that could not be used; they are listed in ``scores/`` in the index.
     """
 
@@ -64,7 +64,7 @@ def score_index(
     An interrupted run continues where it stopped; rows that failed are tried again.
 
     :param model: the current path of the index's model. :param force: start again, whatever the earlier settings.
-    :param confirm: asked with the cost of a judge; nothing is sent if it returns ``False``.
+    :param confirm: called with the cost of a judge; nothing is sent if it returns ``False``.
     :raises NaitError: a name, model, file or setting cannot be used, or no row can be scored; of the subclass for that.
     """
     started = time.monotonic()
@@ -74,46 +74,30 @@ def score_index(
     name = name or spec.default_name
     check_name(table, name)
     settings = manifest.model
-    quality = spec.open(
-        ModelConfig(
-            name=model or settings["name"],
-            template=settings["template"],
-            max_length=settings["max_length"],
-            device=device,
-        )
-    )
+    defaults = {key: settings[key] for key in ("name", "template", "max_length")} | ({"name": model} if model else {})
+    quality = spec.open(ModelConfig(**defaults, device=device))
     path = layout.journal(name)
     layout.pull(path)
     with Journal(path, quality.settings, force=force) as journal:
-        if isinstance(spec, Judge):
-            _confirm(spec.estimate(_pending_rows(table, journal)), confirm)
+        if isinstance(spec, Judge) and confirm is not None:
+            cost = spec.estimate(_pending_rows(table, journal, on_failure=lambda score: None))
+            if cost.rows and not confirm(cost):
+                raise NaitError("not confirmed, so nothing was sent")
         run = _Run(table, journal, manifest.rows, progress)
         logger.info("scoring the %d rows of %s", manifest.rows, layout.name)
         run.score(quality)
         logger.info("writing the columns of %s", name)
         publish_scores(layout, name, journal.lookup)
         layout.push(path)
-        set_aside = _write_set_aside(layout, name, quality, table)
-        return run.report(name, set_aside, time.monotonic() - started)
+        set_aside = 0
+        if isinstance(quality, Imported):
+            known = (record["id"] for record in table.records(["id"]))
+            set_aside = quality.write_set_aside(path.with_suffix(".rejected.jsonl"), known)
+        seconds = time.monotonic() - started
+        return ScoreReport(name, manifest.rows, run.computed, run.reused, run.statuses(), set_aside, seconds)
 
 
-def _confirm(cost: JudgeCost, confirm: Confirm | None) -> None:
-    if cost.rows and confirm is not None and not confirm(cost):
-        raise NaitError("not confirmed, so nothing was sent")
-
-
-def _write_set_aside(layout: Layout, name: str, quality: Quality, table: SampleTable) -> int:
-    """Write the lines of an imported file that could not be used, and return how many there are."""
-    if not isinstance(quality, Imported):
-        return 0
-    quality.set_aside_unknown(record["id"] for record in table.records(["id"]))
-    write_set_aside(layout.journal(name).with_suffix(".rejected.jsonl"), quality.set_aside)
-    return len(quality.set_aside)
-
-
-def _pending_rows(
-    table: SampleTable, journal: Journal, on_failure: Callable[[Score], None] = lambda score: None
-) -> Iterator[QualityRow]:
+def _pending_rows(table: SampleTable, journal: Journal, on_failure: Callable[[Score], None]) -> Iterator[QualityRow]:
     """Yield the rows that need work, in the order of the table.
 
     :param on_failure: called with the score of each row that cannot be restored.
@@ -135,8 +119,9 @@ class _Run:
 
     def __init__(self, table: SampleTable, journal: Journal, rows: int, progress: ScoreProgress | None) -> None:
         self._table, self._journal, self._rows, self._progress = table, journal, rows, progress
-        self._before = self._count_done()
-        self._computed = self._failed = 0
+        records = table.records(["id", "content_hash"])
+        self.reused = sum(journal.is_done(row["id"], row["content_hash"]) for row in records)
+        self.computed = self._failed = 0
         self._reason = ""
 
     def score(self, quality: Quality) -> None:
@@ -148,26 +133,20 @@ class _Run:
         with closing(quality.score(_pending_rows(self._table, self._journal, self._add))) as scores:
             for score in scores:
                 self._add(score)
-        if self._computed and self._failed == self._computed and not self._before:
+        if self.computed and self._failed == self.computed and not self.reused:
             raise NaitError(f"no row could be scored, the first because: {self._reason}")
 
-    def report(self, name: str, set_aside: int, seconds: float) -> ScoreReport:
-        """Return the outcome, with the current statuses of all rows."""
-        counts: Counter[str] = Counter()
-        for record in self._table.records(["id", "content_hash"]):
-            if entry := self._journal.entry(record["id"], record["content_hash"]):
-                counts[str(entry.status)] += 1
-        return ScoreReport(name, self._rows, self._computed, self._before, dict(counts), set_aside, seconds)
+    def statuses(self) -> dict[str, int]:
+        """Count the rows by their current status."""
+        records = self._table.records(["id", "content_hash"])
+        entries = (self._journal.entry(row["id"], row["content_hash"]) for row in records)
+        return dict(Counter(str(entry.status) for entry in entries if entry is not None))
 
     def _add(self, score: Score) -> None:
         self._journal.add(score)
-        self._computed += 1
+        self.computed += 1
         if score.status is Status.FAILED:
             self._failed += 1
             self._reason = self._reason or score.reason
         if self._progress is not None:
-            self._progress(self._before + self._computed, self._rows)
-
-    def _count_done(self) -> int:
-        records = self._table.records(["id", "content_hash"])
-        return sum(self._journal.is_done(row["id"], row["content_hash"]) for row in records)
+            self._progress(self.reused + self.computed, self._rows)

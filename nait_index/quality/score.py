@@ -7,7 +7,6 @@ from enum import StrEnum
 from itertools import islice
 from typing import Any, Protocol, TypeVar
 
-from nait_index.activations.loading import LoadedModel
 from nait_index.config import ModelConfig
 from nait_index.types import Part, Role
 
@@ -172,13 +171,3 @@ def override(defaults: ModelConfig, **settings: str | int | None) -> ModelConfig
     """Return a configuration with some settings changed; those that are ``None`` or empty keep the default."""
     changed: dict[str, Any] = {name: value for name, value in settings.items() if value not in (None, "")}
     return replace(defaults, **changed)
-
-
-def model_settings(loaded: LoadedModel) -> dict[str, str]:
-    """Return the model settings that affect scores."""
-    return {
-        "weights": loaded.weights_hash,
-        "config": loaded.config_hash,
-        "tokenizer": loaded.tokenizer_hash,
-        "dtype": str(loaded.dtype).removeprefix("torch."),
-    }

@@ -18,11 +18,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nait_index.activations.likelihood import Failure, Likelihood
-from nait_index.activations.loading import load_model
+from nait_index.activations.likelihood import Failure
 from nait_index.config import ModelConfig
 from nait_index.errors import ModelError, NaitError
-from nait_index.quality.prompts import begin_markers, longest_input, piece
+from nait_index.quality.causal import CausalModel, piece
 from nait_index.quality.score import (
     Exchange,
     QualityRow,
@@ -30,7 +29,6 @@ from nait_index.quality.score import (
     Status,
     UnscorableError,
     exchange_of,
-    model_settings,
     override,
     question_text,
     score_in_chunks,
@@ -145,29 +143,21 @@ class _Rater:
     """One model, with the rating prompts as its tokens."""
 
     def __init__(self, config: ModelConfig, prompts: Sequence[str]) -> None:
-        loaded = load_model(config, causal=True)
-        self.parameters = loaded.parameters
-        self.likelihood = Likelihood(loaded, config.batch_tokens)
-        self.limit = longest_input(config.max_length, loaded.positions)
-        self._tokenizer = loaded.tokenizer
-        begin = begin_markers(loaded.tokenizer)
-        self._heads = [np.concatenate([begin, piece(self._tokenizer, prompt + _QUESTION)]) for prompt in prompts]
-        self._border = piece(self._tokenizer, _ANSWER)
-        self._tail, self.digits = digit_tokens(self._tokenizer, _ASK)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        return {"max_length": self.limit} | model_settings(self.likelihood.loaded)
+        self.model = CausalModel(config)
+        begin, tokenizer = self.model.begin, self.model.tokenizer
+        self._heads = [np.concatenate([begin, piece(tokenizer, prompt + _QUESTION)]) for prompt in prompts]
+        self._border = piece(tokenizer, _ANSWER)
+        self._tail, self._digits = digit_tokens(tokenizer, _ASK)
 
     def contexts(self, exchange: Exchange) -> _Contexts:
         """Put a row into every rating prompt, cutting its answer at the end if needed.
 
         :raises UnscorableError: nothing is left of the answer.
         """
-        question = piece(self._tokenizer, question_text(exchange.question))
-        answer = piece(self._tokenizer, exchange.answer)
+        question = piece(self.model.tokenizer, question_text(exchange.question))
+        answer = piece(self.model.tokenizer, exchange.answer)
         longest = max(map(len, self._heads)) + len(question) + len(self._border) + len(self._tail)
-        kept = answer[: max(0, self.limit - longest)]
+        kept = answer[: max(0, self.model.limit - longest)]
         if not len(kept):
             raise UnscorableError(Status.ANSWER_CUT)
         example = np.concatenate([question, self._border, kept, self._tail])
@@ -179,7 +169,7 @@ class _Rater:
         values = np.zeros((len(rows), prompts, LEVELS))
         failures: dict[int, Failure] = {}
         sequences = [ids for row in rows for ids in row.ids]
-        for number, logits in self.likelihood.next_logits(sequences, self.digits):
+        for number, logits in self.model.likelihood.next_logits(sequences, self._digits):
             row, prompt = divmod(number, prompts)
             if isinstance(logits, Failure):
                 failures[row] = logits
@@ -208,7 +198,7 @@ class SelectItQuality:
     def settings(self) -> Mapping[str, Any]:
         """Everything that affects the numbers."""
         wording = [*self._prompts, _QUESTION, _ANSWER, _ASK]
-        models = [rater.settings for rater in self._raters]
+        models = [rater.model.settings for rater in self._raters]
         return {"kind": "selectit", "prompts": wording, "alpha": self._alpha, "models": models}
 
     def score(self, rows: Iterable[QualityRow]) -> Generator[Score, None, None]:
@@ -230,7 +220,7 @@ class SelectItQuality:
             if isinstance(rating, Failure):
                 return Score(row, None, Status.FAILED, rating.reason)
         sentences = sentence_level(token_level(np.array(ratings)), self._alpha)
-        return Score.of(row, model_level(sentences, [rater.parameters for rater in self._raters]), status)
+        return Score.of(row, model_level(sentences, [rater.model.parameters for rater in self._raters]), status)
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
