@@ -3,7 +3,7 @@
 import gc
 import logging
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,9 @@ from nait_index.building.encoder import IndexEncoder, recorded_settings
 from nait_index.building.estimate import Estimate, estimate
 from nait_index.building.report import BuildReport, ProgressCallback
 from nait_index.capabilities.capability import Capability
-from nait_index.capabilities.examples import EncodingProgress, ExampleEncoder, load_example_encoder
+from nait_index.capabilities.examples import EncodingProgress, load_example_encoder
 from nait_index.capabilities.library import CapabilityLibrary
-from nait_index.config import (
-    BUNDLED_MODEL,
-    Combine,
-    Device,
-    ModelConfig,
-    RunnerConfig,
-    SearchMode,
-    SignatureConfig,
-)
+from nait_index.config import BUNDLED_MODEL, Combine, Device, ModelConfig, RunnerConfig, SearchMode, SignatureConfig
 from nait_index.corpus import path_list, read_corpus
 from nait_index.distributed.runner import runner_for
 from nait_index.errors import StoreError
@@ -36,8 +28,8 @@ from nait_index.methods.registry import DEFAULT_METHOD, MethodName
 from nait_index.quality.run import Confirm, ScoreProgress, ScoreReport, score_index
 from nait_index.quality.score import QualitySpec
 from nait_index.search.rows import IndexRows
-from nait_index.selection.budget import ALL_ROWS, Budget
-from nait_index.selection.choose import Chooser
+from nait_index.selection.budget import ALL_ROWS, Top
+from nait_index.selection.choose import CapabilityLike, Chooser
 from nait_index.selection.ranking import score_rows
 from nait_index.selection.selection import Selection
 from nait_index.store.fitted import load_compressor
@@ -54,6 +46,7 @@ from nait_index.upkeep.verify import Check, Verifier
 from nait_index.upkeep.versions import list_versions, remove_tag, restore_version, tag_version
 
 PathLike = str | Path
+Files = PathLike | Sequence[PathLike]
 logger = logging.getLogger(__name__)
 
 
@@ -108,13 +101,14 @@ class NaitIndex:
         newest = load_finished(self.layout)
         self.manifest: Manifest = newest if version is None else newest.at_version(version, self.layout.name)
         self.report: BuildReport | None = None
-        self._is_newest = version is None
+        self.is_newest = version is None
         self._model = model
         self._device = device
-        self._loaded: ExampleEncoder | None = None
         check_files(self.layout, self.manifest.head)
         self._table = SampleTable(self.layout, self.manifest.head.table_version)
         self._compressor = load_compressor(self.layout, self.manifest.basis_hash)
+        load = partial(load_example_encoder, self.layout, self.manifest, self._compressor, model, device)
+        self._encoder = cache(load)  # loads the model when it is first needed
         logger.info("%s opened: version %d, %d rows", self.layout.name, self.manifest.version, self.manifest.rows)
 
     # ---- build ----------------------------------------------------------------------------------------------------
@@ -123,7 +117,7 @@ class NaitIndex:
     def build(
         cls,
         path: PathLike,
-        corpus: PathLike | Sequence[PathLike],
+        corpus: Files,
         *,
         model: str | ModelConfig = BUNDLED_MODEL,
         signatures: SignatureConfig | None = None,
@@ -160,7 +154,7 @@ class NaitIndex:
     def add(
         cls,
         path: PathLike,
-        corpus: PathLike | Sequence[PathLike],
+        corpus: Files,
         *,
         row_format: RowFormat | None = None,
         limit: int | None = None,
@@ -195,7 +189,7 @@ class NaitIndex:
 
     @staticmethod
     def estimate(
-        corpus: PathLike | Sequence[PathLike],
+        corpus: Files,
         *,
         model: str | ModelConfig = BUNDLED_MODEL,
         signatures: SignatureConfig | None = None,
@@ -211,7 +205,7 @@ class NaitIndex:
     # ---- capabilities ---------------------------------------------------------------------------------------------
 
     def make_capability(
-        self, files: PathLike | Sequence[PathLike], name: str | None = None, *, row_format: RowFormat | None = None
+        self, files: Files, name: str | None = None, *, row_format: RowFormat | None = None
     ) -> Capability:
         """Make a capability from example files without storing it.
 
@@ -247,12 +241,7 @@ class NaitIndex:
         return self._library.store(capability, name, force=force)
 
     def add_capability(
-        self,
-        name: str,
-        files: PathLike | Sequence[PathLike],
-        *,
-        row_format: RowFormat | None = None,
-        force: bool = False,
+        self, name: str, files: Files, *, row_format: RowFormat | None = None, force: bool = False
     ) -> Capability:
         """Make a capability from example files and store it.
 
@@ -308,9 +297,9 @@ class NaitIndex:
 
     def query(
         self,
-        capabilities: str | Capability | Sequence[str | Capability],
+        capabilities: CapabilityLike | Sequence[CapabilityLike],
         *,
-        top: str | int | Budget = "10%",
+        top: Top = "10%",
         method: MethodName | str = DEFAULT_METHOD,
         where: str | None = None,
         combine: Combine | str = Combine.UNION,
@@ -326,22 +315,14 @@ class NaitIndex:
         :param search: ``approximate`` finds few rows of many faster, if the index was built for it; what was done, and
             why, is in ``provenance.plan``.
         """
-        request = self._chooser.request(
-            self._library.resolve(capabilities),
-            top=top,
-            method=method,
-            where=where,
-            blend=blend,
-            search=search,
-            decontaminate=decontaminate,
-        )
+        request = self._chooser.request(capabilities, top, method, where, blend, search, decontaminate=decontaminate)
         return self._chooser.query(request, combine, weights)
 
     def core(
         self,
-        capabilities: Sequence[str | Capability],
+        capabilities: Sequence[CapabilityLike],
         *,
-        top: str | int | Budget = "10%",
+        top: Top = "10%",
         votes: str | int = "all",
         method: MethodName | str = DEFAULT_METHOD,
         where: str | None = None,
@@ -356,17 +337,10 @@ class NaitIndex:
             core the share of resamples in which it stays (``details["stability"]``).
         :returns: never padded; ``provenance.core`` has its size, and the size expected by chance.
         """
-        request = self._chooser.request(
-            self._library.resolve(capabilities),
-            top=top,
-            method=method,
-            where=where,
-            blend=blend,
-            decontaminate=decontaminate,
-        )
-        return self._chooser.core(request, votes, bootstrap, self._library.pooled)
+        request = self._chooser.request(capabilities, top, method, where, blend, decontaminate=decontaminate)
+        return self._chooser.core(request, votes, bootstrap)
 
-    def cover(self, *, top: str | int | Budget = "15%", where: str | None = None, rare: bool = False) -> Selection:
+    def cover(self, *, top: Top = "15%", where: str | None = None, rare: bool = False) -> Selection:
         """Choose rows that together activate the most neurons, for diversity and without a target (MADS).
 
         :param rare: weight every neuron by its rarity, ln(n / rows that activate it).
@@ -431,11 +405,6 @@ class NaitIndex:
         """The rows of the index and what is known of them, by column."""
         return IndexRows(self.layout, self._table, self._compressor, self.manifest.fingerprint.signatures)
 
-    @property
-    def is_newest(self) -> bool:
-        """Whether the index was opened at its last version, not at one given by name, and can be changed."""
-        return self._is_newest
-
     def info(self) -> dict[str, Any]:
         """Describe the index: counts, model, layers, views with their bytes per row, fingerprint, capabilities."""
         return describe(self.layout, self.manifest, self._table)
@@ -456,20 +425,19 @@ class NaitIndex:
 
     def capability_scores(
         self,
-        capabilities: Sequence[str | Capability],
+        capabilities: Sequence[CapabilityLike],
         *,
         method: MethodName | str = DEFAULT_METHOD,
         where: str | None = None,
     ) -> np.ndarray:
         """Score every row for each of C capabilities: (C, n) float64 in table order, NaN for rows outside ``where``."""
-        resolved = self._library.resolve(capabilities)
-        return score_rows(self.columns, self._chooser.request(resolved, top=ALL_ROWS, method=method, where=where))
+        return score_rows(self.columns, self._chooser.request(capabilities, ALL_ROWS, method, where))
 
     def compare(
         self,
-        capabilities: Sequence[str | Capability] | None = None,
+        capabilities: Sequence[CapabilityLike] | None = None,
         *,
-        top: str | int | Budget = "10%",
+        top: Top = "10%",
         method: MethodName | str = DEFAULT_METHOD,
         where: str | None = None,
     ) -> Comparison:
@@ -477,16 +445,16 @@ class NaitIndex:
 
         :param capabilities: at least two; all stored ones by default.
         """
-        resolved = self._library.resolve(self._library.table.names() if capabilities is None else capabilities)
-        return compare(self.columns, self._chooser.request(resolved, top=top, method=method, where=where))
+        names = self._library.table.names() if capabilities is None else capabilities
+        return compare(self.columns, self._chooser.request(names, top, method, where))
 
     def explain(
         self,
         row: str,
-        capability: str | Capability,
+        capability: CapabilityLike,
         *,
         method: MethodName | str = DEFAULT_METHOD,
-        top: str | int | Budget = "10%",
+        top: Top = "10%",
         where: str | None = None,
         depth: Depth | None = None,
         words: bool = False,
@@ -497,23 +465,23 @@ class NaitIndex:
         :param words: also report what each word of the row adds, which needs the model.
         :raises SelectionError: there is no such row, or the method's score is not a sum over neurons.
         """
-        request = self._chooser.request(self._library.resolve(capability), top=top, method=method, where=where)
+        request = self._chooser.request(capability, top, method, where)
         layers, encoder = self.manifest.fingerprint.layers, self._encoder if words else None
         return explain(self.columns, request, layers, row, depth or Depth(), encoder)
 
     def layer_shares(
         self,
-        capability: str | Capability,
+        capability: CapabilityLike,
         *,
         method: MethodName | str = DEFAULT_METHOD,
-        top: str | int | Budget = "10%",
+        top: Top = "10%",
         where: str | None = None,
     ) -> LayerShares:
         """Report which layers distinguish the rows that a capability chooses from the average row.
 
         :raises SelectionError: the method's score is not a sum over neurons.
         """
-        request = self._chooser.request(self._library.resolve(capability), top=top, method=method, where=where)
+        request = self._chooser.request(capability, top, method, where)
         ordinals = np.array(self._chooser.query(request).ordinals)
         return layer_shares(self.columns, request, self.manifest.fingerprint.layers, ordinals)
 
@@ -586,17 +554,11 @@ class NaitIndex:
 
     @property
     def _chooser(self) -> Chooser:
-        return Chooser(self.layout, self.manifest, self._table, self.columns)
+        return Chooser(self.layout, self.manifest, self._table, self.columns, self._library)
 
     @cached_property
     def _library(self) -> CapabilityLibrary:
         return CapabilityLibrary(self.layout, self.manifest, self._encoder, self._adopt_manifest)
-
-    def _encoder(self) -> ExampleEncoder:
-        """Load the index's model when it is first needed."""
-        if self._loaded is None:
-            self._loaded = load_example_encoder(self.layout, self.manifest, self._compressor, self._model, self._device)
-        return self._loaded
 
     def _adopt_manifest(self, manifest: Manifest) -> None:
         """Go on with the manifest that a change of the capabilities left, unless the rows have changed as well."""
@@ -604,7 +566,7 @@ class NaitIndex:
             self.manifest = manifest
 
     def _check_newest(self) -> None:
-        if not self._is_newest:
+        if not self.is_newest:
             raise StoreError(
                 f"version {self.manifest.version} of {self.layout.name} was opened by name, and old versions are not "
                 "changed; leave out --at, or make it the last one with 'nait-index restore'"

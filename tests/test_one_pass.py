@@ -35,7 +35,7 @@ class Built:
     def rank(self, names: list[str], method: str, k: int, allowed: np.ndarray | None = None) -> list[Ranked]:
         index = NaitIndex(self.index.layout.root)
         examples = [self.capabilities[name] for name in names]
-        request = RankingRequest((), MethodName(method), Budget.of_rows(k), len(index), allowed)
+        request = RankingRequest((), MethodName(method), Budget(str(k), k), len(index), allowed)
         return rank(index.columns, examples, request)
 
 

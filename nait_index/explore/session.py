@@ -172,8 +172,8 @@ class Session:
         if len(request.each()) == 1 and not budget.is_auto and not is_linear:
             # Each row's score is independent of the budget: the choice is the beginning of the whole ranking.
             whole = self._ranking(replace(request, top="100%"))
-            provenance = replace(whole.provenance, budget=budget.text)
-            return whole.first(budget.resolve(provenance.available), provenance)
+            chosen = whole.first(budget.resolve(whole.provenance.available))
+            return replace(chosen, provenance=replace(whole.provenance, budget=budget.text))
         return self._query(request)
 
     def _query(self, request: ChoiceRequest) -> Selection:

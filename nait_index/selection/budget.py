@@ -37,7 +37,7 @@ class Budget:
     share: Fraction | None = None
 
     @classmethod
-    def parse(cls, top: "str | int | Budget") -> "Budget":
+    def parse(cls, top: "Top") -> "Budget":
         """Parse ``10%``, ``0.5%``, ``500`` or ``auto``; a budget is returned unchanged.
 
         :raises SelectionError: it is none of these, selects nothing, or more than everything.
@@ -57,11 +57,6 @@ class Budget:
         if share is not None and not 0 < share <= 1:
             raise SelectionError(f"--top {text} is not between 0% and 100%")
         return cls(text, rows, share)
-
-    @classmethod
-    def of_rows(cls, rows: int) -> "Budget":
-        """Return the budget of a number of rows."""
-        return cls(str(rows), rows=rows)
 
     @property
     def is_auto(self) -> bool:
@@ -85,6 +80,9 @@ class Budget:
             raise SelectionError(f"--top {self.text} asks for more rows than the {available} there are")
         return rows
 
+
+Top = str | int | Budget
+"""A budget, parsed or not."""
 
 ALL_ROWS = Budget.parse("100%")
 

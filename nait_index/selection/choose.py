@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from nait_index.capabilities.capability import Capability, resampled
+from nait_index.capabilities.library import CapabilityLibrary
 from nait_index.config import Combine, SearchMode, View
 from nait_index.errors import SelectionError, StoreError
 from nait_index.handover.contamination import Match
 from nait_index.methods.registry import MethodName, method_of
 from nait_index.search.approximate import Plan, make_plan
 from nait_index.search.rows import IndexRows
-from nait_index.selection.budget import ALL_ROWS, ROUNDING, Budget, suggest
+from nait_index.selection.budget import ALL_ROWS, ROUNDING, Budget, Top, suggest
 from nait_index.selection.combine import agree, chance_size, combine, required_votes, stability
 from nait_index.selection.coverage import cover, rarity
 from nait_index.selection.provenance import CoreSize, CoverageSize, Decontamination, Provenance, read_sidecar
@@ -30,59 +31,60 @@ from nait_index.store.scores import score_names
 
 logger = logging.getLogger(__name__)
 
-PooledOf = Callable[[Capability], np.ndarray]
-"""Returns the pooled activations (E, 2, D) of a capability's examples."""
+CapabilityLike = str | Capability
+"""The name of a stored capability, or a capability."""
 
 
 class Chooser:
     """Makes selections from one index."""
 
-    def __init__(self, layout: Layout, manifest: Manifest, table: SampleTable, rows: IndexRows) -> None:
+    def __init__(
+        self, layout: Layout, manifest: Manifest, table: SampleTable, rows: IndexRows, library: CapabilityLibrary
+    ) -> None:
         self._layout = layout
         self._manifest = manifest
         self._table = table
         self._rows = rows
+        self._library = library
 
     # ---- requests ---------------------------------------------------------------------------------------------------
 
     def request(
         self,
-        capabilities: Sequence[Capability],
-        *,
-        top: str | int | Budget,
+        capabilities: CapabilityLike | Sequence[CapabilityLike],
+        top: Top,
         method: MethodName | str,
-        where: str | None = None,
+        where: str | None,
         blend: Mapping[str, float] | None = None,
         search: SearchMode | str = SearchMode.EXACT,
+        *,
         decontaminate: bool = False,
     ) -> RankingRequest:
-        """Parse what is asked for, and find the rows that may be chosen.
+        """Parse the arguments of a query, and determine which rows may be chosen.
 
-        :raises SelectionError: a part cannot be used. :raises StoreError: the index lacks the view of the method.
+        :raises SelectionError: one of them cannot be used. :raises StoreError: the index lacks the method's view.
         """
-        names = [capability.name for capability in capabilities]
+        resolved, blend = self._library.resolve(capabilities), dict(blend or {})
+        names = [capability.name for capability in resolved]
         repeated = [name for name in names if names.count(name) > 1]
         if repeated:
             raise SelectionError(f"capability '{repeated[0]}' is given twice")
         checked = self.check_method(method)
-        budget, allowed, blend = Budget.parse(top), self._rows.allowed(where), dict(blend or {})
+        budget, allowed = Budget.parse(top), self._rows.allowed(where)
         quality = {name: self._quality(name) for name in blend}
-        for scores in quality.values():
-            has_score = np.isfinite(scores)
-            allowed = has_score if allowed is None else allowed & has_score
-        available = self._available(allowed)
-        if blend and not available:
-            raise SelectionError(
-                f"--blend: no row to choose from has {' and '.join(blend)}; compute them with 'nait-index score', or "
-                "widen --where"
-            )
-        mode = parse_enum(SearchMode, search, "search", SelectionError)
-        return RankingRequest(
-            capabilities, checked, budget, available, allowed, where, blend, quality, mode, decontaminate
-        )
+        if quality:
+            has_all = np.all([np.isfinite(scores) for scores in quality.values()], axis=0)
+            allowed = has_all if allowed is None else allowed & has_all
+            if not allowed.any():
+                raise SelectionError(
+                    f"--blend: no row to choose from has {' and '.join(blend)}; compute them with 'nait-index score', "
+                    "or widen --where"
+                )
+        mode, available = parse_enum(SearchMode, search, "search", SelectionError), self._available(allowed)
+        return RankingRequest(resolved, checked, budget, available, allowed, where, blend, quality, mode, decontaminate)
 
     def check_method(self, method: MethodName | str) -> MethodName:
-        """Refuse a method whose view the index lacks, before any example is encoded.
+        """Parse a method's name, and check that the index has the view that the method needs.
 
         :raises StoreError: it lacks the view. :raises SelectionError: there is no such method.
         """
@@ -105,10 +107,9 @@ class Chooser:
     def _quality(self, name: str) -> np.ndarray:
         known = score_names(self._table)
         if name not in known:
-            near = (
-                f"it has {', '.join(known)}{did_you_mean(name, known)}" if known else "make one with 'nait-index score'"
-            )
-            raise SelectionError(f"--blend: {self._layout.name} has no score '{name}'; {near}")
+            listed = f"it has {', '.join(known)}" if known else "make one with 'nait-index score'"
+            near = did_you_mean(name, known)
+            raise SelectionError(f"--blend: {self._layout.name} has no score '{name}'; {listed}{near}")
         return self._rows.numbers(name)
 
     # ---- query ------------------------------------------------------------------------------------------------------
@@ -148,9 +149,9 @@ class Chooser:
         ranking = self.query(replace(exact, budget=ALL_ROWS, decontaminate=False))
         suggestion = suggest(ranking.scores)
         if request.decontaminate:
-            chosen = self.query(replace(exact, budget=Budget.of_rows(suggestion.rows)))
+            chosen = self.query(replace(exact, budget=Budget.parse(suggestion.rows)))
         else:
-            chosen = ranking.first(suggestion.rows, ranking.provenance)
+            chosen = ranking.first(suggestion.rows)
         auto, reasons = suggestion.to_dict(), suggestion.reasons
         return replace(chosen, provenance=replace(chosen.provenance, budget="auto", auto=auto, reasons=reasons))
 
@@ -166,7 +167,7 @@ class Chooser:
 
     # ---- core -------------------------------------------------------------------------------------------------------
 
-    def core(self, request: RankingRequest, votes: str | int, bootstrap: int, pooled_of: PooledOf) -> Selection:
+    def core(self, request: RankingRequest, votes: str | int, bootstrap: int) -> Selection:
         """Choose what several capabilities agree on.
 
         :param bootstrap: how often the examples are resampled to measure how stable the core is.
@@ -189,14 +190,12 @@ class Chooser:
         selection, request = self._choose(request, choose)
         if not bootstrap:
             return selection
-        shares = stability(selection.ids, self._resampled_cores(request, pooled_of, needed, bootstrap))
+        shares = stability(selection.ids, self._resampled_cores(request, needed, bootstrap))
         return replace(selection, details={**selection.details, "stability": shares})
 
-    def _resampled_cores(
-        self, request: RankingRequest, pooled_of: PooledOf, votes: int, draws: int
-    ) -> Iterator[set[str]]:
+    def _resampled_cores(self, request: RankingRequest, votes: int, draws: int) -> Iterator[set[str]]:
         """Yield the core of each draw of resampled examples."""
-        pooled = [pooled_of(capability) for capability in request.capabilities]
+        pooled = [self._library.pooled(capability) for capability in request.capabilities]
         rng = np.random.default_rng(self._manifest.fingerprint.signatures.seed)
         for number in range(draws):
             logger.info("draw %d of %d", number + 1, draws)
@@ -211,8 +210,9 @@ class Chooser:
 
     def _planned(self, request: RankingRequest) -> tuple[RankingRequest, Provenance]:
         """Decide how the rows are searched, and record what the selection is made from."""
-        plan, provenance = self._plan(request), self._provenance(str(request.method), request.where, request.available)
+        plan = self._plan(request)
         counts = {item.name: {"examples": len(item), "truncated": item.truncated} for item in request.capabilities}
+        provenance = self._provenance(str(request.method), request.where, request.available)
         budget, blend = request.budget.text, request.blend
         provenance = replace(provenance, plan=plan.why, capabilities=counts, budget=budget, blend=blend)
         return replace(request, search=plan.mode), provenance
@@ -270,7 +270,7 @@ class Chooser:
 
     # ---- without capabilities ---------------------------------------------------------------------------------------
 
-    def cover(self, top: str | int | Budget, where: str | None, *, rare: bool) -> Selection:
+    def cover(self, top: Top, where: str | None, *, rare: bool) -> Selection:
         """Choose rows that together activate the most neurons, with no target (MADS)."""
         self._check_view("cover", View.TOPK)
         budget, allowed = Budget.parse(top), self._rows.allowed(where)

@@ -62,8 +62,8 @@ class RankingRequest:
         allowed = np.ones(rows, bool) if self.allowed is None else self.allowed.copy()
         allowed[list(ordinals)] = False
         left = int(allowed.sum())
-        budget = Budget.of_rows(min(self.k, left))
-        return replace(self, allowed=allowed, available=left, budget=budget, search=SearchMode.EXACT)
+        k = min(self.k, left)
+        return replace(self, allowed=allowed, available=left, budget=Budget(str(k), k), search=SearchMode.EXACT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,19 +46,11 @@ class Selection:
     def __iter__(self) -> Iterator[str]:
         return iter(self.ids)
 
-    def first(self, count: int, provenance: Provenance) -> "Selection":
-        """Return the best rows only.
-
-        :param provenance: of the shorter selection.
-        """
-        return replace(
-            self,
-            ids=self.ids[:count],
-            scores=self.scores[:count],
-            ordinals=self.ordinals[:count],
-            provenance=provenance,
-            details={name: values[:count] for name, values in self.details.items()},
-        )
+    def first(self, count: int) -> "Selection":
+        """Return the best rows only, with the provenance of all."""
+        details = {name: values[:count] for name, values in self.details.items()}
+        ids, scores, ordinals = self.ids[:count], self.scores[:count], self.ordinals[:count]
+        return replace(self, ids=ids, scores=scores, ordinals=ordinals, details=details)
 
     def rows(self, limit: int | None = None) -> list[str]:
         """Return the original rows, as JSON text, best first."""
