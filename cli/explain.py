@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from nait_index.types import RowFormat
 from . import options as opt
 from .completion import a_capability
 from .options import IndexTarget
-from .output import columns, console_on, note, one_line, preview, print_json, print_table
+from .output import console_on, note, one_line, preview, print_json, print_table
 
 if TYPE_CHECKING:
     from nait_index.insight.compare import Comparison
@@ -100,22 +101,18 @@ def _print_explanation(explanation: "Explanation") -> None:
 
 
 def _print_neurons(neurons: "Sequence[NeuronPart]", unit: str) -> None:
-    header = ["layer", "pooling", unit, "adds", "activation", "off the mean", "most extreme rows"]
-    rows: list[list[Any]] = [
-        [
-            "" if part.layer is None else str(part.layer),
-            part.pooling or "",
+    rows = [
+        (
+            " ".join(str(value) for value in (part.layer, part.pooling) if value is not None),
             str(part.number),
             f"{part.value:+.4f}",
             part.activation,
             "" if part.deviation is None else f"{part.deviation:+.1f} σ",
             "; ".join(f"{row.id}: {preview(row.row)[:60]}" for row in part.rows),
-        ]
+        )
         for part in neurons
     ]
-    if not any(part.pooling for part in neurons):
-        header, rows = [header[0], *header[2:]], [[row[0], *row[2:]] for row in rows]
-    print_table(header, rows)
+    print_table(("layer", unit, "adds", "activation", "off the mean", "most extreme rows"), rows)
 
 
 def _print_words(words: "Sequence[Word]") -> None:
@@ -186,60 +183,18 @@ def compare(
 
 
 def _print_comparison(comparison: "Comparison") -> None:
-    is_alike = len(set(comparison.sizes)) == 1
-    by_chance = f"{comparison.chance[0, 1]:,.1f}" if is_alike else "other numbers"
-    matrices = [
-        (
-            f"rows in common (each chooses {comparison.budget}; by chance {by_chance} would be)",
-            comparison.overlap,
-            "{:,.0f}",
-        ),
-        (f"rank correlation over {comparison.ranked:,} rows", comparison.correlation, "{:.2f}"),
-    ]
+    """Print how every two capabilities relate, one pair per line."""
+    click.echo(f"rows in common, of {comparison.budget} each; rank correlation over {comparison.ranked:,} rows\n")
+    header, matrices = ["capability", "and", "in common", "by chance", "correlation"], [comparison.correlation]
     if comparison.cosine is not None:
-        matrices.append(("cosine of the directions", comparison.cosine, "{:.2f}"))
-    room = columns()
-    header = ["", *_short(comparison.names, room)]
-    for title, matrix, form in matrices:
-        click.echo(title)
-        rows = [
-            [name, *(form.format(value) for value in values)]
-            for name, values in zip(comparison.names, matrix, strict=True)
-        ]
-        for number, block in enumerate(_blocks(header, rows, room)):
-            if number:
-                click.echo()
-            print_table([header[column] for column in block], [[row[column] for column in block] for row in rows])
-        click.echo()
+        header, matrices = [*header, "cosine"], [*matrices, comparison.cosine]
+    rows: list[list[Any]] = []
+    for i, j in combinations(range(len(comparison.names)), 2):
+        rows.append([comparison.names[i], comparison.names[j], int(comparison.overlap[i, j])])
+        rows[-1] += [f"{comparison.chance[i, j]:,.1f}", *(f"{matrix[i, j]:.2f}" for matrix in matrices)]
+    print_table(header, rows)
+    click.echo()
     for sentence in comparison.readings:
         click.echo(f"- {sentence}")
     for group in comparison.merges:
         click.echo(f"- {' and '.join(group)} choose mostly the same rows, so they could be merged into one capability")
-
-
-def _blocks(header: list[str], rows: list[list[str]], room: int | None) -> list[list[int]]:
-    """Return which columns to print side by side: the first, which names the rows, and as many others as fit."""
-    from rich.cells import cell_len
-
-    widths = [max(map(cell_len, column)) for column in zip(header, *rows, strict=True)]
-    blocks: list[list[int]] = []
-    left = 0
-    for number in range(1, len(header)):
-        if not blocks or (room is not None and left < widths[number] + 2):
-            blocks.append([0])
-            left = (room or 0) - widths[0]
-        blocks[-1].append(number)
-        left -= widths[number] + 2
-    return blocks
-
-
-def _short(names: Sequence[str], room: int | None) -> list[str]:
-    """Return names that are short enough for the titles of a matrix, of 6 to 12 columns."""
-    from rich.cells import cell_len
-    from rich.text import Text
-
-    left = 12 if room is None else (room - max(map(cell_len, names))) // len(names) - 2
-    titles = [Text(name) for name in names]
-    for title in titles:
-        title.truncate(min(max(left, 6), 12), overflow="ellipsis")
-    return [title.plain for title in titles]

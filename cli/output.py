@@ -86,45 +86,28 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, whole: 
 
     :param whole: fold the last column instead of cutting it; always so without a header.
     """
-    from rich.cells import cell_len
-
-    cells = [[_cell(value) for value in row] for row in rows]
-    lines = [list(header), *cells] if any(header) else cells
-    widths = [max(map(cell_len, column)) for column in zip(header, *cells, strict=True)]
-    room = columns()
-    taken = sum(widths[:-1]) + _GAP * (len(widths) - 1)
-    if room is None:
-        for *first, last in lines:
-            padded = (cell + " " * (width + _GAP - cell_len(cell)) for cell, width in zip(first, widths, strict=False))
-            click.echo(("".join(padded) + last).rstrip())
-    elif not any(header):
-        names = min(widths[0], room // 2)
-        _draw(lines, [names, room - names - _GAP], whole=True)
-    elif taken + min(widths[-1], _LEAST) <= room:
-        _draw(lines, [*widths[:-1], min(widths[-1], room - taken)], whole)
-    else:
-        title = max(map(cell_len, header))
-        pair = [title, max(room - title - _GAP, _LEAST // 2)]
-        for number, row in enumerate(cells):
-            if number:
-                click.echo()
-            titled = list(zip(header, row, strict=True))
-            _draw(titled[:-1], pair, whole=True)
-            _draw(titled[-1:], pair, whole)
-
-
-def _draw(lines: Sequence[Sequence[str]], widths: Sequence[int], whole: bool) -> None:
-    """Draw lines of cells in columns of these widths; only the last column may be folded or cut."""
     from rich.table import Table
     from rich.text import Text
 
+    titles, cells = [Text(title) for title in header], [[Text(_cell(value)) for value in row] for row in rows]
+    widths = [max(cell.cell_len for cell in column) for column in zip(titles, *cells, strict=True)]
+    taken = sum(widths[:-1]) + _GAP * len(widths[:-1])
+    room = columns() or taken + widths[-1]
+    if any(header) and not whole:
+        for *_, last in cells:
+            last.no_wrap, last.overflow = True, "ellipsis"
+    lines, firm = cells, 0  # the first columns are firm: they keep their widths
+    if any(header) and taken + min(widths[-1], _LEAST) <= room:
+        lines, firm = [titles, *cells], len(header) - 1
+    elif any(header):
+        lines = [[*pair] for row in cells for pair in (*zip(titles, row, strict=True), (Text(), Text()))][:-1]
     table = Table.grid(padding=(0, _GAP, 0, 0))
-    for width in widths:
-        table.add_column(width=width, no_wrap=not whole, overflow="fold" if whole else "ellipsis")
+    for number in range(firm + 1 if firm else 2):
+        table.add_column(no_wrap=number < firm, overflow="fold")
     for line in lines:
-        table.add_row(*map(Text, line))
+        table.add_row(*line)
     console = console_on(sys.stdout)
-    console.width = sum(widths) + _GAP * (len(widths) - 1)
+    console.width = room
     with console.capture() as capture:
         console.print(table)
     for drawn in capture.get().splitlines():

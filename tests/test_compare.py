@@ -1,11 +1,16 @@
 """Capabilities compared: against sets and ranks counted by hand."""
 
+import io
+import re
+from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers import build_small, nait_index, refusal, small_signatures, write_lines
-from nait_index_cli.explain import _blocks
+from nait_index_cli import explain, output
+from rich.cells import cell_len
 from scipy.stats import spearmanr
 
 from nait_index import NaitIndex
@@ -74,7 +79,7 @@ def test_of_a_large_index_the_order_of_some_rows_is_compared(index: NaitIndex, m
     np.testing.assert_allclose(sampled.correlation, whole.correlation, atol=0.5)
 
 
-def comparison(overlap: list[list[int]], names: str, available: int = 1000) -> Comparison:
+def comparison(overlap: list[list[int]], names: Sequence[str], available: int = 1000) -> Comparison:
     sizes = np.diag(overlap)
     return Comparison(
         tuple(names),
@@ -128,9 +133,16 @@ def test_the_command_line_compares_and_draws(index: NaitIndex, tmp_path: Path) -
     assert "at least two" in refusal("compare", root, "-c", "code")
 
 
-def test_a_wide_table_goes_on_below() -> None:
-    header, rows = ["", "alpha", "beta", "gamma"], [["alpha", "1.00", "0.50", "0.25"]]
-    assert _blocks(header, rows, None) == [[0, 1, 2, 3]]
-    assert _blocks(header, rows, 5 + 7 + 6 + 7) == [[0, 1, 2, 3]]
-    assert _blocks(header, rows, 5 + 7 + 6 + 6) == [[0, 1, 2], [0, 3]]
-    assert _blocks(header, rows, 3) == [[0, 1], [0, 2], [0, 3]]
+@pytest.mark.parametrize("width", [None, 40, 80, 200])
+def test_a_comparison_shows_every_pair_on_any_terminal(width: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = comparison([[100, 40, 2], [40, 100, 3], [2, 3, 100]], ["alpha", "beta", "long-name-日本"])
+    out = io.StringIO()
+    monkeypatch.setattr(output, "columns", lambda: width)
+    with redirect_stdout(out):
+        explain._print_comparison(compared)
+    table = out.getvalue().split("\n\n- ")[0].split("\n\n", 1)[1]
+    assert width is None or max(map(cell_len, table.splitlines())) <= width
+    titles = ("", "and +", "in common +", "by chance +", "correlation +") if width == 40 else ("",) * 5
+    for pair in (("alpha", "beta", "40"), ("alpha", "long-name-日本", "2"), ("beta", "long-name-日本", "3")):
+        cells = (*pair, r"10\.0", r"0\.00")
+        assert re.search(r"\s+".join(title + cell for title, cell in zip(titles, cells, strict=True)), table)

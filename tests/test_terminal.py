@@ -20,7 +20,7 @@ import click
 import pytest
 from click.shell_completion import ShellComplete
 from helpers import build_small, nait_index, read_lines, refusal, small_rows, write_lines
-from nait_index_cli import explain, log, output, progress
+from nait_index_cli import log, output, progress
 from nait_index_cli.completion import capability_names
 from nait_index_cli.main import cli, main
 from rich.cells import cell_len
@@ -365,7 +365,6 @@ def test_widths_are_those_of_a_terminal() -> None:
         "\u1112\u1161": 2,
     }.items():
         assert width_of(text) == cell_len(text) == width
-    assert explain._short(["日本語日本語", "e\u0301" * 8, "math"], 20) == ["日本 …", "e\u0301" * 5 + "…", "math"]
 
 
 @pytest.mark.parametrize("width", [None, 40, 100])
