@@ -23,12 +23,12 @@ from nait_index.building.intake import Counts, Intake, RowNumbers, Spool, WorkRo
 from nait_index.building.report import BuildReport, ProgressCallback, ProgressMeter, Stage
 from nait_index.building.runner import LocalRunner, OpenRunner
 from nait_index.building.shards import SHARD_ROWS, EncodedShard, ShardFacts, StagedShard
-from nait_index.config import ModelConfig, SignatureConfig
+from nait_index.config import ModelConfig, SignatureConfig, View
 from nait_index.corpus import rejected_writer
 from nait_index.errors import CorpusError, NaitError, StoreError
 from nait_index.files import TEMPORARY
 from nait_index.signatures.pca import Compressor
-from nait_index.signatures.views import Need, column_types, dense_columns, needs_of
+from nait_index.signatures.views import column_types, dense_columns
 from nait_index.store.fitted import load_compressor, load_warmup, save_compressor, save_warmup
 from nait_index.store.layout import Layout, write_lock
 from nait_index.store.manifest import Manifest, library_versions, load_manifest, save_manifest
@@ -233,7 +233,7 @@ class Builder:
 
     def _warm_up(self, spool: Spool, shards: Sequence[RowNumbers], manifest: Manifest) -> Manifest:
         """Train the adapters of the view ``grad`` on the first shard, or restore them from an earlier warm-up."""
-        if Need.GRADIENTS not in needs_of(self._signatures) or not shards:
+        if View.GRAD not in self._signatures.views or not shards:
             return manifest
         if manifest.warmup_hash is None:
             data = self._runner.once(IndexEncoder.warm_up, [row.text for row in spool.read(shards[0])])

@@ -15,19 +15,17 @@ from nait_index.activations.capture import Probes
 from nait_index.activations.device import multiply, settled_precision
 from nait_index.activations.encoder import Encoder, Pooled, Tokens
 from nait_index.building.shards import ShardFacts
-from nait_index.config import Device, ModelConfig, Precision, SignatureConfig
+from nait_index.config import Device, ModelConfig, Precision, SignatureConfig, View
 from nait_index.corpus import Template, make_template
 from nait_index.errors import StoreError
 from nait_index.signatures.pca import Compressor
 from nait_index.signatures.views import (
     GRADIENT,
-    Need,
     Widths,
     column_types,
     dense_columns,
     direct_columns,
     empty_columns,
-    needs_of,
 )
 from nait_index.store.manifest import Fingerprint, Manifest
 
@@ -126,7 +124,7 @@ class IndexEncoder:
         :param for_examples: compute the gradients of examples, which LESS defines differently from those of rows.
         :raises ModelError: it is not a causal language model. :raises NaitError: PEFT is not installed.
         """
-        if Need.GRADIENTS not in needs_of(self.signatures):
+        if View.GRAD not in self.signatures.views:
             return
         from nait_index.activations.gradients.adapters import GradientSettings
         from nait_index.activations.gradients.encoder import GradientEncoder
@@ -263,8 +261,7 @@ def _probes(signatures: SignatureConfig) -> Probes:
         from nait_index.activations.sae.formats import load_sae
 
         sae = load_sae(signatures.sae)
-    needs = needs_of(signatures)
-    return Probes(impact=Need.IMPACT in needs, hidden=Need.HIDDEN in needs, sae=sae)
+    return Probes(impact=View.TOPK in signatures.views, hidden=View.HIDDEN in signatures.views, sae=sae)
 
 
 def _facts_of(tokens: Sequence[Tokens]) -> ShardFacts:

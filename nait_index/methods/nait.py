@@ -19,7 +19,7 @@ import numpy as np
 
 from nait_index.errors import CapabilityError
 from nait_index.methods.base import Directed, Query, Summary
-from nait_index.signatures.features import POOLINGS, Feature
+from nait_index.signatures.features import POOLINGS, Feature, layer_slices
 
 _DENSE_LIMIT = 1024
 
@@ -33,10 +33,7 @@ class Nait(Directed):
         """Keep the direction v (D,), layer after layer; nothing where there are fewer than two examples."""
         if len(examples) < 2:
             return {}
-        ends = np.cumsum(widths)
-        directions = [
-            calibrated_direction(examples[:, 1, end - width : end]) for end, width in zip(ends, widths, strict=True)
-        ]
+        directions = [calibrated_direction(examples[:, 1, neurons]) for neurons in layer_slices(widths)]
         return {"nait.direction": np.concatenate(directions).astype(np.float32)}
 
     def direction(self, summary: Summary, center: np.ndarray, widths: Sequence[int]) -> Query:
@@ -58,8 +55,7 @@ def calibrated_direction(drifts: np.ndarray) -> np.ndarray:
     """Compute v (N,) float64 of one layer from the examples' drifts (K, N): Eq. 2 to 4. Zero where nothing varies."""
     drifts = drifts.astype(np.float64)
     mean = drifts.mean(axis=0)
-    centered = drifts - mean
-    v = _first_component(centered)
+    v = _first_component(drifts - mean)
     return -v if mean @ v < 0 else v
 
 

@@ -8,9 +8,7 @@ product with any row stays below 2^24), so that every sum is the same in whateve
 equal rows score equal, and the way rows are scored never changes their order.
 """
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import numpy as np
 
@@ -36,6 +34,8 @@ def scan(rows: np.ndarray, queries: np.ndarray, threads: int) -> np.ndarray:
     :param rows: (n, d) int8 or float32, in memory or mapped; :param queries: (q, d) float32.
     :returns: (q, n) float32.
     """
+    from threadpoolctl import threadpool_limits
+
     n, d = rows.shape
     scores = np.empty((n, len(queries)), dtype=np.float32)
     columns = np.ascontiguousarray(queries.T)
@@ -50,19 +50,10 @@ def scan(rows: np.ndarray, queries: np.ndarray, threads: int) -> np.ndarray:
             np.copyto(values, part, casting="unsafe")
             np.matmul(values, columns, out=scores[first : first + len(part)])
 
-    with _single_threaded_products():
+    with threadpool_limits(1, user_api="blas"):  # or BLAS would start threads of its own in each of ours
         if threads == 1 or n <= tile:
             work(0, n)
         else:
             with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(work, ends[:-1], ends[1:]))
     return np.ascontiguousarray(scores.T)
-
-
-@contextmanager
-def _single_threaded_products() -> Iterator[None]:
-    """Keep BLAS from starting its own threads in each of ours."""
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1, user_api="blas"):
-        yield

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nait_index.signatures.features import layer_slices
+
 _LOW = np.uint64(0xFFFFFFFF)
-_LIMIT = float(np.finfo(np.float16).max)
+HALF_LIMIT = float(np.finfo(np.float16).max)
 
 
 def number_dtype(widths: Sequence[int]) -> "np.dtype[np.unsignedinteger]":
@@ -37,14 +39,13 @@ def top_neurons(impact: np.ndarray, widths: Sequence[int], k: int) -> tuple[np.n
         holds; layer after layer.
     """
     numbers, values = [], []
-    start = 0
-    for width in widths:
-        layer = impact[:, start : start + width].astype(np.float32)
-        start += width
-        chosen = strongest(layer, min(k, width))
+    for neurons in layer_slices(widths):
+        layer = impact[:, neurons].astype(np.float32)
+        chosen = strongest(layer, min(k, layer.shape[1]))
         numbers.append(chosen.astype(number_dtype(widths)))
         values.append(np.take_along_axis(layer, chosen, axis=1))
-    return np.concatenate(numbers, axis=1), np.clip(np.concatenate(values, axis=1), -_LIMIT, _LIMIT).astype(np.float16)
+    clipped = np.clip(np.concatenate(values, axis=1), -HALF_LIMIT, HALF_LIMIT)
+    return np.concatenate(numbers, axis=1), clipped.astype(np.float16)
 
 
 def top_codes(codes: np.ndarray, keep: int) -> tuple[np.ndarray, np.ndarray]:
@@ -57,7 +58,7 @@ def top_codes(codes: np.ndarray, keep: int) -> tuple[np.ndarray, np.ndarray]:
     # Adding zero turns −0, whose bits would sort above every number, into 0.
     codes = np.ascontiguousarray(codes, dtype=np.float32) + np.float32(0)
     numbers = strongest(codes, min(keep, codes.shape[1]))
-    values = np.minimum(np.take_along_axis(codes, numbers, axis=1), _LIMIT).astype(np.float16)
+    values = np.minimum(np.take_along_axis(codes, numbers, axis=1), HALF_LIMIT).astype(np.float16)
     return np.where(values > 0, numbers, 0).astype(number_dtype((codes.shape[1],))), values
 
 
