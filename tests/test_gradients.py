@@ -10,11 +10,12 @@ import pytest
 import tiny_models
 from conftest import TinyModels
 
+from nait_index.activations.batches import Target
 from nait_index.activations.encoder import Tokens
 from nait_index.activations.gradients import encoder as gradients_module
 from nait_index.activations.gradients.adapters import Adapters, GradientSettings
 from nait_index.activations.gradients.encoder import GradientEncoder, Gradients
-from nait_index.activations.gradients.per_sample import Batch, Target, per_sample_gradients, sample_losses
+from nait_index.activations.gradients.per_sample import Batch, per_sample_gradients, sample_losses
 from nait_index.activations.gradients.projection import Projection
 from nait_index.activations.gradients.warmup import Warmup, warmup_from_bytes, warmup_to_bytes
 from nait_index.activations.loading import load_model
@@ -99,7 +100,7 @@ def test_a_batch_gives_what_autograd_gives_one_sample_at_a_time(make: MakeGradie
     batch = Batch.of([Target(text.ids, 1) for text in texts], encoder.model.device)
     gradients: dict[str, np.ndarray] = {}
     take = lambda name, values: gradients.update({name: values.detach().numpy()})  # noqa: E731
-    with per_sample_gradients(model.get_input_embeddings(), encoder.adapters.layers, batch.shape, take) as backward:
+    with per_sample_gradients(model.get_input_embeddings(), encoder.adapters.layers, batch.ids.shape, take) as backward:
         backward(sample_losses(model, batch).sum())
     assert list(encoder.adapters.layers) == sorted(gradients, key=list(encoder.adapters.layers).index)
     for row, text in enumerate(texts):
@@ -234,7 +235,7 @@ def test_a_batch_that_does_not_fit_is_halved(make: MakeGradients, monkeypatch: p
     expected, _ = collect(encoder.rows(texts), len(texts))
 
     def small_memory(model: Any, batch: Batch) -> Any:
-        if batch.shape[0] > limit:
+        if len(batch.ids) > limit:
             raise MemoryError
         return sample_losses(model, batch)
 
@@ -364,5 +365,4 @@ def test_a_model_without_linear_layers_is_refused() -> None:
 def test_a_model_that_is_loaded_already_is_used(tiny_model: TinyModels) -> None:
     config = ModelConfig(name=str(tiny_model("llama")), device=Device.CPU)
     loaded = load_model(config, causal=True)
-    with GradientEncoder(config, SETTINGS, loaded) as encoder:
-        assert encoder.model is loaded
+    assert GradientEncoder(config, SETTINGS, loaded).model is loaded

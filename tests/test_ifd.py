@@ -10,7 +10,8 @@ import pytest
 from conftest import TinyModels
 from tiny_models import save_tokenizer
 
-from nait_index.activations.likelihood import Failure, Likelihood, Span
+from nait_index.activations.batches import Target
+from nait_index.activations.likelihood import Failure, Likelihood
 from nait_index.activations.loading import load_model, model_path
 from nait_index.config import BUNDLED_MODEL, Device, ModelConfig
 from nait_index.errors import ModelError
@@ -197,7 +198,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_a_row_that_never_does_fails_alo
 
 
 def test_numbers_that_are_none_get_a_status(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Likelihood, "_losses", lambda self, spans, ids: [float("nan")] * len(spans))
+    monkeypatch.setattr(Likelihood, "_losses", lambda self, targets: [float("nan")] * len(targets))
     score = scores_of(config_of(BUNDLED_MODEL), rows_of(ROWS[0]))["r0"]
     assert (score.value, score.status) == (None, Status.NOT_FINITE)
 
@@ -205,7 +206,8 @@ def test_numbers_that_are_none_get_a_status(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_token_without_an_embedding_fails_its_row_alone(tiny_model: TinyModels) -> None:
     likelihood = Likelihood(load_model(config_of(tiny_model("llama")), causal=True))
     good, bad = np.array([5, 6, 7]), np.array([5, 100_000])
-    losses = dict(likelihood.mean_losses([Span(good, good), Span(bad, good)]))
+    targets = [Target(np.concatenate([prefix, good]), len(prefix)) for prefix in (good, bad)]
+    losses = dict(likelihood.mean_losses(targets))
     assert isinstance(losses[0], float)
     assert isinstance(losses[1], Failure)
 

@@ -95,12 +95,12 @@ def stories(n: int, seed: int) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def encoder() -> Iterator[GradientEncoder]:
+def encoder() -> GradientEncoder:
     pytest.importorskip("torch")
     settings = GradientSettings(width=256, warmup_steps=6, warmup_batch=8)
-    with GradientEncoder(ModelConfig(device=Device.CPU), settings) as made:
-        made.warm_up(tokens(made, sums(20, 0) + stories(20, 1)))
-        yield made
+    made = GradientEncoder(ModelConfig(device=Device.CPU), settings)
+    made.warm_up(tokens(made, sums(20, 0) + stories(20, 1)))
+    return made
 
 
 def tokens(encoder: GradientEncoder, texts: Sequence[str]) -> list[Tokens]:

@@ -6,6 +6,7 @@ forward function of its own.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -21,6 +22,17 @@ Result = TypeVar("Result")
 _LOGITS_BYTES = 2**30
 # What a single text may cause, or too many texts at once.
 _TEXT_ERRORS = (RuntimeError, MemoryError, ValueError, IndexError)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A text and which of its tokens count in the loss.
+
+    :param ids: (T,) int64 token ids. :param start: first token that counts, from 1 to T − 1.
+    """
+
+    ids: np.ndarray
+    start: int
 
 
 def token_budget(

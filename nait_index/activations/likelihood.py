@@ -11,24 +11,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from nait_index.activations.batches import run_batches, token_budget
+from nait_index.activations.batches import Target, run_batches, token_budget
 from nait_index.activations.loading import LoadedModel
 
 if TYPE_CHECKING:
     import torch
 
 Value = TypeVar("Value")
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """An answer after its prefix.
-
-    :param prefix: (p,) int64 token ids, at least one; :param answer: (m,) int64 token ids, at least one.
-    """
-
-    prefix: np.ndarray
-    answer: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +38,15 @@ class Likelihood:
         self.loaded = loaded
         self._batch_tokens = batch_tokens
 
-    def mean_losses(self, spans: Sequence[Span]) -> Iterator[tuple[int, float | Failure]]:
-        """Compute −(1/m) Σ log p(answer token | all tokens before it), natural logarithm, for every span.
+    def mean_losses(self, targets: Sequence[Target]) -> Iterator[tuple[int, float | Failure]]:
+        """Compute −(1/m) Σ log p(token | all tokens before it), natural logarithm, over the m tokens that count.
 
-        :returns: (number of the span, loss), every span once, in the order in which batches end.
+        :returns: (number of the target, loss), every target once, in the order in which batches end.
         """
         budget = token_budget(self._batch_tokens, self.loaded.device, vocabulary=self.loaded.vocabulary)
-        sequences = [np.concatenate([span.prefix, span.answer]) for span in spans]
-
-        def forward(rows: np.ndarray) -> list[float]:
-            return self._losses([spans[row] for row in rows], [sequences[row] for row in rows])
-
-        yield from self._each(sequences, budget, forward)
+        yield from self._each(
+            [target.ids for target in targets], budget, lambda rows: self._losses([targets[row] for row in rows])
+        )
 
     def next_logits(
         self, prompts: Sequence[np.ndarray], tokens: Sequence[int]
@@ -69,11 +55,8 @@ class Likelihood:
 
         :returns: (number of the prompt, logits), every prompt once, in the order in which batches end.
         """
-
-        def forward(rows: np.ndarray) -> list[np.ndarray]:
-            return self._next([prompts[row] for row in rows], tokens)
-
-        yield from self._each(prompts, token_budget(self._batch_tokens, self.loaded.device), forward)
+        budget = token_budget(self._batch_tokens, self.loaded.device)
+        yield from self._each(prompts, budget, lambda rows: self._next([prompts[row] for row in rows], tokens))
 
     def _each(
         self, sequences: Sequence[np.ndarray], budget: int, forward: Callable[[np.ndarray], Sequence[Value]]
@@ -96,19 +79,20 @@ class Likelihood:
         for values in run_batches(lengths, budget, numbered, failed):
             yield from values
 
-    def _losses(self, spans: Sequence[Span], sequences: Sequence[np.ndarray]) -> list[float]:
+    def _losses(self, targets: Sequence[Target]) -> list[float]:
         import torch
         from torch.nn.functional import cross_entropy
 
-        # The token before each answer token predicts it.
-        starts = [len(span.prefix) - 1 for span in spans]
-        first, end = min(starts), max(len(ids) - 1 for ids in sequences)
+        # The token before each token that counts predicts it.
+        first = min(target.start for target in targets) - 1
+        positions = torch.arange(first, max(len(target.ids) for target in targets) - 1)
         with torch.inference_mode():
-            logits = self._logits(sequences, torch.arange(first, end))
+            logits = self._logits([target.ids for target in targets], positions)
             losses = []
-            for row, (span, start) in enumerate(zip(spans, starts, strict=True)):
-                predictions = logits[row, start - first : start - first + len(span.answer)].float()
-                losses.append(cross_entropy(predictions, torch.from_numpy(span.answer).to(predictions.device)))
+            for row, target in enumerate(targets):
+                predictions = logits[row, target.start - 1 - first : len(target.ids) - 1 - first].float()
+                answer = torch.from_numpy(target.ids[target.start :]).to(predictions.device)
+                losses.append(cross_entropy(predictions, answer))
             return [float(loss) for loss in torch.stack(losses).cpu()]
 
     def _next(self, prompts: Sequence[np.ndarray], tokens: Sequence[int]) -> list[np.ndarray]:

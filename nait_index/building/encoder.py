@@ -70,8 +70,7 @@ class IndexEncoder:
     def close(self) -> None:
         """Remove the hooks from the model and release the model of the gradients."""
         self.model_encoder.close()
-        if self._gradients is not None:
-            self._gradients.close()
+        self._gradients = self._gradients_of = None
 
     # ---- settings -------------------------------------------------------------------------------------------------
 

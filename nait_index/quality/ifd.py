@@ -17,7 +17,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nait_index.activations.likelihood import Failure, Span
+from nait_index.activations.batches import Target
+from nait_index.activations.likelihood import Failure
 from nait_index.config import ModelConfig
 from nait_index.corpus import RowTemplateError, make_template
 from nait_index.quality.causal import CausalModel, piece
@@ -69,8 +70,8 @@ class _Pair:
     """One answer, read after its question and alone, and the two losses as they are computed."""
 
     row: QualityRow
-    asked: Span
-    alone: Span
+    asked: Target
+    alone: Target
     status: Status
     losses: dict[str, float | Failure] = field(default_factory=dict)
 
@@ -115,16 +116,13 @@ class IfdQuality:
         if len(kept) < 2:
             raise UnscorableError(Status.SHORT_ANSWER if len(answer) < 2 else Status.ANSWER_CUT)
         status = Status.OK if len(kept) == len(answer) else Status.TRUNCATED
-        return _Pair(row, _span(prompt, kept), _span(begin, kept), status)
+        asked, alone = (Target(np.concatenate([before, kept]), len(before) + 1) for before in (prompt, begin))
+        return _Pair(row, asked, alone, status)
 
     def _score_pairs(self, pairs: Sequence[_Pair]) -> Iterator[Score]:
-        spans = [span for pair in pairs for span in (pair.asked, pair.alone)]
-        for number, loss in self._model.likelihood.mean_losses(spans):
+        targets = [target for pair in pairs for target in (pair.asked, pair.alone)]
+        for number, loss in self._model.likelihood.mean_losses(targets):
             pair = pairs[number // 2]
             pair.losses["alone" if number % 2 else "asked"] = loss
             if len(pair.losses) == 2:
                 yield pair.score()
-
-
-def _span(before: np.ndarray, answer: np.ndarray) -> Span:
-    return Span(np.concatenate([before, answer[:1]]), answer[1:])

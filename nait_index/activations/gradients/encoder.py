@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nait_index.activations.batches import check_known, run_batches, token_budget
+from nait_index.activations.batches import Target, check_known, run_batches, token_budget
 from nait_index.activations.encoder import Tokens
 from nait_index.activations.gradients.adapters import Adapters, GradientSettings
-from nait_index.activations.gradients.per_sample import Batch, Target, per_sample_gradients, sample_losses
+from nait_index.activations.gradients.per_sample import Batch, per_sample_gradients, sample_losses
 from nait_index.activations.gradients.projection import Projection
 from nait_index.activations.gradients.warmup import BETAS, EPSILON, Warmup, warm_up
 from nait_index.activations.loading import LoadedModel, load_model
@@ -48,7 +48,7 @@ class Gradients:
 
 
 class GradientEncoder:
-    """A causal model with adapters, ready to turn texts into gradients. Close it when done (context manager).
+    """A causal model with adapters, ready to turn texts into gradients.
 
     A text is given as tokens, together with the first token that counts in its loss if that is not the second one:
     LESS only counts the completion, where the prompt is known.
@@ -70,16 +70,6 @@ class GradientEncoder:
         self._projection = Projection(settings.width, settings.seed, device)
         self._blocks = {name: number for number, name in enumerate(self.adapters.layers)}
         self._moments: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
-
-    def __enter__(self) -> "GradientEncoder":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Release the moments; the model is freed with the last reference to it."""
-        self._moments = {}
 
     def warm_up(self, tokens: Sequence[Tokens], loss_from: Sequence[int] | None = None) -> Warmup:
         """Train the adapters on some texts; from then on, rows are preconditioned by the resulting moments.
@@ -116,11 +106,7 @@ class GradientEncoder:
         return self._encode(tokens, loss_from, self._adam_step)
 
     def examples(self, tokens: Sequence[Tokens], loss_from: Sequence[int] | None = None) -> Iterator[Gradients]:
-        """Yield the features of examples, batch by batch: plain gradients.
-
-        :param loss_from: for every text, the position of the first token that counts.
-        :raises ModelError: there was no warm-up, or a single text does not fit into memory.
-        """
+        """Yield the features of examples, batch by batch, as :meth:`rows` does: plain gradients."""
         return self._encode(tokens, loss_from, lambda _, gradients: gradients)
 
     def _adam_step(self, name: str, gradients: "torch.Tensor") -> "torch.Tensor":
@@ -152,13 +138,14 @@ class GradientEncoder:
         import torch
 
         model: Any = self.model.module
+        source = model.get_input_embeddings()
         batch = Batch.of(targets, self.model.device)
         out = torch.zeros(len(targets), self.settings.width, device=self.model.device)
 
         def take(name: str, gradients: "torch.Tensor") -> None:
             self._projection.add(self._blocks[name], feature(name, gradients.flatten(1)), out)
 
-        with per_sample_gradients(model.get_input_embeddings(), self.adapters.layers, batch.shape, take) as backward:
+        with per_sample_gradients(source, self.adapters.layers, batch.ids.shape, take) as backward:
             backward(sample_losses(model, batch).sum())
         return out.cpu().numpy()
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nait_index.activations.batches import pad
+from nait_index.activations.batches import Target, pad
 from nait_index.errors import ArchitectureError
 
 if TYPE_CHECKING:
@@ -33,17 +33,6 @@ Backward = Callable[["torch.Tensor"], None]
 
 Take = Callable[[str, "torch.Tensor"], None]
 """Receives the name of a layer and its weight's gradients (B, out, in), float32, as soon as they are known."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A text and which of its tokens count in the loss.
-
-    :param ids: (T,) int64 token ids. :param start: first token that counts, from 1 to T − 1.
-    """
-
-    ids: np.ndarray
-    start: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +57,6 @@ class Batch:
         counts = (mask == 1) & (np.arange(mask.shape[1]) >= starts)
         return cls(*(torch.from_numpy(array).to(device) for array in (ids, mask, counts)))
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(B, T)."""
-        return self.ids.shape[0], self.ids.shape[1]
-
 
 def sample_losses(model: Any, batch: Batch) -> "torch.Tensor":  # noqa: ANN401 - a transformers model
     """Compute ℓ of every sample: (B,) float32, differentiable."""
@@ -83,12 +67,12 @@ def sample_losses(model: Any, batch: Batch) -> "torch.Tensor":  # noqa: ANN401 -
     following = batch.ids.roll(-1, dims=1)
     counts = batch.counts.roll(-1, dims=1)
     losses = cross_entropy(logits.float().flatten(0, 1), following.flatten(), reduction="none")
-    return (losses.view(batch.shape) * counts).sum(dim=1) / counts.sum(dim=1)
+    return (losses.view_as(counts) * counts).sum(dim=1) / counts.sum(dim=1)
 
 
 @contextmanager
 def per_sample_gradients(
-    source: "nn.Module", layers: "Mapping[str, nn.Linear]", shape: tuple[int, int], take: Take
+    source: "nn.Module", layers: "Mapping[str, nn.Linear]", shape: "torch.Size", take: Take
 ) -> Iterator[Backward]:
     """Pass the gradients of the given layers' weights to ``take``, in one forward and backward pass in this context.
 
@@ -116,7 +100,7 @@ def per_sample_gradients(
             handle.remove()
 
 
-def _hook(name: str, shape: tuple[int, int], ran: set[str], take: Take) -> Callable[..., None]:
+def _hook(name: str, shape: "torch.Size", ran: set[str], take: Take) -> Callable[..., None]:
     def hook(_: "nn.Module", args: tuple[Any, ...], output: "torch.Tensor") -> None:
         if name in ran:
             raise ArchitectureError(f"'{name}' ran twice in one pass; gradients of shared layers are not supported")
@@ -133,7 +117,7 @@ def _hook(name: str, shape: tuple[int, int], ran: set[str], take: Take) -> Calla
     return hook
 
 
-def _by_sample(name: str, values: "torch.Tensor", shape: tuple[int, int]) -> "torch.Tensor":
+def _by_sample(name: str, values: "torch.Tensor", shape: "torch.Size") -> "torch.Tensor":
     """Reshape a layer's input or output to (B, T, N); it is (B·T, N) in shared experts and some attention layers."""
     if values.shape[:-1].numel() != shape[0] * shape[1]:
         raise ArchitectureError(

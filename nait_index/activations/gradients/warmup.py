@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nait_index.activations.batches import run_batches
+from nait_index.activations.batches import Target, run_batches
 from nait_index.activations.gradients.adapters import Adapters, GradientSettings
-from nait_index.activations.gradients.per_sample import Batch, Target, sample_losses
+from nait_index.activations.gradients.per_sample import Batch, sample_losses
 from nait_index.errors import ModelError, StoreError
 
 if TYPE_CHECKING:
