@@ -123,7 +123,7 @@ def test_scores_agree_with_a_direct_computation(monkeypatch: pytest.MonkeyPatch)
         examples = np.argsort(-products[row])[:16]
         assert row in examples
         for vectors, scores in zip((units, stored), compared[number], strict=True):
-            expected = vectors @ train(vectors[examples], vectors).weights
+            expected = vectors @ train(vectors[examples], vectors).vector
             np.testing.assert_allclose(scores, expected, atol=2e-2 * expected.std())
         drifts = [np.split(array[example, 1].astype(np.float64), [WIDTHS[0]]) for example in examples]
         direction = np.concatenate(principal_directions(drifts))

@@ -11,7 +11,7 @@ from helpers import build_small, small_rows, small_signatures, write_lines
 from nait_index import NaitIndex
 from nait_index.methods.registry import MethodName
 from nait_index.search.exact import ExactScan
-from nait_index.search.hits import FineScores
+from nait_index.search.hits import rescored
 from nait_index.selection.budget import Budget
 from nait_index.selection.ranking import Ranked, RankingRequest, rank
 from nait_index.signatures.features import Feature
@@ -133,7 +133,7 @@ def test_equal_rows_tie_when_they_are_scored_again(rows: int) -> None:
         stored[-half:] = stored[:half][::-1]
         query = rng.normal(size=2048).astype(np.float32)
         coarse = (stored[:, :1024].astype(np.float64) @ query[:1024]).astype(np.float32)
-        hits = FineScores(stored.__getitem__, rows).best(coarse, query, rows, None)
+        (hits,) = rescored(stored.__getitem__, coarse[None], query[None], rows, None)
         scores = np.empty(rows)
         scores[hits.ordinals] = hits.scores
         unequal += int((scores[-half:] != scores[:half][::-1]).sum())

@@ -170,7 +170,7 @@ def _probe_whole(data: _Data, name: str) -> np.ndarray:
     kept = values > values[-1] * 1e-9
     values, vectors = values[kept], vectors[:, kept]
     whole = (vectors * np.sqrt(values)).astype(np.float32)
-    weights = train(whole[: len(parts[0])], whole[len(parts[0]) :]).weights
+    weights = train(whole[: len(parts[0])], whole[len(parts[0]) :]).vector
     direction = points.T @ (vectors @ (weights / np.sqrt(values))).astype(np.float32)
     return np.concatenate([block @ direction for block in data.vectors(data.rows, Feature.UNIT)])
 
@@ -178,7 +178,7 @@ def _probe_whole(data: _Data, name: str) -> np.ndarray:
 def _probe(data: _Data, name: str, squeeze: Callable[[np.ndarray], np.ndarray], dim: int) -> np.ndarray:
     parts = [data.coordinates(Feature.UNIT, key)[:, :dim] for key in (name, "sample", "rows")]
     examples, sample, rows = (squeeze(part) for part in parts)
-    return np.asarray(rows @ train(examples, sample[:SAMPLE]).weights)
+    return np.asarray(rows @ train(examples, sample[:SAMPLE]).vector)
 
 
 def _direction(data: _Data, name: str) -> np.ndarray:

@@ -71,7 +71,7 @@ def make_queries(codes: np.ndarray, steps: np.ndarray, count: int) -> np.ndarray
     """Train the default method on rows near some rows: (q, d) float32, in the units of the codes."""
     sample = codes[:SAMPLE] * steps
     near = np.argsort(-(sample[-count:] @ sample.T), axis=1)[:, :16]
-    return np.stack([train(sample[rows], sample).weights * steps for rows in near])
+    return np.stack([train(sample[rows], sample).vector * steps for rows in near])
 
 
 def resident_mib() -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from nait_index.activations.families import BOTH_HALVES, Site, SiteKind, expert_activations, find_up_projection
+from nait_index.activations.families import BOTH_HALVES, Site, expert_activations, find_up_projection
 from nait_index.activations.pooling import TokenSpan
 from nait_index.errors import ArchitectureError, ModelError
 
@@ -76,7 +76,7 @@ class Capture:
             offset = 0
             for site in self._sites:
                 columns = slice(offset, offset + site.width)
-                pool = self._pool_experts if site.kind is SiteKind.EXPERTS else self._pool_projection
+                pool = self._pool_experts if site.has_experts else self._pool_projection
                 handles.append(self._hook(site.path, partial(pool, site, columns), before=True))
                 if self._probes.impact and not self._probes.own_site and (up := find_up_projection(self._body, site)):
                     pool = partial(self._pool_up, up.endswith(BOTH_HALVES), columns)

@@ -15,7 +15,6 @@ To add a family, add its name to ``FAMILIES`` and a computation of its neurons b
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from nait_index.errors import ArchitectureError
@@ -25,21 +24,17 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class SiteKind(StrEnum):
-    """What a site's module is: one projection, or all experts of a mixture-of-experts layer."""
-
-    PROJECTION = "projection"
-    EXPERTS = "experts"
-
-
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One module whose input holds neurons: its layer, its path in the bare transformer, its number of neurons."""
+    """One module whose input holds neurons: its layer, its path in the bare transformer, its number of neurons.
+
+    :param has_experts: whether it holds all experts of a mixture-of-experts layer; otherwise it is one projection.
+    """
 
     layer: int
     path: str
-    kind: SiteKind
     width: int
+    has_experts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +163,7 @@ def _suggest(modules: Mapping[str, Any]) -> str:
 def _to_site(layer: int, path: str, module: Any) -> Site:  # noqa: ANN401 - any module
     stacked = getattr(module, BOTH_HALVES, None)
     if stacked is not None and getattr(stacked, "ndim", 0) == 3:
-        return Site(layer, path, SiteKind.EXPERTS, _expert_width(module, path))
+        return Site(layer, path, _expert_width(module, path), has_experts=True)
     weight = getattr(module, "weight", None)
     if weight is None or weight.dim() != 2:
         raise ArchitectureError(
@@ -176,7 +171,7 @@ def _to_site(layer: int, path: str, module: Any) -> Site:  # noqa: ANN401 - any 
         )
     # transformers' Conv1D (GPT-2) keeps its weight as (in, out), every Linear as (out, in).
     width = weight.shape[0] if type(module).__name__ == "Conv1D" else weight.shape[1]
-    return Site(layer, path, SiteKind.PROJECTION, int(width))
+    return Site(layer, path, int(width))
 
 
 def _expert_width(module: Any, path: str) -> int:  # noqa: ANN401
@@ -198,7 +193,7 @@ def find_up_projection(body: "nn.Module", site: Site) -> str | None:
 
     :raises ArchitectureError: there is none under any known name.
     """
-    if site.kind is SiteKind.EXPERTS:
+    if site.has_experts:
         return None
     for down, names in _UP_NAMES.items():
         if not site.path.endswith(f".{down}"):

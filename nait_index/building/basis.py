@@ -150,7 +150,7 @@ def _example_sets(products: np.ndarray, seed: int) -> list[np.ndarray]:
 
 
 def _probe(vectors: np.ndarray, examples: np.ndarray) -> np.ndarray:
-    return np.asarray(vectors @ train(vectors[examples], vectors).weights)
+    return np.asarray(vectors @ train(vectors[examples], vectors).vector)
 
 
 def _nait(read: PooledBlock, means: np.ndarray, compressor: Compressor, sets: Sequence[np.ndarray]) -> list[float]:

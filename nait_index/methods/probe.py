@@ -19,7 +19,7 @@ Why not the mean of the examples: a skill is seldom one cloud (a benchmark's man
 languages), and what matters is not what the examples have most of but what sets them apart from other rows like them.
 """
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -55,18 +55,7 @@ class Probe(Linear):
         if not len(positives):
             raise CapabilityError(NO_DIRECTION)
         classifier = train(positives, rows.first(self.feature, SAMPLE) * steps)
-        return Query(self.feature, classifier.weights * steps, classifier.intercept)
-
-
-@dataclass(frozen=True, slots=True)
-class Classifier:
-    """Log-odds of a row s: ``weights · s + intercept``.
-
-    :param weights: (d,) float32.
-    """
-
-    weights: np.ndarray
-    intercept: float
+        return replace(classifier, vector=classifier.vector * steps)
 
 
 def sample_queries(rows: IndexRows) -> np.ndarray:
@@ -74,18 +63,21 @@ def sample_queries(rows: IndexRows) -> np.ndarray:
     steps = rows.steps(Probe.feature)
     sample = rows.first(Probe.feature, SAMPLE) * steps
     near = np.argsort(-(sample[:_QUERIES] @ sample.T), axis=1, kind="stable")[:, :_NEIGHBOURS]
-    return np.stack([train(sample[examples], sample).weights * steps for examples in near])
+    return np.stack([train(sample[examples], sample).vector * steps for examples in near])
 
 
-def train(examples: np.ndarray, sample: np.ndarray) -> Classifier:
-    """Train on leading coordinates of unit vectors: examples (E, d) and a sample of the corpus (m, d), float32."""
+def train(examples: np.ndarray, sample: np.ndarray) -> Query:
+    """Train on leading coordinates of unit vectors: examples (E, d) and a sample of the corpus (m, d), float32.
+
+    :returns: the log-odds in terms of such coordinates.
+    """
     negatives = negative_weights(likeness(sample, examples))
     points = np.concatenate([examples, sample]).astype(np.float32)
     positive = np.arange(len(points)) < len(examples)
     mass = np.concatenate([np.full(len(examples), 0.5 / len(examples)), 0.5 * negatives])
     left_out = np.sqrt(np.maximum(0, 1 - np.einsum("nd,nd->n", points, points)))
     theta = logistic_regression(points, left_out, positive, mass, _PENALTY)
-    return Classifier(theta[:-1].astype(np.float32), float(theta[-1]))
+    return Query(Feature.UNIT, theta[:-1].astype(np.float32), float(theta[-1]))
 
 
 def likeness(sample: np.ndarray, examples: np.ndarray) -> np.ndarray:

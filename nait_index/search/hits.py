@@ -6,7 +6,7 @@ cut is scored again by its whole signature.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -58,31 +58,32 @@ def best_of_each(scores: np.ndarray, k: int, allowed: np.ndarray | None = None) 
         return list(pool.map(lambda scored: best(scored, k, allowed), scores))
 
 
-class FineScores:
-    """Scores by whole signatures.
+def rescored(
+    read: Callable[[np.ndarray], np.ndarray],
+    coarse: np.ndarray,
+    queries: np.ndarray,
+    k: int,
+    allowed: np.ndarray | None,
+) -> Iterator[Hits]:
+    """Yield the ``k`` rows of highest score by whole signatures, query by query.
 
-    :param read: reads the whole signatures (m, d) of some rows, by ordinal; :param rows: how many rows there are.
+    :param read: reads the whole signatures (m, d) of some rows, by ordinal.
+    :param coarse: (q, n) scanned scores of all rows; :param queries: (q, d) whole queries.
+    :param allowed: (n,) bool, rows that may be chosen; ``None`` for all.
     """
-
-    def __init__(self, read: Callable[[np.ndarray], np.ndarray], rows: int) -> None:
-        self._read = read
-        self._sampled = np.arange(min(_SAMPLE, rows))
-        self._sample = read(self._sampled)
-
-    def best(self, coarse: np.ndarray, query: np.ndarray, k: int, allowed: np.ndarray | None) -> Hits:
-        """Return the ``k`` rows of highest score.
-
-        :param coarse: (n,) scanned scores of all rows; :param query: (d,) the whole query.
-        """
-        scanned = best(coarse, k, allowed)
+    sampled = np.arange(min(_SAMPLE, coarse.shape[1]))
+    sample = read(sampled)
+    for scores, query in zip(coarse, queries, strict=True):
+        scanned = best(scores, k, allowed)
         if not len(scanned.ordinals):
-            return scanned
+            yield scanned
+            continue
         numbers, unit = _whole(query)
-        apart = _products(self._sample, numbers, unit) - coarse[self._sampled]
-        near = coarse >= scanned.scores[-1] - _DEVIATIONS * np.sqrt(np.mean(apart**2))
+        apart = _products(sample, numbers, unit) - scores[sampled]
+        near = scores >= scanned.scores[-1] - _DEVIATIONS * np.sqrt(np.mean(apart**2))
         candidates = np.flatnonzero(near if allowed is None else near & allowed)
-        hits = best(_products(self._read(candidates), numbers, unit), k)
-        return Hits(hits.scores, candidates[hits.ordinals])
+        hits = best(_products(read(candidates), numbers, unit), k)
+        yield Hits(hits.scores, candidates[hits.ordinals])
 
 
 def _whole(query: np.ndarray) -> tuple[np.ndarray, float]:

@@ -14,7 +14,7 @@ from nait_index.corpus import SAMPLE_COLUMNS, plain_text, restore_sample
 from nait_index.errors import NaitError, SelectionError, StoreError
 from nait_index.search.approximate import Approximate
 from nait_index.search.exact import ExactScan, ScanStamp
-from nait_index.search.hits import FineScores, Hits, best_of_each
+from nait_index.search.hits import Hits, best_of_each, rescored
 from nait_index.signatures.features import Feature
 from nait_index.signatures.pca import Compressor
 from nait_index.signatures.views import dense_column
@@ -197,8 +197,7 @@ class IndexRows:
         if self.compressor.dim(feature) == self.exact(feature).stamp.dim:
             return best_of_each(coarse, k, allowed)
         column = dense_column(feature)
-        fine = FineScores(lambda ordinals: self.signatures(ordinals, column), len(self))
-        return [fine.best(scores, query, k, allowed) for scores, query in zip(coarse, queries, strict=True)]
+        return list(rescored(lambda ordinals: self.signatures(ordinals, column), coarse, queries, k, allowed))
 
     # ---- the scans --------------------------------------------------------------------------------------------------
 
