@@ -10,52 +10,43 @@ if TYPE_CHECKING:
 
 
 class MethodName(StrEnum):
-    """What ``--method`` takes."""
+    """What ``--method`` takes.
 
-    PROBE = "probe"
-    CONTRAST = "contrast"
-    NAIT = "nait"
-    NAIT_DRIFT = "nait-drift"
-    NAS = "nas"
-    MONA = "mona"
-    NAG = "nag"
-    RDS = "rds"
-    RDS_MAX = "rds-max"
-    LESS = "less"
-    EMBEDDING = "embedding"
-    BM25 = "bm25"
-    DSIR = "dsir"
-    DSIR_MEAN = "dsir-mean"
-    LENGTH = "length"
-    RANDOM = "random"
+    :param path: module and class of the method, below ``nait_index.methods``.
+    """
+
+    path: str
+
+    def __new__(cls, value: str, path: str = "") -> "MethodName":
+        """Make a member whose value is its name alone."""
+        member = str.__new__(cls, value)
+        member._value_, member.path = value, path
+        return member
+
+    PROBE = "probe", "probe.Probe"
+    CONTRAST = "contrast", "contrast.Contrast"
+    NAIT = "nait", "nait.Nait"
+    NAIT_DRIFT = "nait-drift", "nait.NaitDrift"
+    NAS = "nas", "nas.Nas"
+    MONA = "mona", "mona.Mona"
+    NAG = "nag", "nag.Nag"
+    RDS = "rds", "rds.Rds"
+    RDS_MAX = "rds-max", "rds.RdsMax"
+    LESS = "less", "less.Less"
+    EMBEDDING = "embedding", "embedding.Embedding"
+    BM25 = "bm25", "bm25.Bm25"
+    DSIR = "dsir", "dsir.Dsir"
+    DSIR_MEAN = "dsir-mean", "dsir.DsirMean"
+    LENGTH = "length", "baselines.Length"
+    RANDOM = "random", "baselines.RandomOrder"
 
 
 DEFAULT_METHOD = MethodName.PROBE
 """The one that most often chooses the right rows; ``benchmarks/README.md`` has the figures."""
 
-_CLASSES = {
-    MethodName.PROBE: "probe.Probe",
-    MethodName.CONTRAST: "contrast.Contrast",
-    MethodName.NAIT: "nait.Nait",
-    MethodName.NAIT_DRIFT: "nait.NaitDrift",
-    MethodName.NAS: "nas.Nas",
-    MethodName.MONA: "mona.Mona",
-    MethodName.NAG: "nag.Nag",
-    MethodName.RDS: "rds.Rds",
-    MethodName.RDS_MAX: "rds.RdsMax",
-    MethodName.LESS: "less.Less",
-    MethodName.EMBEDDING: "embedding.Embedding",
-    MethodName.BM25: "bm25.Bm25",
-    MethodName.DSIR: "dsir.Dsir",
-    MethodName.DSIR_MEAN: "dsir.DsirMean",
-    MethodName.LENGTH: "baselines.Length",
-    MethodName.RANDOM: "baselines.RandomOrder",
-}
-
-
 @cache
 def method_of(name: MethodName) -> "Method":
     """Return a method, importing its module when it is first needed."""
-    module, _, class_name = _CLASSES[name].partition(".")
+    module, _, class_name = name.path.partition(".")
     method: Method = getattr(import_module(f"nait_index.methods.{module}"), class_name)()
     return method
