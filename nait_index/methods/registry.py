@@ -44,6 +44,7 @@ class MethodName(StrEnum):
 DEFAULT_METHOD = MethodName.PROBE
 """The one that most often chooses the right rows; ``benchmarks/README.md`` has the figures."""
 
+
 @cache
 def method_of(name: MethodName) -> "Method":
     """Return a method, importing its module when it is first needed."""
