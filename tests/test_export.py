@@ -18,6 +18,7 @@ from nait_index.files import Together, atomic_write, together
 from nait_index.handover.handover import OutputOptions, WrittenFiles, hand_over
 from nait_index.handover.rows import ChosenRow
 from nait_index.handover.writers import OutputKind, kind_of
+from nait_index.selection.provenance import Provenance
 from nait_index.types import Origin, Rejected, RowFormat
 
 ROWS = ['{ "b":1,"a" : "é\u2028\\ud800" }', '{"text": "x\\ny"}']
@@ -322,6 +323,21 @@ def test_a_selection_is_written_again_in_another_way(index: Path, tmp_path: Path
     assert nait_index("export", index, "--from", first.sidecar, "-o", tmp_path / "b.jsonl").code == 0
     direct.to_jsonl(tmp_path / "c.jsonl")
     assert (tmp_path / "b.jsonl").read_bytes() == (tmp_path / "c.jsonl").read_bytes()
+    assert (tmp_path / "b.jsonl.meta.json").read_bytes() == (tmp_path / "c.jsonl.meta.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"combined": "union", "weights": None, "core": {"votes": 2, "found": 3, "chance": 0.5, "bootstrap": 0}},
+        {"weights": "rarity", "coverage": {"covered": 5, "coverable": 9, "rounds": 1}},
+        {"decontaminated": {"removed": 1, "rows": [{"id": "a"}]}, "reasons": ["a bend"], "contamination": {"near": 1}},
+    ],
+)
+def test_the_provenance_in_a_sidecar_is_written_again_unchanged(facts: dict[str, Any]) -> None:
+    facts = {"index": "a.nait", "method": None, "where": None, "available": 7} | facts
+    written = Provenance.from_dict(facts).to_dict()
+    assert json.loads(json.dumps(written)) == facts
 
 
 def test_all_rows_that_pass_are_written_in_the_order_of_the_corpus(index: Path, tmp_path: Path) -> None:

@@ -364,17 +364,16 @@ def test_blending_is_by_rank_and_leaves_out_what_lacks_a_score() -> None:
     method = np.array([0.9, 0.8, 0.1, 0.5, nan])
     columns = {"ifd": np.array([3.0, nan, 1.0, 2.0, 1.0]), "length": np.array([10.0, 1.0, 20.0, 30.0, 1.0])}
     blended = blend(method, columns, {"ifd": 0.25, "length": -0.5})
-    assert blended.has_all.tolist() == [True, False, True, True, False]
-    assert blended.excluded == 2
+    assert np.isfinite(blended).tolist() == [True, False, True, True, False]
     np.testing.assert_allclose(
-        blended.scores,
+        blended,
         [0.25 * 1 + 0.25 * 1 + 0.5 * 1, nan, 0.25 * 0 + 0.25 * 0 + 0.5 * 0.5, 0.25 * 0.5 + 0.25 * 0.5 + 0.5 * 0, nan],
     )
 
 
 def test_all_the_weight_may_be_on_the_columns() -> None:
     blended = blend(np.array([1.0, 2.0, 3.0]), {"q": np.array([3.0, 2.0, 1.0])}, {"q": 1.0})
-    assert blended.scores.tolist() == [1.0, 0.5, 0.0]
+    assert blended.tolist() == [1.0, 0.5, 0.0]
 
 
 @pytest.mark.parametrize("spec", ["ifd", "ifd=", "=0.3", "ifd=high", "ifd=0.3=2", "ifd:0.3", "", "ifd=nan", "ifd=0"])

@@ -12,28 +12,10 @@ A negative weight prefers low values. A row that lacks one of the scores is left
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from nait_index.errors import SelectionError
-
-
-@dataclass(frozen=True, slots=True)
-class Blended:
-    """The blend of the rows that have all scores.
-
-    :param scores: (n,) float64 from 0 to 1, higher is better; NaN for rows that lack a score.
-    :param has_all: (n,) bool, rows that have all scores.
-    """
-
-    scores: np.ndarray
-    has_all: np.ndarray
-
-    @property
-    def excluded(self) -> int:
-        """How many rows lack a score."""
-        return int((~self.has_all).sum())
 
 
 def parse_weights(specs: Sequence[str]) -> dict[str, float]:
@@ -54,10 +36,11 @@ def parse_weights(specs: Sequence[str]) -> dict[str, float]:
     return weights
 
 
-def blend(method: np.ndarray, columns: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> Blended:
+def blend(method: np.ndarray, columns: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> np.ndarray:
     """Blend a method's scores with quality scores.
 
     :param method: (n,) higher is better; :param columns: (n,) each; NaN is a missing score.
+    :returns: (n,) float64 from 0 to 1, higher is better; NaN for rows that lack a score.
     :raises SelectionError: the weights cannot be used, a column is missing, or no row has all scores.
     """
     _check(weights)
@@ -71,7 +54,7 @@ def blend(method: np.ndarray, columns: Mapping[str, np.ndarray], weights: Mappin
         raise SelectionError(f"--blend: no row has all of {', '.join(weights)}; compute them with nait-index score")
     scores = np.full(len(method), np.nan)
     scores[has_all] = np.sum([weight * relative_ranks(values[has_all]) for weight, values in parts], axis=0)
-    return Blended(scores, has_all)
+    return scores
 
 
 def relative_ranks(values: np.ndarray) -> np.ndarray:

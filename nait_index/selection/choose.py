@@ -306,13 +306,14 @@ class Chooser:
 
     def load(self, sidecar: Path) -> Selection:
         """Take the rows of a selection that was written before."""
-        saved = read_sidecar(sidecar)
+        columns, provenance = read_sidecar(sidecar)
+        ids, scores = columns.pop("id"), columns.pop("score", ())
         ordinal_of = {sample_id: ordinal for ordinal, sample_id in enumerate(self._rows.ids())}
-        missing = [sample_id for sample_id in saved.ids if sample_id not in ordinal_of]
+        missing = [sample_id for sample_id in ids if sample_id not in ordinal_of]
         if missing:
             raise SelectionError(
                 f"{sidecar} names {missing[0]!r}, which is not in {self._layout.name}; name the index that it was "
                 "chosen from, or its version with --at"
             )
-        ordinals = tuple(ordinal_of[sample_id] for sample_id in saved.ids)
-        return Selection(saved.ids, saved.scores, ordinals, saved.provenance, self._rows.take, saved.details)
+        ordinals = tuple(ordinal_of[sample_id] for sample_id in ids)
+        return Selection(ids, scores, ordinals, provenance, self._rows.take, columns)

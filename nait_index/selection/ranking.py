@@ -112,11 +112,10 @@ def _blended(rows: IndexRows, hits: Hits, request: RankingRequest, k: int) -> Hi
     """Blend the method's ranks of all rows that may be chosen with those of their quality."""
     scores = np.full(len(rows), np.nan)
     scores[hits.ordinals] = hits.scores
-    blended = blend(scores, request.quality, request.blend)
     # Sums of ranks are often equal but for rounding: such rows are ties, in the order of their ids.
-    rounded = np.round(blended.scores, 12)
-    ordinals = best(rounded, k, blended.has_all).ordinals
-    return Hits(rounded[ordinals], ordinals)
+    blended = np.round(blend(scores, request.quality, request.blend), 12)
+    ordinals = best(blended, k, np.isfinite(blended)).ordinals
+    return Hits(blended[ordinals], ordinals)
 
 
 def score_rows(rows: IndexRows, request: RankingRequest) -> np.ndarray:

@@ -96,11 +96,11 @@ class Selection:
         """Write the rows with options that are parsed already; see :meth:`write`."""
         if (options.scores or options.weights) and not self.scores:
             raise SelectionError("nothing ranks these rows, so there are no scores or weights; choose with -c or -e")
-        chosen, facts = self._chosen(), self.provenance.to_dict()
+        chosen, provenance = self._chosen(), self.provenance
         if self.asked:
             contamination = Contamination(self.asked)
-            facts["contamination"] = contamination.report(contamination.find(chosen))
-        return hand_over(chosen, self.records(), facts, options)
+            provenance = replace(provenance, contamination=contamination.report(contamination.find(chosen)))
+        return hand_over(chosen, self.records(), provenance.to_dict(), options)
 
     def to_jsonl(self, path: str | Path, *, force: bool = False, scores: bool = False) -> Path:
         """Write the original rows unchanged, as JSON lines; see :meth:`write`.
