@@ -42,7 +42,7 @@ from nait_index.upkeep.describe import describe
 from nait_index.upkeep.optimize import Optimized, optimize, prepare_search
 from nait_index.upkeep.rebuild import rebuild
 from nait_index.upkeep.remove import remove_rows
-from nait_index.upkeep.verify import Check, Verifier
+from nait_index.upkeep.verify import Check, verify
 from nait_index.upkeep.versions import list_versions, remove_tag, restore_version, tag_version
 
 PathLike = str | Path
@@ -411,7 +411,7 @@ class NaitIndex:
 
     def verify(self, sample: int = 32) -> list[Check]:
         """Check the index against itself: counts, hashes, the search, and a sample of rows encoded again."""
-        return Verifier(self.layout, self.manifest, self._table, self._compressor, self._encoder).run(sample)
+        return verify(self.layout, self.manifest, self._table, self.columns, self._encoder, sample)
 
     def rows(
         self, ids: Sequence[str] | None = None, *, where: str | None = None, limit: int | None = None

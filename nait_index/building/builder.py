@@ -16,7 +16,7 @@ from itertools import takewhile
 
 from nait_index.activations.device import multiply
 from nait_index.building.basis import Shift, fidelity_of, fit_basis, fitted_shards, measure_shift
-from nait_index.building.commit import BackgroundWriter, Committer, RejectedRows, publish_rows
+from nait_index.building.commit import BackgroundWriter, Committer, merge_rejected, publish_rejected, publish_rows
 from nait_index.building.encoder import IndexEncoder
 from nait_index.building.estimate import row_average
 from nait_index.building.intake import Counts, Intake, RowNumbers, Spool, WorkRow, known_rows
@@ -134,7 +134,7 @@ class Builder:
         self._meter.begin(Stage.READING)
         known = known_rows(self._table)
         intake = Intake(self._encoder.template, known, manifest.next_position, replace=self._replace_rows)
-        with rejected_writer(self._layout.staging / "rejected.jsonl") as rejects:
+        with rejected_writer(self._layout.staging / self._layout.rejected.name) as rejects:
             return intake.run(items, spool, rejects)
 
     # ---- fit the basis --------------------------------------------------------------------------------------------
@@ -265,11 +265,10 @@ class Builder:
         :returns: the manifest, and how many rows were replaced.
         """
         self._meter.begin(Stage.FINISHING)
-        rejects = RejectedRows(self._layout)
-        rejects.prepare(self._unusable.values(), counts.last_rows)
+        merge_rejected(self._layout, self._unusable.values(), counts.last_rows)
+        publish_rejected(self._layout)
         manifest = replace(manifest, sources=tuple(dict.fromkeys([*manifest.sources, *sources])))
         replaced = 0
-        rejects.publish()
         if self._table.version == manifest.table_version:
             save_manifest(self._layout, manifest)
         else:

@@ -29,6 +29,8 @@ _COMMITS = 256
 _MOST_FRAGMENTS = 64
 """Files of rows above which a build merges them. Merging writes every row once more, so it is not done every time."""
 
+_MERGED = "rejected-merged.jsonl"
+
 
 class BackgroundWriter:
     """Runs one piece of work after another in a thread (context manager, which waits for the last).
@@ -111,43 +113,37 @@ def _table_columns(rows: Sequence[WorkRow], facts: ShardFacts, signatures: Mappi
     } | {name: values[usable] for name, values in signatures.items()}
 
 
-class RejectedRows:
-    """The rows that an index could not use, over all its builds.
+def merge_rejected(layout: Layout, unusable: Iterable[Rejected], last_rows: Mapping[str, int]) -> None:
+    """Write the rows that the index could not use in any of its builds, for :func:`publish_rejected`.
 
-    :meth:`prepare` does the work; :meth:`publish`, called just before the new version becomes visible, moves a file.
+    Each is listed once. For a row that this run has read again, the new result counts.
+
+    :param unusable: rows that turned out to be unusable after they had been taken in.
+    :param last_rows: number of the last row that this run has read of each file. Standard input is another stream
+        every time, so it supersedes nothing.
     """
+    with rejected_writer(layout.staging / _MERGED) as rejects:
+        read_now = read_rejected(layout.staging / layout.rejected.name)
+        for row in dict.fromkeys([*_earlier_rejected(layout, last_rows), *read_now, *unusable]):
+            rejects.add(row)
 
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
-        self._final = layout.rejected
-        self._read_now = layout.staging / "rejected.jsonl"
-        self._merged = layout.staging / "rejected-merged.jsonl"
 
-    def prepare(self, unusable: Iterable[Rejected], last_rows: Mapping[str, int]) -> None:
-        """Write all of them, each once. For a row that this run has read again, the new result counts.
+def _earlier_rejected(layout: Layout, last_rows: Mapping[str, int]) -> Iterator[Rejected]:
+    layout.pull(layout.rejected)
+    if layout.rejected.is_file():
+        check_rejected(layout)
+        for row in read_rejected(layout.rejected):
+            name = row.origin.file
+            if name == STDIN_NAME or row.origin.row > last_rows.get(name, 0):
+                yield row
 
-        :param unusable: rows that turned out to be unusable after they had been taken in.
-        :param last_rows: number of the last row that this run has read of each file. Standard input is another stream
-            every time, so it supersedes nothing.
-        """
-        with rejected_writer(self._merged) as rejects:
-            for row in dict.fromkeys([*self._earlier(last_rows), *read_rejected(self._read_now), *unusable]):
-                rejects.add(row)
 
-    def publish(self) -> None:
-        """Move the file to its final place."""
-        seal_rejected(self._layout, self._merged)
-        os.replace(self._merged, self._final)
-        self._layout.push(self._final)
-
-    def _earlier(self, last_rows: Mapping[str, int]) -> Iterator[Rejected]:
-        self._layout.pull(self._final)
-        if self._final.is_file():
-            check_rejected(self._layout)
-            for row in read_rejected(self._final):
-                name = row.origin.file
-                if name == STDIN_NAME or row.origin.row > last_rows.get(name, 0):
-                    yield row
+def publish_rejected(layout: Layout) -> None:
+    """Move the merged rejected rows to their final place, just before the new version becomes visible."""
+    merged = layout.staging / _MERGED
+    seal_rejected(layout, merged)
+    os.replace(merged, layout.rejected)
+    layout.push(layout.rejected)
 
 
 def publish_rows(layout: Layout, table: SampleTable, manifest: Manifest) -> tuple[Manifest, int]:
