@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from nait_index.files import check_writable, together
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest, library_versions, load_finished
 from nait_index.store.samples import SampleTable
-from nait_index.types import Rejected, RowFormat, Sample
+from nait_index.types import RowFormat, Sample
 
 if TYPE_CHECKING:
     from nait_index.activations.sae.autoencoder import SparseAutoencoder
@@ -52,6 +53,7 @@ def train_sae(
     :param force: replace an existing sparse autoencoder.
     :raises NaitError: the folder cannot be written, or sources, model or settings cannot be used.
     """
+    from nait_index.activations.sae.formats import write_sparsify
     from nait_index.activations.sae.sites import site_module
     from nait_index.activations.sae.tokens import collect_tokens
     from nait_index.activations.sae.training import train_on
@@ -73,11 +75,11 @@ def train_sae(
             add_special_tokens=form.adds_special_tokens,
             advance=lambda done: advance("tokens", done, settings.tokens),
         )
-        sae, report = train_on(
-            tokens, site, settings, encoder.model.device, lambda done, total: advance("steps", done, total)
-        )
+        sae, report = train_on(tokens, site, settings, encoder.model.device, partial(advance, "steps"))
         record = _record(encoder, sae, settings, report) | {"sources": [str(source) for source in sources]}
-    _write(out, sae, path, record)
+    with together() as files, files.folder(out) as folder:
+        write_sparsify(folder, sae, path)
+        (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return report
 
 
@@ -120,19 +122,17 @@ def _texts(
     sources: Sequence[str | Path], manifest: Manifest | None, template: Template, row_format: RowFormat | None
 ) -> Iterator[str]:
     """Render every usable row."""
-    samples = read_corpus(sources, row_format) if manifest is None else _stored(Layout(sources[0]), manifest)
+    if manifest is None:
+        samples = read_corpus(sources, row_format)
+    else:
+        table = SampleTable(Layout(sources[0]), manifest.table_version)
+        samples = map(restore_sample, table.records(SAMPLE_COLUMNS))
     for sample in samples:
         if isinstance(sample, Sample):
             try:
                 yield template.render(sample.parts)
             except RowTemplateError:
                 continue
-
-
-def _stored(layout: Layout, manifest: Manifest) -> Iterator[Sample | Rejected]:
-    table = SampleTable(layout, manifest.table_version)
-    for record in table.records(SAMPLE_COLUMNS):
-        yield restore_sample(record)
 
 
 def _record(encoder: Encoder, sae: "SparseAutoencoder", settings: SaeSettings, report: SaeReport) -> dict[str, Any]:
@@ -148,14 +148,6 @@ def _record(encoder: Encoder, sae: "SparseAutoencoder", settings: SaeSettings, r
         "content_hash": sae.content_hash,
         "versions": library_versions(),
     }
-
-
-def _write(out: Path, sae: "SparseAutoencoder", hookpoint: str, record: dict[str, Any]) -> None:
-    from nait_index.activations.sae.formats import write_sparsify
-
-    with together() as files, files.folder(out) as folder:
-        write_sparsify(folder, sae, hookpoint)
-        (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def _check_out(out: Path, force: bool) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from itertools import takewhile
+from itertools import chain, takewhile
 
 from nait_index.activations.device import multiply
 from nait_index.building.basis import Shift, fidelity_of, fit_basis, fitted_shards, measure_shift
@@ -211,18 +211,17 @@ class Builder:
         kept: set[int],
     ) -> None:
         """Compress and commit the staged shards, then encode and commit all others."""
-        types = column_types(self._signatures, self._encoder.widths, compressor.dims)
-        with BackgroundWriter() as writer:
-            committer = Committer(self._table, types, kept, writer)
-            for waiting, shard in zip(staged, shards, strict=False):
-                compressed = self._compress(waiting, spool.read(shard), compressor)
-                self._count(compressed)
-                committer.commit(compressed, waiting)
-            encoded = self._runner.encode(spool, shards[len(staged) :], compressor, self._meter.advance)
-            with closing(encoded):
-                for done in encoded:
-                    self._count(done)
-                    committer.commit(done)
+        committer = Committer(self._table, column_types(self._signatures, self._encoder.widths, compressor.dims), kept)
+        compressed = (
+            self._compress(shard, spool.read(numbers), compressor)
+            for shard, numbers in zip(staged, shards, strict=False)
+        )
+        encoded = self._runner.encode(spool, shards[len(staged) :], compressor, self._meter.advance)
+        with BackgroundWriter() as writer, closing(encoded):
+            for shard in chain(compressed, encoded):
+                self._note_unusable(shard.rows, shard.facts)
+                self._truncated += int(shard.facts.truncated[shard.facts.usable].sum())
+                writer.do(partial(committer.commit, shard))
 
     def _measure_sae(self, spool: Spool, shards: Sequence[RowNumbers], manifest: Manifest) -> Manifest:
         """Record once how well the sparse autoencoder of the view ``sae`` reconstructs this corpus."""
@@ -246,11 +245,7 @@ class Builder:
         facts = staged.facts()
         assert facts is not None
         dense = dense_columns(staged.pooled(), self._signatures, compressor, multiply)
-        return EncodedShard(rows, facts, staged.columns() | dense)
-
-    def _count(self, shard: EncodedShard) -> None:
-        self._note_unusable(shard.rows, shard.facts)
-        self._truncated += int(shard.facts.truncated[shard.facts.usable].sum())
+        return EncodedShard(rows, facts, staged.columns() | dense, staged)
 
     def _note_unusable(self, rows: Sequence[WorkRow], facts: ShardFacts) -> None:
         for number, reason in facts.reasons.items():

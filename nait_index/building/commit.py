@@ -4,16 +4,13 @@ Readers see the version of the table that the manifest names, which is written l
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
-import numpy as np
-
-from nait_index.building.intake import WorkRow, known_rows
-from nait_index.building.shards import EncodedShard, ShardFacts, StagedShard
+from nait_index.building.intake import known_rows
+from nait_index.building.shards import EncodedShard
 from nait_index.corpus import STDIN_NAME, read_rejected, rejected_writer
 from nait_index.signatures.views import ColumnTypes
 from nait_index.store.integrity import check_rejected, seal_rejected
@@ -73,44 +70,40 @@ class Committer:
     :param types: of the signature columns; :param kept: versions of the table that readers may need.
     """
 
-    def __init__(self, table: SampleTable, types: ColumnTypes, kept: set[int], writer: BackgroundWriter) -> None:
+    def __init__(self, table: SampleTable, types: ColumnTypes, kept: set[int]) -> None:
         self._table = table
         self._schema = schema(types)
         self._kept = kept
-        self._writer = writer
         self._commits = 0
         table.create(self._schema)
 
-    def commit(self, shard: EncodedShard, staged: StagedShard | None = None) -> None:
-        """Begin to write one shard; if it was staged, its files are deleted after that."""
-        self._writer.do(partial(self._write, shard, staged))
-
-    def _write(self, shard: EncodedShard, staged: StagedShard | None) -> None:
+    def commit(self, shard: EncodedShard) -> None:
+        """Write the usable rows of one shard, and delete its staged files."""
         if len(shard.facts.usable):
-            self._table.append(_table_columns(shard.rows, shard.facts, shard.columns), self._schema)
+            self._table.append(_table_columns(shard), self._schema)
             self._commits += 1
             if self._commits % _COMMITS == 0:
                 self._table.compact()
                 self._table.keep(self._kept)
-        if staged is not None:
-            staged.remove()
+        if shard.staged is not None:
+            shard.staged.remove()
 
 
-def _table_columns(rows: Sequence[WorkRow], facts: ShardFacts, signatures: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def _table_columns(shard: EncodedShard) -> dict[str, Any]:
     """Join rows, facts and signatures as columns of the table, usable rows only."""
-    usable = facts.usable
-    kept = [rows[i] for i in usable]
+    usable = shard.facts.usable
+    rows = [shard.rows[i] for i in usable]
     return {
-        "id": [row.id for row in kept],
-        "position": [row.position for row in kept],
-        "row": [row.row for row in kept],
-        "format": [str(row.format) for row in kept],
-        "content_hash": [row.content_hash for row in kept],
-        "file": [row.origin.file for row in kept],
-        "file_row": [row.origin.row for row in kept],
-        "n_tokens": facts.n_tokens[usable],
-        "truncated": facts.truncated[usable],
-    } | {name: values[usable] for name, values in signatures.items()}
+        "id": [row.id for row in rows],
+        "position": [row.position for row in rows],
+        "row": [row.row for row in rows],
+        "format": [str(row.format) for row in rows],
+        "content_hash": [row.content_hash for row in rows],
+        "file": [row.origin.file for row in rows],
+        "file_row": [row.origin.row for row in rows],
+        "n_tokens": shard.facts.n_tokens[usable],
+        "truncated": shard.facts.truncated[usable],
+    } | {name: values[usable] for name, values in shard.columns.items()}
 
 
 def merge_rejected(layout: Layout, unusable: Iterable[Rejected], last_rows: Mapping[str, int]) -> None:

@@ -79,13 +79,13 @@ class Counts:
 class Spool:
     """The rows of a build, on disk, with their offsets in memory (16 bytes per row).
 
-    :param seed: of the order in which they are encoded.
+    :param path: of the file, for :func:`read_texts`; :param seed: of the order in which rows are encoded.
     """
 
     _DONE = 2**64 - 1
 
     def __init__(self, path: Path, seed: int) -> None:
-        self._path = path
+        self.path = path
         self._file: BinaryIO = path.open("w+b")
         self._skipped = 0
         self._salt = seed.to_bytes(8, "little")
@@ -95,9 +95,9 @@ class Spool:
     def remove(self) -> None:
         """Delete the file, and its folder if that is empty then."""
         self._file.close()
-        self._path.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
         with suppress(OSError):
-            self._path.parent.rmdir()
+            self.path.parent.rmdir()
 
     def skip_positions(self, count: int) -> None:
         """Start the positions of the rows to encode after this many that other rows hold."""
@@ -113,11 +113,6 @@ class Spool:
     def mark_done(self, sample_id: str) -> None:
         """Keep a slot in the order for a row that an interrupted start of this build has committed."""
         self._note(sample_id, self._DONE)
-
-    @property
-    def path(self) -> Path:
-        """Path of the file, for :func:`read_texts`."""
-        return self._path
 
     def offsets(self, numbers: RowNumbers) -> list[int]:
         """Flush the file for other processes, and return the offsets at which some rows begin."""
@@ -199,7 +194,9 @@ class Intake:
         if first_reject is not None and counts.read == counts.rejected:
             reason = f"the first, {first_reject.origin}: {first_reject.reason}"
             raise CorpusError(f"none of the {counts.read} rows can be used; {reason}")
-        spool.skip_positions(self._positions_of_others())
+        # Rows of another run, one that was interrupted and abandoned, hold positions as well.
+        others = max((self._known[sample_id].position for sample_id in self._unseen), default=-1)
+        spool.skip_positions(max(0, others + 1 - self._first_position))
         return counts
 
     def _take(self, sample: Sample, spool: Spool, counts: Counts) -> Rejected | None:
@@ -228,8 +225,3 @@ class Intake:
             return None
         self._taken += 1
         return None
-
-    def _positions_of_others(self) -> int:
-        """Count the positions held by rows of another run, one that was interrupted and abandoned."""
-        others = max((self._known[sample_id].position for sample_id in self._unseen), default=-1)
-        return max(0, others + 1 - self._first_position)

@@ -11,6 +11,7 @@ import mmap
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,11 +48,13 @@ class EncodedShard:
     """A shard that has been through the model.
 
     :param columns: (n, width) each: all signature columns; of a shard to be staged, those that need no basis.
+    :param staged: its staged files, which are deleted when it is committed.
     """
 
     rows: Sequence[WorkRow]
     facts: ShardFacts
     columns: Mapping[str, np.ndarray]
+    staged: "StagedShard | None" = None
 
 
 class StagedShard:
@@ -101,21 +104,15 @@ class StagedShard:
     def facts(self) -> ShardFacts | None:
         """Read the facts about the rows; ``None`` where the shard is incomplete or damaged, and so must be run."""
         if self._known is None:
-            self._known = self._read()
+            record = read_sealed(self._facts)
+            with suppress(OSError):
+                if record is not None and record["hashes"] == [hash_file(self._array), hash_file(self._columns)]:
+                    self._known = ShardFacts(
+                        np.array(record["n_tokens"], dtype=np.int32),
+                        np.array(record["truncated"], dtype=bool),
+                        {int(row): reason for row, reason in record["reasons"].items()},
+                    )
         return self._known
-
-    def _read(self) -> ShardFacts | None:
-        record = read_sealed(self._facts)
-        try:
-            if record is None or record["hashes"] != [hash_file(self._array), hash_file(self._columns)]:
-                return None
-        except OSError:
-            return None
-        return ShardFacts(
-            np.array(record["n_tokens"], dtype=np.int32),
-            np.array(record["truncated"], dtype=bool),
-            {int(row): reason for row, reason in record["reasons"].items()},
-        )
 
     def pooled(self) -> np.ndarray:
         """Map the activations into memory, without reading them."""
