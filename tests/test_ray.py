@@ -31,7 +31,7 @@ from helpers import (
 from nait_index.building.shards import ShardFacts
 from nait_index.config import RunnerConfig, RunnerKind, View
 from nait_index.distributed.cluster import Share, share_of
-from nait_index.distributed.worker import Incoming, error_piece, to_pieces
+from nait_index.distributed.pieces import Incoming, error_piece, to_pieces
 from nait_index.errors import FingerprintError, NaitError
 
 ROWS = 260
@@ -59,7 +59,7 @@ def _shard(size: int, seed: int) -> tuple[ShardFacts, dict[str, np.ndarray]]:
 @pytest.mark.parametrize("piece_bytes", [1, 200, 1 << 20])
 @pytest.mark.parametrize("joined", [False, True])
 def test_a_shard_survives_being_cut_and_joined(piece_bytes: int, joined: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nait_index.distributed.worker.PIECE_BYTES", piece_bytes)
+    monkeypatch.setattr("nait_index.distributed.pieces.PIECE_BYTES", piece_bytes)
     shards = [_shard(size, size) for size in (1, 20, 3)]
     pieces = [piece for number, shard in enumerate(shards) for piece in to_pieces(number, *shard)]
     incoming = Incoming(iter([pa.concat_tables(pieces)] if joined else pieces))

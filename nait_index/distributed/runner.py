@@ -22,18 +22,8 @@ from nait_index.building.runner import EncodedShards, LocalRunner, OpenRunner, R
 from nait_index.building.shards import EncodedShard
 from nait_index.config import Device, ModelConfig, RunnerConfig, RunnerKind, SignatureConfig
 from nait_index.distributed.cluster import Foreman, connected, share_of, this_machine
-from nait_index.distributed.worker import (
-    ACTIVATIONS,
-    OFFSETS,
-    PIECE_BYTES,
-    SHARD,
-    Incoming,
-    RenderedTexts,
-    ShardWorker,
-    WorkerTask,
-    read_shards,
-    run_once,
-)
+from nait_index.distributed.pieces import ACTIVATIONS, PIECE_BYTES, SHARD, Incoming
+from nait_index.distributed.worker import OFFSETS, RenderedTexts, ShardWorker, WorkerTask, read_shards, run_once
 from nait_index.errors import NaitError
 from nait_index.signatures.pca import Compressor
 
