@@ -64,6 +64,7 @@ def _compare(index: NaitIndex, examples: Path, method: MethodName, sample: int) 
     assert query is not None
     parts = DenseParts(query, capability.examples, rows, index.manifest.fingerprint.layers)
     pooled = index._encoder().encode_again([rows.sample(int(ordinal)) for ordinal in ordinals]).pooled
+    assert pooled is not None
     real = feature_vectors(pooled, rows.center, parts.feature, rows.widths).astype(np.float64) * parts.direction
     figures: dict[str, list[float]] = {"correlation": [], "named": [], "layers": [], "firing": []}
     for number, ordinal in enumerate(ordinals):

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nait_index.capabilities.examples import EncodedExamples
-from nait_index.corpus import asked_text, plain_text
 from nait_index.methods.base import Examples
 from nait_index.methods.registry import MethodName, method_of
 from nait_index.types import Sample
@@ -44,22 +42,6 @@ def summarise(pooled: np.ndarray, widths: Sequence[int]) -> dict[str, np.ndarray
     for name in MethodName:
         summary |= method_of(name).summarise(pooled, widths)
     return summary
-
-
-def capability_of(name: str, encoded: EncodedExamples, widths: Sequence[int], made_for: str) -> Capability:
-    """Make a capability from encoded examples."""
-    texts = tuple(plain_text(sample.parts) for sample in encoded.samples)
-    return Capability(
-        name=name,
-        examples=Examples(texts, summarise(encoded.pooled, widths), encoded.signatures),
-        truncated=encoded.truncated,
-        rejected=len(encoded.rejected),
-        made_for=made_for,
-        asked=tuple(asked_text(sample.parts) for sample in encoded.samples),
-        pooled=encoded.pooled,
-        samples=encoded.samples,
-        reasons=tuple(f"{row.origin}: {row.reason}" for row in encoded.rejected),
-    )
 
 
 def resampled(capability: Capability, pooled: np.ndarray, widths: Sequence[int], drawn: np.ndarray) -> Examples:

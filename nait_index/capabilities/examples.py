@@ -3,16 +3,17 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from nait_index.activations.device import multiply
 from nait_index.activations.encoder import Tokens
 from nait_index.building.encoder import IndexEncoder, recorded_settings
+from nait_index.capabilities.capability import Capability, summarise
 from nait_index.config import Device, View
-from nait_index.corpus import RowTemplateError
+from nait_index.corpus import RowTemplateError, asked_text, plain_text
 from nait_index.errors import CapabilityError, CorpusError
+from nait_index.methods.base import Examples
 from nait_index.signatures.pca import Compressor
 from nait_index.signatures.views import dense_columns
 from nait_index.store.fitted import load_warmup
@@ -26,71 +27,58 @@ EncodingProgress = Callable[[int, int], None]
 """Called with how many examples are encoded, and of how many."""
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedExamples:
-    """Examples that went through the model.
-
-    :param samples: the E usable ones, in order.
-    :param pooled: (E, 2, D) float32, mean and drift of every neuron.
-    :param signatures: (E, width) each, by column of the table.
-    :param truncated: how many were cut; :param rejected: the rows that could not be used, with reasons.
-    """
-
-    samples: tuple[Sample, ...]
-    pooled: np.ndarray
-    signatures: dict[str, np.ndarray]
-    truncated: int
-    rejected: tuple[Rejected, ...]
-
-
 class ExampleEncoder:
     """Encodes examples like the rows of an index.
 
     :param encoder: of the index; with the gradients of examples, if the index has the view ``grad``.
+    :param state: identifies the model and the basis.
     """
 
-    def __init__(self, encoder: IndexEncoder, compressor: Compressor) -> None:
+    def __init__(self, encoder: IndexEncoder, compressor: Compressor, state: str) -> None:
         self._encoder = encoder
         self._template = encoder.template
         self._compressor = compressor
+        self._state = state
 
     def encode(
-        self, items: Iterable[Sample | Rejected], name: str, progress: EncodingProgress | None = None
-    ) -> EncodedExamples:
-        """Encode rows that were read.
+        self,
+        items: Iterable[Sample | Rejected],
+        name: str,
+        source: str,
+        progress: EncodingProgress | None = None,
+    ) -> Capability:
+        """Make a capability from rows that were read.
 
-        :param name: of their source, for the message.
-        :param progress: called after every batch; it may raise to stop.
+        :param source: of the rows, for the message. :param progress: called after every batch; it may raise to stop.
         :raises CapabilityError: none of them can be used.
         """
         samples: list[Sample] = []
         texts: list[str] = []
-        rejected: list[Rejected] = []
+        reasons: list[str] = []
         for item in items:
             if isinstance(item, Rejected):
-                rejected.append(item)
+                reasons.append(f"{item.origin}: {item.reason}")
                 continue
             try:
                 texts.append(self._template.render(item.parts))
                 samples.append(item)
             except RowTemplateError as error:
-                rejected.append(Rejected(item.origin, str(error), item.row))
-        encoded = self._encode(samples, texts, rejected, progress)
-        if not encoded.samples:
-            first = encoded.rejected[0] if encoded.rejected else None
-            reason = f"{first.origin}: {first.reason}" if first else "it is empty"
-            raise CapabilityError(f"{name} holds no usable example ({reason})")
-        return encoded
+                reasons.append(f"{item.origin}: {error}")
+        capability = self._encode(name, samples, texts, reasons, progress)
+        if not capability.samples:
+            reason = capability.reasons[0] if capability.reasons else "it is empty"
+            raise CapabilityError(f"{source} holds no usable example ({reason})")
+        return capability
 
-    def encode_again(self, samples: Sequence[Sample]) -> EncodedExamples:
-        """Encode samples that were encoded before.
+    def encode_again(self, samples: Sequence[Sample]) -> Capability:
+        """Make a nameless capability from samples that were encoded before.
 
         :raises CorpusError: one of them can no longer be used.
         """
-        encoded = self._encode(samples, [self._template.render(sample.parts) for sample in samples], [])
-        if encoded.rejected:
-            raise CorpusError(f"{encoded.rejected[0].origin}: {encoded.rejected[0].reason}")
-        return encoded
+        capability = self._encode("", samples, [self._template.render(sample.parts) for sample in samples], [])
+        if capability.reasons:
+            raise CorpusError(capability.reasons[0])
+        return capability
 
     def split(
         self, sample: Sample, direction_of: Callable[[np.ndarray], np.ndarray]
@@ -114,24 +102,32 @@ class ExampleEncoder:
 
     def _encode(
         self,
+        name: str,
         samples: Sequence[Sample],
         texts: Sequence[str],
-        rejected: Sequence[Rejected],
+        reasons: Sequence[str],
         progress: EncodingProgress | None = None,
-    ) -> EncodedExamples:
-        pooled = np.zeros((len(samples), 2, sum(self._encoder.widths.neurons)), dtype=np.float32)
-        tokens = self._encoder.tokenize(texts)
-        facts, columns = self._encoder.stage(tokens, pooled, _ProgressLog(tokens, progress))
-        unusable = [Rejected(samples[i].origin, reason, samples[i].row) for i, reason in facts.reasons.items()]
-        usable = facts.usable
-        columns = {name: values[usable] for name, values in columns.items()}
-        columns |= dense_columns(pooled[usable], self._encoder.signatures, self._compressor, multiply)
-        return EncodedExamples(
-            samples=tuple(samples[i] for i in usable),
-            pooled=pooled[usable],
-            signatures=columns,
+    ) -> Capability:
+        encoder = self._encoder
+        pooled = np.zeros((len(samples), 2, sum(encoder.widths.neurons)), dtype=np.float32)
+        tokens = encoder.tokenize(texts)
+        facts, columns = encoder.stage(tokens, pooled, _ProgressLog(tokens, progress))
+        usable, pooled = facts.usable, pooled[facts.usable]
+        columns = {column: values[usable] for column, values in columns.items()}
+        columns |= dense_columns(pooled, encoder.signatures, self._compressor, multiply)
+        reasons = (*reasons, *(f"{samples[i].origin}: {reason}" for i, reason in facts.reasons.items()))
+        kept = tuple(samples[i] for i in usable)
+        summary = summarise(pooled, encoder.widths.neurons) if kept else {}
+        return Capability(
+            name=name,
+            examples=Examples(tuple(plain_text(sample.parts) for sample in kept), summary, columns),
             truncated=int(facts.truncated[usable].sum()),
-            rejected=(*rejected, *unusable),
+            rejected=len(reasons),
+            made_for=self._state,
+            asked=tuple(asked_text(sample.parts) for sample in kept),
+            pooled=pooled,
+            samples=kept,
+            reasons=reasons,
         )
 
 
@@ -149,7 +145,7 @@ def load_example_encoder(
     if View.GRAD in signatures.views:
         encoder.load_gradients(for_examples=True)
         encoder.restore(load_warmup(layout, manifest.warmup_hash))
-    return ExampleEncoder(encoder, compressor)
+    return ExampleEncoder(encoder, compressor, manifest.state)
 
 
 class _ProgressLog:

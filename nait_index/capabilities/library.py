@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from nait_index.capabilities.capability import Capability, capability_of, summarise
-from nait_index.capabilities.examples import EncodedExamples, EncodingProgress, ExampleEncoder
+from nait_index.capabilities.capability import Capability, summarise
+from nait_index.capabilities.examples import EncodingProgress, ExampleEncoder
 from nait_index.corpus import asked_text, path_list, plain_text, read_corpus, read_text, restore_sample, to_json
 from nait_index.errors import CapabilityError, NaitError
 from nait_index.files import check_writable
@@ -60,7 +60,7 @@ class CapabilityLibrary:
         """
         paths = path_list(files)
         rows = list(read_corpus(paths, row_format))  # before the model is loaded: a wrong path is reported at once
-        return self._capability(name or Path(paths[0]).stem, self._encoder().encode(rows, str(paths[0])))
+        return self._encoder().encode(rows, name or Path(paths[0]).stem, str(paths[0]))
 
     def make_from(
         self,
@@ -78,7 +78,7 @@ class CapabilityLibrary:
         items = list(read_text(text, name, row_format))
         if limit is not None and len(items) > limit:
             raise CapabilityError(f"{name}: {len(items):,} examples are more than the {limit:,} allowed; give fewer")
-        return self._capability(name, self._encoder().encode(items, name, progress))
+        return self._encoder().encode(items, name, name, progress)
 
     def add(self, name: str, files: Files, row_format: RowFormat | None, *, force: bool) -> Capability:
         """Make a capability from example files and store it."""
@@ -92,7 +92,7 @@ class CapabilityLibrary:
         """
         capability = capability if name is None else replace(capability, name=name)
         self._check_free(capability.name, force)
-        if not capability.samples or capability.made_for != self._state:
+        if not capability.samples or capability.made_for != self._manifest.state:
             raise CapabilityError(
                 f"capability '{capability.name}' was not made from examples by this index in its present state; make "
                 "it again from its examples, or carry it over with 'nait-index capability export' and 'import'"
@@ -132,7 +132,7 @@ class CapabilityLibrary:
         texts = tuple(plain_text(sample.parts) for sample in samples)
         asked = tuple(asked_text(sample.parts) for sample in samples)
         examples = Examples(texts, _arrays_of(stored, "summary"), _arrays_of(stored, "signatures"))
-        return Capability(stored.name, examples, stored.truncated, stored.rejected, self._state, asked)
+        return Capability(stored.name, examples, stored.truncated, stored.rejected, self._manifest.state, asked)
 
     def rows(self, name: str) -> list[str]:
         """Return the examples of a stored capability, as JSON text."""
@@ -140,9 +140,10 @@ class CapabilityLibrary:
 
     def pooled(self, capability: Capability) -> np.ndarray:
         """Return the pooled activations of a capability's examples, encoding those of a stored one again."""
-        if capability.pooled is not None:
-            return capability.pooled
-        return self._encoder().encode_again(_samples(self._stored(capability.name))).pooled
+        if capability.pooled is None:
+            capability = self._encoder().encode_again(_samples(self._stored(capability.name)))
+            assert capability.pooled is not None
+        return capability.pooled
 
     def remove(self, name: str) -> None:
         """Remove a stored capability."""
@@ -180,8 +181,7 @@ class CapabilityLibrary:
 
     def adopt(self, stored: StoredCapability, *, force: bool = True) -> None:
         """Store a capability from an index with another basis, encoding its examples again."""
-        encoded = self._encoder().encode_again(_samples(stored))
-        self._put(replace(stored, arrays=_arrays(self._capability(stored.name, encoded))), force=force)
+        self._put(replace(stored, arrays=_arrays(self._encoder().encode_again(_samples(stored)))), force=force)
 
     def adopt_all(self, table: CapabilityTable) -> None:
         """Store all capabilities of an index with another basis."""
@@ -203,14 +203,6 @@ class CapabilityLibrary:
         )
 
     # ---- changes ----------------------------------------------------------------------------------------------------
-
-    @property
-    def _state(self) -> str:
-        """What the numbers of a capability depend on besides its examples."""
-        return f"{self._manifest.fingerprint.digest}/{self._manifest.basis}"
-
-    def _capability(self, name: str, encoded: EncodedExamples) -> Capability:
-        return capability_of(name, encoded, self._manifest.fingerprint.widths, self._state)
 
     def _put(self, stored: StoredCapability, *, force: bool) -> None:
         def put(table: CapabilityTable) -> None:

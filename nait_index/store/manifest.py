@@ -167,6 +167,11 @@ class Manifest:
         """Hashes of the fitted parts, in which indexes of one fingerprint still differ."""
         return "/".join(digest for digest in (self.basis_hash, self.warmup_hash) if digest)
 
+    @property
+    def state(self) -> str:
+        """What the numbers of a capability depend on besides its examples: the fingerprint and the fitted parts."""
+        return f"{self.fingerprint.digest}/{self.basis}"
+
     def then(self, change: str, **state: Any) -> "Manifest":  # noqa: ANN401 - the fields of Version
         """Return the manifest with one more version.
 

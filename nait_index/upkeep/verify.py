@@ -147,7 +147,7 @@ def _encoding(
     column, steps = dense_column(Feature.UNIT), compressor.steps[Feature.UNIT]
     records = table.take_records(picked, [*SAMPLE_COLUMNS, column])
     try:
-        encoded = encoder().encode_again([restore_sample(record) for record in records])
+        encoded = encoder().encode_again([restore_sample(record) for record in records]).examples
     except NaitError as error:
         return Check("encoding", None, f"not checked: {error}")
     again = encoded.signatures[column].astype(np.float32) * steps
