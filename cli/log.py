@@ -17,7 +17,7 @@ import click
 from .output import console_on, is_live, one_line
 
 if TYPE_CHECKING:
-    from rich.live import Live
+    from rich.console import Console
 
 _LOG = logging.getLogger("nait_index")
 _SILENT = 0.7
@@ -31,12 +31,11 @@ def speaking() -> Iterator[None]:
     """Show the package's log while a command runs."""
     handlers, level, streams = _LOG.handlers[:], _LOG.level, (sys.stdout, sys.stderr)
     heartbeat = StatusLine(sys.stderr) if is_live(sys.stderr) else Heartbeat()
+    _LOG.handlers += [_Lines(logging.WARNING, "%(message)s"), heartbeat]
+    _LOG.setLevel(logging.DEBUG)
+    if isinstance(heartbeat, StatusLine):
+        sys.stdout, sys.stderr = (cast(TextIO, _Guarded(stream, heartbeat)) for stream in streams)
     try:
-        _LOG.addHandler(_Lines(logging.WARNING, "%(message)s"))
-        _LOG.addHandler(heartbeat)
-        _LOG.setLevel(logging.DEBUG)
-        if isinstance(heartbeat, StatusLine):
-            sys.stdout, sys.stderr = (_guarded(stream, heartbeat) for stream in streams)
         yield
     finally:
         heartbeat.close()
@@ -49,20 +48,12 @@ def speak_up(context: click.Context, _: click.Parameter, count: int) -> None:
     """Print the log until the command is done: from INFO on if ``count`` is 1, else from DEBUG on."""
     if not count or context.resilient_parsing:
         return
-    before = _LOG.level
-    lines = _Lines(logging.INFO if count == 1 else logging.DEBUG, "%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    for other in _LOG.handlers[:]:
-        if isinstance(other, StatusLine | _Lines):
-            other.close()
-            _LOG.removeHandler(other)
-    _LOG.addHandler(lines)
-    _LOG.setLevel(lines.level)
-
-    def hush() -> None:
-        _LOG.removeHandler(lines)
-        _LOG.setLevel(before)
-
-    context.find_root().call_on_close(hush)
+    for handler in _LOG.handlers[:]:
+        if isinstance(handler, StatusLine | _Lines):
+            handler.close()
+            _LOG.removeHandler(handler)
+    level = logging.INFO if count == 1 else logging.DEBUG
+    _LOG.addHandler(_Lines(level, "%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
 
 
 @contextmanager
@@ -72,13 +63,13 @@ def without_log() -> Iterator["Heartbeat | None"]:
     if heartbeat is None:
         yield None
         return
-    heartbeat.takes_log = False
-    heartbeat.pause()
+    _LOG.removeHandler(heartbeat)
+    heartbeat.clear()
     try:
         yield heartbeat
     finally:
-        heartbeat.pause()
-        heartbeat.takes_log = True
+        heartbeat.clear()
+        _LOG.addHandler(heartbeat)
 
 
 class _Lines(logging.Handler):
@@ -103,24 +94,23 @@ class Heartbeat(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
-        self.text, self.takes_log = "", True
-        self._last = time.monotonic()  # when something was printed
+        self.text, self._last = "", time.monotonic()  # what is shown next, and when something was printed last
         self._over = threading.Event()
         threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take the text of a record, unless something else is shown at present."""
-        if self.takes_log and record.thread == threading.main_thread().ident:
+        """Take the text of a record."""
+        if record.thread == threading.main_thread().ident:
             self.text = one_line(record.getMessage())
 
-    def pause(self) -> None:
+    def clear(self) -> None:
         """Show nothing until there is another text."""
         self.text = ""
 
     def close(self) -> None:
         """Show nothing any more."""
         self._over.set()
-        self.pause()
+        self.clear()
         super().close()
 
     def beat(self) -> None:
@@ -131,11 +121,9 @@ class Heartbeat(logging.Handler):
             click.echo(self.text, err=True)
 
     def _run(self) -> None:
-        while not self._over.wait(self.tick):
-            try:
+        with suppress(OSError, ValueError):  # the stream is gone
+            while not self._over.wait(self.tick):
                 self.beat()
-            except (OSError, ValueError):  # the stream is gone
-                return
 
 
 class StatusLine(Heartbeat):
@@ -148,52 +136,42 @@ class StatusLine(Heartbeat):
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._drawing = stream, threading.RLock()
-        self._live: Live | None = None
+        self._drawn: Console | None = None  # what the line was drawn on, while it is there
         super().__init__()
 
     def beat(self) -> None:
         """Draw the line."""
-        from rich.live import Live
-        from rich.text import Text
-
         with self._drawing:
             seconds = time.monotonic() - self._last
-            if not self.text or seconds <= _SILENT:
-                return
-            if self._live is None:
-                self._live = Live(
-                    console=console_on(self._stream),
-                    auto_refresh=False,
-                    transient=True,
-                    redirect_stdout=False,
-                    redirect_stderr=False,
-                )
-                self._live.start()
-            self._live.update(Text(f"{self.text} … {seconds:.0f} s", no_wrap=True, overflow="ellipsis"), refresh=True)
+            if self.text and seconds > _SILENT:
+                self._erase()
+                self._drawn = console_on(self._stream)
+                self._drawn.print(f"{self.text} … {seconds:.0f} s", no_wrap=True, overflow="ellipsis", end="\r")
 
-    def pause(self) -> None:
+    def clear(self) -> None:
         """Remove the line."""
-        with self._drawing:
+        with self._drawing, suppress(OSError, ValueError):  # the stream is gone
             self.text, self._last = "", time.monotonic()
-            if self._live is not None:
-                with suppress(OSError, ValueError):  # the stream is gone
-                    self._live.stop()
-                self._live = None
+            self._erase()
+
+    def _erase(self) -> None:
+        from rich.control import Control
+        from rich.segment import ControlType
+
+        if self._drawn is not None:
+            self._drawn.control(Control((ControlType.ERASE_IN_LINE, 2)))
+            self._drawn = None
 
 
 class _Guarded:
-    """A terminal stream that removes the status line before anything is written to it."""
+    """A stream that removes the status line before anything is written to it."""
 
     def __init__(self, stream: TextIO, status: StatusLine) -> None:
         self._stream, self._status = stream, status
 
     def write(self, text: str) -> int:
-        self._status.pause()
+        self._status.clear()
         return self._stream.write(text)
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)
-
-
-def _guarded(stream: TextIO, status: StatusLine) -> TextIO:
-    return cast(TextIO, _Guarded(stream, status)) if stream.isatty() else stream

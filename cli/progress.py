@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .log import without_log
+from .log import Heartbeat, without_log
 from .output import console_on, is_live
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from nait_index.building.report import BuildProgress, ProgressCallback
     from nait_index.quality.run import ScoreProgress
 
@@ -39,10 +37,8 @@ def build_progress() -> Iterator["ProgressCallback"]:
     with _meter() as show:
 
         def advance(progress: "BuildProgress") -> None:
-            pace = ""
-            if progress.stage is Stage.ENCODING:
-                forecast.update(progress.tokens, progress.left, progress.size)
-                pace = forecast.pace(progress.tokens, progress.left)
+            is_encoding = progress.stage is Stage.ENCODING
+            pace = forecast.update(progress.tokens, progress.left, progress.size) if is_encoding else ""
             show(str(progress.stage), progress.rows, progress.total, "rows", pace)
 
         yield advance
@@ -53,12 +49,7 @@ def score_progress() -> Iterator["ScoreProgress"]:
     """Yield a callback that shows how many rows are scored, and the time left."""
     forecast = Forecast("rows", fair=_CHUNK)
     with _meter() as show:
-
-        def advance(done: int, total: int) -> None:
-            forecast.update(done, total - done)
-            show("scoring", done, total, "rows", forecast.pace(done, total - done))
-
-        yield advance
+        yield lambda done, total: show("scoring", done, total, "rows", forecast.update(done, total - done))
 
 
 @contextmanager
@@ -69,60 +60,45 @@ def training_progress() -> Iterator[Callable[[str, int, int], None]]:
 
         def advance(unit: str, done: int, total: int) -> None:
             forecast = forecasts.setdefault(unit, Forecast(unit))
-            forecast.update(done, total - done)
-            show("training", done, total, unit, forecast.pace(done, total - done))
+            show("training", done, total, unit, forecast.update(done, total - done))
 
         yield advance
 
 
 @contextmanager
-def _meter() -> Iterator["Show"]:
-    """Yield what shows how far a work is: as a bar on a terminal, else as the text of the heartbeat.
+def _meter() -> Iterator[Show]:
+    """Yield what shows how far a work is: as a bar on one line of a terminal, else as the text of the heartbeat.
 
     The bar is drawn at the first call, so that it does not stand over a question that is being asked.
     """
+    from rich import progress as rich
+    from rich.table import Column
+
+    bar = rich.Progress(
+        rich.TextColumn("{task.description}", markup=False),
+        rich.BarColumn(bar_width=_BAR),
+        rich.MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        rich.TaskProgressColumn(),
+        rich.TextColumn("{task.fields[pace]}", markup=False),
+        console=console_on(sys.stderr), redirect_stdout=False, disable=not is_live(sys.stderr),
+    )  # fmt: skip
+    heartbeat: Heartbeat | None = None
     with ExitStack() as stack:
-        if not is_live(sys.stderr):
-            heartbeat = stack.enter_context(without_log())
 
-            def show(stage: str, done: int, total: int, unit: str, pace: str) -> None:
-                if heartbeat is not None:
-                    heartbeat.text = f"{stage}: {done:,} of {total:,} {unit}{pace and ', '}{pace}"
-
-            yield show
-            return
-        bar: Progress | None = None
-
-        def draw(stage: str, done: int, total: int, unit: str, pace: str) -> None:
-            nonlocal bar
-            if bar is None:
-                stack.enter_context(without_log())
-                bar = _bar()
+        def show(stage: str, done: int, total: int, unit: str, pace: str) -> None:
+            nonlocal heartbeat
+            if not bar.tasks:
+                heartbeat = stack.enter_context(without_log())
                 bar.add_task(stage, total=total or None, completed=done, pace=pace)
                 stack.enter_context(bar)
             changed = bar.tasks[0].description != stage
             bar.update(bar.task_ids[0], description=stage, completed=done, total=total or None, pace=pace)
             if changed:
                 bar.refresh()
+            if heartbeat is not None and bar.disable:
+                heartbeat.text = f"{stage}: {done:,} of {total:,} {unit}{pace and ', '}{pace}"
 
-        yield draw
-
-
-def _bar() -> "Progress":
-    """Return a bar that fits on one line of a terminal."""
-    from rich import progress as rich
-    from rich.table import Column
-
-    whole = Column(no_wrap=True)
-    return rich.Progress(
-        rich.TextColumn("{task.description}", markup=False, table_column=whole.copy()),
-        rich.BarColumn(bar_width=None, table_column=Column(ratio=1, max_width=_BAR)),
-        rich.MofNCompleteColumn(table_column=whole.copy()),
-        rich.TaskProgressColumn(),
-        rich.TextColumn("{task.fields[pace]}", markup=False, table_column=whole.copy()),
-        console=console_on(sys.stderr),
-        redirect_stdout=False,
-    )
+        yield show
 
 
 class Forecast:
@@ -139,35 +115,27 @@ class Forecast:
         self._end: float | None = None  # when the work will be done by the last forecast
         self._is_fair = False
 
-    def update(self, done: int, left: int, size: int = 0) -> None:
-        """Print how long the rest will take, if that is long and was not printed yet, or was wrong.
+    def update(self, done: int, left: int, size: int = 0) -> str:
+        """Return the speed and the time left in a few words; print them once if that is long, or was wrong.
+
+        Rich's own estimate is by rows, but the longest rows come first.
 
         :param done: the count so far. :param left: the rest of it. :param size: bytes of the result, 0 if unknown.
         """
         now = time.monotonic()
-        if self._began is None:
-            self._began = now, done
-        seconds, count = now - self._began[0], done - self._began[1]
-        is_fair = count >= self._fair
-        if self._is_fair or seconds < _FIRST or count <= 0:
-            return
-        if not is_fair and (self._end is not None or seconds < _LATEST):
-            return
-        speed, last_end = count / seconds, self._end
-        self._end, self._is_fair = now + left / speed, is_fair
-        if left / speed > _WORTH if last_end is None else not 0.5 < left / speed / max(last_end - now, 1.0) < 2:
-            space = f"; about {_bytes(size)} on disk" if size else ""
-            click.echo(f"about {_duration(left / speed)} left, at {_speed(speed)} {self._unit}/s{space}", err=True)
-
-    def pace(self, done: int, left: int) -> str:
-        """Return the speed and the time left in a few words.
-
-        Rich's own estimate is by rows, but the longest rows come first.
-        """
-        seconds, count = (time.monotonic() - self._began[0], done - self._began[1]) if self._began else (0.0, 0)
+        began, first = self._began = self._began or (now, done)
+        seconds, count = now - began, done - first
         if count <= 0 or seconds <= 0:
             return f"0 {self._unit}/s"
-        return f"{_speed(count / seconds)} {self._unit}/s, {_duration(left * seconds / count)} left"
+        rest, speed = left * seconds / count, f"{_speed(count / seconds)} {self._unit}/s"
+        is_fair = count >= self._fair
+        is_due = not self._is_fair if is_fair else self._end is None
+        if is_due and seconds >= (_FIRST if is_fair else _LATEST):
+            last_end, self._end, self._is_fair = self._end, now + rest, is_fair
+            if rest > _WORTH if last_end is None else not 0.5 < rest / max(last_end - now, 1.0) < 2:
+                space = f"; about {_bytes(size)} on disk" if size else ""
+                click.echo(f"about {_duration(rest)} left, at {speed}{space}", err=True)
+        return f"{speed}, {_duration(rest)} left"
 
 
 def _speed(speed: float) -> str:

@@ -661,11 +661,10 @@ def test_what_takes_over_a_minute_says_so_once_even_on_a_pipe(clock: list[float]
 
 def test_a_bar_says_speed_and_time_left_by_what_is_counted(clock: list[float]) -> None:
     work = progress.Forecast("tokens")
-    assert work.pace(0, 10_000) == "0 tokens/s"
-    work.update(2_000, 98_000)
+    assert work.update(2_000, 98_000) == "0 tokens/s"
     clock[0] = 2.0
-    assert work.pace(4_000, 96_000) == "1,000 tokens/s, 2 min left"
-    assert work.pace(90_000, 10_000) == "44,000 tokens/s, 0 s left"
+    assert work.update(4_000, 96_000) == "1,000 tokens/s, 2 min left"
+    assert work.update(90_000, 10_000) == "44,000 tokens/s, 0 s left"
 
 
 def test_what_takes_less_says_nothing(clock: list[float]) -> None:
