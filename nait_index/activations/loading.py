@@ -112,6 +112,7 @@ def load_model(config: ModelConfig, *, causal: bool = False) -> LoadedModel:
     if causal:
         _check_causal(path, module)
     first_position = _first_position(module)
+    table = getattr(module.get_input_embeddings(), "weight", None)
     loaded = LoadedModel(
         module=module,
         tokenizer=tokenizer,
@@ -120,7 +121,7 @@ def load_model(config: ModelConfig, *, causal: bool = False) -> LoadedModel:
         dtype=dtype,
         positions=_longest_input(settings, tokenizer, first_position),
         first_position=first_position,
-        vocabulary=_vocabulary(module),
+        vocabulary=None if table is None else len(table),
         weights_hash=_hash_weights(module, frozenset(report["missing_keys"])),
         config_hash=_hash_config(settings),
         tokenizer_hash=hash_tokenizer(tokenizer),
@@ -243,12 +244,6 @@ def _first_position(body: "nn.Module") -> int:
         if path.endswith("position_embeddings") and isinstance(module, nn.Embedding) and module.padding_idx is not None:
             return module.padding_idx + 1
     return 0
-
-
-def _vocabulary(body: Any) -> int | None:  # noqa: ANN401
-    """Count the tokens that the model has an embedding for; ``None`` where it has no embedding table."""
-    table = getattr(body.get_input_embeddings(), "weight", None)
-    return None if table is None else len(table)
 
 
 def _longest_input(settings: Any, tokenizer: Any, first: int) -> int | None:  # noqa: ANN401

@@ -190,7 +190,8 @@ class IndexEncoder:
             facts.reasons.update((int(row), "the model's activations for it are not finite") for row in rows[~finite])
             pooled = replace(batch, rows=rows)
             pooled = pooled if finite.all() else pooled.take(finite)
-            for name, values in direct_columns(pooled, self.widths, self.signatures).items():
+            mean, impact, hidden, codes = pooled.values[:, 0], pooled.impact, pooled.hidden, pooled.codes
+            for name, values in direct_columns(mean, impact, hidden, codes, self.widths, self.signatures).items():
                 columns[name][pooled.rows] = values
             yield pooled
             advance(len(rows), int(facts.n_tokens[rows].sum()))

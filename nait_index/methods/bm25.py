@@ -40,8 +40,9 @@ class Bm25(Scored):
         """
         queries = [sorted(set(words(text))) for text in examples.texts]
         vocabulary = {word: number for number, word in enumerate(sorted(set().union(*queries)))}
-        documents = [_numbered(text, vocabulary) for text in rows.texts()]
-        if not any(number < len(vocabulary) for document in documents for number in document):
+        other = len(vocabulary)  # of all words of no example, which count for the length of a row only
+        documents = [[vocabulary.get(word, other) for word in words(text)] for text in rows.texts()]
+        if not any(number < other for document in documents for number in document):
             raise CapabilityError("bm25 finds no word of these examples in the index; give other examples")
         total = np.zeros(len(documents))
         for scores in _searches(documents, vocabulary, queries):
@@ -56,12 +57,6 @@ def ranks(scores: np.ndarray) -> np.ndarray:
     ranked = np.empty(len(scores), dtype=np.int64)
     ranked[order] = np.searchsorted(ordered, ordered, side="left") + 1
     return ranked
-
-
-def _numbered(text: str, vocabulary: dict[str, int]) -> list[int]:
-    """Return the words of a text as numbers; words of no example share one number, and count for its length only."""
-    other = len(vocabulary)
-    return [vocabulary.get(word, other) for word in words(text)]
 
 
 def _searches(

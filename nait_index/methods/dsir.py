@@ -15,7 +15,7 @@ weighs as much as its content. ``dsir-mean`` divides by the number of n-grams.
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import pairwise
 
@@ -62,12 +62,8 @@ class DsirMean(Dsir):
 def buckets(text: str) -> np.ndarray:
     """Return the buckets (g,) uint16 of all n-grams of a text: its words, then its pairs of words."""
     words = _WORD.findall(text.lower())
-    return np.fromiter(_numbers(words), dtype=np.uint16, count=max(0, 2 * len(words) - 1))
-
-
-def _numbers(words: Sequence[str]) -> Iterator[int]:
-    yield from map(_bucket, words)
-    yield from (_bucket(f"{first} {second}") for first, second in pairwise(words))
+    ngrams = [*words, *(f"{first} {second}" for first, second in pairwise(words))]
+    return np.fromiter(map(_bucket, ngrams), dtype=np.uint16, count=len(ngrams))
 
 
 @lru_cache(maxsize=1 << 18)

@@ -1,6 +1,6 @@
 """The rows of an index as methods and readers see them: signatures, texts, plain columns, and the dense search.
 
-Everything is in table order, and an ordinal is a row's position in that order.
+Rows are in table order; an ordinal is a row's position in that order.
 """
 
 import logging
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 class IndexRows:
-    """All rows of an index, n of them. Scans are opened when first needed, and made again where they are out of date.
+    """All n rows of an index. Scans are opened when first needed, and rebuilt where they are out of date.
 
     :param signatures: the settings that the index was built with.
     """
@@ -175,9 +175,10 @@ class IndexRows:
         return self.compressor.query(direction, feature)
 
     def as_scored(self, query: np.ndarray, feature: Feature, *, finely: bool = True) -> np.ndarray:
-        """Return a query (d,) after rounding, as rows are scored by it in the end.
+        """Return a query (d,) after rounding, as actually applied.
 
-        :param finely: rows near the cut are scored again by their whole signature, where more is kept than scanned.
+        :param finely: whether rows near the cut are rescored with their whole signatures, where those are longer than
+            what is scanned.
         """
         exact = self.exact(feature)
         return query if finely and exact.stamp.dim < self.compressor.dim(feature) else exact.rounded(query)
@@ -218,7 +219,7 @@ class IndexRows:
         self._approximate[feature] = made
 
     def stamp(self, feature: Feature) -> ScanStamp:
-        """Return the state of the table that the scan of a feature must be of."""
+        """Return the state of the table that the scan of a feature must match."""
         dim = self.compressor.dim(feature)
         return ScanStamp(
             table_version=self._table.version,
@@ -230,34 +231,28 @@ class IndexRows:
     def exact(self, feature: Feature) -> ExactScan:
         """Open the exact scan of a feature; make it where there is none for this state of the table."""
         if feature not in self._scans:
-            self._scans[feature] = self._load(feature)
+            column, stamp = dense_column(feature), self.stamp(feature)
+            self._scans[feature] = self._open(column, stamp) or self._make(column, stamp)
+            logger.info("scanning %s: %d rows of %d numbers", column, stamp.rows, stamp.dim)
         return self._scans[feature]
 
-    def _load(self, feature: Feature) -> ExactScan:
-        column, stamp = dense_column(feature), self.stamp(feature)
-        exact = self._open(column, stamp)
-        if exact is not None:
-            logger.info("engine %s mapped: %d rows of %d numbers", column, stamp.rows, stamp.dim)
-            return exact
-        logger.info("making the engine %s of %d rows", column, stamp.rows)
+    def _make(self, column: str, stamp: ScanStamp) -> ExactScan:
+        logger.info("building the exact scan of %s", column)
         try:
             ExactScan.write(self._folder, column, self.blocks(column), stamp)
         except StoreError:
             raise
         except NaitError as error:  # only a cache: without it, the next start takes longer
-            logger.warning("the engine is made again at every start: %s", error)
-            return ExactScan.build(self.blocks(column), stamp)
-        exact = self._open(column, stamp)
-        return ExactScan.build(self.blocks(column), stamp) if exact is None else exact
+            logger.warning("the exact scan cannot be cached, so every start builds it again: %s", error)
+        return self._open(column, stamp) or ExactScan.build(self.blocks(column), stamp)
 
     def _open(self, column: str, stamp: ScanStamp) -> ExactScan | None:
         """Open the files of a scan; ``None`` where they are damaged."""
         exact = ExactScan.open(self._folder, column, stamp)
         path, looks = self._folder / f"{column}.npy", Looks(self._layout)
-        if exact is None or looks.same(path):
-            return exact
-        if not exact.is_whole(self._folder, column):
-            return None
-        looks.remember(path)
-        looks.save()
+        if exact is not None and not looks.same(path):
+            if not exact.is_whole(self._folder, column):
+                return None
+            looks.remember(path)
+            looks.save()
         return exact

@@ -6,7 +6,7 @@ by a pass of its own; all others directly from what the forward pass pools.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -31,26 +31,6 @@ _HALF = np.dtype(np.float16)
 def dense_column(feature: str) -> str:
     """Return the name of the column of a dense signature."""
     return f"pca_{feature}"
-
-
-class Activations(Protocol):
-    """What one batch of b texts gives, float32; ``None`` for what no view needs."""
-
-    @property
-    def values(self) -> np.ndarray:
-        """Mean and drift of every neuron (b, 2, D)."""
-
-    @property
-    def impact(self) -> np.ndarray | None:
-        """Mean size of every neuron's up-projection (b, D)."""
-
-    @property
-    def hidden(self) -> np.ndarray | None:
-        """Mean and position-weighted mean of the last hidden states (b, 2, H)."""
-
-    @property
-    def codes(self) -> np.ndarray | None:
-        """Mean codes of the sparse autoencoder (b, F)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,21 +66,33 @@ def column_types(config: SignatureConfig, widths: Widths, dims: Mapping[Feature,
     return {name: column for view in config.views for name, column in types[view].items()}
 
 
-def direct_columns(batch: Activations, widths: Widths, config: SignatureConfig) -> dict[str, np.ndarray]:
-    """Make the columns of one batch that need no basis: (b, width) each."""
+def direct_columns(
+    mean: np.ndarray,
+    impact: np.ndarray | None,
+    hidden: np.ndarray | None,
+    codes: np.ndarray | None,
+    widths: Widths,
+    config: SignatureConfig,
+) -> dict[str, np.ndarray]:
+    """Make the columns of b texts that need no basis, (b, width) each, from float32; ``None`` for what no view needs.
+
+    :param mean: (b, D) mean of every neuron; :param impact: (b, D) mean size of every neuron's up-projection.
+    :param hidden: (b, 2, H) mean and position-weighted mean of the last hidden states.
+    :param codes: (b, F) mean codes of the sparse autoencoder.
+    """
     columns: dict[str, np.ndarray] = {}
     if View.PCA in config.views:
-        columns[NORMS] = layer_norms(batch.values[:, 0], widths.neurons)
+        columns[NORMS] = layer_norms(mean, widths.neurons)
     if View.TOPK in config.views:
-        assert batch.impact is not None
-        columns[TOPK_NUMBERS], columns[TOPK_VALUES] = top_neurons(batch.impact, widths.neurons, config.topk)
+        assert impact is not None
+        columns[TOPK_NUMBERS], columns[TOPK_VALUES] = top_neurons(impact, widths.neurons, config.topk)
     if View.HIDDEN in config.views:
-        assert batch.hidden is not None
-        states = np.clip(batch.hidden, -HALF_LIMIT, HALF_LIMIT).astype(np.float16)
+        assert hidden is not None
+        states = np.clip(hidden, -HALF_LIMIT, HALF_LIMIT).astype(np.float16)
         columns[HIDDEN_MEAN], columns[HIDDEN_WEIGHTED] = states[:, 0], states[:, 1]
     if View.SAE in config.views:
-        assert batch.codes is not None
-        columns[SAE_NUMBERS], columns[SAE_VALUES] = top_codes(batch.codes, config.sae_keep)
+        assert codes is not None
+        columns[SAE_NUMBERS], columns[SAE_VALUES] = top_codes(codes, config.sae_keep)
     return columns
 
 

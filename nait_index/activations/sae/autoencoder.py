@@ -76,10 +76,9 @@ class SparseAutoencoder:
         """Copy it to another device; return itself if it is there already."""
         if self.encoder.device == device:
             return self
-        names = ("encoder", "encoder_bias", "pre_bias", "decoder", "decoder_bias")
-        moved = {name: getattr(self, name).to(device) for name in names}
-        threshold = None if self.threshold is None else self.threshold.to(device)
-        return replace(self, **moved, threshold=threshold)
+        names = ("encoder", "encoder_bias", "pre_bias", "decoder", "decoder_bias", "threshold")
+        tensors = {name: tensor for name in names if (tensor := getattr(self, name)) is not None}
+        return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})
 
     def codes(self, hidden: "torch.Tensor") -> "torch.Tensor":
         """Encode activations (m, H) as dense codes (m, F) float32."""
@@ -145,12 +144,11 @@ def _check(tensors: Mapping[str, "torch.Tensor"], k: int | None) -> None:
     if encoder.dim() != 2:
         raise ModelError(f"the encoder of this sparse autoencoder has shape {tuple(encoder.shape)}, not two dimensions")
     latents, width = encoder.shape
-    matrix: tuple[int, ...] = (latents, width)
-    shapes = {"encoder": matrix, "decoder": matrix, "encoder_bias": (latents,), "threshold": (latents,)}
-    shapes |= {"pre_bias": (width,), "decoder_bias": (width,)}
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("encoder", "decoder"), (latents, width))
+    shapes |= dict.fromkeys(("encoder_bias", "threshold"), (latents,))
+    shapes |= dict.fromkeys(("pre_bias", "decoder_bias"), (width,))
     for name, tensor in tensors.items():
-        shape = shapes[name]
-        if tuple(tensor.shape) != shape:
+        if tuple(tensor.shape) != (shape := shapes[name]):
             raise ModelError(f"{name} of this sparse autoencoder has shape {tuple(tensor.shape)}, expected {shape}")
         if not tensor.isfinite().all():
             raise ModelError(f"{name} of this sparse autoencoder contains numbers that are not finite")

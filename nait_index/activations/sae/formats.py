@@ -24,8 +24,13 @@ from nait_index.errors import ModelError
 if TYPE_CHECKING:
     import torch
 
-
 _SPARSIFY, _SAELENS = "sae.safetensors", "sae_weights.safetensors"
+_SPARSIFY_NAMES = {
+    "encoder": "encoder.weight",
+    "encoder_bias": "encoder.bias",
+    "decoder": "W_dec",
+    "decoder_bias": "b_dec",
+}
 
 
 def load_sae(path: str | Path) -> SparseAutoencoder:
@@ -68,15 +73,9 @@ def _read_sparsify(folder: Path, config: Mapping[str, Any]) -> SparseAutoencoder
     :raises ModelError: it is damaged, a transcoder, or has another activation than the k largest latents.
     """
     _require(config, {"transcode": False, "skip_connection": False, "signed": False, "activation": "topk"})
-    tensors = _read_tensors(folder / _SPARSIFY, {"encoder.weight", "encoder.bias", "W_dec", "b_dec"}, set())
+    tensors = _read_tensors(folder / _SPARSIFY, set(_SPARSIFY_NAMES.values()), set())
     name = config.get("hookpoint") or (folder.parent.name if folder.name.startswith("seed") else folder.name)
-    weights = {
-        "encoder": tensors["encoder.weight"],
-        "encoder_bias": tensors["encoder.bias"],
-        "pre_bias": tensors["b_dec"],
-        "decoder": tensors["W_dec"],
-        "decoder_bias": tensors["b_dec"],
-    }
+    weights = {field: tensors[stored] for field, stored in _SPARSIFY_NAMES.items()} | {"pre_bias": tensors["b_dec"]}
     return SparseAutoencoder.of(parse_module(str(name)), weights, k=_whole(config, "k"))
 
 
@@ -87,13 +86,8 @@ def write_sparsify(folder: Path, sae: SparseAutoencoder, hookpoint: str) -> None
     """
     from safetensors.torch import save_file
 
-    tensors = {
-        "encoder.weight": sae.encoder,
-        "encoder.bias": sae.encoder_bias,
-        "W_dec": sae.decoder,
-        "b_dec": sae.decoder_bias,
-    }
-    save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, folder / _SPARSIFY)
+    tensors = {stored: getattr(sae, field).cpu().contiguous() for field, stored in _SPARSIFY_NAMES.items()}
+    save_file(tensors, folder / _SPARSIFY)
     config = {
         "activation": "topk",
         "expansion_factor": max(1, sae.latents // sae.d_in),
@@ -160,8 +154,7 @@ def _architecture(config: Mapping[str, Any]) -> str:
             f"sparse autoencoders of architecture '{architecture}' are not supported; use one of architecture "
             "standard, topk or jumprelu"
         )
-    centered = (config.get("model_from_pretrained_kwargs") or {}).get("center_writing_weights")
-    if centered:
+    if (config.get("model_from_pretrained_kwargs") or {}).get("center_writing_weights"):
         raise ModelError(
             "made for a model whose weights TransformerLens had centred (center_writing_weights), so its activations "
             "differ from those of the original model; use another one"
