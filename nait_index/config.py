@@ -1,4 +1,4 @@
-"""Settings of a build, as frozen data. Every field that changes a number enters the index's fingerprint."""
+"""Settings of a build, as frozen data. Every field that affects results enters the index's fingerprint."""
 
 import re
 from dataclasses import dataclass, field, fields
@@ -29,7 +29,7 @@ class Precision(StrEnum):
 
 
 class PaddingSide(StrEnum):
-    """The side of a batch that is padded. The numbers do not depend on it."""
+    """The side of a batch that is padded. Results do not depend on it."""
 
     RIGHT = "right"
     LEFT = "left"
@@ -85,7 +85,7 @@ class RunnerKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunnerConfig:
-    """Where a build runs its rows through the model. It changes no number.
+    """Where a build runs its rows through the model. Results do not depend on it.
 
     :param workers: encoders that run in parallel, each with its own model; ``None`` is one per GPU of the cluster, or
         one per machine if it has no GPU.

@@ -71,7 +71,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     logger.debug("writing %s", path)
     temporary: Path | None = None
     try:
-        with _explained(path):
+        with explained(path):
             temporary, opened = _temporary(path.parent)
             with opened as file:
                 yield file
@@ -94,7 +94,7 @@ class Together:
     def file(self, path: Path) -> Iterator[BinaryIO]:
         """Open a file for writing."""
         logger.info("writing %s", path)
-        with _explained(path):
+        with explained(path):
             self._written[path], opened = _temporary(path.parent)
             with opened as file:
                 yield file
@@ -105,7 +105,7 @@ class Together:
     def folder(self, path: Path) -> Iterator[Path]:
         """Create a folder to be filled."""
         logger.info("writing the folder %s", path)
-        with _explained(path):
+        with explained(path):
             self._written[path] = path.parent / f".{secrets.token_hex(8)}.tmp"
             self._written[path].mkdir()
             yield self._written[path]
@@ -120,7 +120,7 @@ class Together:
         moved: dict[Path, Path | None] = {}
         try:
             for path in (*self._written, *self._obsolete):
-                with _explained(path):
+                with explained(path):
                     moved[path] = _set_aside(path, replaced=path in self._written)
                     if path in self._written:
                         self._written[path].replace(path)
@@ -158,7 +158,11 @@ def together() -> Iterator[Together]:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
+    """Turn the errors of writing a path into one line.
+
+    :raises NaitError: it cannot be written.
+    """
     try:
         yield
     except OSError as error:

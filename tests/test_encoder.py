@@ -282,7 +282,9 @@ def test_padding_token_beyond_the_embedding_does_no_harm(
 def test_token_beyond_the_embedding_is_refused(tiny_model: TinyModels, make_encoder: MakeEncoder) -> None:
     encoder = make_encoder(tiny_model("llama"))
     beyond = Tokens(np.array([5, tiny_models.VOCABULARY]), truncated=False)
-    with pytest.raises(ModelError, match=r"^the tokenizer gives token 320, but the model knows 320 tokens only; "):
+    with pytest.raises(
+        ModelError, match=r"^the tokenizer produces token 320, but the model has embeddings for 320 tokens only; "
+    ):
         list(encoder.encode([beyond]))
 
 

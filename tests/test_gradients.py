@@ -257,7 +257,7 @@ def test_only_a_causal_language_model_will_do(make: MakeGradients, family: str) 
 def test_tokens_that_the_model_does_not_know_are_refused(make: MakeGradients) -> None:
     encoder, wrong = make(), [Tokens(np.array([5, 400]), False)]
     for use in (encoder.warm_up, lambda texts: list(encoder.rows(texts))):
-        with pytest.raises(ModelError, match="gives token 400, but the model knows 320"):
+        with pytest.raises(ModelError, match="produces token 400, but the model has embeddings for 320"):
             use(wrong)
 
 

@@ -552,7 +552,7 @@ def test_probe_leaves_out_examples_that_are_the_corpus_mean() -> None:
     positives, corpus = cloud(60, 5, 32)
     with_nothing = np.concatenate([np.zeros((2, 32)), positives])
     np.testing.assert_array_equal(probe_scores(with_nothing, corpus), probe_scores(positives, corpus))
-    with pytest.raises(CapabilityError, match=r"^nothing tells these examples apart from the corpus"):
+    with pytest.raises(CapabilityError, match=r"^these examples do not differ from the corpus"):
         probe_scores(np.zeros((2, 32)), corpus)
 
 
@@ -562,7 +562,7 @@ def test_examples_equal_to_the_corpus_mean_are_refused_in_one_line(method: str, 
     row = {"instruction": "Add 1 and 2.", "output": "3"}
     built = Built(tmp_path, [row | {"id": f"row-{number}"} for number in range(4)], views="pca", batch_tokens=1)
     same = built.index.make_capability(write_lines(tmp_path / "same.jsonl", [row]))
-    with pytest.raises(CapabilityError, match=r"^nothing tells these examples apart[^\n]*$"):
+    with pytest.raises(CapabilityError, match=r"^these examples do not differ[^\n]*$"):
         built.index.query(same, method=method)
     scores = list(built.scores(method).values())
     assert len(scores) == 4

@@ -134,7 +134,7 @@ def test_no_more_tokens_are_kept_than_asked_for(tiny_model: TinyModels, make_enc
     assert first.shape == (50, HIDDEN)
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
-    with pytest.raises(CorpusError, match="not one token"):
+    with pytest.raises(CorpusError, match="there is no token"):
         collected(encoder, (), 50)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 # With today's vocabularies, the logits of a batch are by far its largest tensor.
 _LOGITS_BYTES = 2**30
-# What a single text may cause, or too many texts at once.
+# Errors that one text, or too many texts at once, may cause.
 _TEXT_ERRORS = (RuntimeError, MemoryError, ValueError, IndexError)
 
 
@@ -56,7 +56,7 @@ def run_batches(
     """Run every text once, similar lengths together, and yield a result for every batch or part of one that ran.
 
     :param lengths: (n,) tokens of each text; :param budget: most tokens of a batch, padding counted.
-    :param forward: runs the texts with the given numbers (b,). Where it fails it must have had no effect.
+    :param forward: runs the texts with the given numbers (b,). A call that fails must leave no effect.
     :param on_failure: returns the result of a single text that failed. With it, a batch is halved on every error that
         one of its texts may have caused; without it, only when memory runs out.
     :raises ModelError: a single text does not fit into memory.
@@ -115,7 +115,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def check_known(texts: Iterable[np.ndarray], vocabulary: int | None, name: str) -> None:
-    """Refuse tokens that the model has no embedding for: on a GPU they would end the process.
+    """Refuse tokens that the model has no embedding for: on a GPU they would crash the process.
 
     :param texts: (T,) token ids each; :param vocabulary: number of tokens that have an embedding, where known.
     :param name: of the model.
@@ -124,7 +124,7 @@ def check_known(texts: Iterable[np.ndarray], vocabulary: int | None, name: str) 
     largest = max((int(ids.max(initial=0)) for ids in texts), default=0)
     if vocabulary is not None and largest >= vocabulary:
         raise ModelError(
-            f"the tokenizer gives token {largest}, but the model knows {vocabulary} tokens only; "
+            f"the tokenizer produces token {largest}, but the model has embeddings for {vocabulary} tokens only; "
             f"model and tokenizer of '{name}' do not belong together"
         )
 

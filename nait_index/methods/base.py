@@ -1,4 +1,4 @@
-"""What every method is: a way from a capability's examples to a score of every row, higher is better."""
+"""The base of every method, which turns a capability's examples into a score for every row; higher is better."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from nait_index.signatures.features import Feature
 from nait_index.signatures.views import NORMS
 
 NO_DIRECTION = (
-    "nothing tells these examples apart from the corpus as a whole: every row would score the same; give other examples"
+    "these examples do not differ from the corpus as a whole, so every row would score the same; give other examples"
 )
 
 Summary = Mapping[str, np.ndarray]
@@ -24,12 +24,12 @@ Summary = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """What is known of a capability's examples, E of them.
+    """A capability's E examples, as methods see them.
 
     :param texts: rendered as plain text, in order.
     :param summary: what methods keep of the examples' full activations, by name.
     :param signatures: the examples' signatures, (E, width) each, by column of the table.
-    :param queries: the query that each method made of them, and the rows it was made for, since it is asked repeatedly.
+    :param queries: the query that each method made of them, with the rows it is for; a cache.
     """
 
     texts: Sequence[str]

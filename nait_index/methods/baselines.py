@@ -1,4 +1,4 @@
-"""What every method has to beat: the longest rows, and a random order. They know no target and ignore the examples.
+"""Baselines that every method has to beat: longest rows first, and a random order. Both ignore the examples.
 
     length:  score = number of tokens
     random:  score = the first 24 bits of hash(seed, id), as a fraction        in [0, 1)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nait_index.errors import NaitError, StoreError
-from nait_index.files import atomic_write, hash_bytes
+from nait_index.errors import StoreError
+from nait_index.files import atomic_write, explained, hash_bytes
 from nait_index.search.scan import scan, whole
 from nait_index.store.sealed import read_sealed, write_sealed
 
@@ -62,11 +62,9 @@ class ExactScan:
         :raises NaitError: the files cannot be written. :raises StoreError: as for :meth:`build`.
         """
         stamp_path = folder / f"{name}.json"
-        try:
+        with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
             stamp_path.unlink(missing_ok=True)
-        except OSError as error:
-            raise NaitError(f"{folder}: not written: {error.strerror or error}") from error
         longest, digest = 0.0, hashlib.blake2b(digest_size=16)
         with atomic_write(folder / f"{name}.npy") as file:
             file.write(_header(stamp))
@@ -138,14 +136,14 @@ class ExactScan:
 
 
 def _placed(batches: Iterable[np.ndarray], stamp: ScanStamp) -> Iterable[tuple[int, np.ndarray]]:
-    """Yield the first row of each batch, and its scanned columns."""
+    """Yield the ordinal of each batch's first row, and its scanned columns."""
     start = 0
     for batch in batches:
         if start + len(batch) <= stamp.rows:
             yield start, batch[:, : stamp.dim]
         start += len(batch)
     if start != stamp.rows:
-        raise StoreError(f"the table gave {start} rows where {stamp.rows} were expected; run 'nait-index verify'")
+        raise StoreError(f"the table returned {start} rows, not the expected {stamp.rows}; run 'nait-index verify'")
 
 
 def _longest(rows: np.ndarray) -> float:

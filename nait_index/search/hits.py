@@ -1,8 +1,8 @@
-"""The best rows of a query: taken from the scores of all rows, and scored again near the cut.
+"""The best rows of a query: taken from the scores of all rows, and rescored near the cut.
 
-A scan reads the beginning of a longer signature. How far scores by the beginning and by the whole lie apart is measured
-on a sample of the rows; every row whose scanned score is at most four standard deviations of that difference below the
-cut is scored again by its whole signature.
+A scan reads the leading numbers of a longer signature. The difference between scores by those and by the whole
+signature is measured on a sample of the rows; every row whose scanned score is at most four standard deviations of that
+difference below the cut is rescored by its whole signature.
 """
 
 import os

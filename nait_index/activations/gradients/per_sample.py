@@ -1,11 +1,11 @@
-"""The loss of every sample of a batch, and its gradient, each apart from the other samples, in one backward pass.
+"""The loss of every sample of a batch, and its gradient, computed separately for each sample in one backward pass.
 
-The loss is how badly a model predicts every token of S from those before it, natural logarithm:
+The loss is the mean negative log-likelihood of the tokens of S, each given those before it, natural logarithm:
 
     ℓ = −(1/|S|) Σ_{t ∈ S} log p(token t | tokens before t)
 
-S are all tokens but the first, or those from a given one on. The weight of a linear layer y = W·x, which processes T
-tokens of sample b, has the gradient
+S holds all tokens but the first, or those from a given position on. The weight of a linear layer y = W·x, which
+processes T tokens of sample b, has the gradient
 
     ∂ℓ_b/∂W = Σ_t (∂ℓ_b/∂y_bt) ⊗ x_bt
 

@@ -59,7 +59,7 @@ def collect_tokens(
         if total >= count:
             break
     if not total:
-        raise CorpusError("not one token to train on: every text is empty")
+        raise CorpusError("there is no token to train on: every text is empty")
     collected = np.concatenate(parts)
     kept = np.random.default_rng(seed).choice(len(collected), size=min(count, len(collected)), replace=False)
     return collected[np.sort(kept)]
