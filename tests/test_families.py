@@ -13,7 +13,7 @@ from conftest import TinyModels
 
 from nait_index.activations import families
 from nait_index.activations.encoder import Encoder
-from nait_index.activations.families import SiteKind, find_sites
+from nait_index.activations.families import find_sites
 from nait_index.config import ModelConfig
 from nait_index.errors import ArchitectureError, ModelError
 
@@ -242,7 +242,7 @@ def test_all_layers_are_found_with_their_widths(family: str, tiny_model: TinyMod
     encoder = make_encoder(tiny_model(family))
     assert encoder.layers == (0, 1, 2)
     assert encoder.widths == EXPECTED[family].widths
-    assert any(site.kind is SiteKind.EXPERTS for site in encoder.sites) == (family in MIXTURES)
+    assert any(site.has_experts for site in encoder.sites) == (family in MIXTURES)
 
 
 @pytest.mark.parametrize("family", EXPECTED)
