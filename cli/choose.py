@@ -195,7 +195,7 @@ class _Output:
         wishes["weights"] = options.pop("weighted")
         if path is None and (wishes["format"] or wishes["trainers"] or wishes["weights"]):
             raise click.UsageError("--as, --for and --weights apply to what -o writes; add -o OUT")
-        return cls(None if path is None else OutputOptions.parse(path, **wishes), as_json)
+        return cls(None if path is None else OutputOptions(path, **wishes), as_json)
 
     def write(self, selection: "Selection") -> None:
         """Write a selection if that was asked for, and report the files."""

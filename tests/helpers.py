@@ -51,7 +51,7 @@ def hand_over_lines(path: Path, rows: Sequence[str], **options: Any) -> None:
 
     chosen = [ChosenRow(str(number), row, RowFormat.TEXT, 1, False) for number, row in enumerate(rows)]
     records = [{"rank": rank, "id": row.id, "score": 1.0} for rank, row in enumerate(chosen, start=1)]
-    hand_over(chosen, records, {}, OutputOptions.parse(path, **options))
+    hand_over(chosen, records, {}, OutputOptions(path, **options))
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -44,7 +44,7 @@ def put(
     """Write rows as a selection is written."""
     chosen = [ChosenRow(str(row.get("id", number)), json.dumps(row), form, 5, False) for number, row in enumerate(rows)]
     records = [{"rank": number + 1, "id": row.id, "score": 1 / (number + 1)} for number, row in enumerate(chosen)]
-    return hand_over(chosen, records, {"method": "made", "max_length": 512}, OutputOptions.parse(path, **options))
+    return hand_over(chosen, records, {"method": "made", "max_length": 512}, OutputOptions(path, **options))
 
 
 # ---- rows ------------------------------------------------------------------------------------------------------------
@@ -134,7 +134,7 @@ def test_one_table_has_one_format_and_one_type_a_column(tmp_path: Path) -> None:
         put(tmp_path / "out.parquet", mixed)
     rows = [ChosenRow(name, "{}", form, 1, False) for name, form in (("a", RowFormat.TEXT), ("b", RowFormat.ALPACA))]
     with pytest.raises(NaitError, match=r"row 'b' is alpaca where row 'a' is text.*--as, or write \.jsonl"):
-        hand_over(rows, [{}, {}], {}, OutputOptions.parse(tmp_path / "out.parquet"))
+        hand_over(rows, [{}, {}], {}, OutputOptions(tmp_path / "out.parquet"))
     assert names(tmp_path) == []
 
 
@@ -199,7 +199,7 @@ def test_an_existing_file_needs_force(tmp_path: Path) -> None:
 
 
 def test_a_file_that_appears_after_the_options_were_parsed_is_not_overwritten(tmp_path: Path) -> None:
-    options = OutputOptions.parse(tmp_path / "out.jsonl")
+    options = OutputOptions(tmp_path / "out.jsonl")
     (tmp_path / "out.jsonl.meta.json").write_text("mine")
     with pytest.raises(OutputExistsError, match=r"meta\.json already exists"):
         hand_over([ChosenRow("a", "{}", RowFormat.TEXT, 1, False)], [{"rank": 1, "id": "a"}], {}, options)
@@ -212,18 +212,18 @@ def test_output_is_refused_before_rows_are_asked_for(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "file").write_text("mine")
     with pytest.raises(NaitError, match=r"no folder .*missing; create it first"):
-        OutputOptions.parse(tmp_path / "missing" / "out.jsonl")
+        OutputOptions(tmp_path / "missing" / "out.jsonl")
     with pytest.raises(NaitError, match=r"cannot write \.xlsx; use \.jsonl"):
-        OutputOptions.parse(tmp_path / "out.xlsx", force=True)
+        OutputOptions(tmp_path / "out.xlsx", force=True)
     for nameless in ("", ".", "..", "/"):
         with pytest.raises(NaitError, match="names no file or folder to be written"):
-            OutputOptions.parse(nameless, force=True)
+            OutputOptions(nameless, force=True)
     with pytest.raises(OutputExistsError, match="is a folder; name a file in it"):
-        OutputOptions.parse(tmp_path / "folder.jsonl", force=True)
+        OutputOptions(tmp_path / "folder.jsonl", force=True)
     with pytest.raises(OutputExistsError, match="is a folder that holds no dataset"):
-        OutputOptions.parse(tmp_path / "mine", force=True)
+        OutputOptions(tmp_path / "mine", force=True)
     with pytest.raises(OutputExistsError, match="is a file"):
-        OutputOptions.parse(tmp_path / "file", force=True)
+        OutputOptions(tmp_path / "file", force=True)
 
 
 def test_a_folder_that_may_not_be_written_to_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,13 +231,13 @@ def test_a_folder_that_may_not_be_written_to_is_named(tmp_path: Path, monkeypatc
     with pytest.raises(
         NaitError, match=r"out\.jsonl: not written, no permission to write to .*; choose another folder"
     ):
-        OutputOptions.parse(tmp_path / "out.jsonl")
+        OutputOptions(tmp_path / "out.jsonl")
 
 
 def test_a_folder_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(NaitError, match=r"needs the library datasets: pip install 'nait-index\[export\]'"):
-        OutputOptions.parse(tmp_path / "out")
+        OutputOptions(tmp_path / "out")
 
 
 @pytest.mark.parametrize("failing", ["out.jsonl.meta.json", "out.jsonl.trl.py", "out.jsonl.rejected.jsonl"])

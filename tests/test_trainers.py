@@ -71,7 +71,7 @@ def put(
     """Write rows as a selection is written."""
     chosen = [ChosenRow(str(row.get("id", number)), json.dumps(row), form, 5, False) for number, row in enumerate(rows)]
     records = [{"rank": number + 1, "id": row.id, "score": 1.0} for number, row in enumerate(chosen)]
-    return hand_over(chosen, records, {"max_length": 512}, OutputOptions.parse(path, trainers=trainers, **options))
+    return hand_over(chosen, records, {"max_length": 512}, OutputOptions(path, trainers=trainers, **options))
 
 
 # ---- datasets --------------------------------------------------------------------------------------------------------
@@ -374,9 +374,12 @@ def test_the_script_holds_whatever_the_file_is_called(tmp_path: Path) -> None:
     [
         (
             Lengths([10, 2000, 1025, 1024], 4096, 0),
-            "2 of 4 rows are longer than 1,024 tokens by the index's own tokenizer",
+            "2 of 4 rows are longer than 1,024 tokens of the index's tokenizer",
         ),
-        (Lengths([10, 512, 512], 512, 2), "is not known: the index counts up to 512 with its own tokenizer, and 2 are"),
+        (
+            Lengths([10, 512, 512], 512, 2),
+            "is unknown: the index truncated 2 of 3 rows at 512 tokens of its own tokenizer",
+        ),
         (Lengths([10, 512], 512, 0), "0 of 2 rows are longer"),
         (Lengths([10, 2048], 2048, 1), "1 of 2 rows are longer"),
     ],
@@ -449,7 +452,7 @@ def test_mixed_rows_are_refused_for_every_trainer(tmp_path: Path) -> None:
     ]
     for trainer in Trainer:
         with pytest.raises(NaitError, match="cannot read row 'b': it is messages where row 'a' is alpaca"):
-            hand_over(chosen, [{}, {}], {}, OutputOptions.parse(tmp_path / "out.jsonl", trainers=(trainer,)))
+            hand_over(chosen, [{}, {}], {}, OutputOptions(tmp_path / "out.jsonl", trainers=(trainer,)))
 
 
 def test_what_can_never_work_is_refused_before_any_work(tmp_path: Path) -> None:

@@ -10,22 +10,15 @@ from nait_index.handover.rows import OutRow, Shape, UnreadableError, check_text,
 from nait_index.handover.writers import OutputKind
 from nait_index.types import RowFormat
 
-_TYPES = {
-    OutputKind.JSONL: "json",
-    OutputKind.JSON: "json",
-    OutputKind.PARQUET: "parquet",
-}  # a folder is opened with load_from_disk
-
 
 def block(rows: Sequence[OutRow], shape: Shape, out: Path, kind: OutputKind) -> str:
     """Return the text of the block.
 
     :raises UnreadableError: Axolotl cannot read a row.
     """
-    entry = {"path": str(out.resolve())} | ({"ds_type": _TYPES[kind]} if kind in _TYPES else {}) | _reader(rows, shape)
-    lines = [f"    {key}: {to_json(value)}" for key, value in entry.items()]
-    lines[0] = lines[0].replace("    ", "  - ", 1)
-    return "\n".join(["# Axolotl: put this into your configuration.", "datasets:", *lines]) + "\n"
+    file = {"path": str(out.resolve())} | ({"ds_type": kind.loader} if kind.loader else {})
+    entry = "\n    ".join(f"{key}: {to_json(value)}" for key, value in (file | _reader(rows, shape)).items())
+    return f"# Axolotl: add this to your configuration.\ndatasets:\n  - {entry}\n"
 
 
 def _reader(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:

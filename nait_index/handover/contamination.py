@@ -13,7 +13,7 @@ The question of an example (its user turns, or all of it where there are none) i
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -26,8 +26,9 @@ GRAM = 8
 SHARE = 0.5
 TEMPLATE = 2
 RULE = (
-    "exact: the row asks the same words as an example; near: of the words that an example asks in 8-word sequences, "
-    "at least half stand in sequences that the row has too, sequences that more than two examples share not counted"
+    "exact: the row's question has the same words as an example's; near: of the words in 8-word sequences of an "
+    "example's question, at least half are in sequences that also occur in the row; sequences that more than two "
+    "examples share are ignored"
 )
 
 Gram = tuple[str, ...]
@@ -50,10 +51,6 @@ class Match:
     likeness: Likeness
     capability: str
     example: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the match for a sidecar."""
-        return {"likeness": str(self.likeness), "capability": self.capability, "example": self.example}
 
 
 class Contamination:
@@ -104,7 +101,7 @@ class Contamination:
         :param matches: by row id.
         """
         counts = Counter(match.likeness for match in matches.values())
-        rows = [{"id": row_id} | match.to_dict() for row_id, match in matches.items()]
+        rows = [{"id": row_id} | asdict(match) for row_id, match in matches.items()]
         return {str(kind): counts[kind] for kind in Likeness} | {"examples": len(self), "rule": RULE, "rows": rows}
 
 

@@ -11,6 +11,7 @@ Prompts and completions are always written as lists of messages, because one col
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +20,10 @@ from nait_index.corpus import to_json
 from nait_index.corpus.rows import RowError
 from nait_index.errors import NaitError
 from nait_index.handover.conversation import Call, Conversation, Fields, Turn, read_conversation
-from nait_index.handover.rows import ChosenRow, OutRow
+from nait_index.handover.rows import SHAREGPT_ROLES, ChosenRow, OutRow
 from nait_index.types import Role, RowFormat
 
 _ASKING = (Role.USER, Role.TOOL)
-_SHAREGPT = {Role.SYSTEM: "system", Role.USER: "human", Role.ASSISTANT: "gpt", Role.TOOL: "observation"}
 
 TARGETS = tuple(target for target in RowFormat if target is not RowFormat.TEXT)
 """The formats that rows can be converted to."""
@@ -51,7 +51,7 @@ def convert_rows(
     """
     converted: list[OutRow] = []
     refused: list[Refused] = []
-    lost: dict[str, int] = {}
+    lost: Counter[str] = Counter()
     for number, row in enumerate(rows):
         if target is None:
             converted.append(OutRow(row.id, number, _one_line(row.row), row.format))
@@ -62,8 +62,7 @@ def convert_rows(
         except RowError as error:
             refused.append(Refused(row, number, str(error)))
             continue
-        for key in sorted(keys):
-            lost[key] = lost.get(key, 0) + 1
+        lost.update(sorted(keys))
         same = new == fields and list(new) == list(fields)
         converted.append(OutRow(row.id, number, _one_line(row.row) if same else to_json(new), target))
     return converted, refused, lost
@@ -88,15 +87,12 @@ def convert(row: Fields, source: RowFormat, target: RowFormat) -> tuple[dict[str
     conversation = read_conversation(row, source)
     written = _WRITERS[target](conversation)
     if source is target is RowFormat.ALPACA and not conversation.tools:
-        return _usual_names(row), frozenset()
+        # Only renamed, so that the input stays separate from the instruction.
+        usual = {"context": "input", "response": "output"}
+        renamed = {name if usual.get(name, name) in row else usual[name]: value for name, value in row.items()}
+        return renamed, frozenset()
     lost = {key for turn in conversation.turns for key in turn.more} if target is RowFormat.ALPACA else set()
     return _placed(row, conversation.columns, written), frozenset(lost)
-
-
-def _usual_names(row: Fields) -> dict[str, Any]:
-    """Rename the columns of an alpaca row to the usual names; the input stays separate from the instruction."""
-    usual = {"context": "input", "response": "output"}
-    return {name if usual.get(name, name) in row else usual[name]: value for name, value in row.items()}
 
 
 def _placed(row: Fields, columns: Sequence[str], written: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,13 +114,16 @@ def _free(name: str, taken: Collection[str]) -> str:
 
 
 def _messages(conversation: Conversation) -> dict[str, Any]:
-    tools = {"tools": list(conversation.tools)} if conversation.tools else {}
-    return {"messages": [_message(turn) for turn in conversation.turns]} | tools
+    return {"messages": [_message(turn) for turn in conversation.turns]} | _tools(conversation)
 
 
 def _message(turn: Turn) -> dict[str, Any]:
     calls = {"tool_calls": list(turn.calls)} if turn.calls else {}
     return {"role": str(turn.role), "content": turn.text} | calls | dict(turn.more)
+
+
+def _tools(conversation: Conversation) -> dict[str, Any]:
+    return {"tools": list(conversation.tools)} if conversation.tools else {}
 
 
 def _split(conversation: Conversation) -> tuple[tuple[Turn, ...], tuple[Turn, ...]]:
@@ -151,7 +150,7 @@ def _sharegpt_turn(turn: Turn) -> dict[str, Any]:
     if turn.calls:
         calls = [_bare(call) for call in turn.calls]
         return {"from": "function_call", "value": to_json(calls[0] if len(calls) == 1 else calls)} | dict(turn.more)
-    return {"from": _SHAREGPT[turn.role], "value": turn.text} | dict(turn.more)
+    return {"from": SHAREGPT_ROLES[turn.role], "value": turn.text} | dict(turn.more)
 
 
 def _bare(call: Call) -> dict[str, Any]:
@@ -170,8 +169,8 @@ def _prompt_completion(conversation: Conversation) -> dict[str, Any]:
         raise RowError("it does not end with an answer")
     if not any(turn.role in _ASKING for turn in prompt):
         raise RowError("nothing is asked before the answer")
-    tools = {"tools": list(conversation.tools)} if conversation.tools else {}
-    return {"prompt": [_message(turn) for turn in prompt], "completion": [_message(completion)]} | tools
+    messages = {"prompt": [_message(turn) for turn in prompt], "completion": [_message(completion)]}
+    return messages | _tools(conversation)
 
 
 def _alpaca(conversation: Conversation) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Selected rows → files that appear together or not at all: the rows, a sidecar, and what trainers need beside them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,14 @@ from nait_index.handover.writers import OutputKind, check_rows_path, kind_of, wr
 from nait_index.spelling import parse_enum
 from nait_index.types import RowFormat
 
-WEIGHTS = "nait_weight of the i-th of n written rows is 2(n − i + 1)/(n + 1): linear in its place, with mean 1"
+WEIGHTS = "nait_weight of the i-th of n written rows is 2(n − i + 1)/(n + 1): linear in the row's position, with mean 1"
 
 
 @dataclass(frozen=True, slots=True)
 class TrainerFormats:
-    """What is known of a trainer.
+    """The formats of a trainer.
 
-    :param never: the formats of which it can read no row. :param remedy: the format to convert unreadable rows to.
+    :param never: those that it cannot read at all. :param remedy: the one to convert unreadable rows to.
     """
 
     name: str
@@ -41,26 +41,19 @@ TRAINERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
 class OutputOptions:
-    """Where and how rows are written. Made by :meth:`parse`, which checks the options before any work is done.
+    """Where and how rows are written, checked before any work is done.
 
+    :param path: ``.jsonl``, ``.json``, ``.parquet``, or a folder; a slash at its end is significant.
     :param format: what rows are converted to; ``None`` leaves them unchanged.
     :param trainers: those that get a configuration. :param scores: add ``nait_rank`` and ``nait_score``.
     :param weights: add ``nait_weight``, see :data:`WEIGHTS`. :param force: replace existing files.
+    :raises OutputExistsError: a file exists already and ``force`` is not set.
+    :raises NaitError: an option is unknown, or a file cannot be written.
     """
 
-    path: Path
-    kind: OutputKind
-    format: RowFormat | None
-    trainers: tuple[Trainer, ...]
-    scores: bool
-    weights: bool
-    force: bool
-
-    @classmethod
-    def parse(
-        cls,
+    def __init__(
+        self,
         path: str | Path,
         *,
         format: RowFormat | str | None = None,
@@ -68,23 +61,26 @@ class OutputOptions:
         scores: bool = False,
         weights: bool = False,
         force: bool = False,
-    ) -> "OutputOptions":
-        """Parse options, and check that all the files can be written.
-
-        :param path: ``.jsonl``, ``.json``, ``.parquet``, or a folder; a slash at its end is significant.
-        :raises OutputExistsError: a file exists already and ``force`` is not set.
-        :raises NaitError: an option is unknown, or a file cannot be written.
-        """
-        target = None if format is None else parse_enum(RowFormat, format, "format")
-        names = tuple(parse_enum(Trainer, name, "trainer") for name in trainers)
-        options = cls(Path(path), kind_of(path), target, names, scores, weights, force)
-        _check_trainers(options)
-        check_rows_path(options.path, options.kind, force=force)
-        if any(options.companion(trainer) == options.path for trainer in names):
+    ) -> None:
+        self.format = None if format is None else parse_enum(RowFormat, format, "format")
+        self.trainers = tuple(parse_enum(Trainer, name, "trainer") for name in trainers)
+        self.path, self.kind = Path(path), kind_of(path)
+        self.scores, self.weights, self.force = scores, weights, force
+        self._check_trainers()
+        check_rows_path(self.path, self.kind, force=force)
+        if any(self.companion(trainer) == self.path for trainer in self.trainers):
             raise NaitError(f"{path}: the trainer needs a file of this name beside the rows; choose another name")
-        for file in options.files_beside:
+        for file in self.files_beside:
             check_writable(file, force=force)
-        return options
+
+    def _check_trainers(self) -> None:
+        """Refuse a trainer that cannot read this kind of file, or any row of the target format."""
+        for trainer in self.trainers:
+            known = TRAINERS[trainer]
+            if trainer is Trainer.LLAMAFACTORY and self.kind is OutputKind.FOLDER:
+                raise NaitError(f"{known.name} cannot read a folder of datasets; write .jsonl, .json or .parquet")
+            if self.format in known.never:
+                raise NaitError(f"{known.name} does not read rows --as {self.format}; use --as {known.remedy}")
 
     @property
     def sidecar(self) -> Path:
@@ -149,7 +145,7 @@ def hand_over(
     _check_not_empty(rows, refused, options)
     written = [chosen[row.number] for row in rows]
     lengths = Lengths([row.tokens for row in written], facts.get("max_length"), sum(row.cut for row in written))
-    rows = [_with_columns(row, place, len(rows), records[row.number], options) for place, row in enumerate(rows)]
+    rows = [_with_columns(row, number, len(rows), records[row.number], options) for number, row in enumerate(rows)]
     configurations = {
         options.companion(trainer): _configuration(trainer, rows, lengths, options) for trainer in options.trainers
     }
@@ -169,23 +165,14 @@ def hand_over(
                 file.write(text.encode())
         if refused:
             with batch.file(options.rejected) as file:
-                file.writelines(_refusal(row) for row in refused)
+                lines = ({"id": row.row.id, "reason": row.reason, "content": row.row.row} for row in refused)
+                file.writelines(to_json(line).encode() + b"\n" for line in lines)
         elif options.force:
             batch.remove(options.rejected)
         with batch.file(options.sidecar) as file:
             file.write(to_json(dict(facts) | more, indent=2).encode() + b"\n")
     notes = (*_notes_on_rows(facts, refused, lost, options), *_notes_on_trainers(rows, lengths, options))
     return WrittenFiles(out, len(rows), options.sidecar, len(refused), options.rejected, tuple(configurations), notes)
-
-
-def _check_trainers(options: OutputOptions) -> None:
-    """Refuse what can never work: a trainer that cannot read such a file, or any row of the target format."""
-    for trainer in options.trainers:
-        known = TRAINERS[trainer]
-        if trainer is Trainer.LLAMAFACTORY and options.kind is OutputKind.FOLDER:
-            raise NaitError(f"{known.name} cannot read a folder of datasets; write .jsonl, .json or .parquet")
-        if options.format in known.never:
-            raise NaitError(f"{known.name} does not read rows --as {options.format}; use --as {known.remedy}")
 
 
 def _check_not_empty(rows: Sequence[OutRow], refused: Sequence[Refused], options: OutputOptions) -> None:
@@ -219,16 +206,11 @@ def _configuration(trainer: Trainer, rows: Sequence[OutRow], lengths: Lengths, o
         raise NaitError(f"{known.name} cannot read row {error.row.id!r}: {error}; {remedy}") from None
 
 
-def _with_columns(row: OutRow, place: int, count: int, record: Mapping[str, Any], options: OutputOptions) -> OutRow:
+def _with_columns(row: OutRow, position: int, count: int, record: Mapping[str, Any], options: OutputOptions) -> OutRow:
     added: dict[str, Any] = {"nait_rank": record["rank"], "nait_score": record["score"]} if options.scores else {}
     if options.weights:
-        added["nait_weight"] = 2 * (count - place) / (count + 1)
-    return row.with_columns(added) if added else row
-
-
-def _refusal(refused: Refused) -> bytes:
-    line = {"id": refused.row.id, "reason": refused.reason, "content": refused.row.row}
-    return to_json(line).encode() + b"\n"
+        added["nait_weight"] = 2 * (count - position) / (count + 1)
+    return replace(row, text=to_json({**row.fields, **added})) if added else row
 
 
 def _first(refused: Sequence[Refused]) -> str:
@@ -259,4 +241,4 @@ def _notes_on_trainers(rows: Sequence[OutRow], lengths: Lengths, options: Output
         name, folder = llamafactory.entry_name(options.path), options.path.parent
         yield f"LLaMA-Factory: dataset: {name}, dataset_dir: {folder}{stage}"
     if Trainer.TRL in options.trainers:
-        yield f"TRL cuts rows at {trl.LENGTH:,} tokens unless max_length is raised; {lengths.over(trl.LENGTH)}"
+        yield f"TRL truncates rows at {trl.LENGTH:,} tokens unless you raise max_length; {lengths.over(trl.LENGTH)}"

@@ -14,7 +14,16 @@ from typing import Any
 from nait_index.corpus import to_json
 from nait_index.corpus.formats import ROLES, name_of
 from nait_index.errors import NaitError, OutputExistsError
-from nait_index.handover.rows import OutRow, Shape, UnreadableError, calls_tools, check_text, first_with_role, turns_of
+from nait_index.handover.rows import (
+    SHAREGPT_ROLES,
+    OutRow,
+    Shape,
+    UnreadableError,
+    calls_tools,
+    check_text,
+    first_with_role,
+    turns_of,
+)
 from nait_index.types import Role, RowFormat
 
 FILE = "dataset_info.json"
@@ -25,10 +34,6 @@ _TAGS = {
     "assistant_tag": Role.ASSISTANT,
     "observation_tag": Role.TOOL,
     "system_tag": Role.SYSTEM,
-}
-_USUAL = {
-    "from": {"user_tag": "human", "assistant_tag": "gpt", "observation_tag": "observation", "system_tag": "system"},
-    "role": {"user_tag": "user", "assistant_tag": "assistant", "observation_tag": "tool", "system_tag": "system"},
 }
 
 
@@ -95,7 +100,7 @@ def _conversations(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
         if len(words) > 1:
             row = first_with_role(rows, shape, words[1])
             raise UnreadableError(row, f"its role {words[1]!r} is called {words[0]!r} in other turns")
-        tags[tag] = words[0] if words else _USUAL[shape.keys[0]][tag]
+        tags[tag] = words[0] if words else SHAREGPT_ROLES[role] if shape.keys[0] == "from" else str(role)
     for row in rows:
         _check_turns(row, shape, tags)
     _check_tools(rows)

@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from nait_index.corpus import to_json
 from nait_index.corpus.formats import name_of
-from nait_index.types import RowFormat
+from nait_index.types import Role, RowFormat
 
 CONVERSATIONS = {RowFormat.SHAREGPT: ("conversations", "conversation"), RowFormat.MESSAGES: ("messages",)}
 """The columns that may hold the conversation."""
+
+SHAREGPT_ROLES = {Role.SYSTEM: "system", Role.USER: "human", Role.ASSISTANT: "gpt", Role.TOOL: "observation"}
+"""The usual names of the roles in ShareGPT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +49,6 @@ class OutRow:
         fields: dict[str, Any] = json.loads(self.text)
         return fields
 
-    def with_columns(self, added: Mapping[str, Any]) -> "OutRow":
-        """Return the row with columns added; they replace existing ones of the same name."""
-        return replace(self, text=to_json({**self.fields, **added}))
-
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
@@ -67,11 +65,11 @@ class Lengths:
         """Describe how many rows are longer than a number of tokens."""
         if self.cut and self.limit is not None and self.limit <= length:
             return (
-                f"how many of {len(self.tokens):,} rows are longer than {length:,} tokens is not known: the index"
-                f" counts up to {self.limit:,} with its own tokenizer, and {self.cut:,} are longer"
+                f"the number of rows longer than {length:,} tokens is unknown: the index truncated {self.cut:,} of "
+                f"{len(self.tokens):,} rows at {self.limit:,} tokens of its own tokenizer"
             )
         longer = sum(tokens > length for tokens in self.tokens)
-        return f"{longer:,} of {len(self.tokens):,} rows are longer than {length:,} tokens by the index's own tokenizer"
+        return f"{longer:,} of {len(self.tokens):,} rows are longer than {length:,} tokens of the index's tokenizer"
 
     def to_dict(self) -> dict[str, Any]:
         """Return a summary for the sidecar."""

@@ -1,7 +1,7 @@
 """TRL: a script that trains on the rows.
 
-TRL infers the type of the rows from their columns, so the script keeps only the columns to train on. It does not rename
-roles, and cuts rows at 1,024 tokens by default.
+TRL infers the type of the rows from their columns, so the script keeps only the columns to train on. TRL does not
+rename roles, and truncates rows at 1,024 tokens by default.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from nait_index.handover.writers import OutputKind
 from nait_index.types import RowFormat
 
 LENGTH = 1024
-"""Tokens after which TRL cuts a row by default."""
+"""Tokens after which TRL truncates a row by default."""
 
 _SCRIPT = '''"""Fine-tune a model with TRL on the rows beside this script: python SCRIPT MODEL{hint}"""
 
@@ -24,16 +24,16 @@ from trl import SFTConfig, SFTTrainer
 
 ROWS = Path(__file__).resolve().with_name({name!r})
 COLUMNS = {columns!r}
-SETTINGS = {{  # of SFTConfig
+SETTINGS = {{  # arguments of SFTConfig
     "output_dir": {output!r},
-    # Rows are cut here. {lengths}.
+    # Longer rows are truncated. {lengths}.
     "max_length": {length},
 }}
 
 
 def trainer(model, **settings):
-    """Make the trainer; settings are of SFTConfig."""
-    rows = {load}.select_columns(COLUMNS)
+    """Return the trainer; settings are more arguments of SFTConfig."""
+    rows = {loader}({arguments}).select_columns(COLUMNS)
     return SFTTrainer(model=model, args=SFTConfig(**SETTINGS | settings), train_dataset=rows)
 
 
@@ -42,14 +42,8 @@ if __name__ == "__main__":
 '''
 _HINT = """
 
-MODEL needs a chat template; where it has none, name a model that has one in SETTINGS, as "chat_template_path".
+MODEL needs a chat template. If it has none, add "chat_template_path" to SETTINGS, with a model that has one.
 """
-_LOADS = {
-    OutputKind.JSONL: 'load_dataset("json", data_files=str(ROWS), split="train")',
-    OutputKind.JSON: 'load_dataset("json", data_files=str(ROWS), split="train")',
-    OutputKind.PARQUET: 'load_dataset("parquet", data_files=str(ROWS), split="train")',
-    OutputKind.FOLDER: "load_from_disk(str(ROWS))",
-}
 
 
 def script(rows: Sequence[OutRow], shape: Shape, out: Path, kind: OutputKind, lengths: Lengths) -> str:
@@ -61,8 +55,8 @@ def script(rows: Sequence[OutRow], shape: Shape, out: Path, kind: OutputKind, le
     return _SCRIPT.format(
         hint=_HINT if shape.format is RowFormat.MESSAGES or isinstance(rows[0].fields.get("prompt"), list) else "",
         name=out.name,
-        loader="load_from_disk" if kind is OutputKind.FOLDER else "load_dataset",
-        load=_LOADS[kind],
+        loader="load_dataset" if kind.loader else "load_from_disk",
+        arguments=f'"{kind.loader}", data_files=str(ROWS), split="train"' if kind.loader else "str(ROWS)",
         columns=columns + (["tools"] if "tools" in shape.columns and "text" not in columns else []),
         output=out.stem + "-sft",
         lengths=lengths.over(LENGTH).capitalize(),

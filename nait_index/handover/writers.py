@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from nait_index.corpus import to_json
 from nait_index.errors import NaitError, OutputExistsError
@@ -30,6 +30,11 @@ class OutputKind(StrEnum):
     JSON = ".json"
     PARQUET = ".parquet"
     FOLDER = ""
+
+    @property
+    def loader(self) -> str | None:
+        """The kind's name in ``datasets.load_dataset``; ``None`` for a folder, which ``load_from_disk`` opens."""
+        return {".jsonl": "json", ".json": "json", ".parquet": "parquet"}.get(self)
 
 
 def kind_of(path: str | Path) -> OutputKind:
@@ -76,16 +81,16 @@ def write_rows(rows: Sequence[OutRow], path: Path, kind: OutputKind, batch: Toge
         with batch.folder(path) as folder, _no_progress():
             dataset.save_to_disk(folder)
         return
-    table = to_table(rows, str(path)) if kind is OutputKind.PARQUET else None
     with batch.file(path) as file:
-        if table is not None:
+        if kind is OutputKind.PARQUET:
             import pyarrow.parquet as pq
 
-            pq.write_table(table, file)
+            pq.write_table(to_table(rows, str(path)), file)
         elif kind is OutputKind.JSONL:
             file.writelines(row.text.encode() + b"\n" for row in rows)
         else:
-            _write_array(rows, file)
+            file.writelines((b",\n" if number else b"[\n") + row.text.encode() for number, row in enumerate(rows))
+            file.write(b"\n]\n" if rows else b"[]\n")
 
 
 def to_table(rows: Sequence[OutRow], name: str) -> "pa.Table":
@@ -171,9 +176,3 @@ def _no_progress() -> Iterator[None]:
     finally:
         if shown:
             enable_progress_bars()
-
-
-def _write_array(rows: Sequence[OutRow], file: BinaryIO) -> None:
-    for number, row in enumerate(rows):
-        file.write((b",\n" if number else b"[\n") + row.text.encode())
-    file.write(b"\n]\n" if rows else b"[]\n")

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -251,7 +251,7 @@ class Chooser:
             if not request.available:
                 raise SelectionError("--decontaminate leaves no row: all that may be chosen are like an example")
             selection = replace(choose(request), asked=asked)
-        rows = [{"id": sample_id} | match.to_dict() for sample_id, match in removed.items()]
+        rows = [{"id": sample_id} | asdict(match) for sample_id, match in removed.items()]
         provenance = replace(selection.provenance, decontaminated=Decontamination(len(rows), rows))
         return replace(selection, provenance=provenance), request
 

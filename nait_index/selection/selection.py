@@ -89,7 +89,7 @@ class Selection:
         :raises OutputExistsError: a file exists and ``force`` is not set. :raises NaitError: it cannot be written.
         """
         return self.write_output(
-            OutputOptions.parse(path, format=format, trainers=trainers, scores=scores, weights=weights, force=force)
+            OutputOptions(path, format=format, trainers=trainers, scores=scores, weights=weights, force=force)
         )
 
     def write_output(self, options: OutputOptions) -> WrittenFiles:
