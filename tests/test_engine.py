@@ -10,7 +10,7 @@ import pytest
 
 from nait_index.errors import StoreError
 from nait_index.search.exact import ExactScan, ScanStamp
-from nait_index.search.hits import FineScores, Hits, best
+from nait_index.search.hits import Hits, best, rescored
 from nait_index.search.scan import scan, whole
 
 DTYPES = ["int8", "float32"]
@@ -140,14 +140,19 @@ def test_rows_near_the_cut_are_scored_by_all_that_is_stored() -> None:
         return stored[ordinals]
 
     coarse = (stored[:, :32].astype(np.float64) @ query[:32]).astype(np.float32)
-    hits = FineScores(rows, 4_000).best(coarse, query, 200, None)
+
+    def best_rows(k: int, allowed: np.ndarray | None = None) -> Hits:
+        (hits,) = rescored(rows, coarse[None], query[None], k, allowed)
+        return hits
+
+    hits = best_rows(200)
     whole_scores = stored.astype(np.float64) @ query
     assert set(hits.ordinals.tolist()) == set(np.argsort(-whole_scores)[:200].tolist())
     np.testing.assert_allclose(hits.scores, whole_scores[hits.ordinals], rtol=1e-4)
     assert read[1] < 2_000, "far from all"
     allowed = np.arange(4_000) % 2 == 0
-    assert (FineScores(rows, 4_000).best(coarse, query, 200, allowed).ordinals % 2 == 0).all()
-    assert not len(FineScores(rows, 4_000).best(coarse, query, 5, np.zeros(4_000, bool)).ordinals)
+    assert (best_rows(200, allowed).ordinals % 2 == 0).all()
+    assert not len(best_rows(5, np.zeros(4_000, bool)).ordinals)
 
 
 # ---- on disk ----------------------------------------------------------------------------------------------------
