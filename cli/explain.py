@@ -87,13 +87,13 @@ def _print_explanation(explanation: "Explanation") -> None:
     for change in explanation.changes:
         click.echo(f"- {change}")
     click.echo()
-    _print_bars([(part.name, part.value) for part in explanation.layers], "layer")
+    _print_bars([(part.name, part.contribution) for part in explanation.layers], "layer")
     click.echo()
     _print_neurons(explanation.neurons, unit)
     click.echo(f"all other {unit}s: {explanation.rest:+.4f}\n")
     print_table(
         ("likeness", "example", "nearest in-domain examples"),
-        [(near.likeness, str(near.number), " ".join(near.text.split())) for near in explanation.nearest],
+        [(near.likeness, str(near.example), " ".join(near.text.split())) for near in explanation.nearest],
     )
     if explanation.words is not None:
         _print_words(explanation.words)
@@ -105,7 +105,7 @@ def _print_neurons(neurons: "Sequence[NeuronPart]", unit: str) -> None:
         (
             " ".join(str(value) for value in (part.layer, part.pooling) if value is not None),
             str(part.number),
-            f"{part.value:+.4f}",
+            f"{part.contribution:+.4f}",
             part.activation,
             "" if part.deviation is None else f"{part.deviation:+.1f} σ",
             "; ".join(f"{row.id}: {preview(row.row)[:60]}" for row in part.rows),
@@ -122,14 +122,14 @@ def _print_words(words: "Sequence[Word]") -> None:
     click.echo()
     values: dict[str, list[float]] = {}
     for word in words:
-        values.setdefault(word.text.strip() or repr(word.text)[1:-1], []).append(word.value)
+        values.setdefault(word.text.strip() or repr(word.text)[1:-1], []).append(word.contribution)
     ranked = sorted(values.items(), key=lambda entry: -abs(sum(entry[1])))[:_WORDS]
     _print_bars([(text if len(each) == 1 else f"{text} ×{len(each)}", sum(each)) for text, each in ranked], "word")
-    largest = max((abs(word.value) for word in words), default=0.0) or 1.0
+    largest = max((abs(word.contribution) for word in words), default=0.0) or 1.0
     row = Text("\n")
     for word in words:
-        color = "" if abs(word.value) < largest / 20 else "green" if word.value > 0 else "red"
-        bold = "bold " if abs(word.value) > largest / 4 else ""
+        color = "" if abs(word.contribution) < largest / 20 else "green" if word.contribution > 0 else "red"
+        bold = "bold " if abs(word.contribution) > largest / 4 else ""
         row.append("".join(char if char.isprintable() or char == "\n" else " " for char in word.text), bold + color)
     console_on(sys.stdout).print(row, soft_wrap=True)
 

@@ -73,9 +73,12 @@ class NaitIndex:
     ``storage``       options of an object store, such as ``region`` and ``endpoint``
     ``force``         replace what is stored already
 
-    A filter, budget or method that cannot be used raises :class:`~nait_index.errors.SelectionError`, an unknown
-    capability :class:`~nait_index.errors.CapabilityError`, a method whose view the index lacks and any change of a
-    version opened by name :class:`~nait_index.errors.StoreError`.
+    A filter, budget or method that cannot be used, and an id that is not in the index, raise
+    :class:`~nait_index.errors.SelectionError`; a capability that is unknown, whose name is taken or cannot be used, or
+    that has no usable example, :class:`~nait_index.errors.CapabilityError`; a corpus or file of examples that cannot be
+    read, :class:`~nait_index.errors.CorpusError`; a file that exists, :class:`~nait_index.errors.OutputExistsError`; a
+    method whose view the index lacks, and any change of a version opened by name,
+    :class:`~nait_index.errors.StoreError`.
 
     :param path: its folder, or a URI such as ``s3://bucket/my.nait``.
     :param version: number or tag of a version; the last one by default.
@@ -210,7 +213,6 @@ class NaitIndex:
         """Make a capability from example files without storing it.
 
         :param name: the name of the first file by default.
-        :raises CapabilityError: no example can be used. :raises CorpusError: a file cannot be read.
         """
         return self._library.make(files, name, row_format)
 
@@ -227,15 +229,13 @@ class NaitIndex:
 
         :param rows: rows of any known format, or a text of them: JSON lines, a JSON list, or plain text with blank
             lines between the examples. :param limit: refuse more examples than this, before any is encoded.
-        :raises CapabilityError: there are too many, or none can be used. :raises CorpusError: they cannot be read.
         """
         return self._library.make_from(rows, name, row_format, limit, progress)
 
     def store_capability(self, capability: Capability, name: str | None = None, *, force: bool = False) -> Capability:
-        """Store a capability from :meth:`make_capability` or :meth:`make_capability_from`, without encoding it again.
+        """Store a capability that this index made, without encoding it again.
 
         :param name: another name for it.
-        :raises CapabilityError: the name is taken or cannot be used, or another index made the capability.
         """
         self._check_newest()
         return self._library.store(capability, name, force=force)
@@ -243,10 +243,7 @@ class NaitIndex:
     def add_capability(
         self, name: str, files: Files, *, row_format: RowFormat | None = None, force: bool = False
     ) -> Capability:
-        """Make a capability from example files and store it.
-
-        :raises CapabilityError: the name is taken or cannot be used, or no example can be used.
-        """
+        """Make a capability from example files and store it."""
         self._check_newest()
         return self._library.add(name, files, row_format, force=force)
 
@@ -275,10 +272,7 @@ class NaitIndex:
         self._library.remove(name)
 
     def export_capability(self, name: str, path: PathLike, *, force: bool = False) -> Path:
-        """Write a stored capability to a file, for another index of the same fingerprint to import.
-
-        :raises OutputExistsError: the file exists and ``force`` is not set.
-        """
+        """Write a stored capability to a file, for another index of the same fingerprint to import."""
         self._library.export_file(name, Path(path), force=force)
         return Path(path)
 
@@ -288,7 +282,7 @@ class NaitIndex:
         If the other index was built from another corpus, the examples are encoded again, which needs the model.
 
         :param name: another name for it.
-        :raises CapabilityError: the file cannot be used, is from an index of another fingerprint, or the name is taken.
+        :raises CapabilityError: the file cannot be used, or is from an index of another fingerprint.
         """
         self._check_newest()
         return self._library.import_file(Path(path), name, force=force)
@@ -361,10 +355,7 @@ class NaitIndex:
         return self._chooser.load(Path(path))
 
     def check_method(self, method: MethodName | str) -> None:
-        """Check that the index has the view that a method needs.
-
-        :raises StoreError: it lacks the view. :raises SelectionError: there is no such method.
-        """
+        """Check that a method exists, and that the index has the view that it needs."""
         self._chooser.check_method(method)
 
     def score(
@@ -384,15 +375,9 @@ class NaitIndex:
         :param force: start again, even with other settings. :param confirm: asked before a judge is paid.
         """
         self._check_newest()
+        model, device = self._model, self._device
         return score_index(
-            self.layout,
-            spec,
-            name=name,
-            model=self._model,
-            device=self._device,
-            force=force,
-            progress=progress,
-            confirm=confirm,
+            self.layout, spec, name=name, model=model, device=device, force=force, progress=progress, confirm=confirm
         )
 
     # ---- looking --------------------------------------------------------------------------------------------------
@@ -416,10 +401,7 @@ class NaitIndex:
     def rows(
         self, ids: Sequence[str] | None = None, *, where: str | None = None, limit: int | None = None
     ) -> list[dict[str, Any]]:
-        """Return rows with what is known of them: those with some ids, in that order, or all in corpus order.
-
-        :raises SelectionError: an id is not in the index.
-        """
+        """Return rows with what is known of them: those with some ids, in that order, or all in corpus order."""
         columns = ("n_tokens", "truncated", "format", "file", "file_row", "row")
         return self.columns.listing(columns, ids, where, limit)
 

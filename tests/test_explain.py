@@ -61,12 +61,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Built:
 def assert_adds_up(explanation: Explanation, score: float) -> None:
     """Check that the parts add up to the score, and that it is the score of a query."""
     size = max(1.0, abs(score))
-    assert explanation.baseline + sum(part.value for part in explanation.layers) == pytest.approx(
+    assert explanation.baseline + sum(part.contribution for part in explanation.layers) == pytest.approx(
         explanation.score, abs=1e-9 * size
     )
-    assert explanation.baseline + sum(part.value for part in explanation.neurons) + explanation.rest == pytest.approx(
-        explanation.score, abs=1e-9 * size
-    )
+    assert explanation.baseline + sum(
+        part.contribution for part in explanation.neurons
+    ) + explanation.rest == pytest.approx(explanation.score, abs=1e-9 * size)
     assert explanation.score == pytest.approx(score, abs=1e-5 * size)
 
 
@@ -84,7 +84,7 @@ def test_parts_add_up_to_the_score_and_the_rank_is_that_of_a_query(built: Built,
         )
         assert explanation.position.cut == pytest.approx(ranked.scores[chosen - 1], rel=1e-6)
         assert explanation.position.is_in == (i < chosen)
-        values = [abs(part.value) for part in explanation.neurons]
+        values = [abs(part.contribution) for part in explanation.neurons]
         assert values == sorted(values, reverse=True)
         assert any(values)
 
@@ -108,7 +108,7 @@ def test_features_of_a_sparse_autoencoder_add_up_too(tmp_path: Path) -> None:
             assert part.rows[0].activation >= part.activation
     shares = index.layer_shares("adding", method="mona")
     mean = np.mean(index.query("adding", method="mona").scores)
-    assert sum(part.value for part in shares.parts) == pytest.approx(mean, rel=1e-5)
+    assert sum(part.contribution for part in shares.parts) == pytest.approx(mean, rel=1e-5)
 
 
 def centred(built: Built) -> dict[str, Mapping[str, list[np.ndarray]]]:
@@ -135,11 +135,11 @@ def test_parts_of_nait_are_those_of_its_formula(whole: Built) -> None:
     explanation = whole.index.explain(row, "arithmetic", method="nait", depth=Depth(neurons=10_000, rows=2))
     wanted = [x * v for x, v in zip(rows[row]["mean"], directions, strict=True)]
     for layer, part in zip(wanted, explanation.layers, strict=True):
-        assert part.value == pytest.approx(layer.sum(), abs=1e-4)
+        assert part.contribution == pytest.approx(layer.sum(), abs=1e-4)
     assert len(explanation.neurons) == sum(map(len, wanted))
     for part in explanation.neurons[:40]:
         assert part.layer is not None
-        assert part.value == pytest.approx(wanted[part.layer][part.number], abs=1e-4)
+        assert part.contribution == pytest.approx(wanted[part.layer][part.number], abs=1e-4)
 
 
 def test_neurons_are_fired_as_hard_as_is_said_and_by_those_rows(whole: Built) -> None:
@@ -207,8 +207,8 @@ def test_nearest_examples_are_those_of_largest_cosine(whole: Built) -> None:
     assert [near.likeness for near in explanation.nearest] == pytest.approx(
         sorted(likeness, reverse=True)[:3], abs=1e-4
     )
-    assert [near.number - 1 for near in explanation.nearest] == np.argsort(-np.array(likeness))[:3].tolist()
-    assert explanation.nearest[0].text == text_of(whole.examples[explanation.nearest[0].number - 1])
+    assert [near.example - 1 for near in explanation.nearest] == np.argsort(-np.array(likeness))[:3].tolist()
+    assert explanation.nearest[0].text == text_of(whole.examples[explanation.nearest[0].example - 1])
 
 
 @pytest.mark.parametrize("method", ["probe", "nait", "nait-drift", "nas"])
@@ -216,14 +216,14 @@ def test_words_add_up_and_spell_the_row(built: Built, whole: Built, method: str)
     row = built.corpus[5]
     explanation = whole.index.explain(row["id"], "arithmetic", method=method, words=True)
     assert explanation.words is not None
-    assert explanation.baseline + sum(word.value for word in explanation.words) == pytest.approx(
+    assert explanation.baseline + sum(word.contribution for word in explanation.words) == pytest.approx(
         explanation.score, abs=1e-3
     )
     assert "".join(word.text for word in explanation.words).removeprefix("<s>") == text_of(row)
     # What a basis of few dimensions leaves out moves no score: the direction lies in it. Codes of 8 bits do, and clip.
     less = built.index.explain(row["id"], "arithmetic", method=method, words=True)
     assert less.words is not None
-    assert less.baseline + sum(word.value for word in less.words) == pytest.approx(less.score, abs=0.15)
+    assert less.baseline + sum(word.contribution for word in less.words) == pytest.approx(less.score, abs=0.15)
 
 
 def test_a_word_adds_what_the_formula_says_of_its_tokens(whole: Built) -> None:
@@ -244,7 +244,9 @@ def test_a_word_adds_what_the_formula_says_of_its_tokens(whole: Built) -> None:
     explanation = whole.index.explain(row["id"], "arithmetic", method="nait", words=True)
     assert explanation.words is not None
     assert [word.text for word in explanation.words] == [word.text for word in wanted]
-    assert [word.value for word in explanation.words] == pytest.approx([word.value for word in wanted], abs=1e-4)
+    assert [word.contribution for word in explanation.words] == pytest.approx(
+        [word.contribution for word in wanted], abs=1e-4
+    )
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
@@ -273,7 +275,7 @@ def test_pieces_spell_the_text_whatever_is_in_it(bundled: Encoder) -> None:
 def test_tokens_become_words() -> None:
     words = join(["<s>", "Un", "der", "stood", ",", " two", " w", "ords", "", "!"], np.arange(1.0, 11.0))
     assert [word.text for word in words] == ["<s>", "Understood", ",", " two", " words", "!"]
-    assert [word.value for word in words] == [1, 9, 5, 6, 24, 10]
+    assert [word.contribution for word in words] == [1, 9, 5, 6, 24, 10]
 
 
 def test_flips_is_the_least_number_of_neurons_that_do() -> None:
@@ -326,12 +328,12 @@ def test_layer_shares_are_the_mean_parts_of_the_chosen_rows(built: Built) -> Non
         chosen = built.index.query("arithmetic", method=method, top=6)
         each = [built.index.explain(row_id, "arithmetic", method=method).layers for row_id in chosen]
         layer_shares = built.index.layer_shares("arithmetic", method=method, top=6)
-        wanted = np.mean([[part.value for part in layers] for layers in each], axis=0)
+        wanted = np.mean([[part.contribution for part in layers] for layers in each], axis=0)
         np.testing.assert_allclose(
-            [part.value for part in layer_shares.parts], wanted, atol=1e-6 + 1e-5 * np.abs(wanted).max()
+            [part.contribution for part in layer_shares.parts], wanted, atol=1e-6 + 1e-5 * np.abs(wanted).max()
         )
         assert sum(map(abs, layer_shares.shares)) == pytest.approx(1)
-    assert built.index.layer_shares("arithmetic").names[0] == "layer 0 mean"
+    assert built.index.layer_shares("arithmetic").parts[0].name == "layer 0 mean"
 
 
 def test_a_filter_narrows_what_a_row_is_ranked_among(built: Built) -> None:

@@ -16,7 +16,6 @@ RANKED = 100_000
 """Rows whose order is compared: all of a smaller index, evenly spaced ones of a larger."""
 
 _SAME = 0.5
-_PICTURES = ("png", "svg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +69,19 @@ class Comparison:
         """One sentence per capability: which other one its choice serves most."""
         if len(self.names) < 2:
             return ()
-        lift = self.lift.copy()
+        lift, readings = self.lift.copy(), []
         np.fill_diagonal(lift, -1)
-        return tuple(self._reading(i, j, float(lift[i, j])) for i, j in enumerate(lift.argmax(axis=1).tolist()))
-
-    def _reading(self, i: int, j: int, lift: float) -> str:
-        counts = f"({int(self.overlap[i, j]):,} in common, {self.chance[i, j]:,.1f} by chance)"
-        if lift < 1.05:
-            return (
-                f"no other choice holds more rows of {self.names[i]} than chance would; {self.names[j]} comes nearest "
-                f"{counts}"
-            )
-        return (
-            f"a row chosen for {self.names[i]} is {lift:.1f} times as likely as any row to be chosen for "
-            f"{self.names[j]} too {counts}"
-        )
+        for i, j in enumerate(lift.argmax(axis=1).tolist()):
+            name, other, times = self.names[i], self.names[j], float(lift[i, j])
+            counts = f"({int(self.overlap[i, j]):,} in common, {self.chance[i, j]:,.1f} by chance)"
+            if times < 1.05:
+                reading = f"no other choice holds more rows of {name} than chance would; {other} comes nearest"
+            else:
+                reading = (
+                    f"a row chosen for {name} is {times:.1f} times as likely as any row to be chosen for {other} too"
+                )
+            readings.append(f"{reading} {counts}")
+        return tuple(readings)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON can hold it; matrices in the order of ``names``."""
@@ -179,10 +176,13 @@ def check_plot(path: Path, *, force: bool) -> None:
     :raises NaitError: the name ends in neither ``.png`` nor ``.svg``, or matplotlib is not installed.
     :raises OutputExistsError: the file exists and ``force`` is not set.
     """
-    if path.suffix.lower().lstrip(".") not in _PICTURES:
+    if path.suffix.lower() not in (".png", ".svg"):
         raise NaitError(f"{path}: a picture is written as .png or .svg; choose a name that ends in one of them")
     check_writable(path, force=force)
-    _matplotlib()
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise NaitError("a picture needs matplotlib: pip install 'nait-index[report]'") from error
 
 
 def plot(comparison: Comparison, path: Path, *, force: bool = False) -> None:
@@ -191,11 +191,12 @@ def plot(comparison: Comparison, path: Path, *, force: bool = False) -> None:
     :raises NaitError: as for :func:`check_plot`, or the file cannot be written.
     """
     check_plot(path, force=force)
-    figure = _figure(comparison)
-    form = path.suffix.lower().lstrip(".")
+    from matplotlib import rc_context
+
+    figure, form = _figure(comparison), path.suffix.lower().lstrip(".")
     # Without a date, and with fixed names inside an SVG, the same comparison gives the same file.
     metadata = {"Date": None} if form == "svg" else None
-    with _matplotlib().rc_context({"svg.hashsalt": "nait-index"}), atomic_write(path) as file:
+    with rc_context({"svg.hashsalt": "nait-index"}), atomic_write(path) as file:
         figure.savefig(file, format=form, dpi=150, bbox_inches="tight", metadata=metadata)
 
 
@@ -227,11 +228,3 @@ def _figure(comparison: Comparison) -> Any:  # noqa: ANN401 - matplotlib's figur
             color = "white" if dark else "black"
             axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=color)
     return figure
-
-
-def _matplotlib() -> Any:  # noqa: ANN401
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise NaitError("a picture needs matplotlib: pip install 'nait-index[report]'") from error
-    return matplotlib

@@ -100,19 +100,20 @@ class DenseParts:
 
     def token_direction(self, ordinal: int) -> Callable[[np.ndarray], np.ndarray]:
         """Return what makes the direction over activations, scaled by what feature and score divide this row by."""
-        divisor = self._length(ordinal) or 1.0
-        return lambda pooled: self._token_direction(pooled, divisor)
+        divisor, center = self._length(ordinal) or 1.0, self._rows.center
 
-    def _token_direction(self, pooled: np.ndarray, divisor: float) -> np.ndarray:
-        direction, center = np.zeros(pooled.shape), self._rows.center
-        total, layers = pooled.shape[1], len(self.blocks) // len(POOLINGS[self.feature])
-        for block in self.blocks:
-            pooling, start = POOLINGS[self.feature][block.where.start // total], block.where.start % total
-            neurons = slice(start, start + block.where.stop - block.where.start)
-            off = pooled[pooling, neurons] - center[pooling, neurons]
-            length = float(np.linalg.norm(off)) * np.sqrt(2 * layers) if self.feature is Feature.UNIT else 1.0
-            direction[pooling, neurons] = self.direction[block.where] / (length or 1.0) / divisor
-        return direction
+        def direction_of(pooled: np.ndarray) -> np.ndarray:
+            direction, total = np.zeros(pooled.shape), pooled.shape[1]
+            layers = len(self.blocks) // len(POOLINGS[self.feature])
+            for block in self.blocks:
+                pooling, start = POOLINGS[self.feature][block.where.start // total], block.where.start % total
+                neurons = slice(start, start + block.where.stop - block.where.start)
+                off = pooled[pooling, neurons] - center[pooling, neurons]
+                length = float(np.linalg.norm(off)) * np.sqrt(2 * layers) if self.feature is Feature.UNIT else 1.0
+                direction[pooling, neurons] = self.direction[block.where] / (length or 1.0) / divisor
+            return direction
+
+        return direction_of
 
     def _length(self, ordinal: int) -> float:
         """Return what the score of a row is divided by."""

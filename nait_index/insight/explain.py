@@ -97,7 +97,7 @@ def explain(
         unit=parts.unit,
         layers=by_layer(parts.blocks, values),
         neurons=neurons,
-        rest=float(values.sum()) - sum(part.value for part in neurons),
+        rest=float(values.sum()) - sum(part.contribution for part in neurons),
         nearest=_nearest(parts, capability.examples, ordinal, depth.examples),
         position=position,
         flips=flips(values, position),
@@ -148,19 +148,16 @@ def _neurons(rows: IndexRows, parts: Parts, values: np.ndarray, ordinal: int, de
     neurons = []
     for i, number in enumerate(order.tolist()):
         block = next(block for block in parts.blocks if block.where.start <= number < block.where.stop)
-        firing = [
-            (*described[int(row)], float(activation))
-            for row, activation in zip(strongest[i].ordinals, strongest[i].scores, strict=True)
-        ]
+        firing = zip(strongest[i].ordinals.tolist(), strongest[i].scores.tolist(), strict=True)
         neurons.append(
             NeuronPart(
                 layer=block.layer,
                 pooling=block.pooling,
                 number=number - block.where.start,
-                value=float(values[number]),
+                contribution=float(values[number]),
                 activation=float(activations[i]),
                 deviation=None if deviations is None else float(deviations[i]),
-                rows=tuple(FiringRow(row_id, activation, row) for row_id, row, activation in firing),
+                rows=tuple(FiringRow(described[row][0], activation, described[row][1]) for row, activation in firing),
             )
         )
     return tuple(neurons)

@@ -1,6 +1,6 @@
 """What an explanation says: the parts of a row's score, its rank, and what would have to change."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from nait_index.insight.parts import LayerPart
@@ -32,32 +32,24 @@ class NeuronPart:
     layer: int | None
     pooling: str | None
     number: int
-    value: float
+    contribution: float
     activation: float
     deviation: float | None
     rows: tuple[FiringRow, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the part as JSON can hold it."""
-        return {
-            "layer": self.layer,
-            "pooling": self.pooling,
-            "number": self.number,
-            "contribution": self.value,
-            "activation": self.activation,
-            "deviation": self.deviation,
-            "rows": [{"id": row.id, "activation": row.activation} for row in self.rows],
-        }
+        return asdict(self) | {"rows": [{"id": row.id, "activation": row.activation} for row in self.rows]}
 
 
 @dataclass(frozen=True, slots=True)
 class NearestExample:
     """An example that is similar to the row.
 
-    :param number: of the example in its capability, from 1. :param likeness: 1 is the same.
+    :param example: its number in the capability, from 1. :param likeness: 1 is the same.
     """
 
-    number: int
+    example: int
     likeness: float
     text: str
 
@@ -123,7 +115,9 @@ class Explanation:
     @property
     def words_rest(self) -> float | None:
         """What the words do not account for, since signatures are compressed: the score less baseline and words."""
-        return None if self.words is None else self.score - self.baseline - sum(word.value for word in self.words)
+        return (
+            None if self.words is None else self.score - self.baseline - sum(word.contribution for word in self.words)
+        )
 
     @property
     def changes(self) -> tuple[str, ...]:
@@ -151,7 +145,6 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON can hold it."""
-        words = None if self.words is None else [{"text": word.text, "contribution": word.value} for word in self.words]
         return {
             "id": self.id,
             "capability": self.capability,
@@ -166,14 +159,10 @@ class Explanation:
             "in": self.position.is_in,
             "flips": self.flips,
             "changes": list(self.changes),
-            "layers": [
-                {"layer": part.layer, "pooling": part.pooling, "contribution": part.value} for part in self.layers
-            ],
+            "layers": [asdict(part) for part in self.layers],
             f"{self.unit}s": [part.to_dict() for part in self.neurons],
             "rest": self.rest,
-            "nearest": [
-                {"example": near.number, "likeness": near.likeness, "text": near.text} for near in self.nearest
-            ],
-            "words": words,
+            "nearest": [asdict(near) for near in self.nearest],
+            "words": None if self.words is None else [asdict(word) for word in self.words],
             "words_rest": self.words_rest,
         }

@@ -1,7 +1,7 @@
 """A score taken apart: what every decomposition offers, and its parts added up over each layer."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -70,7 +70,7 @@ class LayerPart:
 
     layer: int | None
     pooling: str | None
-    value: float
+    contribution: float
 
     @property
     def name(self) -> str:
@@ -89,25 +89,17 @@ class LayerShares:
     parts: tuple[LayerPart, ...]
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the layers."""
-        return tuple(part.name for part in self.parts)
-
-    @property
     def shares(self) -> tuple[float, ...]:
         """The share of each in all that is added or subtracted, negative if it counts against the chosen rows.
 
         The absolute values add up to 1.
         """
-        total = sum(abs(part.value) for part in self.parts)
-        return tuple(part.value / total if total else 0.0 for part in self.parts)
+        total = sum(abs(part.contribution) for part in self.parts)
+        return tuple(part.contribution / total if total else 0.0 for part in self.parts)
 
     def to_dict(self) -> list[dict[str, Any]]:
         """Return the layers as JSON can hold them."""
-        return [
-            {"layer": part.layer, "pooling": part.pooling, "contribution": part.value, "share": share}
-            for part, share in zip(self.parts, self.shares, strict=True)
-        ]
+        return [asdict(part) | {"share": share} for part, share in zip(self.parts, self.shares, strict=True)]
 
 
 def by_layer(blocks: Sequence[Block], values: np.ndarray) -> tuple[LayerPart, ...]:

@@ -36,9 +36,8 @@ class _SparseParts:
 
     def activations(self, numbers: np.ndarray, ordinal: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the values of a row's signature, 0 for the numbers that it does not list."""
-        (listed,), (values,) = self._listed(np.array([ordinal]))
-        known = dict(zip(listed.tolist(), values.tolist(), strict=True))
-        return np.array([known.get(int(number), 0.0) for number in numbers]), None
+        known = dict(zip(*self._listed_by(ordinal), strict=True))
+        return np.array([known.get(number, 0.0) for number in numbers]), None
 
     def strongest(self, numbers: np.ndarray, below: np.ndarray, count: int) -> list[Hits]:
         """Return the rows of largest value, reading the signatures of all rows once."""
@@ -68,6 +67,11 @@ class _SparseParts:
         numbers, values = (self._rows.signatures(ordinals, column) for column in self.columns)
         return numbers.astype(np.int64) + self._offsets, values.astype(np.float64)
 
+    def _listed_by(self, ordinal: int) -> tuple[np.ndarray, np.ndarray]:
+        """Read the numbers (k,) and values (k,) of one row."""
+        (numbers,), (values,) = self._listed(np.array([ordinal]))
+        return numbers, values
+
 
 class NagParts(_SparseParts):
     """The neurons of largest impact in every layer."""
@@ -86,7 +90,7 @@ class NagParts(_SparseParts):
     def of(self, ordinal: int) -> tuple[float, np.ndarray]:
         """Return the weights of the row's neurons."""
         parts = np.zeros(len(self._profile))
-        neurons = self._listed(np.array([ordinal]))[0][0]
+        neurons, _ = self._listed_by(ordinal)
         parts[neurons] = self._profile[neurons]
         return 0.0, parts
 
@@ -97,8 +101,7 @@ class NagParts(_SparseParts):
 
     def similarity(self, ordinal: int) -> np.ndarray:
         """Return the share of the row's neurons that each example has too."""
-        neurons = self._listed(np.array([ordinal]))[0][0]
-        return np.asarray(np.isin(self._examples, neurons).mean(axis=1))
+        return np.asarray(np.isin(self._examples, self._listed_by(ordinal)[0]).mean(axis=1))
 
 
 class MonaParts(_SparseParts):
@@ -115,8 +118,7 @@ class MonaParts(_SparseParts):
 
     def of(self, ordinal: int) -> tuple[float, np.ndarray]:
         """Return what row and examples share of every feature, divided by the denominator of the score."""
-        numbers, values = self._listed(np.array([ordinal]))
-        return 0.0, self._parts(numbers[0], values[0])
+        return 0.0, self._parts(*self._listed_by(ordinal))
 
     def mean(self, ordinals: np.ndarray) -> np.ndarray:
         """Return the mean parts of some rows."""
@@ -125,8 +127,8 @@ class MonaParts(_SparseParts):
 
     def similarity(self, ordinal: int) -> np.ndarray:
         """Return the generalised Jaccard similarity to each example."""
-        numbers, values = self._listed(np.array([ordinal]))
-        codes = np.bincount(numbers[0], weights=values[0])
+        numbers, values = self._listed_by(ordinal)
+        codes = np.bincount(numbers, weights=values)
         return jaccard(self._numbers, self._values, np.append(codes, 0.0))
 
     def _parts(self, numbers: np.ndarray, values: np.ndarray) -> np.ndarray:

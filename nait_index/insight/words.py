@@ -30,7 +30,7 @@ class Word:
     """One word, or special token, of a row, and what it adds to the score."""
 
     text: str
-    value: float
+    contribution: float
 
 
 def words_of(rows: IndexRows, parts: Parts, ordinal: int, encoder: Callable[[], ExampleEncoder]) -> tuple[Word, ...]:
@@ -56,7 +56,7 @@ def join(pieces: Sequence[str], values: np.ndarray) -> tuple[Word, ...]:
     for piece, value in zip(pieces, values.tolist(), strict=True):
         continues = words and (not piece or (_JOINED.match(piece) and _JOINED.match(words[-1].text[-1:])))
         if continues:
-            words[-1] = Word(words[-1].text + piece, words[-1].value + value)
+            words[-1] = Word(words[-1].text + piece, words[-1].contribution + value)
         else:
             words.append(Word(piece, value))
     return tuple(words)

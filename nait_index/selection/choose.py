@@ -132,10 +132,12 @@ class Chooser:
             provenance = replace(provenance, combined=str(how), weights=weights)
 
         def choose(request: RankingRequest) -> Selection:
-            rankings = self._rank(request, request.available if several and how is Combine.MEAN else request.k)
+            k = request.available if several and how is Combine.MEAN else request.k
+            ranked = rank(self._rows, request.examples, request, k)
             if not several and weights is None:
-                (ranked,) = rankings.values()
-                return Selection(ranked.ids, ranked.scores, ranked.ordinals, provenance, self._rows.take)
+                return Selection(ranked[0].ids, ranked[0].scores, ranked[0].ordinals, provenance, self._rows.take)
+            names = [capability.name for capability in request.capabilities]
+            rankings = dict(zip(names, ranked, strict=True))
             chosen = combine({name: ranked.ids for name, ranked in rankings.items()}, how, request.k, weights)
             return self._combined(rankings, chosen, provenance)
 
@@ -178,7 +180,7 @@ class Chooser:
         request, provenance = self._planned(request)
 
         def choose(request: RankingRequest) -> Selection:
-            rankings = self._rank(request, request.k).values()
+            rankings = rank(self._rows, request.examples, request)
             agreed = agree([ranked.ids for ranked in rankings], needed)
             ordinal_of = dict(pair for ranked in rankings for pair in zip(ranked.ids, ranked.ordinals, strict=True))
             chance = chance_size([len(ranked.ids) for ranked in rankings], request.available, needed)
@@ -226,11 +228,6 @@ class Chooser:
         width = scanned.dim * np.dtype(scanned.dtype).itemsize
         filtered, queries = request.allowed is not None or request.decontaminate, len(request.capabilities)
         return make_plan(request.search, request.k, scanned.rows, width, queries, filtered=filtered, recall=recall)
-
-    def _rank(self, request: RankingRequest, k: int) -> dict[str, Ranked]:
-        logger.info("scoring %d rows by %s", len(self._rows), request.method)
-        rankings = rank(self._rows, request.examples, request, k)
-        return {capability.name: ranked for capability, ranked in zip(request.capabilities, rankings, strict=True)}
 
     def _choose(
         self, request: RankingRequest, choose: Callable[[RankingRequest], Selection]

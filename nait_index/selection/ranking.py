@@ -87,6 +87,7 @@ def rank(
     :param k: how many rows, if not as many as requested.
     :raises CapabilityError: the method needs more examples.
     """
+    logger.info("scoring %d rows by %s", len(rows), request.method)
     k = request.k if k is None else k
     started = time.monotonic()
     deep = len(rows) if request.blend else k
