@@ -158,7 +158,7 @@ def popular(rows: int, widths: Sequence[int], keep: int, exponent: float, rng: n
 def repeated(index: Path, rows: int, rng: np.random.Generator) -> np.ndarray:
     """Return the sets of an index (rows, L·k) int32, repeated with some neurons swapped between rows."""
     opened = NaitIndex(index)
-    numbers = np.concatenate([block for _, block in SampleTable(Layout(index)).signatures(TOPK_NUMBERS)])
+    numbers = np.concatenate(list(SampleTable(Layout(index)).signatures(TOPK_NUMBERS)))
     widths, topk = opened.manifest.fingerprint.widths, opened.manifest.fingerprint.signatures.topk
     sets = np.resize(numbers, (rows, numbers.shape[1])).astype(np.int32) + neuron_offsets(widths, topk).astype(np.int32)
     for start in range(len(numbers), rows, len(numbers)):
@@ -179,7 +179,7 @@ def _scan_times(columns: Mapping[str, np.ndarray], score: Callable[..., np.ndarr
         table = stored(columns, Path(scratch))
 
         def blocks() -> Iterator[tuple[np.ndarray, ...]]:
-            streams = [(block for _, block in table.signatures(name)) for name in columns]
+            streams = [table.signatures(name) for name in columns]
             return zip(*streams, strict=True)
 
         from_table = _least(lambda: np.concatenate([score(*some) for some in blocks()]))

@@ -150,7 +150,7 @@ def publish_rows(layout: Layout, table: SampleTable, manifest: Manifest) -> tupl
         table.compact()
     state = table_state(table)
     added = state["rows"] - manifest.rows
-    end = max(manifest.next_position, table.largest("position") + 1)
+    end = max(manifest.next_position, table.last_position() + 1)
     first_rows = manifest.first_rows if manifest.history else end
     replaced = f", {len(superseded):,} replaced" if superseded else ""
     change = f"{added:,} row{'' if added == 1 else 's'} added{replaced}"
@@ -164,4 +164,4 @@ def _superseded(table: SampleTable) -> list[int]:
     if len(table) == len(known):
         return []
     kept = {row.position for row in known.values()}
-    return [position for _, _, position in table.known() if position not in kept]
+    return [int(position) for position in table.numbers("position") if position not in kept]

@@ -55,10 +55,10 @@ def known_rows(table: SampleTable) -> dict[str, Known]:
     Until a build is finished, the table holds both a row and the one that replaces it; the later one counts.
     """
     known: dict[str, Known] = {}
-    for sample_id, digest, position in table.known():
-        earlier = known.get(sample_id)
-        if earlier is None or earlier.position < position:
-            known[sample_id] = Known(digest, position)
+    for record in table.records(["id", "content_hash", "position"]) if table.exists() else ():
+        earlier = known.get(record["id"])
+        if earlier is None or earlier.position < record["position"]:
+            known[record["id"]] = Known(record["content_hash"], record["position"])
     return known
 
 

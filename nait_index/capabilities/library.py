@@ -196,8 +196,8 @@ class CapabilityLibrary:
         """Return whether the arrays from a file have the names and shapes that this index would give them."""
         widths = self._manifest.fingerprint.widths
         summary = summarise(np.ones((2, 2, sum(widths)), np.float32), widths)
-        columns = SampleTable(self._layout, self._manifest.table_version).signature_widths()
-        signatures = {name: (len(stored.rows), width) for name, width in columns.items()}
+        columns = SampleTable(self._layout, self._manifest.table_version).signature_types()
+        signatures = {name: (len(stored.rows), width) for name, (_, width) in columns.items()}
         return _shapes(_arrays_of(stored, "summary")) == _shapes(summary) and (
             _shapes(_arrays_of(stored, "signatures")) == signatures
         )

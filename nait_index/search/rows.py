@@ -73,11 +73,12 @@ class IndexRows:
 
     def read(self, columns: Sequence[str]) -> "pa.Table":
         """Read plain columns of all rows (``id``, ``n_tokens``, ``file``, scores, …)."""
-        return self._table.plain(columns)
+        return self._table.read(columns)
 
     def take(self, ordinals: Sequence[int] | np.ndarray, columns: Sequence[str]) -> dict[str, list[Any]]:
         """Read plain columns of some rows, in the order given."""
-        return self._table.take(ordinals, columns)
+        columns_of: dict[str, list[Any]] = self._table.take(ordinals, columns).to_pydict()
+        return columns_of
 
     def take_ids(self, ordinals: np.ndarray) -> list[str]:
         """Read the ids of some rows."""
@@ -93,14 +94,19 @@ class IndexRows:
 
         :raises SelectionError: there is no such row.
         """
-        ordinal = self._table.place(sample_id)
-        if ordinal is None:
-            raise self._no_row(sample_id)
-        return ordinal
+        return self._ordinals([sample_id])[0]
+
+    def _ordinals(self, ids: Sequence[str]) -> list[int]:
+        known = self._table.ordinals(ids)
+        for sample_id in ids:
+            if sample_id not in known:
+                near = did_you_mean_id(sample_id, self.ids())
+                raise SelectionError(f"there is no row with id {sample_id!r} in {self._layout.name}{near}")
+        return [known[sample_id] for sample_id in ids]
 
     def sample(self, ordinal: int) -> Sample:
         """Read one row as a sample."""
-        return restore_sample(self._table.take_records([ordinal], SAMPLE_COLUMNS)[0])
+        return restore_sample(self._table.take([ordinal], SAMPLE_COLUMNS).to_pylist()[0])
 
     def describe(self, ordinals: np.ndarray) -> dict[int, tuple[str, str]]:
         """Return id and original row, as JSON text, of some rows by ordinal."""
@@ -126,25 +132,15 @@ class IndexRows:
 
         :raises SelectionError: an id is not in the index.
         """
-        if ids is not None:
-            rows = self._table.find(ids, columns)
-            known = {row["id"] for row in rows}
-            for sample_id in ids:
-                if sample_id not in known:
-                    raise self._no_row(sample_id)
-            return rows[:limit]
-        return self._table.take_records(self.passing(where)[:limit], ["id", *columns])
-
-    def _no_row(self, sample_id: str) -> SelectionError:
-        near = did_you_mean_id(sample_id, self.ids())
-        return SelectionError(f"there is no row with id {sample_id!r} in {self._layout.name}{near}")
+        ordinals = self.passing(where) if ids is None else self._ordinals(ids)
+        rows: list[dict[str, Any]] = self._table.take(ordinals[:limit], ["id", *columns]).to_pylist()
+        return rows
 
     # ---- signatures -------------------------------------------------------------------------------------------------
 
     def blocks(self, column: str) -> Iterator[np.ndarray]:
         """Read one signature column in blocks of rows: (b, width)."""
-        for _, values in self._table.signatures(column):
-            yield values
+        return self._table.signatures(column)
 
     def signatures(self, ordinals: np.ndarray, column: str) -> np.ndarray:
         """Read one signature column of some rows, as the table keeps it: (m, width)."""

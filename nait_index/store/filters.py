@@ -8,7 +8,7 @@ does not change when rows with new fields are added, and old versions can be fil
 import json
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -53,23 +53,17 @@ def matching_rows(table: SampleTable, where: str) -> np.ndarray:
     names = _names(where)
     try:
         with explained("", ""):
-            matching = table.scan(["id"], where)["_rowid"].to_numpy()
-        return np.isin(table.row_ids(), matching)
+            return table.matching(where)
     except StoreError as error:
         # Not all names are columns of the table: the others are fields of the rows, or unknown.
         plain = plain_columns(table)
-        fields = {root: inner for root, inner in _tree(names).items() if root not in plain}
-        if not _are_fields(table, fields):
+        fields = {name: inner for name, inner in names.items() if name not in plain}
+        if FIELDS not in fields and not any(fields.keys() & _row(record).keys() for record in table.records(["row"])):
             raise _refusal(table, where, error) from error
-    columns = [name for name in plain if name in {path[0] for path in names}]
-    return _matching_in_memory(table, where, columns, fields)
-
-
-def _matching_in_memory(table: SampleTable, where: str, columns: list[str], fields: Mapping[str, Any]) -> np.ndarray:
     import lance
 
     logger.info("reading %s of every row", ", ".join(fields) or "the columns")
-    rows = _in_memory(table, columns, fields)
+    rows = _in_memory(table, [name for name in plain if name in names], fields)
     mask = np.zeros(len(rows), dtype=bool)
     try:
         with explained("", ""):
@@ -80,17 +74,8 @@ def _matching_in_memory(table: SampleTable, where: str, columns: list[str], fiel
     return mask
 
 
-def matching_positions(table: SampleTable, where: str) -> list[int]:
-    """Return the positions of the rows for which a SQL condition holds, ascending.
-
-    :raises SelectionError: the condition cannot be evaluated.
-    """
-    mask = matching_rows(table, where)
-    return sorted(int(position) for position in table.numbers("position")[mask])
-
-
-def _names(where: str) -> list[tuple[str, ...]]:
-    """Return the names that a condition may refer to, each as a path; extra ones do no harm.
+def _names(where: str) -> dict[str, Any]:
+    """Return the names that a condition may refer to, as a tree by their parts; extra ones do no harm.
 
     :raises SelectionError: this cannot be one condition.
     """
@@ -98,7 +83,8 @@ def _names(where: str) -> list[tuple[str, ...]]:
         raise SelectionError("--where has too many NOT")
     if len(where) > _LONGEST:
         raise SelectionError(f"--where has {len(where):,} characters, {_LONGEST:,} are allowed")
-    names: list[tuple[str, ...]] = []
+    names: dict[str, Any] = {}
+    branch = names
     depth = signs = 0
     before: str | None = None  # the last token that was not a space
     for match in _TOKEN.finditer(where):
@@ -107,9 +93,9 @@ def _names(where: str) -> list[tuple[str, ...]]:
             continue
         name = quoted or plain
         if name:
-            names.append((*names.pop(), name) if before == "." and names else (name,))
-        elif sign == "(" and before is not None and before.isidentifier():
-            _check_called(before)
+            branch = (branch if before == "." else names).setdefault(name, {})
+        elif sign == "(" and before and before.isidentifier() and before.lower() not in _FUNCTIONS | _WORDS:
+            raise SelectionError(f"--where cannot call {before}; use one of: {', '.join(sorted(_FUNCTIONS))}")
         elif sign is not None and sign not in _SIGNS:
             raise SelectionError(f"--where '{where[:200]}' cannot be used: {sign!r} is not allowed in a condition")
         depth += (sign == "(") - (sign == ")")
@@ -122,28 +108,9 @@ def _names(where: str) -> list[tuple[str, ...]]:
     return names
 
 
-def _check_called(name: str) -> None:
-    if name.lower() not in _FUNCTIONS | _WORDS:
-        raise SelectionError(f"--where cannot call {name}; use one of: {', '.join(sorted(_FUNCTIONS))}")
-
-
-def _tree(names: Iterable[tuple[str, ...]]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for path in names:
-        branch = tree
-        for name in path:
-            branch = branch.setdefault(name, {})
-    return tree
-
-
 def plain_columns(table: SampleTable) -> list[str]:
     """List the columns of the table that are not signatures."""
     return [name for name in table.schema().names if not name.startswith(SIGNATURE_PREFIXES)]
-
-
-def _are_fields(table: SampleTable, names: Mapping[str, Any]) -> bool:
-    """Return whether any of some names is a field of any row."""
-    return FIELDS in names or any(names.keys() & _row(record).keys() for record in table.records(["row"]))
 
 
 def _row(record: Mapping[str, Any]) -> dict[str, Any]:

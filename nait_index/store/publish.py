@@ -44,7 +44,7 @@ def table_state(table: SampleTable) -> dict[str, int]:
     return {
         "rows": len(table),
         "truncated": table.count("truncated"),
-        "tokens": table.total("n_tokens"),
+        "tokens": int(table.numbers("n_tokens").sum()),
         "table_version": table.version,
     }
 
@@ -91,7 +91,7 @@ def interrupted_build(layout: Layout, manifest: Manifest) -> bool:
     table = SampleTable(layout)
     if not manifest.history or table.version == manifest.table_version:
         return False
-    if table.largest("position") >= manifest.next_position:
+    if table.last_position() >= manifest.next_position:
         return True
     SampleTable(layout, manifest.table_version).restore()
     return False

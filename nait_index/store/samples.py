@@ -3,7 +3,7 @@
 Written through ``lancedb``; read through ``lance``, which opens the same files in a third of the time.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -94,115 +94,63 @@ class SampleTable(LanceTable):
         """Return the schema of the stored table."""
         return self._dataset().schema
 
-    def signature_widths(self) -> dict[str, int]:
-        """Return the width of every signature column."""
+    def signature_types(self) -> dict[str, tuple["np.dtype[Any]", int]]:
+        """Return dtype and width of every signature column."""
         import pyarrow as pa
 
-        return {field.name: field.type.list_size for field in self.schema() if pa.types.is_fixed_size_list(field.type)}
+        types = {field.name: field.type for field in self.schema() if pa.types.is_fixed_size_list(field.type)}
+        return {name: (np.dtype(kind.value_type.to_pandas_dtype()), kind.list_size) for name, kind in types.items()}
 
-    def signature_bytes(self) -> dict[str, int]:
-        """Return the bytes per row of every signature column."""
-        import pyarrow as pa
-
-        fields = [field for field in self.schema() if pa.types.is_fixed_size_list(field.type)]
-        return {field.name: field.type.list_size * field.type.value_type.bit_width // 8 for field in fields}
-
-    def known(self) -> Iterator[tuple[str, str, int]]:
-        """Yield id, content hash and position of every sample."""
-        if self.exists():
-            for batch in self._dataset().to_batches(columns=["id", "content_hash", "position"]):
-                yield from zip(*(batch.column(i).to_pylist() for i in range(3)), strict=True)
-
-    def signatures(self, column: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Read one signature column in table order, by batches: row ids (b,) uint64 and values (b, width)."""
-        for batch in self._dataset().to_batches(columns=[column], with_row_id=True, scan_in_order=True):
-            values = batch.column(column)
-            flat = values.flatten().to_numpy(zero_copy_only=False)
-            yield batch.column("_rowid").to_numpy(), flat.reshape(len(values), values.type.list_size)
+    def signatures(self, column: str) -> Iterator[np.ndarray]:
+        """Read one signature column in table order, by batches of rows: (b, width)."""
+        for batch in self._dataset().to_batches(columns=[column], scan_in_order=True):
+            yield _to_numpy(batch.column(column))
 
     def signatures_at(self, ordinals: np.ndarray, column: str) -> np.ndarray:
         """Read one signature column of some rows, given by their ordinals in table order: (m, width)."""
-        values = self._dataset().take(ordinals, columns=[column])[column].combine_chunks()
-        width = values.type.list_size
-        return np.asarray(values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), width))
+        return _to_numpy(self._dataset().take(ordinals, columns=[column])[column].combine_chunks())
 
-    def row_ids(self) -> np.ndarray:
-        """Return the row ids (n,) uint64 in table order."""
-        batches = self._dataset().to_batches(columns=["position"], with_row_id=True, scan_in_order=True)
-        ids = [batch.column("_rowid").to_numpy() for batch in batches]
-        return np.concatenate(ids) if ids else np.zeros(0, np.uint64)
-
-    def numbers(self, column: str) -> np.ndarray:
-        """Read one plain column of numbers (n,) float64 in table order; NaN for nulls."""
-        batches = self._dataset().to_batches(columns=[column], scan_in_order=True)
-        parts = [batch.column(0).cast("float64").to_numpy(zero_copy_only=False) for batch in batches]
-        return np.concatenate(parts) if parts else np.zeros(0)
-
-    def plain(self, columns: Sequence[str]) -> "pa.Table":
-        """Read some plain columns of all rows, in table order."""
+    def read(self, columns: Sequence[str]) -> "pa.Table":
+        """Read plain columns of all rows, in table order."""
         return self._dataset().scanner(columns=list(columns), scan_in_order=True).to_table()
 
-    def count(self, where: str) -> int:
-        """Count the samples for which a SQL condition holds."""
-        return int(self._dataset().count_rows(filter=where))
-
-    def largest(self, column: str) -> int:
-        """Return the largest value of a column of integers, -1 if there are no rows."""
-        batches = self._dataset().to_batches(columns=[column])
-        return max((int(batch.column(0).to_numpy().max()) for batch in batches if len(batch)), default=-1)
-
-    def total(self, column: str) -> int:
-        """Return the sum of a column of integers."""
-        return sum(int(batch.column(0).to_numpy().sum()) for batch in self._dataset().to_batches(columns=[column]))
-
-    def take(self, ordinals: Sequence[int] | np.ndarray, columns: Sequence[str]) -> dict[str, list[Any]]:
-        """Read some rows, given by their ordinals in table order, as one list per column."""
-        if len(ordinals) == 0:
-            return {name: [] for name in columns}
-        table = self._dataset().take([int(i) for i in ordinals], columns=list(columns))
-        return {name: table[name].to_pylist() for name in columns}
-
-    def take_records(self, ordinals: Sequence[int] | np.ndarray, columns: Sequence[str]) -> list[dict[str, Any]]:
-        """Read the same rows as one record each."""
-        taken = self.take(ordinals, columns)
-        return [dict(zip(taken, values, strict=True)) for values in zip(*taken.values(), strict=True)]
-
-    def find(self, ids: Sequence[str], columns: Sequence[str]) -> list[dict[str, Any]]:
-        """Read the samples with some ids, in the order given; unknown ids are left out."""
-        quoted = ", ".join("'" + sample_id.replace("'", "''") + "'" for sample_id in ids if _is_text(sample_id))
-        if not quoted:
-            return []
-        rows = self._dataset().scanner(columns=["id", *columns], filter=f"id IN ({quoted})").to_table().to_pylist()
-        by_id = {row["id"]: row for row in rows}
-        return [by_id[sample_id] for sample_id in ids if sample_id in by_id]
-
-    def place(self, sample_id: str) -> int | None:
-        """Return the ordinal of a sample in table order, ``None`` if it is not there."""
-        start = 0
-        for batch in self._dataset().to_batches(columns=["id"], scan_in_order=True):
-            ids: list[str] = batch.column(0).to_pylist()
-            if sample_id in ids:
-                return start + ids.index(sample_id)
-            start += len(ids)
-        return None
-
     def records(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Read plain columns of all rows, in table order."""
+        """Read the same in constant memory, one record per row."""
         for batch in self._dataset().to_batches(columns=list(columns), scan_in_order=True):
             yield from batch.to_pylist()
 
-    def scan(self, columns: Sequence[str], where: str) -> "pa.Table":
-        """Read plain columns, and ``_rowid``, of the rows for which a SQL condition over plain columns holds."""
-        return self._dataset().scanner(columns=list(columns), filter=where, with_row_id=True).to_table()
+    def numbers(self, column: str) -> np.ndarray:
+        """Read one plain column of numbers (n,) float64 in table order; NaN for nulls."""
+        return np.asarray(self.read([column]).column(0).cast("float64").to_numpy())
+
+    def last_position(self) -> int:
+        """Return the largest position of a row, -1 if there are no rows."""
+        return int(self.numbers("position").max(initial=-1))
+
+    def take(self, ordinals: Sequence[int] | np.ndarray, columns: Sequence[str]) -> "pa.Table":
+        """Read some rows, given by their ordinals in table order."""
+        return self._dataset().take([int(ordinal) for ordinal in ordinals], columns=list(columns))
+
+    def ordinals(self, ids: Iterable[str]) -> dict[str, int]:
+        """Return the ordinals in table order of the samples with some ids; unknown ids are left out."""
+        wanted = set(ids)
+        records = enumerate(self.records(["id"]))
+        return {record["id"]: ordinal for ordinal, record in records if record["id"] in wanted}
+
+    def count(self, where: str) -> int:
+        """Count the samples for which a SQL condition over plain columns holds."""
+        return int(self._dataset().count_rows(filter=where))
+
+    def matching(self, where: str) -> np.ndarray:
+        """Return for which rows (n,) bool, in table order, a SQL condition over plain columns holds."""
+        row_ids = self._dataset().scanner(columns=[], with_row_id=True, scan_in_order=True).to_table()["_rowid"]
+        matching = self._dataset().scanner(columns=["id"], filter=where, with_row_id=True).to_table()["_rowid"]
+        return np.isin(row_ids.to_numpy(), matching.to_numpy())
 
 
-def _is_text(value: str) -> bool:
-    """Return whether a text can be written as UTF-8, as all ids can."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _to_numpy(signatures: "pa.FixedSizeListArray") -> np.ndarray:
+    values = signatures.flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(values.reshape(len(signatures), signatures.type.list_size))
 
 
 def _to_arrow(values: Any, field: "pa.Field") -> "pa.Array":  # noqa: ANN401

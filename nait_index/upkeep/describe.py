@@ -54,6 +54,6 @@ def size_on_disk(layout: Layout) -> int:
 
 def _views(table: SampleTable, names: tuple[str, ...]) -> dict[str, Any]:
     """Return the columns of each view, and its bytes per row."""
-    sizes = table.signature_bytes()
+    sizes = {name: dtype.itemsize * width for name, (dtype, width) in table.signature_types().items()}
     columns = {view: {name: size for name, size in sizes.items() if name.split("_")[0] == view} for view in names}
     return {view: {"columns": sizes, "bytes_per_row": sum(sizes.values())} for view, sizes in columns.items()}

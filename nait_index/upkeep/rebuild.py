@@ -49,5 +49,5 @@ def rebuild(
 def _samples(table: SampleTable) -> Iterator[Sample | Rejected]:
     order = np.argsort(table.numbers("position"), kind="stable")
     for start in range(0, len(order), _BATCH_ROWS):
-        for record in table.take_records(order[start : start + _BATCH_ROWS], SAMPLE_COLUMNS):
+        for record in table.take(order[start : start + _BATCH_ROWS], SAMPLE_COLUMNS).to_pylist():
             yield restore_sample(record)

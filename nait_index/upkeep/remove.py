@@ -4,9 +4,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from nait_index.errors import SelectionError, StoreError
 from nait_index.spelling import did_you_mean_id, did_you_mean_path
-from nait_index.store.filters import matching_positions
+from nait_index.store.filters import matching_rows
 from nait_index.store.layout import Layout, write_lock
 from nait_index.store.publish import publish, settled, table_state
 from nait_index.store.samples import SampleTable
@@ -44,7 +46,7 @@ def remove_rows(layout: Layout, ids: Sequence[str] | None, where: str | None) ->
     with write_lock(layout):
         manifest = settled(layout)
         table = SampleTable(layout)
-        positions = _positions(table, ids) if where is None else matching_positions(table, where)
+        positions = _positions(table, ids, where)
         if not positions:
             raise SelectionError(f"--where '{where}' holds for no row of {layout.name}; nothing was removed")
         if len(positions) == manifest.rows:
@@ -55,10 +57,12 @@ def remove_rows(layout: Layout, ids: Sequence[str] | None, where: str | None) ->
     return len(positions)
 
 
-def _positions(table: SampleTable, ids: Sequence[str] | None) -> list[int]:
+def _positions(table: SampleTable, ids: Sequence[str] | None, where: str | None) -> list[int]:
+    if where is not None:
+        return [int(position) for position in np.sort(table.numbers("position")[matching_rows(table, where)])]
     if ids is None:
         raise StoreError("name the rows to remove, by ids or by a condition")
-    positions = {sample_id: position for sample_id, _, position in table.known()}
+    positions = {record["id"]: record["position"] for record in table.records(["id", "position"])}
     missing = [sample_id for sample_id in ids if sample_id not in positions]
     if missing:
         more = f", nor {len(missing) - 1} more" if len(missing) > 1 else ""

@@ -65,7 +65,7 @@ def _files(layout: Layout, manifest: Manifest) -> Check:
 
 
 def _count(manifest: Manifest, table: SampleTable) -> Check:
-    rows, ids = len(table), len({sample_id for sample_id, _, _ in table.known()})
+    rows, ids = len(table), len({record["id"] for record in table.records(["id"])})
     detail = f"{rows} rows, {ids} different ids; the manifest says {manifest.rows}"
     return Check("rows", rows == manifest.rows == ids, detail)
 
@@ -145,7 +145,7 @@ def _encoding(
     if View.PCA not in manifest.fingerprint.signatures.views:
         return Check("encoding", None, "not checked: there is no dense view to compare")
     column, steps = dense_column(Feature.UNIT), compressor.steps[Feature.UNIT]
-    records = table.take_records(picked, [*SAMPLE_COLUMNS, column])
+    records = table.take(picked, [*SAMPLE_COLUMNS, column]).to_pylist()
     try:
         encoded = encoder().encode_again([restore_sample(record) for record in records]).examples
     except NaitError as error:
