@@ -34,7 +34,8 @@ from nait_index.selection.ranking import score_rows
 from nait_index.selection.selection import Selection
 from nait_index.store.fitted import load_compressor
 from nait_index.store.integrity import check_files
-from nait_index.store.layout import Layout, hold_for_reading
+from nait_index.store.layout import Layout
+from nait_index.store.locks import hold_for_reading
 from nait_index.store.manifest import Manifest, load_finished
 from nait_index.store.samples import SampleTable
 from nait_index.types import RowFormat

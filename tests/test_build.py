@@ -462,7 +462,8 @@ def test_a_dry_run_tells_the_cost_and_leaves_nothing_behind(model: Path, tmp_pat
 def test_of_two_builds_at_once_one_says_who_holds_the_index(build: Callable[..., "NaitIndex"], tmp_path: Path) -> None:
     import os
 
-    from nait_index.store.layout import Layout, write_lock
+    from nait_index.store.layout import Layout
+    from nait_index.store.locks import write_lock
 
     root, corpus = tmp_path / "own.nait", write_lines(tmp_path / "corpus.jsonl", small_rows(4))
     build(root, corpus)
@@ -475,7 +476,8 @@ def test_a_build_never_removes_the_folder_of_another_that_began_at_the_same_mome
     build: Callable[..., "NaitIndex"], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Another build makes and locks the folder after this one looked at it and before it tries to lock it."""
-    from nait_index.store.layout import Layout, write_lock
+    from nait_index.store.layout import Layout
+    from nait_index.store.locks import write_lock
 
     root, corpus = tmp_path / "own.nait", write_lines(tmp_path / "corpus.jsonl", small_rows(4))
 

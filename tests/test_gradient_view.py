@@ -150,10 +150,10 @@ GRADIENTS = "nait_index.activations.gradients.encoder.GradientEncoder"
 STEPS: list[tuple[str, int, str]] = [
     (f"{GRADIENTS}.warm_up", 1, "before"),
     (f"{GRADIENTS}.warm_up", 1, "after"),
-    (f"{BUILDER}.save_warmup", 1, "before"),
-    (f"{BUILDER}.save_warmup", 1, "after"),
+    (f"{BUILDER}.save_fitted", 1, "before"),
+    (f"{BUILDER}.save_fitted", 1, "after"),
     (f"{BUILDER}.save_manifest", 2, "after"),
-    (f"{BUILDER}.load_warmup", 1, "after"),
+    (f"{BUILDER}.load_fitted", 1, "after"),
     (f"{GRADIENTS}._project", 1, "before"),
     (f"{GRADIENTS}._project", 2, "after"),
     (f"{GRADIENTS}._project", 3, "before"),
@@ -213,7 +213,7 @@ def _raise_at(event: int) -> "ProgressCallback":
 
 @pytest.mark.parametrize(
     ("place", "call"),
-    [(f"{BUILDER}.load_warmup", 1), (f"{GRADIENTS}._project", 2), (f"{BUILDER}.SampleTable.append", 1)],
+    [(f"{BUILDER}.load_fitted", 1), (f"{GRADIENTS}._project", 2), (f"{BUILDER}.SampleTable.append", 1)],
 )
 def test_an_interrupted_addition_goes_on_with_the_same_adapters(
     place: str,

@@ -16,7 +16,8 @@ import pytest
 from helpers import build_small, interrupt_call, nait_index, refusal, samples_of, small_rows, write_lines
 
 from nait_index.errors import IndexBusyError, NaitError
-from nait_index.store.layout import Layout, write_lock
+from nait_index.store.layout import Layout
+from nait_index.store.locks import write_lock
 
 pytestmark = pytest.mark.slow
 

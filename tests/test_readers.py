@@ -401,7 +401,7 @@ def test_paths_are_checked_before_rows_are_read(tmp_path: Path) -> None:
         ("rows.jsonl", b'{"question": "a"}', "the fields of the first rows ('question') match no row format"),
         ("rows.csv", b'text\n"a\nb\n', "row 1: a quote that opens here is never closed"),
         ("rows.csv", b'"te"xt\n', "the first line is not a CSV header"),
-        ("rows.csv", b"text,text\na,b\n", "the CSV header names column 'text' twice; rename one"),
+        ("rows.csv", b"text,text\na,b\n", "has two columns named 'text'; rename one"),
         ("rows.xlsx", b"PK", "unknown extension .xlsx; known are .json, .jsonl,"),
         ("rows", b"{}", "a name without extension; known are .json, .jsonl,"),
         ("rows.jsonl.gz", b'{"text": "a"}', "damaged or truncated gzip data"),

@@ -29,8 +29,9 @@ from nait_index.errors import CorpusError, NaitError, StoreError
 from nait_index.files import TEMPORARY
 from nait_index.signatures.pca import Compressor
 from nait_index.signatures.views import column_types, dense_columns
-from nait_index.store.fitted import load_compressor, load_warmup, save_compressor, save_warmup
-from nait_index.store.layout import Layout, write_lock
+from nait_index.store.fitted import load_compressor, load_fitted, save_compressor, save_fitted
+from nait_index.store.layout import Layout
+from nait_index.store.locks import write_lock
 from nait_index.store.manifest import Manifest, library_versions, load_manifest, save_manifest
 from nait_index.store.publish import interrupted_build
 from nait_index.store.samples import SampleTable
@@ -236,9 +237,9 @@ class Builder:
             return manifest
         if manifest.warmup_hash is None:
             data = self._runner.once(IndexEncoder.warm_up, [row.text for row in spool.read(shards[0])])
-            manifest = replace(manifest, warmup_hash=save_warmup(self._layout, data))
+            manifest = replace(manifest, warmup_hash=save_fitted(self._layout, self._layout.warmup, data))
             save_manifest(self._layout, manifest)
-        self._runner.restore(load_warmup(self._layout, manifest.warmup_hash))
+        self._runner.restore(load_fitted(self._layout, self._layout.warmup, manifest.warmup_hash))
         return manifest
 
     def _compress(self, staged: StagedShard, rows: Sequence[WorkRow], compressor: Compressor) -> EncodedShard:

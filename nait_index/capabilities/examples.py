@@ -16,7 +16,7 @@ from nait_index.errors import CapabilityError, CorpusError
 from nait_index.methods.base import Examples
 from nait_index.signatures.pca import Compressor
 from nait_index.signatures.views import dense_columns
-from nait_index.store.fitted import load_warmup
+from nait_index.store.fitted import load_fitted
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest
 from nait_index.types import Rejected, Sample
@@ -144,7 +144,7 @@ def load_example_encoder(
     manifest.fingerprint.require(encoder.fingerprint, f"the model at {config.name}")
     if View.GRAD in signatures.views:
         encoder.load_gradients(for_examples=True)
-        encoder.restore(load_warmup(layout, manifest.warmup_hash))
+        encoder.restore(load_fitted(layout, layout.warmup, manifest.warmup_hash))
     return ExampleEncoder(encoder, compressor, manifest.state)
 
 

@@ -17,7 +17,8 @@ from nait_index.files import check_writable
 from nait_index.methods.base import Examples
 from nait_index.spelling import did_you_mean
 from nait_index.store.capabilities import CapabilityTable, StoredCapability, read_capability, write_capability
-from nait_index.store.layout import Layout, write_lock
+from nait_index.store.layout import Layout
+from nait_index.store.locks import write_lock
 from nait_index.store.manifest import Manifest
 from nait_index.store.publish import publish, settled_capabilities
 from nait_index.store.samples import SampleTable

@@ -54,7 +54,10 @@ def detect_format(rows: Iterable[Fields], name: str) -> RowFormat:
         if matching:
             votes[matching] += 1
     if not any(votes.values()):
-        known = "; ".join(f"{form}: {_alternatives(names)}" for form, names in _REQUIRED.items())
+        known = "; ".join(
+            f"{form}: {' or '.join(' and '.join(fields) for fields in alternatives)}"
+            for form, alternatives in _REQUIRED.items()
+        )
         fields = ", ".join(map(repr, sorted(seen)[:_NAMED_FIELDS])) or "none"
         raise CorpusError(
             f"{name}: the fields of the first rows ({fields}) match no row format. "
@@ -78,10 +81,6 @@ def _has(row: Fields, alternatives: tuple[tuple[str, ...], ...]) -> bool:
     return any(all(row.get(field) is not None for field in fields) for fields in alternatives)
 
 
-def _alternatives(alternatives: tuple[tuple[str, ...], ...]) -> str:
-    return " or ".join(" and ".join(fields) for fields in alternatives)
-
-
 def _alpaca(row: Fields) -> Iterator[Part]:
     """Yield the parts of Alpaca's fields, of which Dolly names the last two ``context`` and ``response``."""
     yield from _text(Role.SYSTEM, row.get("system"), "field 'system'")
@@ -92,19 +91,9 @@ def _alpaca(row: Fields) -> Iterator[Part]:
         yield from _text(Role.USER, pair[0], where)
         yield from _text(Role.ASSISTANT, pair[1], where)
     yield from _text(Role.USER, required(row, "instruction"), "field 'instruction'")
-    for role, field in (
-        (Role.INPUT, name_of(row, "input", "context")),
-        (Role.ASSISTANT, name_of(row, "output", "response")),
-    ):
+    for role, names in ((Role.INPUT, ("input", "context")), (Role.ASSISTANT, ("output", "response"))):
+        field = name_of(row, *names)
         yield from _text(role, row.get(field), f"field {field!r}")
-
-
-def _sharegpt(row: Fields) -> Iterator[Part]:
-    yield from _conversation(row, name_of(row, "conversations", "conversation"))
-
-
-def _messages(row: Fields) -> Iterator[Part]:
-    yield from _conversation(row, "messages")
 
 
 def _prompt_completion(row: Fields) -> Iterator[Part]:
@@ -117,16 +106,12 @@ def _prompt_completion(row: Fields) -> Iterator[Part]:
             yield from _text(role, value, f"field {field!r}")
 
 
-def _plain_text(row: Fields) -> Iterator[Part]:
-    yield from _text(Role.TEXT, required(row, "text"), "field 'text'")
-
-
 _FORMATS: dict[RowFormat, Callable[[Fields], Iterator[Part]]] = {
     RowFormat.ALPACA: _alpaca,
-    RowFormat.SHAREGPT: _sharegpt,
-    RowFormat.MESSAGES: _messages,
+    RowFormat.SHAREGPT: lambda row: _conversation(row, name_of(row, "conversations", "conversation")),
+    RowFormat.MESSAGES: lambda row: _conversation(row, "messages"),
     RowFormat.PROMPT_COMPLETION: _prompt_completion,
-    RowFormat.TEXT: _plain_text,
+    RowFormat.TEXT: lambda row: _text(Role.TEXT, required(row, "text"), "field 'text'"),
 }
 
 

@@ -106,25 +106,20 @@ def _with_format(
     rows: Iterator[RawRow | Rejected], name: str, row_format: RowFormat | None
 ) -> Iterator[tuple[RawRow | Rejected, RowFormat]]:
     """Yield the rows of one file, each with the file's format."""
-    head = _head(rows)
-    parsed = [row.fields for row in head if isinstance(row, RawRow)]
+    head: list[RawRow | Rejected] = []
+    parsed: list[dict[str, Any]] = []
+    for row in islice(rows, _HEAD_LIMIT):
+        head.append(row)
+        if isinstance(row, RawRow):
+            parsed.append(row.fields)
+        if len(parsed) == _HEAD_ROWS:
+            break
     if head and not parsed:
         first = next(row for row in head if isinstance(row, Rejected))
         raise CorpusError(f"{first.origin}: {first.reason}, and none of the first {len(head)} rows can be read")
     if head:
         form = row_format or detect_format(parsed, name)
         yield from ((row, form) for row in chain(head, rows))
-
-
-def _head(rows: Iterator[RawRow | Rejected]) -> list[RawRow | Rejected]:
-    head: list[RawRow | Rejected] = []
-    parsed = 0
-    for row in islice(rows, _HEAD_LIMIT):
-        head.append(row)
-        parsed += isinstance(row, RawRow)
-        if parsed == _HEAD_ROWS:
-            break
-    return head
 
 
 def _sample(row: RawRow, row_format: RowFormat, ids: "_Ids", path: Path, number: int) -> Sample | Rejected:

@@ -14,13 +14,13 @@ import math
 import os
 import sys
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from nait_index.corpus.rows import RawRow, parse_row, printable, to_json
-from nait_index.corpus.text_rows import csv_rows, json_line_rows, json_rows
+from nait_index.corpus.text_rows import csv_rows, json_line_rows, json_rows, refuse_repeated
 from nait_index.errors import CorpusError, one_line
 from nait_index.spelling import did_you_mean_path
 from nait_index.types import Origin, Rejected
@@ -55,8 +55,9 @@ def corpus_files(path: Path) -> list[Path]:
     """
     if path == STDIN:
         return [path]
+    if not _is_name(path):
+        raise CorpusError(f"{display_name(path)!r} cannot be the name of a file")
     with _explained(path):
-        _check_name(path)
         path.stat()
         files = _folder_files(path) if path.is_dir() else [path]
     for file in files:
@@ -103,13 +104,11 @@ def _folder_files(folder: Path) -> list[Path]:
     return files
 
 
-def _check_name(path: Path) -> None:
+def _is_name(path: Path) -> bool:
     try:
-        usable = "\0" not in str(path) and os.fsencode(path) != b""
+        return b"\0" not in os.fsencode(path)
     except UnicodeEncodeError:  # half a surrogate pair
-        usable = False
-    if not usable:
-        raise CorpusError(f"{display_name(path)!r} cannot be the name of a file")
+        return False
 
 
 def _inside(folder: Path, name: str) -> Path:
@@ -131,19 +130,15 @@ def _explained(file: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise CorpusError(f"{name}: no such file{_nearest(file)}") from error
+        readable = os.access(file.parent, os.R_OK | os.X_OK)
+        hint = did_you_mean_path(file) if readable else f", nor a folder {display_name(file.parent)} that can be read"
+        raise CorpusError(f"{name}: no such file{hint}") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise CorpusError(f"{name}: damaged or truncated gzip data ({error}); fetch or compress it again") from error
     except RecursionError as error:
         raise CorpusError(f"{name}: nested too deep to be read; write one object per line") from error
     except OSError as error:
         raise CorpusError(f"{name}: cannot be read: {error.strerror or one_line(error)}") from error
-
-
-def _nearest(file: Path) -> str:
-    if not os.access(file.parent, os.R_OK | os.X_OK):
-        return f", nor a folder {display_name(file.parent)} that can be read"
-    return did_you_mean_path(file)
 
 
 # ---- Parquet and Arrow files, a batch at a time ---------------------------------------------------------------------
@@ -155,12 +150,16 @@ def _arrow_rows(file: Path, name: str, kind: str) -> Iterator[RawRow | Rejected]
     try:
         number = 0
         for batch in _parquet_batches(file) if kind == "Parquet" else _arrow_batches(file):
-            _check_columns(batch.schema.names, name)
+            refuse_repeated(batch.schema.names, name)
             batch.validate(full=True)  # Arrow trusts the offsets in a file, and would follow damaged ones out of memory
             for start in range(0, batch.num_rows, _BATCH_ROWS):
                 for value in _values(batch.slice(start, _BATCH_ROWS)):
                     number += 1
-                    yield _arrow_row(Origin(name, number), value)
+                    origin = Origin(name, number)
+                    if isinstance(value, Exception):
+                        yield Rejected(origin, f"holds a value that cannot be read: {one_line(value)}", "")
+                    else:
+                        yield parse_row(origin, to_json(_without_nan(value), default=_as_text))
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise CorpusError(
             f"{name}: not a complete and valid {kind} file ({one_line(error)}); fetch or write it again"
@@ -190,13 +189,6 @@ def _arrow_batches(file: Path) -> "Iterator[pa.RecordBatch]":
             yield table.get_batch(number)
 
 
-def _check_columns(columns: Sequence[str], name: str) -> None:
-    """Refuse two columns of the same name, only one of which could be kept."""
-    repeated = sorted({column for column in columns if columns.count(column) > 1})
-    if repeated:
-        raise CorpusError(f"{name}: has two columns named {repeated[0]!r}; rename one")
-
-
 def _values(rows: "pa.RecordBatch") -> list[dict[str, Any] | Exception]:
     """Return rows as Python values; if that fails, row by row, with an error for each that cannot be converted."""
     try:
@@ -204,12 +196,6 @@ def _values(rows: "pa.RecordBatch") -> list[dict[str, Any] | Exception]:
         return values
     except _NO_VALUE as error:
         return [error] if len(rows) == 1 else [_values(rows.slice(row, 1))[0] for row in range(len(rows))]
-
-
-def _arrow_row(origin: Origin, value: dict[str, Any] | Exception) -> RawRow | Rejected:
-    if isinstance(value, Exception):
-        return Rejected(origin, f"holds a value that cannot be read: {one_line(value)}", "")
-    return parse_row(origin, to_json(_without_nan(value), default=_as_text))
 
 
 def _without_nan(value: object) -> object:

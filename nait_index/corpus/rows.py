@@ -34,10 +34,13 @@ class RawRow:
 def parse_row(origin: Origin, line: bytes | str) -> RawRow | Rejected:
     """Parse one row from its JSON text, or reject it with the reason."""
     try:
-        text = line if isinstance(line, str) else _decode(line)
+        text = line if isinstance(line, str) else line.decode()
         return RawRow(origin, text, _parse_object(text))
+    except UnicodeDecodeError as error:
+        reason = f"not valid UTF-8: byte 0x{error.object[error.start]:02x} at position {error.start}"
     except RowError as error:
-        return Rejected(origin, str(error), printable(line))
+        reason = str(error)
+    return Rejected(origin, reason, printable(line))
 
 
 def to_json(value: object, default: Callable[[Any], Any] | None = None, *, indent: int | None = None) -> str:
@@ -76,13 +79,6 @@ def refuse_surrogates(text: str, where: str) -> None:
         raise RowError(f"{where} holds a lone surrogate (U+{ord(text[error.start]):04X})") from None
 
 
-def _decode(line: bytes) -> str:
-    try:
-        return line.decode()
-    except UnicodeDecodeError as error:
-        raise RowError(f"not valid UTF-8: byte 0x{line[error.start]:02x} at position {error.start}") from None
-
-
 def _parse_object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
@@ -94,19 +90,13 @@ def _parse_object(text: str) -> dict[str, Any]:
         raise RowError(f"nested more than {MAX_DEPTH} levels deep") from None
     if not isinstance(value, dict):
         raise RowError(f"a row must be a JSON object, this is {json_kind(value)}")
-    if _deeper_than(value, MAX_DEPTH):
-        raise RowError(f"nested more than {MAX_DEPTH} levels deep")
-    return value
-
-
-def _deeper_than(value: object, depth: int) -> bool:
-    level = [value]
-    for _ in range(depth):
-        nodes = [node for node in level if isinstance(node, dict | list)]
-        level = [child for node in nodes for child in (node.values() if isinstance(node, dict) else node)]
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        children = (child for node in level for child in (node.values() if isinstance(node, dict) else node))
+        level = [child for child in children if isinstance(child, dict | list)]
         if not level:
-            return False
-    return any(isinstance(node, dict | list) for node in level)
+            return value
+    raise RowError(f"nested more than {MAX_DEPTH} levels deep")
 
 
 # ---- rejected.jsonl: the rows that could not be used, each with its origin and the reason ---------------------------

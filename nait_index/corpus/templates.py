@@ -4,10 +4,11 @@ Every template refuses rows that it cannot render completely. Its hash covers ev
 row and the tokenizer's special tokens.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any
 
 from nait_index.errors import TemplateError, one_line
 from nait_index.files import hash_bytes
@@ -58,44 +59,21 @@ class RowTemplateError(TemplateError):
     """A template cannot render this row; the message is the reason."""
 
 
-class ChatTokenizer(Protocol):
-    """The methods of a Hugging Face tokenizer for chats."""
+@dataclass(frozen=True, slots=True)
+class Template:
+    """How the parts of a sample become its text.
 
-    chat_template: str | dict[str, str] | None
+    :param render: returns the text of some parts, or raises :class:`RowTemplateError` if it cannot render them.
+    :param content_hash: of the kind of template and of its text, 32 hex digits.
+    :param adds_special_tokens: whether the tokenizer must add its special tokens, since the text does not contain them.
+    """
 
-    def get_chat_template(self) -> str:
-        """Return the template to use."""
-
-    def apply_chat_template(
-        self,
-        conversation: list[dict[str, str]],
-        *,
-        chat_template: str,
-        tokenize: Literal[False],
-        add_generation_prompt: bool,
-    ) -> str:
-        """Render a conversation."""
+    render: Callable[[Sequence[Part]], str]
+    content_hash: str
+    adds_special_tokens: bool = True
 
 
-class Template(Protocol):
-    """Renders the parts of a sample as its text."""
-
-    @property
-    def adds_special_tokens(self) -> bool:
-        """Whether the tokenizer must add its special tokens, since the text does not contain them."""
-
-    @property
-    def content_hash(self) -> str:
-        """Hash of the kind of template and of its text, 32 hex digits."""
-
-    def render(self, parts: Sequence[Part]) -> str:
-        """Return the text of a sample.
-
-        :raises RowTemplateError: the template cannot render these parts.
-        """
-
-
-def make_template(name: str, tokenizer: ChatTokenizer | None = None, *, before_answer: bool = False) -> Template:
+def make_template(name: str, tokenizer: Any = None, *, before_answer: bool = False) -> Template:  # noqa: ANN401
     """Return a template by its name or by the path of a Jinja file.
 
     ``auto`` is ``chat`` if the tokenizer has a chat template, else ``text``.
@@ -108,112 +86,72 @@ def make_template(name: str, tokenizer: ChatTokenizer | None = None, *, before_a
         name = TemplateName.CHAT if getattr(tokenizer, "chat_template", None) else TemplateName.TEXT
     match name:
         case TemplateName.TEXT:
-            return TextTemplate(end="\n" if before_answer else "")
+            end = "\n" if before_answer else ""
+            return Template(lambda parts: plain_text(parts) + end, _hash("text", "\n"))
         case TemplateName.ALPACA:
-            return AlpacaTemplate()
+            return Template(_render_alpaca, _hash("alpaca", _ALPACA + _ALPACA_WITH_INPUT))
         case TemplateName.CHAT:
-            return ChatTemplate(tokenizer, before_answer)
+            return _chat_template(tokenizer, before_answer)
         case _:
-            return JinjaTemplate(Path(name))
+            return _jinja_template(Path(name))
 
 
-class TextTemplate:
-    """The parts in order, joined by newlines."""
-
-    adds_special_tokens = True
-
-    def __init__(self, end: str) -> None:
-        self.content_hash = _hash("text", "\n")
-        self._end = end
-
-    def render(self, parts: Sequence[Part]) -> str:
-        """Join the parts."""
-        return plain_text(parts) + self._end
+def _render_alpaca(parts: Sequence[Part]) -> str:
+    """Fill in the prompt of Stanford Alpaca and the answer, for rows with one instruction and at most one answer."""
+    roles = [part.role for part in parts]
+    if Role.USER not in roles or roles != [role for role in _ALPACA_ROLES if role in roles]:
+        raise RowTemplateError(f"template alpaca takes one instruction and its answer, not: {', '.join(roles)}")
+    template = _ALPACA_WITH_INPUT if Role.INPUT in roles else _ALPACA
+    return template.format(**{"assistant": ""} | {part.role.value: part.text for part in parts})
 
 
-class AlpacaTemplate:
-    """The prompt of Stanford Alpaca and the answer, for rows with one instruction and at most one answer."""
+def _chat_template(tokenizer: Any, before_answer: bool) -> Template:  # noqa: ANN401
+    """Return the tokenizer's own chat template; some refuse system messages or tools."""
+    if tokenizer is None or not tokenizer.chat_template:
+        raise TemplateError("template chat: this model's tokenizer has no chat template; use text or a Jinja file")
+    try:
+        source = tokenizer.get_chat_template()
+    except ValueError as error:
+        raise TemplateError("template chat: the tokenizer has several, none of them named default") from error
+    if "strftime_now" in source:
+        source = _STOPPED_CLOCK + source
+    options = {"chat_template": source, "tokenize": False, "add_generation_prompt": before_answer}
 
-    adds_special_tokens = True
-
-    def __init__(self) -> None:
-        self.content_hash = _hash("alpaca", _ALPACA + _ALPACA_WITH_INPUT)
-
-    def render(self, parts: Sequence[Part]) -> str:
-        """Fill in the prompt with an input, or the one without."""
-        roles = [part.role for part in parts]
-        if Role.USER not in roles or roles != [role for role in _ALPACA_ROLES if role in roles]:
-            raise RowTemplateError(f"template alpaca takes one instruction and its answer, not: {', '.join(roles)}")
-        template = _ALPACA_WITH_INPUT if Role.INPUT in roles else _ALPACA
-        return template.format(**{"assistant": ""} | {part.role.value: part.text for part in parts})
-
-
-class ChatTemplate:
-    """The tokenizer's own chat template."""
-
-    adds_special_tokens = False
-
-    def __init__(self, tokenizer: ChatTokenizer | None, before_answer: bool) -> None:
-        if tokenizer is None or not tokenizer.chat_template:
-            raise TemplateError("template chat: this model's tokenizer has no chat template; use text or a Jinja file")
-        self._tokenizer, self._before_answer = tokenizer, before_answer
+    def render(parts: Sequence[Part]) -> str:
         try:
-            text = tokenizer.get_chat_template()
-        except ValueError as error:
-            raise TemplateError("template chat: the tokenizer has several, none of them named default") from error
-        self._text = _STOPPED_CLOCK + text if "strftime_now" in text else text
-        self.content_hash = _hash("chat", self._text)
-
-    def render(self, parts: Sequence[Part]) -> str:
-        """Render the parts as messages.
-
-        :raises RowTemplateError: the chat template refuses them, as some do with system messages or tools.
-        """
-        try:
-            text = self._tokenizer.apply_chat_template(
-                to_messages(parts),
-                chat_template=self._text,
-                tokenize=False,
-                add_generation_prompt=self._before_answer,
-            )
+            text = str(tokenizer.apply_chat_template(to_messages(parts), **options))
         except Exception as error:  # a chat template is a program: it can raise anything
             raise RowTemplateError(f"the chat template refuses this row: {one_line(error)}") from error
         return _not_blank(text, "chat template")
 
+    return Template(render, _hash("chat", source), adds_special_tokens=False)
 
-class JinjaTemplate:
-    """A Jinja file, run in a sandbox, with the row as ``messages`` (role, content) and ``parts`` (role, text)."""
 
-    adds_special_tokens = True
+def _jinja_template(path: Path) -> Template:
+    """Compile a Jinja file. It runs in a sandbox and sees ``messages`` (role, content) and ``parts`` (role, text)."""
+    from jinja2 import StrictUndefined, meta
+    from jinja2 import TemplateError as JinjaError
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    def __init__(self, path: Path) -> None:
-        from jinja2 import StrictUndefined, meta
-        from jinja2 import TemplateError as JinjaError
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
+    source = _read_template(path)
+    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    try:
+        names = meta.find_undeclared_variables(environment.parse(source))
+        template = environment.from_string(source)
+    except JinjaError as error:
+        raise TemplateError(f"{path}: not a valid Jinja template: {one_line(error)}") from error
+    unknown = names - {"messages", "parts", *environment.globals}
+    if unknown:
+        raise TemplateError(f"{path}: there is no variable {min(unknown)!r}; a template has messages and parts")
 
-        self._path = path
-        source = _read_template(path)
-        environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    def render(parts: Sequence[Part]) -> str:
         try:
-            names = meta.find_undeclared_variables(environment.parse(source))
-            self._template = environment.from_string(source)
-        except JinjaError as error:
-            raise TemplateError(f"{path}: not a valid Jinja template: {one_line(error)}") from error
-        unknown = names - {"messages", "parts", *environment.globals}
-        if unknown:
-            raise TemplateError(f"{path}: there is no variable {min(unknown)!r}; a template has messages and parts")
-        self.content_hash = _hash("jinja", source)
-
-    def render(self, parts: Sequence[Part]) -> str:
-        """Run the template.
-
-        :raises RowTemplateError: it fails on these parts, or renders no text.
-        """
-        try:
-            text = self._template.render(messages=to_messages(parts), parts=parts)
+            text = template.render(messages=to_messages(parts), parts=parts)
         except Exception as error:  # a template is a program: it can raise anything
-            raise RowTemplateError(f"{self._path}: fails on this row: {one_line(error)}") from error
-        return _not_blank(text, str(self._path))
+            raise RowTemplateError(f"{path}: fails on this row: {one_line(error)}") from error
+        return _not_blank(text, str(path))
+
+    return Template(render, _hash("jinja", source))
 
 
 def to_messages(parts: Sequence[Part]) -> list[dict[str, str]]:

@@ -5,7 +5,7 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 from nait_index.corpus.rows import RawRow, parse_row, printable, to_json
@@ -86,7 +86,11 @@ def csv_rows(stream: BinaryIO, name: str) -> Rows:
     with io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
         record: list[str] = []
         records = csv.reader(_recorded(lines, record), strict=True)
-        header = _header(records, name)
+        try:
+            header = next(records, [])
+        except csv.Error as error:
+            raise CorpusError(f"{name}: the first line is not a CSV header: {error}") from error
+        refuse_repeated(header, name)
         for number in itertools.count(1):
             origin = Origin(name, number)
             record.clear()
@@ -114,15 +118,14 @@ def _joined(record: list[str]) -> str:
     return "".join(record).strip("\r\n")
 
 
-def _header(records: Iterator[list[str]], name: str) -> list[str]:
-    try:
-        header = next(records, [])
-    except csv.Error as error:
-        raise CorpusError(f"{name}: the first line is not a CSV header: {error}") from error
-    repeated = sorted({column for column in header if header.count(column) > 1})
+def refuse_repeated(columns: Sequence[str], name: str) -> None:
+    """Refuse two columns of the same name, only one of which could be kept.
+
+    :raises CorpusError: names the column.
+    """
+    repeated = sorted({column for column in columns if columns.count(column) > 1})
     if repeated:
-        raise CorpusError(f"{name}: the CSV header names column {repeated[0]!r} twice; rename one")
-    return header
+        raise CorpusError(f"{name}: has two columns named {repeated[0]!r}; rename one")
 
 
 def _csv_row(origin: Origin, header: list[str], values: list[str], record: str) -> RawRow | Rejected:

@@ -22,24 +22,16 @@ _JOINERS = "\u200c\u200d"  # zero-width, inside words of Persian and Indic scrip
 
 def words(text: str) -> list[str]:
     """Return the words of a text in their order."""
+    unspaced, run = _patterns()
     text = unicodedata.normalize("NFKC", text).casefold()
     if not text.isascii():
-        text = _unspaced().sub(r" \g<0> ", text)
-    return _run().findall(text)
+        text = unspaced.sub(r" \g<0> ", text)
+    return run.findall(text)
 
 
 @cache
-def _marks() -> str:
-    """Return all characters that continue a word without being letters, escaped for a regular expression's class."""
-    marks = (chr(code) for code in range(_MARKS_END) if unicodedata.category(chr(code)).startswith("M"))
-    return re.escape("".join(marks) + _JOINERS)
-
-
-@cache
-def _unspaced() -> re.Pattern[str]:
-    return re.compile(rf"[{_UNSPACED}][{_marks()}]*")
-
-
-@cache
-def _run() -> re.Pattern[str]:
-    return re.compile(rf"[\w{_marks()}]+")
+def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Return the patterns of a word in a script without spaces, and of any word, both with the marks that follow."""
+    characters = (chr(code) for code in range(_MARKS_END) if unicodedata.category(chr(code)).startswith("M"))
+    marks = re.escape("".join(characters) + _JOINERS)
+    return re.compile(rf"[{_UNSPACED}][{marks}]*"), re.compile(rf"[\w{marks}]+")

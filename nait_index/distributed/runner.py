@@ -23,7 +23,7 @@ from nait_index.building.shards import EncodedShard
 from nait_index.config import Device, ModelConfig, RunnerConfig, RunnerKind, SignatureConfig
 from nait_index.distributed.cluster import Foreman, connected, share_of, this_machine
 from nait_index.distributed.pieces import ACTIVATIONS, PIECE_BYTES, SHARD, Incoming
-from nait_index.distributed.worker import OFFSETS, RenderedTexts, ShardWorker, WorkerTask, read_shards, run_once
+from nait_index.distributed.worker import OFFSETS, ShardWorker, WorkerTask, read_shards, refuse_to_render, run_once
 from nait_index.errors import NaitError
 from nait_index.signatures.pca import Compressor
 
@@ -159,7 +159,7 @@ def _task_for(encoder: IndexEncoder, device: Device) -> WorkerTask:
     return WorkerTask(
         model=replace(model, name=name, device=device),
         signatures=replace(signatures, sae=sae),
-        template=RenderedTexts(encoder.template.adds_special_tokens, encoder.template.content_hash),
+        template=replace(encoder.template, render=refuse_to_render),
         fingerprint=encoder.fingerprint,
         threads=thread_count(),
     )

@@ -15,6 +15,7 @@ from nait_index.building.encoder import IndexEncoder
 from nait_index.building.intake import read_texts
 from nait_index.building.runner import Result, Work
 from nait_index.config import ModelConfig, SignatureConfig
+from nait_index.corpus import Template
 from nait_index.distributed.cluster import Foreman
 from nait_index.distributed.pieces import ACTIVATIONS, SHARD, error_piece, to_pieces
 from nait_index.errors import ModelError, NaitError
@@ -29,16 +30,9 @@ OFFSETS, TEXTS = "offsets", "texts"
 """Columns beside ``SHARD`` of what readers take, and of what they send to the workers: a line for each shard."""
 
 
-@dataclass(frozen=True, slots=True)
-class RenderedTexts:
-    """Stands in for the builder's template in a worker, which receives rendered texts."""
-
-    adds_special_tokens: bool
-    content_hash: str
-
-    def render(self, parts: Sequence[Part]) -> str:
-        """Refuse: rows are rendered by the builder."""
-        raise NotImplementedError("a worker receives rendered texts")
+def refuse_to_render(parts: Sequence[Part]) -> str:
+    """Stand in for the rendering of the builder's template in a worker, which receives rendered texts."""
+    raise NotImplementedError("a worker receives rendered texts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +46,7 @@ class WorkerTask:
 
     model: ModelConfig
     signatures: SignatureConfig
-    template: RenderedTexts
+    template: Template
     fingerprint: Fingerprint
     threads: int
 

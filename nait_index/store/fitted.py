@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from nait_index.errors import StoreError
-from nait_index.files import hash_bytes
+from nait_index.files import hash_bytes, hash_file
 from nait_index.signatures.features import Feature
 from nait_index.signatures.pca import Basis, BasisName, Compressor
 from nait_index.store.layout import Layout
@@ -25,11 +25,11 @@ def save_compressor(layout: Layout, compressor: Compressor) -> str:
 
     large = {f"{name}.components": np.ascontiguousarray(basis.components) for name, basis in compressor.bases.items()}
     large |= {f"{name}.variances": basis.variances for name, basis in compressor.bases.items()}
-    components = _write(layout, layout.components, save(large)) if large else None
+    components = save_fitted(layout, layout.components, save(large)) if large else None
     small = {"center": compressor.center} | {f"steps.{feature}": steps for feature, steps in compressor.steps.items()}
     # A single entry: safetensors orders several arbitrarily, and the same basis must have the same hash.
     settings = {"widths": compressor.widths, "bases": list(compressor.bases), "components": components}
-    return _write(layout, layout.basis, save(small, metadata={"compressor": json.dumps(settings)}))
+    return save_fitted(layout, layout.basis, save(small, metadata={"compressor": json.dumps(settings)}))
 
 
 def load_compressor(layout: Layout, expected_hash: str | None) -> Compressor:
@@ -40,7 +40,7 @@ def load_compressor(layout: Layout, expected_hash: str | None) -> Compressor:
     """
     from safetensors.numpy import load
 
-    data = _read(layout, layout.basis, expected_hash)
+    data = load_fitted(layout, layout.basis, expected_hash)
     arrays = load(data)
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     settings = json.loads(header["__metadata__"]["compressor"])
@@ -48,19 +48,6 @@ def load_compressor(layout: Layout, expected_hash: str | None) -> Compressor:
     steps = {feature: arrays[f"steps.{feature}"] for feature in Feature}
     bases = _StoredBases(layout, names, settings["components"])
     return Compressor(tuple(settings["widths"]), arrays["center"], bases, steps)
-
-
-def save_warmup(layout: Layout, data: bytes) -> str:
-    """Write the warmed-up adapters, whole or not at all, and return their hash (32 hex digits)."""
-    return _write(layout, layout.warmup, data)
-
-
-def load_warmup(layout: Layout, expected_hash: str | None) -> bytes:
-    """Read the warmed-up adapters.
-
-    :raises StoreError: the file is missing or is not the one the index was built with.
-    """
-    return _read(layout, layout.warmup, expected_hash)
 
 
 class _StoredBases(Mapping[BasisName, Basis]):
@@ -82,31 +69,32 @@ class _StoredBases(Mapping[BasisName, Basis]):
         from safetensors.numpy import load
 
         if self._loaded is None:
-            arrays = load(_read(self._layout, self._layout.components, self._hash))
+            arrays = load(load_fitted(self._layout, self._layout.components, self._hash))
             self._loaded = {
                 basis: Basis(arrays[f"{basis}.components"], arrays[f"{basis}.variances"]) for basis in self._names
             }
         return self._loaded[name]
 
 
-def _write(layout: Layout, path: Path, data: bytes) -> str:
+def save_fitted(layout: Layout, path: Path, data: bytes) -> str:
+    """Write a file, whole or not at all, and return its hash (32 hex digits)."""
     layout.write(path, data)
     return hash_bytes(data)
 
 
-def _read(layout: Layout, path: Path, expected_hash: str | None) -> bytes:
-    """Read a file that has an expected hash; ``None``, which no file has, if the manifest records none."""
-    if layout.remote is not None and path.is_file():
-        data = path.read_bytes()
-        if hash_bytes(data) == expected_hash:
-            return data
-    stored = layout.read(path)
-    if stored is None:
+def load_fitted(layout: Layout, path: Path, expected_hash: str | None) -> bytes:
+    """Read a file that has an expected hash; ``None``, which no file has, if the manifest records none.
+
+    :raises StoreError: it is missing or is not the one the index was built with.
+    """
+    if layout.remote is not None and not (path.is_file() and hash_file(path) == expected_hash):
+        layout.pull(path)
+    if not path.is_file():
         raise StoreError(f"{path} is missing; restore it from a copy, or build the index again")
-    if hash_bytes(stored) != expected_hash:
+    data = path.read_bytes()
+    if hash_bytes(data) != expected_hash:
         raise StoreError(
             f"{path} is damaged or of another index (its hash differs); restore it from a copy, or build the index "
             "again"
         )
-    layout.mirror(path, stored)
-    return stored
+    return data

@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -81,13 +81,11 @@ def check_files(layout: Layout, version: Version, *, thorough: bool = False) -> 
         return 0
     (seals, _), looks = _read_seals(layout), Looks(layout)
     # The tables' manifests first, so that nothing is parsed before it was checked.
-    tables = list(_version_files(layout, version))
-    for path in tables:
-        _check(layout, path, seals, looks, thorough)
+    for uri, table_version in _tables(layout, version).items():
+        _check(layout, version_file(uri, table_version), seals, looks, thorough)
     files = _files(layout, version)
     for path in files:
-        if path not in tables:
-            _check(layout, path, seals, looks, thorough)
+        _check(layout, path, seals, looks, thorough)
     looks.save()
     return len(files)
 
@@ -139,18 +137,15 @@ def _check(layout: Layout, path: Path, seals: Mapping[str, str], looks: Looks, t
     looks.remember(path)
 
 
-def _version_files(layout: Layout, version: Version) -> Iterable[Path]:
-    yield version_file(layout.samples, version.table_version)
-    if version.capabilities_version:
-        yield version_file(layout.capabilities, version.capabilities_version)
+def _tables(layout: Layout, version: Version) -> dict[str, int]:
+    """Return the version of each table that a version of the index reads, by the table's URI."""
+    tables = {layout.samples: version.table_version, layout.capabilities: version.capabilities_version}
+    return {uri: number for uri, number in tables.items() if number}
 
 
 def _files(layout: Layout, version: Version) -> list[Path]:
-    files = files_of(layout.samples, open_dataset(layout, layout.samples, version.table_version))
-    if version.capabilities_version:
-        capabilities = open_dataset(layout, layout.capabilities, version.capabilities_version)
-        files += files_of(layout.capabilities, capabilities)
-    return files
+    tables = _tables(layout, version).items()
+    return [path for uri, number in tables for path in files_of(uri, open_dataset(layout, uri, number))]
 
 
 def _look(path: Path) -> list[int]:

@@ -1,21 +1,16 @@
-"""Where everything lies inside an index, and who may write there.
+"""Where everything lies inside an index.
 
 An index is a folder, or a prefix in an object store together with a folder of this machine that serves it.
 """
 
-import errno
-import fcntl
 import os
-import weakref
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from nait_index.errors import IndexBusyError, NaitError, StoreError
-from nait_index.files import atomic_write, hash_bytes, remove_abandoned
-from nait_index.store.remote import Remote, is_remote
-
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+from nait_index.errors import NaitError, StoreError
+from nait_index.files import atomic_write, hash_bytes
+from nait_index.store.remote import Remote
 
 
 class Layout:
@@ -31,7 +26,7 @@ class Layout:
 
     def __init__(self, place: str | Path, storage: Mapping[str, str] | None = None) -> None:
         self.name = str(place)
-        self.remote = Remote(self.name, storage or {}) if is_remote(self.name) else None
+        self.remote = Remote(self.name, storage or {}) if "://" in self.name else None
         if storage and self.remote is None:
             raise NaitError(f"--storage-option is for an object store such as s3://bucket/my.nait, not for {self.name}")
         self.root = Path(place) if self.remote is None else _cache_folder(self.name)
@@ -90,11 +85,6 @@ class Layout:
             self.remote.put(self._key(path), data)
         _write(path, data)
 
-    def mirror(self, path: Path, data: bytes) -> None:
-        """Write the local copy of a file in an object store."""
-        if self.remote is not None:
-            _write(path, data)
-
     def pull(self, path: Path) -> None:
         """Update the local copy of a file in an object store."""
         if self.remote is not None:
@@ -102,7 +92,7 @@ class Layout:
             if data is None:
                 path.unlink(missing_ok=True)
             else:
-                self.mirror(path, data)
+                _write(path, data)
 
     def push(self, path: Path) -> None:
         """Update a file in an object store from the local copy."""
@@ -114,8 +104,7 @@ class Layout:
 
 
 def _write(path: Path, data: bytes) -> None:
-    if not path.parent.is_dir():
-        path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
         file.write(data)
 
@@ -123,77 +112,3 @@ def _write(path: Path, data: bytes) -> None:
 def _cache_folder(uri: str) -> Path:
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base / "nait-index" / hash_bytes(uri.rstrip("/").encode())
-
-
-# ---- one writer at a time -----------------------------------------------------------------------------------------
-
-
-@contextmanager
-def write_lock(layout: Layout) -> Iterator[None]:
-    """Hold the index for writing; the system releases the lock when the process ends, however it ends.
-
-    Files that killed writers left half-written are deleted.
-
-    :raises IndexBusyError: another process holds it. :raises StoreError: the folder cannot be written to.
-    """
-    layout.refuse_links()
-    try:
-        layout.root.mkdir(parents=True, exist_ok=True)
-        file = layout.lock.open("a+b", buffering=0)
-    except OSError as error:
-        raise StoreError(f"{layout.root} cannot be written: {error.strerror or error}") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().decode().strip() or "another process"
-            raise IndexBusyError(f"{layout.name} is being written by {holder}; wait until it is done") from None
-        with suppress(OSError):  # the holder's name is only for people; a full disk is reported by the next write
-            file.truncate(0)
-            file.write(f"process {os.getpid()}".encode())
-        for folder in (layout.root, layout.scores, layout.engines, *layout.engines.glob("*")):
-            remove_abandoned(folder)
-        with nullcontext() if layout.remote is None else layout.remote.lock(), _full_disk_named(layout):
-            yield
-        with suppress(OSError):
-            file.truncate(0)
-
-
-@contextmanager
-def _full_disk_named(layout: Layout) -> Iterator[None]:
-    """Name the file that could not be written for lack of space, which the system's error may not do."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _NO_ROOM:
-            raise
-        path = error.filename or layout.name
-        raise StoreError(
-            f"{path} cannot be written: {error.strerror}; what was committed is kept; fix that and run it again"
-        ) from error
-
-
-def hold_for_reading(layout: Layout, reader: object) -> Callable[[], object]:
-    """Keep versions of an index on this machine from being deleted as long as an object lives.
-
-    :returns: call it to end that earlier.
-    """
-    if layout.remote is None:
-        with suppress(OSError):  # a user who cannot write to the folder cannot delete versions either
-            file = os.open(layout.readers, os.O_RDONLY | os.O_CREAT, 0o666)
-            fcntl.flock(file, fcntl.LOCK_SH)
-            return weakref.finalize(reader, os.close, file)
-    return lambda: None
-
-
-@contextmanager
-def no_readers(layout: Layout) -> Iterator[bool]:
-    """Yield whether nobody has the index open, and if so keep it from being opened meanwhile."""
-    with layout.readers.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True

@@ -14,7 +14,8 @@ from nait_index.errors import IncompleteIndexError
 from nait_index.store.capabilities import CapabilityTable
 from nait_index.store.dataset import drop_torn_versions
 from nait_index.store.integrity import check_files, seal_files
-from nait_index.store.layout import Layout, write_lock
+from nait_index.store.layout import Layout
+from nait_index.store.locks import write_lock
 from nait_index.store.manifest import Manifest, load_finished, load_manifest, save_manifest
 from nait_index.store.samples import SampleTable
 

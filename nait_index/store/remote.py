@@ -19,11 +19,6 @@ _STALE = 6 * BEAT
 _CLIENT_OPTIONS = ("allow_http", "allow_invalid_certificates", "connect_timeout", "timeout", "proxy_url")
 
 
-def is_remote(name: str) -> bool:
-    """Return whether the name of an index is a URI rather than a path."""
-    return "://" in name
-
-
 class Remote:
     """A prefix in an object store.
 
@@ -145,13 +140,10 @@ def _connect(uri: str, options: Mapping[str, str]) -> Any:  # noqa: ANN401
         from obstore.store import from_url
     except ImportError as error:
         raise NaitError(f"{uri}: an index in an object store needs 'pip install nait-index[s3]' ({error})") from error
-    client = {key: _parsed(value) for key, value in options.items() if key in _CLIENT_OPTIONS}
+    truth = {"true": True, "false": False}
+    client = {key: truth.get(value.lower(), value) for key, value in options.items() if key in _CLIENT_OPTIONS}
     config = {key: value for key, value in options.items() if key not in _CLIENT_OPTIONS}
     try:
         return from_url(uri, config=config or None, client_options=client or None)
     except (BaseError, ValueError, TypeError) as error:
         raise NaitError(f"{uri} cannot be opened: {one_line(error)}") from error
-
-
-def _parsed(value: str) -> str | bool:
-    return {"true": True, "false": False}.get(value.lower(), value)

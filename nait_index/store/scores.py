@@ -5,19 +5,21 @@ row, so that no failure can assign a score to another row.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from nait_index.errors import NaitError
 from nait_index.store.dataset import open_dataset, writing
-from nait_index.store.layout import Layout, write_lock
+from nait_index.store.layout import Layout
+from nait_index.store.locks import write_lock
 from nait_index.store.publish import publish, settled
 from nait_index.store.samples import SIGNATURE_PREFIXES, SampleTable
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Lookup = Callable[[str, str], tuple[float | None, str | None]]
+Score = tuple[float | None, str | None]
+Lookup = Callable[[str, str], Score]
 """Maps id and content hash of a row to its value and status."""
 
 _LONGEST = 64
@@ -63,7 +65,8 @@ def publish_scores(layout: Layout, name: str, lookup: Lookup) -> bool:
         manifest = settled(layout)
         table = SampleTable(layout)
         check_name(table, name)
-        if _is_current(table, name, lookup):
+        exists = name in score_names(table)
+        if exists and all(score == lookup(*row) for row, score in _scores(table, name)):
             return False
         _replace_columns(layout, table, name, lookup)
         publish(layout, manifest, f"score {name}", table_version=table.version)
@@ -75,8 +78,7 @@ def copy_score(old: Layout, table: SampleTable, new: Layout, name: str) -> None:
 
     :param table: of the old index.
     """
-    records = table.records(["id", "content_hash", name, status_column(name)])
-    known = {(row_id, content): (value, status) for row_id, content, value, status in map(dict.values, records)}
+    known = dict(_scores(table, name))
     publish_scores(new, name, lambda row_id, content: known.get((row_id, content), (None, None)))
     journal = old.journal(name)
     old.pull(journal)
@@ -84,14 +86,10 @@ def copy_score(old: Layout, table: SampleTable, new: Layout, name: str) -> None:
         new.write(new.journal(name), journal.read_bytes())
 
 
-def _is_current(table: SampleTable, name: str, lookup: Lookup) -> bool:
-    if name not in score_names(table):
-        return False
-    columns = ["id", "content_hash", name, status_column(name)]
-    return all(
-        (record[name], record[status_column(name)]) == lookup(record["id"], record["content_hash"])
-        for record in table.records(columns)
-    )
+def _scores(table: SampleTable, name: str) -> Iterator[tuple[tuple[str, str], Score]]:
+    """Yield id and content hash of every row, and its value and status."""
+    for record in table.records(["id", "content_hash", name, status_column(name)]):
+        yield (record["id"], record["content_hash"]), (record[name], record[status_column(name)])
 
 
 def _replace_columns(layout: Layout, table: SampleTable, name: str, lookup: Lookup) -> None:

@@ -11,7 +11,8 @@ from nait_index.search.rows import IndexRows
 from nait_index.signatures.features import Feature
 from nait_index.store.capabilities import CapabilityTable
 from nait_index.store.integrity import seal_files
-from nait_index.store.layout import Layout, no_readers, write_lock
+from nait_index.store.layout import Layout
+from nait_index.store.locks import no_readers, write_lock
 from nait_index.store.manifest import Manifest, Version, save_manifest
 from nait_index.store.publish import keep, mark_approximate, publish, settled
 from nait_index.store.samples import SampleTable

@@ -9,7 +9,8 @@ import numpy as np
 from nait_index.errors import SelectionError, StoreError
 from nait_index.spelling import did_you_mean_id, did_you_mean_path
 from nait_index.store.filters import matching_rows
-from nait_index.store.layout import Layout, write_lock
+from nait_index.store.layout import Layout
+from nait_index.store.locks import write_lock
 from nait_index.store.publish import publish, settled, table_state
 from nait_index.store.samples import SampleTable
 

@@ -9,7 +9,8 @@ from nait_index.errors import StoreError
 from nait_index.spelling import did_you_mean
 from nait_index.store.capabilities import CapabilityTable
 from nait_index.store.integrity import check_files
-from nait_index.store.layout import Layout, write_lock
+from nait_index.store.layout import Layout
+from nait_index.store.locks import write_lock
 from nait_index.store.manifest import Manifest, load_manifest, save_manifest
 from nait_index.store.publish import publish
 from nait_index.store.samples import SampleTable
