@@ -193,9 +193,9 @@ def test_a_flipped_bit_is_found_by_reading_everything(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rows", [1, 3])
 def test_a_table_of_other_length_is_refused(rows: int, tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="the table gave 2 rows"):
+    with pytest.raises(StoreError, match="the table returned 2 rows"):
         ExactScan.build([vectors(2, "int8")], ScanStamp(1, rows, 16, "int8"))
-    with pytest.raises(StoreError, match="the table gave 2 rows"):
+    with pytest.raises(StoreError, match="the table returned 2 rows"):
         ExactScan.write(tmp_path, "x", [vectors(2, "int8")], ScanStamp(1, rows, 16, "int8"))
     assert not list(tmp_path.iterdir())
 
