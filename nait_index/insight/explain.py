@@ -142,8 +142,9 @@ def _neurons(rows: IndexRows, parts: Parts, values: np.ndarray, ordinal: int, de
     activations, deviations = parts.activations(order, ordinal)
     below = np.zeros(len(order), bool) if deviations is None else deviations < 0
     strongest = parts.strongest(order, below, depth.rows)
-    described = rows.describe(
-        np.unique(np.concatenate([np.zeros(0, np.int64), *(hits.ordinals for hits in strongest)]))
+    ordinals = np.unique(np.concatenate([np.zeros(0, np.int64), *(hits.ordinals for hits in strongest)]))
+    described = dict(
+        zip(ordinals.tolist(), zip(*rows.take(ordinals, ["id", "row"]).values(), strict=True), strict=True)
     )
     neurons = []
     for i, number in enumerate(order.tolist()):

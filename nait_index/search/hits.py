@@ -52,8 +52,6 @@ def best_of_each(scores: np.ndarray, k: int, allowed: np.ndarray | None = None) 
 
     :param scores: (q, n). :param allowed: (n,) bool, rows that may be chosen; ``None`` for all.
     """
-    if len(scores) == 1:
-        return [best(scores[0], k, allowed)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(lambda scored: best(scored, k, allowed), scores))
 

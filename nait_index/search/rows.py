@@ -108,11 +108,6 @@ class IndexRows:
         """Read one row as a sample."""
         return restore_sample(self._table.take([ordinal], SAMPLE_COLUMNS).to_pylist()[0])
 
-    def describe(self, ordinals: np.ndarray) -> dict[int, tuple[str, str]]:
-        """Return id and original row, as JSON text, of some rows by ordinal."""
-        taken = self.take(ordinals, ["id", "row"])
-        return dict(zip(ordinals.tolist(), zip(taken["id"], taken["row"], strict=True), strict=True))
-
     # ---- filters ----------------------------------------------------------------------------------------------------
 
     def allowed(self, where: str | None) -> np.ndarray | None:

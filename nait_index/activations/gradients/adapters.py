@@ -45,18 +45,16 @@ class GradientSettings:
 
 
 class Adapters:
-    """The adapters of one model, in an order that depends on the model alone.
+    """The adapters of one model, added to every linear layer that text passes through, except the output head.
 
-    :param layers: every small linear layer that was added, A or B, by the path of its weight.
+    The fused parameters of a mixture of experts get none; its attention, router and shared experts do. ``layers`` are
+    the small linear layers that were added, A and B, by the path of their weight, in an order that depends on the model
+    alone.
+
+    :raises ArchitectureError: there is no such layer. :raises NaitError: PEFT is not installed.
     """
 
     def __init__(self, model: "nn.Module", settings: GradientSettings) -> None:
-        """Add adapters to every linear layer that text passes through, except the output head.
-
-        The fused parameters of a mixture of experts get none; its attention, router and shared experts do.
-
-        :raises ArchitectureError: there is no such layer. :raises NaitError: PEFT is not installed.
-        """
         names = _linear_layers(model)
         if not names:
             raise ArchitectureError("no linear layer was found in this model to add the adapters of the gradients to")

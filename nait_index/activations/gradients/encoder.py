@@ -53,14 +53,11 @@ class GradientEncoder:
     A text is given as tokens, together with the first token that counts in its loss if that is not the second one:
     LESS only counts the completion, where the prompt is known.
 
+    :param model: a causal model that is loaded already; the adapters stay in it.
     :raises ModelError: the model is not a causal language model. :raises NaitError: PEFT is not installed.
     """
 
     def __init__(self, config: ModelConfig, settings: GradientSettings, model: LoadedModel | None = None) -> None:
-        """Add adapters to the model.
-
-        :param model: a causal model that is loaded already; the adapters stay in it.
-        """
         self.settings = settings
         self.model = load_model(config, causal=True) if model is None else model
         self.adapters = Adapters(self.model.module, settings)
@@ -91,11 +88,11 @@ class GradientEncoder:
         import torch
 
         self.adapters.load(warmup.weights)
-        first, second = (
-            {name: torch.tensor(moment[name], device=self.model.device).flatten() for name in self.adapters.layers}
-            for moment in (warmup.first, warmup.second)
-        )
-        self._moments = {name: (first[name], second[name]) for name in self.adapters.layers}
+
+        def flat(values: np.ndarray) -> "torch.Tensor":
+            return torch.tensor(values, device=self.model.device).flatten()
+
+        self._moments = {name: (flat(warmup.first[name]), flat(warmup.second[name])) for name in self.adapters.layers}
 
     def rows(self, tokens: Sequence[Tokens], loss_from: Sequence[int] | None = None) -> Iterator[Gradients]:
         """Yield the features of corpus rows, batch by batch: Adam's steps.
