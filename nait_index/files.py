@@ -26,11 +26,8 @@ def hash_bytes(data: bytes | memoryview) -> str:
 
 def hash_file(path: Path) -> str:
     """Return the same hash of a file, read block by block."""
-    digest = hashlib.blake2b(digest_size=16)
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def check_writable(path: Path, *, force: bool) -> None:

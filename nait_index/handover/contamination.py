@@ -68,9 +68,6 @@ class Contamination:
         self._grams = _index_grams(self._exact)
         self._countable = {index: len(covered) for index, covered in _covered(self._grams, self._grams).items()}
 
-    def __len__(self) -> int:
-        return len(self._examples)
-
     def match(self, asked: str, text: str) -> Match | None:
         """Return the example that a row repeats, or the first of those that it repeats most closely.
 
@@ -102,7 +99,11 @@ class Contamination:
         """
         counts = Counter(match.likeness for match in matches.values())
         rows = [{"id": row_id} | asdict(match) for row_id, match in matches.items()]
-        return {str(kind): counts[kind] for kind in Likeness} | {"examples": len(self), "rule": RULE, "rows": rows}
+        return {str(kind): counts[kind] for kind in Likeness} | {
+            "examples": len(self._examples),
+            "rule": RULE,
+            "rows": rows,
+        }
 
 
 def _index_grams(examples: Mapping[Gram, int]) -> dict[Gram, list[tuple[int, int]]]:

@@ -50,6 +50,8 @@ class OutputOptions:
     :param weights: add ``nait_weight``, see :data:`WEIGHTS`. :param force: replace existing files.
     :raises OutputExistsError: a file exists already and ``force`` is not set.
     :raises NaitError: an option is unknown, or a file cannot be written.
+
+    ``sidecar`` is the file that describes the rows, ``rejected`` that of the rows that could not be converted.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class OutputOptions:
         self.format = None if format is None else parse_enum(RowFormat, format, "format")
         self.trainers = tuple(parse_enum(Trainer, name, "trainer") for name in trainers)
         self.path, self.kind = Path(path), kind_of(path)
+        self.sidecar, self.rejected = self._beside(".meta.json"), self._beside(".rejected.jsonl")
         self.scores, self.weights, self.force = scores, weights, force
         self._check_trainers()
         check_rows_path(self.path, self.kind, force=force)
@@ -81,16 +84,6 @@ class OutputOptions:
                 raise NaitError(f"{known.name} cannot read a folder of datasets; write .jsonl, .json or .parquet")
             if self.format in known.never:
                 raise NaitError(f"{known.name} does not read rows --as {self.format}; use --as {known.remedy}")
-
-    @property
-    def sidecar(self) -> Path:
-        """The file that describes the rows."""
-        return self._beside(".meta.json")
-
-    @property
-    def rejected(self) -> Path:
-        """The file of the rows that could not be converted."""
-        return self._beside(".rejected.jsonl")
 
     @property
     def files_beside(self) -> list[Path]:

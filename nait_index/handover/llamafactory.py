@@ -14,27 +14,13 @@ from typing import Any
 from nait_index.corpus import to_json
 from nait_index.corpus.formats import ROLES, name_of
 from nait_index.errors import NaitError, OutputExistsError
-from nait_index.handover.rows import (
-    SHAREGPT_ROLES,
-    OutRow,
-    Shape,
-    UnreadableError,
-    calls_tools,
-    check_text,
-    first_with_role,
-    turns_of,
-)
+from nait_index.handover.rows import SHAREGPT_ROLES, OutRow, Shape, UnreadableError, check_text, first_with_role
 from nait_index.types import Role, RowFormat
 
 FILE = "dataset_info.json"
 
 _CALLING = "function_call"
-_TAGS = {
-    "user_tag": Role.USER,
-    "assistant_tag": Role.ASSISTANT,
-    "observation_tag": Role.TOOL,
-    "system_tag": Role.SYSTEM,
-}
+_TAGS = {"user": Role.USER, "assistant": Role.ASSISTANT, "observation": Role.TOOL, "system": Role.SYSTEM}
 
 
 def entry_name(out: Path) -> str:
@@ -95,12 +81,12 @@ def _alpaca(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
 
 def _conversations(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
     tags = {"role_tag": shape.keys[0], "content_tag": shape.keys[1], "function_tag": _CALLING}
-    for tag, role in _TAGS.items():
+    for name, role in _TAGS.items():
         words = sorted(word for word in shape.words if ROLES.get(word) is role and word != _CALLING)
         if len(words) > 1:
             row = first_with_role(rows, shape, words[1])
             raise UnreadableError(row, f"its role {words[1]!r} is called {words[0]!r} in other turns")
-        tags[tag] = words[0] if words else SHAREGPT_ROLES[role] if shape.keys[0] == "from" else str(role)
+        tags[f"{name}_tag"] = words[0] if words else SHAREGPT_ROLES[role] if shape.keys[0] == "from" else str(role)
     for row in rows:
         _check_turns(row, shape, tags)
     _check_tools(rows)
@@ -110,12 +96,12 @@ def _conversations(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
 
 def _check_turns(row: OutRow, shape: Shape, tags: dict[str, str]) -> None:
     role, text = shape.keys
-    turns = list(turns_of(row, shape.name))
+    turns = list(row.turns(shape.name))
     spoken = turns[1:] if turns and turns[0][role] == tags["system_tag"] else turns
     wanted = ((tags["user_tag"], tags["observation_tag"]), (tags["assistant_tag"], tags["function_tag"]))
     if not spoken or len(spoken) % 2 or any(turn[role] not in wanted[number % 2] for number, turn in enumerate(spoken)):
         raise UnreadableError(row, "its turns do not alternate between asking and answering, and it would be skipped")
-    if calls_tools(row, shape.name):
+    if row.calls_tools(shape.name):
         raise UnreadableError(row, "it calls tools")
     if not all(isinstance(turn.get(text), str) for turn in turns):
         raise UnreadableError(row, f"a turn has no text in {text!r}")

@@ -49,6 +49,20 @@ class OutRow:
         fields: dict[str, Any] = json.loads(self.text)
         return fields
 
+    def turns(self, name: str) -> Iterator[Mapping[str, Any]]:
+        """Yield the turns in a column.
+
+        :raises UnreadableError: the column holds no list of objects.
+        """
+        turns = self.fields.get(name)
+        if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+            raise UnreadableError(self, f"it has no list of turns in {name!r}")
+        yield from turns
+
+    def calls_tools(self, name: str) -> bool:
+        """Report whether a turn in a column calls a tool in the way of OpenAI's messages."""
+        return any(turn.get("tool_calls") or turn.get("function_call") for turn in self.turns(name))
+
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
@@ -117,36 +131,20 @@ def shape_of(rows: Sequence[OutRow]) -> Shape:
     if first.format not in CONVERSATIONS:
         return Shape(first.format, columns)
     name = name_of(first.fields, *CONVERSATIONS[first.format])
-    keys = ("from", "value") if any("from" in turn for turn in turns_of(first, name)) else ("role", "content")
+    keys = ("from", "value") if any("from" in turn for turn in first.turns(name)) else ("role", "content")
     words = set()
     for row in rows:
-        for turn in turns_of(row, name):
+        for turn in row.turns(name):
             if not isinstance(turn.get(keys[0]), str):
                 raise UnreadableError(row, f"a turn has no {keys[0]!r}")
             words.add(turn[keys[0]])
     return Shape(first.format, columns, name, keys, frozenset(words))
 
 
-def turns_of(row: OutRow, name: str) -> Iterator[Mapping[str, Any]]:
-    """Yield the turns in a column of a row.
-
-    :raises UnreadableError: the column holds no list of objects.
-    """
-    turns = row.fields.get(name)
-    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
-        raise UnreadableError(row, f"it has no list of turns in {name!r}")
-    yield from turns
-
-
 def first_with_role(rows: Sequence[OutRow], shape: Shape, word: str) -> OutRow:
     """Return the first row with a turn whose role has a certain name; there must be one."""
     role = shape.keys[0]
-    return next(row for row in rows if any(turn[role] == word for turn in turns_of(row, shape.name)))
-
-
-def calls_tools(row: OutRow, name: str) -> bool:
-    """Report whether a turn calls a tool in the way of OpenAI's messages."""
-    return any(turn.get("tool_calls") or turn.get("function_call") for turn in turns_of(row, name))
+    return next(row for row in rows if any(turn[role] == word for turn in row.turns(shape.name)))
 
 
 def check_text(rows: Sequence[OutRow], *names: str) -> None:

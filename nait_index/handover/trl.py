@@ -7,7 +7,7 @@ rename roles, and truncates rows at 1,024 tokens by default.
 from collections.abc import Sequence
 from pathlib import Path
 
-from nait_index.handover.rows import Lengths, OutRow, Shape, UnreadableError, calls_tools, check_text, turns_of
+from nait_index.handover.rows import Lengths, OutRow, Shape, UnreadableError, check_text
 from nait_index.handover.writers import OutputKind
 from nait_index.types import RowFormat
 
@@ -97,10 +97,10 @@ def _prompt_completion(rows: Sequence[OutRow], kind: OutputKind) -> list[str]:
 
 
 def _check_turns(row: OutRow, name: str, kind: OutputKind) -> None:
-    for turn in turns_of(row, name):
+    for turn in row.turns(name):
         if turn.get("role") not in ("system", "user", "assistant", "tool"):
             raise UnreadableError(row, f"a turn has the role {turn.get('role')!r}, and TRL does not rename roles")
-    if kind in (OutputKind.PARQUET, OutputKind.FOLDER) and calls_tools(row, name):
+    if kind in (OutputKind.PARQUET, OutputKind.FOLDER) and row.calls_tools(name):
         raise UnreadableError(
             row, "in a table the arguments of its calls are text, which templates quote", "write .jsonl"
         )

@@ -9,7 +9,6 @@ import csv
 import json
 import math
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,6 @@ from nait_index.errors import CorpusError, NaitError
 from nait_index.files import atomic_write, hash_bytes
 from nait_index.quality.score import QualityRow, Score
 from nait_index.spelling import did_you_mean_path
-
-
-@dataclass(frozen=True, slots=True)
-class SetAside:
-    """A line of the file that could not be used."""
-
-    line: int
-    id: str
-    reason: str
 
 
 class Imported:
@@ -42,7 +32,7 @@ class Imported:
         self.file = file
         self._values: dict[str, float] = {}
         self._lines: dict[str, int] = {}
-        self._set_aside: list[SetAside] = []
+        self._set_aside: dict[int, dict[str, str]] = {}
         try:
             self._hash = hash_bytes(file.read_bytes())
             for line, row_id, value in _records(file):
@@ -86,20 +76,20 @@ class Imported:
         :raises NaitError: the file cannot be written.
         """
         unknown = self._lines.keys() - set(known)
-        more = [SetAside(self._lines[row_id], row_id, "the index has no row with this id") for row_id in unknown]
-        lines = sorted([*self._set_aside, *more], key=lambda line: line.line)
+        reason = "the index has no row with this id"
+        lines = self._set_aside | {self._lines[row_id]: {"id": row_id, "reason": reason} for row_id in unknown}
         with atomic_write(path) as file:
-            file.writelines(to_json(asdict(line)).encode() + b"\n" for line in lines)
+            file.writelines(to_json({"line": number} | lines[number]).encode() + b"\n" for number in sorted(lines))
         return len(lines)
 
     def _take(self, line: int, raw_id: object, raw_value: object) -> None:
         row_id, value = _text(raw_id), _number(raw_value)
         if row_id is None:
-            self._set_aside.append(SetAside(line, "", "no id"))
+            self._set_aside[line] = {"id": "", "reason": "no id"}
         elif row_id in self._lines:
-            self._set_aside.append(SetAside(line, row_id, f"repeated, first in line {self._lines[row_id]}"))
+            self._set_aside[line] = {"id": row_id, "reason": f"repeated, first in line {self._lines[row_id]}"}
         elif value is None:
-            self._set_aside.append(SetAside(line, row_id, f"the value {raw_value!r:.80} is not a finite number"))
+            self._set_aside[line] = {"id": row_id, "reason": f"the value {raw_value!r:.80} is not a finite number"}
         else:
             self._values[row_id], self._lines[row_id] = value, line
 

@@ -33,9 +33,6 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
-WITH_NUMBER = frozenset({Status.OK, Status.TRUNCATED})
-
-
 @dataclass(frozen=True, slots=True)
 class QualityRow:
     """A row to score.
@@ -58,7 +55,7 @@ class Score:
     reason: str = ""
 
     def __post_init__(self) -> None:
-        if (self.value is not None) != (self.status in WITH_NUMBER):
+        if (self.value is not None) != (self.status in (Status.OK, Status.TRUNCATED)):
             raise ValueError(f"status {self.status} with value {self.value}")
 
     @classmethod
