@@ -49,7 +49,7 @@ def _signature_options(command: opt.Command) -> opt.Command:
             if setting.name in readers:
                 default = ",".join(default) if isinstance(default, tuple) else str(default)
             command = click.option(
-                f"--{setting.name.replace('_', '-')}", default=default, show_default=default is not None,
+                f"--{setting.name.replace('_', '-')}", default=default,
                 metavar=setting.metadata["metavar"], callback=readers.get(setting.name), help=help_text,
             )(command)  # fmt: skip
     return command
@@ -59,30 +59,26 @@ def _signature_options(command: opt.Command) -> opt.Command:
 @opt.index_argument
 @click.argument("corpus", nargs=-1, required=True, metavar="CORPUS...", shell_complete=a_file)
 @click.option(
-    "--model", default=BUNDLED_MODEL, show_default=True, shell_complete=a_folder,
-    help="Folder or hub name of a Hugging Face model.",
-)  # fmt: skip
+    "--model", default=BUNDLED_MODEL, shell_complete=a_folder, help="Folder or hub name of a Hugging Face model."
+)
 @_signature_options
-@click.option("--layers", default=_MODEL.layers, show_default=True, help="all, last, or numbers such as 8,16 or -1.")
-@click.option("--site", default=_MODEL.site, show_default=True, help="mlp, or a module path with {i} for the layer.")
+@click.option("--layers", default=_MODEL.layers, help="Layers to read: all, last, or numbers such as 8,16 or -1.")
 @click.option(
-    "--template", default=_MODEL.template, show_default=True, help="auto, alpaca, chat, text, or a Jinja file."
+    "--site", default=_MODEL.site, help="What to read in a layer: mlp, or a module path with {i} for the layer."
 )
 @click.option(
-    "--max-length",
-    default=_MODEL.max_length,
-    show_default=True,
-    help="Maximum tokens per row; longer rows are truncated.",
+    "--template", default=_MODEL.template, help="How rows become text: auto, alpaca, chat, text, or a Jinja file."
 )
+@click.option("--max-length", default=_MODEL.max_length, help="Maximum tokens per row; longer rows are truncated.")
 @click.option("--batch-tokens", type=int, help="Tokens per batch, including padding. Default: 2048, or 65536 on a GPU.")
 @opt.enum_option(
     Precision, "--dtype", default=_MODEL.dtype,
     help="Precision of the model; auto is bfloat16 on hardware that computes in it, else float32.",
 )  # fmt: skip
-@click.option("--approximate", is_flag=True, help="Also build an approximate search, for few rows out of very many.")
+@click.option("--approximate", is_flag=True, help="Also prepare approximate search, for few rows out of very many.")
 @opt.replace_option
 @opt.limit_option
-@click.option("--dry-run", is_flag=True, help="Estimate the cost, and build nothing.")
+@click.option("--dry-run", is_flag=True, help="Estimate the cost without building anything.")
 @opt.runner_options
 @opt.device_option
 @opt.format_option
@@ -197,13 +193,13 @@ def sae() -> None:
 @click.argument("out", type=click.Path(path_type=Path))
 @click.argument("sources", nargs=-1, required=True, metavar="INDEX|CORPUS...", shell_complete=a_file)
 @click.option("--model", help="Folder or hub name of a Hugging Face model. Default: the index's, or the bundled one.")
-@click.option("--layer", default=-2, show_default=True, help="Train on the residual stream after this layer.")
+@click.option("--layer", default=-2, help="Train on the residual stream after this layer.")
 @click.option("--latents", type=int, help="Number of latents. Default: 8 times the width of the residual stream.")
-@click.option("--k", type=int, default=32, show_default=True, help="Active latents per token.")
-@click.option("--tokens", type=int, default=500_000, show_default=True, help="Train on at most this many tokens.")
+@click.option("--k", type=int, default=32, help="Active latents per token.")
+@click.option("--tokens", type=int, default=500_000, help="Train on at most this many tokens.")
 @click.option("--template", help="As in build. Default: the index's, or auto.")
 @click.option("--max-length", type=int, help="As in build. Default: the index's, or 2048.")
-@click.option("--seed", default=0, show_default=True, help="Seed of row sampling, initialization and order.")
+@click.option("--seed", default=0, help="Seed for row sampling, initialization and order.")
 @opt.device_option
 @opt.format_option
 @opt.force_option

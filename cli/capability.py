@@ -22,7 +22,7 @@ def capability() -> None:
     """
 
 
-@capability.command("add", short_help="Encode examples like the corpus, and store them by name.")
+@capability.command("add", short_help="Encode examples, and store them under a name.")
 @opt.index_argument
 @click.argument("name", shell_complete=a_capability)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", shell_complete=a_file)
@@ -30,7 +30,9 @@ def capability() -> None:
 @opt.format_option
 @opt.model_options
 def add(index: IndexTarget, name: str, files: tuple[str, ...], **options: Any) -> None:
-    """Encode the examples in FILE like the corpus, and store them as NAME. 16 to 64 examples are enough to start with.
+    """Encode the examples in FILE the way the corpus was encoded, and store them as NAME.
+
+    16 to 64 examples are enough to start with.
 
     \b
     Example:
@@ -112,14 +114,14 @@ def export(index: IndexTarget, name: str, file: Path, force: bool) -> None:
     note(f"wrote {file}")
 
 
-@capability.command("import", short_help="Store a capability that export wrote.")
+@capability.command("import", short_help="Store a capability from a file that export wrote.")
 @opt.index_argument
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--name", help="Store it under another name.")
+@click.option("--name", help="Store it under this name instead.")
 @opt.force_option
 @opt.model_options
 def import_(index: IndexTarget, file: Path, name: str | None, force: bool) -> None:
-    """Store a capability that export wrote. If it comes from an index of another corpus, it is encoded again.
+    """Store a capability that export wrote to FILE. One from an index of another corpus is encoded again.
 
     \b
     Example:

@@ -1,6 +1,5 @@
 """``nait-index query``, ``core``, ``cover`` and ``export``: choosing rows, and writing them."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +31,7 @@ Options = dict[str, Any]
 )  # fmt: skip
 @opt.output_options
 @click.option("--explain-plan", is_flag=True, help="Report how the index was searched, and why.")
-def query(index: IndexTarget, search: SearchMode, explain_plan: bool, **options: Any) -> None:
+def query(index: IndexTarget, search: SearchMode, explain_plan: bool, as_json: bool, **options: Any) -> None:
     """Choose the rows of INDEX that teach a capability.
 
     Name a stored capability with -c, or pass a file of in-domain examples with -e. With several, the result is the
@@ -43,26 +42,26 @@ def query(index: IndexTarget, search: SearchMode, explain_plan: bool, **options:
       nait-index query alpaca.nait -e gsm8k.jsonl --top 10% -o math.jsonl
       nait-index query alpaca.nait -c math -c code --combine weighted --weight math=2 --weight code=1 --top 5000
     """
-    output = _Output.taken_from(options)
+    output = _output_options(options)
     opened, capabilities = _open(index, options)
     selection = opened.query(capabilities, search=search, **options)
     if explain_plan or search is not SearchMode.EXACT:
         note(f"plan: {selection.provenance.plan}")
     for reason in selection.provenance.reasons or ():
         note(reason)
-    _show(selection, output, "chosen")
+    _show(selection, output, as_json, "chosen")
 
 
 @click.command(short_help="Choose the rows that several capabilities agree on.")
 @opt.index_at_version
-@click.option("--votes", default="all", show_default=True, metavar="all|M", help="How many capabilities must agree.")
+@click.option("--votes", default="all", metavar="all|M", help="How many capabilities must agree.")
 @click.option(
-    "--bootstrap", type=click.IntRange(min=0), default=0, show_default=True, metavar="B",
-    help="Resample the examples B times, and report for each row in what share of them it stays in the core.",
+    "--bootstrap", type=click.IntRange(min=0), default=0, metavar="B",
+    help="Resample the examples B times, and report how often each row stays in the core.",
 )  # fmt: skip
 @opt.selection_options
 @opt.output_options
-def core(index: IndexTarget, votes: str, bootstrap: int, **options: Any) -> None:
+def core(index: IndexTarget, votes: str, bootstrap: int, as_json: bool, **options: Any) -> None:
     """Choose the rows of INDEX that several capabilities agree on.
 
     Each capability selects its --top rows; the core is what all of them, or at least --votes of them, select. It is
@@ -72,10 +71,10 @@ def core(index: IndexTarget, votes: str, bootstrap: int, **options: Any) -> None
     Example:
       nait-index core alpaca.nait -c math -c code -c logic --votes 2 -o core.jsonl
     """
-    output = _Output.taken_from(options)
+    output = _output_options(options)
     opened, capabilities = _open(index, options)
     selection = opened.core(capabilities, votes=votes, bootstrap=bootstrap, **options)
-    _show(selection, output, "in the core")
+    _show(selection, output, as_json, "in the core")
     size = selection.provenance.core
     assert size is not None
     note(f"core: {size.rows:,} rows where chance would give {size.chance:,.1f}")
@@ -87,20 +86,20 @@ def core(index: IndexTarget, votes: str, bootstrap: int, **options: Any) -> None
 @opt.where_option
 @click.option("--rare", is_flag=True, help="Weight neurons by their rarity.")
 @opt.output_options
-def cover(index: IndexTarget, **options: Any) -> None:
+def cover(index: IndexTarget, as_json: bool, **options: Any) -> None:
     """Choose rows of INDEX that together activate the most neurons: diverse, without a target.
 
     Greedy maximum coverage of the neurons that each row activates most (MADS, arXiv 2605.30857); once all are covered,
-    another round begins. Needs the view topk. A row's score is the number of neurons it newly covers, or with --rare,
+    another round begins. Needs the topk view. A row's score is the number of neurons it newly covers, or with --rare,
     their weight.
 
     \b
     Example:
       nait-index cover alpaca.nait --top 15% -o diverse.jsonl
     """
-    output = _Output.taken_from(options)
+    output = _output_options(options)
     selection = index.open().cover(**options)
-    _show(selection, output, "chosen")
+    _show(selection, output, as_json, "chosen")
     coverage = selection.provenance.coverage
     assert coverage is not None
     rounds = "1 round" if coverage.rounds == 1 else f"{coverage.rounds} rounds"
@@ -116,7 +115,7 @@ def cover(index: IndexTarget, **options: Any) -> None:
 @opt.selection_options
 @opt.combine_options
 @opt.output_options
-def export(index: IndexTarget, saved: Path | None, **options: Any) -> None:
+def export(index: IndexTarget, saved: Path | None, as_json: bool, **options: Any) -> None:
     """Write rows of INDEX for a trainer.
 
     With -c or -e, writes what query would choose; with --from, an earlier selection; with neither, all rows that
@@ -129,20 +128,19 @@ def export(index: IndexTarget, saved: Path | None, **options: Any) -> None:
     """
     if options["output"] is None:
         raise click.UsageError("say where the rows go with -o OUT")
-    if options["names"] or options["files"]:
-        if saved is not None:
-            raise click.UsageError("--from writes a selection unchanged; leave out -c and -e")
-        output = _Output.taken_from(options)
+    is_choosing = options["names"] or options["files"]
+    if not is_choosing:
+        _refuse_choosing(saved)
+    elif saved is not None:
+        raise click.UsageError("--from writes a selection unchanged; leave out -c and -e")
+    output = _output_options(options)
+    if is_choosing:
         opened, capabilities = _open(index, options)
-        _show(opened.query(capabilities, **options), output, "chosen")
-        return
-    _refuse_choosing(saved)
-    output = _Output.taken_from(options)
-    opened = index.open()
-    if saved is None:
-        _show(opened.select_all(where=options["where"]), output, "taken")
+        _show(opened.query(capabilities, **options), output, as_json, "chosen")
+    elif saved is None:
+        _show(index.open().select_all(where=options["where"]), output, as_json, "taken")
     else:
-        _show(opened.load_selection(saved), output, f"taken from {saved}, chosen")
+        _show(index.open().load_selection(saved), output, as_json, f"taken from {saved}, chosen")
 
 
 def _refuse_choosing(saved: Path | None) -> None:
@@ -178,48 +176,37 @@ def _open(index: IndexTarget, options: Options) -> tuple["NaitIndex", list["str 
     return opened, [*names, *made]
 
 
-@dataclass(frozen=True, slots=True)
-class _Output:
-    """Where a selection is written, if anywhere, and whether it is printed as JSON."""
+def _output_options(options: Options) -> "OutputOptions | None":
+    """Take what ``output_options`` added out of a command's options, and check it before any work is done."""
+    from nait_index.handover.handover import OutputOptions
 
-    options: "OutputOptions | None"
-    as_json: bool
+    path = options.pop("output")
+    wishes = {name: options.pop(name) for name in ("format", "trainers", "scores", "force")}
+    wishes["weights"] = options.pop("weighted")
+    if path is not None:
+        return OutputOptions(path, **wishes)
+    if wishes["format"] or wishes["trainers"] or wishes["weights"]:
+        raise click.UsageError("--as, --for and --weights apply to what -o writes; add -o OUT")
+    return None
 
-    @classmethod
-    def taken_from(cls, options: Options) -> "_Output":
-        """Take what ``output_options`` added out of a command's options, and check it before any work is done."""
-        from nait_index.handover.handover import OutputOptions
 
-        path, as_json = options.pop("output"), options.pop("as_json")
-        wishes = {name: options.pop(name) for name in ("format", "trainers", "scores", "force")}
-        wishes["weights"] = options.pop("weighted")
-        if path is None and (wishes["format"] or wishes["trainers"] or wishes["weights"]):
-            raise click.UsageError("--as, --for and --weights apply to what -o writes; add -o OUT")
-        return cls(None if path is None else OutputOptions(path, **wishes), as_json)
-
-    def write(self, selection: "Selection") -> None:
-        """Write a selection if that was asked for, and report the files."""
-        if self.options is None:
-            return
-        written = selection.write_output(self.options)
-        beside = [str(path) for path in (written.sidecar, *written.configurations)]
-        note(f"wrote {written.path} ({written.rows:,} rows) and {', '.join(beside)}")
+def _show(selection: "Selection", output: "OutputOptions | None", as_json: bool, what: str) -> None:
+    """Write a selection if that was asked for, else print its first rows; then report its size."""
+    provenance = selection.provenance
+    if output is not None:
+        written = selection.write_output(output)
+        beside = ", ".join(map(str, (written.sidecar, *written.configurations)))
+        note(f"wrote {written.path} ({written.rows:,} rows) and {beside}")
         for sentence in written.notes:
             note(sentence)
-
-
-def _show(selection: "Selection", output: _Output, what: str) -> None:
-    """Write a selection if that was asked for, else print its first rows; then report its size."""
-    output.write(selection)
-    provenance = selection.provenance
-    if output.as_json:
+    if as_json:
         print_json(provenance.to_dict() | {"rows": len(selection), "selected": selection.records()})
-    elif output.options is None:
+    elif output is None:
         print_selection(selection, PREVIEW_ROWS)
     if provenance.decontaminated is not None:
         removed = provenance.decontaminated.removed
         note(f"decontaminated: {removed:,} rows that are like an example were left out")
-    is_cut = output.options is None and not output.as_json and len(selection) > PREVIEW_ROWS
+    is_cut = output is None and not as_json and len(selection) > PREVIEW_ROWS
     more = f"; the first {PREVIEW_ROWS} are shown, -o writes all" if is_cut else ""
     by = f" by {provenance.method}" if provenance.method else ""
     note(f"{len(selection):,} of {provenance.available:,} rows {what}{by}{more}")

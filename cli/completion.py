@@ -22,9 +22,9 @@ _SHELLS = ("bash", "zsh", "fish")
 @click.command(short_help="Print the completion script for your shell.")
 @click.argument("shell", type=click.Choice(_SHELLS), required=False)
 def completion(shell: str | None) -> None:
-    """Print a script that lets SHELL complete commands, options, files and the names of stored capabilities.
+    """Print a script that makes your shell complete commands, options, files and the names of stored capabilities.
 
-    SHELL defaults to the one in $SHELL; bash must be 4.4 or newer. Save the script as:
+    Without an argument, the shell is the one that $SHELL names; bash must be 4.4 or newer. Save the script as:
 
     \b
       bash  ~/.local/share/bash-completion/completions/nait-index

@@ -34,7 +34,7 @@ _WORDS = 20
 @opt.share_option
 @opt.where_option
 @click.option(
-    "--neurons", type=click.IntRange(min=1), default=10, show_default=True, metavar="N",
+    "--neurons", type=click.IntRange(min=1), default=10, metavar="N",
     help="Show the N neurons that change the score most.",
 )  # fmt: skip
 @click.option("--tokens", is_flag=True, help="Encode the row again, and show which words change its score.")

@@ -43,9 +43,7 @@ def info(index: IndexTarget, as_json: bool) -> None:
 @opt.index_at_version
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--where", metavar="SQL", help="Show only these rows, e.g. 'truncated' or \"file = 'a.jsonl'\".")
-@click.option(
-    "--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="Show at most N rows."
-)
+@click.option("--limit", type=click.IntRange(min=1), default=20, metavar="N", help="Show at most N rows.")
 @opt.json_option
 def rows(index: IndexTarget, ids: tuple[str, ...], where: str | None, limit: int, as_json: bool) -> None:
     """Show rows of INDEX: those with the given IDs, or the first in corpus order.
@@ -67,10 +65,7 @@ def rows(index: IndexTarget, ids: tuple[str, ...], where: str | None, limit: int
 
 @click.command(short_help="Check an index for consistency.")
 @opt.index_at_version
-@click.option(
-    "--sample", type=click.IntRange(min=1), default=32, show_default=True, metavar="N",
-    help="Encode N rows again, and compare.",
-)  # fmt: skip
+@click.option("--sample", type=click.IntRange(min=1), default=32, metavar="N", help="Encode N rows again, and compare.")
 @opt.model_options
 @opt.json_option
 def verify(index: IndexTarget, sample: int, as_json: bool) -> None:
@@ -107,17 +102,17 @@ def verify(index: IndexTarget, sample: int, as_json: bool) -> None:
     help="Also compare selection and corpus by this column, or field of the rows such as meta.lang. Repeatable.",
 )  # fmt: skip
 @click.option(
-    "--bootstrap", type=click.IntRange(min=0), default=10, show_default=True, metavar="B",
+    "--bootstrap", type=click.IntRange(min=0), default=10, metavar="B",
     help="Resample the examples B times to measure how stable the core is; runs the model. 0 skips this.",
 )  # fmt: skip
 @opt.model_options
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True,
+    "-o", "--output", type=click.Path(path_type=Path), default=Path("report.html"),
     metavar="OUT.html", help="File to write.",
 )  # fmt: skip
 @opt.force_option
 def report(index: IndexTarget, names: tuple[str, ...], output: Path, force: bool, **options: Any) -> None:
-    """Write an HTML page of what INDEX chooses, which needs no network.
+    """Write an HTML report of what INDEX chooses. The page needs no network.
 
     It shows the corpus; for each capability its scores, how its selection differs from the corpus, and rows to read;
     how capabilities overlap and what they agree on; and a map of the rows. Needs pip install 'nait-index[report]'.
@@ -150,9 +145,7 @@ def _without_secrets(words: Sequence[str]) -> str:
 
 @click.command(short_help="Explore an index in the browser.")
 @opt.index_at_version
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=8737, show_default=True, help="Local port; 0 picks a free one."
-)
+@click.option("--port", type=click.IntRange(0, 65535), default=8737, help="Local port; 0 picks a free one.")
 @click.option("--no-open", is_flag=True, help="Print the address without opening a browser.")
 @opt.model_options
 def explore(index: IndexTarget, port: int, no_open: bool) -> None:

@@ -22,6 +22,11 @@ from .maintain import optimize, rebuild, remove, restore, tag, versions
 from .output import one_line, wants_color
 from .score import score
 
+_VERBOSE = click.Option(
+    ["-v", "--verbose"], count=True, expose_value=False, callback=speak_up, is_eager=True, show_default=False,
+    help="Log the main steps to standard error; -vv logs more.",
+)  # fmt: skip
+
 
 class Jobs(click.Group):
     """A group whose help lists its commands by job, in the order added, and whose commands all take ``-v``."""
@@ -34,7 +39,7 @@ class Jobs(click.Group):
         for command in (command for commands in jobs.values() for command in commands):
             self.add_command(command)
         for command in _all_of(self):
-            command.params.append(_verbose())
+            command.params.append(_VERBOSE)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the help."""
@@ -57,14 +62,10 @@ def _all_of(command: click.Command) -> Iterator[click.Command]:
             yield from _all_of(subcommand)
 
 
-def _verbose() -> click.Option:
-    return click.Option(
-        ["-v", "--verbose"], count=True, expose_value=False, callback=speak_up, is_eager=True,
-        help="Log the main steps to standard error; -vv logs more.",
-    )  # fmt: skip
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
 
 
-@click.group(cls=Jobs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Jobs, context_settings=_SETTINGS)
 @click.version_option(package_name="nait-index")
 def cli() -> None:
     """Which of my samples teach this skill?

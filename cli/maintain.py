@@ -37,13 +37,13 @@ def versions(index: IndexTarget, as_json: bool) -> None:
     print_table(columns, [[row[name] for name in columns] for row in rows], whole=True)
 
 
-@click.command(short_help="Name a version, so that it is kept.")
+@click.command(short_help="Give a version a name, so that it is kept.")
 @opt.index_at_version
 @click.argument("name")
 @click.option("--delete", is_flag=True, help="Delete the tag; the version then expires like any other.")
 @opt.force_option
 def tag(index: IndexTarget, name: str, delete: bool, force: bool) -> None:
-    """Name the newest version of INDEX, or that of --at; a version with a tag is never deleted.
+    """Tag the newest version of INDEX, or the one given by --at, as NAME. Tagged versions are never deleted.
 
     \b
     Example:
@@ -108,7 +108,7 @@ def remove(index: IndexTarget, ids: Path | None, where: str | None, as_json: boo
 def rebuild(index: IndexTarget, new: str, as_json: bool) -> None:
     """Encode the rows stored in INDEX again into the index NEW, with a basis fitted to all of them.
 
-    For a corpus that has shifted away from what the first build saw; 'add' reports when. Settings, scores and
+    Use it when the corpus has shifted away from what the first build saw; 'add' reports that. Settings, scores and
     capabilities are copied, INDEX is left unchanged, and the corpus files are not needed. If both are in an object
     store, NEW uses the same --storage-option as INDEX.
 
@@ -126,14 +126,14 @@ def rebuild(index: IndexTarget, new: str, as_json: bool) -> None:
 @click.command(short_help="Merge files, and delete old versions without a tag.")
 @opt.index_argument
 @click.option(
-    "--keep-days", type=float, default=7, show_default=True, metavar="DAYS",
+    "--keep-days", type=float, default=7, metavar="DAYS",
     help="Keep the versions replaced in the last DAYS days, and all tagged ones.",
 )  # fmt: skip
 @opt.json_option
 def optimize(index: IndexTarget, keep_days: float, as_json: bool) -> None:
     """Merge the files of INDEX, and delete old versions without a tag.
 
-    Tagged versions are never deleted, and no version is while anybody has INDEX open.
+    Tagged versions are never deleted, nor is any version while INDEX is open elsewhere.
 
     \b
     Example:

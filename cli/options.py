@@ -100,7 +100,7 @@ def enum_option(
 ) -> Callable[[Command], Command]:
     """Return an option that takes one of an enum's values and passes on the member, or ``None`` without a default."""
     return click.option(
-        *names, type=click.Choice([str(member) for member in kind]), help=help, show_default=default is not None,
+        *names, type=click.Choice([str(member) for member in kind]), help=help,
         default=None if default is None else str(default),
         callback=lambda _, __, value: None if value is None else kind(value),
     )  # fmt: skip
@@ -119,7 +119,7 @@ device_help = "Where the model runs; auto uses a GPU if there is one."
 device_option = enum_option(Device, "--device", default=Device.AUTO, help=device_help)
 model_options = all_of(
     click.option(
-        "--model", "index_model", help="Where the index's model is now, if it was moved. It must be the same model."
+        "--model", "index_model", help="Where the index's model is now, if it has moved; it must be the same model."
     ),
     enum_option(Device, "--device", "index_device", default=Device.AUTO, help=device_help),
 )
@@ -131,7 +131,7 @@ method_option = enum_option(
 
 def top_option(default: str, metavar: str, help: str) -> Callable[[Command], Command]:
     """Return the option that says how many rows are chosen, which is parsed before any work is done."""
-    return click.option("--top", default=default, show_default=True, metavar=metavar, help=help, callback=_budget)
+    return click.option("--top", default=default, metavar=metavar, help=help, callback=_budget)
 
 
 def _budget(context: click.Context, _: click.Parameter, text: str) -> "Budget | None":

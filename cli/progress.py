@@ -122,6 +122,8 @@ class Forecast:
 
         :param done: the count so far. :param left: the rest of it. :param size: bytes of the result, 0 if unknown.
         """
+        from rich.filesize import decimal
+
         now = time.monotonic()
         began, first = self._began = self._began or (now, done)
         seconds, count = now - began, done - first
@@ -132,8 +134,9 @@ class Forecast:
         is_due = not self._is_fair if is_fair else self._end is None
         if is_due and seconds >= (_FIRST if is_fair else _LATEST):
             last_end, self._end, self._is_fair = self._end, now + rest, is_fair
-            if rest > _WORTH if last_end is None else not 0.5 < rest / max(last_end - now, 1.0) < 2:
-                space = f"; about {_bytes(size)} on disk" if size else ""
+            is_news = rest > _WORTH if last_end is None else not 0.5 < rest / max(last_end - now, 1.0) < 2
+            if is_news:
+                space = f"; about {decimal(size)} on disk" if size else ""
                 click.echo(f"about {_duration(rest)} left, at {speed}{space}", err=True)
         return f"{speed}, {_duration(rest)} left"
 
@@ -147,7 +150,3 @@ def _duration(seconds: float) -> str:
     if minutes < 1:
         return f"{seconds:.0f} s"
     return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} hours"
-
-
-def _bytes(size: int) -> str:
-    return f"{size / 1e6:,.0f} MB" if size < 1e9 else f"{size / 1e9:,.1f} GB"

@@ -22,14 +22,12 @@ if TYPE_CHECKING:
 model_options = opt.all_of(
     click.option("--max-length", type=int, help="Maximum tokens per input. Default: the index's."),
     click.option("--batch-tokens", type=int, help="Maximum tokens per batch, including padding."),
+    opt.device_option,
 )
 column_options = opt.all_of(
-    click.option(
-        "--name",
-        metavar="COLUMN",
-        help="Name of the column. Default: the kind of score, or the name of an imported file.",
-    ),
-    click.option("--force", is_flag=True, help="Discard what was computed under this name before."),
+    click.option("--name", metavar="COLUMN", help="Default: the kind of score, or the name of an imported file."),
+    click.option("--force", is_flag=True, help="Discard scores computed earlier under this name."),
+    opt.json_option,
 )
 
 
@@ -40,7 +38,7 @@ def score(context: click.Context, index: IndexTarget) -> None:
     """Score the quality of all rows of INDEX once, to filter and blend by it later.
 
     Each kind of score becomes two columns, such as ifd and ifd_status. A row that cannot be scored has a status but no
-    number. If interrupted, run the same command again to continue; after rows were added, it scores the new ones.
+    number. Run the same command again to finish an interrupted run, or to score rows that were added since.
     Options of INDEX, such as --storage-option, come before INDEX.
 
     \b
@@ -53,11 +51,11 @@ def score(context: click.Context, index: IndexTarget) -> None:
 
 @score.command("ifd")
 @click.option("--model", help="Folder or hub name of a causal language model. Default: the index's.")
-@click.option("--template", help="How questions are written: auto, chat, alpaca, text or a file. Default: the index's.")
+@click.option(
+    "--template", help="How prompts are formatted: auto, chat, alpaca, text, or a file. Default: the index's."
+)
 @model_options
 @column_options
-@opt.device_option
-@opt.json_option
 @click.pass_obj
 def ifd(index: IndexTarget, /, **options: Any) -> None:
     """Score how little a question helps to predict its answer.
@@ -77,16 +75,14 @@ def ifd(index: IndexTarget, /, **options: Any) -> None:
 @score.command("selectit")
 @click.option(
     "--model", "models", multiple=True,
-    help="A causal language model. Repeatable: models are weighted by size. Default: the index's.",
+    help="A causal language model. Repeatable; models are weighted by size. Default: the index's.",
 )  # fmt: skip
 @click.option(
     "--prompts", type=click.Path(path_type=Path), metavar="FILE", help="Use these rating prompts, one per line."
 )
-@click.option("--alpha", type=float, default=0.2, show_default=True, help="Penalty for disagreement between prompts.")
+@click.option("--alpha", type=float, default=0.2, help="Penalty for disagreement between prompts.")
 @model_options
 @column_options
-@opt.device_option
-@opt.json_option
 @click.pass_obj
 def selectit(index: IndexTarget, /, **options: Any) -> None:
     """Rate each row from 1 to 5 with a model.
@@ -123,24 +119,20 @@ def _temperature(_: click.Context, __: click.Parameter, text: str) -> float | No
 
 @score.command("judge")
 @click.option("--url", required=True, help="An OpenAI-compatible endpoint, such as http://localhost:8000/v1.")
-@click.option("--judge-model", "model", required=True, metavar="MODEL", help="The model to use there.")
+@click.option("--judge-model", "model", required=True, metavar="MODEL", help="Name of the model at the endpoint.")
 @click.option(
     "--key-env", "key", metavar="VARIABLE", callback=_key, help="Environment variable that holds the API key."
 )
-@click.option("--workers", type=int, default=4, show_default=True, help="Concurrent requests.")
+@click.option("--workers", type=int, default=4, help="Concurrent requests.")
 @click.option("--rate", type=float, metavar="N", help="Maximum requests per minute.")
-@click.option("--timeout", type=float, default=60, show_default=True, help="Seconds allowed per attempt.")
-@click.option("--retries", type=click.IntRange(0), default=5, show_default=True, help="Attempts after the first.")
-@click.option(
-    "--temperature", default="0", show_default=True, callback=_temperature,
-    help="A number, or 'none' to leave it to the server.",
-)  # fmt: skip
+@click.option("--timeout", type=float, default=60, help="Seconds allowed per attempt.")
+@click.option("--retries", type=click.IntRange(0), default=5, help="Attempts after the first.")
+@click.option("--temperature", default="0", callback=_temperature, help="A number, or 'none' for the server's default.")
 @click.option("--max-tokens", type=int, help="Maximum tokens per answer; reasoning models need more.")
 @click.option("--price-in", type=float, metavar="PRICE", help="Price per million prompt tokens, for the estimate.")
 @click.option("--price-out", type=float, metavar="PRICE", help="Price per million answer tokens, for the estimate.")
 @click.option("--yes", is_flag=True, help="Start without asking for confirmation.")
 @column_options
-@opt.json_option
 @click.pass_obj
 def judge(index: IndexTarget, /, yes: bool, **options: Any) -> None:
     """Rate each row from 0 to 5 with a model behind an endpoint.
@@ -163,7 +155,6 @@ def judge(index: IndexTarget, /, yes: bool, **options: Any) -> None:
 @score.command("import", short_help="Import scores that were computed elsewhere.")
 @click.argument("file", type=click.Path(path_type=Path))
 @column_options
-@opt.json_option
 @click.pass_obj
 def import_(index: IndexTarget, /, file: Path, **options: Any) -> None:
     """Import scores that were computed elsewhere.
@@ -181,12 +172,7 @@ def import_(index: IndexTarget, /, file: Path, **options: Any) -> None:
 
 
 def _score(
-    index: IndexTarget,
-    spec: "QualitySpec",
-    *,
-    as_json: bool,
-    device: Device = Device.AUTO,
-    **options: Any,
+    index: IndexTarget, spec: "QualitySpec", *, as_json: bool, device: Device = Device.AUTO, **options: Any
 ) -> None:
     """Score the rows, and print how many have which status."""
     opened = replace(index, device=device).open()

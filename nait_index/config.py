@@ -167,7 +167,7 @@ class SignatureConfig:
     )
     fine_dim: int = field(
         default=2048,
-        metadata=_option("Bytes per row with which the method nait rescores the rows near the cut.", least=1),
+        metadata=_option("Bytes per row that method nait uses to rescore rows near the cut.", least=1),
     )
     topk: int = field(default=20, metadata=_option("Neurons per layer in the topk view.", least=1))
     sae: str | None = field(
@@ -177,7 +177,7 @@ class SignatureConfig:
     sae_keep: int = field(default=256, metadata=_option("Codes per row in the sae view.", least=1))
     grad_dim: int = field(default=1024, metadata=_option("Numbers per row in the grad view.", least=1))
     reservoir: int = 4096
-    seed: int = field(default=0, metadata=_option("Seed of the order of encoding."))
+    seed: int = field(default=0, metadata=_option("Seed for the encoding order."))
 
     def __post_init__(self) -> None:
         if (View.SAE in self.views) != (self.sae is not None):

@@ -656,7 +656,7 @@ def _printed(
 def test_what_takes_over_a_minute_says_so_once_even_on_a_pipe(clock: list[float]) -> None:
     steps = [(0.0, 1000, 10**7), (3.0, 30_000, 10**7), (6.0, 61_000, 6_000_000), (9.0, 90_000, 5_000_000)]
     printed = _printed(clock, progress.Forecast("tokens"), steps, 155_000_000)
-    assert printed == "about 10 min left, at 10,000 tokens/s; about 155 MB on disk\n"
+    assert printed == "about 10 min left, at 10,000 tokens/s; about 155.0 MB on disk\n"
 
 
 def test_a_bar_says_speed_and_time_left_by_what_is_counted(clock: list[float]) -> None:
@@ -708,6 +708,8 @@ def test_builds_and_scores_say_how_long_they_take(
     monkeypatch.setattr("nait_index_cli.progress._CHUNK", 1)
     corpus = write_lines(tmp_path / "rows.jsonl", small_rows(40))
     outcome = nait_index("build", tmp_path / "own.nait", corpus, "--batch-tokens", "64", "--max-length", "64")
-    assert re.search(r"^about \d+ (s|min) left, at [\d,]+ tokens/s; about \d+ MB on disk$", outcome.err, re.MULTILINE)
+    assert re.search(
+        r"^about \d+ (s|min) left, at [\d,]+ tokens/s; about [\d.]+ kB on disk$", outcome.err, re.MULTILINE
+    )
     outcome = nait_index("score", tmp_path / "own.nait", "ifd", "--batch-tokens", "64")
     assert re.search(r"^about \d+ (s|min) left, at [\d.,]+ rows/s$", outcome.err, re.MULTILINE)

@@ -19,7 +19,7 @@ def reference() -> str:
     """Describe every command, grouped by job; the commands of a group follow it."""
     from nait_index_cli.main import cli
 
-    context = click.Context(cli, info_name="nait-index")
+    context = click.Context(cli, info_name="nait-index", **cli.context_settings)
     assert {name for names in cli.jobs.values() for name in names} == set(cli.commands)
     parts = []
     for job, names in cli.jobs.items():
