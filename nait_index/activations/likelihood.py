@@ -1,8 +1,8 @@
 """What a causal language model predicts: the loss of an answer after a prefix, and the logits of the next token.
 
-Sequences of similar length run together, padded on the right, where no token that counts can see the padding; so the
-numbers do not depend on what shares a batch, except for rounding. A sequence that fails does not affect the others: a
-batch that does not run is halved until the culprit is alone, which gets a :class:`Failure` instead of a number.
+Sequences of similar length run together, padded on the right, where no token that counts can see the padding; so
+results do not depend on what shares a batch, except for rounding. A sequence that fails does not affect the others: a
+batch that fails is halved until the culprit is alone, which gets a :class:`Failure` instead of a number.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -61,7 +61,7 @@ class Likelihood:
     def _each(
         self, sequences: Sequence[np.ndarray], budget: int, forward: Callable[[np.ndarray], Sequence[Value]]
     ) -> Iterator[tuple[int, Value | Failure]]:
-        # A token without an embedding would end the process on a GPU.
+        # A token without an embedding would crash the process on a GPU.
         limit = self.loaded.vocabulary or np.inf
         known = [row for row, ids in enumerate(sequences) if int(ids.max()) < limit]
         for row in sorted(set(range(len(sequences))) - set(known)):

@@ -107,8 +107,8 @@ class Approximate:
         rows = exact.rows
         if len(rows) < _LEAST_ROWS:
             raise NaitError(
-                f"approximate search is for {_LEAST_ROWS:,} rows and more, this index has {len(rows):,}; leave out "
-                "--approximate: an exact scan takes milliseconds"
+                f"approximate search needs at least {_LEAST_ROWS:,} rows, and this index has {len(rows):,}; leave "
+                "out --approximate: an exact scan takes milliseconds"
             )
         index = _clustered(rows, steps)
         cells = index.nlist

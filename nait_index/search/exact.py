@@ -77,7 +77,7 @@ class ExactScan:
 
     @staticmethod
     def is_current(folder: Path, name: str, stamp: ScanStamp) -> bool:
-        """Return whether the files claim this state of the table; they may still be damaged."""
+        """Report whether the copy is of this state of the table, as far as it can be read; it may still be damaged."""
         facts = read_sealed(folder / f"{name}.json")
         return facts is None or facts["stamp"] == asdict(stamp)
 
