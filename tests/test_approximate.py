@@ -117,7 +117,7 @@ def test_the_command_line_says_its_plan(tiny_model: Callable[[str], Path], tmp_p
     model = tiny_model("llama")
     refused = nait_index("build", index, corpus, "--model", model, "--approximate")
     assert refused.code == 1
-    assert "approximate search is for 10,000 rows" in refused.err
+    assert "approximate search needs at least 10,000 rows" in refused.err
     asked = ("query", index, "-e", corpus, "--top", "3", "--json")
     assert "plan: " not in nait_index(*asked).err
     explained = nait_index(*asked, "--explain-plan")
