@@ -21,7 +21,7 @@ _FEWEST_TOKENS = 8
 
 
 class _Reached(Exception):
-    """Raised inside the forward pass at the module, to stop it: nothing after it is needed."""
+    """Raised with the module's output to stop the forward pass there: nothing after it is needed."""
 
 
 def collect_tokens(
@@ -82,21 +82,19 @@ def _activations(encoder: Encoder, path: str, ids: Sequence[np.ndarray], rows: n
     """Run a batch of some texts, by their numbers, and return the activations (m, H) of its tokens that are finite."""
     import torch
 
-    outputs: list[torch.Tensor] = []
+    def stop(module: "nn.Module", args: tuple[Any, ...], output: Any) -> None:  # noqa: ANN401 - tensor or tuple
+        raise _Reached(output[0] if isinstance(output, tuple) else output)
 
-    def keep(module: "nn.Module", args: tuple[Any, ...], output: Any) -> None:  # noqa: ANN401 - tensor or tuple
-        outputs.append(output[0] if isinstance(output, tuple) else output)
-        raise _Reached
-
-    handle = encoder.model.module.get_submodule(path).register_forward_hook(keep)
+    handle = encoder.model.module.get_submodule(path).register_forward_hook(stop)
     try:
         with torch.inference_mode():
             inputs = encoder.inputs([ids[row] for row in rows])
             encoder.model.module(**inputs)
-    except _Reached:
+    except _Reached as reached:
+        (output,) = reached.args
         mask = inputs["attention_mask"]
         # OPT's projections output (B·T, H).
-        values = outputs[0].reshape(*mask.shape, -1)[mask.bool()].float().cpu().numpy()
+        values = output.reshape(*mask.shape, -1)[mask.bool()].float().cpu().numpy()
         finite: np.ndarray = values[np.isfinite(values).all(axis=1)]
         return finite
     finally:
