@@ -71,7 +71,7 @@ def read_text(text: str, name: str, row_format: RowFormat | None = None) -> Iter
     if first is None:
         raise CorpusError(f"{name}: empty, there is not one row in it")
     for row, form in chain([first], rows):
-        yield row if isinstance(row, Rejected) else _sample(row, form, ids, Path(name), row.origin.row)
+        yield _sample(row, form, ids, Path(name), row.origin.row)
 
 
 def restore_sample(record: Mapping[str, Any]) -> Sample:
@@ -94,10 +94,7 @@ def _read(sources: Sequence[tuple[Path, list[Path]]], row_format: RowFormat | No
         number = 0
         formatted = (row for file in files for row in _with_format(read_rows(file), display_name(file), row_format))
         for number, (row, form) in enumerate(formatted, start=1):
-            if isinstance(row, Rejected):
-                yield row
-            else:
-                yield _sample(row, form, ids, path, row.origin.row if files == [path] else number)
+            yield _sample(row, form, ids, path, row.origin.row if files == [path] else number)
         if not number:
             raise CorpusError(f"{display_name(path)}: empty, there is not one row in it")
 
@@ -122,7 +119,9 @@ def _with_format(
         yield from ((row, form) for row in chain(head, rows))
 
 
-def _sample(row: RawRow, row_format: RowFormat, ids: "_Ids", path: Path, number: int) -> Sample | Rejected:
+def _sample(row: RawRow | Rejected, row_format: RowFormat, ids: "_Ids", path: Path, number: int) -> Sample | Rejected:
+    if isinstance(row, Rejected):
+        return row
     try:
         parts = row_parts(row.fields, row_format)
         sample_id = _given_id(row.fields) or ids.generate(path, number)

@@ -116,14 +116,7 @@ def _chat_template(tokenizer: Any, before_answer: bool) -> Template:  # noqa: AN
     if "strftime_now" in source:
         source = _STOPPED_CLOCK + source
     options = {"chat_template": source, "tokenize": False, "add_generation_prompt": before_answer}
-
-    def render(parts: Sequence[Part]) -> str:
-        try:
-            text = str(tokenizer.apply_chat_template(to_messages(parts), **options))
-        except Exception as error:  # a chat template is a program: it can raise anything
-            raise RowTemplateError(f"the chat template refuses this row: {one_line(error)}") from error
-        return _not_blank(text, "chat template")
-
+    render = _refusing(lambda parts: tokenizer.apply_chat_template(to_messages(parts), **options), "the chat template")
     return Template(render, _hash("chat", source), adds_special_tokens=False)
 
 
@@ -143,14 +136,7 @@ def _jinja_template(path: Path) -> Template:
     unknown = names - {"messages", "parts", *environment.globals}
     if unknown:
         raise TemplateError(f"{path}: there is no variable {min(unknown)!r}; a template has messages and parts")
-
-    def render(parts: Sequence[Part]) -> str:
-        try:
-            text = template.render(messages=to_messages(parts), parts=parts)
-        except Exception as error:  # a template is a program: it can raise anything
-            raise RowTemplateError(f"{path}: fails on this row: {one_line(error)}") from error
-        return _not_blank(text, str(path))
-
+    render = _refusing(lambda parts: template.render(messages=to_messages(parts), parts=parts), str(path))
     return Template(render, _hash("jinja", source))
 
 
@@ -179,10 +165,19 @@ def _read_template(path: Path) -> str:
         raise TemplateError(f"{path}: cannot be read as a template: {error}") from error
 
 
-def _not_blank(text: str, template: str) -> str:
-    if not text.strip():
-        raise RowTemplateError(f"{template} renders this row as no text")
-    return text
+def _refusing(run: Callable[[Sequence[Part]], str], name: str) -> Callable[[Sequence[Part]], str]:
+    """Return the rendering by a template that is a program: rows on which it fails or renders no text are refused."""
+
+    def render(parts: Sequence[Part]) -> str:
+        try:
+            text = run(parts)
+        except Exception as error:  # a program can raise anything
+            raise RowTemplateError(f"{name} refuses this row: {one_line(error)}") from error
+        if not text.strip():
+            raise RowTemplateError(f"{name} renders this row as no text")
+        return text
+
+    return render
 
 
 def _hash(kind: str, text: str) -> str:

@@ -150,18 +150,13 @@ def pasted_rows(text: str, name: str) -> Rows:
     :raises CorpusError: it begins like a JSON list, but is not a valid one.
     """
     text = text.replace("\r\n", "\n").removeprefix("\ufeff")
-    if not _JSON.match(text):
-        return _blocks(text, name)
-    spread = _objects(text)
-    if spread is None:
+    if _JSON.match(text):
+        rows = _objects(text)
+    else:
+        rows = [to_json({"text": block.strip()}) for block in _BETWEEN_BLOCKS.split(text) if block.strip()]
+    if rows is None:
         return json_rows(io.BytesIO(text.encode("utf-8", "surrogatepass")), name)
-    return (parse_row(Origin(name, number), row) for number, row in enumerate(spread, start=1))
-
-
-def _blocks(text: str, name: str) -> Rows:
-    blocks = (block.strip() for block in _BETWEEN_BLOCKS.split(text))
-    for number, block in enumerate(filter(None, blocks), start=1):
-        yield parse_row(Origin(name, number), to_json({"text": block}))
+    return (parse_row(Origin(name, number), row) for number, row in enumerate(rows, start=1))
 
 
 def _objects(text: str) -> list[str] | None:

@@ -76,7 +76,6 @@ class CapabilityTable(LanceTable):
     def put(self, capability: StoredCapability) -> None:
         """Store a capability in one commit, replacing any other of its name."""
         import pyarrow as pa
-        from safetensors.numpy import save
 
         types = {
             "created": pa.string(),
@@ -89,8 +88,7 @@ class CapabilityTable(LanceTable):
             "arrays": pa.large_binary(),
         }
         schema = pa.schema([pa.field("name", pa.string(), nullable=False), *types.items()])
-        arrays = save({name: np.ascontiguousarray(array) for name, array in capability.arrays.items()})
-        row = asdict(capability) | {"examples": len(capability.rows), "arrays": arrays}
+        row = asdict(capability) | {"examples": len(capability.rows), "arrays": _packed(capability.arrays)}
         self._create(schema)
         with writing(self._layout):
             merge = self._dataset().merge_insert("name").when_matched_update_all()
@@ -127,14 +125,11 @@ def write_capability(path: Path, capability: StoredCapability, basis: str) -> No
 
     :param basis: hash of the fitted parts that the signatures among its arrays depend on.
     """
-    from safetensors.numpy import save
-
     facts = {name: value for name, value in asdict(capability).items() if name != "arrays"}
-    arrays = {name: np.ascontiguousarray(array) for name, array in capability.arrays.items()}
     text = json.dumps(facts | {"basis": basis})
-    metadata = {"format": _FORMAT, "capability": text, "hash": _hash(text, arrays)}
+    metadata = {"format": _FORMAT, "capability": text, "hash": _hash(text, capability.arrays)}
     with atomic_write(path) as file:
-        file.write(save(arrays, metadata=metadata))
+        file.write(_packed(capability.arrays, metadata))
 
 
 def read_capability(path: Path) -> tuple[StoredCapability, str]:
@@ -166,6 +161,12 @@ def read_capability(path: Path) -> tuple[StoredCapability, str]:
         return stored, basis
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CapabilityError(f"{path} is damaged, or not an exported capability ({error})") from error
+
+
+def _packed(arrays: Mapping[str, np.ndarray], metadata: dict[str, str] | None = None) -> bytes:
+    from safetensors.numpy import save
+
+    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata=metadata)
 
 
 def _hash(text: str, arrays: Mapping[str, np.ndarray]) -> str:

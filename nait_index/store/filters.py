@@ -121,20 +121,18 @@ def _row(record: Mapping[str, Any]) -> dict[str, Any]:
 def _in_memory(table: SampleTable, columns: list[str], fields: Mapping[str, Any]) -> "pa.Table":
     import pyarrow as pa
 
-    rows: list[dict[str, Any]] = []
-    plain: dict[str, list[Any]] = {name: [] for name in columns}
+    values: dict[str, list[Any]] = {name: [] for name in (*columns, *fields)}
     for record in table.records(list(dict.fromkeys(["row", *columns]))):
-        for name, values in plain.items():
-            values.append(record[name])
         row = _row(record)
-        rows.append({name: row if name == FIELDS else row.get(name) for name in fields})
+        for name in columns:
+            values[name].append(record[name])
+        for name in fields:
+            values[name].append(row if name == FIELDS else row.get(name))
     schema = table.schema()
-    arrays = {name: pa.array(values, schema.field(name).type) for name, values in plain.items()}
-    for name, inner in fields.items():
-        values = [row[name] for row in rows]
-        if any(value is not None for value in values):
-            arrays[name] = _array(values, inner)
-    return pa.table({_ORDINAL: pa.array(np.arange(len(rows)))} | arrays)
+    arrays = {_ORDINAL: pa.array(np.arange(len(table)))}
+    arrays |= {name: pa.array(values[name], schema.field(name).type) for name in columns}
+    present = [name for name in fields if any(value is not None for value in values[name])]
+    return pa.table(arrays | {name: _array(values[name], fields[name]) for name in present})
 
 
 def _array(values: list[Any], inner: Mapping[str, Any]) -> "pa.Array":

@@ -83,8 +83,9 @@ def save_fitted(layout: Layout, path: Path, data: bytes) -> str:
 
 
 def load_fitted(layout: Layout, path: Path, expected_hash: str | None) -> bytes:
-    """Read a file that has an expected hash; ``None``, which no file has, if the manifest records none.
+    """Read a file that has an expected hash.
 
+    :param expected_hash: as the manifest records it; ``None`` if it records none, which no file matches.
     :raises StoreError: it is missing or is not the one the index was built with.
     """
     if layout.remote is not None and not (path.is_file() and hash_file(path) == expected_hash):

@@ -35,11 +35,9 @@ def seal_files(layout: Layout, manifest: Manifest) -> None:
     if layout.remote is not None or not manifest.history:
         return
     seals, rejected = _read_seals(layout) if layout.seals.is_file() else ({}, [])
-    known = {name for name in seals if (layout.root / name).is_file()}
-    new = {str(path.relative_to(layout.root)): path for path in _files(layout, manifest.head)}
-    seals = {name: seals[name] for name in known} | {
-        name: hash_file(path) for name, path in new.items() if name not in known
-    }
+    files = {str(path.relative_to(layout.root)): path for path in _files(layout, manifest.head)}
+    seals = {name: digest for name, digest in seals.items() if (layout.root / name).is_file()}
+    seals |= {name: hash_file(path) for name, path in files.items() if name not in seals}
     current = _hash_if_present(layout.rejected)
     _write_seals(layout, seals, [current] if current in rejected else rejected)
 

@@ -1,4 +1,4 @@
-"""Where everything lies inside an index.
+"""The paths of an index, and its small files.
 
 An index is a folder, or a prefix in an object store together with a folder of this machine that serves it.
 """
@@ -27,6 +27,8 @@ class Layout:
     def __init__(self, place: str | Path, storage: Mapping[str, str] | None = None) -> None:
         self.name = str(place)
         self.remote = Remote(self.name, storage or {}) if "://" in self.name else None
+        #: Options with which LanceDB opens the database.
+        self.storage = None if self.remote is None else self.remote.options
         if storage and self.remote is None:
             raise NaitError(f"--storage-option is for an object store such as s3://bucket/my.nait, not for {self.name}")
         self.root = Path(place) if self.remote is None else _cache_folder(self.name)
@@ -53,11 +55,6 @@ class Layout:
     def journal(self, score: str) -> Path:
         """Return the path of a score's journal."""
         return self.scores / f"{score}.jsonl"
-
-    @property
-    def storage(self) -> dict[str, str] | None:
-        """Options with which LanceDB opens the database."""
-        return None if self.remote is None else self.remote.options
 
     def refuse_links(self) -> None:
         """Refuse an index that holds symbolic links: somebody else's could make us write outside it.

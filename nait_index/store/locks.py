@@ -1,4 +1,4 @@
-"""Who may write to an index, or delete what others read."""
+"""Locks: one process writes to an index at a time, and no version is deleted while somebody reads."""
 
 import errno
 import fcntl
@@ -47,9 +47,9 @@ def write_lock(layout: Layout) -> Iterator[None]:
             # The system's error may not name the file that could not be written for lack of space.
             if error.errno not in _NO_ROOM:
                 raise
-            place = error.filename or layout.name
+            path = error.filename or layout.name
             raise StoreError(
-                f"{place} cannot be written: {error.strerror}; what was committed is kept; fix that and run it again"
+                f"{path} cannot be written: {error.strerror}; what was committed is kept; fix that and run it again"
             ) from error
         with suppress(OSError):
             file.truncate(0)

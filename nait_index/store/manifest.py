@@ -39,7 +39,7 @@ class Fingerprint:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "Fingerprint":
-        """Read what :meth:`to_dict` returned.
+        """Restore a fingerprint from what :meth:`to_dict` returned.
 
         :raises TypeError: a field is missing, unknown or of another type. :raises ValueError: a value is not possible.
         """
@@ -258,13 +258,10 @@ def load_finished(layout: Layout) -> Manifest:
 
 def _parsed(data: dict[str, Any], name: str) -> Manifest:
     version = data["schema_version"]
-    if version > SCHEMA_VERSION:
-        raise StoreError(f"{name} was written by a newer nait-index (schema {version}, not {SCHEMA_VERSION}); upgrade")
-    if version < SCHEMA_VERSION:
-        raise StoreError(
-            f"{name} was written by an older nait-index (schema {version}, not {SCHEMA_VERSION}); remove it and build "
-            "it again"
-        )
+    if version != SCHEMA_VERSION:
+        newer = version > SCHEMA_VERSION
+        age, remedy = ("a newer", "upgrade") if newer else ("an older", "remove it and build it again")
+        raise StoreError(f"{name} was written by {age} nait-index (schema {version}, not {SCHEMA_VERSION}); {remedy}")
     state = unseal(data)
     del state["schema_version"]
     digest = state.pop("fingerprint_digest")

@@ -6,7 +6,6 @@ change that is interrupted anywhere has not happened, and the next change delete
 
 import logging
 import shutil
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -35,7 +34,10 @@ def publish(layout: Layout, manifest: Manifest, change: str, **state: Any) -> Ma
     keep(layout, manifest)
     seal_files(layout, manifest)
     save_manifest(layout, manifest)
-    _drop_scan_copies(layout, manifest)
+    # The scan copies of other versions go; processes that have one mapped can still read it.
+    for folder in layout.engines.glob("*"):
+        if folder.is_dir() and folder != layout.engine(manifest.head.table_version):
+            shutil.rmtree(folder, ignore_errors=True)
     logger.info("version %d of %s written", manifest.version, layout.name)
     return manifest
 
@@ -44,7 +46,7 @@ def table_state(table: SampleTable) -> dict[str, int]:
     """Return the fields of a version that describe the table of samples as it is now."""
     return {
         "rows": len(table),
-        "truncated": table.count("truncated"),
+        "truncated": int(table.numbers("truncated").sum()),
         "tokens": int(table.numbers("n_tokens").sum()),
         "table_version": table.version,
     }
@@ -106,12 +108,3 @@ def settled_capabilities(layout: Layout) -> Manifest:
     if CapabilityTable(layout).version != visible:
         CapabilityTable(layout, visible).restore()
     return manifest
-
-
-def _drop_scan_copies(layout: Layout, manifest: Manifest) -> None:
-    """Delete the scan copies of other versions; processes that have one mapped can still read it."""
-    current = layout.engine(manifest.head.table_version)
-    with suppress(OSError):
-        for folder in layout.engines.iterdir():
-            if folder.is_dir() and folder != current:
-                shutil.rmtree(folder, ignore_errors=True)

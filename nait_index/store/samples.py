@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
 _DELETED_ROWS = 10_000  # per SQL condition
 
-
 SIGNATURE_PREFIXES = ("grad", *(f"{view}_" for view in View))
-"""How the names of signature columns begin: with their view; the view ``grad`` has one column, of its own name."""
+"""How the names of signature columns begin: with their view. The view ``grad`` has one column, named ``grad``."""
 
 
 def schema(arrays: Mapping[str, tuple["np.dtype[Any]", int]]) -> "pa.Schema":
@@ -55,11 +54,11 @@ class SampleTable(LanceTable):
 
     def create(self, table_schema: "pa.Schema") -> None:
         """Create the table if it does not exist."""
-        if not self.exists():  # an existing one may have columns of scores, which the schema of a build has not
+        if not self.exists():  # an existing one may have score columns, which the schema of a build lacks
             self._create(table_schema)
 
     def append(self, columns: Mapping[str, Any], table_schema: "pa.Schema") -> None:
-        """Add rows in one commit, all of them or none. Columns of scores, which only the table has, get nulls.
+        """Add rows in one commit, all of them or none. Score columns, which only the table has, are filled with nulls.
 
         Not through LanceDB, which instantiates the embedding functions named in a table, whoever wrote them there.
 
@@ -76,7 +75,7 @@ class SampleTable(LanceTable):
             lance.write_dataset(rows, self._uri, mode="append", storage_options=self._layout.storage)
 
     def delete(self, positions: Sequence[int]) -> None:
-        """Delete the rows with some values of ``position``; earlier versions keep them."""
+        """Delete the rows at some positions; earlier versions keep them."""
         with writing(self._layout):
             for start in range(0, len(positions), _DELETED_ROWS):
                 listed = ", ".join(str(position) for position in positions[start : start + _DELETED_ROWS])
@@ -120,7 +119,7 @@ class SampleTable(LanceTable):
             yield from batch.to_pylist()
 
     def numbers(self, column: str) -> np.ndarray:
-        """Read one plain column of numbers (n,) float64 in table order; NaN for nulls."""
+        """Read one plain column of numbers or booleans (n,) float64 in table order; NaN for nulls."""
         return np.asarray(self.read([column]).column(0).cast("float64").to_numpy())
 
     def last_position(self) -> int:
@@ -132,14 +131,10 @@ class SampleTable(LanceTable):
         return self._dataset().take([int(ordinal) for ordinal in ordinals], columns=list(columns))
 
     def ordinals(self, ids: Iterable[str]) -> dict[str, int]:
-        """Return the ordinals in table order of the samples with some ids; unknown ids are left out."""
+        """Return the ordinal in table order of each sample whose id is among some ids."""
         wanted = set(ids)
         records = enumerate(self.records(["id"]))
         return {record["id"]: ordinal for ordinal, record in records if record["id"] in wanted}
-
-    def count(self, where: str) -> int:
-        """Count the samples for which a SQL condition over plain columns holds."""
-        return int(self._dataset().count_rows(filter=where))
 
     def matching(self, where: str) -> np.ndarray:
         """Return for which rows (n,) bool, in table order, a SQL condition over plain columns holds."""

@@ -49,9 +49,8 @@ def check_name(table: SampleTable, name: str) -> None:
         raise NaitError(
             f"--name '{name}' cannot name a column; use a lower-case letter, then lower-case letters, digits and _"
         )
-    taken = set(table.schema().names)
-    scores = score_names(table)
-    if name.startswith(SIGNATURE_PREFIXES) or (name not in scores and {name, status_column(name)} & taken):
+    taken = {name, status_column(name)} & set(table.schema().names)
+    if name.startswith(SIGNATURE_PREFIXES) or (taken and name not in score_names(table)):
         raise NaitError(f"--name '{name}' is taken: the index already has such a column; choose another")
 
 
