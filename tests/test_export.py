@@ -388,7 +388,7 @@ def test_a_dataset_without_a_file(index: Path) -> None:
             "not a .meta.json that was written beside a selection",
         ),
         (["--from", "OTHER", "-o", "OUT.jsonl"], 1, "names 'gone', which is not in"),
-        (["--from", "BARE", "-o", "OUT.jsonl"], 1, "does not say by which method and from how many rows"),
+        (["--from", "BARE", "-o", "OUT.jsonl"], 1, "the method or the number of available rows is missing"),
         (["-c", "adding", "-o", "OUT.parquet", "--top", "100%"], 1, "a table has one format; convert them with --as"),
         (["--where", "n_tokens < 0", "-o", "OUT.jsonl"], 1, "no row passes --where"),
     ],

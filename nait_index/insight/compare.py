@@ -42,20 +42,17 @@ class Comparison:
 
     @property
     def lift(self) -> np.ndarray:
-        """(C, C): how many times as likely as any row a row chosen by one is to be chosen by the other."""
+        """(C, C): how many times more often two choose the same row than they would by chance."""
         return np.asarray(self.overlap / self.chance)
 
     @property
     def shared(self) -> np.ndarray:
-        """(C, C): what two have in common, as a share of the smaller choice."""
+        """(C, C): the rows in common, as a share of the smaller choice."""
         return np.asarray(self.overlap / np.minimum.outer(self.sizes, self.sizes))
 
     @property
     def merges(self) -> tuple[tuple[str, ...], ...]:
-        """Groups that may as well be one capability: linked by pairs that share more than half of the smaller choice.
-
-        A pair that would share half by chance links nothing.
-        """
+        """Groups that could be merged, linked by pairs that share over half of the smaller choice, not by chance."""
         linked_by = (self.shared > _SAME) & (self.chance < _SAME * np.minimum.outer(self.sizes, self.sizes))
         groups: list[set[int]] = []
         for i, row in enumerate(linked_by):
@@ -66,7 +63,7 @@ class Comparison:
 
     @property
     def readings(self) -> tuple[str, ...]:
-        """One sentence per capability: which other one its choice serves most."""
+        """One sentence per capability: which other one would choose most of the same rows."""
         if len(self.names) < 2:
             return ()
         lift, readings = self.lift.copy(), []
@@ -131,9 +128,9 @@ def compare(rows: IndexRows, request: RankingRequest) -> Comparison:
 
 
 def spearman(scores: np.ndarray) -> np.ndarray:
-    """Return the rank correlation (C, C) of every two rows of some scores (C, m). Ties share their mean rank.
+    """Return the rank correlation (C, C) of every two rows of some scores (C, m); ties share their mean rank.
 
-    0 if one of the two is constant, which orders nothing; 1 with itself.
+    It is 1 on the diagonal, and 0 where one of the two is constant.
     """
     from scipy.stats import rankdata
 
@@ -158,7 +155,7 @@ def _sample(total: int, allowed: np.ndarray | None) -> np.ndarray:
 def _cosines(rows: IndexRows, request: RankingRequest) -> np.ndarray | None:
     method = method_of(request.method)
     queries = [method.query(examples, rows) for examples in request.examples]
-    # A query counts in units of the signature; divided by them it is the direction itself.
+    # Queries are in units of the stored signatures; dividing by these gives the direction itself.
     vectors = [query.vector / rows.steps(query.feature) for query in queries if query is not None]
     if not vectors:
         return None

@@ -1,7 +1,7 @@
 """Scores of dense signatures: ``probe``, ``contrast``, ``nait``, ``nait-drift``, ``nas``.
 
-A signature s holds the coordinates of a row's feature vector x on the components C, so what the index knows of its
-neurons is x̂ = Cᵀs, and a score w·s + b is a sum over them:
+A signature s holds the coordinates of a row's feature vector x on the components C, so the index knows its neurons as
+x̂ = Cᵀs, and a score w·s + b is a sum over them:
 
     w·s + b = b + Σ_f (Cᵀw)_f · x̂_f
 
@@ -10,7 +10,7 @@ whose neurons are those of the corpus mean. NAS divides the score by the length 
 every part.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -27,7 +27,10 @@ _SAMPLE = 1024
 
 
 class DenseParts:
-    """Neurons of every pooling of the method's feature, layer by layer."""
+    """Neurons of every pooling of the method's feature, layer by layer.
+
+    ``unit`` names what a part belongs to, ``zero`` is the row whose parts are all 0, in words.
+    """
 
     unit, zero = "neuron", "an average row"
 
@@ -49,7 +52,7 @@ class DenseParts:
         )
 
     def of(self, ordinal: int) -> tuple[float, np.ndarray]:
-        """Return the baseline of a row's score, and what each neuron adds to it."""
+        """Return the baseline of a row's score, and what each neuron adds to it (F,) float64."""
         length = self._length(ordinal)
         if length == 0:
             return 0.0, np.zeros(len(self.direction))
@@ -57,7 +60,7 @@ class DenseParts:
         return self._constant / length, self.direction * self._spread(signatures)[0] / length
 
     def mean(self, ordinals: np.ndarray) -> np.ndarray:
-        """Return the mean parts of some rows."""
+        """Return the mean parts of some rows: (F,) float64."""
         signatures = self._rows.signatures(ordinals, dense_column(self.feature))
         if self._divisor is not None:
             lengths = self._rows.signatures(ordinals, NORMS)[:, [self._divisor]]
@@ -66,23 +69,29 @@ class DenseParts:
         return np.asarray(self.direction * self._spread(mean[None])[0])
 
     def activations(self, numbers: np.ndarray, ordinal: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return the pooled activations of a row's neurons, as far as its signature holds them."""
+        """Return how strongly a row activates some neurons, as far as its signature holds that.
+
+        :param numbers: (m,) positions of the neurons among all F.
+        :returns: (m,) pooled activations, and (m,) how many standard deviations of the corpus they are from its mean;
+            ``None`` if that is not known.
+        """
         activations, deviations = np.zeros(len(numbers)), np.zeros(len(numbers))
-        for feature, which, neurons in self._by_pooling(numbers):
-            queries, column = self._rows.compressor.neuron_queries(feature, neurons), dense_column(feature)
+        for feature, which, queries, means in self._by_pooling(numbers):
+            column = dense_column(feature)
             centred = self._rows.signatures(np.array([ordinal]), column)[0].astype(np.float64) @ queries.T
             sample = self._rows.signatures(np.arange(min(_SAMPLE, len(self._rows))), column) @ queries.T
             spread, off = sample.std(axis=0), centred - sample.mean(axis=0)
-            activations[which] = centred + self._rows.center[POOLINGS[feature][0], neurons]
+            activations[which] = centred + means
             deviations[which] = np.divide(off, spread, out=np.zeros_like(centred), where=spread > 0)
         return activations, deviations
 
     def strongest(self, numbers: np.ndarray, below: np.ndarray, count: int) -> list[Hits]:
-        """Return the rows of highest, or lowest, pooled activation, as far as signatures hold it."""
+        """Return, for each of some neurons (m,), the rows that activate it most; their scores are the activations.
+
+        :param below: (m,) bool, whether to look for the lowest activations instead.
+        """
         hits: dict[int, Hits] = {}
-        for feature, which, neurons in self._by_pooling(numbers):
-            queries = self._rows.compressor.neuron_queries(feature, neurons)
-            means = self._rows.center[POOLINGS[feature][0], neurons]
+        for feature, which, queries, means in self._by_pooling(numbers):
             for i, scores, mean in zip(which.tolist(), self._rows.scores(feature, queries), means, strict=True):
                 sign = -1 if below[i] else 1
                 first = best(sign * scores, count)
@@ -91,7 +100,7 @@ class DenseParts:
         return [hits[i] for i in range(len(numbers))]
 
     def similarity(self, ordinal: int) -> np.ndarray:
-        """Return the cosine of the unit vectors, centred and layer by layer, as far as signatures hold them."""
+        """Return how similar a row is to every example (E,): the cosine of the unit vectors, where 1 is the same."""
         column, steps = dense_column(Feature.UNIT), self._rows.steps(Feature.UNIT)
         row = self._rows.signatures(np.array([ordinal]), column)[0] * steps
         examples = self._examples.signatures[column] * steps
@@ -99,7 +108,10 @@ class DenseParts:
         return np.asarray(np.divide(examples @ row, lengths, out=np.zeros(len(examples)), where=lengths > 0))
 
     def token_direction(self, ordinal: int) -> Callable[[np.ndarray], np.ndarray]:
-        """Return what makes the direction over activations, scaled by what feature and score divide this row by."""
+        """Return a function from a row's pooled activations (2, D) to a direction (2, D) float64.
+
+        The inner product of the two is the row's score less the baseline. The direction is 0 for an unused pooling.
+        """
         divisor, center = self._length(ordinal) or 1.0, self._rows.center
 
         def direction_of(pooled: np.ndarray) -> np.ndarray:
@@ -116,7 +128,7 @@ class DenseParts:
         return direction_of
 
     def _length(self, ordinal: int) -> float:
-        """Return what the score of a row is divided by."""
+        """Return the divisor of a row's score."""
         if self._divisor is None:
             return 1.0
         return float(self._rows.signatures(np.array([ordinal]), NORMS)[0, self._divisor])
@@ -125,11 +137,12 @@ class DenseParts:
         """Return x̂ for some signatures (m, d): (m, F)."""
         return self._rows.compressor.spread(signatures * self._rows.steps(self.feature), self.feature)
 
-    def _by_pooling(self, numbers: np.ndarray) -> list[tuple[Feature, np.ndarray, np.ndarray]]:
-        """Group parts by pooling: the feature of that pooling alone, which parts, and their neurons among D."""
+    def _by_pooling(self, numbers: np.ndarray) -> Iterator[tuple[Feature, np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield, by pooling: its feature, which parts belong to it, their neurons' queries and mean activations."""
         total = sum(self._rows.widths)
         poolings = np.array(POOLINGS[self.feature])[numbers // total]
-        return [
-            (_POOLED[pooling], np.flatnonzero(poolings == pooling), numbers[poolings == pooling] % total)
-            for pooling in np.unique(poolings)
-        ]
+        for pooling in np.unique(poolings):
+            feature, which = _POOLED[pooling], np.flatnonzero(poolings == pooling)
+            neurons = numbers[which] % total
+            queries = self._rows.compressor.neuron_queries(feature, neurons)
+            yield feature, which, queries, self._rows.center[pooling, neurons]

@@ -9,13 +9,15 @@ from nait_index.capabilities.examples import ExampleEncoder
 from nait_index.errors import SelectionError
 from nait_index.insight.dense import DenseParts
 from nait_index.insight.explanation import Explanation, FiringRow, NearestExample, NeuronPart, RankPosition
-from nait_index.insight.parts import LayerShares, Parts, by_layer
+from nait_index.insight.parts import LayerShares, by_layer
 from nait_index.insight.sparse import MonaParts, NagParts
 from nait_index.insight.words import words_of
 from nait_index.methods.base import Examples
 from nait_index.methods.registry import MethodName, method_of
 from nait_index.search.rows import IndexRows
 from nait_index.selection.ranking import RankingRequest, score_rows
+
+Parts = DenseParts | NagParts | MonaParts
 
 _SPARSE: Mapping[MethodName, type[NagParts | MonaParts]] = {MethodName.NAG: NagParts, MethodName.MONA: MonaParts}
 """Methods whose scores are sums over what a sparse signature lists."""
@@ -36,7 +38,7 @@ def explainable() -> list[str]:
 
 
 def parts_of(rows: IndexRows, request: RankingRequest, layers: tuple[int, ...]) -> Parts:
-    """Return what takes the scores for the request's only capability apart.
+    """Return the decomposition of the scores for the request's only capability.
 
     :param layers: numbers of the captured layers.
     :raises SelectionError: the method's score is not a sum over neurons.
@@ -56,7 +58,7 @@ def parts_of(rows: IndexRows, request: RankingRequest, layers: tuple[int, ...]) 
 def layer_shares(
     rows: IndexRows, request: RankingRequest, layers: tuple[int, ...], ordinals: np.ndarray
 ) -> LayerShares:
-    """Take the mean score of some rows (k,) apart by layer.
+    """Decompose the mean score of some rows (k,) by layer.
 
     :raises SelectionError: as for :func:`parts_of`.
     """
@@ -72,10 +74,10 @@ def explain(
     depth: Depth,
     encoder: Callable[[], ExampleEncoder] | None,
 ) -> Explanation:
-    """Take the score of one row apart, for the request's only capability.
+    """Decompose the score of one row for the request's only capability.
 
     :param encoder: loads the model, which splits the score among words; ``None`` leaves the words out.
-    :raises SelectionError: there is no such row, it does not pass the filter, or the score cannot be taken apart.
+    :raises SelectionError: there is no such row, it does not pass the filter, or the score cannot be decomposed.
     """
     parts = parts_of(rows, request, layers)
     ordinal = rows.ordinal(row_id)
@@ -102,12 +104,12 @@ def explain(
         position=position,
         flips=flips(values, position),
         movable=bool((values > 0).any() if position.is_in else (values < 0).any()),
-        words=None if encoder is None else words_of(rows, parts, ordinal, encoder),
+        words=None if encoder is None else words_of(rows, ordinal, parts.token_direction(ordinal), encoder()),
     )
 
 
 def position_of(rows: IndexRows, scores: np.ndarray, ordinal: int, chosen: int) -> RankPosition:
-    """Rank a row, with ties in the order of ids.
+    """Return a row's rank, with ties in the order of ids.
 
     :param scores: (n,) of all rows, NaN for those that may not be chosen.
     """
@@ -120,9 +122,9 @@ def position_of(rows: IndexRows, scores: np.ndarray, ordinal: int, chosen: int) 
 
 
 def flips(values: np.ndarray, position: RankPosition) -> int | None:
-    """Count the neurons that would have to add nothing for the row to change sides; ``None`` if all would not do.
+    """Count the neurons that must stop contributing for the row to change sides; ``None`` if even all are too few.
 
-    A chosen row has to fall below the first that is not chosen: below the last chosen one, it would be the last itself.
+    A chosen row must fall below the first row not chosen: just below the last chosen one, it would still be chosen.
 
     :param values: (F,) what each adds.
     """

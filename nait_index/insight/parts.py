@@ -1,12 +1,13 @@
-"""A score taken apart: what every decomposition offers, and its parts added up over each layer."""
+"""The parts of a score, added up over each layer.
 
-from collections.abc import Callable, Sequence
+A score of any row is ``baseline + Σ parts``, with one part for each of F neurons, or of F features of an autoencoder.
+"""
+
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-
-from nait_index.search.hits import Hits
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,49 +20,6 @@ class Block:
     layer: int | None
     pooling: str | None
     where: slice
-
-
-class Parts(Protocol):
-    """One capability's score of any row, as ``baseline + Σ parts``; one part for each of F neurons or features."""
-
-    unit: str
-    """What a part belongs to: ``neuron``, or ``feature`` of a sparse autoencoder."""
-
-    zero: str
-    """The row whose parts are all 0, in words."""
-
-    blocks: tuple[Block, ...]
-
-    def of(self, ordinal: int) -> tuple[float, np.ndarray]:
-        """Return the baseline of a row's score, and what each neuron adds to it (F,) float64."""
-
-    def mean(self, ordinals: np.ndarray) -> np.ndarray:
-        """Return the mean parts of some rows: (F,) float64."""
-
-    def activations(self, numbers: np.ndarray, ordinal: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return how strongly a row activates some neurons.
-
-        :param numbers: (m,) positions of the neurons among all F.
-        :returns: (m,) activations, and (m,) how many standard deviations of the corpus they are from its mean, ``None``
-            if that is not known.
-        """
-
-    def strongest(self, numbers: np.ndarray, below: np.ndarray, count: int) -> list[Hits]:
-        """Return, for each of some neurons (m,), the rows that activate it most; their scores are the activations.
-
-        :param below: (m,) bool, whether to look for the lowest activations instead.
-        """
-
-    def similarity(self, ordinal: int) -> np.ndarray:
-        """Return how similar a row is to every example: (E,), where 1 is the same."""
-
-    def token_direction(self, ordinal: int) -> Callable[[np.ndarray], np.ndarray]:
-        """Return what makes the direction whose inner product with a row's activations is its score less the baseline.
-
-        :returns: a function from the row's pooled activations (2, D) to the direction (2, D) float64, which is 0 for a
-            pooling that is not used.
-        :raises SelectionError: the score cannot be split among tokens.
-        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +48,7 @@ class LayerShares:
 
     @property
     def shares(self) -> tuple[float, ...]:
-        """The share of each in all that is added or subtracted, negative if it counts against the chosen rows.
-
-        The absolute values add up to 1.
-        """
+        """The share of each in the sum of absolute contributions, negative if it counts against the chosen rows."""
         total = sum(abs(part.contribution) for part in self.parts)
         return tuple(part.contribution / total if total else 0.0 for part in self.parts)
 

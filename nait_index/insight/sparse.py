@@ -22,7 +22,7 @@ from nait_index.signatures.views import SAE_NUMBERS, SAE_VALUES, TOPK_NUMBERS, T
 
 
 class _SparseParts:
-    """Parts that a signature lists by their numbers, with a value each.
+    """Parts that a signature lists by their numbers, with a value each; the methods are those of ``DenseParts``.
 
     :param offsets: added to the numbers, to count over all layers.
     """

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from nait_index.capabilities.examples import ExampleEncoder
-from nait_index.insight.parts import Parts
 from nait_index.search.rows import IndexRows
+
+DirectionOf = Callable[[np.ndarray], np.ndarray]
 
 # Chinese and Japanese leave no spaces between words; there each token is a word of its own.
 _JOINED = re.compile(r"[^\W\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
@@ -33,16 +34,14 @@ class Word:
     contribution: float
 
 
-def words_of(rows: IndexRows, parts: Parts, ordinal: int, encoder: Callable[[], ExampleEncoder]) -> tuple[Word, ...]:
+def words_of(rows: IndexRows, ordinal: int, direction_of: DirectionOf, encoder: ExampleEncoder) -> tuple[Word, ...]:
     """Encode a row again, and split its score among its words.
 
     The baseline and the words add up to the score, except for what compression leaves out.
 
-    :param encoder: loads the model of the index.
-    :raises SelectionError: the score cannot be split.
+    :param direction_of: makes the direction of the score from the row's pooled activations (2, D).
     """
-    direction_of = parts.token_direction(ordinal)
-    pieces, added, direction = encoder().split(rows.sample(ordinal), direction_of)
+    pieces, added, direction = encoder.split(rows.sample(ordinal), direction_of)
     mean, drift = np.einsum("pd,pd->p", direction, rows.center.astype(np.float64))
     values = added - mean / len(added)
     values[0] -= drift / 2

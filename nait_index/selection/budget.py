@@ -3,8 +3,8 @@
 Scores in falling order make a curve that usually drops steeply while rows still teach the skill, and then levels off.
 ``auto`` cuts where the scores of the better half of the rows separate best into two groups, high and low: where the
 distance between the means of the groups, weighted by their sizes, is largest (Otsu, 1979). The other half, whose rows
-are only more or less unlike the examples, would move the cut. Of the rules that were tried, this one came nearest to
-the rows that were meant, over seven methods; ``benchmarks/quality/budget.py`` measures how near.
+are all unlike the examples, would move the cut. Of the rules tried, this one came closest to the intended rows over
+seven methods; ``benchmarks/quality/budget.py`` measures how close.
 """
 
 import re
@@ -109,7 +109,7 @@ class Suggestion:
     available: int
     cut: float
     clarity: float
-    alternatives: tuple[Alternative, ...]
+    alternatives: list[Alternative]
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -124,8 +124,7 @@ class Suggestion:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but ``available`` as JSON can hold it."""
-        alternatives = [asdict(alternative) for alternative in self.alternatives]
-        return {"rows": self.rows, "cut": self.cut, "clarity": self.clarity, "alternatives": alternatives}
+        return {name: value for name, value in asdict(self).items() if name != "available"}
 
 
 def suggest(scores: Sequence[float] | np.ndarray) -> Suggestion:
@@ -151,7 +150,7 @@ def suggest(scores: Sequence[float] | np.ndarray) -> Suggestion:
         bend: "where the curve of the better half bends most (its knee)",
         max(1, len(curve) // 10): "10%, the usual share",
     }
-    alternatives = tuple(Alternative(k, float(curve[k - 1]), why) for k, why in sorted(others.items()) if k != rows)
+    alternatives = [Alternative(k, float(curve[k - 1]), why) for k, why in sorted(others.items()) if k != rows]
     return Suggestion(rows, len(curve), float(curve[rows - 1]), round(clarity, 4), alternatives)
 
 
@@ -160,8 +159,8 @@ def knee(curve: np.ndarray) -> tuple[int, float]:
 
     As in "Kneedle", Satopää et al., 2011.
 
-    :returns: the number of rows up to the knee, at least 1, and how far it is below the line, as a share of the fall of
-        the whole curve; 0 for a curve that does not fall.
+    :returns: the number of rows up to the knee, at least 1, and its distance below the line, as a share of the curve's
+        fall; 0 if it does not fall.
     """
     fall = curve[0] - curve[-1]
     if len(curve) < 2 or fall <= 0:

@@ -106,7 +106,7 @@ def quotas(names: Collection[str], weights: Mapping[str, float], k: int) -> dict
         if name not in names:
             raise SelectionError(f"a weight is given for '{name}', which is not among {', '.join(names)}")
         if not (math.isfinite(weight) and weight > 0):
-            raise SelectionError(f"the weight of '{name}' is {weight}; weights are positive numbers")
+            raise SelectionError(f"the weight of '{name}' is {weight}; weights must be positive numbers")
     for name in names:
         if name not in weights:
             raise SelectionError(f"'{name}' has no weight; give one for every capability")
@@ -175,4 +175,4 @@ def stability(core: Sequence[str], redrawn: Iterable[Collection[str]]) -> list[f
 
 def _check_enough(available: int, k: int) -> None:
     if k > available:
-        raise SelectionError(f"{k} rows are asked for, more than the {available} that the capabilities rank")
+        raise SelectionError(f"{k} rows are requested, more than the {available} that the capabilities rank")

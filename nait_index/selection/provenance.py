@@ -143,7 +143,7 @@ def read_sidecar(path: Path) -> tuple[dict[str, tuple[Any, ...]], Provenance]:
         return columns, Provenance.from_dict(facts)
     except ValueError as error:
         raise SelectionError(
-            f"{path}: does not say by which method and from how many rows; give it as it was written"
+            f"{path}: the method or the number of available rows is missing; pass the sidecar as it was written"
         ) from error
     except (TypeError, LookupError) as error:
         raise wrong from error

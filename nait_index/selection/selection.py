@@ -29,7 +29,7 @@ class Selection:
     :param provenance: what the rows were chosen from and how: enough to choose them again.
     :param fetch: reads columns of the rows with some ordinals.
     :param details: what else is known of each row, by column (the capability that chose it, its votes, …).
-    :param asked: what each example asks, by capability, if known.
+    :param asked: the question of each example, by capability, if known.
     """
 
     ids: tuple[str, ...]
@@ -65,7 +65,7 @@ class Selection:
         ]
 
     def like_examples(self) -> dict[str, Match]:
-        """Return which chosen rows are the same as one of the examples, or nearly, by id."""
+        """Return the chosen rows that repeat one of the examples, exactly or nearly, by id."""
         return Contamination(self.asked).find(self._chosen())
 
     def write(
