@@ -122,26 +122,22 @@ class Explanation:
     @property
     def changes(self) -> tuple[str, ...]:
         """Sentences on what would have to change for the row to be chosen, or not to be."""
-        position = self.position
-        gap = abs(position.score - position.cut)
+        position, unit = self.position, self.unit
         if position.is_in:
-            less = f"a budget below --top {position.rank} would leave it out"
-            budget = f"{'any budget takes it' if position.rank == 1 else less}; it lies {gap:.4g} above the cut"
-            side, outcome, stays = "for", "it would be out", "in"
+            below = f"a budget below --top {position.rank} would leave it out"
+            budget = "any budget takes it" if position.rank == 1 else below
+            side, now, then, place = "for", "in", "out", "above"
         else:
             share = 100 * position.rank / position.available
-            enough = f"--top {position.rank} ({share:.3g}% of {position.available:,})"
-            budget = f"{enough} would take it in; it lies {gap:.4g} below the cut"
-            side, outcome, stays = "against", "it would be in", "out"
-        if self.flips is None and not self.movable:
-            return budget, f"no {self.unit} counts {side} it"
-        if self.flips is None:
-            return (
-                budget,
-                f"even with all {self.unit}s that count {side} it as in {self.zero}, it would still be {stays}",
-            )
-        most = f"{self.unit} that counts" if self.flips == 1 else f"{self.flips:,} {self.unit}s that count"
-        return budget, f"with the {most} most {side} it as in {self.zero}, {outcome}"
+            budget = f"--top {position.rank} ({share:.3g}% of {position.available:,}) would take it in"
+            side, now, then, place = "against", "out", "in", "below"
+        budget += f"; it lies {abs(position.score - position.cut):.4g} {place} the cut"
+        if self.flips is not None:
+            most = f"{unit} that counts" if self.flips == 1 else f"{self.flips:,} {unit}s that count"
+            return budget, f"with the {most} most {side} it as in {self.zero}, it would be {then}"
+        if self.movable:
+            return budget, f"even with all {unit}s that count {side} it as in {self.zero}, it would still be {now}"
+        return budget, f"no {unit} counts {side} it"
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON can hold it."""

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,17 +35,15 @@ CapabilityLike = str | Capability
 """The name of a stored capability, or a capability."""
 
 
+@dataclass(frozen=True, slots=True)
 class Chooser:
     """Makes selections from one index."""
 
-    def __init__(
-        self, layout: Layout, manifest: Manifest, table: SampleTable, rows: IndexRows, library: CapabilityLibrary
-    ) -> None:
-        self._layout = layout
-        self._manifest = manifest
-        self._table = table
-        self._rows = rows
-        self._library = library
+    layout: Layout
+    manifest: Manifest
+    table: SampleTable
+    rows: IndexRows
+    library: CapabilityLibrary
 
     # ---- requests ---------------------------------------------------------------------------------------------------
 
@@ -64,13 +62,13 @@ class Chooser:
 
         :raises SelectionError: one of them cannot be used. :raises StoreError: the index lacks the method's view.
         """
-        resolved, blend = self._library.resolve(capabilities), dict(blend or {})
+        resolved, blend = self.library.resolve(capabilities), dict(blend or {})
         names = [capability.name for capability in resolved]
         repeated = [name for name in names if names.count(name) > 1]
         if repeated:
             raise SelectionError(f"capability '{repeated[0]}' is given twice")
         checked = self.check_method(method)
-        budget, allowed = Budget.parse(top), self._rows.allowed(where)
+        budget, allowed = Budget.parse(top), self.rows.allowed(where)
         quality = {name: self._quality(name) for name in blend}
         if quality:
             has_all = np.all([np.isfinite(scores) for scores in quality.values()], axis=0)
@@ -93,24 +91,24 @@ class Chooser:
         return name
 
     def _check_view(self, user: str, view: View | None) -> None:
-        views = self._manifest.fingerprint.signatures.views
+        views = self.manifest.fingerprint.signatures.views
         if view is not None and view not in views:
             options = f"--views {','.join([*views, view])}" + (" --sae FOLDER" if view is View.SAE else "")
             raise StoreError(
-                f"{user} needs the view {view}, which {self._layout.name} was built without; build another index with "
+                f"{user} needs the view {view}, which {self.layout.name} was built without; build another index with "
                 f"'nait-index build' and {options}"
             )
 
     def _available(self, allowed: np.ndarray | None) -> int:
-        return self._manifest.rows if allowed is None else int(allowed.sum())
+        return self.manifest.rows if allowed is None else int(allowed.sum())
 
     def _quality(self, name: str) -> np.ndarray:
-        known = score_names(self._table)
+        known = score_names(self.table)
         if name not in known:
             listed = f"it has {', '.join(known)}" if known else "make one with 'nait-index score'"
             near = did_you_mean(name, known)
-            raise SelectionError(f"--blend: {self._layout.name} has no score '{name}'; {listed}{near}")
-        return self._rows.numbers(name)
+            raise SelectionError(f"--blend: {self.layout.name} has no score '{name}'; {listed}{near}")
+        return self.rows.numbers(name)
 
     # ---- query ------------------------------------------------------------------------------------------------------
 
@@ -133,9 +131,9 @@ class Chooser:
 
         def choose(request: RankingRequest) -> Selection:
             k = request.available if several and how is Combine.MEAN else request.k
-            ranked = rank(self._rows, request.examples, request, k)
+            ranked = rank(self.rows, request.examples, request, k)
             if not several and weights is None:
-                return Selection(ranked[0].ids, ranked[0].scores, ranked[0].ordinals, provenance, self._rows.take)
+                return Selection(ranked[0].ids, ranked[0].scores, ranked[0].ordinals, provenance, self.rows.take)
             names = [capability.name for capability in request.capabilities]
             rankings = dict(zip(names, ranked, strict=True))
             chosen = combine({name: ranked.ids for name, ranked in rankings.items()}, how, request.k, weights)
@@ -165,7 +163,7 @@ class Chooser:
         sources = [(rankings[name], ranks[name][sample_id]) for sample_id, name in chosen]
         scores = tuple(ranked.scores[i] for ranked, i in sources)
         ordinals = tuple(ranked.ordinals[i] for ranked, i in sources)
-        return Selection(ids, scores, ordinals, provenance, self._rows.take, {"capability": list(names)})
+        return Selection(ids, scores, ordinals, provenance, self.rows.take, {"capability": list(names)})
 
     # ---- core -------------------------------------------------------------------------------------------------------
 
@@ -180,14 +178,14 @@ class Chooser:
         request, provenance = self._planned(request)
 
         def choose(request: RankingRequest) -> Selection:
-            rankings = rank(self._rows, request.examples, request)
+            rankings = rank(self.rows, request.examples, request)
             agreed = agree([ranked.ids for ranked in rankings], needed)
             ordinal_of = dict(pair for ranked in rankings for pair in zip(ranked.ids, ranked.ordinals, strict=True))
             chance = chance_size([len(ranked.ids) for ranked in rankings], request.available, needed)
             core = replace(provenance, core=CoreSize(needed, len(agreed), round(chance, 2), bootstrap))
             ids, scores = tuple(entry[0] for entry in agreed), tuple(entry[2] for entry in agreed)
             ordinals = tuple(ordinal_of[sample_id] for sample_id in ids)
-            return Selection(ids, scores, ordinals, core, self._rows.take, {"votes": [entry[1] for entry in agreed]})
+            return Selection(ids, scores, ordinals, core, self.rows.take, {"votes": [entry[1] for entry in agreed]})
 
         selection, request = self._choose(request, choose)
         if not bootstrap:
@@ -197,15 +195,15 @@ class Chooser:
 
     def _resampled_cores(self, request: RankingRequest, votes: int, draws: int) -> Iterator[set[str]]:
         """Yield the core of each draw of resampled examples."""
-        pooled = [self._library.pooled(capability) for capability in request.capabilities]
-        rng = np.random.default_rng(self._manifest.fingerprint.signatures.seed)
+        pooled = [self.library.pooled(capability) for capability in request.capabilities]
+        rng = np.random.default_rng(self.manifest.fingerprint.signatures.seed)
         for number in range(draws):
             logger.info("draw %d of %d", number + 1, draws)
             drawn = [
-                resampled(capability, values, self._rows.widths, rng.integers(len(capability), size=len(capability)))
+                resampled(capability, values, self.rows.widths, rng.integers(len(capability), size=len(capability)))
                 for capability, values in zip(request.capabilities, pooled, strict=True)
             ]
-            rankings = [ranked.ids for ranked in rank(self._rows, drawn, request)]
+            rankings = [ranked.ids for ranked in rank(self.rows, drawn, request)]
             yield {sample_id for sample_id, _, _ in agree(rankings, votes)}
 
     # ---- what a query and a core share ------------------------------------------------------------------------------
@@ -222,9 +220,9 @@ class Chooser:
     def _plan(self, request: RankingRequest) -> Plan:
         feature = method_of(request.method).feature
         if feature is None:
-            return Plan(SearchMode.EXACT, f"{request.method} scores every one of the {len(self._rows):,} rows")
-        approximate = self._rows.approximate(feature) if request.search is SearchMode.APPROXIMATE else None
-        recall, scanned = None if approximate is None else approximate.recall, self._rows.stamp(feature)
+            return Plan(SearchMode.EXACT, f"{request.method} scores every one of the {len(self.rows):,} rows")
+        approximate = self.rows.approximate(feature) if request.search is SearchMode.APPROXIMATE else None
+        recall, scanned = None if approximate is None else approximate.recall, self.rows.stamp(feature)
         width = scanned.dim * np.dtype(scanned.dtype).itemsize
         filtered, queries = request.allowed is not None or request.decontaminate, len(request.capabilities)
         return make_plan(request.search, request.k, scanned.rows, width, queries, filtered=filtered, recall=recall)
@@ -244,7 +242,7 @@ class Chooser:
         while matches := selection.like_examples():
             removed |= matches
             ordinal_of = dict(zip(selection.ids, selection.ordinals, strict=True))
-            request = request.without([ordinal_of[sample_id] for sample_id in matches], self._manifest.rows)
+            request = request.without([ordinal_of[sample_id] for sample_id in matches], self.manifest.rows)
             if not request.available:
                 raise SelectionError("--decontaminate leaves no row: all that may be chosen are like an example")
             selection = replace(choose(request), asked=asked)
@@ -254,11 +252,11 @@ class Chooser:
 
     def _provenance(self, method: str | None, where: str | None, available: int) -> Provenance:
         return Provenance(
-            index=self._layout.name,
-            fingerprint=self._manifest.fingerprint.digest,
-            basis=self._manifest.basis,
-            version=self._manifest.version,
-            max_length=self._manifest.fingerprint.max_length,
+            index=self.layout.name,
+            fingerprint=self.manifest.fingerprint.digest,
+            basis=self.manifest.basis,
+            version=self.manifest.version,
+            max_length=self.manifest.fingerprint.max_length,
             rounding=ROUNDING,
             method=method,
             where=where,
@@ -270,17 +268,17 @@ class Chooser:
     def cover(self, top: Top, where: str | None, *, rare: bool) -> Selection:
         """Choose rows that together activate the most neurons, with no target (MADS)."""
         self._check_view("cover", View.TOPK)
-        budget, allowed = Budget.parse(top), self._rows.allowed(where)
+        budget, allowed = Budget.parse(top), self.rows.allowed(where)
         available = self._available(allowed)
-        logger.info("reading which neurons %d rows activate", self._manifest.rows)
+        logger.info("reading which neurons %d rows activate", self.manifest.rows)
         # As int32, since the sets of 300,000 rows would take a gigabyte as int64.
-        offsets = neuron_offsets(self._rows.widths, self._rows.topk).astype(np.int32)
-        sets = np.concatenate([block + offsets for block in self._rows.blocks(TOPK_NUMBERS)])
+        offsets = neuron_offsets(self.rows.widths, self.rows.topk).astype(np.int32)
+        sets = np.concatenate([block + offsets for block in self.rows.blocks(TOPK_NUMBERS)])
         logger.info("choosing rows that cover the most neurons")
-        weights = rarity(sets, sum(self._rows.widths)) if rare else None
-        chosen = cover(sets, self._rows.ids(), budget.resolve(available), weights, allowed)
+        weights = rarity(sets, sum(self.rows.widths)) if rare else None
+        chosen = cover(sets, self.rows.ids(), budget.resolve(available), weights, allowed)
         return Selection(
-            ids=tuple(self._rows.take_ids(chosen.ordinals)),
+            ids=tuple(self.rows.take_ids(chosen.ordinals)),
             scores=tuple(chosen.gains.tolist()),
             ordinals=tuple(chosen.ordinals.tolist()),
             provenance=replace(
@@ -289,28 +287,28 @@ class Chooser:
                 weights="rarity" if rare else None,
                 coverage=CoverageSize(chosen.covered, chosen.coverable, int(chosen.rounds.max())),
             ),
-            fetch=self._rows.take,
+            fetch=self.rows.take,
             details={"round": chosen.rounds.tolist()},
         )
 
     def select_all(self, where: str | None) -> Selection:
         """Take all rows that pass a filter, in the order of the corpus."""
-        ordinals = self._rows.passing(where)
+        ordinals = self.rows.passing(where)
         if not len(ordinals):
             raise SelectionError("no row passes --where; widen it")
-        ids, provenance = tuple(self._rows.take_ids(ordinals)), self._provenance(None, where, len(ordinals))
-        return Selection(ids, (), tuple(ordinals.tolist()), provenance, self._rows.take)
+        ids, provenance = tuple(self.rows.take_ids(ordinals)), self._provenance(None, where, len(ordinals))
+        return Selection(ids, (), tuple(ordinals.tolist()), provenance, self.rows.take)
 
     def load(self, sidecar: Path) -> Selection:
         """Take the rows of a selection that was written before."""
         columns, provenance = read_sidecar(sidecar)
         ids, scores = columns.pop("id"), columns.pop("score", ())
-        ordinal_of = {sample_id: ordinal for ordinal, sample_id in enumerate(self._rows.ids())}
+        ordinal_of = {sample_id: ordinal for ordinal, sample_id in enumerate(self.rows.ids())}
         missing = [sample_id for sample_id in ids if sample_id not in ordinal_of]
         if missing:
             raise SelectionError(
-                f"{sidecar} names {missing[0]!r}, which is not in {self._layout.name}; name the index that it was "
+                f"{sidecar} names {missing[0]!r}, which is not in {self.layout.name}; name the index that it was "
                 "chosen from, or its version with --at"
             )
         ordinals = tuple(ordinal_of[sample_id] for sample_id in ids)
-        return Selection(ids, scores, ordinals, provenance, self._rows.take, columns)
+        return Selection(ids, scores, ordinals, provenance, self.rows.take, columns)
