@@ -185,14 +185,9 @@ class Shift:
     rows: tuple[int, int]
 
     @property
-    def is_stale(self) -> bool:
-        """Whether a new basis should be fitted."""
-        return self.new > _STALE * self.first
-
-    @property
     def warnings(self) -> list[str]:
-        """A warning where the basis is stale."""
-        if not self.is_stale:
+        """A warning if a new basis should be fitted."""
+        if self.new <= _STALE * self.first:
             return []
         return [
             f"the corpus has shifted: signatures leave out {self.new:.0%} of the new rows, but {self.first:.0%} of "

@@ -37,7 +37,7 @@ from nait_index.store.publish import interrupted_build
 from nait_index.store.samples import SampleTable
 from nait_index.types import Rejected, Sample
 
-_OUTLOOK_ROWS = 256
+_SAMPLE_ROWS = 256
 """Rows, a random sample, from which the tokens and bytes of all rows are estimated."""
 
 
@@ -157,20 +157,19 @@ class Builder:
     def _stage(self, spool: Spool, shards: Sequence[RowNumbers]) -> list[StagedShard]:
         """Run shards and keep their whole activations on disk, except those that an earlier start has staged."""
         staged = self._staged_shards(spool, shards)
-        left: list[StagedShard] = []
-        left_rows: list[RowNumbers] = []
+        left: list[tuple[StagedShard, RowNumbers]] = []
         for shard, numbers in zip(staged, shards, strict=True):
             facts = shard.facts()
             if facts is None:
-                left.append(shard)
-                left_rows.append(numbers)
+                left.append((shard, numbers))
             else:
                 self._note_unusable(spool.read(numbers), facts)
                 self._meter.restore(len(numbers))
         width = sum(self._encoder.widths.neurons)
-        encoded = self._runner.stage(spool, left_rows, lambda number: left[number].create(width), self._meter.advance)
+        rows, advance = [numbers for _, numbers in left], self._meter.advance
+        encoded = self._runner.stage(spool, rows, lambda number: left[number][0].create(width), advance)
         with closing(encoded), BackgroundWriter() as writer:
-            for shard, done in zip(left, encoded, strict=True):
+            for (shard, _), done in zip(left, encoded, strict=True):
                 writer.do(partial(shard.finish, done.columns, done.facts))
                 self._note_unusable(done.rows, done.facts)
         return staged
@@ -185,10 +184,11 @@ class Builder:
         """Encode and commit every row of the spool, after fitting the basis where there is none yet."""
         shards = spool.shards(SHARD_ROWS)
         rows = sum(len(shard) for shard in shards)
-        sample = spool.read(shards[0][:_OUTLOOK_ROWS]) if shards else []
-        self._meter.expect(rows, *row_average(sample, rows, self._encoder))
-        manifest = self._measure_sae(spool, shards, manifest)
-        manifest = self._warm_up(spool, shards, manifest)
+        first = spool.read(shards[0]) if shards else []
+        self._meter.expect(rows, *row_average(first[:_SAMPLE_ROWS], rows, self._encoder))
+        texts = [row.text for row in first]
+        manifest = self._measure_sae(texts, manifest)
+        manifest = self._warm_up(texts, manifest)
         staged: Sequence[StagedShard]
         if manifest.basis_hash is None:
             staged, compressor = self._fit(spool, shards)
@@ -224,19 +224,18 @@ class Builder:
                 self._truncated += int(shard.facts.truncated[shard.facts.usable].sum())
                 writer.do(partial(committer.commit, shard))
 
-    def _measure_sae(self, spool: Spool, shards: Sequence[RowNumbers], manifest: Manifest) -> Manifest:
+    def _measure_sae(self, texts: Sequence[str], manifest: Manifest) -> Manifest:
         """Record once how well the sparse autoencoder of the view ``sae`` reconstructs this corpus."""
-        if self._signatures.sae is None or manifest.sae_unexplained is not None or not shards:
+        if self._signatures.sae is None or manifest.sae_unexplained is not None or not texts:
             return manifest
-        texts = [row.text for row in spool.read(shards[0])]
         return replace(manifest, sae_unexplained=self._runner.once(IndexEncoder.measure_sae, texts))
 
-    def _warm_up(self, spool: Spool, shards: Sequence[RowNumbers], manifest: Manifest) -> Manifest:
+    def _warm_up(self, texts: Sequence[str], manifest: Manifest) -> Manifest:
         """Train the adapters of the view ``grad`` on the first shard, or restore them from an earlier warm-up."""
-        if View.GRAD not in self._signatures.views or not shards:
+        if View.GRAD not in self._signatures.views or not texts:
             return manifest
         if manifest.warmup_hash is None:
-            data = self._runner.once(IndexEncoder.warm_up, [row.text for row in spool.read(shards[0])])
+            data = self._runner.once(IndexEncoder.warm_up, texts)
             manifest = replace(manifest, warmup_hash=save_fitted(self._layout, self._layout.warmup, data))
             save_manifest(self._layout, manifest)
         self._runner.restore(load_fitted(self._layout, self._layout.warmup, manifest.warmup_hash))

@@ -144,7 +144,10 @@ def publish_rows(layout: Layout, table: SampleTable, manifest: Manifest) -> tupl
 
     :returns: the manifest, and how many rows were replaced by others of the same id.
     """
-    superseded = _superseded(table)
+    known = known_rows(table)
+    kept = {row.position for row in known.values()}
+    positions = table.numbers("position") if len(table) > len(known) else ()
+    superseded = [int(position) for position in positions if position not in kept]
     table.delete(superseded)
     if not manifest.history or table.fragments > _MOST_FRAGMENTS:
         table.compact()
@@ -156,12 +159,3 @@ def publish_rows(layout: Layout, table: SampleTable, manifest: Manifest) -> tupl
     change = f"{added:,} row{'' if added == 1 else 's'} added{replaced}"
     manifest = replace(manifest, next_position=end, first_rows=first_rows)
     return publish(layout, manifest, change, **state), len(superseded)
-
-
-def _superseded(table: SampleTable) -> list[int]:
-    """Find the positions of rows that were replaced by others of the same id."""
-    known = known_rows(table)
-    if len(table) == len(known):
-        return []
-    kept = {row.position for row in known.values()}
-    return [int(position) for position in table.numbers("position") if position not in kept]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain, pairwise
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -106,15 +107,7 @@ def ahead(make: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Ite
     An error is raised where its result would be. Only one result waits, so memory stays bounded.
     """
     with ThreadPoolExecutor(1, "ahead") as thread:
-
-        def results() -> Iterator[Result]:
-            current: Future[Result] | None = None
-            for item in items:
-                following = thread.submit(make, item)
-                if current is not None:
-                    yield current.result()
-                current = following
-            if current is not None:
-                yield current.result()
-
-        yield results()
+        begun = (thread.submit(make, item) for item in items)
+        unused: Future[Result] = Future()
+        # In a pair, the second is begun before the first is waited for.
+        yield (current.result() for current, _ in pairwise(chain(begun, [unused])))

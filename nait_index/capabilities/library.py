@@ -121,19 +121,15 @@ class CapabilityLibrary:
     def get(self, name: str) -> Capability:
         """Read a stored capability, once: later calls return the same object."""
         if name not in self._read:
-            self._read[name] = self._restored(self._stored(name))
+            stored = self._stored(name)
+            if stored.fingerprint != self._manifest.fingerprint.digest:
+                raise CapabilityError(f"capability '{name}' was made for another index; add it again from its examples")
+            samples, state = _samples(stored), self._manifest.state
+            texts = tuple(plain_text(sample.parts) for sample in samples)
+            asked = tuple(asked_text(sample.parts) for sample in samples)
+            examples = Examples(texts, _arrays_of(stored, "summary"), _arrays_of(stored, "signatures"))
+            self._read[name] = Capability(name, examples, stored.truncated, stored.rejected, state, asked)
         return self._read[name]
-
-    def _restored(self, stored: StoredCapability) -> Capability:
-        if stored.fingerprint != self._manifest.fingerprint.digest:
-            raise CapabilityError(
-                f"capability '{stored.name}' was made for another index; add it again from its examples"
-            )
-        samples = _samples(stored)
-        texts = tuple(plain_text(sample.parts) for sample in samples)
-        asked = tuple(asked_text(sample.parts) for sample in samples)
-        examples = Examples(texts, _arrays_of(stored, "summary"), _arrays_of(stored, "signatures"))
-        return Capability(stored.name, examples, stored.truncated, stored.rejected, self._manifest.state, asked)
 
     def rows(self, name: str) -> list[str]:
         """Return the examples of a stored capability, as JSON text."""
@@ -174,34 +170,31 @@ class CapabilityLibrary:
             _samples(stored)
         except (ValueError, NaitError) as error:
             raise CapabilityError(f"{path} holds examples that cannot be read ({error}); export it again") from error
-        if basis == self._manifest.basis and self._fits(stored):
-            self._put(stored, force=force)
-        else:
-            self.adopt(stored, force=force)
+        if basis != self._manifest.basis or not self._fits(stored):
+            stored = self._encoded_again(stored)
+        self._put(stored, force=force)
         return self.get(stored.name)
 
-    def adopt(self, stored: StoredCapability, *, force: bool = True) -> None:
-        """Store a capability from an index with another basis, encoding its examples again."""
-        self._put(replace(stored, arrays=_arrays(self._encoder().encode_again(_samples(stored)))), force=force)
-
     def adopt_all(self, table: CapabilityTable) -> None:
-        """Store all capabilities of an index with another basis."""
+        """Store all capabilities of an index with another basis, encoding their examples again."""
         names = table.names()
         for number, name in enumerate(names, start=1):
             logger.info("encoding the capability %s again, %d of %d", name, number, len(names))
             stored = table.get(name)
             assert stored is not None
-            self.adopt(stored)
+            self._put(self._encoded_again(stored), force=True)
+
+    def _encoded_again(self, stored: StoredCapability) -> StoredCapability:
+        return replace(stored, arrays=_arrays(self._encoder().encode_again(_samples(stored))))
 
     def _fits(self, stored: StoredCapability) -> bool:
         """Return whether the arrays from a file have the names and shapes that this index would give them."""
         widths = self._manifest.fingerprint.widths
         summary = summarise(np.ones((2, 2, sum(widths)), np.float32), widths)
         columns = SampleTable(self._layout, self._manifest.table_version).signature_types()
-        signatures = {name: (len(stored.rows), width) for name, (_, width) in columns.items()}
-        return _shapes(_arrays_of(stored, "summary")) == _shapes(summary) and (
-            _shapes(_arrays_of(stored, "signatures")) == signatures
-        )
+        shapes = {f"summary.{name}": array.shape for name, array in summary.items()}
+        shapes |= {f"signatures.{name}": (len(stored.rows), width) for name, (_, width) in columns.items()}
+        return {name: array.shape for name, array in stored.arrays.items()} == shapes
 
     # ---- changes ----------------------------------------------------------------------------------------------------
 
@@ -258,7 +251,3 @@ def _arrays(capability: Capability) -> dict[str, np.ndarray]:
 def _arrays_of(stored: StoredCapability, group: str) -> dict[str, np.ndarray]:
     prefix = f"{group}."
     return {name.removeprefix(prefix): array for name, array in stored.arrays.items() if name.startswith(prefix)}
-
-
-def _shapes(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
-    return {name: array.shape for name, array in arrays.items()}
