@@ -3,6 +3,7 @@
 import gc
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -203,7 +204,7 @@ class NaitIndex:
         """Estimate the cost of a build; nothing is written. The parameters are those of :meth:`build`."""
         items = read_corpus(path_list(corpus), row_format, limit)
         config = model if isinstance(model, ModelConfig) else ModelConfig(name=model)
-        with IndexEncoder(config, signatures or SignatureConfig()) as encoder:
+        with closing(IndexEncoder(config, signatures or SignatureConfig())) as encoder:
             return estimate(items, encoder)
 
     # ---- capabilities ---------------------------------------------------------------------------------------------

@@ -5,10 +5,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nait_index.activations.encoder import Encoder
-from nait_index.activations.sae.training import SaeReport, SaeSettings
+from nait_index.activations.sae.autoencoder import SparseAutoencoder
+from nait_index.activations.sae.formats import write_sparsify
+from nait_index.activations.sae.sites import SaeSite, SaeSiteKind, site_module
+from nait_index.activations.sae.tokens import collect_tokens
+from nait_index.activations.sae.training import SaeReport, SaeSettings, train_on
 from nait_index.config import Device, ModelConfig, Precision
 from nait_index.corpus import SAMPLE_COLUMNS, RowTemplateError, Template, make_template, read_corpus, restore_sample
 from nait_index.errors import ModelError, NaitError
@@ -17,13 +21,6 @@ from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest, library_versions, load_finished
 from nait_index.store.samples import SampleTable
 from nait_index.types import RowFormat, Sample
-
-if TYPE_CHECKING:
-    from nait_index.activations.sae.autoencoder import SparseAutoencoder
-    from nait_index.activations.sae.sites import SaeSite
-
-Advance = Callable[[str, int, int], None]
-"""Called with the name of the current stage, how much of it is done, and how much there is in total."""
 
 
 def train_sae(
@@ -38,7 +35,7 @@ def train_sae(
     device: Device = Device.AUTO,
     row_format: RowFormat | None = None,
     force: bool = False,
-    advance: Advance = lambda stage, done, total: None,
+    advance: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> SaeReport:
     """Train a sparse autoencoder on the residual stream after a layer, and write it into a folder, atomically.
 
@@ -51,13 +48,9 @@ def train_sae(
     :param layer: number of the layer; negative numbers count from the end, by default the penultimate.
     :param template, max_length: as in a build; by default those of the index, or of :class:`ModelConfig`.
     :param force: replace an existing sparse autoencoder.
+    :param advance: called with the name of the stage, how much of it is done, and how much there is in total.
     :raises NaitError: the folder cannot be written, or sources, model or settings cannot be used.
     """
-    from nait_index.activations.sae.formats import write_sparsify
-    from nait_index.activations.sae.sites import site_module
-    from nait_index.activations.sae.tokens import collect_tokens
-    from nait_index.activations.sae.training import train_on
-
     out, settings = Path(out), settings or SaeSettings()
     _check_out(out, force)
     manifest = _open_index(sources)
@@ -109,9 +102,7 @@ def _model(
     return replace(config, **{key: value for key, value in named.items() if value is not None})
 
 
-def _site(encoder: Encoder, layer: int) -> "SaeSite":
-    from nait_index.activations.sae.sites import SaeSite, SaeSiteKind
-
+def _site(encoder: Encoder, layer: int) -> SaeSite:
     count = encoder.layers[-1] + 1
     if not -count <= layer < count:
         raise ModelError(f"--layer {layer}: this model has layers 0 to {count - 1}, or -{count} to -1 from the end")
@@ -135,7 +126,7 @@ def _texts(
                 continue
 
 
-def _record(encoder: Encoder, sae: "SparseAutoencoder", settings: SaeSettings, report: SaeReport) -> dict[str, Any]:
+def _record(encoder: Encoder, sae: SparseAutoencoder, settings: SaeSettings, report: SaeReport) -> dict[str, Any]:
     """Collect everything that is needed to repeat the training."""
     return {
         "model": encoder.config.name,

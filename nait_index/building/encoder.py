@@ -7,13 +7,20 @@ whole, so its numbers do not depend on which process runs it.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from nait_index.activations.capture import Probes
 from nait_index.activations.device import multiply, settled_precision
 from nait_index.activations.encoder import Encoder, Pooled, Tokens
+from nait_index.activations.gradients.adapters import GradientSettings
+from nait_index.activations.gradients.encoder import GradientEncoder, Gradients
+from nait_index.activations.gradients.warmup import warmup_from_bytes, warmup_to_bytes
+from nait_index.activations.sae.formats import load_sae
+from nait_index.activations.sae.sites import site_module
+from nait_index.activations.sae.tokens import collect_tokens
+from nait_index.activations.sae.training import unexplained_share
 from nait_index.building.shards import ShardFacts
 from nait_index.config import Device, ModelConfig, Precision, SignatureConfig, View
 from nait_index.corpus import Template, make_template
@@ -29,9 +36,6 @@ from nait_index.signatures.views import (
 )
 from nait_index.store.manifest import Fingerprint, Manifest
 
-if TYPE_CHECKING:
-    from nait_index.activations.gradients.encoder import GradientEncoder, Gradients
-
 Advance = Callable[[int, int], None]
 """Receives the number of rows and of tokens that have just been through the model."""
 
@@ -45,7 +49,7 @@ _SAE_TOKENS = 8192
 
 
 class IndexEncoder:
-    """A model with the text template and the views of one index (context manager, which closes it).
+    """A model with the text template and the views of one index; close it when done.
 
     :param template: used instead of the one that ``model`` names.
     :raises ModelError: the model or the sparse autoencoder cannot be loaded.
@@ -60,12 +64,6 @@ class IndexEncoder:
         self.widths = Widths(encoder.widths, encoder.hidden_size, latents)
         self._gradients: GradientEncoder | None = None
         self._gradients_of: Callable[[Sequence[Tokens]], Iterable[Gradients]] | None = None
-
-    def __enter__(self) -> "IndexEncoder":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Remove the hooks from the model and release the model of the gradients."""
@@ -125,9 +123,6 @@ class IndexEncoder:
         """
         if View.GRAD not in self.signatures.views:
             return
-        from nait_index.activations.gradients.adapters import GradientSettings
-        from nait_index.activations.gradients.encoder import GradientEncoder
-
         model = self.model_encoder.config
         model = replace(model, dtype=model.gradient_dtype or model.dtype)
         settings = GradientSettings(width=self.signatures.grad_dim, seed=self.signatures.seed)
@@ -136,8 +131,6 @@ class IndexEncoder:
 
     def warm_up(self, texts: Sequence[str]) -> bytes:
         """Train the adapters of the view ``grad`` on some texts, and return what :meth:`restore` takes."""
-        from nait_index.activations.gradients.warmup import warmup_to_bytes
-
         assert self._gradients is not None
         return warmup_to_bytes(self._gradients.warm_up(self.tokenize(texts)))
 
@@ -146,8 +139,6 @@ class IndexEncoder:
 
         :raises StoreError: the bytes are damaged.
         """
-        from nait_index.activations.gradients.warmup import warmup_from_bytes
-
         assert self._gradients is not None
         self._gradients.restore(warmup_from_bytes(warmup))
 
@@ -214,10 +205,6 @@ class IndexEncoder:
         encoder, sae = self.model_encoder, self.model_encoder.probes.sae
         if sae is None:
             return None
-        from nait_index.activations.sae.sites import site_module
-        from nait_index.activations.sae.tokens import collect_tokens
-        from nait_index.activations.sae.training import unexplained_share
-
         path = site_module(encoder.sites, sae.site, encoder.model.module)
         special = self.template.adds_special_tokens
         tokens = collect_tokens(encoder, texts, path, _SAE_TOKENS, seed=0, add_special_tokens=special)
@@ -258,8 +245,6 @@ def _probes(signatures: SignatureConfig) -> Probes:
     """Collect what the views need from the model besides the neurons' activations."""
     sae = None
     if signatures.sae is not None:
-        from nait_index.activations.sae.formats import load_sae
-
         sae = load_sae(signatures.sae)
     return Probes(impact=View.TOPK in signatures.views, hidden=View.HIDDEN in signatures.views, sae=sae)
 

@@ -38,10 +38,8 @@ class Capability:
 
 def summarise(pooled: np.ndarray, widths: Sequence[int]) -> dict[str, np.ndarray]:
     """Collect what the methods keep of the examples' pooled activations (E, 2, D)."""
-    summary: dict[str, np.ndarray] = {}
-    for name in MethodName:
-        summary |= method_of(name).summarise(pooled, widths)
-    return summary
+    summaries = [method_of(name).summarise(pooled, widths) for name in MethodName]
+    return {name: values for summary in summaries for name, values in summary.items()}
 
 
 def resampled(capability: Capability, pooled: np.ndarray, widths: Sequence[int], drawn: np.ndarray) -> Examples:

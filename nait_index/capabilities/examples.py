@@ -8,7 +8,7 @@ import numpy as np
 
 from nait_index.activations.device import multiply
 from nait_index.activations.encoder import Tokens
-from nait_index.building.encoder import IndexEncoder, recorded_settings
+from nait_index.building.encoder import Advance, IndexEncoder, recorded_settings
 from nait_index.capabilities.capability import Capability, summarise
 from nait_index.config import Device, View
 from nait_index.corpus import RowTemplateError, asked_text, plain_text
@@ -111,7 +111,7 @@ class ExampleEncoder:
         encoder = self._encoder
         pooled = np.zeros((len(samples), 2, sum(encoder.widths.neurons)), dtype=np.float32)
         tokens = encoder.tokenize(texts)
-        facts, columns = encoder.stage(tokens, pooled, _ProgressLog(tokens, progress))
+        facts, columns = encoder.stage(tokens, pooled, _logged(tokens, progress))
         usable, pooled = facts.usable, pooled[facts.usable]
         columns = {column: values[usable] for column, values in columns.items()}
         columns |= dense_columns(pooled, encoder.signatures, self._compressor, multiply)
@@ -148,20 +148,18 @@ def load_example_encoder(
     return ExampleEncoder(encoder, compressor, manifest.state)
 
 
-class _ProgressLog:
-    """Logs how many texts are encoded, and reports it to a callback."""
+def _logged(tokens: Sequence[Tokens], progress: EncodingProgress | None) -> Advance:
+    """Return a callback that logs how many texts are encoded, and reports it."""
+    total, done, started = len(tokens), 0, time.monotonic()
+    logger.info("encoding %d texts, %d tokens", total, sum(len(text.ids) for text in tokens))
 
-    def __init__(self, tokens: Sequence[Tokens], progress: EncodingProgress | None = None) -> None:
-        self._progress = progress
-        self._texts, self._tokens = len(tokens), sum(len(text.ids) for text in tokens)
-        self._done, self._started = 0, time.monotonic()
-        logger.info("encoding %d texts, %d tokens", self._texts, self._tokens)
+    def advance(rows: int, _: int) -> None:
+        nonlocal done
+        done += rows
+        logger.debug("encoding texts: %d of %d", done, total)
+        if progress is not None:
+            progress(done, total)
+        if done == total and rows:
+            logger.info("%d texts encoded in %.1f s", total, time.monotonic() - started)
 
-    def __call__(self, rows: int, tokens: int) -> None:
-        self._done += rows
-        logger.debug("encoding texts: %d of %d", self._done, self._texts)
-        if self._progress is not None:
-            self._progress(self._done, self._texts)
-        if self._done == self._texts and rows:
-            seconds = time.monotonic() - self._started
-            logger.info("%d texts encoded in %.1f s", self._texts, seconds)
+    return advance
