@@ -52,7 +52,9 @@ def train_sae(
     :raises NaitError: the folder cannot be written, or sources, model or settings cannot be used.
     """
     out, settings = Path(out), settings or SaeSettings()
-    _check_out(out, force)
+    check_writable(out, force=force)
+    if out.exists() and not (out / "sae.safetensors").is_file():
+        raise NaitError(f"{out}: is not a sparse autoencoder, so it is not replaced; choose another name")
     manifest = _open_index(sources)
     config = _model(manifest, model, template, max_length, device)
     with Encoder(config) as encoder:
@@ -139,10 +141,3 @@ def _record(encoder: Encoder, sae: SparseAutoencoder, settings: SaeSettings, rep
         "content_hash": sae.content_hash,
         "versions": library_versions(),
     }
-
-
-def _check_out(out: Path, force: bool) -> None:
-    """Refuse a folder that cannot be written, or that would replace something else, before the training starts."""
-    check_writable(out, force=force)
-    if out.exists() and not (out / "sae.safetensors").is_file():
-        raise NaitError(f"{out}: is not a sparse autoencoder, so it is not replaced; choose another name")

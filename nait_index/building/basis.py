@@ -18,7 +18,7 @@ from nait_index.store.samples import SampleTable
 
 _CAPABILITIES, _EXAMPLES, _SHARE = 8, 16, 0.1
 _FIDELITY_ROWS = 100
-"""Fewest rows that fidelity is measured on: a tenth of fewer says little."""
+"""Fewest rows that fidelity is measured on: a tenth of fewer is too coarse a measure."""
 
 _FAITHFUL = 0.97
 _STALE = 1.5

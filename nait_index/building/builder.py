@@ -260,8 +260,7 @@ class Builder:
         :returns: the manifest, and how many rows were replaced.
         """
         self._meter.begin(Stage.FINISHING)
-        merge_rejected(self._layout, self._unusable.values(), counts.last_rows)
-        publish_rejected(self._layout)
+        publish_rejected(self._layout, merge_rejected(self._layout, self._unusable.values(), counts.last_rows))
         manifest = replace(manifest, sources=tuple(dict.fromkeys([*manifest.sources, *sources])))
         replaced = 0
         if self._table.version == manifest.table_version:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from nait_index.building.intake import known_rows
@@ -25,8 +26,6 @@ _COMMITS = 256
 
 _MOST_FRAGMENTS = 64
 """Files of rows above which a build merges them. Merging writes every row once more, so it is not done every time."""
-
-_MERGED = "rejected-merged.jsonl"
 
 
 class BackgroundWriter:
@@ -106,8 +105,8 @@ def _table_columns(shard: EncodedShard) -> dict[str, Any]:
     } | {name: values[usable] for name, values in shard.columns.items()}
 
 
-def merge_rejected(layout: Layout, unusable: Iterable[Rejected], last_rows: Mapping[str, int]) -> None:
-    """Write the rows that the index could not use in any of its builds, for :func:`publish_rejected`.
+def merge_rejected(layout: Layout, unusable: Iterable[Rejected], last_rows: Mapping[str, int]) -> Path:
+    """Write the rows that the index could not use in any of its builds into a file for :func:`publish_rejected`.
 
     Each is listed once. For a row that this run has read again, the new result counts.
 
@@ -115,10 +114,12 @@ def merge_rejected(layout: Layout, unusable: Iterable[Rejected], last_rows: Mapp
     :param last_rows: number of the last row that this run has read of each file. Standard input is another stream
         every time, so it supersedes nothing.
     """
-    with rejected_writer(layout.staging / _MERGED) as rejects:
+    merged = layout.staging / "rejected-merged.jsonl"
+    with rejected_writer(merged) as rejects:
         read_now = read_rejected(layout.staging / layout.rejected.name)
         for row in dict.fromkeys([*_earlier_rejected(layout, last_rows), *read_now, *unusable]):
             rejects.add(row)
+    return merged
 
 
 def _earlier_rejected(layout: Layout, last_rows: Mapping[str, int]) -> Iterator[Rejected]:
@@ -131,9 +132,8 @@ def _earlier_rejected(layout: Layout, last_rows: Mapping[str, int]) -> Iterator[
                 yield row
 
 
-def publish_rejected(layout: Layout) -> None:
+def publish_rejected(layout: Layout, merged: Path) -> None:
     """Move the merged rejected rows to their final place, just before the new version becomes visible."""
-    merged = layout.staging / _MERGED
     seal_rejected(layout, merged)
     os.replace(merged, layout.rejected)
     layout.push(layout.rejected)

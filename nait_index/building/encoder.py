@@ -186,16 +186,12 @@ class IndexEncoder:
                 columns[name][pooled.rows] = values
             yield pooled
             advance(len(rows), int(facts.n_tokens[rows].sum()))
-        self._add_gradients(tokens, facts, columns)
+        if self._gradients_of is not None:
+            finite_rows = facts.usable
+            for gradients in self._gradients_of([tokens[row] for row in finite_rows]):
+                columns[GRADIENT][finite_rows[gradients.rows]] = gradients.values
+                facts.reasons.update((int(finite_rows[row]), reason) for row, reason in gradients.reasons.items())
         advance(len(tokens) - len(usable), 0)
-
-    def _add_gradients(self, tokens: Sequence[Tokens], facts: ShardFacts, columns: Columns) -> None:
-        if self._gradients_of is None:
-            return
-        usable = facts.usable
-        for gradients in self._gradients_of([tokens[row] for row in usable]):
-            columns[GRADIENT][usable[gradients.rows]] = gradients.values
-            facts.reasons.update((int(usable[row]), reason) for row, reason in gradients.reasons.items())
 
     def measure_sae(self, texts: Sequence[str]) -> float | None:
         """Measure how much of a sample of activations the sparse autoencoder leaves unexplained.

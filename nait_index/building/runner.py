@@ -1,4 +1,4 @@
-"""Runners: they run the rows of a build through the model, shard by shard in their order. Here, in this process."""
+"""What a build needs of a runner, which runs its rows through the model shard by shard, and the local runner."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor

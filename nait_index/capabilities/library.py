@@ -231,7 +231,7 @@ class CapabilityLibrary:
         if not name.strip() or name != name.strip() or not name.isprintable():
             raise CapabilityError(f"{name!r} cannot name a capability; use letters, digits, - and _")
         if not force and name in (table or self.table).names():
-            raise CapabilityError(f"a capability '{name}' is stored already; replace it with --force, or choose a name")
+            raise CapabilityError(f"a capability '{name}' is stored already; choose another name, or use --force")
 
 
 def _samples(stored: StoredCapability) -> list[Sample]:

@@ -1,7 +1,7 @@
 """A Ray cluster: one that is running, or one of this machine alone, started for a build and stopped after it.
 
-Ray restarts a worker whatever ended it, and for ever. A worker lost now and then costs only time; but where every one
-of them ends, say because the model does not fit into memory, somebody must notice: the :class:`Foreman`.
+Ray restarts workers without limit, whatever ended them. Losing one now and then costs only time; if all of them keep
+ending, say because the model does not fit into memory, the :class:`Foreman` ends the build.
 """
 
 import logging
@@ -24,9 +24,9 @@ _STARTS = 5
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Real errors are raised; what Ray's core logs as errors besides are remarks on how Ray Data uses it.
+    # Real errors are raised; the other "errors" that Ray's core logs are remarks on how Ray Data uses it.
     "RAY_BACKEND_LOG_LEVEL": "fatal",
-    # It reports lost workers on standard output, where data goes: no line passes.
+    # Ray reports lost workers on standard output, which is for data: drop every line.
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
     # The settings keep actors off the GPUs; Ray need neither hide the GPUs from them nor warn about it.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -65,7 +65,7 @@ def connected(address: str | None) -> Iterator[Any]:
         if not ray.is_initialized():
             _init(address)
             stack.callback(ray.shutdown)
-        # Ray Data reports on our streams; its errors are raised.
+        # Ray Data logs to our streams; its errors are raised.
         stack.callback(logger.setLevel, logger.level)
         logger.setLevel(logging.ERROR)
         yield ray

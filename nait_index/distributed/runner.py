@@ -121,7 +121,13 @@ class RayRunner:
             {SHARD: number, OFFSETS: array("Q", spool.offsets(shard)).tobytes()} for number, shard in enumerate(shards)
         ]
         data = ray.data.from_items(lines, override_num_blocks=len(lines))
-        _configure(data.context)
+        settings: Any = data.context
+        settings.execution_options.preserve_order = True
+        settings.execution_options.verbose_progress = False
+        settings.enable_progress_bars = settings.print_on_execution_start = False
+        settings.target_max_block_size = 4 * PIECE_BYTES
+        # A large model on a CPU may take longer for a shard than the half hour that Ray Data allows.
+        settings.execution_no_progress_timeout_s = -1
         data = data.map_batches(
             read_shards,
             fn_args=(str(spool.path.resolve()),),
@@ -163,17 +169,6 @@ def _task_for(encoder: IndexEncoder, device: Device) -> WorkerTask:
         fingerprint=encoder.fingerprint,
         threads=thread_count(),
     )
-
-
-def _configure(context: Any) -> None:  # noqa: ANN401
-    """Configure Ray Data for one dataset."""
-    context.execution_options.preserve_order = True
-    context.execution_options.verbose_progress = False
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    context.target_max_block_size = 4 * PIECE_BYTES
-    # A large model on a CPU may take longer for a shard than the half hour that Ray Data allows.
-    context.execution_no_progress_timeout_s = -1
 
 
 @contextmanager

@@ -49,7 +49,7 @@ def remove_rows(layout: Layout, ids: Sequence[str] | None, where: str | None) ->
         table = SampleTable(layout)
         positions = _positions(table, ids, where)
         if not positions:
-            raise SelectionError(f"--where '{where}' holds for no row of {layout.name}; nothing was removed")
+            raise SelectionError(f"--where '{where}' matches no row of {layout.name}; nothing was removed")
         if len(positions) == manifest.rows:
             raise SelectionError(f"that would remove all {manifest.rows:,} rows; delete {layout.name} itself instead")
         table.delete(positions)

@@ -1,4 +1,4 @@
-"""Whether an index still is what it was: files, counts, content, versions, scan copies and encodings."""
+"""Checks that an index is intact: files, counts, content, versions, scan copies and encodings."""
 
 import logging
 from collections.abc import Callable, Iterator
