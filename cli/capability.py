@@ -77,9 +77,7 @@ def show(index: IndexTarget, name: str, as_json: bool) -> None:
     if as_json:
         print_json([json.loads(row) for row in examples])
         return
-    print_table(
-        ("", "example"), [(number, preview(row)) for number, row in enumerate(examples[:PREVIEW_ROWS], start=1)]
-    )
+    print_table(("", "example"), enumerate(map(preview, examples[:PREVIEW_ROWS]), start=1))
     more = f", the first {PREVIEW_ROWS} shown" if len(examples) > PREVIEW_ROWS else ""
     note(f"{len(examples):,} examples{more}")
 

@@ -43,14 +43,11 @@ def completion(shell: str | None) -> None:
     click.echo(completer(click.get_current_context().find_root().command, {}, _PROGRAM, _VARIABLE).source())
 
 
-def a_file(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Leave files to the shell."""
-    return [CompletionItem(incomplete, type="file")]
+def _left_to_shell(kind: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    return lambda _, __, incomplete: [CompletionItem(incomplete, type=kind)]
 
 
-def a_folder(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Leave folders to the shell."""
-    return [CompletionItem(incomplete, type="dir")]
+a_file, a_folder = _left_to_shell("file"), _left_to_shell("dir")
 
 
 def a_capability(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -30,9 +30,7 @@ _WORDS = 20
 @click.argument("row", metavar="ROW")
 @click.option("-c", "--capability", "name", metavar="NAME", shell_complete=a_capability, help="A stored capability.")
 @opt.examples_option
-@opt.method_option
-@opt.share_option
-@opt.where_option
+@opt.choice_options
 @click.option(
     "--neurons", type=click.IntRange(min=1), default=10, metavar="N",
     help="Show the N neurons that change the score most.",
@@ -137,24 +135,17 @@ def _print_words(words: "Sequence[Word]") -> None:
 def _print_bars(values: Sequence[tuple[str, float]], title: str) -> None:
     """Print values, each with a bar of proportional length."""
     largest = max((abs(value) for _, value in values), default=0.0) or 1.0
-    print_table(
-        (title, "adds", ""),
-        [
-            (name, f"{value:+.4f}", ("█" if value > 0 else "░") * round(_BAR * abs(value) / largest))
-            for name, value in values
-        ],
-    )
+    bars = [("█" if value > 0 else "░") * round(_BAR * abs(value) / largest) for _, value in values]
+    rows = [(name, f"{value:+.4f}", bar) for (name, value), bar in zip(values, bars, strict=True)]
+    print_table((title, "adds", ""), rows)
 
 
 @click.command(short_help="Show how capabilities relate, and which could be merged.")
 @opt.index_at_version
 @opt.capabilities_option("A stored capability. Repeatable. Default: all of them.")
-@opt.method_option
-@opt.share_option
-@opt.where_option
+@opt.choice_options
 @click.option(
-    "--plot", type=click.Path(path_type=Path), metavar="OUT.png|svg",
-    help="Draw the comparison. Needs nait-index[report].",
+    "--plot", type=click.Path(path_type=Path), metavar="OUT.png|svg", help="Plot to this file. Needs nait-index[report]."
 )  # fmt: skip
 @opt.force_option
 @opt.json_option

@@ -94,9 +94,7 @@ def verify(index: IndexTarget, sample: int, as_json: bool) -> None:
 @click.command(short_help="Write an HTML report of what an index chooses.")
 @opt.index_at_version
 @opt.capabilities_option("A stored capability. Repeatable. Default: all of them.")
-@opt.share_option
-@opt.method_option
-@opt.where_option
+@opt.choice_options
 @click.option(
     "--by", multiple=True, metavar="FIELD",
     help="Also compare selection and corpus by this column, or field of the rows such as meta.lang. Repeatable.",
@@ -107,9 +105,8 @@ def verify(index: IndexTarget, sample: int, as_json: bool) -> None:
 )  # fmt: skip
 @opt.model_options
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), default=Path("report.html"),
-    metavar="OUT.html", help="File to write.",
-)  # fmt: skip
+    "-o", "--output", type=click.Path(path_type=Path), default="report.html", metavar="OUT.html", help="File to write."
+)
 @opt.force_option
 def report(index: IndexTarget, names: tuple[str, ...], output: Path, force: bool, **options: Any) -> None:
     """Write an HTML report of what INDEX chooses. The page needs no network.

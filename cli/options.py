@@ -142,8 +142,13 @@ def _budget(context: click.Context, _: click.Parameter, text: str) -> "Budget | 
     return Budget.parse(text)
 
 
-share_option = top_option("10%", "N|P%", "Number or share of rows to select per capability.")
 where_option = click.option("--where", metavar="SQL", help="Choose only among these rows, e.g. 'n_tokens < 1024'.")
+
+
+choice_options = all_of(
+    method_option, top_option("10%", "N|P%", "Number or share of rows to select per capability."), where_option
+)
+"""What ``explain``, ``compare`` and ``report`` choose by."""
 
 
 def capabilities_option(help: str) -> Callable[[Command], Command]:

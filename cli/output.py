@@ -116,14 +116,9 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, whole: 
 
 def print_selection(selection: "Selection", count: int) -> None:
     """Print the first rows of a selection."""
-    details = list(selection.details)
-    print_table(
-        ("rank", "score", *details, "id", "row"),
-        [
-            (record["rank"], record["score"], *(record[name] for name in details), record["id"], preview(row))
-            for record, row in zip(selection.records()[:count], selection.rows(count), strict=True)
-        ],
-    )
+    names = ("rank", "score", *selection.details, "id")
+    rows = zip(selection.records()[:count], selection.rows(count), strict=True)
+    print_table((*names, "row"), [(*(record[name] for name in names), preview(row)) for record, row in rows])
 
 
 def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:

@@ -3,6 +3,7 @@
 import os
 import sys
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,6 @@ from .output import note, print_json, print_table
 from .progress import score_progress
 
 if TYPE_CHECKING:
-    from nait_index.quality.run import Confirm
     from nait_index.quality.score import QualitySpec
 
 model_options = opt.all_of(
@@ -149,7 +149,7 @@ def judge(index: IndexTarget, /, yes: bool, **options: Any) -> None:
 
     endpoint = Endpoint(**opt.taken(options, Endpoint))
     spec = Judge(endpoint, **opt.taken(options, Judge))
-    _score(index, spec, confirm=_confirmer(yes), **options)
+    _score(index, spec, confirm=partial(_confirm, yes), **options)
 
 
 @score.command("import", short_help="Import scores that were computed elsewhere.")
@@ -192,13 +192,8 @@ def _score(
         note(f"{report.statuses['failed']:,} rows failed; run the same command again to retry them")
 
 
-def _confirmer(yes: bool) -> "Confirm":
-    def confirm(cost: object) -> bool:
-        note(str(cost))
-        if yes:
-            return True
-        if not sys.stdin.isatty():
-            raise click.UsageError("nobody can confirm this here, because standard input is no terminal; add --yes")
-        return click.confirm("go on?", err=True)
-
-    return confirm
+def _confirm(yes: bool, cost: object) -> bool:
+    note(str(cost))
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError("nobody can confirm this here, because standard input is not a terminal; add --yes")
+    return yes or click.confirm("go on?", err=True)

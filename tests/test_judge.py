@@ -278,7 +278,7 @@ def test_an_interrupted_run_goes_on_and_failed_rows_are_tried_again(
     command += ["--retries", "0"]
     unasked = nait_index(*command)
     assert (unasked.code, unasked.out) == (2, "")
-    assert "nobody can confirm this here, because standard input is no terminal; add --yes" in unasked.err
+    assert "nobody can confirm this here, because standard input is not a terminal; add --yes" in unasked.err
     assert server.requests == []
     with monkeypatch.context() as patch:
         interrupt_call(patch, "nait_index.quality.journal.Journal.add", call=5)
