@@ -145,8 +145,8 @@ def _print_bars(values: Sequence[tuple[str, float]], title: str) -> None:
 @opt.capabilities_option("A stored capability. Repeatable. Default: all of them.")
 @opt.choice_options
 @click.option(
-    "--plot", type=click.Path(path_type=Path), metavar="OUT.png|svg", help="Plot to this file. Needs nait-index[report]."
-)  # fmt: skip
+    "--plot", type=click.Path(path_type=Path), metavar="OUT.png|svg", help="Also draw it. Needs nait-index[report]."
+)
 @opt.force_option
 @opt.json_option
 def compare(
