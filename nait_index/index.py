@@ -55,7 +55,7 @@ logger = logging.getLogger(__name__)
 class NaitIndex:
     """An index, opened for reading.
 
-    It goes on showing the version that it was opened with while others write; open it again to see what they wrote.
+    It keeps showing the version that it was opened at while others write; open it again to see what they wrote.
 
     Parameters that mean the same in several methods:
 
@@ -79,7 +79,7 @@ class NaitIndex:
     :class:`~nait_index.errors.SelectionError`; a capability that is unknown, whose name is taken or cannot be used, or
     that has no usable example, :class:`~nait_index.errors.CapabilityError`; a corpus or file of examples that cannot be
     read, :class:`~nait_index.errors.CorpusError`; a file that exists, :class:`~nait_index.errors.OutputExistsError`; a
-    method whose view the index lacks, and any change of a version opened by name,
+    method whose view the index lacks, an unknown version or unusable tag, and any change of a version opened by name,
     :class:`~nait_index.errors.StoreError`.
 
     :param path: its folder, or a URI such as ``s3://bucket/my.nait``.
@@ -138,7 +138,7 @@ class NaitIndex:
 
         :param corpus: files or folders of instruction rows; ``-`` is standard input.
         :param model: a folder or hub name, or a full configuration. :param limit: read at most this many rows.
-        :param approximate: also make an approximate search, for few rows of very many; see :meth:`query`.
+        :param approximate: also build an approximate search, for choosing few of very many rows; see :meth:`query`.
         :param replace: let rows replace those with the same id and other content.
         :param runner: what runs the rows through the model; this process by default.
         :returns: the index, with an account of the build in ``report``.
@@ -345,14 +345,14 @@ class NaitIndex:
         return self._chooser.cover(top, where, rare=rare)
 
     def select_all(self, *, where: str | None = None) -> Selection:
-        """Take all rows that pass a filter, in the order of the corpus; nothing ranks them."""
+        """Choose all rows that pass a filter, in corpus order and without scores."""
         return self._chooser.select_all(where)
 
     def load_selection(self, path: PathLike) -> Selection:
-        """Read a selection that was written before, to write it again in another way.
+        """Read an earlier selection, to write it in another way.
 
         :param path: its sidecar, ``….meta.json``.
-        :raises SelectionError: it is not a sidecar, or names a row that this version of the index does not have.
+        :raises SelectionError: it is not a sidecar, or this version of the index lacks one of its rows.
         """
         return self._chooser.load(Path(path))
 
@@ -374,7 +374,7 @@ class NaitIndex:
         Open the index again to filter by the score.
 
         :param spec: ``Ifd``, ``SelectIt``, ``Judge`` or ``Imported`` of :mod:`nait_index.quality`.
-        :param force: start again, even with other settings. :param confirm: asked before a judge is paid.
+        :param force: start again, even with other settings. :param confirm: called before a paid judge is used.
         """
         self._check_newest()
         model, device = self._model, self._device
@@ -477,10 +477,7 @@ class NaitIndex:
         return list_versions(Layout(path, storage))
 
     def tag(self, name: str, *, force: bool = False) -> int:
-        """Name the version that was opened, so that it is kept, and return its number.
-
-        :raises StoreError: the name is taken by another version, or cannot be used.
-        """
+        """Name the version that was opened, so that it never expires, and return its number."""
         return tag_version(self.layout, name, self.manifest.version, force=force)
 
     def remove_tag(self, name: str) -> None:
@@ -490,18 +487,16 @@ class NaitIndex:
     def remove(self, ids: Sequence[str] | None = None, *, where: str | None = None) -> int:
         """Remove rows with some ids, or those that pass a filter, and return how many.
 
-        :raises SelectionError: an id is not in the index, no row passes, or no row would be left.
+        :raises SelectionError: no row passes, or none would be left.
         """
         self._check_newest()
         return remove_rows(self.layout, ids, where)
 
     @staticmethod
     def restore(path: PathLike, version: str | int, *, storage: Mapping[str, str] | None = None) -> int:
-        """Make an old version the last one again, under a new number that is returned; the versions between stay.
+        """Make an old version the newest again, and return its new number; the versions in between are kept.
 
-        This works even if the last version is damaged. Restoring the last version itself gives up an interrupted build.
-
-        :raises StoreError: there is no such version.
+        This works even if the newest version is damaged. Restoring the newest itself discards an interrupted build.
         """
         return restore_version(Layout(path, storage), version).version
 

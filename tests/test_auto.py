@@ -85,5 +85,5 @@ def test_where_no_single_curve_tells_auto_is_refused(index: NaitIndex) -> None:
     for command in (("query", root, "-c", "code", "-c", "tables"), ("core", root, "-c", "code", "-c", "tables")):
         assert "one capability" in refusal(*command, "--top", "auto")
     assert "one capability" in refusal("cover", root, "--top", "auto")
-    assert "leave it out" in refusal("query", root, "-c", "code", "--top", "auto", "--weight", "tables=2")
+    assert "leave --weight out" in refusal("query", root, "-c", "code", "--top", "auto", "--weight", "tables=2")
     assert "found no bend" in refusal("query", root, "-c", "code", "--top", "auto", "--method", "random")

@@ -144,7 +144,7 @@ class Chooser:
     def _by_curve(self, request: RankingRequest, weights: Mapping[str, float] | None) -> Selection:
         """Choose what one capability ranks highest, as many rows as its score curve suggests."""
         if weights is not None:
-            raise SelectionError("--weight shares rows among capabilities, and --top auto is for one; leave it out")
+            raise SelectionError("--weight is for several capabilities, and --top auto for one; leave --weight out")
         exact = replace(request, search=SearchMode.EXACT)
         ranking = self.query(replace(exact, budget=ALL_ROWS, decontaminate=False))
         suggestion = suggest(ranking.scores)
@@ -292,7 +292,7 @@ class Chooser:
         )
 
     def select_all(self, where: str | None) -> Selection:
-        """Take all rows that pass a filter, in the order of the corpus."""
+        """Choose all rows that pass a filter, in corpus order."""
         ordinals = self.rows.passing(where)
         if not len(ordinals):
             raise SelectionError("no row passes --where; widen it")
@@ -300,7 +300,7 @@ class Chooser:
         return Selection(ids, (), tuple(ordinals.tolist()), provenance, self.rows.take)
 
     def load(self, sidecar: Path) -> Selection:
-        """Take the rows of a selection that was written before."""
+        """Read the selection that a sidecar describes."""
         columns, provenance = read_sidecar(sidecar)
         ids, scores = columns.pop("id"), columns.pop("score", ())
         ordinal_of = {sample_id: ordinal for ordinal, sample_id in enumerate(self.rows.ids())}

@@ -62,11 +62,7 @@ def rarity(sets: np.ndarray, neurons: int) -> np.ndarray:
 
 
 def cover(
-    sets: np.ndarray,
-    ids: Sequence[str],
-    k: int,
-    weights: np.ndarray | None = None,
-    allowed: np.ndarray | None = None,
+    sets: np.ndarray, ids: Sequence[str], k: int, weights: np.ndarray | None = None, allowed: np.ndarray | None = None
 ) -> Cover:
     """Choose ``k`` rows that cover the most.
 
