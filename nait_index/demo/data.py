@@ -40,8 +40,7 @@ def write(folder: Path) -> DemoFiles:
     """
     examples = _examples()
     files = DemoFiles(
-        corpus=folder / "corpus.jsonl",
-        capabilities={skill: folder / "capabilities" / f"{skill}.jsonl" for skill in examples},
+        folder / "corpus.jsonl", {skill: folder / "capabilities" / f"{skill}.jsonl" for skill in examples}
     )
     (folder / "capabilities").mkdir(parents=True, exist_ok=True)
     files.corpus.write_bytes(b"".join(_lines(CORPUS)))

@@ -67,10 +67,10 @@ class OutputOptions:
         self.format = None if format is None else parse_enum(RowFormat, format, "format")
         self.trainers = tuple(parse_enum(Trainer, name, "trainer") for name in trainers)
         self.path, self.kind = Path(path), kind_of(path)
-        self.sidecar, self.rejected = self._beside(".meta.json"), self._beside(".rejected.jsonl")
         self.scores, self.weights, self.force = scores, weights, force
         self._check_trainers()
-        check_rows_path(self.path, self.kind, force=force)
+        check_rows_path(self.path, self.kind, force=force)  # afterwards, the path has a name
+        self.sidecar, self.rejected = self._beside(".meta.json"), self._beside(".rejected.jsonl")
         if any(self.companion(trainer) == self.path for trainer in self.trainers):
             raise NaitError(f"{path}: the trainer needs a file of this name beside the rows; choose another name")
         for file in self.files_beside:
@@ -120,10 +120,7 @@ class WrittenFiles:
 
 
 def hand_over(
-    chosen: Sequence[ChosenRow],
-    records: Sequence[Mapping[str, Any]],
-    facts: Mapping[str, Any],
-    options: OutputOptions,
+    chosen: Sequence[ChosenRow], records: Sequence[Mapping[str, Any]], facts: Mapping[str, Any], options: OutputOptions
 ) -> WrittenFiles:
     """Write rows, the sidecar, the rows that could not be converted, and what trainers need: all of it or nothing.
 
@@ -164,7 +161,7 @@ def hand_over(
             batch.remove(options.rejected)
         with batch.file(options.sidecar) as file:
             file.write(to_json(dict(facts) | more, indent=2).encode() + b"\n")
-    notes = (*_notes_on_rows(facts, refused, lost, options), *_notes_on_trainers(rows, lengths, options))
+    notes = tuple(_notes(rows, lengths, refused, dict(facts) | more, options))
     return WrittenFiles(out, len(rows), options.sidecar, len(refused), options.rejected, tuple(configurations), notes)
 
 
@@ -210,25 +207,26 @@ def _first(refused: Sequence[Refused]) -> str:
     return f"{refused[0].row.id!r}: {refused[0].reason}"
 
 
-def _notes_on_rows(
-    facts: Mapping[str, Any], refused: Sequence[Refused], lost: Mapping[str, int], options: OutputOptions
+def _notes(
+    rows: Sequence[OutRow],
+    lengths: Lengths,
+    refused: Sequence[Refused],
+    facts: Mapping[str, Any],
+    options: OutputOptions,
 ) -> Iterator[str]:
+    target = options.format
     if refused:
         count = f"{len(refused):,} {'row' if len(refused) == 1 else 'rows'}"
-        yield (
-            f"{count} cannot be converted to {options.format}, see {options.rejected}; the first is {_first(refused)}"
-        )
-    if lost:
-        names = ", ".join(f"{name} ({count:,} rows)" for name, count in lost.items())
-        yield f"{options.format} has no place for these fields of turns, which were left out: {names}"
+        yield f"{count} cannot be converted to {target}, see {options.rejected}; the first is {_first(refused)}"
+    if facts["left_out"]:
+        names = ", ".join(f"{name} ({count:,} rows)" for name, count in facts["left_out"].items())
+        yield f"{target} has no place for these fields of turns, which were left out: {names}"
     if "contamination" in facts:
         report = facts["contamination"]
         counts = ", ".join(f"{likeness} {report[likeness]:,}" for likeness in Likeness)
         remedy = "; --decontaminate leaves them out" if report["rows"] else ""
         yield f"contaminated: {counts} (rows like one of the {report['examples']:,} examples){remedy}"
 
-
-def _notes_on_trainers(rows: Sequence[OutRow], lengths: Lengths, options: OutputOptions) -> Iterator[str]:
     if Trainer.LLAMAFACTORY in options.trainers:
         stage = ", stage: pt, for plain text" if rows[0].format is RowFormat.TEXT else ""
         name, folder = llamafactory.entry_name(options.path), options.path.parent

@@ -73,9 +73,8 @@ def _columns(rows: Sequence[OutRow], shape: Shape, kind: OutputKind) -> list[str
     if shape.format is not RowFormat.MESSAGES:
         raise UnreadableError(rows[0], f"TRL does not read {shape.format} rows")
     if "system" in shape.columns:
-        raise UnreadableError(
-            next(row for row in rows if row.fields.get("system")), "its column 'system' would be lost"
-        )
+        row = next(row for row in rows if row.fields.get("system"))
+        raise UnreadableError(row, "its column 'system' would be lost")
     for row in rows:
         _check_turns(row, "messages", kind)
     return ["messages"]
@@ -86,11 +85,8 @@ def _prompt_completion(rows: Sequence[OutRow], kind: OutputKind) -> list[str]:
     for row in rows:
         for name in ("prompt", "completion"):
             if not isinstance(row.fields.get(name), list if lists else str):
-                raise UnreadableError(
-                    row,
-                    f"its {name!r} is not {'a list' if lists else 'text'} as in the first row",
-                    "add --as prompt-completion",
-                )
+                reason = f"its {name!r} is not {'a list' if lists else 'text'} as in the first row"
+                raise UnreadableError(row, reason, "add --as prompt-completion")
             if lists:
                 _check_turns(row, name, kind)
     return ["prompt", "completion"]

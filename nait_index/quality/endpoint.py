@@ -31,7 +31,7 @@ _LARGEST_ANSWER = 4 * 2**20
 
 
 class RequestFailed(Exception):
-    """One request got no answer after all attempts; others may still get one."""
+    """A request got no answer; others may still get one."""
 
 
 class _TransientError(Exception):
@@ -59,7 +59,7 @@ class Pace:
         self._stopped = threading.Event()
 
     def wait(self) -> bool:
-        """Wait for the turn of one request; returns ``False`` if everything was stopped meanwhile."""
+        """Wait until one request may go out; return ``False`` if everything was stopped meanwhile."""
         with self._lock:
             now = time.monotonic()
             turn = max(now, self._next)
@@ -76,7 +76,7 @@ class Pace:
         self._stopped.wait(seconds)
 
     def stop(self) -> None:
-        """Wake everyone who waits; no further request goes out."""
+        """Wake all waiting workers; no further request goes out."""
         self._stopped.set()
 
 
@@ -152,9 +152,9 @@ class Endpoint:
             raise NaitError(f"--url '{self.url}' is not an address: {_one_line(error)}") from error
 
     def _request(self, messages: Sequence[Mapping[str, str]]) -> Request:
+        optional = {"temperature": self.temperature, "max_tokens": self.max_tokens}
         body: dict[str, Any] = {"model": self.model, "messages": list(messages)}
-        body |= {} if self.temperature is None else {"temperature": self.temperature}
-        body |= {} if self.max_tokens is None else {"max_tokens": self.max_tokens}
+        body |= {name: value for name, value in optional.items() if value is not None}
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if self.key is not None:
             headers["Authorization"] = f"Bearer {self.key}"

@@ -98,19 +98,14 @@ def _records(path: Path) -> Iterator[tuple[int, object, object]]:
     """Yield line number, id and value of every record."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         if path.suffix.lower() == ".csv":
-            yield from _csv_records(path, file)
+            reader = csv.DictReader(file)
+            if not {"id", "value"} <= set(reader.fieldnames or ()):
+                raise CorpusError(f"{path}: its first line must name the columns id and value")
+            yield from ((reader.line_num, record["id"], record["value"]) for record in reader)
         elif path.suffix.lower() in (".jsonl", ".json", ".ndjson"):
             yield from _json_records(path, file)
         else:
             raise CorpusError(f"{path}: unknown file type; its name must end in .csv or .jsonl")
-
-
-def _csv_records(path: Path, file: Iterable[str]) -> Iterator[tuple[int, object, object]]:
-    reader = csv.DictReader(file)
-    if not {"id", "value"} <= set(reader.fieldnames or ()):
-        raise CorpusError(f"{path}: its first line must name the columns id and value")
-    for record in reader:
-        yield reader.line_num, record["id"], record["value"]
 
 
 def _json_records(path: Path, file: Iterable[str]) -> Iterator[tuple[int, object, object]]:

@@ -18,7 +18,6 @@ from nait_index.errors import NaitError
 from nait_index.quality.endpoint import Endpoint, Pace, RequestFailed
 from nait_index.quality.score import QualityRow, Score, Status, UnscorableError, exchange_of, question_text
 
-LOWEST, HIGHEST = 0.0, 5.0
 _SYSTEM = (
     "We would like to request your feedback on the performance of an AI assistant in response to the instruction "
     "displayed following.\n\nInstruction:\n{question}\n\nResponse:\n{answer}"
@@ -70,7 +69,7 @@ def parse_answer(answer: str) -> float | None:
     spoken = re.sub(r"<think>.*?</think>", "", thought + end, flags=re.DOTALL) + last
     line = next((line for line in spoken.splitlines() if line.strip()), "")
     numbers = re.findall(r"-?\d+(?:\.\d+)?", re.sub(r"(?<=\d)\s*(?:/|out of)\s*5(?:\.0+)?\b", "", line))
-    if len(numbers) != 1 or not LOWEST <= float(numbers[0]) <= HIGHEST:
+    if len(numbers) != 1 or not 0 <= float(numbers[0]) <= 5:
         return None
     return float(numbers[0])
 

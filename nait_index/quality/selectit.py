@@ -212,15 +212,14 @@ class SelectItQuality:
     def _score_chunk(self, rows: Sequence[tuple[QualityRow, list[_Contexts]]]) -> Iterator[Score]:
         by_model = [rater.rate([contexts[number] for _, contexts in rows]) for number, rater in enumerate(self._raters)]
         for (row, contexts), ratings in zip(rows, zip(*by_model, strict=True), strict=True):
+            failure = next((rating for rating in ratings if isinstance(rating, Failure)), None)
+            if failure is not None:
+                yield Score(row, None, Status.FAILED, failure.reason)
+                continue
             truncated = any(context.truncated for context in contexts)
-            yield self._combine(row, ratings, Status.TRUNCATED if truncated else Status.OK)
-
-    def _combine(self, row: QualityRow, ratings: Sequence[np.ndarray | Failure], status: Status) -> Score:
-        for rating in ratings:
-            if isinstance(rating, Failure):
-                return Score(row, None, Status.FAILED, rating.reason)
-        sentences = sentence_level(token_level(np.array(ratings)), self._alpha)
-        return Score.of(row, model_level(sentences, [rater.model.parameters for rater in self._raters]), status)
+            sentences = sentence_level(token_level(np.array(ratings)), self._alpha)
+            value = model_level(sentences, [rater.model.parameters for rater in self._raters])
+            yield Score.of(row, value, Status.TRUNCATED if truncated else Status.OK)
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
