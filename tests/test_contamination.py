@@ -78,7 +78,6 @@ def test_an_example_with_no_words_is_like_nothing() -> None:
 
 def test_the_capability_and_the_number_of_the_example_are_named() -> None:
     known = Contamination({"a": ["one", "two"], "b": ["three", "two"]})
-    assert len(known) == 4
     assert known.match("THREE", "three") == Match(Likeness.EXACT, "b", 1)
     assert known.match("two", "two") == Match(Likeness.EXACT, "a", 2)
     report = known.report({"x": Match(Likeness.EXACT, "b", 1)})
