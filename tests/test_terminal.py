@@ -473,7 +473,7 @@ def test_verbose_says_on_the_error_stream_what_is_done(place: str, index: Path, 
         "opened: version 3, 12 rows",
         "model bundled loaded in",
         "texts encoded in",
-        "engine",
+        "scanning pca_unit: 12 rows",
         "rows scored in",
     ):
         assert part in text
