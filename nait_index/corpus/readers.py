@@ -105,6 +105,7 @@ def _folder_files(folder: Path) -> list[Path]:
 
 
 def _is_name(path: Path) -> bool:
+    """Return whether the system can have a file of this name."""
     try:
         return b"\0" not in os.fsencode(path)
     except UnicodeEncodeError:  # half a surrogate pair

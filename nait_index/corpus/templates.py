@@ -166,7 +166,7 @@ def _read_template(path: Path) -> str:
 
 
 def _refusing(run: Callable[[Sequence[Part]], str], name: str) -> Callable[[Sequence[Part]], str]:
-    """Return the rendering by a template that is a program: rows on which it fails or renders no text are refused."""
+    """Wrap the rendering of a template, which is a program: refuse rows on which it fails or renders no text."""
 
     def render(parts: Sequence[Part]) -> str:
         try:

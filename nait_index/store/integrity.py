@@ -136,7 +136,7 @@ def _check(layout: Layout, path: Path, seals: Mapping[str, str], looks: Looks, t
 
 
 def _tables(layout: Layout, version: Version) -> dict[str, int]:
-    """Return the version of each table that a version of the index reads, by the table's URI."""
+    """Return the URI of each table that a version of the index reads, with the table's version."""
     tables = {layout.samples: version.table_version, layout.capabilities: version.capabilities_version}
     return {uri: number for uri, number in tables.items() if number}
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _DELETED_ROWS = 10_000  # per SQL condition
 
 SIGNATURE_PREFIXES = ("grad", *(f"{view}_" for view in View))
-"""How the names of signature columns begin: with their view. The view ``grad`` has one column, named ``grad``."""
+"""Prefixes of the signature columns, which are named after their view; ``grad`` is the name of a single column."""
 
 
 def schema(arrays: Mapping[str, tuple["np.dtype[Any]", int]]) -> "pa.Schema":
