@@ -66,7 +66,7 @@ def run(request: dict[str, Any], steps: int) -> int:
 @contextmanager
 def _small_settings(fragments: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nait_index_cli.build.SignatureConfig", lambda **own: small_signatures())
+        patch.setattr("nait_index_cli.build.SignatureConfig", lambda **settings: small_signatures())
         patch.setattr("nait_index.building.commit._MOST_FRAGMENTS", fragments)
         yield
 
@@ -145,7 +145,7 @@ def _command_line(request: dict[str, Any]) -> int:
 
 def _several(request: dict[str, Any]) -> int:
     """Run several commands one after another and print what came of each, as JSON."""
-    print(json.dumps([_outcome(own) for own in request["commands"]]))  # noqa: T201
+    print(json.dumps([_outcome(command) for command in request["commands"]]))  # noqa: T201
     return 0
 
 
@@ -180,7 +180,7 @@ def answer(index: Any) -> str:
     """Stand for everything that readers see of an index: its version, all rows, and two rankings of them."""
     rows = json.dumps(index.rows())
     chosen = [index.query("own", top="100%", method=method) for method in ("probe", "nait")]
-    ranked = json.dumps([[list(own.ids), list(own.scores)] for own in chosen])
+    ranked = json.dumps([[list(selection.ids), list(selection.scores)] for selection in chosen])
     return f"{index.manifest.version}:{hashlib.blake2b((rows + ranked).encode(), digest_size=8).hexdigest()}"
 
 

@@ -82,7 +82,7 @@ def command(kind: str, root: Path, files: Files, model: Path) -> list[str]:
 def run_here(arguments: list[str], fragments: int = 64, code: int = 0, **signatures: Any) -> Outcome:
     """Run a command in this process, with the settings of the children."""
     with small_shards(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nait_index_cli.build.SignatureConfig", lambda **own: small_signatures(**signatures))
+        patch.setattr("nait_index_cli.build.SignatureConfig", lambda **settings: small_signatures(**signatures))
         patch.setattr("nait_index.building.commit._MOST_FRAGMENTS", fragments)
         outcome = nait_index(*arguments)
     assert outcome.code == code, outcome.err

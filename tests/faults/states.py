@@ -16,10 +16,10 @@ def ranking(root: Path) -> list[Any]:
     from nait_index import NaitIndex
 
     index = NaitIndex(root)
-    own = "own" if index.capabilities() else None
-    if own is None:
+    capability = "own" if index.capabilities() else None
+    if capability is None:
         return []
-    chosen = [index.query(own, top="100%", method=method) for method in METHODS]
+    chosen = [index.query(capability, top="100%", method=method) for method in METHODS]
     return [(one.ids, one.scores) for one in chosen]
 
 
@@ -39,15 +39,15 @@ def assert_sees(root: Path, expected: Path) -> None:
     assert (info.code, json.loads(info.out)["rows"]) == (0, counts["rows"]), info
 
 
-def assert_same_samples(found: dict[str, dict[str, Any]], expected: dict[str, dict[str, Any]]) -> None:
+def assert_same_samples(actual: dict[str, dict[str, Any]], expected: dict[str, dict[str, Any]]) -> None:
     """Check that rows are the same to the bit, but for the last bits of the lengths of their layers.
 
     The last shard of these corpora has one row, and products of so few rows round in one of two ways, by the process.
     """
-    assert found.keys() == expected.keys()
-    for own, row in expected.items():
-        assert found[own] | {"pca_norms": b""} == row | {"pca_norms": b""}
-        lengths = [np.frombuffer(rows[own]["pca_norms"], np.float32) for rows in (found, expected)]
+    assert actual.keys() == expected.keys()
+    for sample_id, row in expected.items():
+        assert actual[sample_id] | {"pca_norms": b""} == row | {"pca_norms": b""}
+        lengths = [np.frombuffer(rows[sample_id]["pca_norms"], np.float32) for rows in (actual, expected)]
         np.testing.assert_allclose(*lengths, rtol=1e-6)
 
 
@@ -71,7 +71,7 @@ def assert_verified(root: Path) -> None:
     """Check that an index says of itself that it is whole."""
     outcome = nait_index("verify", root, "--sample", "4", "--json")
     assert outcome.code == 0, outcome
-    assert [own for own in json.loads(outcome.out) if own["passed"] is False] == []
+    assert [check for check in json.loads(outcome.out) if check["passed"] is False] == []
 
 
 def leftovers(root: Path) -> list[str]:
@@ -91,7 +91,11 @@ def leftovers(root: Path) -> list[str]:
         if not Path(uri).is_dir():
             continue
         table = lance.dataset(uri)
-        used = {path for own in table.versions() for path in files_of(uri, lance.dataset(uri, version=own["version"]))}
+        used = {
+            path
+            for version in table.versions()
+            for path in files_of(uri, lance.dataset(uri, version=version["version"]))
+        }
         left += sorted({path for path in Path(uri, "data").rglob("*") if path.is_file()} - used)
     return [str(path.relative_to(root)) for path in left]
 

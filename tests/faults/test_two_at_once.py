@@ -37,8 +37,8 @@ def test_of_two_writers_one_writes_and_the_other_is_told_who(
 
 
 def _outcome(ended: list[Ended], pids: list[int], root: Path) -> str:
-    refused = [at for at in range(2) if ended[at].code != 0]
-    assert len(refused) < 2, [own.err for own in ended]
+    refused = [number for number in range(2) if ended[number].code != 0]
+    assert len(refused) < 2, [outcome.err for outcome in ended]
     if not refused:
         return "one after the other"
     line = ended[refused[0]].refusal()
@@ -55,14 +55,14 @@ def test_readers_see_committed_versions_and_nothing_else(
     from nait_index import NaitIndex
 
     root = Path(shutil.copytree(wholes["base"], tmp_path / "own.nait"))
-    began, stop = [tmp_path / f"began-{at}" for at in range(2)], tmp_path / "stop"
+    began, stop = [tmp_path / f"began-{number}" for number in range(2)], tmp_path / "stop"
     expected = {answer(NaitIndex(root))}
     first = next(iter(expected))
-    readers = [zygote.start("read on", index=str(root), began=str(own), stop=str(stop)) for own in began]
-    for own in began:
-        wait_until(own)
+    readers = [zygote.start("read on", index=str(root), began=str(marker), stop=str(stop)) for marker in began]
+    for marker in began:
+        wait_until(marker)
     for round_ in range(ROUNDS):
-        ids = [f"row-{at:03}" for at in range(round_, round_ + 3)]
+        ids = [f"row-{number:03}" for number in range(round_, round_ + 3)]
         gone = write_lines(tmp_path / "gone.txt", ids)
         steps = [
             command("add", root, files, model),
@@ -82,10 +82,10 @@ def test_readers_see_committed_versions_and_nothing_else(
     for reader in readers:
         ended = reader.wait()
         assert ended.code == 0, ended.err
-        found = json.loads(ended.out)
-        assert set(found["answers"]) <= expected
-        assert set(found["held"]) == {first}
-        counts.add("readers", "read the last version", sum(found["answers"].values()))
-        counts.add("readers", "read the version they had opened", sum(found["held"].values()))
-        counts.add("readers", "versions seen", len(found["answers"]))
+        seen = json.loads(ended.out)
+        assert set(seen["answers"]) <= expected
+        assert set(seen["held"]) == {first}
+        counts.add("readers", "read the last version", sum(seen["answers"].values()))
+        counts.add("readers", "read the version they had opened", sum(seen["held"].values()))
+        counts.add("readers", "versions seen", len(seen["answers"]))
     assert_verified(root)

@@ -180,8 +180,14 @@ def arrow_bytes(table: pa.Table, form: str) -> bytes:
 
 
 _ROWS = [
-    {"id": f"r{at}", "text": f"row {at} é " * (at + 1), "n": at, "list": [1.5, None], "more": {"a": "x"}}
-    for at in range(5)
+    {
+        "id": f"r{number}",
+        "text": f"row {number} é " * (number + 1),
+        "n": number,
+        "list": [1.5, None],
+        "more": {"a": "x"},
+    }
+    for number in range(5)
 ]
 _LINES = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in _ROWS).encode()
 WHOLE: dict[str, tuple[str, bytes]] = {

@@ -72,7 +72,7 @@ def run(*arguments: str | Path) -> Outcome:
     if outcome.code == 1:
         assert len(lines) == 1, outcome.err
     assert lines[-1].startswith("Error: "), outcome.err
-    assert all(own.isprintable() for own in lines[-1]), outcome.err
+    assert all(char.isprintable() for char in lines[-1]), outcome.err
     return outcome
 
 
@@ -91,19 +91,19 @@ def state_of(index: Path) -> dict[str, tuple[int, int]]:
 
 def check_build(place: Path, corpus: Path, model: Path) -> None:
     """Build an index of a file; where that works, every row is accounted for and comes back as it was."""
-    own, out = place / "own.nait", place / "out.jsonl"
-    outcome = run("build", own, corpus, "--model", model, "--max-length", LENGTH, "--json")
+    index, out = place / "own.nait", place / "out.jsonl"
+    outcome = run("build", index, corpus, "--model", model, "--max-length", LENGTH, "--json")
     if outcome.code:
         assert [path.name for path in place.iterdir()] == [corpus.name]
         return
     counts = json.loads(outcome.out)
     assert counts["read"] == counts["indexed"] + counts["present"] + counts["rejected"]
-    assert counts["rejected"] == len(read_lines(own / "rejected.jsonl"))
-    listed = run("rows", own, "--json", "--limit", "1000").out.encode().splitlines()
+    assert counts["rejected"] == len(read_lines(index / "rejected.jsonl"))
+    listed = run("rows", index, "--json", "--limit", "1000").out.encode().splitlines()
     assert len(listed) == counts["indexed"] == counts["rows"]
     by_id = {row["id"]: row for row in map(json.loads, listed)}
     assert len(by_id) == len(listed)
-    chosen = run("query", own, "-e", corpus, "--method", "length", "--top", "100%", "-o", out)
+    chosen = run("query", index, "-e", corpus, "--method", "length", "--top", "100%", "-o", out)
     assert chosen.code == 0, chosen.err
     written = out.read_bytes().split(b"\n")[:-1]
     selected = json.loads((place / "out.jsonl.meta.json").read_bytes())["selected"]
@@ -129,15 +129,16 @@ def test_a_build_of_any_lines(model: Path, place: Path, good: list[dict[str, str
 @given(ids=st.lists(texts | st.integers(), min_size=1, max_size=4))
 def test_a_row_of_any_id_is_found_by_it(model: Path, place: Path, ids: list[str | int]) -> None:
     corpus = write_lines(
-        emptied(place) / "corpus.jsonl", [json_line({"id": own, "text": f"row {at}"}) for at, own in enumerate(ids)]
+        emptied(place) / "corpus.jsonl",
+        [json_line({"id": sample_id, "text": f"row {number}"}) for number, sample_id in enumerate(ids)],
     )
     check_build(place, corpus, model)
     if (place / "own.nait").exists():
         rejected = {row["row"] for row in read_lines(place / "own.nait" / "rejected.jsonl")}
-        for at, own in enumerate(ids, start=1):
-            if at not in rejected and own != "" and not str(own).startswith("-"):
-                found = json.loads(run("rows", place / "own.nait", str(own), "--json").out)
-                assert (found["id"], found["row"]) == (str(own), {"id": own, "text": f"row {at - 1}"})
+        for number, sample_id in enumerate(ids, start=1):
+            if number not in rejected and sample_id != "" and not str(sample_id).startswith("-"):
+                listed = json.loads(run("rows", place / "own.nait", str(sample_id), "--json").out)
+                assert (listed["id"], listed["row"]) == (str(sample_id), {"id": sample_id, "text": f"row {number - 1}"})
 
 
 @pytest.mark.parametrize("form", WHOLE)
@@ -217,7 +218,7 @@ def test_a_capability_of_any_name(index: Path, place: Path, name: str) -> None:
     examples = index.parent / "examples.jsonl"
     added = run("capability", "add", index, "--", name, examples)
     listed = run("capability", "list", index, "--json").json
-    assert (name in [own["name"] for own in listed]) == (added.code == 0)
+    assert (name in [entry["name"] for entry in listed]) == (added.code == 0)
     shown = run("capability", "show", index, "--json", "--", name)
     assert shown.code == added.code
     chosen = run("query", index, f"--capability={name}", "--top", "2", "--json")
@@ -261,7 +262,7 @@ def test_scores_from_any_file(index: Path, place: Path, lines: list[str], form: 
     path.write_bytes((header + "\n".join(lines)).encode("utf-8", "surrogatepass"))
     outcome = run("score", index, "import", path, "--force")
     if outcome.code == 0:
-        assert [own["status"] for own in read_lines(index / "scores" / "other.jsonl")[1:]] == ["ok"] * (
+        assert [entry["status"] for entry in read_lines(index / "scores" / "other.jsonl")[1:]] == ["ok"] * (
             len(read_lines(index / "scores" / "other.jsonl")) - 1
         )
         read_lines(index / "scores" / "other.rejected.jsonl")

@@ -63,10 +63,10 @@ def take_in(path: Path, row_format: RowFormat | None = None) -> tuple[Counts, li
         rejected = list(read_rejected(folder / "rejected.jsonl"))
         work = [row for shard in spool.shards(2) for row in spool.read(shard)]
     except NaitError as error:
-        said = str(error)
-        assert said
-        assert "\n" not in said
-        said.encode()
+        message = str(error)
+        assert message
+        assert "\n" not in message
+        message.encode()
         return None
     finally:
         spool.remove()
@@ -75,9 +75,10 @@ def take_in(path: Path, row_format: RowFormat | None = None) -> tuple[Counts, li
     samples = [item for item in items if isinstance(item, Sample)]
     assert counts.read == len(items) == counts.new + counts.present + counts.rejected
     assert rejected == [item for item in items if isinstance(item, Rejected)]
-    assert all(own.reason for own in rejected)
+    assert all(row.reason for row in rejected)
     assert {row.id: (row.row, row.text, row.content_hash) for row in work} == {
-        own.id: (own.row, "\n".join(part.text for part in own.parts), own.content_hash) for own in samples
+        sample.id: (sample.row, "\n".join(part.text for part in sample.parts), sample.content_hash)
+        for sample in samples
     }
     assert len(work) == len(samples) == counts.new
     "".join(row.id + row.row + row.text for row in work).encode()
@@ -125,10 +126,10 @@ def test_lines_of_any_json_come_back_byte_for_byte(data: bytes, row_format: RowF
         counts, samples, _ = taken
         lines = [line.removesuffix(b"\r") for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n")]
         assert counts.read == sum(bool(line.strip()) for line in lines)
-        assert [own.row.encode() for own in samples] == [lines[own.origin.row - 1] for own in samples]
-        hand_over_lines(path.with_name("out.jsonl"), [own.row for own in samples])
+        assert [sample.row.encode() for sample in samples] == [lines[sample.origin.row - 1] for sample in samples]
+        hand_over_lines(path.with_name("out.jsonl"), [sample.row for sample in samples])
         assert path.with_name("out.jsonl").read_bytes() == b"".join(
-            lines[own.origin.row - 1] + b"\n" for own in samples
+            lines[sample.origin.row - 1] + b"\n" for sample in samples
         )
 
 
@@ -141,9 +142,9 @@ def test_lists_of_any_json(data: bytes, row_format: RowFormat | None) -> None:
 
 
 @cases(60, 700)
-@given(own=st.lists(rows, min_size=1, max_size=4), good=good_rows)
-def test_a_list_keeps_every_value_of_a_row(own: list[dict[str, object]], good: dict[str, object]) -> None:
-    data = json_line([good, *own]).encode()
+@given(others=st.lists(rows, min_size=1, max_size=4), good=good_rows)
+def test_a_list_keeps_every_value_of_a_row(others: list[dict[str, object]], good: dict[str, object]) -> None:
+    data = json_line([good, *others]).encode()
     with corpus_file("corpus.json", data) as path:
         taken = take_in(path)
         if taken is not None:
@@ -184,7 +185,10 @@ def test_a_second_reading_finds_every_row_present(rows: list[dict[str, str]], da
         if taken is None:
             return
         _, samples, _ = taken
-        known = {own.id: Known(own.content_hash, at) for at, own in enumerate(data.draw(st.permutations(samples)))}
+        known = {
+            sample.id: Known(sample.content_hash, position)
+            for position, sample in enumerate(data.draw(st.permutations(samples)))
+        }
         spool = Spool(path.parent / "rows.jsonl", seed=0)
         with rejected_writer(path.parent / "rejected.jsonl") as rejects:
             counts = Intake(make_template("text"), known, len(known)).run(read_corpus([path]), spool, rejects)
