@@ -43,7 +43,7 @@ class IndexTarget:
 
     def open(self) -> "NaitIndex":
         """Open the index for reading."""
-        logger.info("opening %s", self.path)
+        logger.info("opening %r", self.path)
         from nait_index.index import NaitIndex
 
         return NaitIndex(self.path, version=self.version, model=self.model, device=self.device, storage=self.storage)

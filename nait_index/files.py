@@ -65,7 +65,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     :raises NaitError: the file cannot be written: folder missing, permission denied, disk full.
     """
     _check_folder(path)
-    logger.debug("writing %s", path)
+    logger.debug("writing %r", str(path))
     temporary: Path | None = None
     try:
         with explained(path):
@@ -90,7 +90,7 @@ class Together:
     @contextmanager
     def file(self, path: Path) -> Iterator[BinaryIO]:
         """Open a file for writing."""
-        logger.info("writing %s", path)
+        logger.info("writing %r", str(path))
         with explained(path):
             self._written[path], opened = _temporary(path.parent)
             with opened as file:
@@ -101,7 +101,7 @@ class Together:
     @contextmanager
     def folder(self, path: Path) -> Iterator[Path]:
         """Create a folder to be filled."""
-        logger.info("writing the folder %s", path)
+        logger.info("writing the folder %r", str(path))
         with explained(path):
             self._written[path] = path.parent / f".{secrets.token_hex(8)}.tmp"
             self._written[path].mkdir()

@@ -484,7 +484,10 @@ def test_verbose_says_on_the_error_stream_what_is_done(place: str, index: Path, 
 
 def test_twice_verbose_says_more_and_the_next_command_is_quiet(index: Path, tmp_path: Path) -> None:
     asked = ["query", index, "-c", "words", "--top", "3", "-o"]
-    assert f"nait_index.files: writing {tmp_path / 'a.jsonl'}" in nait_index("-vv", *asked, tmp_path / "a.jsonl").err
+    assert (
+        f"nait_index.files: writing {str(tmp_path / 'a.jsonl')!r}"
+        in nait_index("-vv", *asked, tmp_path / "a.jsonl").err
+    )
     assert (
         "DEBUG   nait_index.capabilities" in nait_index("-vv", "query", index, "-e", index.parent / "words.jsonl").err
     )
