@@ -22,7 +22,7 @@ from benchmarks.pool import GROUPS
 from benchmarks.speed.models import save_shape
 from nait_index.methods.nait import Nait
 from nait_index.methods.probe import SAMPLE, train
-from nait_index.search.hits import FineScores
+from nait_index.search.hits import rescored
 from nait_index.signatures.features import Feature, feature_vectors
 from nait_index.signatures.pca import Compressor, Dims, fit
 
@@ -231,10 +231,12 @@ def _rescored(data: _Data) -> dict[str, Any]:
         for name, top in expected.items():
             query = data.compressor.components(Feature.MEAN)[:dim] @ _direction(data, name)
             coarse = (codes[:, :SCANNED] @ query[:SCANNED]).astype(np.float32)
-            fine = FineScores(
-                lambda positions, c=codes, r=read: (r.append(len(positions)), c[positions])[1], len(codes)
-            )
-            hits = fine.best(coarse, query, len(top), None)
+
+            def whole(ordinals: np.ndarray, codes: np.ndarray = codes, read: list[int] = read) -> np.ndarray:
+                read.append(len(ordinals))
+                return codes[ordinals]
+
+            (hits,) = rescored(whole, coarse[None], query[None], len(top), None)
             overlaps[name] = len(top & set(hits.ordinals.tolist())) / len(top)
         curve[str(size)] = _summary(overlaps, dim) | {"share_rescored": round(max(read) / len(codes), 3)}
     return curve
