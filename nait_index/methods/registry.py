@@ -10,12 +10,10 @@ if TYPE_CHECKING:
 
 
 class MethodName(StrEnum):
-    """What ``--method`` takes.
-
-    :param path: module and class of the method, below ``nait_index.methods``.
-    """
+    """What ``--method`` takes."""
 
     path: str
+    """Module and class of the method, below ``nait_index.methods``."""
 
     def __new__(cls, value: str, path: str = "") -> "MethodName":
         """Make a member whose value is its name alone."""
