@@ -8,7 +8,7 @@ import click
 
 from nait_index.config import BUNDLED_MODEL, ModelConfig, Precision, RunnerConfig, SignatureConfig, View
 from nait_index.errors import NaitError
-from nait_index.types import RowFormat
+from nait_index.types import Reasoning, RowFormat
 
 from . import options as opt
 from .completion import a_file, a_folder
@@ -69,6 +69,10 @@ def _signature_options(command: opt.Command) -> opt.Command:
 @click.option(
     "--template", default=_MODEL.template, help="How rows become text: auto, alpaca, chat, text, or a Jinja file."
 )
+@opt.enum_option(
+    Reasoning, "--reasoning", default=_MODEL.reasoning,
+    help="Whether the model reads the reasoning of answers: <think> blocks, and fields such as reasoning_content.",
+)  # fmt: skip
 @click.option("--max-length", default=_MODEL.max_length, help="Maximum tokens per row; longer rows are truncated.")
 @click.option("--batch-tokens", type=int, help="Tokens per batch, including padding. Default: 2048, or 65536 on a GPU.")
 @opt.enum_option(

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from nait_index.errors import ModelError, NaitError
+from nait_index.types import Reasoning
 
 BUNDLED_MODEL = "bundled"
 """Name of the small model that comes with the package."""
@@ -115,6 +116,7 @@ class ModelConfig:
     :param name: folder or hub name of the model; ``bundled`` is the one inside the package.
     :param site: ``mlp`` finds the neurons by family; anything else is a module path with ``{i}`` for the layer.
     :param layers: ``all``, ``last``, or comma-separated layer numbers; negative numbers count from the end.
+    :param reasoning: whether the model reads the reasoning of answers.
     :param gradient_dtype: precision of gradients; ``None`` is that of ``dtype``, with ``auto`` as float32 on every CPU.
     :param batch_tokens: most tokens per batch, with padding; ``None`` is 65,536 on a GPU and 2,048 on a CPU, whose
         caches overflow with larger batches (MiniLM on 2 cores runs a third faster than with 8,192).
@@ -124,6 +126,7 @@ class ModelConfig:
     site: str = "mlp"
     layers: str = "all"
     template: str = "auto"
+    reasoning: Reasoning = Reasoning.KEEP
     max_length: int = 2048
     dtype: Precision = Precision.AUTO
     device: Device = Device.AUTO

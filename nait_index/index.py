@@ -145,8 +145,8 @@ class NaitIndex:
         :raises NaitError: the build cannot be done; its type and message say why.
         """
         files, layout = path_list(corpus), Layout(path, storage)
-        items = read_corpus(files, row_format, limit)
         config = model if isinstance(model, ModelConfig) else ModelConfig(name=model)
+        items = read_corpus(files, row_format, limit, config.reasoning)
         signatures, open_runner = signatures or SignatureConfig(), runner_for(runner or RunnerConfig())
         with Builder(layout, config, signatures, progress, open_runner, replace_rows=replace) as builder:
             report = builder.run(items, [str(file) for file in files])
@@ -202,8 +202,8 @@ class NaitIndex:
         limit: int | None = None,
     ) -> Estimate:
         """Estimate the cost of a build; nothing is written. The parameters are those of :meth:`build`."""
-        items = read_corpus(path_list(corpus), row_format, limit)
         config = model if isinstance(model, ModelConfig) else ModelConfig(name=model)
+        items = read_corpus(path_list(corpus), row_format, limit, config.reasoning)
         with closing(IndexEncoder(config, signatures or SignatureConfig())) as encoder:
             return estimate(items, encoder)
 
@@ -390,7 +390,8 @@ class NaitIndex:
     @cached_property
     def columns(self) -> IndexRows:
         """The rows of the index and what is known of them, by column."""
-        return IndexRows(self.layout, self._table, self._compressor, self.manifest.fingerprint.signatures)
+        signatures, reasoning = self.manifest.fingerprint.signatures, self.manifest.reasoning
+        return IndexRows(self.layout, self._table, self._compressor, signatures, reasoning)
 
     def info(self) -> dict[str, Any]:
         """Describe the index: counts, model, layers, views with their bytes per row, fingerprint, capabilities."""

@@ -21,6 +21,13 @@ class RowFormat(StrEnum):
     TEXT = "text"
 
 
+class Reasoning(StrEnum):
+    """Whether the model reads the reasoning of an answer, or only the answer."""
+
+    KEEP = "keep"
+    DROP = "drop"
+
+
 class Role(StrEnum):
     """The speaker of a part. ``INPUT`` is the second half of Alpaca's user turn; ``TEXT`` is a row without roles."""
 
@@ -35,10 +42,16 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One non-empty piece of a sample's text."""
+    """One non-empty piece of a sample's text.
+
+    :param reasoning: of an answer, from a field of its own; the text begins with it as a block.
+    :param answer: the text without that block.
+    """
 
     role: Role
     text: str
+    reasoning: str = ""
+    answer: str = ""
 
 
 @dataclass(frozen=True, slots=True)

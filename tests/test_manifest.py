@@ -127,6 +127,7 @@ def test_a_model_that_differs_in_a_field_encodes_no_examples(field: str, index: 
 
 OPTIONS: list[tuple[str, list[str]]] = [
     ("template", ["--template", "alpaca"]),
+    ("reasoning", ["--reasoning", "drop"]),
     ("max_length", ["--max-length", "64"]),
     ("dtype", ["--dtype", "bfloat16"]),
     ("layers", ["--layers", "last"]),

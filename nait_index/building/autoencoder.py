@@ -20,7 +20,7 @@ from nait_index.files import check_writable, together
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest, library_versions, load_finished
 from nait_index.store.samples import SampleTable
-from nait_index.types import RowFormat, Sample
+from nait_index.types import Reasoning, RowFormat, Sample
 
 
 def train_sae(
@@ -63,7 +63,7 @@ def train_sae(
         form = make_template(config.template, encoder.model.tokenizer)
         tokens = collect_tokens(
             encoder,
-            _texts(sources, manifest, form, row_format),
+            _texts(sources, manifest, form, config.reasoning, row_format),
             path,
             settings.tokens,
             seed=settings.seed,
@@ -100,6 +100,8 @@ def _model(
     if manifest is not None and name is None:
         indexed = {key: manifest.model[key] for key in ("name", "site", "template", "max_length")}
         config = replace(config, **indexed, dtype=Precision(manifest.model["dtype"]))
+    if manifest is not None:
+        config = replace(config, reasoning=manifest.reasoning)
     named: dict[str, Any] = {"name": name, "template": template, "max_length": max_length}
     return replace(config, **{key: value for key, value in named.items() if value is not None})
 
@@ -112,14 +114,18 @@ def _site(encoder: Encoder, layer: int) -> SaeSite:
 
 
 def _texts(
-    sources: Sequence[str | Path], manifest: Manifest | None, template: Template, row_format: RowFormat | None
+    sources: Sequence[str | Path],
+    manifest: Manifest | None,
+    template: Template,
+    reasoning: Reasoning,
+    row_format: RowFormat | None,
 ) -> Iterator[str]:
     """Render every usable row."""
     if manifest is None:
-        samples = read_corpus(sources, row_format)
+        samples = read_corpus(sources, row_format, reasoning=reasoning)
     else:
         table = SampleTable(Layout(sources[0]), manifest.table_version)
-        samples = map(restore_sample, table.records(SAMPLE_COLUMNS))
+        samples = (restore_sample(record, reasoning) for record in table.records(SAMPLE_COLUMNS))
     for sample in samples:
         if isinstance(sample, Sample):
             try:
@@ -135,6 +141,7 @@ def _record(encoder: Encoder, sae: SparseAutoencoder, settings: SaeSettings, rep
         "weights": encoder.model.weights_hash,
         "layer": sae.site.layer,
         "template": encoder.config.template,
+        "reasoning": str(encoder.config.reasoning),
         "max_length": encoder.max_length,
         "settings": asdict(settings),
         "report": asdict(report),

@@ -48,6 +48,7 @@ class CapabilityLibrary:
         self.table = CapabilityTable(layout, manifest.head.capabilities_version)
         self._layout = layout
         self._manifest = manifest
+        self._reasoning = manifest.reasoning
         self._encoder = encoder
         self._changed = changed
         self._read: dict[str, Capability] = {}  # kept, since they cache the queries that methods made of them
@@ -60,7 +61,9 @@ class CapabilityLibrary:
         :param name: the stem of the first file by default.
         """
         paths = path_list(files)
-        rows = list(read_corpus(paths, row_format))  # before the model is loaded: a wrong path is reported at once
+        rows = list(
+            read_corpus(paths, row_format, reasoning=self._reasoning)
+        )  # before the model is loaded: a wrong path is reported at once
         return self._encoder().encode(rows, name or Path(paths[0]).stem, str(paths[0]))
 
     def make_from(
@@ -76,7 +79,7 @@ class CapabilityLibrary:
         :param limit: the most examples that are accepted.
         """
         text = rows if isinstance(rows, str) else to_json(list(rows))
-        items = list(read_text(text, name, row_format))
+        items = list(read_text(text, name, row_format, self._reasoning))
         if limit is not None and len(items) > limit:
             raise CapabilityError(f"{name}: {len(items):,} examples are more than the {limit:,} allowed; give fewer")
         return self._encoder().encode(items, name, name, progress)
@@ -124,7 +127,7 @@ class CapabilityLibrary:
             stored = self._stored(name)
             if stored.fingerprint != self._manifest.fingerprint.digest:
                 raise CapabilityError(f"capability '{name}' was made for another index; add it again from its examples")
-            samples, state = _samples(stored), self._manifest.state
+            samples, state = self._samples(stored), self._manifest.state
             texts = tuple(plain_text(sample.parts) for sample in samples)
             asked = tuple(asked_text(sample.parts) for sample in samples)
             examples = Examples(texts, _arrays_of(stored, "summary"), _arrays_of(stored, "signatures"))
@@ -138,7 +141,7 @@ class CapabilityLibrary:
     def pooled(self, capability: Capability) -> np.ndarray:
         """Return the pooled activations of a capability's examples, encoding those of a stored one again."""
         if capability.pooled is None:
-            capability = self._encoder().encode_again(_samples(self._stored(capability.name)))
+            capability = self._encoder().encode_again(self._samples(self._stored(capability.name)))
             assert capability.pooled is not None
         return capability.pooled
 
@@ -167,7 +170,7 @@ class CapabilityLibrary:
                 "model, template or length; add the examples themselves with 'nait-index capability add'"
             )
         try:
-            _samples(stored)
+            self._samples(stored)
         except (ValueError, NaitError) as error:
             raise CapabilityError(f"{path} holds examples that cannot be read ({error}); export it again") from error
         if basis != self._manifest.basis or not self._fits(stored):
@@ -185,7 +188,7 @@ class CapabilityLibrary:
             self._put(self._encoded_again(stored), force=True)
 
     def _encoded_again(self, stored: StoredCapability) -> StoredCapability:
-        return replace(stored, arrays=_arrays(self._encoder().encode_again(_samples(stored))))
+        return replace(stored, arrays=_arrays(self._encoder().encode_again(self._samples(stored))))
 
     def _fits(self, stored: StoredCapability) -> bool:
         """Return whether the arrays from a file have the names and shapes that this index would give them."""
@@ -227,20 +230,21 @@ class CapabilityLibrary:
             raise CapabilityError(f"there is no capability '{name}' in {self._layout.name}; {known}{near}")
         return stored
 
+    def _samples(self, stored: StoredCapability) -> list[Sample]:
+        file = f"capability {stored.name}"
+        records = enumerate(zip(stored.rows, stored.formats, strict=True), start=1)
+        return [
+            restore_sample(
+                {"id": str(number), "row": row, "format": form, "file": file, "file_row": number}, self._reasoning
+            )
+            for number, (row, form) in records
+        ]
+
     def _check_free(self, name: str, force: bool, table: CapabilityTable | None = None) -> None:
         if not name.strip() or name != name.strip() or not name.isprintable():
             raise CapabilityError(f"{name!r} cannot name a capability; use letters, digits, - and _")
         if not force and name in (table or self.table).names():
             raise CapabilityError(f"a capability '{name}' is stored already; choose another name, or use --force")
-
-
-def _samples(stored: StoredCapability) -> list[Sample]:
-    return [
-        restore_sample(
-            {"id": str(number), "row": row, "format": form, "file": f"capability {stored.name}", "file_row": number}
-        )
-        for number, (row, form) in enumerate(zip(stored.rows, stored.formats, strict=True), start=1)
-    ]
 
 
 def _arrays(capability: Capability) -> dict[str, np.ndarray]:

@@ -6,11 +6,13 @@ never converted silently: such a row is refused.
 
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
+from nait_index.corpus.reasoning import PIECES, inlined, reasoning_of, reasoning_text, without_blocks
 from nait_index.corpus.rows import RowError, json_kind, refuse_surrogates, to_json
 from nait_index.errors import CorpusError
-from nait_index.types import Part, Role, RowFormat
+from nait_index.types import Part, Reasoning, Role, RowFormat
 
 Fields = Mapping[str, Any]
 
@@ -66,15 +68,22 @@ def detect_format(rows: Iterable[Fields], name: str) -> RowFormat:
     return max(votes, key=votes.__getitem__)
 
 
-def row_parts(row: Fields, row_format: RowFormat) -> tuple[Part, ...]:
+def row_parts(row: Fields, row_format: RowFormat, reasoning: Reasoning = Reasoning.KEEP) -> tuple[Part, ...]:
     """Split a row into its non-empty parts, in reading order.
 
+    :param reasoning: whether the reasoning of answers is part of them.
     :raises RowError: a field is missing or of the wrong type, a role is unknown, or there is no text at all.
     """
-    parts = tuple(_FORMATS[row_format](row))
+    read = _with_reasoning if reasoning is Reasoning.KEEP else without_blocks
+    parts = tuple(part for part in map(read, _FORMATS[row_format](row)) if part.text.strip())
     if not parts:
         raise RowError("no text: every text field is empty")
     return parts
+
+
+def _with_reasoning(part: Part) -> Part:
+    text = inlined(part.reasoning, part.text)
+    return Part(part.role, part.text) if text == part.text else replace(part, text=text, answer=part.text)
 
 
 def _has(row: Fields, alternatives: tuple[tuple[str, ...], ...]) -> bool:
@@ -92,8 +101,8 @@ def _alpaca(row: Fields) -> Iterator[Part]:
         yield from _text(Role.ASSISTANT, pair[1], where)
     yield from _text(Role.USER, required(row, "instruction"), "field 'instruction'")
     for role, names in ((Role.INPUT, ("input", "context")), (Role.ASSISTANT, ("output", "response"))):
-        field = name_of(row, *names)
-        yield from _text(role, row.get(field), f"field {field!r}")
+        field, reasoning = name_of(row, *names), reasoning_of(row) if role is Role.ASSISTANT else ""
+        yield from _text(role, row.get(field), f"field {field!r}", reasoning)
 
 
 def _prompt_completion(row: Fields) -> Iterator[Part]:
@@ -103,7 +112,7 @@ def _prompt_completion(row: Fields) -> Iterator[Part]:
         if isinstance(value, list):
             yield from _turns(value, field)
         else:
-            yield from _text(role, value, f"field {field!r}")
+            yield from _text(role, value, f"field {field!r}", reasoning_of(row) if role is Role.ASSISTANT else "")
 
 
 _FORMATS: dict[RowFormat, Callable[[Fields], Iterator[Part]]] = {
@@ -137,9 +146,11 @@ def _turns(turns: object, field: str) -> Iterator[Part]:
         role = turn.get(name_of(turn, "role", "from"))
         if role is None and ("human" in turn or "assistant" in turn):
             for role in ("system", "human", "assistant"):
-                yield from _text(ROLES[role], turn.get(role), f"{where}, {role!r}")
+                reasoning = reasoning_of(turn) if ROLES[role] is Role.ASSISTANT else ""
+                yield from _text(ROLES[role], turn.get(role), f"{where}, {role!r}", reasoning)
         elif isinstance(role, str) and role in ROLES:
-            yield from _text(ROLES[role], _content(turn, where), where)
+            reasoning = turn_reasoning(turn) if ROLES[role] is Role.ASSISTANT else ""
+            yield from _text(ROLES[role], _content(turn, where), where, reasoning)
         else:
             raise RowError(f"{where} has {'no role' if role is None else f'an unknown role: {reprlib.repr(role)}'}")
 
@@ -148,18 +159,33 @@ def _content(turn: Fields, where: str) -> object:
     """Return the content of a turn; tool calls follow its text as JSON, each on its own line."""
     content = turn.get(name_of(turn, "content", "value"))
     if isinstance(content, list):
-        content = "".join(content_text(piece, where) for piece in content)
+        content = joined_pieces(content, where)
     calls = [to_json(turn[field]) for field in ("tool_calls", "function_call") if turn.get(field)]
     if not calls or not isinstance(content, str | None):
         return content
     return "\n".join([content, *calls] if content else calls)
 
 
-def content_text(piece: object, where: str) -> str:
-    """Return the text of one piece of a turn's content.
+def turn_reasoning(turn: Fields) -> str:
+    """Return the reasoning of a turn, from its fields or from pieces of its content."""
+    content = turn.get(name_of(turn, "content", "value"))
+    pieces = filter(_is_reasoning, content) if isinstance(content, list) else ()
+    return reasoning_of(turn) or "".join(map(reasoning_text, pieces))
 
-    :raises RowError: the piece is not text.
+
+def joined_pieces(content: list[Any], where: str) -> str:
+    """Join the pieces of a turn's content that are not reasoning.
+
+    :raises RowError: a piece is neither text nor reasoning.
     """
+    return "".join(_content_text(piece, where) for piece in content if not _is_reasoning(piece))
+
+
+def _is_reasoning(piece: object) -> bool:
+    return isinstance(piece, dict) and piece.get("type") in PIECES and bool(reasoning_text(piece))
+
+
+def _content_text(piece: object, where: str) -> str:
     if not isinstance(piece, dict):
         raise RowError(f"{where} has a piece of content that is {json_kind(piece)}, expected an object")
     if piece.get("type") != "text":
@@ -196,11 +222,13 @@ def listed(value: object, where: str) -> list[Any]:
     return value
 
 
-def _text(role: Role, value: object, where: str) -> Iterator[Part]:
+def _text(role: Role, value: object, where: str, reasoning: str = "") -> Iterator[Part]:
+    """Yield the part of a value that is not empty, or whose reasoning is not."""
     if value is None:
-        return
+        value = ""
     if not isinstance(value, str):
         raise RowError(f"{where} is {json_kind(value)}, expected text")
     refuse_surrogates(value, where)
-    if value.strip():
-        yield Part(role, value)
+    refuse_surrogates(reasoning, where)
+    if value.strip() or reasoning.strip():
+        yield Part(role, value, reasoning)

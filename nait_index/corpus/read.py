@@ -13,7 +13,7 @@ from nait_index.corpus.rows import RawRow, RowError, json_kind, parse_row, print
 from nait_index.corpus.text_rows import pasted_rows
 from nait_index.errors import CorpusError, NaitError
 from nait_index.spelling import parse_enum
-from nait_index.types import Origin, Rejected, RowFormat, Sample
+from nait_index.types import Origin, Reasoning, Rejected, RowFormat, Sample
 
 SAMPLE_COLUMNS = ("id", "row", "format", "file", "file_row")
 """The columns of a stored row that :func:`restore_sample` reads."""
@@ -35,7 +35,10 @@ def path_list(paths: str | Path | Sequence[str | Path]) -> list[str | Path]:
 
 
 def read_corpus(
-    paths: Sequence[str | Path], row_format: RowFormat | None = None, limit: int | None = None
+    paths: Sequence[str | Path],
+    row_format: RowFormat | None = None,
+    limit: int | None = None,
+    reasoning: Reasoning = Reasoning.KEEP,
 ) -> Iterator[Sample | Rejected]:
     """Read the rows of corpus files, in the order of the files and of the rows in them.
 
@@ -45,7 +48,7 @@ def read_corpus(
     Memory is constant except for what detects repeated ids: about 150 bytes per row.
 
     :param row_format: the rows' format; by default detected for each file from its first rows.
-    :param limit: read at most this many rows.
+    :param limit: read at most this many rows. :param reasoning: whether the reasoning of answers is read.
     :raises CorpusError: a file cannot be read, is given twice, or generated ids would clash.
     """
     if limit is not None and limit < 1:
@@ -56,10 +59,12 @@ def read_corpus(
         if file.resolve() in seen:
             raise CorpusError(f"{display_name(file)}: given twice; name each corpus file once")
         seen.add(file.resolve())
-    return islice(_read(sources, row_format), limit)
+    return islice(_read(sources, row_format, reasoning), limit)
 
 
-def read_text(text: str, name: str, row_format: RowFormat | None = None) -> Iterator[Sample | Rejected]:
+def read_text(
+    text: str, name: str, row_format: RowFormat | None = None, reasoning: Reasoning = Reasoning.KEEP
+) -> Iterator[Sample | Rejected]:
     """Read the rows of a text: a JSON list, JSON lines, or plain text with blank lines between rows.
 
     :param name: what it is called in messages, and the beginning of generated ids.
@@ -71,13 +76,14 @@ def read_text(text: str, name: str, row_format: RowFormat | None = None) -> Iter
     if first is None:
         raise CorpusError(f"{name}: empty, there is not one row in it")
     for row, form in chain([first], rows):
-        yield _sample(row, form, ids, Path(name), row.origin.row)
+        yield _sample(row, form, reasoning, ids, Path(name), row.origin.row)
 
 
-def restore_sample(record: Mapping[str, Any]) -> Sample:
+def restore_sample(record: Mapping[str, Any], reasoning: Reasoning = Reasoning.KEEP) -> Sample:
     """Parse a stored row into a sample again.
 
     :param record: the row's ``SAMPLE_COLUMNS``; ``file`` and ``file_row``, which only messages name, may be absent.
+    :param reasoning: as the index was built.
     :raises CorpusError: the row or its format is not valid any more.
     """
     origin = Origin(record.get("file", ""), record.get("file_row", 0))
@@ -85,16 +91,18 @@ def restore_sample(record: Mapping[str, Any]) -> Sample:
     raw = parse_row(origin, record["row"])
     if isinstance(raw, Rejected):
         raise CorpusError(f"{origin}: {raw.reason}")
-    return Sample(record["id"], raw.text, row_parts(raw.fields, row_format), origin, row_format)
+    return Sample(record["id"], raw.text, row_parts(raw.fields, row_format, reasoning), origin, row_format)
 
 
-def _read(sources: Sequence[tuple[Path, list[Path]]], row_format: RowFormat | None) -> Iterator[Sample | Rejected]:
+def _read(
+    sources: Sequence[tuple[Path, list[Path]]], row_format: RowFormat | None, reasoning: Reasoning
+) -> Iterator[Sample | Rejected]:
     ids = _Ids()
     for path, files in sources:
         number = 0
         formatted = (row for file in files for row in _with_format(read_rows(file), display_name(file), row_format))
         for number, (row, form) in enumerate(formatted, start=1):
-            yield _sample(row, form, ids, path, row.origin.row if files == [path] else number)
+            yield _sample(row, form, reasoning, ids, path, row.origin.row if files == [path] else number)
         if not number:
             raise CorpusError(f"{display_name(path)}: empty, there is not one row in it")
 
@@ -119,11 +127,13 @@ def _with_format(
         yield from ((row, form) for row in chain(head, rows))
 
 
-def _sample(row: RawRow | Rejected, row_format: RowFormat, ids: "_Ids", path: Path, number: int) -> Sample | Rejected:
+def _sample(
+    row: RawRow | Rejected, row_format: RowFormat, reasoning: Reasoning, ids: "_Ids", path: Path, number: int
+) -> Sample | Rejected:
     if isinstance(row, Rejected):
         return row
     try:
-        parts = row_parts(row.fields, row_format)
+        parts = row_parts(row.fields, row_format, reasoning)
         sample_id = _given_id(row.fields) or ids.generate(path, number)
         ids.claim(sample_id, row.origin)
     except RowError as error:

@@ -5,11 +5,13 @@ row and the tokenizer's special tokens.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from nait_index.corpus.reasoning import FIELDS
 from nait_index.errors import TemplateError, one_line
 from nait_index.files import hash_bytes
 from nait_index.spelling import did_you_mean
@@ -34,6 +36,12 @@ _STOPPED_CLOCK = (
     "|replace('%d', '26')|replace('%m', '07')|replace('%b', 'Jul')|replace('%B', 'July')|replace('%Y', '2024')"
     "|replace('%H', '00')|replace('%M', '00')|replace('%S', '00') }}{%- endmacro -%}"
 )
+
+
+Messages = list[dict[str, str]]
+"""A conversation as chat templates take it."""
+
+_PROBE = "Reasoning that comes first."
 
 
 def plain_text(parts: Sequence[Part]) -> str:
@@ -116,8 +124,24 @@ def _chat_template(tokenizer: Any, before_answer: bool) -> Template:  # noqa: AN
     if "strftime_now" in source:
         source = _STOPPED_CLOCK + source
     options = {"chat_template": source, "tokenize": False, "add_generation_prompt": before_answer}
-    render = _refusing(lambda parts: tokenizer.apply_chat_template(to_messages(parts), **options), "the chat template")
+
+    def run(messages: Messages) -> str:
+        text: str = tokenizer.apply_chat_template(messages, **options)
+        return text
+
+    field = _reasoning_field(run)
+    render = _refusing(lambda parts: run(to_messages(parts, field)), "the chat template")
     return Template(render, _hash("chat", source), adds_special_tokens=False)
+
+
+def _reasoning_field(run: Callable[[Messages], str]) -> str | None:
+    """Return the field of a message from which a chat template takes reasoning; ``None`` if it takes none."""
+    for field in FIELDS:
+        answer = {"role": "assistant", "content": "An answer.", field: _PROBE}
+        with suppress(Exception):  # a program can raise anything
+            if _PROBE in run([{"role": "user", "content": "A question."}, answer]):
+                return field
+    return None
 
 
 def _jinja_template(path: Path) -> Template:
@@ -140,16 +164,21 @@ def _jinja_template(path: Path) -> Template:
     return Template(render, _hash("jinja", source))
 
 
-def to_messages(parts: Sequence[Part]) -> list[dict[str, str]]:
+def to_messages(parts: Sequence[Part], reasoning_field: str | None = None) -> Messages:
     """Arrange parts as chat messages.
 
     Tools join the system message, an input joins the user's message before it, and text without a role is the user's.
+
+    :param reasoning_field: of messages, from which the template takes the reasoning that a row has in a field;
+        by default it stays in the content, as a block.
     """
-    messages: list[dict[str, str]] = []
+    messages: Messages = []
     for part in parts:
         role = _MESSAGE_ROLES.get(part.role, part.role.value)
         if (part.role is Role.INPUT or role == "system") and messages and messages[-1]["role"] == role:
             messages[-1]["content"] += "\n" + part.text
+        elif reasoning_field is not None and part.reasoning:
+            messages.append({"role": role, "content": part.answer, reasoning_field: part.reasoning})
         else:
             messages.append({"role": role, "content": part.text})
     return messages

@@ -150,7 +150,7 @@ class Session:
 
     def row(self, sample_id: str) -> dict[str, Any]:
         """Return one row with all of its text."""
-        return shown_row(self.index.rows([sample_id])[0], whole=True)
+        return shown_row(self.index.rows([sample_id])[0], self.index.manifest.reasoning, whole=True)
 
     def write(self, request: ChoiceRequest, folder: Path) -> tuple[Path, Path]:
         """Write the chosen rows and their sidecar into a folder, as ``query -o`` does."""
@@ -208,7 +208,7 @@ class Session:
         return [
             {"rank": rank + 1, "score": selection.scores[rank]}
             | {name: values[rank] for name, values in selection.details.items()}
-            | shown_row(row)
+            | shown_row(row, self.index.manifest.reasoning)
             for rank, row in zip(ranks, rows, strict=True)
         ]
 

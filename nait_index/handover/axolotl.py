@@ -26,6 +26,8 @@ def _reader(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
         return _alpaca(rows, shape)
     if shape.format is RowFormat.PROMPT_COMPLETION:
         check_text(rows, "prompt", "completion")
+        for row in rows:
+            row.check_no_reasoning()
         names = {"field_instruction": "prompt", "field_output": "completion"}
         # The prompt unchanged; columns "system" and "input" are not added to it.
         return {"type": names | {"format": "{instruction}", "no_input_format": "{instruction}", "system_format": ""}}
@@ -42,6 +44,7 @@ def _alpaca(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
             raise UnreadableError(row, "it has a history, which Axolotl ignores in alpaca rows")
         if row.fields.get("context") and not row.fields.get("input"):
             raise UnreadableError(row, "its input is called 'context'")
+        row.check_no_reasoning()
     return {"type": "alpaca_w_system" if "system" in shape.columns else "alpaca"}
 
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nait_index.corpus.formats import ROLES, content_text, listed, name_of, required
+from nait_index.corpus.formats import ROLES, joined_pieces, listed, name_of, required, turn_reasoning
+from nait_index.corpus.reasoning import FIELDS, reasoning_of
 from nait_index.corpus.rows import RowError, json_kind
 from nait_index.handover.rows import CONVERSATIONS
 from nait_index.types import Role, RowFormat
@@ -26,13 +27,14 @@ _CALLING = "function_call"  # in ShareGPT, the role of a turn whose text is a ca
 class Turn:
     """One turn.
 
-    :param calls: its calls of tools.
+    :param calls: its calls of tools. :param reasoning: the fields that hold its reasoning.
     :param more: its other fields, such as ``name``, ``tool_call_id`` or ``weight``.
     """
 
     role: Role
     text: str
     calls: tuple[Call, ...] = ()
+    reasoning: Mapping[str, Any] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -59,8 +61,10 @@ def read_conversation(row: Fields, row_format: RowFormat) -> Conversation:
     if row_format is RowFormat.ALPACA:
         more, answer = name_of(row, "input", "context"), name_of(row, "output", "response")
         columns, turns = ["system", "history", "instruction", more, answer], tuple(_alpaca(row, more, answer))
+        columns += _reasoning_fields(row)
     elif row_format is RowFormat.PROMPT_COMPLETION:
         columns, turns = ["prompt", "completion"], tuple(_prompt_completion(row))
+        columns += [] if isinstance(row["completion"], list) else _reasoning_fields(row)
     else:
         name = name_of(row, *CONVERSATIONS[row_format])
         columns, turns = ["system", name], (*_system(row), *_turns(required(row, name), name))
@@ -81,8 +85,9 @@ def _alpaca(row: Fields, more: str, answer: str) -> Iterator[Turn]:
         yield Turn(Role.ASSISTANT, _text(pair[1], where))
     asked = [_text(row.get(name), f"field {name!r}") for name in ("instruction", more)]
     yield Turn(Role.USER, "\n".join(text for text in asked if text.strip()) or asked[0])
-    if row.get(answer) is not None:
-        yield Turn(Role.ASSISTANT, _text(row[answer], f"field {answer!r}"))
+    reasoning = _reasoning_fields(row)
+    if row.get(answer) is not None or reasoning:
+        yield Turn(Role.ASSISTANT, _text(row.get(answer), f"field {answer!r}"), reasoning=reasoning)
 
 
 def _prompt_completion(row: Fields) -> Iterator[Turn]:
@@ -91,7 +96,8 @@ def _prompt_completion(row: Fields) -> Iterator[Turn]:
         if isinstance(value, list):
             yield from _turns(value, name)
         else:
-            yield Turn(role, _text(value, f"field {name!r}"))
+            reasoning = _reasoning_fields(row) if role is Role.ASSISTANT else {}
+            yield Turn(role, _text(value, f"field {name!r}"), reasoning=reasoning)
 
 
 def _system(row: Fields) -> Iterator[Turn]:
@@ -120,18 +126,29 @@ def _pair(turn: Fields, where: str) -> Iterator[Turn]:
     texts = {word: _text(turn[word], where) for word in words if turn.get(word) or (word in turn and word != "system")}
     more = _other_fields(turn, words)
     for number, (word, text) in enumerate(texts.items(), start=1):
-        yield Turn(ROLES[word], text, more=more if number == len(texts) else {})
+        reasoning = _reasoning_fields(turn) if ROLES[word] is Role.ASSISTANT else {}
+        left = {key: value for key, value in more.items() if key not in reasoning}
+        yield Turn(ROLES[word], text, reasoning=reasoning, more=left if number == len(texts) else {})
 
 
 def _turn(turn: Fields, word: str, where: str) -> Turn:
     value = turn.get(name_of(turn, *_TEXT_KEYS))
     if isinstance(value, list):
-        value = "".join(content_text(piece, where) for piece in value)
+        value = joined_pieces(value, where)
     text, calls = _text(value, where), [*listed(turn.get("tool_calls"), where), *_as_list(turn.get("function_call"))]
     if word == _CALLING:
         calls, text = [*_as_list(_json(text, f"{where} is a call of a tool that")), *calls], ""
-    more = _other_fields(turn, (*_ROLE_KEYS, *_TEXT_KEYS, *_CALL_KEYS))
-    return Turn(ROLES[word], text, tuple(_call(call, where) for call in calls), more)
+    reasoning = _reasoning_fields(turn) if ROLES[word] is Role.ASSISTANT else {}
+    more = _other_fields(turn, (*_ROLE_KEYS, *_TEXT_KEYS, *_CALL_KEYS, *reasoning))
+    return Turn(ROLES[word], text, tuple(_call(call, where) for call in calls), reasoning, more)
+
+
+def _reasoning_fields(fields: Fields) -> dict[str, Any]:
+    """Return the fields of reasoning, unchanged; reasoning that is a piece of the content becomes the usual one."""
+    if reasoning_of(fields):
+        return {name: fields[name] for name in FIELDS if reasoning_of({name: fields.get(name)})}
+    reasoning = turn_reasoning(fields)
+    return {FIELDS[0]: reasoning} if reasoning else {}
 
 
 def _other_fields(fields: Fields, known: Sequence[str]) -> dict[str, Any]:

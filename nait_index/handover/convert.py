@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nait_index.corpus import to_json
+from nait_index.corpus.reasoning import inlined, reasoning_of
 from nait_index.corpus.rows import RowError
 from nait_index.errors import NaitError
 from nait_index.handover.conversation import Call, Conversation, Fields, Turn, read_conversation
@@ -86,7 +87,7 @@ def convert(row: Fields, source: RowFormat, target: RowFormat) -> tuple[dict[str
         raise NaitError(f"rows cannot be converted to '{target}'; choose one of {', '.join(TARGETS)}")
     conversation = read_conversation(row, source)
     written = _WRITERS[target](conversation)
-    if source is target is RowFormat.ALPACA and not conversation.tools:
+    if source is target is RowFormat.ALPACA and not conversation.tools and not conversation.turns[-1].reasoning:
         # Only renamed, so that the input stays separate from the instruction.
         usual = {"context": "input", "response": "output"}
         renamed = {name if usual.get(name, name) in row else usual[name]: value for name, value in row.items()}
@@ -119,7 +120,12 @@ def _messages(conversation: Conversation) -> dict[str, Any]:
 
 def _message(turn: Turn) -> dict[str, Any]:
     calls = {"tool_calls": list(turn.calls)} if turn.calls else {}
-    return {"role": str(turn.role), "content": turn.text} | calls | dict(turn.more)
+    return {"role": str(turn.role), "content": turn.text} | calls | dict(turn.reasoning) | dict(turn.more)
+
+
+def _spoken(turn: Turn) -> str:
+    """Return the text of a turn, with its reasoning as a block where the target has no field for that."""
+    return inlined(reasoning_of(turn.reasoning), turn.text)
 
 
 def _tools(conversation: Conversation) -> dict[str, Any]:
@@ -139,7 +145,7 @@ def _sharegpt(conversation: Conversation) -> dict[str, Any]:
             raise RowError(
                 f"turn {number + len(system) + 1} has the role {turn.role}: asking and answering turns do not alternate"
             )
-        if turn.calls and turn.text.strip():
+        if turn.calls and _spoken(turn).strip():
             raise RowError(f"turn {number + len(system) + 1} has both text and a call of a tool")
     if not spoken or spoken[-1].role in _ASKING:
         raise RowError("it does not end with an answer")
@@ -150,7 +156,7 @@ def _sharegpt_turn(turn: Turn) -> dict[str, Any]:
     if turn.calls:
         calls = [_bare(call) for call in turn.calls]
         return {"from": "function_call", "value": to_json(calls[0] if len(calls) == 1 else calls)} | dict(turn.more)
-    return {"from": SHAREGPT_ROLES[turn.role], "value": turn.text} | dict(turn.more)
+    return {"from": SHAREGPT_ROLES[turn.role], "value": _spoken(turn)} | dict(turn.more)
 
 
 def _bare(call: Call) -> dict[str, Any]:
@@ -181,8 +187,8 @@ def _alpaca(conversation: Conversation) -> dict[str, Any]:
     alternating = {turn.role for turn in asked} == {Role.USER} and {turn.role for turn in answered} == {Role.ASSISTANT}
     if not alternating or len(asked) != len(answered):
         raise RowError("its turns do not alternate between question and answer")
-    history = [[question.text, answer.text] for question, answer in zip(asked[:-1], answered[:-1], strict=True)]
-    pair: dict[str, Any] = {"instruction": asked[-1].text, "input": "", "output": answered[-1].text}
+    history = [[question.text, _spoken(answer)] for question, answer in zip(asked[:-1], answered[:-1], strict=True)]
+    pair: dict[str, Any] = {"instruction": asked[-1].text, "input": "", "output": _spoken(answered[-1])}
     pair |= {"system": system[0].text} if system else {}
     return pair | ({"history": history} if history else {}) | _tools_text(conversation)
 

@@ -37,6 +37,8 @@ def entry(rows: Sequence[OutRow], shape: Shape, out: Path) -> dict[str, Any]:
         settings = _alpaca(rows, shape)
     elif shape.format is RowFormat.PROMPT_COMPLETION:
         check_text(rows, "prompt", "completion")
+        for row in rows:
+            row.check_no_reasoning()
         settings = {"formatting": "alpaca", "columns": {"prompt": "prompt", "response": "completion"}}
     elif shape.format is RowFormat.TEXT:
         check_text(rows, "text")
@@ -73,6 +75,7 @@ def _alpaca(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
     for row in rows:
         if names["query"] == "input" and row.fields.get("input") is None and row.fields.get("context"):
             raise UnreadableError(row, "it has 'context' where others have 'input'")
+        row.check_no_reasoning()
     _check_tools(rows)
     always = ("prompt", "response")
     columns = {key: name for key, name in names.items() if key in always or name in shape.columns}
@@ -101,6 +104,7 @@ def _check_turns(row: OutRow, shape: Shape, tags: dict[str, str]) -> None:
     wanted = ((tags["user_tag"], tags["observation_tag"]), (tags["assistant_tag"], tags["function_tag"]))
     if not spoken or len(spoken) % 2 or any(turn[role] not in wanted[number % 2] for number, turn in enumerate(spoken)):
         raise UnreadableError(row, "its turns do not alternate between asking and answering, and it would be skipped")
+    row.check_no_reasoning(shape.name)
     if row.calls_tools(shape.name):
         raise UnreadableError(row, "it calls tools")
     if not all(isinstance(turn.get(text), str) for turn in turns):

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from nait_index.corpus.formats import name_of
+from nait_index.corpus.reasoning import reasoning_of
 from nait_index.types import Role, RowFormat
 
 CONVERSATIONS = {RowFormat.SHAREGPT: ("conversations", "conversation"), RowFormat.MESSAGES: ("messages",)}
@@ -62,6 +63,15 @@ class OutRow:
     def calls_tools(self, name: str) -> bool:
         """Report whether a turn in a column calls a tool in the way of OpenAI's messages."""
         return any(turn.get("tool_calls") or turn.get("function_call") for turn in self.turns(name))
+
+    def check_no_reasoning(self, name: str | None = None) -> None:
+        """Refuse a row whose reasoning is in a field, which a trainer would pass over.
+
+        :param name: the column with the turns; ``None`` for a row without turns.
+        :raises UnreadableError: it has one.
+        """
+        if any(map(reasoning_of, [self.fields] if name is None else self.turns(name))):
+            raise UnreadableError(self, "its reasoning is in a field that would be lost")
 
 
 @dataclass(frozen=True, slots=True)

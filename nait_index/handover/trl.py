@@ -89,6 +89,8 @@ def _prompt_completion(rows: Sequence[OutRow], kind: OutputKind) -> list[str]:
                 raise UnreadableError(row, reason, "add --as prompt-completion")
             if lists:
                 _check_turns(row, name, kind)
+        if not lists:
+            row.check_no_reasoning()
     return ["prompt", "completion"]
 
 

@@ -16,9 +16,10 @@ from nait_index.quality.judge import Judge, JudgeCost
 from nait_index.quality.score import Quality, QualityRow, QualitySpec, Score, Status
 from nait_index.store.integrity import check_files
 from nait_index.store.layout import Layout
-from nait_index.store.manifest import load_finished
+from nait_index.store.manifest import Manifest, load_finished
 from nait_index.store.samples import SampleTable
 from nait_index.store.scores import check_name, publish_scores
+from nait_index.types import Reasoning
 
 logger = logging.getLogger(__name__)
 
@@ -80,10 +81,10 @@ def score_index(
     layout.pull(path)
     with Journal(path, quality.settings, force=force) as journal:
         if isinstance(spec, Judge) and confirm is not None:
-            cost = spec.estimate(_pending_rows(table, journal, on_failure=lambda score: None))
+            cost = spec.estimate(_pending_rows(table, journal, manifest.reasoning, on_failure=lambda score: None))
             if cost.rows and not confirm(cost):
                 raise NaitError("not confirmed, so nothing was sent")
-        run = _Run(table, journal, manifest.rows, progress)
+        run = _Run(table, journal, manifest, progress)
         logger.info("scoring the %d rows of %s", manifest.rows, layout.name)
         run.score(quality)
         logger.info("writing the columns of %s", name)
@@ -97,9 +98,12 @@ def score_index(
         return ScoreReport(name, manifest.rows, run.computed, run.reused, run.statuses(), set_aside, seconds)
 
 
-def _pending_rows(table: SampleTable, journal: Journal, on_failure: Callable[[Score], None]) -> Iterator[QualityRow]:
+def _pending_rows(
+    table: SampleTable, journal: Journal, reasoning: Reasoning, on_failure: Callable[[Score], None]
+) -> Iterator[QualityRow]:
     """Yield the rows that need work, in the order of the table.
 
+    :param reasoning: whether the reasoning of answers is part of them.
     :param on_failure: called with the score of each row that cannot be restored.
     """
     for record in table.records([*SAMPLE_COLUMNS, "content_hash"]):
@@ -107,7 +111,7 @@ def _pending_rows(table: SampleTable, journal: Journal, on_failure: Callable[[Sc
         if journal.is_done(row_id, content):
             continue
         try:
-            parts = restore_sample(record).parts
+            parts = restore_sample(record, reasoning).parts
         except CorpusError as error:
             on_failure(Score(QualityRow(row_id, content, ()), None, Status.FAILED, str(error)))
         else:
@@ -117,8 +121,11 @@ def _pending_rows(table: SampleTable, journal: Journal, on_failure: Callable[[Sc
 class _Run:
     """One run over the rows of an index."""
 
-    def __init__(self, table: SampleTable, journal: Journal, rows: int, progress: ScoreProgress | None) -> None:
-        self._table, self._journal, self._rows, self._progress = table, journal, rows, progress
+    def __init__(
+        self, table: SampleTable, journal: Journal, manifest: Manifest, progress: ScoreProgress | None
+    ) -> None:
+        self._table, self._journal, self._progress = table, journal, progress
+        self._rows, self._reasoning = manifest.rows, manifest.reasoning
         records = table.records(["id", "content_hash"])
         self.reused = sum(journal.is_done(row["id"], row["content_hash"]) for row in records)
         self.computed = self._failed = 0
@@ -130,7 +137,7 @@ class _Run:
         :raises NaitError: no row could be scored.
         """
         self._journal.begin()
-        with closing(quality.score(_pending_rows(self._table, self._journal, self._add))) as scores:
+        with closing(quality.score(_pending_rows(self._table, self._journal, self._reasoning, self._add))) as scores:
             for score in scores:
                 self._add(score)
         if self.computed and self._failed == self.computed and not self.reused:

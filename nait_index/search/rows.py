@@ -23,7 +23,7 @@ from nait_index.store.filters import matching_rows, plain_columns
 from nait_index.store.integrity import Looks
 from nait_index.store.layout import Layout
 from nait_index.store.samples import SampleTable
-from nait_index.types import Sample
+from nait_index.types import Reasoning, Sample
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,13 +37,21 @@ class IndexRows:
     :param signatures: the settings that the index was built with.
     """
 
-    def __init__(self, layout: Layout, table: SampleTable, compressor: Compressor, signatures: SignatureConfig) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        table: SampleTable,
+        compressor: Compressor,
+        signatures: SignatureConfig,
+        reasoning: Reasoning = Reasoning.KEEP,
+    ) -> None:
         self.topk = signatures.topk
         self.compressor = compressor
         #: (2, D) mean pooled activations of the corpus; and the number of neurons of every captured layer.
         self.center, self.widths = compressor.center, compressor.widths
         #: Leading numbers of a dense signature that a search scans; ``None`` for all that the table keeps.
         self._scanned = signatures.pca_dim
+        self._reasoning = reasoning
         self._layout = layout
         self._table = table
         self._folder = layout.engine(table.version)
@@ -65,7 +73,7 @@ class IndexRows:
     def texts(self) -> Iterator[str]:
         """Yield the text of every row, its parts joined by newlines."""
         for record in self._table.records(["id", "row", "format"]):
-            yield plain_text(restore_sample(record).parts)
+            yield plain_text(restore_sample(record, self._reasoning).parts)
 
     def column_names(self) -> list[str]:
         """Return the names of the plain columns, which is all but the signatures."""
@@ -106,7 +114,7 @@ class IndexRows:
 
     def sample(self, ordinal: int) -> Sample:
         """Read one row as a sample."""
-        return restore_sample(self._table.take([ordinal], SAMPLE_COLUMNS).to_pylist()[0])
+        return restore_sample(self._table.take([ordinal], SAMPLE_COLUMNS).to_pylist()[0], self._reasoning)
 
     # ---- filters ----------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from nait_index.errors import FingerprintError, IncompleteIndexError, NaitError,
 from nait_index.spelling import did_you_mean, did_you_mean_path
 from nait_index.store.layout import Layout
 from nait_index.store.sealed import check_types, seal, unseal
+from nait_index.types import Reasoning
 
 SCHEMA_VERSION = 5
 _LIBRARIES = ("nait-index", "torch", "transformers", "tokenizers", "numpy", "lancedb", "pylance")
@@ -30,6 +31,7 @@ class Fingerprint:
     model_config: str
     tokenizer: str
     template: str
+    reasoning: str
     site: str
     layers: tuple[int, ...]
     widths: tuple[int, ...]
@@ -161,6 +163,11 @@ class Manifest:
     def table_version(self) -> int | None:
         """Version of the table that readers see."""
         return self.head.table_version if self.history else None
+
+    @property
+    def reasoning(self) -> Reasoning:
+        """Whether the model read the reasoning of answers."""
+        return Reasoning.DROP if self.fingerprint.reasoning == Reasoning.DROP else Reasoning.KEEP
 
     @property
     def basis(self) -> str:

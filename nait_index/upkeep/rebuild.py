@@ -14,7 +14,7 @@ from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest, load_manifest
 from nait_index.store.samples import SampleTable
 from nait_index.store.scores import copy_score, score_names
-from nait_index.types import Rejected, Sample
+from nait_index.types import Reasoning, Rejected, Sample
 
 _BATCH_ROWS = 1024
 
@@ -40,14 +40,14 @@ def rebuild(
     config, signatures = recorded_settings(manifest, model, device)
     with Builder(new, config, signatures, progress) as builder:
         table = SampleTable(old, manifest.table_version)
-        report = builder.run(_samples(table), manifest.sources)
+        report = builder.run(_samples(table, manifest.reasoning), manifest.sources)
     for name in score_names(table):
         copy_score(old, table, new, name)
     return report
 
 
-def _samples(table: SampleTable) -> Iterator[Sample | Rejected]:
+def _samples(table: SampleTable, reasoning: Reasoning) -> Iterator[Sample | Rejected]:
     order = np.argsort(table.numbers("position"), kind="stable")
     for start in range(0, len(order), _BATCH_ROWS):
         for record in table.take(order[start : start + _BATCH_ROWS], SAMPLE_COLUMNS).to_pylist():
-            yield restore_sample(record)
+            yield restore_sample(record, reasoning)

@@ -147,7 +147,8 @@ def _encoding(
     column, steps = dense_column(Feature.UNIT), compressor.steps[Feature.UNIT]
     records = table.take(picked, [*SAMPLE_COLUMNS, column]).to_pylist()
     try:
-        encoded = encoder().encode_again([restore_sample(record) for record in records]).examples
+        samples = [restore_sample(record, manifest.reasoning) for record in records]
+        encoded = encoder().encode_again(samples).examples
     except NaitError as error:
         return Check("encoding", None, f"not checked: {error}")
     again = encoded.signatures[column].astype(np.float32) * steps
