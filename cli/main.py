@@ -19,7 +19,7 @@ from .explain import compare, explain
 from .log import speak_up, speaking
 from .look import explore, info, report, rows, verify
 from .maintain import optimize, rebuild, remove, restore, tag, versions
-from .output import one_line, wants_color
+from .output import one_line, open_closed_streams, wants_color
 from .score import score
 
 _VERBOSE = click.Option(
@@ -93,6 +93,7 @@ cli.add_jobs(
 
 def main() -> None:
     """Run the command line and exit."""
+    open_closed_streams()
     try:
         with speaking():
             sys.exit(cli.main(prog_name="nait-index", standalone_mode=False, color=wants_color()) or 0)

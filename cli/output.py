@@ -8,7 +8,8 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import click
 
@@ -23,6 +24,39 @@ _GAP = 2
 """Spaces between the columns of a table."""
 _LEAST = 20
 """Least width of a table's last column, in columns of the terminal."""
+
+
+class Patient:
+    """The error stream: what cannot be written to it, as when its reader is gone, stops no work."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write text, or drop it."""
+        with suppress(OSError):
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush the stream, if that is possible."""
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+
+def open_closed_streams() -> None:
+    """Give the process the standard streams that it was started without, and let no error stream stop its work.
+
+    A stream that stays closed would lend its number to the next file that is opened, such as one of the index, and
+    whatever a library prints would end up in there.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
+    sys.stderr = cast(TextIO, Patient(sys.stderr))
 
 
 def is_live(stream: TextIO) -> bool:

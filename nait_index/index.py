@@ -486,9 +486,9 @@ class NaitIndex:
         remove_tag(self.layout, name)
 
     def remove(self, ids: Sequence[str] | None = None, *, where: str | None = None) -> int:
-        """Remove rows with some ids, or those that pass a filter, and return how many.
+        """Remove rows with some ids, or those that pass a filter, and return how many; repeating it changes nothing.
 
-        :raises SelectionError: no row passes, or none would be left.
+        :raises SelectionError: an id was never in the index, or no row would be left.
         """
         self._check_newest()
         return remove_rows(self.layout, ids, where)

@@ -1,5 +1,6 @@
 """Names that the user wrote: parse one of a fixed set, and suggest the nearest known name at the end of an error."""
 
+import unicodedata
 from bisect import bisect
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
@@ -7,12 +8,40 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
-from nait_index.errors import NaitError
+from nait_index.errors import CapabilityError, NaitError
 
 Kind = TypeVar("Kind", bound=StrEnum)
 
 _NEIGHBOURS = 200
 """Ids compared on either side of the wrong one in alphabetical order; there may be millions."""
+
+
+_LONGEST_NAME = 200
+_SIGNS = " -_.:"
+
+
+def normal_name(text: str) -> str:
+    """Return a name in the form in which names are stored and compared, NFC: the same letters, the same name."""
+    return unicodedata.normalize("NFC", text)
+
+
+def parse_capability_name(text: str) -> str:
+    """Return a name that a capability can have, in NFC.
+
+    Combining marks count as letters: without vowel signs, there is no word in most Indic scripts.
+
+    :raises CapabilityError: the name breaks the rule, which the message states.
+    """
+    name = normal_name(text)
+    kinds = {unicodedata.category(char) for char in name if char not in _SIGNS}
+    fits = 0 < len(name) <= _LONGEST_NAME and name == name.strip(" ")
+    if fits and all(kind[0] in "LM" or kind == "Nd" for kind in kinds):
+        return name
+    shown = repr(f"{text[:40]}…" if len(text) > 40 else text)
+    raise CapabilityError(
+        f"{shown} cannot name a capability; use letters of any script, digits, spaces (not at the ends), and - _ . :, "
+        f"at most {_LONGEST_NAME} characters"
+    )
 
 
 def parse_enum(kind: type[Kind], text: str, noun: str, error: type[NaitError] = NaitError) -> Kind:

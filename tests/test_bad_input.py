@@ -36,6 +36,58 @@ def _tree(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
+# ---- paths --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("new\nline", "it has a line break in its path"),
+        ("new\rline", "it has a carriage return in its path"),
+        ("tab\t", "it has a tab in its path"),
+        ("\x07bell", "it has the control character '\\x07' in its path"),
+        ("\x7f", "it has the control character '\\x7f' in its path"),
+        ("\udcff\udcfe", "its path is not UTF-8"),
+        ("é" * 200, "its path has a name of more than 255 bytes"),
+        ("/".join(["x" * 200] * 25), "its path has more than 3,800 bytes"),
+    ],
+)
+def test_a_path_that_no_index_can_have_is_told_as_such(name: str, reason: str, index: Path, tmp_path: Path) -> None:
+    place = tmp_path / name
+    for command in (
+        ["info", place],
+        ["query", place, "-c", "letters"],
+        ["build", place, index.parent / "corpus.jsonl"],
+    ):
+        line = refusal(*command)
+        assert reason in line
+        assert "no index can be here" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_current_folder_counts_as_part_of_the_path(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "new\nline"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert "the current folder" in refusal("build", "own.nait", index.parent / "corpus.jsonl")
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["sp ace", "quo'te", '"', "50%", "a%20b", "#?&;", "\\", "{x}[y]*", "-", "~", "数 😀", "x" * 240]
+)
+def test_any_other_path_is_an_index(name: str, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "inner").mkdir()
+    shutil.copytree(index, tmp_path / name)
+    expected = nait_index("query", index, "-c", "letters", "--json").json["selected"]
+    assert nait_index("query", f"./{name}", "-c", "letters", "--json").json["selected"] == expected
+    monkeypatch.chdir(tmp_path / "inner")
+    assert nait_index("remove", f"../{name}", "--where", "id = 'row-001'").code == 0
+
+
 # ---- files that hold nothing usable -------------------------------------------------------------------------------
 
 

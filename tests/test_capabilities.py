@@ -10,8 +10,10 @@ import pytest
 from helpers import build_small, nait_index, refusal, small_rows, small_signatures, write_lines
 
 from nait_index import NaitIndex
+from nait_index.capabilities.capability import Capability
 from nait_index.config import Device, View
 from nait_index.errors import CapabilityError, NaitError, OutputExistsError
+from nait_index.methods.base import Examples
 from nait_index.methods.registry import MethodName
 from nait_index.store.capabilities import read_capability
 from nait_index.store.layout import Layout
@@ -201,9 +203,41 @@ def test_a_name_that_is_taken_is_replaced_when_forced_alone(exported: Path, fold
     assert len(NaitIndex(here).capability("adding")) == ROWS
     assert nait_index("capability", "import", here, exported, "--force").code == 0
     assert len(NaitIndex(here).capability("adding")) == EXAMPLES
-    for name in ("", " ", "a\nb"):
-        with pytest.raises(CapabilityError, match="cannot name a capability"):
-            index.import_capability(exported, name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "", " ", " a", "a ", "a\nb", "a\tb", "a\u00a0b", "../../../evil", "<script>", "a'b", "a\0b",
+        "x" * 201, "x" * 100_000, "\u200bmath", "ma\u200dth", "\u202emath", "😀", "½", "a,b", "a=b", "\ud800",
+    ],
+)  # fmt: skip
+def test_a_name_that_breaks_the_rule_is_refused_wherever_it_enters(name: str, exported: Path, here: Path) -> None:
+    index, rows = NaitIndex(here), small_rows(2)
+    entries = (
+        lambda: index.import_capability(exported, name),
+        lambda: index.add_capability(name, exported),
+        lambda: index.make_capability(exported, name),
+        lambda: index.make_capability_from(rows, name),
+        lambda: index.store_capability(Capability("x", Examples((), {}, {}), 0, 0, ""), name),
+    )
+    for enter in entries:
+        with pytest.raises(CapabilityError, match="use letters of any script, digits") as refused:
+            enter()
+        assert len(str(refused.value)) < 250
+    assert [capability["name"] for capability in index.capabilities()] == ["adding"]
+
+
+@pytest.mark.parametrize("name", ["x" * 200, "math 2.1:a_b-c", "हिन्दी", "العَرَبِيَّة", "数学", "-a", "٣", "né"])
+def test_a_name_that_keeps_the_rule_is_stored_and_read(name: str, exported: Path, here: Path) -> None:
+    import unicodedata
+
+    index = NaitIndex(here)
+    assert index.import_capability(exported, unicodedata.normalize("NFD", name)).name == name
+    for form in ("NFC", "NFD"):
+        assert index.capability(unicodedata.normalize(form, name)).name == name
+    index.remove_capability(unicodedata.normalize("NFD", name))
+    assert [capability["name"] for capability in index.capabilities()] == ["adding"]
 
 
 def test_an_export_overwrites_nothing_unasked(folder: Path, exported: Path, tmp_path: Path) -> None:

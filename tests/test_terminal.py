@@ -463,6 +463,23 @@ def test_a_bar_is_short_enough_for_its_line(width: int, monkeypatch: pytest.Monk
         assert re.search("^encoding .*━.* 1077/2000 +54% 909 tokens/s, 2 min left$", lines[1])
 
 
+# ---- closed streams -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>/dev/full", "2> >(true)"])
+def test_a_stream_that_is_closed_or_full_stops_no_work(closed: str, index: Path, tmp_path: Path) -> None:
+    """The process must be a real one: what it opens first would get the number of a closed stream."""
+    out, program = tmp_path / "out.jsonl", "from nait_index_cli.main import main; main()"
+    arguments = ["query", str(index), "-c", "words", "-o", str(out), "-v"]
+    ended = subprocess.run(
+        ["bash", "-c", f'"$0" "$@" {closed}', sys.executable, "-c", program, *arguments],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert len(read_lines(out)) > 0
+    assert nait_index("query", index, "-c", "words").code == 0  # nothing was written into a file of the index
+
+
 @pytest.mark.parametrize("place", ["before", "after"])
 def test_verbose_says_on_the_error_stream_what_is_done(place: str, index: Path, folder: Path) -> None:
     asked = ["query", index, "-e", folder / "words.jsonl", "--top", "3", "--json"]

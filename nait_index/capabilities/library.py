@@ -15,8 +15,14 @@ from nait_index.corpus import asked_text, path_list, plain_text, read_corpus, re
 from nait_index.errors import CapabilityError, NaitError
 from nait_index.files import check_writable
 from nait_index.methods.base import Examples
-from nait_index.spelling import did_you_mean
-from nait_index.store.capabilities import CapabilityTable, StoredCapability, read_capability, write_capability
+from nait_index.spelling import did_you_mean, normal_name, parse_capability_name
+from nait_index.store.capabilities import (
+    CapabilityTable,
+    StoredCapability,
+    holds_capability,
+    read_capability,
+    write_capability,
+)
 from nait_index.store.layout import Layout
 from nait_index.store.locks import write_lock
 from nait_index.store.manifest import Manifest
@@ -60,11 +66,10 @@ class CapabilityLibrary:
 
         :param name: the stem of the first file by default.
         """
-        paths = path_list(files)
-        rows = list(
-            read_corpus(paths, row_format, reasoning=self._reasoning)
-        )  # before the model is loaded: a wrong path is reported at once
-        return self._encoder().encode(rows, name or Path(paths[0]).stem, str(paths[0]))
+        paths, name = path_list(files), None if name is None else parse_capability_name(name)
+        # Before the model is loaded: a wrong path is reported at once.
+        rows = list(read_corpus(paths, row_format, reasoning=self._reasoning))
+        return self._encoder().encode(rows, name or normal_name(Path(paths[0]).stem), str(paths[0]))
 
     def make_from(
         self,
@@ -78,6 +83,7 @@ class CapabilityLibrary:
 
         :param limit: the most examples that are accepted.
         """
+        name = parse_capability_name(name)
         text = rows if isinstance(rows, str) else to_json(list(rows))
         items = list(read_text(text, name, row_format, self._reasoning))
         if limit is not None and len(items) > limit:
@@ -85,22 +91,29 @@ class CapabilityLibrary:
         return self._encoder().encode(items, name, name, progress)
 
     def add(self, name: str, files: Files, row_format: RowFormat | None, *, force: bool) -> Capability:
-        """Make a capability from example files and store it."""
-        self._check_free(name, force)
-        return self.store(self.make(files, name, row_format), force=force)
+        """Make a capability from example files and store it, unless it is stored already with the same examples."""
+        name, paths = parse_capability_name(name), path_list(files)
+        rows = list(read_corpus(paths, row_format, reasoning=self._reasoning))
+        samples = [row for row in rows if isinstance(row, Sample)]
+        if not force and self._is_stored(name, samples, len(rows)):
+            return self.get(name)
+        return self.store(self._encoder().encode(rows, name, str(paths[0])), force=force)
 
     def store(self, capability: Capability, name: str | None = None, *, force: bool) -> Capability:
         """Store a capability that was just made, without encoding its examples again.
 
         :param name: another name for it.
         """
-        capability = capability if name is None else replace(capability, name=name)
-        self._check_free(capability.name, force)
+        capability = replace(capability, name=parse_capability_name(capability.name if name is None else name))
         if not capability.samples or capability.made_for != self._manifest.state:
             raise CapabilityError(
                 f"capability '{capability.name}' was not made from examples by this index in its present state; make "
                 "it again from its examples, or carry it over with 'nait-index capability export' and 'import'"
             )
+        if not force and self._is_stored(
+            capability.name, capability.samples, len(capability.samples) + capability.rejected
+        ):
+            return capability
         stored = StoredCapability(
             name=capability.name,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -123,6 +136,7 @@ class CapabilityLibrary:
 
     def get(self, name: str) -> Capability:
         """Read a stored capability, once: later calls return the same object."""
+        name = normal_name(name)
         if name not in self._read:
             stored = self._stored(name)
             if stored.fingerprint != self._manifest.fingerprint.digest:
@@ -146,23 +160,29 @@ class CapabilityLibrary:
         return capability.pooled
 
     def remove(self, name: str) -> None:
-        """Remove a stored capability."""
+        """Remove a stored capability; one that was removed before needs nothing."""
+        name = normal_name(name)
+        if name not in self.table.names() and name in self._manifest.removed_capabilities:
+            logger.warning("capability '%s' was removed before; nothing was changed", name)
+            return
         self._stored(name)
-        self._change(f"capability '{name}' removed", lambda table: table.remove(name))
+        self._change(f"capability '{name}' removed", lambda table: table.remove(name), removed=name)
 
     # ---- carried over -----------------------------------------------------------------------------------------------
 
     def export_file(self, name: str, path: Path, *, force: bool) -> None:
         """Write a stored capability to a file."""
-        stored = self._stored(name)
+        stored, basis = self._stored(name), self._manifest.basis
+        if not force and holds_capability(path, stored, basis):
+            logger.warning("%s is there already, with this capability; nothing was changed", path)
+            return
         check_writable(path, force=force)
-        write_capability(path, stored, self._manifest.basis)
+        write_capability(path, stored, basis)
 
     def import_file(self, path: Path, name: str | None, *, force: bool) -> Capability:
         """Store a capability from a file, encoding its examples again if they are from another basis."""
         stored, basis = read_capability(path)
-        stored = replace(stored, name=stored.name if name is None else name)
-        self._check_free(stored.name, force)
+        stored = replace(stored, name=parse_capability_name(stored.name if name is None else name))
         digest = self._manifest.fingerprint.digest
         if stored.fingerprint != digest:
             raise CapabilityError(
@@ -170,9 +190,11 @@ class CapabilityLibrary:
                 "model, template or length; add the examples themselves with 'nait-index capability add'"
             )
         try:
-            self._samples(stored)
+            samples = self._samples(stored)
         except (ValueError, NaitError) as error:
             raise CapabilityError(f"{path} holds examples that cannot be read ({error}); export it again") from error
+        if not force and self._is_stored(stored.name, samples, len(samples) + stored.rejected):
+            return self.get(stored.name)
         if basis != self._manifest.basis or not self._fits(stored):
             stored = self._encoded_again(stored)
         self._put(stored, force=force)
@@ -204,15 +226,22 @@ class CapabilityLibrary:
     def _put(self, stored: StoredCapability, *, force: bool) -> None:
         def put(table: CapabilityTable) -> None:
             # Checked again, since another process may have stored one of this name meanwhile.
-            self._check_free(stored.name, force, table)
+            if not force and stored.name in table.names():
+                raise _taken(stored.name)
             table.put(stored)
 
         self._change(f"capability '{stored.name}' stored", put)
 
-    def _change(self, description: str, change: Callable[[CapabilityTable], None]) -> None:
-        """Change the table of capabilities, as one new version of the index."""
+    def _change(self, description: str, change: Callable[[CapabilityTable], None], removed: str | None = None) -> None:
+        """Change the table of capabilities, as one new version of the index.
+
+        :param removed: name of the capability that goes.
+        """
         with write_lock(self._layout):
             manifest = settled_capabilities(self._layout)
+            if removed is not None:
+                names = dict.fromkeys([*manifest.removed_capabilities, removed])
+                manifest = replace(manifest, removed_capabilities=tuple(names))
             table = CapabilityTable(self._layout)
             change(table)
             manifest = publish(self._layout, manifest, description, capabilities_version=table.version)
@@ -221,13 +250,14 @@ class CapabilityLibrary:
         self._changed(manifest)
 
     def _stored(self, name: str) -> StoredCapability:
+        name = normal_name(name)
         stored = self.table.get(name)
         if stored is None:
             names = self.table.names()
             more = f", and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
             known = f"it has {', '.join(names[:_NAMED])}{more}" if names else "add one with 'nait-index capability add'"
-            near = did_you_mean(name, names)
-            raise CapabilityError(f"there is no capability '{name}' in {self._layout.name}; {known}{near}")
+            near, shown = did_you_mean(name[:200], names), f"{name[:80]}…" if len(name) > 80 else name
+            raise CapabilityError(f"there is no capability '{shown}' in {self._layout.name}; {known}{near}")
         return stored
 
     def _samples(self, stored: StoredCapability) -> list[Sample]:
@@ -245,6 +275,27 @@ class CapabilityLibrary:
             raise CapabilityError(f"{name!r} cannot name a capability; use letters, digits, - and _")
         if not force and name in (table or self.table).names():
             raise CapabilityError(f"a capability '{name}' is stored already; choose another name, or use --force")
+    def _is_stored(self, name: str, samples: Sequence[Sample], read: int) -> bool:
+        """Return whether a capability is stored already with these examples, as when a command is repeated.
+
+        :param read: how many rows there were, with those that cannot be used.
+        :raises CapabilityError: it is stored with other examples.
+        """
+        stored = self.table.get(name)
+        if stored is None:
+            return False
+        given = iter([(sample.row, str(sample.format)) for sample in samples])
+        kept = list(zip(stored.rows, stored.formats, strict=True))
+        if len(kept) + stored.rejected != read or not all(example in given for example in kept):  # in their order
+            raise _taken(name)
+        logger.warning("capability '%s' is stored already, with these examples; nothing was changed", name)
+        return True
+
+
+def _taken(name: str) -> CapabilityError:
+    return CapabilityError(
+        f"a capability '{name}' is stored already, with other examples; choose another name, or use --force"
+    )
 
 
 def _arrays(capability: Capability) -> dict[str, np.ndarray]:

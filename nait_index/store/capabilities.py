@@ -125,11 +125,27 @@ def write_capability(path: Path, capability: StoredCapability, basis: str) -> No
 
     :param basis: hash of the fitted parts that the signatures among its arrays depend on.
     """
-    facts = {name: value for name, value in asdict(capability).items() if name != "arrays"}
-    text = json.dumps(facts | {"basis": basis})
+    text = _facts(capability, basis)
     metadata = {"format": _FORMAT, "capability": text, "hash": _hash(text, capability.arrays)}
     with atomic_write(path) as file:
         file.write(_packed(capability.arrays, metadata))
+
+
+def holds_capability(path: Path, capability: StoredCapability, basis: str) -> bool:
+    """Return whether a file is what :func:`write_capability` writes of a capability."""
+    if not path.is_file():
+        return False
+    try:
+        written, written_basis = read_capability(path)
+    except CapabilityError:
+        return False
+    hashes = _hash(_facts(written, written_basis), written.arrays), _hash(_facts(capability, basis), capability.arrays)
+    return hashes[0] == hashes[1]
+
+
+def _facts(capability: StoredCapability, basis: str) -> str:
+    facts = {name: value for name, value in asdict(capability).items() if name != "arrays"}
+    return json.dumps(facts | {"basis": basis})
 
 
 def read_capability(path: Path) -> tuple[StoredCapability, str]:

@@ -121,8 +121,8 @@ class Looks:
 
 
 def _check(layout: Layout, path: Path, seals: Mapping[str, str], looks: Looks, thorough: bool) -> None:
-    inside = path.is_relative_to(layout.root) and ".." not in path.parts
-    expected = seals.get(str(path.relative_to(layout.root))) if inside else None
+    name = path.relative_to(layout.root) if path.is_relative_to(layout.root) else None
+    expected = None if name is None or ".." in name.parts else seals.get(str(name))
     remedy = "restore it from a copy, go back to an older version ('nait-index versions'), or build the index again"
     if expected is None or not path.is_file():
         problem = "has no recorded hash" if path.is_file() else "is missing"

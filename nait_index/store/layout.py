@@ -12,6 +12,14 @@ from nait_index.errors import NaitError, StoreError
 from nait_index.files import atomic_write, hash_bytes
 from nait_index.store.remote import Remote
 
+_LONGEST_NAME = 255
+"""Bytes of a file's name at most, on the usual file systems."""
+
+_CONTROLS = {"\n": "a line break", "\r": "a carriage return", "\t": "a tab"}
+
+_LONGEST_PATH = 3800
+"""Bytes of an index's path at most: the system allows 4,096, and the files of an index have some hundred more."""
+
 
 class Layout:
     """Paths of one index.
@@ -26,19 +34,23 @@ class Layout:
 
     def __init__(self, place: str | Path, storage: Mapping[str, str] | None = None) -> None:
         self.name = str(place)
+        _check_path(self.name)
         self.remote = Remote(self.name, storage or {}) if "://" in self.name else None
         #: Options with which LanceDB opens the database.
         self.storage = None if self.remote is None else self.remote.options
         if storage and self.remote is None:
             raise NaitError(f"--storage-option is for an object store such as s3://bucket/my.nait, not for {self.name}")
         self.root = Path(place) if self.remote is None else _cache_folder(self.name)
-        base = str(self.root) if self.remote is None else self.name.rstrip("/")
+        # LanceDB would take a tilde at the beginning for the home folder.
+        folder = f"./{self.root}" if str(self.root).startswith("~") else str(self.root)
+        base = folder if self.remote is None else self.name.rstrip("/")
         self.manifest = self.root / "manifest.json"
         self.seals = self.root / "seals.json"
         self.basis = self.root / "basis.safetensors"
         self.components = self.root / "components.safetensors"
         self.warmup = self.root / "warmup.safetensors"
         self.rejected = self.root / "rejected.jsonl"
+        self.removed = self.root / "removed.bin"
         self.scores = self.root / "scores"
         self.staging = self.root / "staging"
         self.lock = self.root / ".lock"
@@ -98,6 +110,29 @@ class Layout:
 
     def _key(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
+
+
+def _check_path(place: str) -> None:
+    """Refuse a path or URI under which LanceDB cannot store tables.
+
+    :raises NaitError: says what is wrong with it.
+    """
+    whole = place if "://" in place else os.path.abspath(place)
+    wrong = next((char for char in whole if char < " " or char == "\x7f"), None)
+    shown = f"{place[:200]}…" if len(place) > 200 else place
+    if wrong is not None:
+        kind = _CONTROLS.get(wrong, f"the control character {wrong!r}")
+        where = "it" if wrong in place else f"the current folder, {whole!r},"
+        raise NaitError(f"{shown!r}: no index can be here, because {where} has {kind} in its path; choose another path")
+    try:
+        size, longest = len(whole.encode()), max(len(name.encode()) for name in whole.split("/"))
+    except UnicodeEncodeError:
+        raise NaitError(
+            f"{shown!r}: no index can be here, because its path is not UTF-8; choose another path"
+        ) from None
+    if size > _LONGEST_PATH or longest > _LONGEST_NAME:
+        limit = f"a name of more than {_LONGEST_NAME}" if longest > _LONGEST_NAME else f"more than {_LONGEST_PATH:,}"
+        raise NaitError(f"{shown!r}: no index can be here, because its path has {limit} bytes; choose a shorter one")
 
 
 def _write(path: Path, data: bytes) -> None:

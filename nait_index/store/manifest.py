@@ -99,6 +99,7 @@ class Version:
     :param rows: how many samples there are. :param truncated: how many of them were cut. :param tokens: in all of them.
     :param table_version: of the samples' table. :param capabilities_version: of the capabilities' table, 0 for none.
     :param capability_names: of the capabilities stored in this version, sorted.
+    :param restored: number of the version whose content this one has again, if it was made by restoring one.
     """
 
     number: int
@@ -110,6 +111,7 @@ class Version:
     table_version: int
     capabilities_version: int = 0
     capability_names: tuple[str, ...] = ()
+    restored: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,8 @@ class Manifest:
     :param history: all versions that are kept, oldest first; readers see the last. It is empty until the first build is
         finished, and such an index cannot be opened.
     :param tags: the version that each tag names.
+    :param removed_capabilities: names of all capabilities that were ever removed, and :param removed_tags: of all tags,
+        so that a repeated removal is told apart from a wrong name.
     """
 
     fingerprint: Fingerprint
@@ -143,6 +147,8 @@ class Manifest:
     approximate: bool = False
     history: tuple[Version, ...] = ()
     tags: Mapping[str, int] = field(default_factory=dict)
+    removed_capabilities: tuple[str, ...] = ()
+    removed_tags: tuple[str, ...] = ()
 
     @property
     def head(self) -> Version:
@@ -185,7 +191,7 @@ class Manifest:
         :param state: the fields that differ from the last version.
         """
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        state |= {"number": self.version + 1, "created": now, "change": change}
+        state = {"restored": None} | state | {"number": self.version + 1, "created": now, "change": change}
         head = replace(self.head, **state) if self.history else Version(**state)
         return replace(self, history=(*self.history, head))
 

@@ -1,10 +1,9 @@
 """Removing rows from an index; earlier versions keep them."""
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
 
 from nait_index.errors import SelectionError, StoreError
 from nait_index.spelling import did_you_mean_id, did_you_mean_path
@@ -12,7 +11,10 @@ from nait_index.store.filters import matching_rows
 from nait_index.store.layout import Layout
 from nait_index.store.locks import write_lock
 from nait_index.store.publish import publish, settled, table_state
+from nait_index.store.removed import note_removed, removed_before
 from nait_index.store.samples import SampleTable
+
+logger = logging.getLogger(__name__)
 
 
 def read_ids(path: Path) -> list[str]:
@@ -42,31 +44,44 @@ def read_ids(path: Path) -> list[str]:
 def remove_rows(layout: Layout, ids: Sequence[str] | None, where: str | None) -> int:
     """Remove rows by id, or those that a SQL condition holds for, as one new version.
 
-    :returns: how many. :raises SelectionError: an id is unknown, no row matches, or no row would be left.
+    A removal can be repeated: rows that were removed before are reported, and need nothing.
+
+    :returns: how many. :raises SelectionError: an id was never in the index, or no row would be left.
     """
     with write_lock(layout):
         manifest = settled(layout)
         table = SampleTable(layout)
-        positions = _positions(table, ids, where)
-        if not positions:
-            raise SelectionError(f"--where '{where}' matches no row of {layout.name}; nothing was removed")
-        if len(positions) == manifest.rows:
+        chosen = _chosen(layout, table, ids, where)
+        if not chosen:
+            if where is not None:
+                logger.warning("--where '%s' matches no row of %s; nothing was removed", where, layout.name)
+            return 0
+        if len(chosen) == manifest.rows:
             raise SelectionError(f"that would remove all {manifest.rows:,} rows; delete {layout.name} itself instead")
-        table.delete(positions)
-        change = f"{len(positions):,} row{'' if len(positions) == 1 else 's'} removed"
+        note_removed(layout, chosen)
+        table.delete(sorted(chosen.values()))
+        change = f"{len(chosen):,} row{'' if len(chosen) == 1 else 's'} removed"
         publish(layout, manifest, change, **table_state(table))
-    return len(positions)
+    return len(chosen)
 
 
-def _positions(table: SampleTable, ids: Sequence[str] | None, where: str | None) -> list[int]:
+def _chosen(layout: Layout, table: SampleTable, ids: Sequence[str] | None, where: str | None) -> dict[str, int]:
+    """Return the positions of the rows to remove, by id."""
+    records = table.records(["id", "position"])
     if where is not None:
-        return [int(position) for position in np.sort(table.numbers("position")[matching_rows(table, where)])]
+        matching = matching_rows(table, where)
+        return {row["id"]: row["position"] for row, matches in zip(records, matching, strict=True) if matches}
     if ids is None:
         raise StoreError("name the rows to remove, by ids or by a condition")
-    positions = {record["id"]: record["position"] for record in table.records(["id", "position"])}
-    missing = [sample_id for sample_id in ids if sample_id not in positions]
-    if missing:
-        more = f", nor {len(missing) - 1} more" if len(missing) > 1 else ""
-        near = did_you_mean_id(missing[0], list(positions))
-        raise SelectionError(f"there is no row with id {missing[0][:80]!r}{more}; nothing was removed{near}")
-    return sorted({positions[sample_id] for sample_id in ids})
+    positions = {record["id"]: record["position"] for record in records}
+    missing = [sample_id for sample_id in dict.fromkeys(ids) if sample_id not in positions]
+    gone = removed_before(layout, missing) if missing else set()
+    unknown = [sample_id for sample_id in missing if sample_id not in gone]
+    if unknown:
+        more = f", nor {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        near = did_you_mean_id(unknown[0], list(positions))
+        raise SelectionError(f"there is no row with id {unknown[0][:80]!r}{more}; nothing was removed{near}")
+    if gone:
+        count = "1 row was" if len(gone) == 1 else f"{len(gone):,} rows were"
+        logger.warning("%s removed before, the first with id %r", count, missing[0][:80])
+    return {sample_id: positions[sample_id] for sample_id in ids if sample_id in positions}
