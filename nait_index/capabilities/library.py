@@ -275,6 +275,7 @@ class CapabilityLibrary:
             raise CapabilityError(f"{name!r} cannot name a capability; use letters, digits, - and _")
         if not force and name in (table or self.table).names():
             raise CapabilityError(f"a capability '{name}' is stored already; choose another name, or use --force")
+
     def _is_stored(self, name: str, samples: Sequence[Sample], read: int) -> bool:
         """Return whether a capability is stored already with these examples, as when a command is repeated.
 
