@@ -116,10 +116,14 @@ def build(
     if dry_run:
         estimate = NaitIndex.estimate(corpus, model=config, signatures=signatures, row_format=row_format, limit=limit)
         facts = asdict(estimate)
+        del facts["template"]
         if not as_json:  # measured for some seconds: more digits would mean nothing
             facts["tokens_per_second"] = round(estimate.tokens_per_second)
             facts["minutes"] = f"{estimate.minutes:,.0f}" if estimate.minutes >= 10 else f"{estimate.minutes:.1g}"
+            del facts["left_out"]  # the notes say it
         print_facts(facts, as_json)
+        for warning in estimate.warnings:
+            note(warning)
         return
     with build_progress() as progress:
         built = NaitIndex.build(
@@ -142,7 +146,9 @@ def print_report(index: "NaitIndex", as_json: bool) -> None:
     report = index.report
     assert report is not None
     facts = asdict(report)
+    del facts["template"]
     if not as_json:
+        del facts["left_out"]  # the notes say it
         facts["fidelity"] = fidelity_text(report.fidelity)
         shift = facts.pop("shift")
         if shift is not None:

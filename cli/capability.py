@@ -42,6 +42,8 @@ def add(index: IndexTarget, name: str, files: tuple[str, ...], **options: Any) -
     stored = index.open().add_capability(name, files, **options)
     rejected = rejected_text(stored) or ", 0 rejected"
     note(f"stored '{name}': {len(stored)} examples, {stored.truncated} truncated{rejected}")
+    for loss in stored.losses:
+        note(loss)
 
 
 @capability.command("list")

@@ -173,6 +173,8 @@ def _open(index: IndexTarget, options: Options) -> tuple["NaitIndex", list["str 
     for capability in made:
         cut = f", {capability.truncated} truncated" if capability.truncated else ""
         note(f"{capability.name}: {len(capability)} examples{cut}{rejected_text(capability)}")
+        for loss in capability.losses:
+            note(f"{capability.name}: {loss}")
     return opened, [*names, *made]
 
 

@@ -30,6 +30,7 @@ def info(index: IndexTarget, as_json: bool) -> None:
         texts = {
             "fidelity": fidelity_text(facts["fidelity"]),
             "model": facts["model"]["name"],
+            "left_out": ", ".join(f"{kind} ({count:,} rows)" for kind, count in facts["left_out"].items()) or "nothing",
             "views": ", ".join(views),
             "capabilities": ", ".join(facts["capabilities"]) or "none",
         }

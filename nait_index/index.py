@@ -64,9 +64,9 @@ class NaitIndex:
                       down, at least 1), or in :meth:`query` for one capability ``auto``, which reads a number off the
                       score curve and gives the reasons in ``provenance.reasons``
     ``method``        how examples become scores, see :class:`~nait_index.methods.registry.MethodName`
-    ``where``         a SQL condition that rows must pass, over ``id``, ``n_tokens``, ``truncated``, ``file``,
-                      ``format``, ``position``, the scores that :meth:`score` made, and any field of the rows:
-                      ``source = 'gsm8k'``, ``meta.lang = 'en'``
+    ``where``         a SQL condition that rows must pass, over ``id``, ``n_tokens``, ``truncated``, ``left_out`` (what
+                      the template leaves out, such as ``tool turns``), ``file``, ``format``, ``position``, the scores
+                      that :meth:`score` made, and any field of the rows: ``source = 'gsm8k'``, ``meta.lang = 'en'``
     ``blend``         weights w of quality scores, by column: the score becomes (1 − Σ|w|) · rank by the method +
                       Σ |w| · rank by the column, with ranks from 0 to 1; a negative weight prefers low values
     ``decontaminate`` leave out rows that are like an example, and choose the next best instead

@@ -10,7 +10,7 @@ from helpers import manifest_of, nait_index, refusal, samples_of, write_lines
 from nait_index import NaitIndex
 from nait_index.config import Trainer
 from nait_index.corpus.formats import row_parts
-from nait_index.corpus.reasoning import split_blocks
+from nait_index.corpus.reasoning import segments, without_blocks
 from nait_index.corpus.templates import to_messages
 from nait_index.errors import NaitError
 from nait_index.handover.convert import convert
@@ -98,7 +98,8 @@ def test_reasoning_that_the_answer_repeats_is_read_once() -> None:
     ],
 )
 def test_blocks_of_reasoning(text: str, reasoning: str, rest: str) -> None:
-    assert split_blocks(text) == (reasoning, rest)
+    assert "\n\n".join(piece for is_reasoning, piece in segments(text) if is_reasoning) == reasoning
+    assert without_blocks(Part(Role.ASSISTANT, text)).text == rest
 
 
 def test_a_template_that_takes_reasoning_gets_its_field() -> None:

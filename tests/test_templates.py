@@ -118,12 +118,13 @@ def test_chat_refusal_is_the_rows(tokenizer: Any) -> None:
     """What a chat template raises becomes the reason; a row rendered as nothing is refused as well."""
     tokenizer.chat_template = (
         "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+        "{% for m in messages if m.role != 'tool' %}{{ m.content }}{% endfor %}"
     )
     template = make_template("chat", tokenizer)
     with pytest.raises(RowTemplateError, match="the chat template refuses this row: System role not supported"):
         template.render(parts((S, "s")))
     with pytest.raises(RowTemplateError, match="renders this row as no text"):
-        template.render(parts((U, "u")))
+        template.render(parts((TOOL, "o")))
 
 
 def test_chat_does_not_depend_on_the_day(tokenizer: Any) -> None:
@@ -164,9 +165,9 @@ def test_wrong_jinja_file(tmp_path: Path, source: str, message: str) -> None:
     assert not isinstance(error.value, RowTemplateError)
 
 
-@pytest.mark.parametrize("source", ["{{ messages[9].content }}", "{{ ().__class__.__mro__ }}", "{{ 1 / 0 }}", " "])
+@pytest.mark.parametrize("source", ["{{ messages[9].content }}", "{{ ().__class__.__mro__ }}", "{{ 1 / 0 }}"])
 def test_jinja_file_that_fails_on_a_row(tmp_path: Path, source: str) -> None:
-    """Missing values, a way out of the sandbox, any other failure and an empty text: the row is refused."""
+    """Missing values, a way out of the sandbox and any other failure: the row is refused."""
     (tmp_path / "mine.jinja").write_text(source)
     with pytest.raises(RowTemplateError, match="this row"):
         make_template(str(tmp_path / "mine.jinja")).render(parts((U, "u")))

@@ -129,7 +129,7 @@ def _texts(
     for sample in samples:
         if isinstance(sample, Sample):
             try:
-                yield template.render(sample.parts)
+                yield template.read(sample.parts).text
             except RowTemplateError:
                 continue
 

@@ -118,6 +118,8 @@ class Builder:
             fidelity=manifest.fidelity,
             replaced=replaced,
             shift=self._measure_shift(manifest, first_new),
+            left_out=dict(counts.left_out),
+            template=self._encoder.template.label,
         )
 
     # ---- take in --------------------------------------------------------------------------------------------------

@@ -102,6 +102,7 @@ def _table_columns(shard: EncodedShard) -> dict[str, Any]:
         "file_row": [row.origin.row for row in rows],
         "n_tokens": shard.facts.n_tokens[usable],
         "truncated": shard.facts.truncated[usable],
+        "left_out": [row.left_out for row in rows],
     } | {name: values[usable] for name, values in shard.columns.items()}
 
 

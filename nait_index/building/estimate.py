@@ -3,13 +3,14 @@
 import logging
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nait_index.activations.encoder import Encoder, Tokens
 from nait_index.building.encoder import IndexEncoder
 from nait_index.building.intake import Intake, Spool, WorkRow
+from nait_index.building.report import losses
 from nait_index.building.shards import SHARD_ROWS
 from nait_index.corpus import rejected_writer
 from nait_index.signatures.features import Feature
@@ -27,6 +28,7 @@ class Estimate:
 
     :param rows: to index; :param tokens: to run, and :param truncated: rows that will be cut, both extrapolated from a
         random sample; :param tokens_per_second: as measured on part of that sample.
+    :param left_out: of how many rows the template leaves out a kind of part; :param template: what it is called.
     :param bytes_per_row: of signatures; :param index_bytes: signatures and rows together.
     """
 
@@ -38,6 +40,13 @@ class Estimate:
     minutes: float
     bytes_per_row: int
     index_bytes: int
+    left_out: Mapping[str, int]
+    template: str
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know, one line each."""
+        return losses(self.left_out, self.template)
 
 
 def estimate(items: Iterable[Sample | Rejected], encoder: IndexEncoder) -> Estimate:
@@ -65,6 +74,8 @@ def estimate(items: Iterable[Sample | Rejected], encoder: IndexEncoder) -> Estim
         minutes=total / speed / 60 if speed else 0.0,
         bytes_per_row=per_row,
         index_bytes=int(counts.new * (per_row + _row_bytes(sample))),
+        left_out=dict(counts.left_out),
+        template=encoder.template.label,
     )
 
 

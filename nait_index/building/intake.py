@@ -11,6 +11,7 @@ the rows alone, an interrupted build finds its shards again.
 import hashlib
 import json
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ import numpy as np
 
 from nait_index.corpus import RejectedWriter, RowTemplateError, Template
 from nait_index.errors import CorpusError
-from nait_index.store.samples import SampleTable
+from nait_index.store.samples import LEFT_OUT_SEPARATOR, SampleTable
 from nait_index.types import Origin, Rejected, RowFormat, Sample
 
 RowNumbers = Sequence[int]
@@ -30,7 +31,11 @@ RowNumbers = Sequence[int]
 
 @dataclass(frozen=True, slots=True)
 class WorkRow:
-    """One row to encode. ``position`` counts all rows that the index has ever taken in."""
+    """One row to encode.
+
+    :param position: counts all rows that the index has ever taken in. :param text: that the model reads.
+    :param left_out: the kinds of parts that the template leaves out of it.
+    """
 
     id: str
     row: str
@@ -39,6 +44,7 @@ class WorkRow:
     origin: Origin
     position: int
     text: str
+    left_out: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,7 @@ class Counts:
     """How many rows were read, and what happened to them: ``read = new + present + rejected``.
 
     :param last_rows: number of the last row read of each file.
+    :param left_out: new rows of which the template leaves out some kind of part, by kind.
     """
 
     read: int = 0
@@ -74,6 +81,7 @@ class Counts:
     present: int = 0
     rejected: int = 0
     last_rows: dict[str, int] = field(default_factory=dict)
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
 class Spool:
@@ -107,7 +115,7 @@ class Spool:
         """Write one row to encode."""
         self._note(row.id, self._file.tell())
         source = row.origin.file, row.origin.row
-        fields = [row.id, row.row, row.format, row.content_hash, source, row.position, row.text]
+        fields = [row.id, row.row, row.format, row.content_hash, source, row.position, row.left_out, row.text]
         self._file.write(json.dumps(fields).encode() + b"\n")
 
     def mark_done(self, sample_id: str) -> None:
@@ -136,9 +144,9 @@ class Spool:
         rows = []
         for number in numbers:
             self._file.seek(self._offsets[number])
-            sample_id, row, form, content_hash, origin, position, text = json.loads(self._file.readline())
+            sample_id, row, form, content_hash, origin, position, lost, text = json.loads(self._file.readline())
             position += self._skipped
-            rows.append(WorkRow(sample_id, row, RowFormat(form), content_hash, Origin(*origin), position, text))
+            rows.append(WorkRow(sample_id, row, RowFormat(form), content_hash, Origin(*origin), position, text, lost))
         return rows
 
     def _note(self, sample_id: str, offset: int) -> None:
@@ -201,7 +209,7 @@ class Intake:
 
     def _take(self, sample: Sample, spool: Spool, counts: Counts) -> Rejected | None:
         try:
-            text = self._template.render(sample.parts)
+            read = self._template.read(sample.parts)
         except RowTemplateError as error:
             return Rejected(sample.origin, str(error), sample.row)
         digest = sample.content_hash
@@ -217,7 +225,9 @@ class Intake:
         counts.new += known is None
         if known is None:
             position = self._first_position + self._taken
-            spool.add(WorkRow(sample.id, sample.row, sample.format, digest, sample.origin, position, text))
+            lost = LEFT_OUT_SEPARATOR.join(read.left_out)
+            spool.add(WorkRow(sample.id, sample.row, sample.format, digest, sample.origin, position, read.text, lost))
+            counts.left_out.update(read.left_out)
         elif known.position >= self._first_position:
             spool.mark_done(sample.id)
             self._unseen.discard(sample.id)

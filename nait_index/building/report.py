@@ -1,7 +1,7 @@
 """The progress of a build while it runs, and the report of what it did."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -77,6 +77,8 @@ class BuildReport:
     :param rows: samples the index now holds; :param tokens: run through the model by this call, in ``seconds``.
     :param replaced: how many of the indexed rows replaced one of the same id.
     :param fidelity: how faithful the signatures are; see :class:`~nait_index.building.basis.Fidelity`.
+    :param left_out: of how many of the indexed rows the template leaves out a kind of part, by kind.
+    :param template: what the template is called.
     """
 
     read: int
@@ -90,8 +92,22 @@ class BuildReport:
     fidelity: Mapping[str, Any] | None = None
     replaced: int = 0
     shift: Shift | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    template: str = ""
 
     @property
     def warnings(self) -> list[str]:
         """What the user should know, one line each."""
-        return [*unfaithful(self.fidelity), *([] if self.shift is None else self.shift.warnings)]
+        lost = losses(self.left_out, self.template)
+        return [*lost, *unfaithful(self.fidelity), *([] if self.shift is None else self.shift.warnings)]
+
+
+def losses(left_out: Mapping[str, int], template: str, noun: str = "row") -> list[str]:
+    """Return a sentence on each kind of part that a template leaves out of rows.
+
+    :param left_out: of how many rows, by kind. :param template: what it is called. :param noun: what the rows are.
+    """
+    return [
+        f"{count:,} {noun}{'' if count == 1 else 's'}: {template} leaves out {kind}"
+        for kind, count in sorted(left_out.items())
+    ]

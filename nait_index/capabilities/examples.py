@@ -2,13 +2,16 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from nait_index.activations.device import multiply
 from nait_index.activations.encoder import Tokens
 from nait_index.building.encoder import Advance, IndexEncoder, recorded_settings
+from nait_index.building.report import losses
 from nait_index.capabilities.capability import Capability, summarise
 from nait_index.config import Device, View
 from nait_index.corpus import RowTemplateError, asked_text, plain_text
@@ -55,27 +58,31 @@ class ExampleEncoder:
         samples: list[Sample] = []
         texts: list[str] = []
         reasons: list[str] = []
+        left_out: Counter[str] = Counter()
         for item in items:
             if isinstance(item, Rejected):
                 reasons.append(f"{item.origin}: {item.reason}")
                 continue
             try:
-                texts.append(self._template.render(item.parts))
-                samples.append(item)
+                read = self._template.read(item.parts)
             except RowTemplateError as error:
                 reasons.append(f"{item.origin}: {error}")
+                continue
+            texts.append(read.text)
+            samples.append(item)
+            left_out.update(read.left_out)
         capability = self._encode(name, samples, texts, reasons, progress)
         if not capability.samples:
             reason = capability.reasons[0] if capability.reasons else "it is empty"
             raise CapabilityError(f"{source} holds no usable example ({reason})")
-        return capability
+        return replace(capability, losses=tuple(losses(left_out, self._template.label, "example")))
 
     def encode_again(self, samples: Sequence[Sample]) -> Capability:
         """Make a nameless capability from samples that were encoded before.
 
         :raises CorpusError: one of them can no longer be used.
         """
-        capability = self._encode("", samples, [self._template.render(sample.parts) for sample in samples], [])
+        capability = self._encode("", samples, [self._template.read(sample.parts).text for sample in samples], [])
         if capability.reasons:
             raise CorpusError(capability.reasons[0])
         return capability
@@ -90,7 +97,7 @@ class ExampleEncoder:
         :raises CorpusError: the template cannot render it.
         """
         try:
-            text = self._template.render(sample.parts)
+            text = self._template.read(sample.parts).text
         except RowTemplateError as error:
             raise CorpusError(f"{sample.origin}: {error}") from error
         (tokens,) = self._encoder.tokenize([text])

@@ -55,28 +55,32 @@ def inlined(reasoning: str, answer: str) -> str:
     return f"{block}\n\n{answer}" if answer.strip() else block
 
 
-def split_blocks(text: str) -> tuple[str, str]:
-    """Split an answer into the reasoning in its blocks and the rest.
+def segments(text: str) -> list[tuple[bool, str]]:
+    """Split an answer into its reasoning and the rest, in reading order, each with whether it is reasoning.
 
     Some answers are written without the opening mark, which the prompt holds, and some end before the closing one.
     """
-    blocks = (block.groupdict().values() for block in _BLOCK.finditer(text))
-    reasoning = [next(inner for inner in inners if inner is not None) for inners in blocks]
-    rest = _BLOCK.sub("", text) if reasoning else text
+    pieces, end = [], 0
+    for block in _BLOCK.finditer(text):
+        pieces += [(False, text[end : block.start()]), (True, next(filter(None, block.groups()[1:]), ""))]
+        end = block.end()
+    rest = text[end:]
     if closing := _CLOSE.search(rest):
-        reasoning.append(rest[: closing.start()])
-        rest = rest[closing.end() :]
+        pieces += [(True, rest[: closing.start()]), (False, rest[closing.end() :])]
     elif opening := _OPEN.match(rest):
-        reasoning.append(rest[opening.end() :])
-        rest = ""
-    return "\n\n".join(reasoning), rest.lstrip() if reasoning else rest
+        pieces.append((True, rest[opening.end() :]))
+    else:
+        pieces.append((False, rest))
+    return pieces
 
 
 def without_blocks(part: Part) -> Part:
     """Return a part without the blocks of reasoning in its text; only answers, and text without roles, have any."""
     match part.role:
         case Role.ASSISTANT:
-            return Part(part.role, split_blocks(part.text)[1])
+            pieces = segments(part.text)
+            answer = "".join(text for is_reasoning, text in pieces if not is_reasoning)
+            return Part(part.role, answer.lstrip() if len(pieces) > 1 else answer)
         case Role.TEXT:
             return Part(part.role, _BLOCK.sub("", part.text))
         case _:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from nait_index.corpus.losses import left_out
 from nait_index.corpus.reasoning import FIELDS
 from nait_index.errors import TemplateError, one_line
 from nait_index.files import hash_bytes
@@ -38,10 +39,17 @@ _STOPPED_CLOCK = (
 )
 
 
-Messages = list[dict[str, str]]
+Messages = list[dict[str, Any]]
 """A conversation as chat templates take it."""
 
-_PROBE = "Reasoning that comes first."
+_PROBES: Messages = [
+    {"role": "user", "content": "Which river is it?"},
+    {"role": "assistant", "content": "It must be the Ural."},
+]
+_PROBE_PARTS = [Part(Role(message["role"]), message["content"]) for message in _PROBES]
+_PROBE_REASONING = "It flows south."
+_LISTED = ((), ("system", "user", "tool"), ("assistant",), ("system", "user", "tool", "assistant"))
+"""Roles whose content may have to be a list, in the order in which that is tried."""
 
 
 def plain_text(parts: Sequence[Part]) -> str:
@@ -68,17 +76,44 @@ class RowTemplateError(TemplateError):
 
 
 @dataclass(frozen=True, slots=True)
+class ReadText:
+    """The text that a model reads of a row.
+
+    :param left_out: the kinds of parts that are not in it, such as ``tool turns``.
+    """
+
+    text: str
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Template:
     """How the parts of a sample become its text.
 
     :param render: returns the text of some parts, or raises :class:`RowTemplateError` if it cannot render them.
     :param content_hash: of the kind of template and of its text, 32 hex digits.
     :param adds_special_tokens: whether the tokenizer must add its special tokens, since the text does not contain them.
+    :param label: what it is called in messages. :param is_whole: whether it cannot leave out anything.
     """
 
     render: Callable[[Sequence[Part]], str]
     content_hash: str
     adds_special_tokens: bool = True
+    label: str = "the template"
+    is_whole: bool = True
+
+    def read(self, parts: Sequence[Part]) -> ReadText:
+        """Render some parts and look for each of them in the text.
+
+        :raises RowTemplateError: they cannot be rendered, or nothing of them is in the text.
+        """
+        text = self.render(parts)
+        if self.is_whole:
+            return ReadText(text)
+        kinds, nothing = left_out(parts, text)
+        if nothing:
+            raise RowTemplateError(f"{self.label} leaves out everything of this row")
+        return ReadText(text, kinds)
 
 
 def make_template(name: str, tokenizer: Any = None, *, before_answer: bool = False) -> Template:  # noqa: ANN401
@@ -129,17 +164,53 @@ def _chat_template(tokenizer: Any, before_answer: bool) -> Template:  # noqa: AN
         text: str = tokenizer.apply_chat_template(messages, **options)
         return text
 
-    field = _reasoning_field(run)
-    render = _refusing(lambda parts: run(to_messages(parts, field)), "the chat template")
-    return Template(render, _hash("chat", source), adds_special_tokens=False)
+    label = "the chat template"
+    listed = _listed_roles(run, label)
+    field = _reasoning_field(lambda messages: run(_with_lists(messages, listed)))
+    render = _refusing(lambda parts: run(_with_lists(to_messages(parts, field), listed)), label)
+    return Template(render, _hash("chat", source, listed), adds_special_tokens=False, label=label, is_whole=False)
+
+
+def _listed_roles(run: Callable[[Messages], str], label: str) -> tuple[str, ...]:
+    """Return the roles whose content a template reads as a list of pieces, as those of many vision models do.
+
+    It is given text, and lists only where more of a conversation is in what it renders then.
+
+    :raises TemplateError: it renders nothing of a conversation either way.
+    """
+    lost: dict[tuple[str, ...], int] = {}
+    refusals = 0
+    for roles in _LISTED:
+        try:
+            text = run(_with_lists([dict(message) for message in _PROBES], roles))
+        except Exception:  # a program can raise anything; the rows will show what
+            refusals += 1
+            continue
+        lost[roles] = len(left_out(_PROBE_PARTS, text)[0])
+        if not lost[roles]:
+            break
+    if not refusals and min(lost.values()) == len(_PROBES):
+        raise TemplateError(
+            f"{label} renders nothing of a conversation, neither as text nor as a list of pieces; choose another with "
+            "--template, such as text"
+        )
+    return min(lost, key=lost.__getitem__, default=())
+
+
+def _with_lists(messages: Messages, roles: Sequence[str]) -> Messages:
+    """Give the content of some roles as a list of one piece."""
+    for message in messages:
+        if message["role"] in roles:
+            message["content"] = [{"type": "text", "text": message["content"]}]
+    return messages
 
 
 def _reasoning_field(run: Callable[[Messages], str]) -> str | None:
     """Return the field of a message from which a chat template takes reasoning; ``None`` if it takes none."""
+    question, answer = _PROBES
     for field in FIELDS:
-        answer = {"role": "assistant", "content": "An answer.", field: _PROBE}
         with suppress(Exception):  # a program can raise anything
-            if _PROBE in run([{"role": "user", "content": "A question."}, answer]):
+            if _PROBE_REASONING in run([dict(question), {**answer, field: _PROBE_REASONING}]):
                 return field
     return None
 
@@ -160,8 +231,12 @@ def _jinja_template(path: Path) -> Template:
     unknown = names - {"messages", "parts", *environment.globals}
     if unknown:
         raise TemplateError(f"{path}: there is no variable {min(unknown)!r}; a template has messages and parts")
-    render = _refusing(lambda parts: template.render(messages=to_messages(parts), parts=parts), str(path))
-    return Template(render, _hash("jinja", source))
+    listed = _listed_roles(lambda messages: template.render(messages=messages, parts=_PROBE_PARTS), str(path))
+
+    def run(parts: Sequence[Part]) -> str:
+        return template.render(messages=_with_lists(to_messages(parts), listed), parts=parts)
+
+    return Template(_refusing(run, str(path)), _hash("jinja", source, listed), label=str(path), is_whole=False)
 
 
 def to_messages(parts: Sequence[Part], reasoning_field: str | None = None) -> Messages:
@@ -209,5 +284,5 @@ def _refusing(run: Callable[[Sequence[Part]], str], name: str) -> Callable[[Sequ
     return render
 
 
-def _hash(kind: str, text: str) -> str:
-    return hash_bytes(f"{kind}\0{text}".encode())
+def _hash(kind: str, text: str, listed: Sequence[str] = ()) -> str:
+    return hash_bytes("\0".join([kind, text, *listed]).encode())

@@ -105,7 +105,7 @@ class IfdQuality:
     def _prepare(self, row: QualityRow) -> _Pair:
         exchange = exchange_of(row)
         try:
-            text = self._template.render(exchange.question)
+            text = self._template.read(exchange.question).text
         except RowTemplateError as error:
             raise UnscorableError(Status.NO_PROMPT, str(error)) from error
         tokenizer, begin = self._model.tokenizer, self._model.begin

@@ -97,6 +97,7 @@ class Version:
 
     :param number: counted from 1. :param created: UTC, ISO 8601. :param change: what made it, in words.
     :param rows: how many samples there are. :param truncated: how many of them were cut. :param tokens: in all of them.
+    :param left_out: of how many samples the template left out a kind of part, by kind.
     :param table_version: of the samples' table. :param capabilities_version: of the capabilities' table, 0 for none.
     :param capability_names: of the capabilities stored in this version, sorted.
     :param restored: number of the version whose content this one has again, if it was made by restoring one.
@@ -109,6 +110,7 @@ class Version:
     truncated: int
     tokens: int
     table_version: int
+    left_out: Mapping[str, int] = field(default_factory=dict)
     capabilities_version: int = 0
     capability_names: tuple[str, ...] = ()
     restored: int | None = None

@@ -42,11 +42,12 @@ def publish(layout: Layout, manifest: Manifest, change: str, **state: Any) -> Ma
     return manifest
 
 
-def table_state(table: SampleTable) -> dict[str, int]:
+def table_state(table: SampleTable) -> dict[str, Any]:
     """Return the fields of a version that describe the table of samples as it is now."""
     return {
         "rows": len(table),
         "truncated": int(table.numbers("truncated").sum()),
+        "left_out": table.left_out(),
         "tokens": int(table.numbers("n_tokens").sum()),
         "table_version": table.version,
     }

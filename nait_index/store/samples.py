@@ -3,6 +3,7 @@
 Written through ``lancedb``; read through ``lance``, which opens the same files in a third of the time.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _DELETED_ROWS = 10_000  # per SQL condition
+
+LEFT_OUT_SEPARATOR = ", "
+"""Between the kinds of parts in the column ``left_out``, which lists what the template left out of a row's text."""
 
 SIGNATURE_PREFIXES = ("grad", *(f"{view}_" for view in View))
 """Prefixes of the signature columns, which are named after their view; ``grad`` is the name of a single column."""
@@ -38,6 +42,7 @@ def schema(arrays: Mapping[str, tuple["np.dtype[Any]", int]]) -> "pa.Schema":
         pa.field("file_row", pa.int64(), nullable=False),
         pa.field("n_tokens", pa.int32(), nullable=False),
         pa.field("truncated", pa.bool_(), nullable=False),
+        pa.field("left_out", pa.string(), nullable=False),
     ]
     fields += [pa.field(name, pa.list_(pa.from_numpy_dtype(dtype), width)) for name, (dtype, width) in arrays.items()]
     return pa.schema(fields)
@@ -121,6 +126,13 @@ class SampleTable(LanceTable):
     def numbers(self, column: str) -> np.ndarray:
         """Read one plain column of numbers or booleans (n,) float64 in table order; NaN for nulls."""
         return np.asarray(self.read([column]).column(0).cast("float64").to_numpy())
+
+    def left_out(self) -> dict[str, int]:
+        """Count the rows of which the template left out a kind of part, by kind."""
+        counts: Counter[str] = Counter()
+        for entry in self.read(["left_out"]).column(0).value_counts().to_pylist():
+            counts.update(dict.fromkeys(filter(None, entry["values"].split(LEFT_OUT_SEPARATOR)), entry["counts"]))
+        return dict(sorted(counts.items()))
 
     def last_position(self) -> int:
         """Return the largest position of a row, -1 if there are no rows."""

@@ -19,6 +19,7 @@ def describe(layout: Layout, manifest: Manifest, table: SampleTable) -> dict[str
         "tags": sorted(tag for tag, number in manifest.tags.items() if number == head.number),
         "rows": head.rows,
         "truncated": head.truncated,
+        "left_out": dict(head.left_out),
         "rejected": count_rejected(layout),
         "tokens": head.tokens,
         "sources": list(manifest.sources),

@@ -91,6 +91,7 @@ def restore_version(layout: Layout, version: str | int) -> Manifest:
             restored=old.number,
             rows=old.rows,
             truncated=old.truncated,
+            left_out=old.left_out,
             tokens=old.tokens,
             table_version=SampleTable(layout).version,
             capabilities_version=CapabilityTable(layout).version,

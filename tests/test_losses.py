@@ -1,0 +1,197 @@
+"""What a template leaves out of a row: looked for part by part, counted by kind, and told."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import manifest_of, nait_index, refusal, samples_of, write_lines
+
+from nait_index import NaitIndex
+from nait_index.corpus import RowTemplateError, make_template
+from nait_index.corpus.losses import left_out
+from nait_index.errors import TemplateError
+from nait_index.types import Part, Role
+
+S, TOOLS, U, I, A, TOOL = Role.SYSTEM, Role.TOOLS, Role.USER, Role.INPUT, Role.ASSISTANT, Role.TOOL  # noqa: E741
+
+CALL = '[{"type": "function", "function": {"name": "add", "arguments": "{\\"a\\": 1}"}}]'
+ROW = (
+    Part(S, "You are a careful clerk."),
+    Part(TOOLS, '[{"name": "add", "description": "Adds."}]'),
+    Part(U, "What is 17 + 4,\nand why? "),
+    Part(A, f"<think>I need the tool.</think>\n{CALL}"),
+    Part(TOOL, "21"),
+    Part(A, 'It is <b>21</b>: naïve \\nabla "quoted".'),
+    Part(U, "Thanks."),
+    Part(A, "<think>Polite.</think>You are welcome."),
+)
+REST = ("tool definitions", "reasoning", "answers", "tool turns")
+EVERY = "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}"
+VISION = (
+    "{% for m in messages %}{{ m['role'] }}:{% for p in m['content'] %}{% if p['type'] == 'text' %}{{ p['text'] }}"
+    "{% endif %}{% endfor %}[/]{% endfor %}"
+)
+
+
+def with_rule(content: str, roles: str = "['system', 'user', 'assistant', 'tool']") -> str:
+    """Return a template that writes the content of some roles by a rule."""
+    return f"{{% for m in messages if m.role in {roles} %}}<{{{{ m.role }}}}>{{{{ {content} }}}}{{% endfor %}}"
+
+
+@pytest.fixture
+def chat(tmp_path: Path) -> Callable[[str], Any]:
+    """Return a function that makes the template of a file."""
+
+    def make(source: str) -> Any:
+        (tmp_path / "own.jinja").write_text(source)
+        return make_template(str(tmp_path / "own.jinja"))
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        EVERY,
+        with_rule("m.content | trim"),
+        with_rule("m.content | upper"),
+        with_rule("m.content | tojson"),
+        with_rule("m.content | e"),
+        with_rule("m.content.split() | join(' ')"),
+        with_rule("m.content | replace('\\n', '')"),
+        "{{ messages }}",
+        "{% for m in messages | reverse %}{{ m.content }}{% endfor %}",
+        "{{ messages[1].content }} {{ messages[0].content }}{% for m in messages[2:] %}{{ m.content }}{% endfor %}",
+        VISION,
+    ],
+)
+def test_no_loss(source: str, chat: Callable[[str], Any]) -> None:
+    """A template may strip, escape, re-order and change case; content may have to be a list of pieces."""
+    assert chat(source).read(ROW).left_out == ()
+
+
+@pytest.mark.parametrize(
+    ("source", "kinds"),
+    [
+        (with_rule("m.content", "['system', 'user', 'assistant']"), ("tool turns",)),
+        (with_rule("m.content", "['user', 'assistant', 'tool']"), ("system turns", "tool definitions")),
+        (
+            with_rule("m.content", "['user']"),
+            ("system turns", "tool definitions", "reasoning", "answers", "tool turns"),
+        ),
+        (with_rule("m.content.split('</think>') | last"), ("reasoning",)),
+        (
+            "{% for m in messages %}{{ m.content if loop.last else m.content.split('</think>') | last }}{% endfor %}",
+            ("reasoning",),
+        ),
+        (with_rule("m.content.split('[{')[0]"), ("tool definitions", "answers")),
+        (with_rule("m.content[:20]"), ("part of system turns", "tool definitions", "user turns", "answers")),
+        (
+            "{{ messages | selectattr('role', 'eq', 'user') | map(attribute='content') | list | last }}",
+            ("system turns", "user turns", *REST),
+        ),
+    ],
+)
+def test_losses_by_kind(source: str, kinds: tuple[str, ...], chat: Callable[[str], Any]) -> None:
+    lost = chat(source).read(ROW).left_out
+    assert {kind.removeprefix("part of ") for kind in kinds} <= {kind.removeprefix("part of ") for kind in lost}
+    assert len(lost) <= len(kinds) + 1
+
+
+def test_a_short_part_needs_a_place_of_its_own() -> None:
+    """A tool's answer that the assistant repeats is not there because of that."""
+    row = [Part(U, "Add 40 and 2."), Part(TOOL, "42"), Part(A, "The sum of 40 and 2 is 42.")]
+    assert left_out(row, "Add 40 and 2. The sum of 40 and 2 is 42.") == (("tool turns",), False)
+    assert left_out(row, "Add 40 and 2.42The sum of 40 and 2 is 42.") == ((), False)
+
+
+def test_a_row_of_which_nothing_is_left_is_refused(chat: Callable[[str], Any]) -> None:
+    template = chat(with_rule("m.content", "['user', 'assistant']") + "Bye.")
+    with pytest.raises(RowTemplateError, match=r"own\.jinja leaves out everything of this row"):
+        template.read([Part(S, "You are a careful clerk."), Part(TOOL, "21")])
+
+
+@pytest.mark.parametrize(
+    "source", ["Hello.", " ", "{{ messages | length }}", with_rule("m.words")[:0] + "{{ messages[0].role }}"]
+)
+def test_a_template_that_leaves_nothing_is_refused(source: str, chat: Callable[[str], Any]) -> None:
+    with pytest.raises(TemplateError, match=r"renders nothing of a conversation.*choose another with --template"):
+        chat(source)
+
+
+def test_content_as_a_list_for_some_roles_alone(chat: Callable[[str], Any]) -> None:
+    asked, answered = "{% if m.role == 'user' %}{{ m.content[0]['text'] }}", "{% else %}{{ m.content }}{% endif %}"
+    source = f"{{% for m in messages %}}{asked}{answered}{{% endfor %}}"
+    assert chat(source).render([Part(U, "Which?"), Part(A, "This.")]) == "Which?This."
+    assert chat(source).content_hash != make_template("text").content_hash
+
+
+def test_many_turns_are_compared_in_time(chat: Callable[[str], Any]) -> None:
+    """Ten thousand turns, of which one is left out: well under the minute that a quadratic search would take."""
+    row = [
+        Part(A if number % 2 else U, f"turn {number}, {number} of many {'x' * 40} {number}") for number in range(10_000)
+    ]
+    text = " ".join(part.text.upper() for part in row if part.text != row[5000].text)
+    assert left_out(row, text)[0] == ("user turns",)
+
+
+# ---- an index --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def chatty(tiny_model: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copy a model whose chat template has no place for tools' answers."""
+    import shutil
+
+    folder = tmp_path_factory.mktemp("chatty") / "model"
+    shutil.copytree(tiny_model("llama"), folder)
+    (folder / "chat_template.jinja").write_text(with_rule("m.content", "['system', 'user', 'assistant']"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write rows of which every second one has a tool's answer."""
+    rows = []
+    for number in range(12):
+        turns = [{"role": "user", "content": f"Add {number} and 4."}]
+        turns += [{"role": "tool", "content": f"result {number + 4}"}] if number % 2 else []
+        rows.append(
+            {"id": f"r{number:02}", "messages": [*turns, {"role": "assistant", "content": f"So {number + 4}."}]}
+        )
+    return write_lines(tmp_path_factory.mktemp("rows") / "tools.jsonl", rows)
+
+
+def test_losses_are_counted_told_and_kept(chatty: Path, corpus: Path, tmp_path: Path) -> None:
+    root, told = tmp_path / "own.nait", "6 rows: the chat template leaves out tool turns"
+    command = ["build", root, corpus, "--model", chatty, "--device", "cpu"]
+    assert told in nait_index(*command, "--dry-run").err
+    assert told in nait_index(*command).err
+    assert manifest_of(root).head.left_out == {"tool turns": 6}
+    assert {name: row["left_out"] for name, row in samples_of(root).items()} == {
+        f"r{number:02}": "tool turns" if number % 2 else "" for number in range(12)
+    }
+    assert "tool turns (6 rows)" in nait_index("info", root).out
+    assert "tool turns" not in nait_index(*command).err
+    examples = write_lines(tmp_path / "examples.jsonl", corpus.read_text().splitlines()[:3])
+    assert "1 example: the chat template leaves out tool turns" in nait_index("query", root, "-e", examples).err
+    assert "1 example: the chat" in nait_index("capability", "add", root, "sums", examples).err
+    more = write_lines(tmp_path / "more.jsonl", [json.loads(corpus.read_text().splitlines()[1]) | {"id": "new"}])
+    assert "1 row: the chat template leaves out tool turns" in nait_index("add", root, more).err
+    index = NaitIndex(root)
+    assert index.info()["left_out"] == {"tool turns": 7}
+    assert len(index.rows(where="left_out = 'tool turns'")) == 7
+    index.remove(["r01", "r02"])
+    assert NaitIndex(root).info()["left_out"] == {"tool turns": 6}
+
+
+def test_a_chat_template_that_leaves_nothing_makes_no_index(chatty: Path, corpus: Path, tmp_path: Path) -> None:
+    import shutil
+
+    folder = shutil.copytree(chatty, tmp_path / "mute")
+    (folder / "chat_template.jinja").write_text("{% for m in messages %}{{ m.role }}{% endfor %}")
+    message = refusal("build", tmp_path / "own.nait", corpus, "--model", folder, "--device", "cpu")
+    assert "the chat template renders nothing of a conversation" in message
+    assert not (tmp_path / "own.nait").exists()
