@@ -519,15 +519,14 @@ class NaitIndex:
     ) -> "NaitIndex":
         """Encode all rows again into a new index whose basis is fitted to all of them, with scores and capabilities.
 
-        This index stays unchanged.
+        This index stays unchanged. If the rebuild is interrupted, call this again to finish it.
 
-        :raises OutputExistsError: there is a finished index at the new path.
+        :raises OutputExistsError: there is another index at the new path.
         """
         target, model, device = Layout(path, storage), self._model, self._device
         report = rebuild(self.layout, self.manifest, target, model=model, device=device, progress=progress)
         index = NaitIndex(path, model=model, device=device, storage=storage)
         index.report = report
-        index._library.adopt_all(self._library.table)
         return index
 
     # ---- inside ---------------------------------------------------------------------------------------------------

@@ -611,8 +611,65 @@ def test_a_rebuild_is_a_build_of_the_rows_that_are_there(index: Path, more: Path
     assert (rebuilt["row-001"]["own"], rebuilt["row-002"]["own"]) == (7, None)
     assert len(NaitIndex(new).query("own", top=3)) == 3
     assert {path: path.read_bytes() for path in before} == before
-    assert "already holds a finished index" in refusal("rebuild", index, new)
+    assert [version["change"] for version in NaitIndex.versions(new)] == [f"{ROWS + 1} rows added"]
+    again = nait_index("rebuild", index, new, "--json")
+    assert (again.json["indexed"], again.json["rows"], manifest_of(new).version) == (0, ROWS + 1, 1)
+    assert f"{new} is a finished rebuild already; nothing was changed" in again.errors
     assert nait_index("verify", new).code == 0
+    NaitIndex(index).remove(["row-004"])
+    assert "already holds a finished index" in refusal("rebuild", index, new)
+
+
+REBUILD_STEPS = [
+    ("building.builder.Builder._take_in", False),
+    ("building.builder.save_compressor", True),
+    ("store.capabilities.CapabilityTable.put", True),
+    ("store.publish.save_manifest", False),
+]
+
+
+@pytest.mark.parametrize(("step", "after"), REBUILD_STEPS)
+def test_an_interrupted_rebuild_is_finished_by_the_same_command_alone(
+    step: str, after: bool, index: Path, model: Path, built: Path, tmp_path: Path
+) -> None:
+    scores, new = write_lines(tmp_path / "s.jsonl", [{"id": "row-001", "value": 7}]), tmp_path / "a new.nait"
+    assert nait_index("score", index, "import", scores, "--name", "own").code == 0
+    with small_shards():
+        NaitIndex(index).rebuild(tmp_path / "whole.nait")
+        with pytest.MonkeyPatch.context() as patch:
+            interrupt_call(patch, f"nait_index.{step}", after=after)
+            with pytest.raises(KeyboardInterrupt):
+                NaitIndex(index).rebuild(new)
+        for command in (
+            ["info", new], ["query", new, "-c", "own"], ["verify", new], ["add", new, scores], ["optimize", new],
+            ["versions", new], ["tag", new, "x"], ["restore", new, "1"], ["remove", new, "--where", "own = 7"],
+            ["score", new, "import", scores], ["capability", "add", new, "x", built / "examples.jsonl"],
+            ["build", new, built / "corpus.jsonl", "--model", model], ["rebuild", new, tmp_path / "other.nait"],
+        ):  # fmt: skip
+            line = refusal(*command)
+            assert f"the rebuild of {new} was interrupted" in line, command
+            assert f"'nait-index rebuild {index} '{new}''" in line, command
+        line = refusal("rebuild", index, new, "--at", "1")
+        assert f"holds a rebuild of version {manifest_of(index).version} of {index} that was interrupted" in line
+        assert nait_index("rebuild", index, new).code == 0
+    assert samples_of(new) == samples_of(tmp_path / "whole.nait")
+    assert manifest_of(new).version == 1
+    assert manifest_of(new).head.capability_names == ("own",)
+    chosen = [NaitIndex(root).query("own", top=5) for root in (new, tmp_path / "whole.nait")]
+    assert (chosen[0].ids, chosen[0].scores) == (chosen[1].ids, chosen[1].scores)
+    assert NaitIndex(new).rows(where="own = 7")[0]["id"] == "row-001"
+    assert not (new / "staging").exists()
+
+
+def test_a_rebuild_does_not_finish_a_build(index: Path, built: Path, model: Path, tmp_path: Path) -> None:
+    new = tmp_path / "new.nait"
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_call(patch, "nait_index.building.builder.publish_rows")
+        with pytest.raises(KeyboardInterrupt):
+            build_small(new, built / "corpus.jsonl", model=model)
+    assert "holds a build that was interrupted" in refusal("rebuild", index, new)
+    build_small(new, built / "corpus.jsonl", model=model)
+    assert samples_of(new).keys() == samples_of(index).keys()
 
 
 def test_a_damaged_version_is_left_for_an_older_one(index: Path, more: Path) -> None:

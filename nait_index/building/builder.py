@@ -8,11 +8,12 @@ which is written last.
 
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from itertools import chain, takewhile
+from typing import Any
 
 from nait_index.activations.device import multiply
 from nait_index.building.basis import Shift, fidelity_of, fit_basis, fitted_shards, measure_shift
@@ -32,10 +33,13 @@ from nait_index.signatures.views import column_types, dense_columns
 from nait_index.store.fitted import load_compressor, load_fitted, save_compressor, save_fitted
 from nait_index.store.layout import Layout
 from nait_index.store.locks import write_lock
-from nait_index.store.manifest import Manifest, library_versions, load_manifest, save_manifest
+from nait_index.store.manifest import Manifest, Origin, interrupted, library_versions, load_manifest, save_manifest
 from nait_index.store.publish import interrupted_build
 from nait_index.store.samples import SampleTable
 from nait_index.types import Rejected, Sample
+
+Complete = Callable[[Manifest, IndexEncoder], Mapping[str, Any]]
+"""Writes more for the version that is about to be published, and returns the fields of the version that differ."""
 
 _SAMPLE_ROWS = 256
 """Rows, a random sample, from which the tokens and bytes of all rows are estimated."""
@@ -46,6 +50,7 @@ class Builder:
 
     :param open_runner: opens what runs the rows through the model; by default this process.
     :param replace_rows: let rows replace those that have the same id and other content.
+    :param rebuilt_from: the index that the rows come from, if a rebuild and no corpus is read.
     :raises NaitError: the folder cannot hold an index, or the model cannot be loaded.
     """
 
@@ -58,11 +63,13 @@ class Builder:
         open_runner: OpenRunner = LocalRunner,
         *,
         replace_rows: bool = False,
+        rebuilt_from: Origin | None = None,
     ) -> None:
         _check_folder(layout)
         self._layout = layout
         self._signatures = signatures
         self._replace_rows = replace_rows
+        self._origin = rebuilt_from
         self._runner = open_runner(model, signatures)
         self._encoder = self._runner.encoder
         self._table = SampleTable(layout)
@@ -76,23 +83,28 @@ class Builder:
     def __exit__(self, *_: object) -> None:
         self._runner.close()
 
-    def run(self, items: Iterable[Sample | Rejected], sources: Sequence[str]) -> BuildReport:
+    def run(
+        self, items: Iterable[Sample | Rejected], sources: Sequence[str], complete: Complete | None = None
+    ) -> BuildReport:
         """Build the index, continue an interrupted build, or add what is new.
 
         :param items: the rows of the corpus, as :func:`~nait_index.corpus.read_corpus` yields them.
         :param sources: the corpus files' names, for the manifest.
+        :param complete: writes what readers shall see together with the rows.
         :raises NaitError: its subclass names the cause; a build that had not begun leaves no files behind.
         """
         existed = self._layout.root.exists()
         with write_lock(self._layout):
             try:
-                return self._run(items, sources)
+                return self._run(items, sources, complete)
             except NaitError:
                 if not existed and self._layout.read(self._layout.manifest) is None:
                     shutil.rmtree(self._layout.root, ignore_errors=True)
                 raise
 
-    def _run(self, items: Iterable[Sample | Rejected], sources: Sequence[str]) -> BuildReport:
+    def _run(
+        self, items: Iterable[Sample | Rejected], sources: Sequence[str], complete: Complete | None
+    ) -> BuildReport:
         started = time.monotonic()
         manifest = self._open_manifest()
         self._layout.staging.mkdir(exist_ok=True)
@@ -104,7 +116,7 @@ class Builder:
         finally:
             spool.remove()
         first_new = manifest.next_position
-        manifest, replaced = self._publish(manifest, sources, counts)
+        manifest, replaced = self._publish(manifest, sources, counts, complete)
         unusable = len(self._unusable)
         return BuildReport(
             read=counts.read,
@@ -127,8 +139,14 @@ class Builder:
     def _open_manifest(self) -> Manifest:
         fingerprint = self._encoder.fingerprint
         if self._layout.read(self._layout.manifest) is None:
-            return Manifest(fingerprint=fingerprint, model=self._encoder.record, libraries=library_versions())
+            record, libraries = self._encoder.record, library_versions()
+            manifest = Manifest(fingerprint, record, libraries=libraries, rebuilt_from=self._origin)
+            if self._origin is not None:
+                save_manifest(self._layout, manifest)  # from now on, every message about this index names the rebuild
+            return manifest
         manifest = load_manifest(self._layout)
+        if not manifest.history and manifest.rebuilt_from != self._origin:
+            raise interrupted(manifest, self._layout.name)
         manifest.fingerprint.require(fingerprint, "this build")
         interrupted_build(self._layout, manifest)  # this build continues it
         return manifest
@@ -256,7 +274,9 @@ class Builder:
 
     # ---- publish --------------------------------------------------------------------------------------------------
 
-    def _publish(self, manifest: Manifest, sources: Sequence[str], counts: Counts) -> tuple[Manifest, int]:
+    def _publish(
+        self, manifest: Manifest, sources: Sequence[str], counts: Counts, complete: Complete | None
+    ) -> tuple[Manifest, int]:
         """Write the rejected rows, and make the new version visible to readers.
 
         :returns: the manifest, and how many rows were replaced.
@@ -268,7 +288,8 @@ class Builder:
         if self._table.version == manifest.table_version:
             save_manifest(self._layout, manifest)
         else:
-            manifest, replaced = publish_rows(self._layout, self._table, manifest)
+            state = {} if complete is None else complete(manifest, self._encoder)
+            manifest, replaced = publish_rows(self._layout, self._table, manifest, state)
         shutil.rmtree(self._layout.staging, ignore_errors=True)
         return manifest, replaced
 

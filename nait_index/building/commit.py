@@ -140,9 +140,12 @@ def publish_rejected(layout: Layout, merged: Path) -> None:
     layout.push(layout.rejected)
 
 
-def publish_rows(layout: Layout, table: SampleTable, manifest: Manifest) -> tuple[Manifest, int]:
+def publish_rows(
+    layout: Layout, table: SampleTable, manifest: Manifest, more: Mapping[str, Any]
+) -> tuple[Manifest, int]:
     """Make what was committed visible to readers.
 
+    :param more: fields of the version besides those that describe the rows.
     :returns: the manifest, and how many rows were replaced by others of the same id.
     """
     known = known_rows(table)
@@ -159,4 +162,4 @@ def publish_rows(layout: Layout, table: SampleTable, manifest: Manifest) -> tupl
     replaced = f", {len(superseded):,} replaced" if superseded else ""
     change = f"{added:,} row{'' if added == 1 else 's'} added{replaced}"
     manifest = replace(manifest, next_position=end, first_rows=first_rows)
-    return publish(layout, manifest, change, **state), len(superseded)
+    return publish(layout, manifest, change, **state, **more), len(superseded)

@@ -149,7 +149,14 @@ def load_example_encoder(
     config, signatures = recorded_settings(manifest, model, device)
     encoder = IndexEncoder(config, signatures)
     manifest.fingerprint.require(encoder.fingerprint, f"the model at {config.name}")
-    if View.GRAD in signatures.views:
+    return example_encoder(layout, manifest, encoder, compressor)
+
+
+def example_encoder(
+    layout: Layout, manifest: Manifest, encoder: IndexEncoder, compressor: Compressor
+) -> ExampleEncoder:
+    """Return what encodes examples with the model of an index that is loaded already; it cannot encode rows then."""
+    if View.GRAD in encoder.signatures.views:
         encoder.load_gradients(for_examples=True)
         encoder.restore(load_fitted(layout, layout.warmup, manifest.warmup_hash))
     return ExampleEncoder(encoder, compressor, manifest.state)

@@ -28,7 +28,7 @@ from nait_index.store.locks import write_lock
 from nait_index.store.manifest import Manifest
 from nait_index.store.publish import publish, settled_capabilities
 from nait_index.store.samples import SampleTable
-from nait_index.types import RowFormat, Sample
+from nait_index.types import Reasoning, RowFormat, Sample
 
 logger = logging.getLogger(__name__)
 
@@ -141,7 +141,7 @@ class CapabilityLibrary:
             stored = self._stored(name)
             if stored.fingerprint != self._manifest.fingerprint.digest:
                 raise CapabilityError(f"capability '{name}' was made for another index; add it again from its examples")
-            samples, state = self._samples(stored), self._manifest.state
+            samples, state = _samples(stored, self._reasoning), self._manifest.state
             texts = tuple(plain_text(sample.parts) for sample in samples)
             asked = tuple(asked_text(sample.parts) for sample in samples)
             examples = Examples(texts, _arrays_of(stored, "summary"), _arrays_of(stored, "signatures"))
@@ -155,7 +155,7 @@ class CapabilityLibrary:
     def pooled(self, capability: Capability) -> np.ndarray:
         """Return the pooled activations of a capability's examples, encoding those of a stored one again."""
         if capability.pooled is None:
-            capability = self._encoder().encode_again(self._samples(self._stored(capability.name)))
+            capability = self._encoder().encode_again(_samples(self._stored(capability.name), self._reasoning))
             assert capability.pooled is not None
         return capability.pooled
 
@@ -190,27 +190,15 @@ class CapabilityLibrary:
                 "model, template or length; add the examples themselves with 'nait-index capability add'"
             )
         try:
-            samples = self._samples(stored)
+            samples = _samples(stored, self._reasoning)
         except (ValueError, NaitError) as error:
             raise CapabilityError(f"{path} holds examples that cannot be read ({error}); export it again") from error
         if not force and self._is_stored(stored.name, samples, len(samples) + stored.rejected):
             return self.get(stored.name)
         if basis != self._manifest.basis or not self._fits(stored):
-            stored = self._encoded_again(stored)
+            stored = _encoded_again(stored, self._encoder(), self._reasoning)
         self._put(stored, force=force)
         return self.get(stored.name)
-
-    def adopt_all(self, table: CapabilityTable) -> None:
-        """Store all capabilities of an index with another basis, encoding their examples again."""
-        names = table.names()
-        for number, name in enumerate(names, start=1):
-            logger.info("encoding the capability %s again, %d of %d", name, number, len(names))
-            stored = table.get(name)
-            assert stored is not None
-            self._put(self._encoded_again(stored), force=True)
-
-    def _encoded_again(self, stored: StoredCapability) -> StoredCapability:
-        return replace(stored, arrays=_arrays(self._encoder().encode_again(self._samples(stored))))
 
     def _fits(self, stored: StoredCapability) -> bool:
         """Return whether the arrays from a file have the names and shapes that this index would give them."""
@@ -260,22 +248,6 @@ class CapabilityLibrary:
             raise CapabilityError(f"there is no capability '{shown}' in {self._layout.name}; {known}{near}")
         return stored
 
-    def _samples(self, stored: StoredCapability) -> list[Sample]:
-        file = f"capability {stored.name}"
-        records = enumerate(zip(stored.rows, stored.formats, strict=True), start=1)
-        return [
-            restore_sample(
-                {"id": str(number), "row": row, "format": form, "file": file, "file_row": number}, self._reasoning
-            )
-            for number, (row, form) in records
-        ]
-
-    def _check_free(self, name: str, force: bool, table: CapabilityTable | None = None) -> None:
-        if not name.strip() or name != name.strip() or not name.isprintable():
-            raise CapabilityError(f"{name!r} cannot name a capability; use letters, digits, - and _")
-        if not force and name in (table or self.table).names():
-            raise CapabilityError(f"a capability '{name}' is stored already; choose another name, or use --force")
-
     def _is_stored(self, name: str, samples: Sequence[Sample], read: int) -> bool:
         """Return whether a capability is stored already with these examples, as when a command is repeated.
 
@@ -291,6 +263,29 @@ class CapabilityLibrary:
             raise _taken(name)
         logger.warning("capability '%s' is stored already, with these examples; nothing was changed", name)
         return True
+
+
+def adopt_all(old: CapabilityTable, new: CapabilityTable, encoder: ExampleEncoder, reasoning: Reasoning) -> None:
+    """Store all capabilities of one index in another, encoding their examples again; the caller publishes them."""
+    names = old.names()
+    for number, name in enumerate(names, start=1):
+        logger.info("encoding the capability %s again, %d of %d", name, number, len(names))
+        stored = old.get(name)
+        assert stored is not None
+        new.put(_encoded_again(stored, encoder, reasoning))
+
+
+def _encoded_again(stored: StoredCapability, encoder: ExampleEncoder, reasoning: Reasoning) -> StoredCapability:
+    return replace(stored, arrays=_arrays(encoder.encode_again(_samples(stored, reasoning))))
+
+
+def _samples(stored: StoredCapability, reasoning: Reasoning) -> list[Sample]:
+    file = f"capability {stored.name}"
+    records = enumerate(zip(stored.rows, stored.formats, strict=True), start=1)
+    return [
+        restore_sample({"id": str(number), "row": row, "format": form, "file": file, "file_row": number}, reasoning)
+        for number, (row, form) in records
+    ]
 
 
 def _taken(name: str) -> CapabilityError:

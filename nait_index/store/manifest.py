@@ -3,6 +3,7 @@
 import hashlib
 import json
 import platform
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -117,6 +118,18 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """The index that another was rebuilt from.
+
+    :param source: its path as it was given. :param version: whose rows were read. :param state: as of its manifest.
+    """
+
+    source: str = field(compare=False)
+    version: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """The content of ``manifest.json``.
 
@@ -132,6 +145,7 @@ class Manifest:
     :param history: all versions that are kept, oldest first; readers see the last. It is empty until the first build is
         finished, and such an index cannot be opened.
     :param tags: the version that each tag names.
+    :param rebuilt_from: the index that this one is, or while there is no version, is to be a rebuild of.
     :param removed_capabilities: names of all capabilities that were ever removed, and :param removed_tags: of all tags,
         so that a repeated removal is told apart from a wrong name.
     """
@@ -149,6 +163,7 @@ class Manifest:
     approximate: bool = False
     history: tuple[Version, ...] = ()
     tags: Mapping[str, int] = field(default_factory=dict)
+    rebuilt_from: Origin | None = None
     removed_capabilities: tuple[str, ...] = ()
     removed_tags: tuple[str, ...] = ()
 
@@ -248,6 +263,9 @@ def load_manifest(layout: Layout) -> Manifest:
             )
         exists = layout.remote is not None or layout.root.exists()
         problem = "holds no manifest.json" if exists else "does not exist"
+        if layout.lock.is_file() and layout.remote is None:
+            problem += " yet; if a build or rebuild was interrupted, run the same command again"
+            raise NotAnIndexError(f"{layout.name} is not an index: it {problem}")
         near = did_you_mean_path(layout.name, layout.manifest.name) if layout.remote is None else ""
         raise NotAnIndexError(f"{layout.name} is not an index: it {problem}; make one with 'nait-index build'{near}")
     try:
@@ -265,10 +283,17 @@ def load_finished(layout: Layout) -> Manifest:
     """
     manifest = load_manifest(layout)
     if not manifest.history:
-        raise IncompleteIndexError(
-            f"the build of {layout.name} was interrupted; run the same 'nait-index build' command again to finish it"
-        )
+        raise interrupted(manifest, layout.name)
     return manifest
+
+
+def interrupted(manifest: Manifest, name: str) -> IncompleteIndexError:
+    """Return the error about an index that has no version yet, which names the command that finishes it."""
+    origin = manifest.rebuilt_from
+    work, command = ("build", "build") if origin is None else ("rebuild", shlex.join(["rebuild", origin.source, name]))
+    return IncompleteIndexError(
+        f"the {work} of {name} was interrupted; run the same 'nait-index {command}' command again to finish it"
+    )
 
 
 def _parsed(data: dict[str, Any], name: str) -> Manifest:
@@ -282,10 +307,11 @@ def _parsed(data: dict[str, Any], name: str) -> Manifest:
     digest = state.pop("fingerprint_digest")
     fingerprint = Fingerprint.of(_with_tuples(state.pop("fingerprint")))
     history = tuple(Version(**_with_tuples(version)) for version in state.pop("history"))
-    manifest = Manifest(fingerprint, history=history, **_with_tuples(state))
+    origin = None if state.get("rebuilt_from") is None else Origin(**state["rebuilt_from"])
+    manifest = Manifest(fingerprint, history=history, **(_with_tuples(state) | {"rebuilt_from": origin}))
     if digest != fingerprint.digest:
         raise ValueError("its fingerprint does not match its digest")
-    for record in (manifest, fingerprint, *history):
+    for record in (manifest, fingerprint, *history, *([] if origin is None else [origin])):
         check_types(record)
     _check_values(manifest)
     return manifest

@@ -73,12 +73,12 @@ def publish_scores(layout: Layout, name: str, lookup: Lookup) -> bool:
 
 
 def copy_score(old: Layout, table: SampleTable, new: Layout, name: str) -> None:
-    """Copy a score and its journal to an index that was rebuilt from the rows of another.
+    """Copy a score and its journal to an index that is being rebuilt from another; the caller publishes the columns.
 
     :param table: of the old index.
     """
     known = dict(_scores(table, name))
-    publish_scores(new, name, lambda row_id, content: known.get((row_id, content), (None, None)))
+    _replace_columns(new, SampleTable(new), name, lambda row_id, content: known.get((row_id, content), (None, None)))
     journal = old.journal(name)
     old.pull(journal)
     if journal.is_file():
