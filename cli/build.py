@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nait_index.config import BUNDLED_MODEL, ModelConfig, Precision, RunnerConfig, SignatureConfig, View
+from nait_index.config import BUNDLED_MODEL, ModelConfig, Precision, RunnerConfig, SignatureConfig, Unanswered, View
 from nait_index.errors import NaitError
 from nait_index.types import Reasoning, RowFormat
 
@@ -81,6 +81,7 @@ def _signature_options(command: opt.Command) -> opt.Command:
 )  # fmt: skip
 @click.option("--approximate", is_flag=True, help="Also prepare approximate search, for few rows out of very many.")
 @opt.replace_option
+@opt.unanswered_option
 @opt.limit_option
 @click.option("--dry-run", is_flag=True, help="Estimate the cost without building anything.")
 @opt.runner_options
@@ -95,6 +96,7 @@ def build(
     limit: int | None,
     dry_run: bool,
     row_format: RowFormat | None,
+    unanswered: Unanswered | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -114,7 +116,9 @@ def build(
     if model == BUNDLED_MODEL:
         note("using the small bundled model, which is meant for trying things out; choose a real one with --model")
     if dry_run:
-        estimate = NaitIndex.estimate(corpus, model=config, signatures=signatures, row_format=row_format, limit=limit)
+        estimate = NaitIndex.estimate(
+            corpus, model=config, signatures=signatures, row_format=row_format, limit=limit, unanswered=unanswered
+        )
         facts = asdict(estimate)
         del facts["template"]
         if not as_json:  # measured for some seconds: more digits would mean nothing
@@ -133,6 +137,7 @@ def build(
             signatures=signatures,
             row_format=row_format,
             limit=limit,
+            unanswered=unanswered,
             progress=progress,
             storage=index.storage,
             runner=runner,
@@ -166,6 +171,7 @@ def print_report(index: "NaitIndex", as_json: bool) -> None:
 @opt.index_argument
 @click.argument("corpus", nargs=-1, required=True, metavar="MORE...", shell_complete=a_file)
 @opt.replace_option
+@opt.unanswered_option
 @opt.limit_option
 @opt.model_options
 @opt.runner_options

@@ -40,8 +40,8 @@ def add(index: IndexTarget, name: str, files: tuple[str, ...], **options: Any) -
       nait-index capability add alpaca.nait math gsm8k.jsonl
     """
     stored = index.open().add_capability(name, files, **options)
-    rejected = rejected_text(stored) or ", 0 rejected"
-    note(f"stored '{name}': {len(stored)} examples, {stored.truncated} truncated{rejected}")
+    rejected = "" if stored.rejected else ", 0 rejected"
+    note(f"stored '{name}': {len(stored)} examples, {stored.truncated} truncated{rejected_text(stored)}{rejected}")
     for loss in stored.losses:
         note(loss)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from nait_index.config import Combine, Device, RunnerConfig, RunnerKind, Trainer
+from nait_index.config import Combine, Device, RunnerConfig, RunnerKind, Trainer, Unanswered
 from nait_index.methods.registry import DEFAULT_METHOD, MethodName
 from nait_index.types import RowFormat
 
@@ -115,6 +115,11 @@ limit_option = click.option("--limit", type=int, metavar="N", help="Read at most
 format_option = enum_option(
     RowFormat, "--format", "row_format", help="Format of the rows. Default: detected in each file from its first rows."
 )
+unanswered_option = enum_option(
+    Unanswered, "--unanswered",
+    help="Rows without an answer: reject them, or index them by their question; they are never exported. Default: as "
+    "in the index's last build; reject in a new one.",
+)  # fmt: skip
 device_help = "Where the model runs; auto uses a GPU if there is one."
 device_option = enum_option(Device, "--device", default=Device.AUTO, help=device_help)
 model_options = all_of(

@@ -171,9 +171,10 @@ def fidelity_text(fidelity: Mapping[str, Any] | None) -> str:
 
 
 def rejected_text(capability: "Capability") -> str:
-    """Describe how many examples could not be used, and why the first could not."""
+    """Describe how many examples have no answer or could not be used, and why the first could not."""
+    questions = f", {capability.questions} without an answer" if capability.questions else ""
     first = f" ({capability.reasons[0]})" if capability.reasons else ""
-    return f", {capability.rejected} rejected{first}" if capability.rejected else ""
+    return questions + (f", {capability.rejected} rejected{first}" if capability.rejected else "")
 
 
 def preview(row: str) -> str:

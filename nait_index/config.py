@@ -77,6 +77,16 @@ class Combine(StrEnum):
     WEIGHTED = "weighted"
 
 
+class Unanswered(StrEnum):
+    """What becomes of corpus rows that have no answer: rejected, or indexed by their question.
+
+    Either way, none is ever written as a training row.
+    """
+
+    REJECT = "reject"
+    INDEX = "index"
+
+
 class RunnerKind(StrEnum):
     """What runs the rows of a build through the model: this process, or actors of a Ray cluster."""
 

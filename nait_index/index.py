@@ -17,7 +17,16 @@ from nait_index.building.report import BuildReport, ProgressCallback
 from nait_index.capabilities.capability import Capability
 from nait_index.capabilities.examples import EncodingProgress, load_example_encoder
 from nait_index.capabilities.library import CapabilityLibrary
-from nait_index.config import BUNDLED_MODEL, Combine, Device, ModelConfig, RunnerConfig, SearchMode, SignatureConfig
+from nait_index.config import (
+    BUNDLED_MODEL,
+    Combine,
+    Device,
+    ModelConfig,
+    RunnerConfig,
+    SearchMode,
+    SignatureConfig,
+    Unanswered,
+)
 from nait_index.corpus import path_list, read_corpus
 from nait_index.distributed.runner import runner_for
 from nait_index.errors import StoreError
@@ -37,7 +46,7 @@ from nait_index.store.fitted import load_compressor
 from nait_index.store.integrity import check_files
 from nait_index.store.layout import Layout
 from nait_index.store.locks import hold_for_reading
-from nait_index.store.manifest import Manifest, load_finished
+from nait_index.store.manifest import Manifest, load_finished, recorded_unanswered
 from nait_index.store.samples import SampleTable
 from nait_index.types import RowFormat
 from nait_index.upkeep.describe import describe
@@ -131,6 +140,7 @@ class NaitIndex:
         progress: ProgressCallback | None = None,
         approximate: bool = False,
         replace: bool = False,
+        unanswered: Unanswered | None = None,
         storage: Mapping[str, str] | None = None,
         runner: RunnerConfig | None = None,
     ) -> "NaitIndex":
@@ -140,15 +150,20 @@ class NaitIndex:
         :param model: a folder or hub name, or a full configuration. :param limit: read at most this many rows.
         :param approximate: also build an approximate search, for choosing few of very many rows; see :meth:`query`.
         :param replace: let rows replace those with the same id and other content.
+        :param unanswered: what becomes of rows without an answer; by default what the last build of this index did
+            with them, and in a new index they are rejected.
         :param runner: what runs the rows through the model; this process by default.
         :returns: the index, with an account of the build in ``report``.
         :raises NaitError: the build cannot be done; its type and message say why.
         """
         files, layout = path_list(corpus), Layout(path, storage)
+        unanswered = unanswered or recorded_unanswered(layout)
         config = model if isinstance(model, ModelConfig) else ModelConfig(name=model)
-        items = read_corpus(files, row_format, limit, config.reasoning)
+        items = read_corpus(files, row_format, limit, config.reasoning, unanswered)
         signatures, open_runner = signatures or SignatureConfig(), runner_for(runner or RunnerConfig())
-        with Builder(layout, config, signatures, progress, open_runner, replace_rows=replace) as builder:
+        with Builder(
+            layout, config, signatures, progress, open_runner, replace_rows=replace, unanswered=unanswered
+        ) as builder:
             report = builder.run(items, [str(file) for file in files])
         index = cls(path, model=config.name, device=config.device, storage=storage)
         index.report = report
@@ -164,6 +179,7 @@ class NaitIndex:
         row_format: RowFormat | None = None,
         limit: int | None = None,
         replace: bool = False,
+        unanswered: Unanswered | None = None,
         model: str | None = None,
         device: Device = Device.AUTO,
         progress: ProgressCallback | None = None,
@@ -188,6 +204,7 @@ class NaitIndex:
             limit=limit,
             progress=progress,
             replace=replace,
+            unanswered=unanswered,
             storage=storage,
             runner=runner,
         )
@@ -200,10 +217,11 @@ class NaitIndex:
         signatures: SignatureConfig | None = None,
         row_format: RowFormat | None = None,
         limit: int | None = None,
+        unanswered: Unanswered | None = None,
     ) -> Estimate:
         """Estimate the cost of a build; nothing is written. The parameters are those of :meth:`build`."""
         config = model if isinstance(model, ModelConfig) else ModelConfig(name=model)
-        items = read_corpus(path_list(corpus), row_format, limit, config.reasoning)
+        items = read_corpus(path_list(corpus), row_format, limit, config.reasoning, unanswered or Unanswered.REJECT)
         with closing(IndexEncoder(config, signatures or SignatureConfig())) as encoder:
             return estimate(items, encoder)
 

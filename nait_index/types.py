@@ -70,7 +70,7 @@ class Sample:
     """One usable training row.
 
     ``row`` is the original row as one JSON object, byte for byte if the source was JSON lines; ``parts`` are the texts
-    that the model reads, in reading order.
+    that the model reads, in reading order. ``answered`` is false where there is nothing to train on, only a question.
     """
 
     id: str
@@ -78,6 +78,7 @@ class Sample:
     parts: tuple[Part, ...]
     origin: Origin
     format: RowFormat
+    answered: bool = True
 
     @property
     def content_hash(self) -> str:
@@ -88,8 +89,12 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """One row that cannot be used, with the reason, so that no row is lost."""
+    """One row that cannot be used, with the reason, so that no row is lost.
+
+    ``answered`` is false where all that it lacks is an answer.
+    """
 
     origin: Origin
     reason: str
     row: str
+    answered: bool = True

@@ -241,6 +241,47 @@ def test_rejected_rows_of_two_streams_are_both_kept(model: Path, tmp_path: Path)
     assert contents == ["broken one", "broken two"]
 
 
+QUESTIONS: list[dict[str, Any]] = [
+    {"id": f"question-{number}", "instruction": f"What is {number} + 1?", "answer": str(number + 1)}
+    for number in range(2)
+]
+
+
+def test_rows_without_an_answer_are_rejected_and_counted(model: Path, tmp_path: Path) -> None:
+    corpus = write_lines(tmp_path / "corpus.jsonl", [*QUESTIONS, *small_rows(6)])
+    outcome = nait_index("build", tmp_path / "own.nait", corpus, "--model", model)
+    assert outcome.code == 0, outcome.err
+    assert "2 rows have no answer; '--unanswered index' takes them in by their question" in outcome.err
+    assert counts_of(tmp_path / "own.nait")["rejected"] == 2
+    reasons = {row["reason"] for row in read_lines(tmp_path / "own.nait" / "rejected.jsonl")}
+    assert reasons == {"no answer: no 'output'; the row has 'answer'"}
+
+
+def test_rows_without_an_answer_are_indexed_when_asked_for_and_never_exported(model: Path, tmp_path: Path) -> None:
+    """What is added later, and what is encoded anew, follow the setting of the build."""
+    index, out = tmp_path / "own.nait", tmp_path / "out.jsonl"
+    corpus = write_lines(tmp_path / "corpus.jsonl", [*small_rows(6), QUESTIONS[0]])
+    more = write_lines(tmp_path / "more.jsonl", [QUESTIONS[1]])
+    built = nait_index("build", index, corpus, "--model", model, "--unanswered", "index")
+    assert "1 row has no answer: indexed by the question alone, and never exported" in built.err
+    assert nait_index("add", index, more).code == 0
+    assert manifest_of(index).unanswered == "index"
+    assert {"question-0", "question-1"} <= samples_of(index).keys()
+    assert nait_index("rebuild", index, tmp_path / "new.nait").code == 0
+    assert manifest_of(tmp_path / "new.nait").unanswered == "index"
+
+    asked = write_lines(tmp_path / "asked.jsonl", QUESTIONS)
+    chosen = nait_index("query", index, "-e", asked, "--top", "100%", "--method", "length", "-o", out)
+    assert chosen.code == 0, chosen.err
+    assert "asked: 2 examples, 2 without an answer" in chosen.err
+    assert "2 rows cannot be written, see" in chosen.err
+    assert {row["id"] for row in read_lines(out)} == {row["id"] for row in small_rows(6)}
+    refused = read_lines(out.with_name("out.jsonl.rejected.jsonl"))
+    assert {row["id"] for row in refused} == {"question-0", "question-1"}
+    assert nait_index("export", index, "--where", "id like 'question%'", "-o", tmp_path / "none.jsonl").code == 1
+    assert not (tmp_path / "none.jsonl").exists()
+
+
 def test_truncated_rows_are_counted_and_marked(build: Callable[..., "NaitIndex"], tmp_path: Path) -> None:
     corpus = write_lines(tmp_path / "corpus.jsonl", MESSY)
     index = build(tmp_path / "own.nait", corpus, max_length=64)

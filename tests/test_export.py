@@ -15,6 +15,7 @@ from nait_index.config import Trainer
 from nait_index.corpus import read_rejected, rejected_writer
 from nait_index.errors import NaitError, OutputExistsError, SelectionError
 from nait_index.files import Together, atomic_write, together
+from nait_index.handover.convert import TARGETS
 from nait_index.handover.handover import OutputOptions, WrittenFiles, hand_over
 from nait_index.handover.rows import ChosenRow
 from nait_index.handover.writers import OutputKind, kind_of
@@ -129,12 +130,41 @@ def test_the_suffix_tells_the_kind() -> None:
 
 
 def test_one_table_has_one_format_and_one_type_a_column(tmp_path: Path) -> None:
-    mixed = [{"n": 1}, {"n": 2}, {"n": "three"}, {"n": 4}]
+    mixed = [{"text": "a", "n": n} for n in (1, 2, "three", 4)]
     with pytest.raises(NaitError, match=r"column 'n' of row '2' has another type .*--as.*\.jsonl"):
-        put(tmp_path / "out.parquet", mixed)
-    rows = [ChosenRow(name, "{}", form, 1, False) for name, form in (("a", RowFormat.TEXT), ("b", RowFormat.ALPACA))]
+        put(tmp_path / "out.parquet", mixed, RowFormat.TEXT)
+    pair = (("a", RowFormat.TEXT), ("b", RowFormat.ALPACA))
+    rows = [ChosenRow(name, '{"output": "a"}', form, 1, False) for name, form in pair]
     with pytest.raises(NaitError, match=r"row 'b' is alpaca where row 'a' is text.*--as, or write \.jsonl"):
         hand_over(rows, [{}, {}], {}, OutputOptions(tmp_path / "out.parquet"))
+    assert names(tmp_path) == []
+
+
+# ---- rows without an answer ------------------------------------------------------------------------------------------
+
+_ANSWERED = {"id": "q", "messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
+_NOT_ANSWERED = {"id": "n", "messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": None}]}
+
+
+@pytest.mark.parametrize("form", [None, *TARGETS])
+@pytest.mark.parametrize("name", ["out.jsonl", "out.json", "out.parquet", "folder/"])
+def test_no_training_row_is_written_without_an_answer(tmp_path: Path, name: str, form: RowFormat | None) -> None:
+    """Refused row by row with the reason, counted in the sidecar, and said; whatever kind of file and format."""
+    if name == "folder/":
+        pytest.importorskip("datasets", reason="the library that writes such folders is not installed")
+    written = put(f"{tmp_path}/{name}", [_NOT_ANSWERED, _ANSWERED], format=form)
+    assert (written.rows, written.refused) == (1, 1)
+    (refused,) = read_lines(written.rejected)
+    assert (refused["id"], refused["reason"]) == ("n", "no answer: the last turn of 'messages' is empty")
+    sidecar = json.loads(written.sidecar.read_bytes())
+    assert [row["id"] for row in sidecar["rejected"]] == ["n"]
+    assert [row["id"] for row in sidecar["selected"]] == ["q"]
+    assert written.notes[0].startswith("1 row cannot be ")
+
+
+def test_no_row_with_an_answer_writes_no_file(tmp_path: Path) -> None:
+    with pytest.raises(NaitError, match="not written, no row can be written; the first is 'n': no answer"):
+        put(tmp_path / "out.jsonl", [_NOT_ANSWERED])
     assert names(tmp_path) == []
 
 

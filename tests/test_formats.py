@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
+from nait_index.corpus.answers import missing_answer
 from nait_index.corpus.formats import detect_format, row_parts
 from nait_index.corpus.rows import RowError
 from nait_index.errors import CorpusError
-from nait_index.types import Part, Role, RowFormat
+from nait_index.types import Part, Reasoning, Role, RowFormat
 
 S, TOOLS, U, I, A, TOOL = Role.SYSTEM, Role.TOOLS, Role.USER, Role.INPUT, Role.ASSISTANT, Role.TOOL  # noqa: E741
 ALPACA, SHAREGPT, MESSAGES = RowFormat.ALPACA, RowFormat.SHAREGPT, RowFormat.MESSAGES
@@ -147,7 +148,7 @@ REFUSED: list[tuple[RowFormat, dict[str, Any], str]] = [
         turns({"role": "user", "content": "a"}) | {"tools": {"a": 1}},
         "field 'tools' is an object, expected text",
     ),
-    (PROMPT, {"prompt": "a"}, "field 'completion' is missing"),
+    (PROMPT, {"completion": "a"}, "field 'prompt' is missing"),
     (PROMPT, {"prompt": 1, "completion": "a"}, "field 'prompt' is a number, expected text"),
     (TEXT, {"instruction": "a"}, "field 'text' is missing"),
     (TEXT, {"text": 1.5}, "field 'text' is a number, expected text"),
@@ -161,6 +162,81 @@ def test_reason_of_a_refused_row(row_format: RowFormat, row: dict[str, Any], rea
     with pytest.raises(RowError) as refusal:
         row_parts(row, row_format)
     assert reason in str(refusal.value)
+
+
+def unanswered(reason: str | None, row_format: RowFormat, **row: Any) -> tuple[RowFormat, dict[str, Any], str | None]:
+    """Name the arguments of a case."""
+    return row_format, row, reason
+
+
+ASKED, SAID = {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}
+HUMAN = {"from": "human", "value": "q"}
+
+
+@pytest.mark.parametrize(
+    ("row_format", "row", "reason"),
+    [
+        unanswered("no 'output'; the row has 'answer'", ALPACA, instruction="q", answer="1", source="x"),
+        unanswered(
+            "no 'output'; the row has 'chosen' and 'rejected'", ALPACA, instruction="q", chosen="1", rejected="2"
+        ),
+        unanswered("no 'output'", ALPACA, instruction="q", input="i", source="x"),
+        unanswered("'output' is empty", ALPACA, instruction="q", output=" \n"),
+        unanswered("'response' is empty", ALPACA, instruction="q", response=""),
+        unanswered("no 'output'; the row has 'Answer'", ALPACA, instruction="q", history=[["a", "b"]], Answer="1"),
+        unanswered("the last turn of 'messages' is the user's", MESSAGES, messages=[ASKED]),
+        unanswered("the last turn of 'messages' is the user's", MESSAGES, messages=[ASKED, SAID, ASKED]),
+        unanswered("the last turn of 'messages' is empty", MESSAGES, messages=[ASKED, SAID, ASKED | {"content": ""}]),
+        unanswered("the last turn of 'messages' is empty", MESSAGES, messages=[ASKED, SAID | {"content": None}]),
+        unanswered("the last turn of 'messages' is empty", MESSAGES, messages=[ASKED, SAID, SAID | {"content": " "}]),
+        unanswered(
+            "the last turn of 'messages' is empty",
+            MESSAGES,
+            messages=[ASKED, {"role": "assistant", "content": [], "tool_calls": []}],
+        ),
+        unanswered(
+            "the last turn of 'messages' is the tool's",
+            MESSAGES,
+            messages=[ASKED, {"role": "assistant", "tool_calls": [CALL]}, {"role": "tool", "content": "1"}],
+        ),
+        unanswered(
+            "the last turn of 'conversations' is the user's; the row has 'chosen' and 'rejected'",
+            SHAREGPT,
+            conversations=[HUMAN],
+            chosen={"from": "gpt", "value": "1"},
+            rejected={"from": "gpt", "value": "2"},
+        ),
+        unanswered("the last turn of 'conversation' is the user's", SHAREGPT, conversation=[{"human": "q"}]),
+        unanswered("'completion' is empty", PROMPT, prompt="q", completion=""),
+        unanswered("'completion' is empty", PROMPT, prompt=[ASKED], completion=[]),
+        unanswered("no 'completion'; the row has 'chosen'", PROMPT, prompt="q", completion=None, chosen="1"),
+        unanswered("the last turn of 'completion' is the user's", PROMPT, prompt=[ASKED], completion=[SAID, ASKED]),
+        unanswered(None, MESSAGES, messages=[ASKED, {"role": "assistant", "tool_calls": [CALL]}]),
+        unanswered(None, MESSAGES, messages=[ASKED, {"role": "assistant", "content": [{"type": "text", "text": "a"}]}]),
+        unanswered(None, SHAREGPT, conversations=[HUMAN, {"from": "function_call", "value": "f()"}]),
+        unanswered(None, ALPACA, instruction="q", context="c", response="a", answer="other"),
+        unanswered(None, TEXT, text="a", answer="b"),
+    ],
+)
+def test_a_row_without_an_answer(row_format: RowFormat, row: dict[str, Any], reason: str | None) -> None:
+    """The reason names where the answer is missing, and the fields in which it may lie instead."""
+    assert row_parts(row, row_format)
+    assert missing_answer(row, row_format) == (None if reason is None else f"no answer: {reason}")
+
+
+@pytest.mark.parametrize(
+    ("row_format", "row"),
+    [
+        (MESSAGES, {"messages": [ASKED, {"role": "assistant", "content": "", "reasoning_content": "so"}]}),
+        (MESSAGES, {"messages": [ASKED, {"role": "assistant", "content": "<think>so</think>"}]}),
+        (ALPACA, {"instruction": "q", "output": "", "reasoning": "so"}),
+        (PROMPT, {"prompt": "q", "completion": "<think>so</think>"}),
+    ],
+)
+def test_an_answer_that_is_only_reasoning(row_format: RowFormat, row: dict[str, Any]) -> None:
+    """It is an answer if the reasoning is read."""
+    assert missing_answer(row, row_format) is None
+    assert "is empty" in str(missing_answer(row, row_format, Reasoning.DROP))
 
 
 def test_calls_in_lone_surrogates_stay_writable() -> None:

@@ -399,14 +399,19 @@ _SAID = [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]
     [
         ("trl", "alpaca", ALPACA[0], "TRL does not read alpaca rows; add --as messages"),
         ("trl", "sharegpt", {"conversations": _SAID}, "add --as messages"),
-        ("trl", "messages", {"messages": [{"role": "human", "content": "a"}]}, "role 'human'.*add --as messages"),
+        (
+            "trl",
+            "messages",
+            {"messages": [{"role": "human", "content": "a"}, _TURNS[1]]},
+            "role 'human'.*add --as messages",
+        ),
         ("trl", "messages", {"messages": _TURNS, "system": "s"}, "'system' would be lost; add --as messages"),
-        ("trl", "prompt-completion", {"prompt": "a", "completion": None}, "add --as prompt-completion"),
+        ("trl", "prompt-completion", {"prompt": "a", "completion": _TURNS[1:]}, "add --as prompt-completion"),
         ("axolotl", "alpaca", ALPACA[2], "history, which Axolotl ignores in alpaca rows; add --as messages"),
         ("axolotl", "alpaca", {"instruction": "a", "context": "b", "response": "c"}, "'output'; add --as messages"),
         ("axolotl", "prompt-completion", {"prompt": _TURNS[:1], "completion": _TURNS[1:]}, "add --as messages"),
         ("axolotl", "sharegpt", {"conversations": [*_SAID, {"from": "function_call", "value": "{}"}]}, "--as messages"),
-        ("llamafactory", "messages", {"messages": _TURNS[:1]}, "would be skipped; add --as sharegpt"),
+        ("llamafactory", "messages", {"messages": _TURNS[1:]}, "would be skipped; add --as sharegpt"),
         ("llamafactory", "messages", {"messages": [_TURNS[0], *_TURNS]}, "would be skipped; add --as sharegpt"),
         ("llamafactory", "messages", MESSAGES[1], "calls tools; add --as sharegpt"),
         (
@@ -415,7 +420,7 @@ _SAID = [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]
             {"messages": _TURNS, "tools": [{"name": "f"}]},
             "not JSON text; add --as sharegpt",
         ),
-        ("llamafactory", "alpaca", {"instruction": "a"}, "no text in 'output'; add --as sharegpt"),
+        ("llamafactory", "alpaca", {"instruction": None, "output": "a"}, "no text in 'instruction'; add --as sharegpt"),
         ("llamafactory", "sharegpt", {"conversation": [{"human": "a", "assistant": "b"}]}, "add --as sharegpt"),
         (
             "llamafactory",

@@ -24,7 +24,7 @@ from nait_index.building.intake import Counts, Intake, RowNumbers, Spool, WorkRo
 from nait_index.building.report import BuildReport, ProgressCallback, ProgressMeter, Stage
 from nait_index.building.runner import LocalRunner, OpenRunner
 from nait_index.building.shards import SHARD_ROWS, EncodedShard, ShardFacts, StagedShard
-from nait_index.config import ModelConfig, SignatureConfig, View
+from nait_index.config import ModelConfig, SignatureConfig, Unanswered, View
 from nait_index.corpus import rejected_writer
 from nait_index.errors import CorpusError, NaitError, StoreError
 from nait_index.files import TEMPORARY
@@ -51,6 +51,7 @@ class Builder:
     :param open_runner: opens what runs the rows through the model; by default this process.
     :param replace_rows: let rows replace those that have the same id and other content.
     :param rebuilt_from: the index that the rows come from, if a rebuild and no corpus is read.
+    :param unanswered: what became of rows without an answer when the corpus was read, for the manifest.
     :raises NaitError: the folder cannot hold an index, or the model cannot be loaded.
     """
 
@@ -64,12 +65,14 @@ class Builder:
         *,
         replace_rows: bool = False,
         rebuilt_from: Origin | None = None,
+        unanswered: Unanswered = Unanswered.REJECT,
     ) -> None:
         _check_folder(layout)
         self._layout = layout
         self._signatures = signatures
         self._replace_rows = replace_rows
         self._origin = rebuilt_from
+        self._unanswered = unanswered
         self._runner = open_runner(model, signatures)
         self._encoder = self._runner.encoder
         self._table = SampleTable(layout)
@@ -129,6 +132,8 @@ class Builder:
             seconds=time.monotonic() - started,
             fidelity=manifest.fidelity,
             replaced=replaced,
+            unanswered=counts.unanswered,
+            questions=counts.questions,
             shift=self._measure_shift(manifest, first_new),
             left_out=dict(counts.left_out),
             template=self._encoder.template.label,
@@ -140,11 +145,13 @@ class Builder:
         fingerprint = self._encoder.fingerprint
         if self._layout.read(self._layout.manifest) is None:
             record, libraries = self._encoder.record, library_versions()
-            manifest = Manifest(fingerprint, record, libraries=libraries, rebuilt_from=self._origin)
+            manifest = Manifest(
+                fingerprint, record, libraries=libraries, rebuilt_from=self._origin, unanswered=self._unanswered
+            )
             if self._origin is not None:
                 save_manifest(self._layout, manifest)  # from now on, every message about this index names the rebuild
             return manifest
-        manifest = load_manifest(self._layout)
+        manifest = replace(load_manifest(self._layout), unanswered=self._unanswered)
         if not manifest.history and manifest.rebuilt_from != self._origin:
             raise interrupted(manifest, self._layout.name)
         manifest.fingerprint.require(fingerprint, "this build")

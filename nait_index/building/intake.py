@@ -72,6 +72,7 @@ def known_rows(table: SampleTable) -> dict[str, Known]:
 class Counts:
     """How many rows were read, and what happened to them: ``read = new + present + rejected``.
 
+    :param unanswered: of the rejected, those that only lack an answer; :param questions: of the others, likewise.
     :param last_rows: number of the last row read of each file.
     :param left_out: new rows of which the template leaves out some kind of part, by kind.
     """
@@ -80,6 +81,8 @@ class Counts:
     new: int = 0
     present: int = 0
     rejected: int = 0
+    unanswered: int = 0
+    questions: int = 0
     last_rows: dict[str, int] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
 
@@ -194,6 +197,7 @@ class Intake:
         for item in items:
             counts.read += 1
             counts.last_rows[item.origin.file] = item.origin.row
+            counts.unanswered += isinstance(item, Rejected) and not item.answered
             rejected = item if isinstance(item, Rejected) else self._take(item, spool, counts)
             if rejected is not None:
                 rejects.add(rejected)
@@ -221,6 +225,7 @@ class Intake:
                     "--replace, or use another id for this one"
                 )
             known = None
+        counts.questions += not sample.answered
         counts.present += known is not None
         counts.new += known is None
         if known is None:

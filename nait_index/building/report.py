@@ -76,6 +76,8 @@ class BuildReport:
 
     :param rows: samples the index now holds; :param tokens: run through the model by this call, in ``seconds``.
     :param replaced: how many of the indexed rows replaced one of the same id.
+    :param unanswered: how many of the rejected rows only lack an answer. :param questions: how many rows without an
+        answer were taken in by their question.
     :param fidelity: how faithful the signatures are; see :class:`~nait_index.building.basis.Fidelity`.
     :param left_out: of how many of the indexed rows the template leaves out a kind of part, by kind.
     :param template: what the template is called.
@@ -91,6 +93,8 @@ class BuildReport:
     seconds: float
     fidelity: Mapping[str, Any] | None = None
     replaced: int = 0
+    unanswered: int = 0
+    questions: int = 0
     shift: Shift | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
     template: str = ""
@@ -99,7 +103,20 @@ class BuildReport:
     def warnings(self) -> list[str]:
         """What the user should know, one line each."""
         lost = losses(self.left_out, self.template)
-        return [*lost, *unfaithful(self.fidelity), *([] if self.shift is None else self.shift.warnings)]
+        shift = [] if self.shift is None else self.shift.warnings
+        return [*self._without_answer(), *lost, *unfaithful(self.fidelity), *shift]
+
+    def _without_answer(self) -> list[str]:
+        notes = []
+        if self.unanswered:
+            notes.append(f"{_rows(self.unanswered)} no answer; '--unanswered index' takes them in by their question")
+        if self.questions:
+            notes.append(f"{_rows(self.questions)} no answer: indexed by the question alone, and never exported")
+        return notes
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{' has' if count == 1 else 's have'}"
 
 
 def losses(left_out: Mapping[str, int], template: str, noun: str = "row") -> list[str]:

@@ -37,6 +37,11 @@ class Capability:
     def __len__(self) -> int:
         return len(self.examples)
 
+    @property
+    def questions(self) -> int:
+        """How many examples have no answer, and so are used by their question; 0 for a stored capability."""
+        return sum(not sample.answered for sample in self.samples)
+
 
 def summarise(pooled: np.ndarray, widths: Sequence[int]) -> dict[str, np.ndarray]:
     """Collect what the methods keep of the examples' pooled activations (E, 2, D)."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from nait_index.capabilities.capability import Capability, summarise
 from nait_index.capabilities.examples import EncodingProgress, ExampleEncoder
+from nait_index.config import Unanswered
 from nait_index.corpus import asked_text, path_list, plain_text, read_corpus, read_text, restore_sample, to_json
 from nait_index.errors import CapabilityError, NaitError
 from nait_index.files import check_writable
@@ -67,8 +68,8 @@ class CapabilityLibrary:
         :param name: the stem of the first file by default.
         """
         paths, name = path_list(files), None if name is None else parse_capability_name(name)
-        # Before the model is loaded: a wrong path is reported at once.
-        rows = list(read_corpus(paths, row_format, reasoning=self._reasoning))
+        # Examples may be questions alone. Read before the model is loaded: a wrong path is reported at once.
+        rows = list(read_corpus(paths, row_format, reasoning=self._reasoning, unanswered=Unanswered.INDEX))
         return self._encoder().encode(rows, name or normal_name(Path(paths[0]).stem), str(paths[0]))
 
     def make_from(

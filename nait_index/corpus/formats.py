@@ -108,7 +108,7 @@ def _alpaca(row: Fields) -> Iterator[Part]:
 def _prompt_completion(row: Fields) -> Iterator[Part]:
     yield from _tools(row)
     for field, role in (("prompt", Role.USER), ("completion", Role.ASSISTANT)):
-        value = required(row, field)
+        value = required(row, field) if role is Role.USER else row.get(field)
         if isinstance(value, list):
             yield from _turns(value, field)
         else:

@@ -3,10 +3,13 @@
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from nait_index.config import Unanswered
+from nait_index.corpus.answers import missing_answer
 from nait_index.corpus.formats import detect_format, row_parts
 from nait_index.corpus.readers import STDIN, STDIN_NAME, corpus_files, display_name, read_rows
 from nait_index.corpus.rows import RawRow, RowError, json_kind, parse_row, printable, refuse_surrogates
@@ -39,6 +42,7 @@ def read_corpus(
     row_format: RowFormat | None = None,
     limit: int | None = None,
     reasoning: Reasoning = Reasoning.KEEP,
+    unanswered: Unanswered = Unanswered.REJECT,
 ) -> Iterator[Sample | Rejected]:
     """Read the rows of corpus files, in the order of the files and of the rows in them.
 
@@ -49,6 +53,7 @@ def read_corpus(
 
     :param row_format: the rows' format; by default detected for each file from its first rows.
     :param limit: read at most this many rows. :param reasoning: whether the reasoning of answers is read.
+    :param unanswered: what becomes of rows without an answer.
     :raises CorpusError: a file cannot be read, is given twice, or generated ids would clash.
     """
     if limit is not None and limit < 1:
@@ -59,24 +64,27 @@ def read_corpus(
         if file.resolve() in seen:
             raise CorpusError(f"{display_name(file)}: given twice; name each corpus file once")
         seen.add(file.resolve())
-    return islice(_read(sources, row_format, reasoning), limit)
+    return islice(_read(sources, _Settings(row_format, reasoning, unanswered)), limit)
 
 
 def read_text(
     text: str, name: str, row_format: RowFormat | None = None, reasoning: Reasoning = Reasoning.KEEP
 ) -> Iterator[Sample | Rejected]:
-    """Read the rows of a text: a JSON list, JSON lines, or plain text with blank lines between rows.
+    """Read examples from a text: a JSON list, JSON lines, or plain text with blank lines between rows.
+
+    They need no answers.
 
     :param name: what it is called in messages, and the beginning of generated ids.
     :param row_format: the rows' format; by default detected from the first rows.
     :raises CorpusError: it is empty, or cannot be read.
     """
     rows, ids = _with_format(pasted_rows(text, name), name, row_format), _Ids()
+    settings = _Settings(row_format, reasoning, Unanswered.INDEX)
     first = next(rows, None)
     if first is None:
         raise CorpusError(f"{name}: empty, there is not one row in it")
     for row, form in chain([first], rows):
-        yield _sample(row, form, reasoning, ids, Path(name), row.origin.row)
+        yield _sample(row, form, settings, ids, Path(name), row.origin.row)
 
 
 def restore_sample(record: Mapping[str, Any], reasoning: Reasoning = Reasoning.KEEP) -> Sample:
@@ -94,15 +102,24 @@ def restore_sample(record: Mapping[str, Any], reasoning: Reasoning = Reasoning.K
     return Sample(record["id"], raw.text, row_parts(raw.fields, row_format, reasoning), origin, row_format)
 
 
-def _read(
-    sources: Sequence[tuple[Path, list[Path]]], row_format: RowFormat | None, reasoning: Reasoning
-) -> Iterator[Sample | Rejected]:
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """What :func:`read_corpus` was asked for."""
+
+    row_format: RowFormat | None
+    reasoning: Reasoning
+    unanswered: Unanswered
+
+
+def _read(sources: Sequence[tuple[Path, list[Path]]], settings: _Settings) -> Iterator[Sample | Rejected]:
     ids = _Ids()
     for path, files in sources:
         number = 0
-        formatted = (row for file in files for row in _with_format(read_rows(file), display_name(file), row_format))
+        formatted = chain.from_iterable(
+            _with_format(read_rows(file), display_name(file), settings.row_format) for file in files
+        )
         for number, (row, form) in enumerate(formatted, start=1):
-            yield _sample(row, form, reasoning, ids, path, row.origin.row if files == [path] else number)
+            yield _sample(row, form, settings, ids, path, row.origin.row if files == [path] else number)
         if not number:
             raise CorpusError(f"{display_name(path)}: empty, there is not one row in it")
 
@@ -128,17 +145,20 @@ def _with_format(
 
 
 def _sample(
-    row: RawRow | Rejected, row_format: RowFormat, reasoning: Reasoning, ids: "_Ids", path: Path, number: int
+    row: RawRow | Rejected, row_format: RowFormat, settings: _Settings, ids: "_Ids", path: Path, number: int
 ) -> Sample | Rejected:
     if isinstance(row, Rejected):
         return row
     try:
-        parts = row_parts(row.fields, row_format, reasoning)
+        parts = row_parts(row.fields, row_format, settings.reasoning)
+        missing = missing_answer(row.fields, row_format, settings.reasoning)
+        if missing is not None and settings.unanswered is Unanswered.REJECT:
+            return Rejected(row.origin, missing, row.text, answered=False)
         sample_id = _given_id(row.fields) or ids.generate(path, number)
         ids.claim(sample_id, row.origin)
     except RowError as error:
         return Rejected(row.origin, str(error), row.text)
-    return Sample(sample_id, row.text, parts, row.origin, row_format)
+    return Sample(sample_id, row.text, parts, row.origin, row_format, answered=missing is None)
 
 
 def _given_id(fields: Mapping[str, Any]) -> str | None:

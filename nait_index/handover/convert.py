@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nait_index.corpus import to_json
+from nait_index.corpus.answers import missing_answer
 from nait_index.corpus.reasoning import inlined, reasoning_of
 from nait_index.corpus.rows import RowError
 from nait_index.errors import NaitError
@@ -32,7 +33,7 @@ TARGETS = tuple(target for target in RowFormat if target is not RowFormat.TEXT)
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """One row that cannot be converted, and the reason.
+    """One row that cannot be written as a training row of the target format, and the reason.
 
     :param number: its position among the selected rows, from 0.
     """
@@ -47,17 +48,23 @@ def convert_rows(
 ) -> tuple[list[OutRow], list[Refused], dict[str, int]]:
     """Convert rows. A row that is in the target format already, or any without a target, keeps its bytes.
 
-    :returns: the converted rows; those that cannot be converted; and, by name, in how many rows a field of turns was
+    A row without an answer is refused, whatever the target: it is no training row.
+
+    :returns: the converted rows; those that are refused; and, by name, in how many rows a field of turns was
         left out.
     """
     converted: list[OutRow] = []
     refused: list[Refused] = []
     lost: Counter[str] = Counter()
     for number, row in enumerate(rows):
+        fields = json.loads(row.row)
+        missing = missing_answer(fields, row.format)
+        if missing is not None:
+            refused.append(Refused(row, number, missing))
+            continue
         if target is None:
             converted.append(OutRow(row.id, number, _one_line(row.row), row.format))
             continue
-        fields = json.loads(row.row)
         try:
             new, keys = convert(fields, row.format, target)
         except RowError as error:

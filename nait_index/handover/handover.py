@@ -51,7 +51,7 @@ class OutputOptions:
     :raises OutputExistsError: a file exists already and ``force`` is not set.
     :raises NaitError: an option is unknown, or a file cannot be written.
 
-    ``sidecar`` is the file that describes the rows, ``rejected`` that of the rows that could not be converted.
+    ``sidecar`` is the file that describes the rows, ``rejected`` that of the rows that could not be written.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class OutputOptions:
     def files_beside(self) -> list[Path]:
         """The files that may appear beside the rows, without ``dataset_info.json``, which is added to."""
         companions = [self.companion(trainer) for trainer in self.trainers if trainer is not Trainer.LLAMAFACTORY]
-        return [self.sidecar, *companions, *([self.rejected] if self.format else [])]
+        return [self.sidecar, *companions, self.rejected]
 
     def companion(self, trainer: Trainer) -> Path:
         """Return the path of the file that a trainer gets beside the rows."""
@@ -106,7 +106,7 @@ class WrittenFiles:
     """What was written.
 
     :param rows: how many rows are in ``path``.
-    :param refused: how many could not be converted; those are in ``rejected``.
+    :param refused: how many have no answer or could not be converted; those are in ``rejected``.
     :param configurations: the files for trainers. :param notes: sentences to show to the user.
     """
 
@@ -122,7 +122,7 @@ class WrittenFiles:
 def hand_over(
     chosen: Sequence[ChosenRow], records: Sequence[Mapping[str, Any]], facts: Mapping[str, Any], options: OutputOptions
 ) -> WrittenFiles:
-    """Write rows, the sidecar, the rows that could not be converted, and what trainers need: all of it or nothing.
+    """Write rows, the sidecar, the rows that could not be written, and what trainers need: all of it or nothing.
 
     :param records: one entry of the sidecar per row. :param facts: what the sidecar records of the whole selection.
     :raises OutputExistsError: a file has appeared since the options were parsed, and ``force`` is not set.
@@ -167,9 +167,7 @@ def hand_over(
 
 def _check_not_empty(rows: Sequence[OutRow], refused: Sequence[Refused], options: OutputOptions) -> None:
     if refused and not rows:
-        raise NaitError(
-            f"{options.path}: not written, no row can be converted to {options.format}; the first is {_first(refused)}"
-        )
+        raise NaitError(f"{options.path}: not written, no row can be {_verb(options)}; the first is {_first(refused)}")
     if not rows and (options.trainers or options.kind in (OutputKind.PARQUET, OutputKind.FOLDER)):
         raise NaitError(f"{options.path}: not written, no row was selected")
 
@@ -203,6 +201,10 @@ def _with_columns(row: OutRow, position: int, count: int, record: Mapping[str, A
     return replace(row, text=to_json({**row.fields, **added})) if added else row
 
 
+def _verb(options: OutputOptions) -> str:
+    return "written" if options.format is None else f"converted to {options.format}"
+
+
 def _first(refused: Sequence[Refused]) -> str:
     return f"{refused[0].row.id!r}: {refused[0].reason}"
 
@@ -217,7 +219,7 @@ def _notes(
     target = options.format
     if refused:
         count = f"{len(refused):,} {'row' if len(refused) == 1 else 'rows'}"
-        yield f"{count} cannot be converted to {target}, see {options.rejected}; the first is {_first(refused)}"
+        yield f"{count} cannot be {_verb(options)}, see {options.rejected}; the first is {_first(refused)}"
     if facts["left_out"]:
         names = ", ".join(f"{name} ({count:,} rows)" for name, count in facts["left_out"].items())
         yield f"{target} has no place for these fields of turns, which were left out: {names}"

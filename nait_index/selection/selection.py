@@ -115,12 +115,13 @@ class Selection:
         """Return the rows as a dataset of the library ``datasets``, best first.
 
         :param format: what they are converted to.
-        :raises NaitError: a row cannot be converted, or does not fit in one table with the others.
+        :raises NaitError: a row has no answer, cannot be converted, or does not fit in one table with the others.
         """
         target = None if format is None else parse_enum(RowFormat, format, "format")
         rows, refused, _ = convert_rows(self._chosen(), target)
         if refused:
-            raise NaitError(f"row {refused[0].row.id!r} cannot be converted to {format}: {refused[0].reason}")
+            what = "a training row" if format is None else f"converted to {format}"
+            raise NaitError(f"row {refused[0].row.id!r} cannot be {what}: {refused[0].reason}")
         return to_dataset(to_table(rows, "a dataset"))
 
     def _chosen(self) -> list[ChosenRow]:

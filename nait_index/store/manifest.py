@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
-from nait_index.config import SignatureConfig, View
+from nait_index.config import SignatureConfig, Unanswered, View
 from nait_index.errors import FingerprintError, IncompleteIndexError, NaitError, NotAnIndexError, StoreError
 from nait_index.spelling import did_you_mean, did_you_mean_path
 from nait_index.store.layout import Layout
@@ -141,6 +141,8 @@ class Manifest:
     :param fidelity: how faithful the signatures are, as :mod:`nait_index.building.basis` measured it when the basis
         was fitted; ``None`` where they are exact.
     :param libraries: at the first build: recorded but not compared, since an upgrade must not make an index unusable.
+    :param unanswered: what the last build did with rows that have no answer, see
+        :class:`~nait_index.config.Unanswered`; rows that are added later follow it.
     :param approximate: whether there is an approximate search, which is made again when rows are added.
     :param history: all versions that are kept, oldest first; readers see the last. It is empty until the first build is
         finished, and such an index cannot be opened.
@@ -160,6 +162,7 @@ class Manifest:
     sae_unexplained: float | None = None
     fidelity: Mapping[str, Any] | None = None
     libraries: Mapping[str, str] = field(default_factory=dict)
+    unanswered: str = Unanswered.REJECT
     approximate: bool = False
     history: tuple[Version, ...] = ()
     tags: Mapping[str, int] = field(default_factory=dict)
@@ -296,6 +299,15 @@ def interrupted(manifest: Manifest, name: str) -> IncompleteIndexError:
     )
 
 
+def recorded_unanswered(layout: Layout) -> Unanswered:
+    """Return what the last build of an index did with rows that have no answer; they are rejected where there is none.
+
+    :raises StoreError: as :func:`load_manifest`.
+    """
+    exists = layout.read(layout.manifest) is not None
+    return Unanswered(load_manifest(layout).unanswered) if exists else Unanswered.REJECT
+
+
 def _parsed(data: dict[str, Any], name: str) -> Manifest:
     version = data["schema_version"]
     if version != SCHEMA_VERSION:
@@ -334,5 +346,6 @@ def _check_values(manifest: Manifest) -> None:
         isinstance(number, float | int) for method in ("probe", "nait") for number in fidelity[method]
     ):
         raise TypeError(f"fidelity is {dict(fidelity)!r:.80}")
+    Unanswered(manifest.unanswered)  # raises ValueError
     if any(version.table_version < 1 or version.capabilities_version < 0 for version in manifest.history):
         raise ValueError("a version of a table is out of range")
