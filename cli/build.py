@@ -14,9 +14,10 @@ from . import options as opt
 from .completion import a_file, a_folder
 from .options import IndexTarget
 from .output import fidelity_text, note, print_facts, print_selection
-from .progress import build_progress, training_progress
+from .progress import build_progress, duration, training_progress
 
 if TYPE_CHECKING:
+    from nait_index.building.estimate import Estimate
     from nait_index.index import NaitIndex
 
 _MODEL, _SIGNATURES = ModelConfig(), SignatureConfig()
@@ -119,13 +120,7 @@ def build(
         estimate = NaitIndex.estimate(
             corpus, model=config, signatures=signatures, row_format=row_format, limit=limit, unanswered=unanswered
         )
-        facts = asdict(estimate)
-        del facts["template"]
-        if not as_json:  # measured for some seconds: more digits would mean nothing
-            facts["tokens_per_second"] = round(estimate.tokens_per_second)
-            facts["minutes"] = f"{estimate.minutes:,.0f}" if estimate.minutes >= 10 else f"{estimate.minutes:.1g}"
-            del facts["left_out"]  # the notes say it
-        print_facts(facts, as_json)
+        print_facts(_estimate_json(estimate) if as_json else _estimate_facts(estimate), as_json)
         for warning in estimate.warnings:
             note(warning)
         return
@@ -146,6 +141,30 @@ def build(
     print_report(built, as_json)
 
 
+def _estimate_json(estimate: "Estimate") -> dict[str, Any]:
+    facts = asdict(estimate)
+    del facts["template"]
+    return facts
+
+
+def _estimate_facts(estimate: "Estimate") -> dict[str, Any]:
+    """Return an estimate for people: measured for seconds, so more digits would mean nothing."""
+    from rich.filesize import decimal
+
+    return {
+        "rows": estimate.rows,
+        "rejected": estimate.rejected,
+        "tokens": estimate.tokens,
+        "truncated": estimate.truncated,
+        "tokens per second": round(estimate.tokens_per_second),
+        "time": f"about {duration(60 * estimate.minutes)}",
+        "bytes per row": estimate.bytes_per_row,
+        "on disk": f"about {decimal(estimate.index_bytes)}; the basis takes {decimal(estimate.basis_bytes)} of it",
+        "while it builds": f"up to about {decimal(estimate.peak_bytes)}",
+        "per capability": f"about {decimal(estimate.capability_bytes)} more, for 64 examples",
+    }
+
+
 def print_report(index: "NaitIndex", as_json: bool) -> None:
     """Print the report of a build that has just finished."""
     report = index.report
@@ -154,6 +173,7 @@ def print_report(index: "NaitIndex", as_json: bool) -> None:
     del facts["template"]
     if not as_json:
         del facts["left_out"]  # the notes say it
+        facts["seconds"] = f"{report.seconds:.1f}"
         facts["fidelity"] = fidelity_text(report.fidelity)
         shift = facts.pop("shift")
         if shift is not None:

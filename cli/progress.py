@@ -13,17 +13,15 @@ from .output import console_on, is_live
 
 if TYPE_CHECKING:
     from nait_index.building.report import BuildProgress, ProgressCallback
-    from nait_index.quality.run import ScoreProgress
+    from nait_index.quality.run import ScoreProgress, ScoreStep
 
 Show = Callable[[str, int, int, str, str], None]
 """Takes the stage, how many are done, of how many, what they are, and the pace."""
 
-_FIRST, _LATEST = 5.0, 20.0
-"""Seconds until a forecast is made of enough work, or of less."""
+_FIRST = 5.0
+"""Seconds until a forecast is made."""
 _WORTH = 60.0
 """Least number of seconds left that is worth a forecast."""
-_CHUNK = 256
-"""Rows that are scored together, the longest first."""
 _BAR = 36
 """Greatest width of a bar."""
 
@@ -38,18 +36,27 @@ def build_progress() -> Iterator["ProgressCallback"]:
 
         def advance(progress: "BuildProgress") -> None:
             is_encoding = progress.stage is Stage.ENCODING
-            pace = forecast.update(progress.tokens, progress.left, progress.size) if is_encoding else ""
+            step = progress.tokens, progress.left, progress.size, progress.fit
+            pace = forecast.update(*step) if is_encoding else ""
             show(str(progress.stage), progress.rows, progress.total, "rows", pace)
 
         yield advance
 
 
 @contextmanager
-def score_progress() -> Iterator["ScoreProgress"]:
-    """Yield a callback that shows how many rows are scored, and the time left."""
-    forecast = Forecast("rows", fair=_CHUNK)
+def score_progress(unit: str) -> Iterator["ScoreProgress"]:
+    """Yield a callback that shows how many rows are scored, and the time left.
+
+    :param unit: what the time goes by: ``tokens``, or ``rows``, which take equally long whatever their length.
+    """
+    forecast = Forecast(unit)
     with _meter() as show:
-        yield lambda done, total: show("scoring", done, total, "rows", forecast.update(done, total - done))
+
+        def advance(step: "ScoreStep") -> None:
+            done, left = (step.tokens, step.left) if unit == "tokens" else (step.rows, step.total - step.rows)
+            show("scoring", step.rows, step.total, "rows", forecast.update(done, left))
+
+        yield advance
 
 
 @contextmanager
@@ -96,7 +103,8 @@ def _meter() -> Iterator[Show]:
             if changed:
                 bar.refresh()
             if heartbeat is not None and bar.disable:
-                heartbeat.text = f"{stage}: {done:,} of {total:,} {unit}{pace and ', '}{pace}"
+                count = f": {done:,} of {total:,} {unit}" if done else ""
+                heartbeat.text = f"{stage}{count}{pace and ', '}{pace}"
 
         yield show
 
@@ -104,23 +112,23 @@ def _meter() -> Iterator[Show]:
 class Forecast:
     """Predicts how long a work will take from a growing count.
 
-    :param unit: what is counted. :param fair: how many of them take as long, on average, as all; rows are scored in
-        chunks that begin with their longest texts. After twenty seconds, fewer must do; once there are enough, a
-        forecast that was more than twice too long or too short is corrected.
+    A forecast that turns out more than twice too long or too short is corrected.
+
+    :param unit: what is counted.
     """
 
-    def __init__(self, unit: str, fair: int = 1) -> None:
-        self._unit, self._fair = unit, fair
+    def __init__(self, unit: str) -> None:
+        self._unit = unit
         self._began: tuple[float, int] | None = None
         self._end: float | None = None  # when the work will be done by the last forecast
-        self._is_fair = False
 
-    def update(self, done: int, left: int, size: int = 0) -> str:
+    def update(self, done: int, left: int, size: int = 0, extra: float = 0.0) -> str:
         """Return the speed and the time left in a few words; print them once if that is long, or was wrong.
 
         Rich's own estimate is by rows, but the longest rows come first.
 
         :param done: the count so far. :param left: the rest of it. :param size: bytes of the result, 0 if unknown.
+        :param extra: seconds of work to come that is not counted.
         """
         from rich.filesize import decimal
 
@@ -129,23 +137,28 @@ class Forecast:
         seconds, count = now - began, done - first
         if count <= 0 or seconds <= 0:
             return f"0 {self._unit}/s"
-        rest, speed = left * seconds / count, f"{_speed(count / seconds)} {self._unit}/s"
-        is_fair = count >= self._fair
-        is_due = not self._is_fair if is_fair else self._end is None
-        if is_due and seconds >= (_FIRST if is_fair else _LATEST):
-            last_end, self._end, self._is_fair = self._end, now + rest, is_fair
-            is_news = rest > _WORTH if last_end is None else not 0.5 < rest / max(last_end - now, 1.0) < 2
-            if is_news:
-                space = f"; about {decimal(size)} on disk" if size else ""
-                click.echo(f"about {_duration(rest)} left, at {speed}{space}", err=True)
-        return f"{speed}, {_duration(rest)} left"
+        rest, speed = left * seconds / count + extra, f"{_speed(count / seconds)} {self._unit}/s"
+        if seconds >= _FIRST and self._is_news(now, rest):
+            space = f"; about {decimal(size)} on disk" if size else ""
+            click.echo(f"about {duration(rest)} left, at {speed}{space}", err=True)
+        return f"{speed}, {duration(rest)} left"
+
+    def _is_news(self, now: float, rest: float) -> bool:
+        """Decide whether a forecast is worth a line, and remember it if it is the first, or differs from the last."""
+        expected = rest if self._end is None else max(self._end - now, 1.0)
+        is_wrong = not 0.5 < rest / expected < 2 if expected else False
+        if self._end is not None and not is_wrong:
+            return False
+        self._end = now + rest
+        return max(rest, expected) > _WORTH
 
 
 def _speed(speed: float) -> str:
     return f"{speed:,.0f}" if speed >= 10 else f"{speed:.2g}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time in the unit that suits it."""
     minutes = seconds / 60
     if minutes < 1:
         return f"{seconds:.0f} s"

@@ -149,7 +149,7 @@ def judge(index: IndexTarget, /, yes: bool, **options: Any) -> None:
 
     endpoint = Endpoint(**opt.taken(options, Endpoint))
     spec = Judge(endpoint, **opt.taken(options, Judge))
-    _score(index, spec, confirm=partial(_confirm, yes), **options)
+    _score(index, spec, unit="rows", confirm=partial(_confirm, yes), **options)
 
 
 @score.command("import", short_help="Import scores that were computed elsewhere.")
@@ -172,11 +172,17 @@ def import_(index: IndexTarget, /, file: Path, **options: Any) -> None:
 
 
 def _score(
-    index: IndexTarget, spec: "QualitySpec", *, as_json: bool, device: Device = Device.AUTO, **options: Any
+    index: IndexTarget,
+    spec: "QualitySpec",
+    *,
+    as_json: bool,
+    device: Device = Device.AUTO,
+    unit: str = "tokens",
+    **options: Any,
 ) -> None:
-    """Score the rows, and print how many have which status."""
+    """Score the rows, and print how many have which status. ``unit`` is what the time goes by."""
     opened = replace(index, device=device).open()
-    with score_progress() as progress:
+    with score_progress(unit) as progress:
         report = opened.score(spec, progress=progress, **options)
     if as_json:
         print_json(asdict(report))

@@ -12,6 +12,7 @@ from nait_index.config import BUNDLED_MODEL
 from nait_index.demo.run import QUERIED, DemoOutcome, run
 from nait_index.errors import OutputExistsError
 from nait_index.methods.registry import DEFAULT_METHOD
+from nait_index.upkeep.describe import size_on_disk
 from tools.demo.corpus import SKILLS
 
 
@@ -58,6 +59,14 @@ def test_the_selections_are_written_with_their_provenance(outcome: DemoOutcome) 
         meta = json.loads((folder / f"{name}.jsonl.meta.json").read_text(encoding="utf-8"))
         assert len(rows) == meta["rows"] == len(meta["selected"])
         assert corpus.issuperset(rows)
+
+
+def test_what_the_demo_takes_on_disk_is_forecast(outcome: DemoOutcome) -> None:
+    """Its basis, far larger than all of its rows, included."""
+    index = outcome.index
+    forecast = NaitIndex.estimate(index.layout.root.parent / "corpus.jsonl")
+    stored = len(index.capabilities()) * forecast.capability_bytes
+    assert 2 / 3 < (forecast.index_bytes + stored) / size_on_disk(index.layout) < 1.5
 
 
 def test_the_core_of_related_skills_is_larger_than_chance(outcome: DemoOutcome) -> None:

@@ -1,7 +1,6 @@
 """The command line as people meet it: help, completion, colours, tables, the log, and what long work says."""
 
 import io
-import json
 import logging
 import os
 import re
@@ -25,9 +24,11 @@ from nait_index_cli.completion import capability_names
 from nait_index_cli.main import cli, main
 from rich.cells import cell_len
 
+from nait_index.quality.run import ScoreStep
 from nait_index.spelling import did_you_mean, did_you_mean_id, did_you_mean_path
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import load_manifest
+from nait_index.upkeep.describe import size_on_disk
 
 FORTY = {"COLUMNS": "40"}
 
@@ -262,9 +263,9 @@ def styled(monkeypatch: pytest.MonkeyPatch) -> None:
     @click.command()
     def styled() -> None:
         click.echo(click.style("red", fg="red"))
-        with progress.score_progress() as advance:
+        with progress.score_progress("tokens") as advance:
             for done in (1, 2, 3):
-                advance(done, 3)
+                advance(ScoreStep(done, 3, 10 * done, 30 - 10 * done))
 
     monkeypatch.setitem(cli.commands, "styled", styled)
 
@@ -691,20 +692,24 @@ def test_what_takes_less_says_nothing(clock: list[float]) -> None:
     assert _printed(clock, progress.Forecast("tokens"), [(0.0, 0, 100), (6.0, 60, 40), (9.0, 90, 10)]) == ""
 
 
-def test_rows_of_a_chunk_are_waited_for_and_long_work_is_told_in_hours(clock: list[float]) -> None:
-    steps = [(0.0, 1, 9_999), (7.0, 100, 9_900), (19.0, 200, 9_800), (21.0, 210, 9_790)]
-    assert _printed(clock, progress.Forecast("rows", fair=256), steps[:3]) == ""
-    assert _printed(clock, progress.Forecast("rows", fair=256), steps) == "about 16 min left, at 10 rows/s\n"
+def test_long_work_is_told_in_hours(clock: list[float]) -> None:
     slow = [(0.0, 0, 30_000), (30.0, 60, 29_940)]
     assert _printed(clock, progress.Forecast("rows"), slow) == "about 4.2 hours left, at 2 rows/s\n"
 
 
-def test_a_forecast_made_too_early_is_corrected_once(clock: list[float]) -> None:
+def test_a_forecast_that_was_wrong_is_corrected(clock: list[float]) -> None:
     steps = [(0.0, 0, 2400), (21.0, 42, 2358), (30.0, 300, 2100), (40.0, 900, 1500)]
-    printed = _printed(clock, progress.Forecast("rows", fair=256), steps)
-    assert printed == "about 20 min left, at 2 rows/s\nabout 4 min left, at 10 rows/s\n"
+    printed = _printed(clock, progress.Forecast("rows"), steps)
+    assert printed == "about 20 min left, at 2 rows/s\nabout 4 min left, at 10 rows/s\nabout 1 min left, at 22 rows/s\n"
     right = [(0.0, 0, 2400), (21.0, 42, 2358), (150.0, 300, 2100)]
-    assert _printed(clock, progress.Forecast("rows", fair=256), right) == "about 20 min left, at 2 rows/s\n"
+    assert _printed(clock, progress.Forecast("rows"), right) == "about 20 min left, at 2 rows/s\n"
+
+
+def test_work_that_is_not_counted_belongs_to_the_time_left(clock: list[float]) -> None:
+    work = progress.Forecast("tokens")
+    work.update(0, 60_000)
+    clock[0] = 10.0
+    assert work.update(10_000, 50_000, extra=100.0) == "1,000 tokens/s, 2 min left"
 
 
 def test_a_build_tells_how_much_is_left_and_how_large_it_gets(tmp_path: Path) -> None:
@@ -716,8 +721,14 @@ def test_a_build_tells_how_much_is_left_and_how_large_it_gets(tmp_path: Path) ->
     first, last, total = encoding[0], encoding[-1], built.report.tokens
     assert first.tokens + first.left == pytest.approx(total, rel=0.25)
     assert last.tokens == total
-    per_row = json.loads(nait_index("info", tmp_path / "own.nait", "--json").out)["bytes_per_row"]
-    assert 40 * per_row < first.size < 40 * (per_row + 1000)
+    assert first.size == pytest.approx(size_on_disk(built.layout), rel=0.2)
+    assert (first.fit > 0, last.fit) == (True, 0)
+    more = write_lines(tmp_path / "more.jsonl", small_rows(24, first=40))
+    before, seen[:] = size_on_disk(built.layout), []
+    grown = build_small(tmp_path / "own.nait", more, progress=seen.append)
+    (step, *_) = [step for step in seen if step.stage == "encoding"]
+    assert step.size < size_on_disk(grown.layout) - before < 2 * step.size + 20_000  # a basis is not written again
+    assert step.fit == 0
 
 
 def test_builds_and_scores_say_how_long_they_take(
@@ -725,11 +736,10 @@ def test_builds_and_scores_say_how_long_they_take(
 ) -> None:
     monkeypatch.setattr(progress, "_FIRST", 0.0)
     monkeypatch.setattr(progress, "_WORTH", 0.0)
-    monkeypatch.setattr("nait_index_cli.progress._CHUNK", 1)
     corpus = write_lines(tmp_path / "rows.jsonl", small_rows(40))
     outcome = nait_index("build", tmp_path / "own.nait", corpus, "--batch-tokens", "64", "--max-length", "64")
     assert re.search(
-        r"^about \d+ (s|min) left, at [\d,]+ tokens/s; about [\d.]+ kB on disk$", outcome.err, re.MULTILINE
+        r"^about \d+ (s|min) left, at [\d,]+ tokens/s; about [\d.]+ [kM]B on disk$", outcome.err, re.MULTILINE
     )
     outcome = nait_index("score", tmp_path / "own.nait", "ifd", "--batch-tokens", "64")
-    assert re.search(r"^about \d+ (s|min) left, at [\d.,]+ rows/s$", outcome.err, re.MULTILINE)
+    assert re.search(r"^about \d+ (s|min) left, at [\d.,]+ tokens/s$", outcome.err, re.MULTILINE)

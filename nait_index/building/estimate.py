@@ -7,19 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nait_index.activations.encoder import Encoder, Tokens
+from nait_index.activations.gradients.adapters import GradientSettings
+from nait_index.building.duration import measure_pace, seconds_to_compress, seconds_to_fit
 from nait_index.building.encoder import IndexEncoder
-from nait_index.building.intake import Intake, Spool, WorkRow
+from nait_index.building.footprint import footprint
+from nait_index.building.intake import Counts, Intake, Spool, WorkRow
 from nait_index.building.report import losses
 from nait_index.building.shards import SHARD_ROWS
+from nait_index.config import View
 from nait_index.corpus import rejected_writer
-from nait_index.signatures.features import Feature
-from nait_index.signatures.views import column_types, dims_of
 from nait_index.types import Rejected, Sample
 
 logger = logging.getLogger(__name__)
-
-_TIMED_SECONDS, _TIMED_ROWS = 5.0, 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,10 @@ class Estimate:
     :param rows: to index; :param tokens: to run, and :param truncated: rows that will be cut, both extrapolated from a
         random sample; :param tokens_per_second: as measured on part of that sample.
     :param left_out: of how many rows the template leaves out a kind of part; :param template: what it is called.
-    :param bytes_per_row: of signatures; :param index_bytes: signatures and rows together.
+    :param minutes: of the whole build on this machine, once the model is loaded.
+    :param bytes_per_row: of signatures; :param basis_bytes: of the basis, whatever the number of rows.
+    :param index_bytes: all files of the index; :param peak_bytes: most on disk at a time, while it is built.
+    :param capability_bytes: of one stored capability of 64 examples, which comes on top.
     """
 
     rows: int
@@ -39,7 +41,10 @@ class Estimate:
     tokens_per_second: float
     minutes: float
     bytes_per_row: int
+    basis_bytes: int
     index_bytes: int
+    peak_bytes: int
+    capability_bytes: int
     left_out: Mapping[str, int]
     template: str
 
@@ -51,67 +56,63 @@ class Estimate:
 
 def estimate(items: Iterable[Sample | Rejected], encoder: IndexEncoder) -> Estimate:
     """Read the whole corpus, tokenise a random sample of it and run a part of that. Leaves no files behind."""
+    started = time.monotonic()
+    counts, sample, spooled = _read(items, encoder)
+    logger.info("tokenising a sample of %d rows", len(sample))
+    tokens = encoder.tokenize([row.text for row in sample])
+    share = counts.new / max(len(sample), 1)
+    total = int(sum(len(text.ids) for text in tokens) * share)
+    seconds = time.monotonic() - started
+    logger.info("running part of the sample, to measure the speed")
+    seconds += _warm_up(encoder, sample)
+    pace = measure_pace(encoder, [text for text in tokens if len(text.ids)])
+    neurons = sum(encoder.widths.neurons)
+    seconds += pace.seconds * share
+    seconds += seconds_to_fit(counts.new, neurons, encoder.signatures)
+    seconds += seconds_to_compress(counts.new, neurons, encoder.signatures)
+    size = footprint(encoder, counts.new, mean_bytes(sample))
+    return Estimate(
+        rows=counts.new,
+        rejected=counts.rejected,
+        tokens=total,
+        truncated=int(sum(text.truncated for text in tokens) * share),
+        tokens_per_second=pace.tokens_per_second,
+        minutes=seconds / 60,
+        bytes_per_row=size.per_row,
+        basis_bytes=size.basis,
+        index_bytes=size.index,
+        peak_bytes=size.peak(spooled),
+        capability_bytes=size.capability,
+        left_out=dict(counts.left_out),
+        template=encoder.template.label,
+    )
+
+
+def mean_bytes(sample: Sequence[WorkRow]) -> float:
+    """Return the mean bytes of a row's JSON."""
+    return sum(len(row.row.encode()) for row in sample) / max(len(sample), 1)
+
+
+def _read(items: Iterable[Sample | Rejected], encoder: IndexEncoder) -> tuple[Counts, list[WorkRow], int]:
+    """Read the corpus as a build does: count its rows, and return a random shard of them and the bytes that wait."""
     with tempfile.TemporaryDirectory() as folder:
         spool = Spool(Path(folder) / "rows.jsonl", encoder.signatures.seed)
         with rejected_writer(Path(folder) / "rejected.jsonl") as rejects:
             logger.info("reading the corpus")
             counts = Intake(encoder.template, {}, 0).run(items, spool, rejects)
         sample = spool.read(spool.shards(SHARD_ROWS)[0]) if counts.new else []
+        spooled = spool.path.stat().st_size
         spool.remove()
-    logger.info("tokenising a sample of %d rows", len(sample))
-    tokens = encoder.tokenize([row.text for row in sample])
-    share = counts.new / max(len(sample), 1)
-    total = int(sum(len(text.ids) for text in tokens) * share)
-    logger.info("running part of the sample, to measure the speed")
-    speed = _speed(encoder.model_encoder, [text for text in tokens if len(text.ids)])
-    per_row = _signature_bytes(encoder, counts.new)
-    return Estimate(
-        rows=counts.new,
-        rejected=counts.rejected,
-        tokens=total,
-        truncated=int(sum(text.truncated for text in tokens) * share),
-        tokens_per_second=speed,
-        minutes=total / speed / 60 if speed else 0.0,
-        bytes_per_row=per_row,
-        index_bytes=int(counts.new * (per_row + _row_bytes(sample))),
-        left_out=dict(counts.left_out),
-        template=encoder.template.label,
-    )
+    return counts, sample, spooled
 
 
-def row_average(sample: Sequence[WorkRow], rows: int, encoder: IndexEncoder) -> tuple[float, float]:
-    """Estimate from a random sample the mean tokens of a row, and its mean bytes in the index.
-
-    :param rows: of the whole build.
-    """
-    if not sample:
-        return 0.0, 0.0
-    mean = sum(len(text.ids) for text in encoder.tokenize([row.text for row in sample])) / len(sample)
-    return mean, _signature_bytes(encoder, rows) + _row_bytes(sample)
-
-
-def _signature_bytes(encoder: IndexEncoder, rows: int) -> int:
-    """Compute the bytes of one row's signatures in a build of this many rows."""
-    config = encoder.signatures
-    wanted = dims_of(config)
-    most = min(config.reservoir, rows)
-    dims = None if wanted is None else {feature: min(wanted[feature], most) for feature in Feature}
-    return sum(dtype.itemsize * width for dtype, width in column_types(config, encoder.widths, dims).values())
-
-
-def _row_bytes(sample: Sequence[WorkRow]) -> float:
-    return sum(len(row.row.encode()) for row in sample) / max(len(sample), 1)
-
-
-def _speed(encoder: Encoder, tokens: Sequence[Tokens]) -> float:
-    """Measure tokens per second for some seconds, on a few random texts at a time, after one text as a warm-up."""
-    for _ in encoder.encode(tokens[:1]):
-        pass
-    run = 0
+def _warm_up(encoder: IndexEncoder, sample: Sequence[WorkRow]) -> float:
+    """Warm up the gradients on few texts, if the view ``grad`` needs them, and forecast how long that takes on many."""
+    if View.GRAD not in encoder.signatures.views or not sample:
+        return 0.0
+    encoder.load_gradients()
+    middle = len(sample) // 2
+    few = sorted((row.text for row in sample), key=len)[middle : middle + 2]  # of typical length
     started = time.monotonic()
-    for start in range(0, len(tokens), _TIMED_ROWS):
-        for batch in encoder.encode(tokens[start : start + _TIMED_ROWS]):
-            run += sum(len(tokens[start + row].ids) for row in batch.rows)
-        if time.monotonic() - started > _TIMED_SECONDS:
-            break
-    return run / max(time.monotonic() - started, 1e-9)
+    encoder.warm_up(few)
+    return (time.monotonic() - started) * min(len(sample), GradientSettings().warmup_batch) / len(few)

@@ -12,6 +12,7 @@ class Stage(StrEnum):
     """The stages of a build."""
 
     READING = "reading"
+    WARMING_UP = "warming up the gradients"
     ENCODING = "encoding"
     FITTING = "fitting the basis"
     FINISHING = "finishing"
@@ -22,7 +23,8 @@ class BuildProgress:
     """The progress of a build.
 
     :param tokens: run through the model by this process; :param left: approximate number still to run.
-    :param size: approximate bytes that the new rows will take in the index.
+    :param size: approximate bytes that the build will add to the index.
+    :param fit: approximate seconds that the basis, which is not fitted yet, will take to fit.
     """
 
     stage: Stage
@@ -31,6 +33,7 @@ class BuildProgress:
     tokens: int
     left: int = 0
     size: int = 0
+    fit: float = 0.0
 
 
 ProgressCallback = Callable[[BuildProgress], None]
@@ -46,14 +49,17 @@ class ProgressMeter:
         self.tokens = 0
         self._notify = notify or (lambda _: None)
         self._rows = self._restored = self._total = 0
-        self._mean_tokens = self._mean_bytes = 0.0
+        self._mean_tokens = self._fit = 0.0
+        self._size = 0
 
-    def expect(self, rows: int, mean_tokens: float, mean_bytes: float) -> None:
-        """Set how many rows are to be encoded, and the estimated averages of a row."""
-        self._total, self._mean_tokens, self._mean_bytes = rows, mean_tokens, mean_bytes
+    def expect(self, rows: int, mean_tokens: float, size: int, fit: float) -> None:
+        """Set how many rows are to be encoded, their mean tokens, the bytes they take, and the seconds of the fit."""
+        self._total, self._mean_tokens, self._size, self._fit = rows, mean_tokens, size, fit
 
     def begin(self, stage: Stage) -> None:
         """Report that a stage begins."""
+        if stage is Stage.FITTING:
+            self._fit = 0.0
         self._notify(BuildProgress(stage, self._rows, self._total, self.tokens))
 
     def restore(self, rows: int) -> None:
@@ -66,8 +72,8 @@ class ProgressMeter:
         self._rows += rows
         self.tokens += tokens
         expected = int(self._mean_tokens * (self._total - self._restored))
-        left, size = max(0, expected - self.tokens), int(self._mean_bytes * self._total)
-        self._notify(BuildProgress(Stage.ENCODING, self._rows, self._total, self.tokens, left, size))
+        left = max(0, expected - self.tokens)
+        self._notify(BuildProgress(Stage.ENCODING, self._rows, self._total, self.tokens, left, self._size, self._fit))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,22 @@ from nait_index.types import Reasoning
 
 logger = logging.getLogger(__name__)
 
-ScoreProgress = Callable[[int, int], None]
-"""Called with the number of rows that are done and the number of all rows."""
+
+@dataclass(frozen=True, slots=True)
+class ScoreStep:
+    """The progress of a run.
+
+    :param rows: that are done; :param total: of the index.
+    :param tokens: of the rows that this run has done, as the index counts them; :param left: of those still to do.
+    """
+
+    rows: int
+    total: int
+    tokens: int
+    left: int
+
+
+ScoreProgress = Callable[[ScoreStep], None]
 
 Confirm = Callable[[JudgeCost], bool]
 """Decides from its cost whether a judge is asked."""
@@ -106,16 +120,16 @@ def _pending_rows(
     :param reasoning: whether the reasoning of answers is part of them.
     :param on_failure: called with the score of each row that cannot be restored.
     """
-    for record in table.records([*SAMPLE_COLUMNS, "content_hash"]):
-        row_id, content = record["id"], record["content_hash"]
+    for record in table.records([*SAMPLE_COLUMNS, "content_hash", "n_tokens"]):
+        row_id, content, tokens = record["id"], record["content_hash"], record["n_tokens"]
         if journal.is_done(row_id, content):
             continue
         try:
             parts = restore_sample(record, reasoning).parts
         except CorpusError as error:
-            on_failure(Score(QualityRow(row_id, content, ()), None, Status.FAILED, str(error)))
+            on_failure(Score(QualityRow(row_id, content, (), tokens), None, Status.FAILED, str(error)))
         else:
-            yield QualityRow(row_id, content, parts)
+            yield QualityRow(row_id, content, parts, tokens)
 
 
 class _Run:
@@ -126,9 +140,11 @@ class _Run:
     ) -> None:
         self._table, self._journal, self._progress = table, journal, progress
         self._rows, self._reasoning = manifest.rows, manifest.reasoning
-        records = table.records(["id", "content_hash"])
-        self.reused = sum(journal.is_done(row["id"], row["content_hash"]) for row in records)
-        self.computed = self._failed = 0
+        self.reused = self.computed = self._failed = self._tokens = self._left = 0
+        for row in table.records(["id", "content_hash", "n_tokens"]):
+            is_done = journal.is_done(row["id"], row["content_hash"])
+            self.reused += is_done
+            self._left += 0 if is_done else row["n_tokens"]
         self._reason = ""
 
     def score(self, quality: Quality) -> None:
@@ -152,8 +168,10 @@ class _Run:
     def _add(self, score: Score) -> None:
         self._journal.add(score)
         self.computed += 1
+        self._tokens += score.row.tokens
+        self._left -= score.row.tokens
         if score.status is Status.FAILED:
             self._failed += 1
             self._reason = self._reason or score.reason
         if self._progress is not None:
-            self._progress(self.reused + self.computed, self._rows)
+            self._progress(ScoreStep(self.reused + self.computed, self._rows, self._tokens, self._left))

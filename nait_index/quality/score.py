@@ -38,11 +38,13 @@ class QualityRow:
     """A row to score.
 
     :param content: its content hash. :param parts: its text, in reading order.
+    :param tokens: of the row as it was indexed.
     """
 
     id: str
     content: str
     parts: tuple[Part, ...]
+    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
