@@ -60,8 +60,9 @@ def _signature_options(command: opt.Command) -> opt.Command:
 @opt.index_argument
 @click.argument("corpus", nargs=-1, required=True, metavar="CORPUS...", shell_complete=a_file)
 @click.option(
-    "--model", default=BUNDLED_MODEL, shell_complete=a_folder, help="Folder or hub name of a Hugging Face model."
-)
+    "--model", default=BUNDLED_MODEL, shell_complete=a_folder,
+    help="Folder or hub name of a Hugging Face model. Like all settings, INDEX's own where there is one.",
+)  # fmt: skip
 @_signature_options
 @click.option("--layers", default=_MODEL.layers, help="Layers to read: all, last, or numbers such as 8,16 or -1.")
 @click.option(
@@ -112,9 +113,17 @@ def build(
     """
     from nait_index.index import NaitIndex
 
-    config = ModelConfig(name=model, **opt.taken(options, _MODEL))
-    signatures = SignatureConfig(**opt.taken(options, _SIGNATURES))
-    if model == BUNDLED_MODEL:
+    given = opt.given_names() | ({"name"} if "model" in opt.given_names() else set())
+    config, signatures = NaitIndex.settings(
+        index.path,
+        ModelConfig(name=model, **opt.taken(options, _MODEL)),
+        SignatureConfig(**opt.taken(options, _SIGNATURES)),
+        given,
+        storage=index.storage,
+    )
+    if config.name != model:
+        note(f"using the model that {index.path} was built with: {config.name}")
+    elif config.name == BUNDLED_MODEL:
         note("using the small bundled model, which is meant for trying things out; choose a real one with --model")
     if dry_run:
         estimate = NaitIndex.estimate(

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from nait_index.config import Combine, Device, RunnerConfig, RunnerKind, Trainer, Unanswered
 from nait_index.methods.registry import DEFAULT_METHOD, MethodName
@@ -71,6 +72,12 @@ def index_at_version(command: Command) -> Any:
         help="Read this version of INDEX instead of the newest.",
     )  # fmt: skip
     return version(index_argument(command))
+
+
+def given_names() -> set[str]:
+    """Return the names of the parameters that were given on the command line, and not left to their defaults."""
+    context = click.get_current_context()
+    return {name for name in context.params if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
 
 
 def taken(options: dict[str, Any], kind: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import gc
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from nait_index.building.builder import Builder
 from nait_index.building.encoder import IndexEncoder, recorded_settings
 from nait_index.building.estimate import Estimate, estimate
 from nait_index.building.report import BuildReport, ProgressCallback
+from nait_index.building.settings import settle
 from nait_index.capabilities.capability import Capability
 from nait_index.capabilities.examples import EncodingProgress, load_example_encoder
 from nait_index.capabilities.library import CapabilityLibrary
@@ -133,7 +134,7 @@ class NaitIndex:
         path: PathLike,
         corpus: Files,
         *,
-        model: str | ModelConfig = BUNDLED_MODEL,
+        model: str | ModelConfig | None = None,
         signatures: SignatureConfig | None = None,
         row_format: RowFormat | None = None,
         limit: int | None = None,
@@ -147,7 +148,8 @@ class NaitIndex:
         """Build an index, finish an interrupted build, or add new rows; then open it.
 
         :param corpus: files or folders of instruction rows; ``-`` is standard input.
-        :param model: a folder or hub name, or a full configuration. :param limit: read at most this many rows.
+        :param model: a folder or hub name, or a full configuration; by default, as ``signatures``, that of the index
+            that is there, else the bundled model. :param limit: read at most this many rows.
         :param approximate: also build an approximate search, for choosing few of very many rows; see :meth:`query`.
         :param replace: let rows replace those with the same id and other content.
         :param unanswered: what becomes of rows without an answer; by default what the last build of this index did
@@ -158,9 +160,12 @@ class NaitIndex:
         """
         files, layout = path_list(corpus), Layout(path, storage)
         unanswered = unanswered or recorded_unanswered(layout)
-        config = model if isinstance(model, ModelConfig) else ModelConfig(name=model)
+        named = ModelConfig() if model is None else ModelConfig(name=model) if isinstance(model, str) else model
+        given = {"name"} if isinstance(model, str) else ()
+        config, settled = settle(layout, named, SignatureConfig(), given)
+        config, signatures = model if isinstance(model, ModelConfig) else config, signatures or settled
         items = read_corpus(files, row_format, limit, config.reasoning, unanswered)
-        signatures, open_runner = signatures or SignatureConfig(), runner_for(runner or RunnerConfig())
+        open_runner = runner_for(runner or RunnerConfig())
         with Builder(
             layout, config, signatures, progress, open_runner, replace_rows=replace, unanswered=unanswered
         ) as builder:
@@ -169,6 +174,22 @@ class NaitIndex:
         index.report = report
         prepare_search(layout, index.manifest, index.columns, approximate=approximate)
         return index
+
+    @staticmethod
+    def settings(
+        path: PathLike,
+        model: ModelConfig,
+        signatures: SignatureConfig,
+        given: Collection[str],
+        *,
+        storage: Mapping[str, str] | None = None,
+    ) -> tuple[ModelConfig, SignatureConfig]:
+        """Complete the settings of a build by those of the index that is there, if there is one.
+
+        :param given: names of the fields of ``model`` and ``signatures`` that were given; the others are defaults.
+        :raises FingerprintError: the index was built with another view.
+        """
+        return settle(Layout(path, storage), model, signatures, given)
 
     @classmethod
     def add(

@@ -176,7 +176,7 @@ def basis_of(root: Path) -> dict[str, bytes]:
     return {name: array.tobytes() for file in files if file.is_file() for name, array in load_file(file).items()}
 
 
-_NOTES = re.compile(r"^using the small bundled model|^\S+: \d+ examples|^about \d+ \w+ left")
+_NOTES = re.compile(r"^using the (small bundled )?model|^\S+: \d+ examples|^about \d+ \w+ left")
 
 
 @dataclass(frozen=True, slots=True)

@@ -545,3 +545,33 @@ def test_an_index_of_another_setting_is_refused_before_any_row_is_read(
     corpus.touch()
     with pytest.raises(FingerprintError, match="max_length"):
         build(root, corpus, max_length=16)
+
+
+def test_a_build_uses_the_settings_of_the_index_that_is_there(
+    model: Path, tiny_model: Callable[[str], Path], tmp_path: Path
+) -> None:
+    root, corpus = tmp_path / "own.nait", write_lines(tmp_path / "corpus.jsonl", small_rows(6))
+    more, build = write_lines(tmp_path / "more.jsonl", small_rows(2, first=6)), ["build", root]
+    assert nait_index(*build, corpus, "--model", model, "--max-length", "64", "--views", "pca").code == 0
+    before, caches = manifest_of(root), root / "staging"
+    outcome = nait_index(*build, more, "--json")
+    assert outcome.json["indexed"] == 2
+    assert f"using the model that {root} was built with: {model}" in outcome.err
+    assert manifest_of(root).fingerprint == before.fingerprint
+    assert nait_index(*build, more, "--model", model, "--views", "pca", "--layers", "all", "--dtype", "auto").code == 0
+    other = tiny_model("mistral")
+    refusals = {
+        f"differ in weights (of {model} here, of {other} there)": ["--model", other],
+        f"differ in weights (of {model} here, of bundled there)": ["--model", "bundled"],
+        "differ in max_length (64 here, 32 there);": ["--max-length", "32"],
+        "differ in views (pca here, pca,topk there);": ["--views", "pca,topk"],
+        "differ in pca_dim (1024 here, full there);": ["--pca-dim", "full"],
+        "differ in seed (0 here, 1 there);": ["--seed", "1"],
+    }
+    for message, options in refusals.items():
+        line = refusal(*build, corpus, *options)
+        assert message in line
+        assert len(line) < 400
+        assert before.fingerprint.weights not in line
+    assert not caches.exists() or not any(caches.iterdir())
+    assert "was interrupted" not in nait_index("info", root).err

@@ -156,7 +156,8 @@ class Builder:
         manifest = replace(load_manifest(self._layout), unanswered=self._unanswered)
         if not manifest.history and manifest.rebuilt_from != self._origin:
             raise interrupted(manifest, self._layout.name)
-        manifest.fingerprint.require(fingerprint, "this build")
+        models = manifest.model["name"], self._encoder.record["name"]
+        manifest.fingerprint.require(fingerprint, "this build", models)
         interrupted_build(self._layout, manifest)  # this build continues it
         return manifest
 

@@ -148,7 +148,8 @@ def load_example_encoder(
     """
     config, signatures = recorded_settings(manifest, model, device)
     encoder = IndexEncoder(config, signatures)
-    manifest.fingerprint.require(encoder.fingerprint, f"the model at {config.name}")
+    models = manifest.model["name"], config.name
+    manifest.fingerprint.require(encoder.fingerprint, f"the model at {config.name}", models)
     return example_encoder(layout, manifest, encoder, compressor)
 
 

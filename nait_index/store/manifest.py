@@ -68,23 +68,38 @@ class Fingerprint:
         text = json.dumps(self.to_dict(), sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
-    def require(self, other: "Fingerprint", owner: str) -> None:
+    def require(self, other: "Fingerprint", owner: str, models: tuple[str, str] = ("", "")) -> None:
         """Refuse another fingerprint.
 
-        :param owner: what has the other one, for the message.
-        :raises FingerprintError: names every field that differs, with both values.
+        :param owner: what has the other one; :param models: names of this one's model and the other's, for the message.
+        :raises FingerprintError: names every setting that differs, with both values.
         """
         mine, theirs = self.to_dict(), other.to_dict()
-        different = [
-            f"{name} ({_short(mine[name])} here, {_short(theirs[name])} there)"
-            for name in mine
-            if mine[name] != theirs[name]
-        ]
+        different = [name for name in mine if mine[name] != theirs[name]]
+        if {"weights", "model_config"} & set(different):
+            different = [name for name in different if name not in ("layers", "widths")]  # they follow from the model
         if different:
-            raise FingerprintError(
-                f"this index and {owner} differ in {', '.join(different)}; use the settings the index was built with, "
-                "or build another index"
-            )
+            values = {name: f"{_short(mine[name])} here, {_short(theirs[name])} there" for name in different}
+            values |= {name: "not the same" for name in _HASHES if name in values}
+            if models[0] != models[1] and different[0] in _HASHES:
+                values[different[0]] = f"of {models[0]} here, of {models[1]} there"
+            listed = ", ".join(f"{name} ({value})" for name, value in values.items())
+            raise differing(listed, owner)
+
+
+def differing(settings: str, owner: str) -> FingerprintError:
+    """Return the error about settings that an index and something else do not share.
+
+    :param settings: their names, with both values.
+    """
+    return FingerprintError(
+        f"this index and {owner} differ in {settings}; use the settings the index was built with, or build another "
+        "index"
+    )
+
+
+_HASHES = ("weights", "model_config", "tokenizer", "template")
+"""The settings of which a fingerprint holds hashes, which would mean nothing to a reader."""
 
 
 def _short(value: object) -> str:

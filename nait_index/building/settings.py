@@ -1,0 +1,42 @@
+"""The settings of a build: those that were given, else those of the index that is there, else the defaults."""
+
+from collections.abc import Collection
+from dataclasses import fields, replace
+
+from nait_index.building.encoder import recorded_settings
+from nait_index.config import ModelConfig, SignatureConfig
+from nait_index.store.layout import Layout
+from nait_index.store.manifest import differing, interrupted, load_manifest
+
+_OF_THE_RUN = {"device", "batch_tokens", "padding_side"}
+"""Settings of a model that change no number, which an index does not record."""
+
+
+def settle(
+    layout: Layout, model: ModelConfig, signatures: SignatureConfig, given: Collection[str]
+) -> tuple[ModelConfig, SignatureConfig]:
+    """Complete the settings of a build by those that the index was built with, if there is one.
+
+    Whether a model, template or length is another in effect is known when the model is loaded, and checked then.
+
+    :param given: names of the settings that were given; the others are defaults.
+    :raises FingerprintError: a view was given that the index was not built with.
+    :raises IncompleteIndexError: what is there is to be finished by another command.
+    """
+    if layout.read(layout.manifest) is None:
+        return model, signatures
+    manifest = load_manifest(layout)
+    if not manifest.history and manifest.rebuilt_from is not None:
+        raise interrupted(manifest, layout.name)
+    known_model, known_signatures = recorded_settings(manifest, None, model.device)
+    for name in (setting.name for setting in fields(signatures) if setting.name in given):
+        here, there = (_shown(getattr(settings, name)) for settings in (known_signatures, signatures))
+        if here != there and (name != "sae" or None in (known_signatures.sae, signatures.sae)):
+            raise differing(f"{name} ({here} here, {there} there)", "this build")
+    taken = {setting.name for setting in fields(model)} & (_OF_THE_RUN | set(given))
+    model = replace(known_model, **{name: getattr(model, name) for name in taken})
+    return model, replace(known_signatures, sae=signatures.sae if "sae" in given else known_signatures.sae)
+
+
+def _shown(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else "full" if value is None else str(value)
