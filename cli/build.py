@@ -174,6 +174,12 @@ def _estimate_facts(estimate: "Estimate") -> dict[str, Any]:
     }
 
 
+def _without_noted(facts: dict[str, Any]) -> None:
+    """Take out what the notes say."""
+    for name in ("left_out", "unread"):
+        del facts[name]
+
+
 def print_report(index: "NaitIndex", as_json: bool) -> None:
     """Print the report of a build that has just finished."""
     report = index.report
@@ -181,7 +187,7 @@ def print_report(index: "NaitIndex", as_json: bool) -> None:
     facts = asdict(report)
     del facts["template"]
     if not as_json:
-        del facts["left_out"]  # the notes say it
+        _without_noted(facts)
         facts["seconds"] = f"{report.seconds:.1f}"
         facts["fidelity"] = fidelity_text(report.fidelity)
         shift = facts.pop("shift")

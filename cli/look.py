@@ -24,6 +24,8 @@ def info(index: IndexTarget, as_json: bool) -> None:
     Example:
       nait-index info alpaca.nait --json
     """
+    from nait_index.corpus.unread import unread_sentences
+
     facts = index.open().info()
     if not as_json:
         views = (f"{name} ({view['bytes_per_row']:,} bytes a row)" for name, view in facts["views"].items())
@@ -31,6 +33,7 @@ def info(index: IndexTarget, as_json: bool) -> None:
             "fidelity": fidelity_text(facts["fidelity"]),
             "model": facts["model"]["name"],
             "left_out": ", ".join(f"{kind} ({count:,} rows)" for kind, count in facts["left_out"].items()) or "nothing",
+            "not_read": "; ".join(unread_sentences(facts["unread"])).replace(": not read: ", ": ") or "nothing",
             "views": ", ".join(views),
             "capabilities": ", ".join(facts["capabilities"]) or "none",
         }

@@ -26,6 +26,7 @@ USABLE: list[tuple[RowFormat, dict[str, Any], list[tuple[Role, str]]]] = [
         {"instruction": "c", "output": "d", "system": "s", "history": [["a", "b"]]},
         [(S, "s"), (U, "a"), (A, "b"), (U, "c"), (A, "d")],
     ),
+    (ALPACA, {"instruction": "q", "output": "a", "tools": "[f]"}, [(TOOLS, "[f]"), (U, "q"), (A, "a")]),
     (
         SHAREGPT,
         {

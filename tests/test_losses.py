@@ -10,9 +10,11 @@ from helpers import manifest_of, nait_index, refusal, samples_of, write_lines
 
 from nait_index import NaitIndex
 from nait_index.corpus import RowTemplateError, make_template
+from nait_index.corpus.formats import row_parts
 from nait_index.corpus.losses import left_out
+from nait_index.corpus.unread import UnreadFields
 from nait_index.errors import TemplateError
-from nait_index.types import Part, Role
+from nait_index.types import Origin, Part, Role, RowFormat, Sample
 
 S, TOOLS, U, I, A, TOOL = Role.SYSTEM, Role.TOOLS, Role.USER, Role.INPUT, Role.ASSISTANT, Role.TOOL  # noqa: E741
 
@@ -195,3 +197,74 @@ def test_a_chat_template_that_leaves_nothing_makes_no_index(chatty: Path, corpus
     message = refusal("build", tmp_path / "own.nait", corpus, "--model", folder, "--device", "cpu")
     assert "the chat template renders nothing of a conversation" in message
     assert not (tmp_path / "own.nait").exists()
+
+
+# ---- fields that are not read ----------------------------------------------------------------------------------------
+
+
+def _fields(row: dict[str, Any], row_format: RowFormat) -> list[str]:
+    sample = Sample("a", json.dumps(row), row_parts(row, row_format), Origin("a.jsonl", 1), row_format)
+    counter = UnreadFields()
+    counter.add(sample)
+    return list(counter.by_file().get("a.jsonl", {}))
+
+
+ASKED = {"instruction": "Name a long river.", "input": "In Russia.", "output": "It is the Ural."}
+TURNS = [
+    {"role": "user", "content": "Name a long river."},
+    {"role": "assistant", "content": "It is the Ural.", "reasoning": "Think of maps."},
+]
+
+
+@pytest.mark.parametrize(
+    ("more", "names"),
+    [
+        ({"rationale": "The Volga is longer."}, ["'rationale'"]),
+        ({"hint": "Carry the one.", "notes": "Not in the west."}, ["'hint'", "'notes'"]),
+        ({"context": "Rivers flow to seas."}, ["'context'"]),
+        ({"提示": "这条河流向南方"}, ["'提示'"]),
+        ({"steps": ["Look at maps.", "Name it."]}, ["'steps'"]),
+        ({"more": {"why": "It is long enough.", "source": "a b c d"}}, ["'more'"]),
+        ({"rejected": [{"role": "assistant", "content": "The Rhine it is."}]}, ["'rejected'"]),
+        ({"id": "a b c d", "source": "made by hand now", "task_name": "name a long one", "created_at": "a b c"}, []),
+        ({"url": "https://example.org/a/long/path", "level": "very hard for all", "score": 3, "kind": None}, []),
+        ({"flag": "yes", "topic_of": "rivers", "date": "2024-01-01 12:00", "where": "in Asia"}, []),
+        ({"text": "### Name a long river.\nIn Russia.\n### It is the Ural.", "question": "Name a long river."}, []),
+        ({"system": "Be brief, please do.", "history": [["Hello to you.", "Hello."]], "thinking": "Think hard."}, []),
+    ],
+)  # fmt: skip
+def test_fields_of_text_that_are_not_read(more: dict[str, Any], names: list[str]) -> None:
+    """Text is named; descriptions of the row, repetitions, and what is read are not."""
+    assert _fields(ASKED | more, RowFormat.ALPACA) == names
+
+
+def test_fields_of_turns_that_are_not_read() -> None:
+    row = {"messages": [TURNS[0] | {"name": "a b c d"}, TURNS[1] | {"critique": "It could be longer."}]}
+    assert _fields(row, RowFormat.MESSAGES) == ["'critique' of turns"]
+    pair = {"conversation": [{"human": "Name a long river.", "assistant": "It is the Ural.", "why": "It is long."}]}
+    assert _fields(pair, RowFormat.SHAREGPT) == ["'why' of turns"]
+    row = {"messages": [TURNS[0] | {"thinking": "I want to know it."}, TURNS[1]], "system_prompt": "Be brief, please."}
+    assert _fields(row, RowFormat.MESSAGES) == ["'system_prompt'", "'thinking' of turns"]
+    row = {
+        "prompt": TURNS[:1],
+        "completion": [TURNS[1] | {"critique": "It could be longer."}],
+        "system": "Be very brief.",
+    }
+    assert _fields(row, RowFormat.PROMPT_COMPLETION) == ["'critique' of turns", "'system'"]
+
+
+def test_unread_fields_are_told_and_kept_by_file(tmp_path: Path) -> None:
+    rows = [ASKED | {"id": f"{number}", "rationale": f"It is number {number} of all."} for number in range(8)]
+    one, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
+    write_lines(one, rows[:5])
+    write_lines(two, [row | {"hint": "Look at a map."} for row in rows[5:]])
+    told = [f"{one}: not read: 'rationale' (5 rows)", f"{two}: not read: 'hint' (3 rows), 'rationale' (3 rows)"]
+    command = ["build", tmp_path / "own.nait", one, two, "--device", "cpu"]
+    for ran in (nait_index(*command, "--dry-run"), nait_index(*command)):
+        assert [line for line in ran.err.splitlines() if "not read" in line] == told
+    unread = {str(one): {"'rationale'": 5}, str(two): {"'hint'": 3, "'rationale'": 3}}
+    assert NaitIndex(tmp_path / "own.nait").info()["unread"] == unread
+    assert f"{one}: 'rationale' (5 rows); " in nait_index("info", tmp_path / "own.nait").out
+    assert f"{two}: not read: " in nait_index("query", tmp_path / "own.nait", "-e", two).err
+    rebuilt = NaitIndex(tmp_path / "own.nait").rebuild(tmp_path / "new.nait")
+    assert rebuilt.info()["unread"] == unread

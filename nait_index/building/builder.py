@@ -139,6 +139,7 @@ class Builder:
             shift=self._measure_shift(manifest, first_new),
             left_out=dict(counts.left_out),
             template=self._encoder.template.label,
+            unread=counts.unread.by_file(),
         )
 
     # ---- take in --------------------------------------------------------------------------------------------------
@@ -305,7 +306,8 @@ class Builder:
         """
         self._meter.begin(Stage.FINISHING)
         publish_rejected(self._layout, merge_rejected(self._layout, self._unusable.values(), counts.last_rows))
-        manifest = replace(manifest, sources=tuple(dict.fromkeys([*manifest.sources, *sources])))
+        unread = {**manifest.unread, **counts.unread.by_file()}
+        manifest = replace(manifest, sources=tuple(dict.fromkeys([*manifest.sources, *sources])), unread=unread)
         replaced = 0
         if self._table.version == manifest.table_version:
             save_manifest(self._layout, manifest)

@@ -16,6 +16,7 @@ from nait_index.building.report import losses
 from nait_index.building.shards import SHARD_ROWS
 from nait_index.config import View
 from nait_index.corpus import rejected_writer
+from nait_index.corpus.unread import unread_sentences
 from nait_index.types import Rejected, Sample
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ class Estimate:
     :param rows: to index; :param tokens: to run, and :param truncated: rows that will be cut, both extrapolated from a
         random sample; :param tokens_per_second: as measured on part of that sample.
     :param left_out: of how many rows the template leaves out a kind of part; :param template: what it is called.
+    :param unread: fields of the rows that hold text which is not read, by file, with the number of rows.
     :param minutes: of the whole build on this machine, once the model is loaded.
     :param bytes_per_row: of signatures; :param basis_bytes: of the basis, whatever the number of rows.
     :param index_bytes: all files of the index; :param peak_bytes: most on disk at a time, while it is built.
@@ -47,11 +49,12 @@ class Estimate:
     capability_bytes: int
     left_out: Mapping[str, int]
     template: str
+    unread: Mapping[str, Mapping[str, int]]
 
     @property
     def warnings(self) -> list[str]:
         """What the user should know, one line each."""
-        return losses(self.left_out, self.template)
+        return [*losses(self.left_out, self.template), *unread_sentences(self.unread)]
 
 
 def estimate(items: Iterable[Sample | Rejected], encoder: IndexEncoder) -> Estimate:
@@ -85,6 +88,7 @@ def estimate(items: Iterable[Sample | Rejected], encoder: IndexEncoder) -> Estim
         capability_bytes=size.capability,
         left_out=dict(counts.left_out),
         template=encoder.template.label,
+        unread=counts.unread.by_file(),
     )
 
 

@@ -21,6 +21,7 @@ from typing import BinaryIO
 import numpy as np
 
 from nait_index.corpus import RejectedWriter, RowTemplateError, Template
+from nait_index.corpus.unread import UnreadFields
 from nait_index.errors import CorpusError
 from nait_index.store.samples import LEFT_OUT_SEPARATOR, SampleTable
 from nait_index.types import Origin, Rejected, RowFormat, Sample
@@ -75,6 +76,7 @@ class Counts:
     :param unanswered: of the rejected, those that only lack an answer; :param questions: of the others, likewise.
     :param last_rows: number of the last row read of each file.
     :param left_out: new rows of which the template leaves out some kind of part, by kind.
+    :param unread: fields of the usable rows that hold text which is not read.
     """
 
     read: int = 0
@@ -85,6 +87,7 @@ class Counts:
     questions: int = 0
     last_rows: dict[str, int] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
+    unread: UnreadFields = field(default_factory=UnreadFields)
 
 
 class Spool:
@@ -216,6 +219,7 @@ class Intake:
             read = self._template.read(sample.parts)
         except RowTemplateError as error:
             return Rejected(sample.origin, str(error), sample.row)
+        counts.unread.add(sample)
         digest = sample.content_hash
         known = self._known.get(sample.id)
         if known is not None and known.content_hash != digest:

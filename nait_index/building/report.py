@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from nait_index.building.basis import Shift, unfaithful
+from nait_index.corpus.unread import unread_sentences
 
 
 class Stage(StrEnum):
@@ -87,6 +88,7 @@ class BuildReport:
     :param fidelity: how faithful the signatures are; see :class:`~nait_index.building.basis.Fidelity`.
     :param left_out: of how many of the indexed rows the template leaves out a kind of part, by kind.
     :param template: what the template is called.
+    :param unread: fields of the read rows that hold text which is not read, by file, with the number of rows.
     """
 
     read: int
@@ -104,11 +106,12 @@ class BuildReport:
     shift: Shift | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
     template: str = ""
+    unread: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def warnings(self) -> list[str]:
         """What the user should know, one line each."""
-        lost = losses(self.left_out, self.template)
+        lost = [*losses(self.left_out, self.template), *unread_sentences(self.unread)]
         shift = [] if self.shift is None else self.shift.warnings
         return [*self._without_answer(), *lost, *unfaithful(self.fidelity), *shift]
 

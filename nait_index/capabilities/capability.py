@@ -19,7 +19,7 @@ class Capability:
     :param made_for: identifies the model and the basis that the examples were encoded with.
     :param pooled: (E, 2, D) pooled activations of the examples; ``None`` for a stored capability.
     :param samples: the examples themselves; empty for a stored capability.
-    :param losses: sentences on what the template leaves out of the examples; empty for a stored capability.
+    :param losses: sentences on what the model does not read of the examples; empty for a stored capability.
     :param reasons: why the rejected ones could not be used; empty for a stored capability.
     """
 

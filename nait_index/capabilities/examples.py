@@ -15,6 +15,7 @@ from nait_index.building.report import losses
 from nait_index.capabilities.capability import Capability, summarise
 from nait_index.config import Device, View
 from nait_index.corpus import RowTemplateError, asked_text, plain_text
+from nait_index.corpus.unread import UnreadFields, unread_sentences
 from nait_index.errors import CapabilityError, CorpusError
 from nait_index.methods.base import Examples
 from nait_index.signatures.pca import Compressor
@@ -59,6 +60,7 @@ class ExampleEncoder:
         texts: list[str] = []
         reasons: list[str] = []
         left_out: Counter[str] = Counter()
+        unread = UnreadFields()
         for item in items:
             if isinstance(item, Rejected):
                 reasons.append(f"{item.origin}: {item.reason}")
@@ -71,11 +73,13 @@ class ExampleEncoder:
             texts.append(read.text)
             samples.append(item)
             left_out.update(read.left_out)
+            unread.add(item)
         capability = self._encode(name, samples, texts, reasons, progress)
         if not capability.samples:
             reason = capability.reasons[0] if capability.reasons else "it is empty"
             raise CapabilityError(f"{source} holds no usable example ({reason})")
-        return replace(capability, losses=tuple(losses(left_out, self._template.label, "example")))
+        sentences = (*losses(left_out, self._template.label, "example"), *unread_sentences(unread.by_file()))
+        return replace(capability, losses=sentences)
 
     def encode_again(self, samples: Sequence[Sample]) -> Capability:
         """Make a nameless capability from samples that were encoded before.

@@ -93,6 +93,7 @@ def _has(row: Fields, alternatives: tuple[tuple[str, ...], ...]) -> bool:
 def _alpaca(row: Fields) -> Iterator[Part]:
     """Yield the parts of Alpaca's fields, of which Dolly names the last two ``context`` and ``response``."""
     yield from _text(Role.SYSTEM, row.get("system"), "field 'system'")
+    yield from _tools(row)
     for number, pair in enumerate(listed(row.get("history"), "field 'history'"), start=1):
         where = f"field 'history', turn {number}"
         if not isinstance(pair, list) or len(pair) != 2:

@@ -24,7 +24,8 @@ class CorpusFacts:
 
     :param source_field: the field that ``sources`` are counted by. :param sources_read: how many rows were counted.
     :param lengths: rows by length in tokens. :param quantiles: 5, 50 and 95 % of the lengths in tokens.
-    :param reasons: why rows were rejected, with counts.
+    :param reasons: why rows were rejected, with counts. :param left_out: kinds of parts that the template leaves out of
+        rows. :param unread: a sentence on each file with fields of text that are not read.
     """
 
     rows: int
@@ -38,6 +39,8 @@ class CorpusFacts:
     quantiles: tuple[int, int, int]
     formats: GroupCounts
     reasons: GroupCounts
+    left_out: GroupCounts
+    unread: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from itertools import count
 import numpy as np
 
 from nait_index.corpus import read_rejected
+from nait_index.corpus.unread import unread_sentences
 from nait_index.errors import NaitError
 from nait_index.index import NaitIndex
 from nait_index.insight.compare import Comparison
@@ -112,6 +113,8 @@ def _corpus(context: ReportContext, sources: Grouping, sample: RowSample) -> Cor
         quantiles=(low, median, high),
         formats=_group_counts(by_column(context.index, "format", everything), everything),
         reasons=reasons,
+        left_out=tuple(context.index.manifest.head.left_out.items()),
+        unread=tuple(printable(sentence) for sentence in unread_sentences(context.index.manifest.unread)),
     )
 
 

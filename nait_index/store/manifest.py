@@ -149,6 +149,7 @@ class Manifest:
     """The content of ``manifest.json``.
 
     :param model: its name as given, the resolved settings, and its family.
+    :param unread: fields of the rows that hold text which is not read, by corpus file, with the number of rows.
     :param sources: all corpus files that were read. :param next_position: of the next row that is added.
     :param first_rows: positions before this one were in the first build, whose rows the basis was fitted on.
     :param basis_hash: of the fitted compressor. :param warmup_hash: of the adapters of the view ``grad``.
@@ -170,6 +171,7 @@ class Manifest:
     fingerprint: Fingerprint
     model: Mapping[str, Any]
     sources: tuple[str, ...] = ()
+    unread: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     next_position: int = 0
     first_rows: int = 0
     basis_hash: str | None = None

@@ -23,6 +23,7 @@ def describe(layout: Layout, manifest: Manifest, table: SampleTable) -> dict[str
         "rejected": count_rejected(layout),
         "tokens": head.tokens,
         "sources": list(manifest.sources),
+        "unread": {file: dict(fields) for file, fields in manifest.unread.items()},
         "model": dict(manifest.model),
         "layers": len(fingerprint.layers),
         "neurons_per_layer": fingerprint.widths[0] if len(set(fingerprint.widths)) == 1 else list(fingerprint.widths),

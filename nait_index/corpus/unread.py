@@ -1,0 +1,137 @@
+"""Fields of rows that hold text which the model does not read, counted by file.
+
+A field is named if its values have at least three words on average, are not part of what is read (many corpora repeat
+the conversation in another column), and its name is not one that describes the row: see :data:`DESCRIPTIVE`.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from nait_index.corpus.formats import ROLES, name_of
+from nait_index.corpus.reasoning import FIELDS
+from nait_index.corpus.templates import plain_text
+from nait_index.corpus.words import words
+from nait_index.types import Role, RowFormat, Sample
+
+DESCRIPTIVE = frozenset(
+    """
+    annotator annotators author authors category categories checksum class classes cluster config copyright count
+    counts created creator dataset datasets date difficulty domain domains embedding embeddings engine file filename
+    filepath fold format generator guid hash href id idx ids index key keys kind label labels lang language languages
+    length level licence license link links locale meta metadata model name names num number origin path quality rank
+    rating ratings revision reward rewards score scores script seed sha256 size source sources split state stats status
+    step subject subjects subset tag tags task tasks temperature time timestamp tokens topic topics type types updated
+    uri url urls usage user username uuid version weight weights
+    """.split()
+)
+"""Last words of names whose fields describe a row: ``id``, ``source``, ``created_at`` and the like."""
+
+_READ = {
+    RowFormat.ALPACA: {"history", "tools"},
+    RowFormat.SHAREGPT: {"conversations", "conversation", "tools"},
+    RowFormat.MESSAGES: {"messages", "tools"},
+    RowFormat.PROMPT_COMPLETION: {"prompt", "completion", "tools"},
+    RowFormat.TEXT: {"text"},
+}
+_READ_OF_TURNS = {"role", "from", "content", "value", "tool_calls", "function_call"}
+_FEWEST_WORDS = 3
+_LOOKED_AT = 1000  # characters of a value whose words are counted
+_NAME_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+")
+
+Unread = dict[str, dict[str, int]]
+"""By file, the fields that are not read, each with the number of rows that have text in it."""
+
+
+class UnreadFields:
+    """Counts the rows and words of the fields that are not read."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, str], list[int]] = {}
+
+    def add(self, sample: Sample) -> None:
+        """Count the fields of one row."""
+        for name, count in unread_fields(sample).items():
+            rows_and_words = self._counts.setdefault((sample.origin.file, name), [0, 0])
+            rows_and_words[0] += 1
+            rows_and_words[1] += count
+
+    def by_file(self) -> Unread:
+        """Return the fields whose values are long enough to be text."""
+        files: Unread = {}
+        for (file, name), (rows, count) in sorted(self._counts.items()):
+            if count >= _FEWEST_WORDS * rows:
+                files.setdefault(file, {})[name] = rows
+        return files
+
+
+def unread_sentences(unread: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Return a sentence on each file with fields that are not read."""
+    return [
+        f"{file}: not read: "
+        + ", ".join(f"{name} ({rows:,} {'row' if rows == 1 else 'rows'})" for name, rows in fields.items())
+        for file, fields in unread.items()
+    ]
+
+
+def unread_fields(sample: Sample) -> dict[str, int]:
+    """Return the fields of a row, and of its turns, that hold text which is not read, each with its number of words."""
+    row = json.loads(sample.row)
+    names = [name for name in row if name not in _READ[sample.format] and not _is_descriptive(name)]
+    turns = list(_turns(row, _READ[sample.format]))
+    if not names and not any(set(turn) - _READ_OF_TURNS for turn in turns):
+        return {}
+    read = plain_text(sample.parts)
+    parts = [part.text.strip() for part in sample.parts if part.role is not Role.TOOLS]
+    counts: dict[str, int] = {}
+    is_answer = sample.format in (RowFormat.ALPACA, RowFormat.PROMPT_COMPLETION)
+    for name in names:
+        if not (is_answer and name in FIELDS):
+            counts[repr(name)] = _words(row[name], read, parts)
+    for turn in turns:
+        role = ROLES.get(str(turn.get(name_of(turn, "role", "from"))), Role.ASSISTANT)
+        for name in set(turn) - _READ_OF_TURNS:
+            if not _is_descriptive(name) and not (role is Role.ASSISTANT and name in FIELDS):
+                label = f"{name!r} of turns"
+                counts[label] = counts.get(label, 0) + _words(turn[name], read, parts)
+    return {name: counts[name] for name in sorted(counts) if counts[name]}
+
+
+def _turns(row: Mapping[str, Any], names: set[str]) -> Iterator[Mapping[str, Any]]:
+    for name in sorted(names - {"history", "tools"}):
+        value = row.get(name)
+        yield from (turn for turn in (value if isinstance(value, list) else ()) if isinstance(turn, dict))
+
+
+def _words(value: object, read: str, parts: list[str]) -> int:
+    """Count the words at the beginning of a value, without those of texts that are read or that repeat what is read."""
+    texts = [text for text in map(str.strip, _texts(value)) if text and text not in read]
+    if not texts:
+        return 0
+    most = 2 * sum(map(len, parts))
+    if sum(map(len, texts)) <= most and all(any(part in text for text in texts) for part in parts):
+        return 0
+    return sum(
+        word.isalpha() for text in texts if " " in text or not text.isascii() for word in words(text[:_LOOKED_AT])
+    )
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            if not _is_descriptive(name):
+                yield from _texts(item)
+
+
+def _is_descriptive(name: str) -> bool:
+    """Return whether the last word of a name is one of fields that describe a row."""
+    parts = [part.lower() for part in _NAME_PARTS.findall(name)]
+    while len(parts) > 1 and parts[-1] in ("at", "on", "by", "of"):
+        parts.pop()
+    return bool(parts) and parts[-1] in DESCRIPTIVE
