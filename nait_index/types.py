@@ -7,8 +7,12 @@ D = sum of the captured layers' neurons (L·N where all are alike), n samples, d
 import json
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from nait_index.files import hash_bytes
+
+_JSON_TEXT = ("tools", "tool_calls", "function_call", "arguments", "parameters")
+"""Keys whose values some formats hold as JSON text."""
 
 
 class RowFormat(StrEnum):
@@ -82,9 +86,32 @@ class Sample:
 
     @property
     def content_hash(self) -> str:
-        """Hash of the whole row (32 hex digits), equal for rows that differ only in spacing or key order."""
-        canonical = json.dumps(json.loads(self.row), sort_keys=True, separators=(",", ":"))
-        return hash_bytes(canonical.encode())
+        """Hash of the whole row (32 hex digits), equal for rows that mean the same.
+
+        They may differ in spacing, in the order of keys, in fields that are empty, and as :func:`canonical` describes.
+        """
+        fields = {name: value for name, value in canonical(json.loads(self.row)).items() if value not in ("", [], {})}
+        return hash_bytes(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode())
+
+
+def canonical(value: Any, key: str = "") -> Any:  # noqa: ANN401 - any JSON
+    """Return JSON in the one form in which it is compared and read.
+
+    A null in an object means the same as no such key, since a table fills in what a row lacks; and tools, their calls,
+    arguments and parameters are parsed where they are JSON text, as which tables and ShareGPT hold them.
+
+    :param key: of the object that the value is in.
+    """
+    if isinstance(value, dict):
+        return {name: canonical(inner, name) for name, inner in value.items() if inner is not None and inner == inner}
+    if isinstance(value, list):
+        return [canonical(item, key) for item in value]
+    if key in _JSON_TEXT and isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+        try:
+            return canonical(json.loads(value))
+        except (ValueError, RecursionError):
+            return value
+    return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from helpers import build_small, hand_over_lines, nait_index, read_lines, refusa
 
 from nait_index import NaitIndex
 from nait_index.config import Trainer
-from nait_index.corpus import read_rejected, rejected_writer
+from nait_index.corpus import read_corpus, read_rejected, rejected_writer
 from nait_index.errors import NaitError, OutputExistsError, SelectionError
 from nait_index.files import Together, atomic_write, together
 from nait_index.handover.convert import TARGETS
@@ -20,7 +20,7 @@ from nait_index.handover.handover import OutputOptions, WrittenFiles, hand_over
 from nait_index.handover.rows import ChosenRow
 from nait_index.handover.writers import OutputKind, kind_of
 from nait_index.selection.provenance import Provenance
-from nait_index.types import Origin, Rejected, RowFormat
+from nait_index.types import Origin, Rejected, RowFormat, Sample
 
 ROWS = ['{ "b":1,"a" : "é\u2028\\ud800" }', '{"text": "x\\ny"}']
 CHATS = [
@@ -138,6 +138,33 @@ def test_one_table_has_one_format_and_one_type_a_column(tmp_path: Path) -> None:
     with pytest.raises(NaitError, match=r"row 'b' is alpaca where row 'a' is text.*--as, or write \.jsonl"):
         hand_over(rows, [{}, {}], {}, OutputOptions(tmp_path / "out.parquet"))
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.json", "out.parquet", "folder/"])
+def test_rows_that_were_written_are_read_as_the_same_rows(tmp_path: Path, name: str) -> None:
+    """Text and content hash survive every kind of file, though tables hold tools and arguments as JSON text."""
+    if name == "folder/":
+        pytest.importorskip("datasets", reason="the library that writes such folders is not installed")
+    calls = [{"type": "function", "function": {"name": "f", "arguments": made}} for made in ({"x": 1}, {"y": ""}, {})]
+    rows = [
+        {
+            "id": str(number),
+            "messages": [
+                {"role": "user", "content": "q"},
+                {"role": "assistant", "content": None, "tool_calls": [call]},
+            ],
+            "meta": {f"key {number}": [1, 2]},
+        }
+        for number, call in enumerate(calls)
+    ]
+    rows[1]["tools"] = [{"name": "f", "parameters": {"x": {"default": 1}}}]
+    put(f"{tmp_path}/{name}", rows)
+    kept = list(read_corpus([tmp_path / name]))
+    expected = list(read_corpus([write_lines(tmp_path / "rows.jsonl", rows)]))
+    for sample, other in zip(kept, expected, strict=True):
+        assert isinstance(sample, Sample)
+        assert isinstance(other, Sample)
+        assert (sample.parts, sample.content_hash) == (other.parts, other.content_hash)
 
 
 # ---- rows without an answer ------------------------------------------------------------------------------------------

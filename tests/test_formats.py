@@ -14,7 +14,7 @@ S, TOOLS, U, I, A, TOOL = Role.SYSTEM, Role.TOOLS, Role.USER, Role.INPUT, Role.A
 ALPACA, SHAREGPT, MESSAGES = RowFormat.ALPACA, RowFormat.SHAREGPT, RowFormat.MESSAGES
 PROMPT, TEXT = RowFormat.PROMPT_COMPLETION, RowFormat.TEXT
 CALL = {"type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
-CALL_JSON = '[{"type": "function", "function": {"name": "add", "arguments": "{\\"a\\": 1}"}}]'
+CALL_JSON = '[{"type": "function", "function": {"name": "add", "arguments": {"a": 1}}}]'
 
 USABLE: list[tuple[RowFormat, dict[str, Any], list[tuple[Role, str]]]] = [
     (ALPACA, {"instruction": "Add.", "input": "1 1", "output": "2"}, [(U, "Add."), (I, "1 1"), (A, "2")]),

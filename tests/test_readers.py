@@ -11,6 +11,7 @@ import warnings
 from array import array
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +217,7 @@ def test_csv_rows_that_break_the_rules(tmp_path: Path) -> None:
 
 
 def test_arrow_values_that_json_lacks(tmp_path: Path) -> None:
-    """Dates, decimals and bytes become text, NaN becomes null, nested NaN too."""
+    """Dates, decimals and bytes become text, NaN is left out, and null in a list."""
     row = {"text": "a", "day": date(2026, 1, 2), "price": Decimal("1.50"), "raw": b"\xff\xc3\xa9"}
     path = tmp_path / "rows.parquet"
     pa.parquet.write_table(pa.Table.from_pylist([row | {"score": float("nan"), "all": [float("inf"), 1.0]}]), path)
@@ -225,9 +226,147 @@ def test_arrow_values_that_json_lacks(tmp_path: Path) -> None:
         "day": "2026-01-02",
         "price": "1.50",
         "raw": "\\xffé",
-        "score": None,
         "all": [None, 1.0],
     }
+
+
+def _calling_row(number: int) -> dict[str, Any]:
+    """Make a row whose calls, tools and notes have other keys than those of the next."""
+    arguments: dict[str, Any] = ({"x": number}, {"city": "Rome"}, {})[number % 3]
+    properties = {"x": {"type": "integer"}} if number % 2 else {"city": {"type": "string", "enum": ["a", "b"]}}
+    call = {"id": f"c{number}", "type": "function", "function": {"name": "f", "arguments": arguments}}
+    row: dict[str, Any] = {
+        "id": f"r{number}",
+        "messages": [
+            {"role": "user", "content": f"Call {number}"},
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+        ],
+    }
+    if number % 2 == 0:
+        row["messages"] += [
+            {"role": "tool", "content": "5", "tool_call_id": f"c{number}"},
+            {"role": "assistant", "content": "done", "weight": 0.5},
+        ]
+    if number % 3 != 1:
+        row["tools"] = [{"type": "function", "function": {"name": "f", "parameters": {"properties": properties}}}]
+    if number % 4 == 0:
+        row["meta"] = {"lang": "en", "tags": ["a", None]}
+    elif number % 4 == 1:
+        row["meta"] = {"n": number}
+    return row
+
+
+CALLING = [_calling_row(number) for number in range(8)]
+
+
+def as_text(kind: pa.DataType) -> pa.DataType:
+    """Replace the JSON types in an Arrow type by text, as older versions of pyarrow and other tools write them."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return kind.storage_type
+    if pa.types.is_list(kind):
+        return pa.list_(as_text(kind.value_type))
+    return pa.struct([(part.name, as_text(part.type)) for part in kind]) if pa.types.is_struct(kind) else kind
+
+
+def save_nulls(path: Path) -> None:
+    """Write a table in which every object has the keys of all."""
+    pa.parquet.write_table(pa.Table.from_pylist(CALLING), path)
+
+
+def save_json_columns(path: Path, *, folder: bool = False, in_metadata: bool = False) -> None:
+    """Write ``Json()`` columns, at several depths."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        datasets = pytest.importorskip("datasets", reason="the library that has such columns is not installed")
+        datasets.disable_progress_bars()
+        made = datasets.Dataset.from_list(CALLING, on_mixed_types="use_json")
+        assert str(made.features).count("Json(") == 3
+        if folder:
+            made.save_to_disk(path)
+            return
+        table = made.data.table
+        if in_metadata:
+            fields = [(field.name, as_text(field.type)) for field in table.schema]
+            table = pa.Table.from_pylist(table.to_pylist(), schema=pa.schema(fields, table.schema.metadata))
+        pa.parquet.write_table(table, path)
+
+
+def save_data_frame(path: Path) -> None:
+    """Write rows by pandas, with an index of their own."""
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    pandas.DataFrame(CALLING[::2] + CALLING[1::2]).sort_values("id").to_parquet(path)
+    assert "__index_level_0__" in pa.parquet.read_schema(path).names
+
+
+def save_text_of_tools(path: Path) -> None:
+    """Write tools and arguments as JSON text, as tables often hold them."""
+    rows: list[dict[str, Any]] = json.loads(json.dumps(CALLING))
+    for row in rows:
+        for turn in row["messages"]:
+            for call in turn.get("tool_calls", ()):
+                call["function"]["arguments"] = json.dumps(call["function"]["arguments"])
+        row["tools"] = json.dumps(row["tools"]) if "tools" in row else ""
+    write(path, *map(json.dumps, rows))
+
+
+@pytest.mark.parametrize(
+    ("name", "save"),
+    [
+        ("nulls.parquet", save_nulls),
+        ("json.parquet", save_json_columns),
+        ("json", partial(save_json_columns, folder=True)),
+        ("text.parquet", partial(save_json_columns, in_metadata=True)),
+        ("frame.parquet", save_data_frame),
+        ("text.jsonl", save_text_of_tools),
+    ],
+)
+def test_rows_of_tables_are_those_of_json_lines(tmp_path: Path, name: str, save: Any) -> None:
+    """The same text, content hash and row; only what a row holds as text stays text."""
+    save(tmp_path / name)
+    expected = samples(write(tmp_path / "rows.jsonl", *map(json.dumps, CALLING)))
+    read = samples(tmp_path / name)
+    assert [sample.id for sample in read] == [sample.id for sample in expected]
+    assert [sample.parts for sample in read] == [sample.parts for sample in expected]
+    assert [sample.content_hash for sample in read] == [sample.content_hash for sample in expected]
+    if name != "text.jsonl":
+        assert [json.loads(sample.row) for sample in read] == CALLING
+
+
+@pytest.mark.parametrize(
+    ("row", "other", "same"),
+    [
+        ({"input": ""}, {}, True),
+        ({"input": None, "tools": [], "more": {}}, {"tools": ""}, True),
+        ({"meta": {"a": None, "b": 1}}, {"meta": {"b": 1}}, True),
+        ({"score": float("nan")}, {}, True),
+        ({"tools": '[{"name": "f"}]'}, {"tools": [{"name": "f"}]}, True),
+        ({"tools": ['{"name": "f"}']}, {"tools": [{"name": "f"}]}, True),
+        ({"tags": ["a", None]}, {"tags": ["a"]}, False),
+        ({"meta": {"a": ""}}, {"meta": {}}, False),
+        ({"n": 1}, {"n": 2}, False),
+        ({"note": '{"a": 1}'}, {"note": {"a": 1}}, False),
+    ],
+)
+def test_rows_that_mean_the_same_have_one_hash(
+    tmp_path: Path, row: dict[str, Any], other: dict[str, Any], same: bool
+) -> None:
+    base = {"instruction": "a", "output": "b"}
+    read = samples(write(tmp_path / "rows.jsonl", json.dumps(base | row), json.dumps(base | other)))
+    assert (read[0].content_hash == read[1].content_hash) is same
+
+
+def test_maps_and_categories_of_a_table(tmp_path: Path) -> None:
+    """A map is an object if its keys are text; a category is its text."""
+    columns = {
+        "text": pa.array(["a", "b"]).dictionary_encode(),
+        "named": pa.array([[("k", 1)], [("k", 1), ("k", 2)]], pa.map_(pa.string(), pa.int64())),
+        "numbered": pa.array([[(1, "a")], []], pa.map_(pa.int64(), pa.string())),
+    }
+    pa.parquet.write_table(pa.table(columns), tmp_path / "rows.parquet")
+    assert [json.loads(sample.row) for sample in samples(tmp_path / "rows.parquet")] == [
+        {"text": "a", "named": {"k": 1}, "numbered": [[1, "a"]]},
+        {"text": "b", "named": [["k", 1], ["k", 2]], "numbered": {}},
+    ]
 
 
 def test_arrow_values_that_python_lacks_cost_one_row(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from nait_index.corpus.reasoning import PIECES, inlined, reasoning_of, reasoning_text, without_blocks
 from nait_index.corpus.rows import RowError, json_kind, refuse_surrogates, to_json
 from nait_index.errors import CorpusError
-from nait_index.types import Part, Reasoning, Role, RowFormat
+from nait_index.types import Part, Reasoning, Role, RowFormat, canonical
 
 Fields = Mapping[str, Any]
 
@@ -132,9 +132,9 @@ def _conversation(row: Fields, field: str) -> Iterator[Part]:
 
 
 def _tools(row: Fields) -> Iterator[Part]:
-    """Yield tool definitions: text unchanged (ShareGPT stores JSON text), a list as JSON."""
-    tools = row.get("tools")
-    if isinstance(tools, list):
+    """Yield tool definitions as JSON, whether the row has a list or JSON text; other text unchanged."""
+    tools = canonical(row.get("tools"), "tools")
+    if isinstance(tools, list) or (isinstance(tools, dict) and isinstance(row["tools"], str)):
         tools = to_json(tools) if tools else None
     yield from _text(Role.TOOLS, tools, "field 'tools'")
 
@@ -161,7 +161,7 @@ def _content(turn: Fields, where: str) -> object:
     content = turn.get(name_of(turn, "content", "value"))
     if isinstance(content, list):
         content = joined_pieces(content, where)
-    calls = [to_json(turn[field]) for field in ("tool_calls", "function_call") if turn.get(field)]
+    calls = [to_json(call) for field in ("tool_calls", "function_call") if (call := canonical(turn.get(field), field))]
     if not calls or not isinstance(content, str | None):
         return content
     return "\n".join([content, *calls] if content else calls)

@@ -2,31 +2,24 @@
 
 Rows are numbered from 1, JSON lines by line. A row that cannot be read is rejected and reading goes on; a file that
 cannot be read is an error.
-
-In Parquet and Arrow files, values that JSON cannot express become text: bytes as UTF-8 (with backslash escapes where
-invalid), others (dates, times, decimals, UUIDs) by Python's ``str``. NaN and infinity, by which pandas marks missing
-values, become null.
 """
 
 import gzip
 import json
-import math
 import os
 import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
-from nait_index.corpus.rows import RawRow, parse_row, printable, to_json
-from nait_index.corpus.text_rows import csv_rows, json_line_rows, json_rows, refuse_repeated
+from nait_index.corpus.arrow_rows import arrow_rows
+from nait_index.corpus.rows import RawRow, printable
+from nait_index.corpus.text_rows import csv_rows, json_line_rows, json_rows
 from nait_index.errors import CorpusError, one_line
 from nait_index.spelling import did_you_mean_path
-from nait_index.types import Origin, Rejected
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from nait_index.types import Rejected
 
 STDIN = Path("-")
 STDIN_NAME = "stdin"
@@ -39,10 +32,6 @@ _STREAMED: dict[str, Callable[[BinaryIO, str], Iterator[RawRow | Rejected]]] = {
 }
 _ARROW = (".parquet", ".arrow", ".feather")
 _SUFFIXES = (*_STREAMED, *(f"{suffix}.gz" for suffix in _STREAMED), *_ARROW)
-
-_BATCH_ROWS = 1024
-_NO_VALUE = (ValueError, OverflowError)  # dates before year 1 or after year 9999, for example
-_FILE_MAGIC = b"ARROW1"  # begins the random-access format; the other format is the stream that `datasets` writes
 
 
 def corpus_files(path: Path) -> list[Path]:
@@ -77,7 +66,7 @@ def read_rows(file: Path) -> Iterator[RawRow | Rejected]:
         if file == STDIN:
             yield from json_rows(sys.stdin.buffer, name)
         elif suffix in _ARROW:
-            yield from _arrow_rows(file, name, "Parquet" if suffix == ".parquet" else "Arrow")
+            yield from arrow_rows(file, name, "Parquet" if suffix == ".parquet" else "Arrow")
         else:
             with gzip.open(file) if suffix.endswith(".gz") else file.open("rb") as stream:
                 yield from _STREAMED[suffix.removesuffix(".gz")](cast(BinaryIO, stream), name)
@@ -140,72 +129,3 @@ def _explained(file: Path) -> Iterator[None]:
         raise CorpusError(f"{name}: nested too deep to be read; write one object per line") from error
     except OSError as error:
         raise CorpusError(f"{name}: cannot be read: {error.strerror or one_line(error)}") from error
-
-
-# ---- Parquet and Arrow files, a batch at a time ---------------------------------------------------------------------
-
-
-def _arrow_rows(file: Path, name: str, kind: str) -> Iterator[RawRow | Rejected]:
-    import pyarrow as pa
-
-    try:
-        number = 0
-        for batch in _parquet_batches(file) if kind == "Parquet" else _arrow_batches(file):
-            refuse_repeated(batch.schema.names, name)
-            batch.validate(full=True)  # Arrow trusts the offsets in a file, and would follow damaged ones out of memory
-            for start in range(0, batch.num_rows, _BATCH_ROWS):
-                for value in _values(batch.slice(start, _BATCH_ROWS)):
-                    number += 1
-                    origin = Origin(name, number)
-                    if isinstance(value, Exception):
-                        yield Rejected(origin, f"holds a value that cannot be read: {one_line(value)}", "")
-                    else:
-                        yield parse_row(origin, to_json(_without_nan(value), default=_as_text))
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise CorpusError(
-            f"{name}: not a complete and valid {kind} file ({one_line(error)}); fetch or write it again"
-        ) from error
-
-
-def _parquet_batches(file: Path) -> "Iterator[pa.RecordBatch]":
-    import pyarrow.parquet
-
-    with pyarrow.parquet.ParquetFile(file) as table:
-        yield from table.iter_batches(batch_size=_BATCH_ROWS)
-
-
-def _arrow_batches(file: Path) -> "Iterator[pa.RecordBatch]":
-    """Yield the batches of an Arrow file, in the random-access (Feather) or the streaming format."""
-    import pyarrow as pa
-    import pyarrow.ipc
-
-    with pa.memory_map(str(file)) as data:
-        magic = data.read(len(_FILE_MAGIC))
-        data.seek(0)
-        if magic != _FILE_MAGIC:
-            yield from pa.ipc.open_stream(data)
-            return
-        table = pa.ipc.open_file(data)
-        for number in range(table.num_record_batches):
-            yield table.get_batch(number)
-
-
-def _values(rows: "pa.RecordBatch") -> list[dict[str, Any] | Exception]:
-    """Return rows as Python values; if that fails, row by row, with an error for each that cannot be converted."""
-    try:
-        values: list[dict[str, Any] | Exception] = rows.to_pylist()
-        return values
-    except _NO_VALUE as error:
-        return [error] if len(rows) == 1 else [_values(rows.slice(row, 1))[0] for row in range(len(rows))]
-
-
-def _without_nan(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _as_text(value: object) -> str:
-    return printable(value) if isinstance(value, bytes) else str(value)

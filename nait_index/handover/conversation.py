@@ -135,7 +135,7 @@ def _turn(turn: Fields, word: str, where: str) -> Turn:
     value = turn.get(name_of(turn, *_TEXT_KEYS))
     if isinstance(value, list):
         value = joined_pieces(value, where)
-    text, calls = _text(value, where), [*listed(turn.get("tool_calls"), where), *_as_list(turn.get("function_call"))]
+    text, calls = _text(value, where), [call for key in _CALL_KEYS for call in _calls(turn.get(key), where)]
     if word == _CALLING:
         calls, text = [*_as_list(_json(text, f"{where} is a call of a tool that")), *calls], ""
     reasoning = _reasoning_fields(turn) if ROLES[word] is Role.ASSISTANT else {}
@@ -153,6 +153,12 @@ def _reasoning_fields(fields: Fields) -> dict[str, Any]:
 
 def _other_fields(fields: Fields, known: Sequence[str]) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if key not in known and value is not None}
+
+
+def _calls(value: object, where: str) -> list[Any]:
+    if isinstance(value, str) and value.strip():
+        value = _json(value, f"{where} calls a tool with text, which")
+    return [call for call in _as_list(value) if call]
 
 
 def _call(call: object, where: str) -> Call:

@@ -158,7 +158,7 @@ def _array_of(values: Sequence[Any]) -> "pa.Array | None":
 
 def _plain(value: Any, key: str) -> Any:  # noqa: ANN401
     if isinstance(value, dict | list) and key in ("tools", "arguments"):
-        return to_json(value) if value else None
+        return to_json(value) if value or key == "arguments" else None
     if isinstance(value, dict):
         return {name: _plain(item, name) for name, item in value.items()} or None
     return [_plain(item, "") for item in value] if isinstance(value, list) else value
