@@ -198,7 +198,10 @@ def _show(selection: "Selection", output: "OutputOptions | None", as_json: bool,
     if output is not None:
         written = selection.write_output(output)
         beside = ", ".join(map(str, (written.sidecar, *written.configurations)))
-        note(f"wrote {written.path} ({written.rows:,} rows) and {beside}")
+        if written.unchanged:
+            note(f"{written.path} is there already, with these {written.rows:,} rows; nothing was changed")
+        else:
+            note(f"wrote {written.path} ({written.rows:,} rows) and {beside}")
         for sentence in written.notes:
             note(sentence)
     if as_json:

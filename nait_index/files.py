@@ -1,13 +1,15 @@
 """Files that appear whole or not at all, and hashes of their content."""
 
 import fcntl
+import filecmp
 import hashlib
 import logging
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -86,17 +88,18 @@ class Together:
     def __init__(self) -> None:
         self._written: dict[Path, Path] = {}  # final path -> temporary path
         self._obsolete: list[Path] = []
+        self._locked = ExitStack()  # open until all is in place, so that nobody takes the files for abandoned ones
 
     @contextmanager
     def file(self, path: Path) -> Iterator[BinaryIO]:
         """Open a file for writing."""
         logger.info("writing %r", str(path))
         with explained(path):
-            self._written[path], opened = _temporary(path.parent)
-            with opened as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
+            self._written[path], file = _temporary(path.parent)
+            self._locked.callback(file.close)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
 
     @contextmanager
     def folder(self, path: Path) -> Iterator[Path]:
@@ -105,12 +108,33 @@ class Together:
         with explained(path):
             self._written[path] = path.parent / f".{secrets.token_hex(8)}.tmp"
             self._written[path].mkdir()
+            opened = os.open(self._written[path], os.O_RDONLY)
+            self._locked.callback(os.close, opened)
+            with suppress(OSError):  # the file system may have no locks
+                fcntl.flock(opened, fcntl.LOCK_EX)
             yield self._written[path]
 
     def remove(self, path: Path) -> None:
         """Remove a file with the others' appearance, if it exists."""
         if os.path.lexists(path):
             self._obsolete.append(path)
+
+    def leave_same(self, paths: Iterable[Path]) -> bool:
+        """Leave alone what is at these paths already, if it is what would be written there.
+
+        :returns: whether something was there, and all that is to be written is.
+        :raises OutputExistsError: something else is there.
+        """
+        kept = 0
+        for path in paths:
+            if os.path.lexists(path):
+                if path not in self._written or not _is_same(path, self._written[path]):
+                    check_absent(path, force=False)
+                _remove(self._written.pop(path))
+                kept += 1
+        for path in [path for path, temporary in self._written.items() if _is_same(path, temporary)]:
+            _remove(self._written.pop(path))
+        return kept > 0 and not self._written
 
     def place(self) -> None:
         """Move all into place; if one cannot be, restore what was there before."""
@@ -134,6 +158,7 @@ class Together:
 
     def discard(self) -> None:
         """Delete the temporary files and folders."""
+        self._locked.close()
         for temporary in self._written.values():
             _remove(temporary)
 
@@ -179,6 +204,18 @@ def _set_aside(path: Path, *, replaced: bool) -> Path | None:
     return old
 
 
+def _is_same(path: Path, other: Path) -> bool:
+    """Return whether two files, or folders, have the same content; a link is not what it leads to."""
+    if path.is_symlink():
+        return False
+    if not path.is_dir() or not other.is_dir():
+        return path.is_file() and other.is_file() and filecmp.cmp(path, other, shallow=False)
+    names = sorted(entry.name for entry in path.iterdir())
+    return names == sorted(entry.name for entry in other.iterdir()) and all(
+        _is_same(path / name, other / name) for name in names
+    )
+
+
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
@@ -187,11 +224,20 @@ def _remove(path: Path) -> None:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Delete the temporary files in a folder whose writers were killed, not those still being written."""
-    for path in folder.glob(TEMPORARY):
-        with suppress(OSError), path.open("r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
+    """Delete the temporary files and folders in a folder whose writers were killed, not those still being written."""
+    for path in abandoned(folder):
+        with suppress(OSError):
+            opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove(path)
+            finally:
+                os.close(opened)
+
+
+def abandoned(folder: Path) -> list[Path]:
+    """List the temporary files and folders in a folder, whether they are abandoned or still being written."""
+    return [path for path in folder.glob(TEMPORARY) if re.fullmatch(r"\.[0-9a-f]{16}\.tmp", path.name)]
 
 
 def _temporary(folder: Path) -> tuple[Path, BinaryIO]:

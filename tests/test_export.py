@@ -255,6 +255,35 @@ def test_an_existing_file_needs_force(tmp_path: Path) -> None:
         (tmp_path / name).unlink()
 
 
+@pytest.mark.parametrize("name", ["out.jsonl", "out.json", "out.parquet", "out"])
+def test_the_same_rows_written_again_change_nothing(name: str, tmp_path: Path) -> None:
+    out, trainer = tmp_path / name, Trainer.TRL if name == "out" else Trainer.AXOLOTL
+    options: dict[str, Any] = {"format": RowFormat.MESSAGES, "trainers": (trainer,), "scores": True}
+    first = put(out, CHATS, **options)
+    assert not first.unchanged
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert put(out, CHATS, **options).unchanged
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    with pytest.raises(OutputExistsError, match="already exists"):
+        put(out, CHATS[:1], **options)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_a_writer_killed_between_two_files_is_continued(tmp_path: Path) -> None:
+    """The rows are in place, the sidecar is not, and its temporary file is left."""
+    out = tmp_path / "out.jsonl"
+    sidecar = put(out, CHATS).sidecar
+    expected = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    sidecar.rename(tmp_path / f".{'0a' * 8}.tmp")
+    (tmp_path / f".{'1b' * 8}.tmp").mkdir()
+    (tmp_path / ".mine.tmp").write_text("mine")
+    assert not put(out, CHATS).unchanged
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == expected | {".mine.tmp": b"mine"}
+    sidecar.unlink()
+    with pytest.raises(OutputExistsError, match=r"out\.jsonl already exists"):  # nobody was killed here
+        put(out, CHATS)
+
+
 def test_a_file_that_appears_after_the_options_were_parsed_is_not_overwritten(tmp_path: Path) -> None:
     options = OutputOptions(tmp_path / "out.jsonl")
     (tmp_path / "out.jsonl.meta.json").write_text("mine")

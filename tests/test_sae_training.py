@@ -169,6 +169,15 @@ def test_the_command_writes_what_is_read_again(tmp_path: Path, corpus: Path, tin
     record = json.loads((out / "training.json").read_text())
     assert (record["content_hash"], record["settings"]["tokens"]) == (sae.content_hash, 600)
     assert "already exists" in refusal(*map(str, arguments))
+    content = {path.name: path.read_bytes() for path in out.iterdir()}
+    again = nait_index(*map(str, arguments), "--tokens", "600", "--json")
+    assert again.json == report
+    assert f"{out} is there already, trained in the same way on the same texts; nothing was changed" in again.errors
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == content
+    rows = corpus.read_bytes()
+    corpus.write_bytes(rows + b'{"instruction": "One more.", "output": "x"}\n')
+    assert "already exists" in refusal(*map(str, arguments), "--tokens", "600")
+    corpus.write_bytes(rows)
     nait_index(*map(str, arguments), "--tokens", "600", "--force", "--seed", "1", "--json")
     assert load_sae(out).content_hash != sae.content_hash
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus.jsonl", "own.sae"]

@@ -1,14 +1,16 @@
 """Train a sparse autoencoder for a model on the rows of an index or of corpus files."""
 
+import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nait_index.activations.encoder import Encoder
-from nait_index.activations.sae.autoencoder import SparseAutoencoder
 from nait_index.activations.sae.formats import write_sparsify
 from nait_index.activations.sae.sites import SaeSite, SaeSiteKind, site_module
 from nait_index.activations.sae.tokens import collect_tokens
@@ -16,11 +18,13 @@ from nait_index.activations.sae.training import SaeReport, SaeSettings, train_on
 from nait_index.config import Device, ModelConfig, Precision, Unanswered
 from nait_index.corpus import SAMPLE_COLUMNS, RowTemplateError, Template, make_template, read_corpus, restore_sample
 from nait_index.errors import ModelError, NaitError
-from nait_index.files import check_writable, together
+from nait_index.files import check_absent, check_writable, together
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest, library_versions, load_finished
 from nait_index.store.samples import SampleTable
 from nait_index.types import Reasoning, RowFormat, Sample
+
+logger = logging.getLogger(__name__)
 
 
 def train_sae(
@@ -47,12 +51,14 @@ def train_sae(
     :param model: folder or hub name; by default the index's, or the bundled one.
     :param layer: number of the layer; negative numbers count from the end, by default the penultimate.
     :param template, max_length: as in a build; by default those of the index, or of :class:`ModelConfig`.
-    :param force: replace an existing sparse autoencoder.
+    :param force: replace an existing sparse autoencoder. Without it, one that was trained in the same way on the same
+        texts is left alone, and its report returned.
     :param advance: called with the name of the stage, how much of it is done, and how much there is in total.
     :raises NaitError: the folder cannot be written, or sources, model or settings cannot be used.
     """
     out, settings = Path(out), settings or SaeSettings()
-    check_writable(out, force=force)
+    known = None if force else _known_record(out)
+    check_writable(out, force=force or known is not None)
     if out.exists() and not (out / "sae.safetensors").is_file():
         raise NaitError(f"{out}: is not a sparse autoencoder, so it is not replaced; choose another name")
     manifest = _open_index(sources)
@@ -61,9 +67,17 @@ def train_sae(
         site = _site(encoder, layer)
         path = site_module(encoder.sites, site, encoder.model.module)
         form = make_template(config.template, encoder.model.tokenizer)
+        digest, asked = hashlib.blake2b(digest_size=16), _asked(encoder, site, settings)
+        texts = _hashed(_texts(sources, manifest, form, config.reasoning, row_format), digest)
+        if known is not None:
+            deque(texts, 0)
+            if not (asked | {"texts": digest.hexdigest()}).items() <= known.items():
+                check_absent(out, force=False)
+            logger.warning("%s is there already, trained in the same way on the same texts; nothing was changed", out)
+            return SaeReport(**known["report"])
         tokens = collect_tokens(
             encoder,
-            _texts(sources, manifest, form, config.reasoning, row_format),
+            texts,
             path,
             settings.tokens,
             seed=settings.seed,
@@ -71,7 +85,8 @@ def train_sae(
             advance=lambda done: advance("tokens", done, settings.tokens),
         )
         sae, report = train_on(tokens, site, settings, encoder.model.device, partial(advance, "steps"))
-        record = _record(encoder, sae, settings, report) | {"sources": [str(source) for source in sources]}
+        record = asked | {"report": asdict(report), "content_hash": sae.content_hash, "versions": library_versions()}
+        record |= {"texts": digest.hexdigest(), "sources": [str(source) for source in sources]}
     with together() as files, files.folder(out) as folder:
         write_sparsify(folder, sae, path)
         (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
@@ -134,17 +149,29 @@ def _texts(
                 continue
 
 
-def _record(encoder: Encoder, sae: SparseAutoencoder, settings: SaeSettings, report: SaeReport) -> dict[str, Any]:
-    """Collect everything that is needed to repeat the training."""
+def _asked(encoder: Encoder, site: SaeSite, settings: SaeSettings) -> dict[str, Any]:
+    """Collect what is needed to repeat the training, besides the texts."""
     return {
         "model": encoder.config.name,
         "weights": encoder.model.weights_hash,
-        "layer": sae.site.layer,
+        "layer": site.layer,
         "template": encoder.config.template,
         "reasoning": str(encoder.config.reasoning),
         "max_length": encoder.max_length,
         "settings": asdict(settings),
-        "report": asdict(report),
-        "content_hash": sae.content_hash,
-        "versions": library_versions(),
     }
+
+
+def _known_record(out: Path) -> dict[str, Any] | None:
+    """Read how an existing sparse autoencoder was trained; ``None`` if there is none, or nothing is known of it."""
+    try:
+        record = json.loads((out / "training.json").read_bytes())
+        return record if isinstance(record, dict) and "texts" in record else None
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _hashed(texts: Iterable[str], digest: "hashlib.blake2b") -> Iterator[str]:
+    for text in texts:
+        digest.update(f"{len(text)} {text}".encode("utf-8", "surrogatepass"))
+        yield text

@@ -1,5 +1,7 @@
 """Selected rows → files that appear together or not at all: the rows, a sidecar, and what trainers need beside them."""
 
+import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,7 +10,7 @@ from typing import Any
 from nait_index.config import Trainer
 from nait_index.corpus import to_json
 from nait_index.errors import NaitError
-from nait_index.files import check_absent, check_writable, together
+from nait_index.files import abandoned, check_writable, remove_abandoned, together
 from nait_index.handover import axolotl, llamafactory, trl
 from nait_index.handover.contamination import Likeness
 from nait_index.handover.convert import Refused, convert_rows
@@ -69,12 +71,24 @@ class OutputOptions:
         self.path, self.kind = Path(path), kind_of(path)
         self.scores, self.weights, self.force = scores, weights, force
         self._check_trainers()
-        check_rows_path(self.path, self.kind, force=force)  # afterwards, the path has a name
+        check_rows_path(self.path, self.kind)  # afterwards, the path has a name
         self.sidecar, self.rejected = self._beside(".meta.json"), self._beside(".rejected.jsonl")
         if any(self.companion(trainer) == self.path for trainer in self.trainers):
             raise NaitError(f"{path}: the trainer needs a file of this name beside the rows; choose another name")
-        for file in self.files_beside:
-            check_writable(file, force=force)
+        for file in (self.path, *self.files_beside):
+            check_writable(file, force=force or self._may_be_same())
+
+    def _may_be_same(self) -> bool:
+        """Return whether what is there may be what is to be written, as when a command is repeated.
+
+        Only then is it worth the work to find out.
+        """
+        if not os.path.lexists(self.sidecar):
+            return bool(abandoned(self.path.parent))  # a writer may have been killed before all was in place
+        try:
+            return "selected" in json.loads(self.sidecar.read_bytes())
+        except (OSError, ValueError, TypeError, RecursionError):
+            return False
 
     def _check_trainers(self) -> None:
         """Refuse a trainer that cannot read this kind of file, or any row of the target format."""
@@ -108,6 +122,7 @@ class WrittenFiles:
     :param rows: how many rows are in ``path``.
     :param refused: how many have no answer or could not be converted; those are in ``rejected``.
     :param configurations: the files for trainers. :param notes: sentences to show to the user.
+    :param unchanged: whether all of it was there already.
     """
 
     path: Path
@@ -117,6 +132,7 @@ class WrittenFiles:
     rejected: Path
     configurations: tuple[Path, ...]
     notes: tuple[str, ...]
+    unchanged: bool = False
 
 
 def hand_over(
@@ -125,12 +141,10 @@ def hand_over(
     """Write rows, the sidecar, the rows that could not be written, and what trainers need: all of it or nothing.
 
     :param records: one entry of the sidecar per row. :param facts: what the sidecar records of the whole selection.
-    :raises OutputExistsError: a file has appeared since the options were parsed, and ``force`` is not set.
+    :raises OutputExistsError: a file is there with other content, and ``force`` is not set.
     :raises NaitError: the rows cannot be converted, or a trainer cannot read them.
     """
     out = options.path
-    for path in (out, *options.files_beside):
-        check_absent(path, force=options.force)
     rows, refused, lost = convert_rows(chosen, options.format)
     _check_not_empty(rows, refused, options)
     written = [chosen[row.number] for row in rows]
@@ -161,8 +175,12 @@ def hand_over(
             batch.remove(options.rejected)
         with batch.file(options.sidecar) as file:
             file.write(to_json(dict(facts) | more, indent=2).encode() + b"\n")
+        unchanged = not options.force and batch.leave_same((out, *options.files_beside))
+    remove_abandoned(out.parent)
     notes = tuple(_notes(rows, lengths, refused, dict(facts) | more, options))
-    return WrittenFiles(out, len(rows), options.sidecar, len(refused), options.rejected, tuple(configurations), notes)
+    return WrittenFiles(
+        out, len(rows), options.sidecar, len(refused), options.rejected, tuple(configurations), notes, unchanged
+    )
 
 
 def _check_not_empty(rows: Sequence[OutRow], refused: Sequence[Refused], options: OutputOptions) -> None:

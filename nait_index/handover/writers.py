@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from nait_index.corpus import to_json
 from nait_index.errors import NaitError, OutputExistsError
-from nait_index.files import Together, check_writable
+from nait_index.files import Together
 from nait_index.handover.rows import OutRow
 
 if TYPE_CHECKING:
@@ -52,10 +52,10 @@ def kind_of(path: str | Path) -> OutputKind:
         ) from None
 
 
-def check_rows_path(path: Path, kind: OutputKind, *, force: bool) -> None:
-    """Check that rows can be written to a path. A folder is replaced only if it holds a dataset.
+def check_rows_path(path: Path, kind: OutputKind) -> None:
+    """Check that rows of a kind can be written to a path. A folder is replaced only if it holds a dataset.
 
-    :raises OutputExistsError: something is in the way. :raises NaitError: the path cannot be written to.
+    :raises OutputExistsError: something is in the way. :raises NaitError: the path names nothing.
     """
     if path.name in ("", ".."):
         raise NaitError(f"'{path}' names no file or folder to be written; add a name")
@@ -68,7 +68,6 @@ def check_rows_path(path: Path, kind: OutputKind, *, force: bool) -> None:
             raise OutputExistsError(f"{path} is a folder that holds no dataset; choose another name")
     elif kind is OutputKind.FOLDER and path.exists():
         raise OutputExistsError(f"{path} is a file; choose another name for the folder")
-    check_writable(path, force=force)
 
 
 def write_rows(rows: Sequence[OutRow], path: Path, kind: OutputKind, batch: Together) -> None:
