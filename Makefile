@@ -9,7 +9,7 @@ DEMO ?= demo-out
 HAS_GPU := $(shell command -v nvidia-smi 2>/dev/null)
 TORCH ?= $(if $(HAS_GPU),torch,torch==2.13.0)
 
-.PHONY: demo test docs fuzz faults lint format bench bench-quick tables clean
+.PHONY: demo test docs fuzz faults sweep lint format bench bench-quick tables clean
 
 demo: $(VENV)/.installed
 	@rm -rf $(DEMO)
@@ -29,6 +29,12 @@ fuzz: $(VENV)/.installed-dev
 # Kills, full disks, damaged files and the like, hundreds of each: half an hour. The counts go into docs/reliability.md.
 faults: $(VENV)/.installed-dev
 	NAIT_FAULTS=long NAIT_FAULTS_REPORT=benchmarks/results/faults.json $(BIN)/python -m pytest tests/faults
+	$(BIN)/python -m benchmarks.tables
+
+# Every text family of transformers, made tiny: is all of it captured? Two minutes; a part of it is in `make test`. Weekly,
+# before a release, and when transformers is upgraded.
+sweep: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.families.sweep
 	$(BIN)/python -m benchmarks.tables
 
 lint: $(VENV)/.installed-dev

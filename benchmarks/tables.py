@@ -20,6 +20,7 @@ from benchmarks.cost_tables import (
     sparse_table,
 )
 from benchmarks.environment import ROOT
+from benchmarks.families.tables import counts_table, refused_table, whole_table
 from benchmarks.quality.teaching_tables import teaching_tables
 from benchmarks.scaling_tables import far_table, per_million_table, shift_table, workers_table
 from nait_index.methods.registry import MethodName
@@ -198,6 +199,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "faults": partial(cost_table, tried_table, "faults"),
     "faults-where": partial(cost_table, where_table, "faults"),
     "faults-damage": partial(cost_table, damage_table, "faults"),
+    "families": partial(cost_table, counts_table, "families"),
+    "families-whole": partial(cost_table, whole_table, "families"),
+    "families-refused": partial(cost_table, refused_table, "families"),
     **{
         f"fidelity-{method}-{model}": partial(cost_table, partial(fidelity_table, method=method), f"fidelity-{model}")
         for method in ("probe", "nait")

@@ -66,7 +66,9 @@ def _signature_options(command: opt.Command) -> opt.Command:
 @_signature_options
 @click.option("--layers", default=_MODEL.layers, help="Layers to read: all, last, or numbers such as 8,16 or -1.")
 @click.option(
-    "--site", default=_MODEL.site, help="What to read in a layer: mlp, or a module path with {i} for the layer."
+    "--site",
+    default=_MODEL.site,
+    help="What to read in a layer: mlp, or module paths with {i} for the layer, with commas.",
 )
 @click.option(
     "--template", default=_MODEL.template, help="How rows become text: auto, alpaca, chat, text, or a Jinja file."

@@ -11,6 +11,7 @@ import pytest
 import tiny_models
 from conftest import TinyModels
 
+from benchmarks.families import tiny
 from nait_index.activations import families
 from nait_index.activations.encoder import Encoder
 from nait_index.activations.families import find_sites
@@ -231,9 +232,7 @@ def finished() -> Iterator[list[Any]]:
 # ---- the families ----------------------------------------------------------------------------------------------------
 
 
-def test_every_family_of_the_table_is_made_tiny_and_computed_by_hand() -> None:
-    made = {tiny_models.FAMILIES[name].model_type for name in EXPECTED}
-    assert set(families.FAMILIES) == made
+def test_every_tiny_family_is_computed_by_hand() -> None:
     assert set(EXPECTED) == set(tiny_models.FAMILIES)
 
 
@@ -326,25 +325,94 @@ def test_nothing_of_a_head_or_decoder_is_loaded(
 # ---- where to look ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("family", [name for name in EXPECTED if not name.startswith("t5")])
-def test_structural_search_finds_what_the_table_finds(
-    family: str, tiny_model: TinyModels, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    body = load_body(tiny_model(family))
-    model_type = body.config.model_type
-    by_table = find_sites(body, model_type)
-    monkeypatch.delitem(families.FAMILIES, model_type)  # type: ignore[arg-type]
-    assert find_sites(body, model_type) == by_table
-
-
 def test_family_that_nothing_finds_is_refused_with_a_pattern_to_try(
-    tiny_model: TinyModels, monkeypatch: pytest.MonkeyPatch
+    tiny_model: TinyModels, make_encoder: MakeEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(families.FAMILIES, "t5")  # type: ignore[arg-type]
+    folder = tiny_model("t5")
+    monkeypatch.setattr(families, "DOWN_PROJECTIONS", ("mlp.down_proj",))
     with pytest.raises(
-        ArchitectureError, match=r"^no feed-forward .* 't5' .* structural search; .*--site '.*\{i\}.*'$"
-    ):
-        Encoder(ModelConfig(name=str(tiny_model("t5"))))
+        ArchitectureError, match=r"^no feed-forward .* 't5' .* known name; .*--site '.*\{i\}.*'$"
+    ) as caught:
+        Encoder(ModelConfig(name=str(folder)))
+    proposed = str(caught.value).split("'")[-2]
+    assert (
+        proposed == "block.{i}.layer.1.DenseReluDense.wo" or proposed == "encoder.block.{i}.layer.1.DenseReluDense.wo"
+    )
+    assert make_encoder(folder, site=proposed).widths == EXPECTED["t5"].widths
+
+
+@pytest.mark.parametrize("family", ["mixtral", "jetmoe", "albert", "mamba"])
+def test_refusal_never_proposes_attention_or_what_does_not_work(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(families, "DOWN_PROJECTIONS", ("nothing.of.the.kind",))
+    body = tiny.tiny_body(tiny.tiny_config(family))
+    with pytest.raises(ArchitectureError, match=r"under any known name; a path of your choice .*with --site$"):
+        find_sites(body, family)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "settings", "widths"),
+    [
+        (
+            "lfm2_moe",
+            {"layer_types": ["conv", "full_attention", "conv"], "num_dense_layers": 1, "moe_intermediate_size": 16}
+            | {"num_experts": 4, "num_experts_per_tok": 2, "num_key_value_heads": 2},
+            (48, 4 * 16, 4 * 16),
+        ),
+        (
+            "hunyuan_v1_moe",
+            {"num_key_value_heads": 2, "head_dim": 8, "num_experts": 4, "moe_topk": 2},
+            (4 * 48 + 48,) * 3,
+        ),
+    ],
+)
+def test_layers_of_different_kinds_are_captured_whole(
+    model_type: str, settings: dict[str, Any], widths: tuple[int, ...], tmp_path: Path, make_encoder: MakeEncoder
+) -> None:
+    tiny_models.save_model(tiny_models.Family(model_type, settings=settings), tmp_path)
+    tiny_models.save_tokenizer(tmp_path)
+    assert make_encoder(tmp_path).widths == widths
+
+
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [
+        ("lfm2_moe", "feed_forward.experts"),
+        ("lfm2_moe", "feed_forward.w2"),
+        ("hunyuan_v1_moe", "mlp.shared_mlp.down_proj"),
+        ("deepseek_v3", "mlp.shared_experts.down_proj"),
+        ("gemma4_text", "experts"),
+        ("jamba", "feed_forward.experts"),
+        ("nemotron_h", "mixer.down_proj"),
+        ("mobilebert", "ffn.{j}.output.dense"),
+        ("granitemoehybrid", "shared_mlp.output_linear"),
+        ("longcat_flash", "mlps.{j}.down_proj"),
+    ],
+)
+def test_model_with_neurons_under_another_name_is_refused(
+    family: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the table lacks is noticed: in other layers, beside what it knows, and as experts."""
+    body = tiny.tiny_body(tiny.tiny_config(family))
+    assert find_sites(body, family)
+    known = tuple(other for other in families.DOWN_PROJECTIONS if other != name)
+    monkeypatch.setattr(families, "DOWN_PROJECTIONS", known)
+    with pytest.raises(ArchitectureError, match=r"^a '\w+' model has feed-forward .* missed, at '.*\{i\}"):
+        find_sites(body, family)
+
+
+def test_layers_missing_from_a_model_are_noticed(tiny_model: TinyModels) -> None:
+    body = load_body(tiny_model("llama"))
+    del body.layers[2]
+    with pytest.raises(ArchitectureError, match=r"^a 'llama' model should have 3 layers, but .* are 2 at 'layers'"):
+        find_sites(body, "llama")
+
+
+def test_site_may_be_several_patterns(tiny_model: TinyModels, make_encoder: MakeEncoder) -> None:
+    folder = tiny_model("qwen3_moe")
+    with pytest.raises(ArchitectureError, match=r"^layers \[1\] of this 'qwen3_moe' model have no .* with commas$"):
+        Encoder(ModelConfig(name=str(folder), site="layers.{i}.mlp.experts"))
+    encoder = make_encoder(folder, site="layers.{i}.mlp.experts, layers.{i}.mlp.down_proj")
+    assert encoder.widths == EXPECTED["qwen3_moe"].widths
 
 
 def test_site_pattern_names_another_part(tiny_model: TinyModels, make_encoder: MakeEncoder) -> None:
@@ -361,11 +429,11 @@ def test_site_pattern_names_another_part(tiny_model: TinyModels, make_encoder: M
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        ("layers.{i}.mlp.nothing", r"^no feed-forward down projection found .*'layers\.\{i\}\.mlp\.nothing'"),
+        ("layers.{i}.mlp.nothing", r"^nothing in a 'llama' model has a path like .*'layers\.\{i\}\.mlp\.nothing'"),
         ("layers.0.mlp.down_proj", r"^site pattern 'layers\.0\.mlp\.down_proj' must contain \{i\}"),
         ("layers.{i}.input_layernorm", r"^'layers\.0\.input_layernorm' \(LlamaRMSNorm\) has no 2-D weight"),
         ("layers.{i}.mlp", r"^'layers\.0\.mlp' \(LlamaMLP\) has no 2-D weight"),
-        ("layers.{i}.mlp.down_proj(", r"^no feed-forward down projection found"),
+        ("layers.{i}.mlp.down_proj(", r"^nothing in a 'llama' model has a path like"),
     ],
 )
 def test_site_pattern_that_cannot_be_used_is_refused_in_one_line(
@@ -376,11 +444,17 @@ def test_site_pattern_that_cannot_be_used_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_layer_without_a_site_is_named(tiny_model: TinyModels) -> None:
+def test_layer_with_other_neurons_is_named(tiny_model: TinyModels) -> None:
+    body = load_body(tiny_model("llama"))
+    body.layers[1].mlp = torch.nn.Sequential(torch.nn.Linear(32, 96), torch.nn.Linear(96, 32))
+    with pytest.raises(ArchitectureError, match=r"^a 'llama' model has .* missed, at 'layers\.\{i\}\.mlp\.1'"):
+        find_sites(body, "llama")
+
+
+def test_layer_without_feed_forward_block_holds_no_neurons(tiny_model: TinyModels) -> None:
     body = load_body(tiny_model("llama"))
     body.layers[1].mlp = torch.nn.Identity()
-    with pytest.raises(ArchitectureError, match=r"^layers \[1\] of this 'llama' model have no site"):
-        find_sites(body, "llama")
+    assert [site.layer for site in find_sites(body, "llama")] == [0, 2]
 
 
 def test_experts_fused_in_an_unknown_way_are_refused(tiny_model: TinyModels) -> None:
@@ -393,6 +467,26 @@ def test_experts_fused_in_an_unknown_way_are_refused(tiny_model: TinyModels) -> 
     body.layers[0].mlp.experts = Fused()
     with pytest.raises(ArchitectureError, match=r"^the experts at 'layers\.0\.mlp\.experts' \(Fused\)"):
         find_sites(body, "mixtral")
+
+
+@pytest.mark.parametrize("change", ["weighted first", "another gate"])
+def test_experts_that_compute_something_else_are_refused(
+    change: str, tiny_model: TinyModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A family whose experts look like others' and are not: noticed when the model is opened."""
+    from transformers.models.mixtral import modeling_mixtral
+
+    experts = modeling_mixtral.MixtralExperts
+    usual = experts.forward
+
+    def forward(self: Any, hidden: Any, index: Any, weights: Any) -> Any:
+        if change == "another gate":
+            return usual(self, hidden, index, weights).abs()
+        return usual(self, hidden * weights.sum(dim=-1, keepdim=True) * 0.5, index, weights)
+
+    monkeypatch.setattr(experts, "forward", forward)
+    with pytest.raises(ArchitectureError, match=r"^the experts at 'layers\.0\.mlp\.experts' .* something other"):
+        Encoder(ModelConfig(name=str(tiny_model("mixtral"))))
 
 
 @pytest.mark.parametrize(
@@ -439,6 +533,7 @@ def test_nothing_after_the_last_captured_neurons_is_computed(
 ) -> None:
     encoder = make_encoder(tiny_model(family), layers="1")
     paths = {module: path for path, module in encoder.model.module.named_modules()}
+    finished.clear()
     encode(encoder)
     ran = [paths[module] for module in finished]
     assert [path for path in ran if ".0." in path and path.endswith((".mlp", ".output"))]
@@ -499,7 +594,7 @@ def test_all_silent_hooks_are_counted(tiny_model: TinyModels, make_encoder: Make
 def test_layer_that_runs_twice_is_refused(tiny_model: TinyModels, make_encoder: MakeEncoder) -> None:
     encoder = make_encoder(tiny_model("llama"))
     encoder.model.module.layers[1].mlp.down_proj = encoder.model.module.layers[0].mlp.down_proj
-    with pytest.raises(ArchitectureError, match=r"'layers\.0\.mlp\.down_proj' ran twice in one forward pass"):
+    with pytest.raises(ArchitectureError, match=r"'layers\.0\.mlp\.down_proj' ran more often in one forward pass"):
         encode(encoder)
 
 

@@ -1,12 +1,13 @@
 """Hooks that pool activations while the forward pass runs, so that no (B, T, N) tensor outlives its layer."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from nait_index.activations.families import BOTH_HALVES, Site, expert_activations, find_up_projection
+from nait_index.activations.experts import expert_activations
+from nait_index.activations.families import Site, find_up_projection
 from nait_index.activations.pooling import TokenSpan
 from nait_index.errors import ArchitectureError, ModelError
 
@@ -46,6 +47,20 @@ class Captured:
     codes: "torch.Tensor | None" = None
 
 
+@dataclass(slots=True)
+class _Hook:
+    """One hook: what it does with each call of a forward pass, and how many calls it has seen.
+
+    :param before: whether it sees the module's input; otherwise its output.
+    """
+
+    path: str
+    module: "nn.Module"
+    before: bool
+    pools: list[Callable[..., None]]
+    calls: int = 0
+
+
 class _AllCaptured(Exception):
     """Raised inside the forward pass at the last site, to stop it: nothing after that site is needed."""
 
@@ -65,32 +80,47 @@ class Capture:
         self._neurons: torch.Tensor | None = None
         self._impact: torch.Tensor | None = None
         self._codes: torch.Tensor | None = None
-        self._hooks: dict[str, str] = {}
-        self._fired: set[str] = set()
+        self._hooks: list[_Hook] = []
 
     @contextmanager
     def installed(self) -> Iterator["Capture"]:
         """Install the hooks on the model, and remove every one of them in the end, whatever happens."""
         handles: list[Any] = []
         try:
-            offset = 0
-            for site in self._sites:
-                columns = slice(offset, offset + site.width)
-                pool = self._pool_experts if site.has_experts else self._pool_projection
-                handles.append(self._hook(site.path, partial(pool, site, columns), before=True))
-                if self._probes.impact and not self._probes.own_site and (up := find_up_projection(self._body, site)):
-                    pool = partial(self._pool_up, up.endswith(BOTH_HALVES), columns)
-                    handles.append(self._hook(up, pool, before=False))
-                offset += site.width
-            if self._probes.sae is not None:
-                from nait_index.activations.sae.sites import site_module
-
-                path = site_module(self._sites, self._probes.sae.site, self._body)
-                handles.append(self._hook(path, self._encode, before=False))
+            for hook in self._plan():
+                handles.append(self._install(hook))
             yield self
         finally:
             for handle in handles:
                 handle.remove()
+
+    def _plan(self) -> Iterable["_Hook"]:
+        """Plan one hook for every module and side, with what it does at each call of a forward pass.
+
+        A module that several layers share is called once for each of them.
+        """
+        hooks: dict[tuple[int, bool], _Hook] = {}
+
+        def add(path: str, pool: Callable[..., None], *, before: bool) -> None:
+            module = self._body.get_submodule(path)
+            hooks.setdefault((id(module), before), _Hook(path, module, before, [])).pools.append(pool)
+
+        offset = 0
+        for site in self._sites:
+            columns = slice(offset, offset + site.width)
+            add(
+                site.path,
+                partial(self._pool_experts if site.has_experts else self._pool_projection, site, columns),
+                before=True,
+            )
+            if self._probes.impact and not self._probes.own_site and (up := find_up_projection(self._body, site)):
+                add(up, partial(self._pool_up, site, columns), before=False)
+            offset += site.width
+        if self._probes.sae is not None:
+            from nait_index.activations.sae.sites import site_module
+
+            add(site_module(self._sites, self._probes.sae.site, self._body), self._encode, before=False)
+        return hooks.values()
 
     def run(self, inputs: Mapping[str, Any], span: TokenSpan) -> Captured:
         """Make one forward pass.
@@ -105,7 +135,8 @@ class Capture:
         self._span = span
         self._neurons = span.buffer(self._width)
         self._impact = torch.zeros(batch, self._width, device=device) if self._probes.impact else None
-        self._fired.clear()
+        for hook in self._hooks:
+            hook.calls = 0
         hidden = None
         try:
             hidden = self._pool_hidden(self._body(**inputs), span)
@@ -118,31 +149,33 @@ class Capture:
         return captured
 
     def _check_fired(self) -> None:
-        silent = [path for key, path in self._hooks.items() if key not in self._fired]
+        silent = [hook.path for hook in self._hooks if hook.calls < len(hook.pools)]
         if silent:
             raise ArchitectureError(
                 f"no activation was seen at {silent[0]}"
                 + (f" and {len(silent) - 1} more sites" if silent[1:] else "")
-                + ": the model computes this part without calling the module (a fused kernel?)"
+                + ": the model computes this part without calling the module (in a fused kernel?), or only for images"
             )
 
-    def _hook(self, path: str, pool: Callable[..., None], *, before: bool) -> Any:  # noqa: ANN401 - torch's handle
+    def _install(self, hook: "_Hook") -> Any:  # noqa: ANN401 - torch's handle
         """Install a hook on a module: on its input, or on its output."""
-        key = f"{'input' if before else 'output'} of {path}"
-        self._hooks[key] = path
+        self._hooks.append(hook)
 
-        def hook(module: "nn.Module", args: tuple[Any, ...], output: Any = None) -> None:  # noqa: ANN401
+        def fire(module: "nn.Module", args: tuple[Any, ...], output: Any = None) -> None:  # noqa: ANN401
             if self._span is None:
                 raise ModelError("the model was run from outside while its activations were being captured")
-            if key in self._fired:
-                raise ArchitectureError(f"'{path}' ran twice in one forward pass; shared layers are not supported")
-            self._fired.add(key)
-            pool(module, args if before else output, self._span)
-            if len(self._fired) == len(self._hooks) and not self._probes.hidden:
+            if hook.calls == len(hook.pools):
+                raise ArchitectureError(
+                    f"'{hook.path}' ran more often in one forward pass than the model has layers with it; models that "
+                    "loop over their layers are not supported"
+                )
+            hook.calls += 1
+            hook.pools[hook.calls - 1](module, args if hook.before else output, self._span)
+            if not self._probes.hidden and all(other.calls == len(other.pools) for other in self._hooks):
                 raise _AllCaptured
 
-        module = self._body.get_submodule(path)
-        return module.register_forward_pre_hook(hook) if before else module.register_forward_hook(hook)
+        register = hook.module.register_forward_pre_hook if hook.before else hook.module.register_forward_hook
+        return register(fire)
 
     def _pool_projection(
         self, site: Site, columns: slice, module: "nn.Module", args: tuple[Any, ...], span: TokenSpan
@@ -165,9 +198,7 @@ class Capture:
         self, site: Site, columns: slice, module: "nn.Module", args: tuple[Any, ...], span: TokenSpan
     ) -> None:
         assert self._neurons is not None
-        hidden, routed = args[0], args[1]
-        hidden = hidden.reshape(-1, hidden.shape[-1])
-        for part in expert_activations(module, hidden, routed.reshape(hidden.shape[0], -1)):
+        for part in expert_activations(module, args):
             width = part.neurons.shape[-1]
             start = columns.start + part.expert * width
             span.pool_tokens(part.tokens, part.neurons, self._neurons[:, :, start : start + width])
@@ -176,10 +207,11 @@ class Capture:
                 span.add_mean(part.tokens, size.abs(), self._impact[:, start : start + width])
 
     def _pool_up(
-        self, half: bool, columns: slice, module: "nn.Module", output: "torch.Tensor", span: TokenSpan
+        self, site: Site, columns: slice, module: "nn.Module", output: "torch.Tensor", span: TokenSpan
     ) -> None:
         assert self._impact is not None
-        up = output[..., output.shape[-1] // 2 :] if half else output
+        # One projection may compute the gate, then the up-projection.
+        up = output[..., site.width :] if output.shape[-1] == 2 * site.width else output
         self._impact[:, columns] = span.mean(up.abs().reshape(span.batch, span.length, -1))
 
     def _encode(self, module: "nn.Module", output: Any, span: TokenSpan) -> None:  # noqa: ANN401

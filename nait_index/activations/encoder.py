@@ -9,6 +9,7 @@ import numpy as np
 
 from nait_index.activations.batches import check_known, finish_late, run_batches, start_copies, token_budget
 from nait_index.activations.capture import Capture, Captured, Probes
+from nait_index.activations.experts import check_experts
 from nait_index.activations.families import Site, find_sites
 from nait_index.activations.loading import LoadedModel, load_model
 from nait_index.activations.pooling import TokenScores, TokenSpan
@@ -71,6 +72,8 @@ class Encoder:
         # Any token will do, where the model has no embedding for the tokenizer's.
         self._padding = 0 if padding is None or padding >= (self.model.vocabulary or np.inf) else padding
         self.batch_tokens = token_budget(config.batch_tokens, self.model.device)
+        if experts := [site.path for site in self.sites if site.has_experts]:
+            check_experts(self.model.module, experts, self.model.inputs([np.arange(3, 15)]))
         self._stack = ExitStack()
         probes = probes or Probes()
         sae = None if probes.sae is None else probes.sae.to(self.model.device)

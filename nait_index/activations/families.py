@@ -1,26 +1,28 @@
-"""Where each model family keeps its neurons.
+"""Where model families keep their neurons, and whether all of them were found.
 
-A neuron is one coordinate of the input of a feed-forward block's *down projection*. For every family, the table below
-names that projection by a pattern over module paths of the bare transformer (``AutoModel``), where ``{i}`` is the layer
-number. Families that are not in the table are searched for the same names. A mixture-of-experts layer stores the
-projections of all experts in one 3-D parameter: there the experts module itself is the site, and
-:func:`expert_activations` recomputes the inputs of the down projections.
+A neuron is one coordinate of the input of a feed-forward block's *down projection*. :data:`DOWN_PROJECTIONS` lists what
+families call that projection, below a layer of the bare transformer (``AutoModel``). A mixture-of-experts layer stores
+the projections of all experts in 3-D parameters: there the experts module itself is the site (:mod:`.experts`).
+
+A model is captured whole or refused: the layers are compared with the configuration's number of layers, and no layer
+may hold another projection or expert parameter that looks like part of a feed-forward block.
 
 A neuron's *impact* is the size of its up-projection's output (NAG, Wang et al., arXiv 2604.15706);
 :func:`find_up_projection` finds that projection beside the down projection.
 
-To add a family, add its name to ``FAMILIES`` and a computation of its neurons by hand to ``tests/test_families.py``.
+To add a family, add the name of its down projection to ``DOWN_PROJECTIONS``, and run ``make sweep``.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nait_index.activations.experts import BOTH_HALVES, count_neurons, holds_experts
 from nait_index.errors import ArchitectureError
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
 
@@ -37,56 +39,56 @@ class Site:
     has_experts: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ExpertTokens:
-    """What one expert computes.
-
-    :param tokens: (m,) positions of the tokens that were routed to it, in the flattened batch.
-    :param neurons: (m, I) input of its down projection; :param up: (m, I) output of its up-projection.
-    """
-
-    expert: int
-    tokens: "torch.Tensor"
-    neurons: "torch.Tensor"
-    up: "torch.Tensor"
-
-
-_MIXTURE_SUFFIXES = ("mlp.down_proj", "mlp.experts", "mlp.shared_expert.down_proj", "mlp.shared_experts.down_proj")
-GATED = ("layers.{i}.mlp.down_proj",)
-MIXTURE = tuple(f"layers.{{i}}.{suffix}" for suffix in _MIXTURE_SUFFIXES)
-
-FAMILIES: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "olmo2", "phi3"), GATED),
-    **dict.fromkeys(("mixtral", "qwen2_moe", "qwen3_moe", "deepseek_v3", "gpt_oss"), MIXTURE),
-    **dict.fromkeys(("bert", "roberta", "xlm-roberta"), ("encoder.layer.{i}.output.dense",)),
-    "gemma3": ("language_model.layers.{i}.mlp.down_proj",),
-    "phi": ("layers.{i}.mlp.fc2",),
-    "gpt2": ("h.{i}.mlp.c_proj",),
-    "gpt_neox": ("layers.{i}.mlp.dense_4h_to_h",),
-    "falcon": ("h.{i}.mlp.dense_4h_to_h",),
-    "opt": ("decoder.layers.{i}.fc2",),
-    "distilbert": ("transformer.layer.{i}.ffn.lin2",),
-    "t5": ("encoder.block.{i}.layer.1.DenseReluDense.wo",),
-}
-
-# The same names under any prefix, for families that are not in the table; the first group that matches anything wins.
-FALLBACK_SUFFIXES = (
-    _MIXTURE_SUFFIXES,
-    ("feed_forward.down_proj",),
-    ("feed_forward.w2",),
-    ("mlp.dense_4h_to_h",),
-    ("mlp.c_proj",),
-    ("mlp.fc2",),
-    ("mlp.fc_out",),
-    ("ffn.lin2",),
-    ("fc2",),
-    ("output.dense",),
+# Paths below a layer, ``{j}`` for any number. In the comments, families that use no other name.
+DOWN_PROJECTIONS = (
+    "mlp.down_proj",  # Llama, Mistral, Qwen, Gemma, OLMo, Phi-3, GLM, …
+    "mlp.experts",  # Mixtral, Qwen MoE, DeepSeek, GPT-OSS, …
+    "mlp.shared_expert.down_proj",
+    "mlp.shared_experts.down_proj",
+    "mlp.shared_mlp.down_proj",  # HunYuan
+    "mlp.text_moe.experts",  # ERNIE 4.5 VL
+    "mlp.fc2",  # Phi
+    "mlp.c_proj",  # GPT-2
+    "mlp.fc_out",  # GPT-J
+    "mlp.dense_4h_to_h",  # GPT-NeoX, Falcon, BLOOM
+    "mlp.Wo",  # ModernBERT
+    "mlp_block.down_proj",  # RecurrentGemma
+    "mlps.{j}.down_proj",  # LongCat
+    "experts",  # Gemma 4, beside mlp.down_proj
+    "feed_forward.down_proj",  # Jamba, Bamba, Falcon-H1
+    "feed_forward.w2",  # LFM2
+    "feed_forward.experts",  # Jamba, LFM2, Llama 4
+    "feed_forward.shared_expert.down_proj",  # Llama 4
+    "feed_forward.value",  # RWKV
+    "block_sparse_moe.experts",  # Granite
+    "shared_mlp.output_linear",  # Granite
+    "mixer.down_proj",  # Nemotron-H
+    "mixer.experts",
+    "mixer.shared_experts.down_proj",
+    "shared_transformer.feed_forward.down_proj",  # Zamba 2
+    "shared_transf.feed_forward.down_proj",  # Zamba
+    "ffn.down_proj",  # MPT
+    "ffn.proj_down",  # xLSTM
+    "ffn.fc2",  # Kosmos
+    "ffn.lin2",  # DistilBERT
+    "ffn.2",  # CTRL
+    "ffn.ffn.w_out",  # CPM-Ant
+    "ffn.{j}.output.dense",  # MobileBERT, beside output.dense
+    "fc2",  # OPT, BioGPT, XGLM
+    "lin2",  # XLM, Flaubert
+    "ff.layer_2",  # XLNet
+    "output.dense",  # BERT, RoBERTa, ELECTRA, …
+    "layer.{j}.DenseReluDense.wo",  # T5
 )
-# Excludes the other towers of a multimodal checkpoint, and BERT's attention output, which has the same name.
-FALLBACK_EXCLUDED = re.compile(r"(^|\.)(vision|visual|audio|image|attention|attn|mtp)\w*(\.|$)")
 
-BOTH_HALVES = "gate_up_proj"
-"""Name of a projection that computes the gate, then the up-projection."""
+# Other towers of a multimodal checkpoint, and heads that predict several tokens ahead: no part of the text model.
+_OTHER_TOWER = re.compile(r"(^|\.)\w*(vision|visual|video|audio|image|speech|qformer|mtp)\w*(\.|$)")
+# Parts of a layer that mix tokens, route or normalise, by their path below the layer or their class.
+_NOT_FEED_FORWARD = re.compile(
+    r"(attn|attention|mamba|ssm|conv|temporal|rg_?lru|router|gate\b|laurel|altup|per_layer|lora|adapter|indexer|norm|"
+    r"pooler|delta|recurrent|lightning|kda|gla\b|compressor|lstm|time_mix|bottleneck)",
+    re.IGNORECASE,
+)
 
 # Down projection → the names that its up-projection may have beside it; the first that exists is taken.
 _UP_NAMES = {
@@ -95,9 +97,14 @@ _UP_NAMES = {
     "c_proj": ("c_fc",),
     "dense_4h_to_h": ("dense_h_to_4h",),
     "lin2": ("lin1",),
+    "Wo": ("Wi",),
     "wo": ("wi_1", "wi"),
     "w2": ("w3",),
     "fc_out": ("fc_in",),
+    "output_linear": ("input_linear",),
+    "proj_down": ("proj_up",),
+    "layer_2": ("layer_1",),
+    "w_out": ("w_in.w_1",),
     "output.dense": ("intermediate.dense",),
 }
 
@@ -107,29 +114,49 @@ def find_sites(body: "nn.Module", model_type: str, pattern: str | None = None) -
 
     :param body: the transformer, as ``AutoModel`` returns it.
     :param model_type: the family's name in its configuration, e.g. ``llama``.
-    :param pattern: module path with ``{i}`` for the layer number, overriding the table (``--site``).
-    :raises ArchitectureError: nothing matched, a layer is missing, or a match is not a projection.
+    :param pattern: module path with ``{i}`` for the layer number, or several with commas, to be captured instead of
+        the feed-forward blocks (``--site``). Then nothing is said of what else the layers hold.
+    :raises ArchitectureError: nothing matched, a layer or another part of the feed-forward blocks is not covered, or a
+        match is not a projection.
     """
-    modules = dict(body.named_modules())
+    # A module that several layers share has a path in each of them.
+    modules = dict(body.named_modules(remove_duplicate=False))
     if pattern is not None:
-        paths = _match(modules, (_to_regex(pattern),))
-        searched = f"the site pattern '{pattern}'"
-    elif model_type in FAMILIES:
-        paths = _match(modules, tuple(_to_regex(p) for p in FAMILIES[model_type]))
-        searched = f"the table of families ('{model_type}')"
-    else:
-        paths = _match_fallback(modules)
-        searched = "the structural search"
-    if not paths:
+        return _sites_of_pattern(modules, model_type, pattern, _layers_of(body))
+    stacks = _match_stacks(modules)
+    if not stacks:
         raise ArchitectureError(
-            f"no feed-forward down projection found in a '{model_type}' model by {searched}; name it with --site, "
-            f"for example --site '{_suggest(modules)}'"
+            f"no feed-forward down projection found in a '{model_type}' model under any known name"
+            + _suggestion(modules, _layers_of(body))
         )
-    layers = sorted({layer for layer, _ in paths})
-    if layers != list(range(len(layers))):
-        missing = sorted(set(range(layers[-1] + 1)) - set(layers))
-        raise ArchitectureError(f"layers {missing} of this '{model_type}' model have no site found by {searched}")
-    return tuple(_to_site(layer, path, modules[path]) for layer, path in paths)
+    stack = _text_stack(stacks, modules, model_type, _layers_of(body))
+    sites = tuple(_to_site(layer, path, modules[path]) for layer, path in stacks[stack])
+    _check_whole(sites, stack, modules, model_type, getattr(_text_config(body), "hidden_size", None))
+    return sites
+
+
+def _sites_of_pattern(
+    modules: Mapping[str, "nn.Module"], model_type: str, pattern: str, layers: frozenset[int]
+) -> tuple[Site, ...]:
+    regexes = [_to_regex(part.strip()) for part in pattern.split(",")]
+    hits = sorted(
+        (int(match[1]), order, path)
+        for path in modules
+        for order, regex in enumerate(regexes)
+        if (match := regex.match(path))
+    )
+    if not hits:
+        raise ArchitectureError(
+            f"nothing in a '{model_type}' model has a path like the site pattern '{pattern}'"
+            + _suggestion(modules, layers)
+        )
+    missing = sorted(set(range(hits[-1][0] + 1)) - {layer for layer, _, _ in hits})
+    if missing:
+        raise ArchitectureError(
+            f"layers {missing} of this '{model_type}' model have no module at the site pattern '{pattern}'; give one "
+            "pattern for each kind of layer, with commas"
+        )
+    return tuple(_to_site(layer, path, modules[path]) for layer, _, path in hits)
 
 
 def _to_regex(pattern: str) -> re.Pattern[str]:
@@ -138,58 +165,139 @@ def _to_regex(pattern: str) -> re.Pattern[str]:
     return re.compile("^" + re.escape(pattern).replace(r"\{i\}", r"(\d+)") + "$")
 
 
-def _match(paths: Iterable[str], patterns: tuple[re.Pattern[str], ...]) -> list[tuple[int, str]]:
-    hits = [(int(m[1]), order, path) for path in paths for order, p in enumerate(patterns) if (m := p.match(path))]
-    return [(layer, path) for layer, _, path in sorted(hits)]
-
-
-def _match_fallback(modules: Mapping[str, "nn.Module"]) -> list[tuple[int, str]]:
-    for suffixes in FALLBACK_SUFFIXES:
-        patterns = tuple(re.compile(rf"^(?:[A-Za-z_]\w*\.)*?\w+\.(\d+)\.{re.escape(s)}$") for s in suffixes)
-        hits = _match((path for path in modules if not FALLBACK_EXCLUDED.search(path)), patterns)
-        if hits:
-            return hits
-    return []
-
-
-def _suggest(modules: Mapping[str, Any]) -> str:
-    """Return the pattern of the first path with a layer number and a 2-D weight, as an example for ``--site``."""
+def _match_stacks(modules: Mapping[str, "nn.Module"]) -> dict[str, list[tuple[int, str]]]:
+    """Find the down projections by their names: path of a list of layers → layer and path of each, in order."""
+    names = "|".join(re.escape(name).replace(r"\{j\}", r"\d+") for name in DOWN_PROJECTIONS)
+    known = re.compile(rf"^((?:[A-Za-z_]\w*\.)*?\w+)\.(\d+)\.(?:{names})$")
+    stacks: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for path, module in modules.items():
-        if re.search(r"\.0\.", path) and getattr(module, "weight", None) is not None and module.weight.dim() == 2:
-            return re.sub(r"\.0\.", ".{i}.", path, count=1)
-    return "layers.{i}.mlp.down_proj"
+        if (match := known.match(path)) and not _OTHER_TOWER.search(match[1]) and _is_projection(module):
+            stacks[match[1]].append((int(match[2]), path))
+    return {stack: sorted(hits, key=lambda hit: hit[0]) for stack, hits in stacks.items()}
+
+
+def _is_projection(module: Any) -> bool:  # noqa: ANN401 - any module
+    weight = getattr(module, "weight", None)
+    return holds_experts(module) or (weight is not None and weight.dim() == 2)
+
+
+def _text_config(body: "nn.Module") -> Any:  # noqa: ANN401 - a configuration of transformers
+    """Return the configuration of the text model, or ``None`` where there are several."""
+    config: Any = body.config
+    try:
+        return config.get_text_config(encoder=True) if config.is_encoder_decoder else config.get_text_config()
+    except ValueError:
+        return None
+
+
+def _layers_of(body: "nn.Module") -> frozenset[int]:
+    """Return how many layers a text model may have by its configuration; nothing where that does not say it."""
+    text = _text_config(body)
+    # LongCat counts every layer twice in the first.
+    numbers = (getattr(text, name, None) for name in ("num_hidden_layers", "num_layers"))
+    return frozenset(number for number in numbers if isinstance(number, int))
+
+
+def _text_stack(stacks: Iterable[str], modules: Mapping[str, Any], model_type: str, layers: frozenset[int]) -> str:
+    """Choose the list of layers that is the text model: the one with as many layers as the configuration says."""
+    lengths = {stack: len(modules[stack]) for stack in stacks}
+    fitting = [stack for stack, length in lengths.items() if not layers or length in layers]
+    if len(fitting) == 1:
+        return fitting[0]
+    wanted = " or ".join(map(str, sorted(layers))) if layers else "one list of"
+    seen = ", ".join(f"{length} at '{stack}'" for stack, length in lengths.items())
+    raise ArchitectureError(
+        f"a '{model_type}' model should have {wanted} layers, but those with known feed-forward blocks are {seen}; "
+        "name what to capture with --site"
+    )
+
+
+def _check_whole(
+    sites: tuple[Site, ...], stack: str, modules: Mapping[str, Any], model_type: str, hidden_size: int | None
+) -> None:
+    """Refuse a model whose layers hold parts of feed-forward blocks that are no sites."""
+    widths = {_out_width(modules[site.path]) for site in sites if not site.has_experts}
+    if hidden_size is not None:
+        widths.add(hidden_size)
+    missed = sorted({_to_pattern(path, stack) for path in _unhooked(sites, stack, modules, widths)})
+    if missed:
+        raise ArchitectureError(
+            f"a '{model_type}' model has feed-forward neurons that would be missed, at "
+            + ", ".join(f"'{pattern}'" for pattern in missed[:4])
+            + (f" and {len(missed) - 4} more" if missed[4:] else "")
+            + "; name all that is to be captured with --site, patterns with commas"
+        )
+
+
+def _unhooked(sites: tuple[Site, ...], stack: str, modules: Mapping[str, Any], widths: set[int]) -> Iterator[str]:
+    """Yield what looks like a part of a feed-forward block and is no site: 3-D parameters and down projections.
+
+    :param widths: of the hidden states.
+    """
+    hooked = {site.path for site in sites}
+    for path, module in modules.items():
+        below = path.removeprefix(f"{stack}.").partition(".")[2]
+        if not path.startswith(f"{stack}.") or not below or any(path.startswith(f"{site}.") for site in hooked):
+            continue
+        if path in hooked or _is_other_part(path, stack, modules):
+            continue
+        weight = getattr(module, "weight", None)
+        is_matrix = weight is not None and weight.dim() == 2 and type(module).__name__ != "Embedding"
+        if holds_experts(module) or (is_matrix and _out_width(module) in widths and _in_width(module) not in widths):
+            yield path
+
+
+def _is_other_part(path: str, stack: str, modules: Mapping[str, Any]) -> bool:
+    """Decide whether a module belongs to something other than a feed-forward block, by names and classes down to it."""
+    parts = path.removeprefix(f"{stack}.").split(".")
+    below = ".".join(parts[1:])
+    if _NOT_FEED_FORWARD.search(below) or _OTHER_TOWER.search(below):
+        return True
+    parents = (".".join([stack, *parts[:depth]]) for depth in range(2, len(parts) + 1))
+    return any(_NOT_FEED_FORWARD.search(type(modules[parent]).__name__) for parent in parents)
+
+
+def _to_pattern(path: str, stack: str) -> str:
+    return f"{stack}.{{i}}.{path.removeprefix(f'{stack}.').partition('.')[2]}"
+
+
+def _suggestion(modules: Mapping[str, Any], layers: frozenset[int]) -> str:
+    """Return how to name the neurons by hand, with a path that looks like a down projection where there is one."""
+    for path, module in modules.items():
+        match = re.match(r"^((?:[A-Za-z_]\w*\.)*?\w+)\.0\.", path)
+        if match is None or _OTHER_TOWER.search(path) or _is_other_part(path, match[1], modules):
+            continue
+        weight = getattr(module, "weight", None)
+        is_down = weight is not None and weight.dim() == 2 and _out_width(module) < _in_width(module)
+        if is_down and len(modules[match[1]]) in layers:
+            return f"; name it with --site, for example --site '{_to_pattern(path, match[1])}'"
+    return "; a path of your choice can be captured with --site"
 
 
 def _to_site(layer: int, path: str, module: Any) -> Site:  # noqa: ANN401 - any module
-    stacked = getattr(module, BOTH_HALVES, None)
-    if stacked is not None and getattr(stacked, "ndim", 0) == 3:
-        return Site(layer, path, _expert_width(module, path), has_experts=True)
+    if holds_experts(module) and not hasattr(module, "weight"):
+        return Site(layer, path, count_neurons(module, path), has_experts=True)
     weight = getattr(module, "weight", None)
     if weight is None or weight.dim() != 2:
         raise ArchitectureError(
             f"'{path}' ({type(module).__name__}) has no 2-D weight; name the down projection with --site"
         )
+    return Site(layer, path, _in_width(module))
+
+
+def _in_width(module: Any) -> int:  # noqa: ANN401
     # transformers' Conv1D (GPT-2) keeps its weight as (in, out), every Linear as (out, in).
-    width = weight.shape[0] if type(module).__name__ == "Conv1D" else weight.shape[1]
-    return Site(layer, path, int(width))
+    return int(module.weight.shape[0 if type(module).__name__ == "Conv1D" else 1])
 
 
-def _expert_width(module: Any, path: str) -> int:  # noqa: ANN401
-    """Count the neurons of all experts together: experts × intermediate width of one."""
-    if not callable(getattr(module, "_apply_gate", None)):
-        raise ArchitectureError(
-            f"the experts at '{path}' ({type(module).__name__}) are fused in an unsupported way; "
-            "capture another part of the model with --site"
-        )
-    experts, a, b = module.gate_up_proj.shape
-    doubled = b if getattr(module, "is_transposed", False) else a
-    return int(experts) * int(doubled) // 2
+def _out_width(module: Any) -> int:  # noqa: ANN401
+    return int(module.weight.shape[1 if type(module).__name__ == "Conv1D" else 0])
 
 
 def find_up_projection(body: "nn.Module", site: Site) -> str | None:
     """Find the path of the up-projection that belongs to a down projection; fused experts have no such module.
 
-    Where one projection computes both halves of a gated block (:data:`BOTH_HALVES`), its second half is meant.
+    Where one projection computes both halves of a gated block, its second half is meant.
 
     :raises ArchitectureError: there is none under any known name.
     """
@@ -200,7 +308,8 @@ def find_up_projection(body: "nn.Module", site: Site) -> str | None:
             continue
         parent = site.path.removesuffix(down)
         for name in names:
-            if has_module(body, parent + name):
+            # Zamba 2 adds a small projection of each layer to the one that layers share.
+            if has_module(body, parent + name) and not has_module(body, f"{parent}{name}_adapter_list"):
                 return parent + name
     raise ArchitectureError(
         f"no up-projection found beside '{site.path}', which the view topk needs; leave topk out of --views"
@@ -214,31 +323,3 @@ def has_module(body: "nn.Module", path: str) -> bool:
     except AttributeError:
         return False
     return True
-
-
-def expert_activations(
-    experts: Any,  # noqa: ANN401 - a fused module, recognised by its attributes
-    hidden: "torch.Tensor",
-    routed: "torch.Tensor",
-) -> Iterator[ExpertTokens]:
-    """Recompute the inputs of the down projections of a fused mixture-of-experts layer, expert by expert.
-
-    Neuron ``e·I + j`` is coordinate j of expert e's hidden state; it is 0 for a token that was not routed to expert e.
-    The router's weight is applied after the down projection, so it is not part of the activation.
-
-    :param experts: the fused module (``gate_up_proj`` of shape (E, 2I, H), or (E, H, 2I) where ``is_transposed``).
-    :param hidden: (B·T, H) input of the layer.
-    :param routed: (B·T, k) experts chosen for each token.
-    :returns: one item for each expert that any token was routed to.
-    """
-    for expert in routed.unique().tolist():
-        tokens, _ = (routed == expert).nonzero(as_tuple=True)
-        weight = experts.gate_up_proj[expert]
-        gate_up = hidden[tokens] @ (weight if getattr(experts, "is_transposed", False) else weight.T)
-        if getattr(experts, "has_bias", False):
-            gate_up = gate_up + experts.gate_up_proj_bias[expert]
-        if getattr(experts, "is_concatenated", True):
-            up = gate_up[..., gate_up.shape[-1] // 2 :]
-        else:
-            up = gate_up[..., 1::2]
-        yield ExpertTokens(int(expert), tokens, experts._apply_gate(gate_up), up)
