@@ -46,9 +46,7 @@ def test_family_is_captured_whole(family: str) -> None:
         assert tried.names == RESULT["families"][family]["names"]
 
 
-@pytest.mark.parametrize(
-    "family", ["albert", "bart", "hrm_text", "inkling_text", "jetmoe", "longformer", "mamba"]
-)
+@pytest.mark.parametrize("family", ["albert", "bart", "hrm_text", "inkling_text", "jetmoe", "longformer", "mamba"])
 def test_family_is_refused_in_one_line(family: str) -> None:
     tried = try_family(family)
     assert tried.outcome is Outcome.REFUSED
