@@ -356,13 +356,17 @@ def test_single_text_that_runs_out_of_memory_is_refused(
         encode(encoder)
 
 
-def test_other_errors_of_a_forward_pass_come_through_at_once(
+def test_other_errors_of_a_forward_pass_end_it_at_once_in_one_line(
     tiny_model: TinyModels, make_encoder: MakeEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder = make_encoder(tiny_model("llama"), batch_tokens=ONE_BATCH)
     tried = fail_above(monkeypatch, 0, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
-    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+    with pytest.raises(ModelError) as caught:
         encode(encoder)
+    assert str(caught.value) == (
+        f"model '{encoder.config.name}' failed in its forward pass (RuntimeError: mat1 and mat2 shapes cannot be "
+        "multiplied); name another model with --model"
+    )
     assert tried == [8]
 
 

@@ -6,13 +6,15 @@ forward function of its own.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from nait_index.config import PaddingSide
-from nait_index.errors import ModelError
+from nait_index.errors import ModelError, NaitError, one_line
 
 if TYPE_CHECKING:
     import torch
@@ -20,8 +22,30 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 # With today's vocabularies, the logits of a batch are by far its largest tensor.
 _LOGITS_BYTES = 2**30
-# Errors that one text, or too many texts at once, may cause.
-_TEXT_ERRORS = (RuntimeError, MemoryError, ValueError, IndexError)
+
+
+class Sharing(StrEnum):
+    """Which texts may share a forward pass, so that none of them changes the numbers of another."""
+
+    ANY_LENGTH = "any length"
+    ONE_LENGTH = "one length"
+    ALONE = "alone"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRule:
+    """How the texts of one model are run together.
+
+    :param model: its name, for messages. :param remedy: what to try where its forward pass fails.
+    :param tokens: most tokens of a batch, padding counted. :param sharing: which texts share a batch.
+    :param side: the side that is padded.
+    """
+
+    model: str
+    remedy: str
+    tokens: int
+    sharing: Sharing = Sharing.ANY_LENGTH
+    side: PaddingSide = PaddingSide.RIGHT
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,30 +73,32 @@ def token_budget(
 
 def run_batches(
     lengths: np.ndarray,
-    budget: int,
+    rule: BatchRule,
     forward: Callable[[np.ndarray], Result],
     on_failure: Callable[[int, Exception], Result] | None = None,
 ) -> Iterator[Result]:
     """Run every text once, similar lengths together, and yield a result for every batch or part of one that ran.
 
-    :param lengths: (n,) tokens of each text; :param budget: most tokens of a batch, padding counted.
+    :param lengths: (n,) tokens of each text.
     :param forward: runs the texts with the given numbers (b,). A call that fails must leave no effect.
     :param on_failure: returns the result of a single text that failed. With it, a batch is halved on every error that
         one of its texts may have caused; without it, only when memory runs out.
-    :raises ModelError: a single text does not fit into memory.
+    :raises ModelError: a single text does not fit into memory, or a library fails in the forward pass.
     """
     import torch
 
-    waiting = deque(plan_batches(lengths, budget))
+    waiting = deque(plan_batches(lengths, rule.tokens, rule.sharing))
     while waiting:
         rows = waiting.popleft()
         results: list[Result] = []
         failed = False
         try:
             results.append(forward(rows))
+        except NaitError:
+            raise
         except Exception as error:
-            if not (_is_out_of_memory(error) if on_failure is None else isinstance(error, _TEXT_ERRORS)):
-                raise
+            if on_failure is None and not is_out_of_memory(error):
+                raise failure_of(rule, error) from error
             failed = True
             if len(rows) > 1:
                 waiting.extendleft(reversed(np.array_split(rows, 2)))
@@ -88,21 +114,49 @@ def run_batches(
             yield results.pop()  # so that it is not held while the next batch runs
 
 
-def plan_batches(lengths: np.ndarray, budget: int) -> Iterator[np.ndarray]:
+def plan_batches(lengths: np.ndarray, budget: int, sharing: Sharing = Sharing.ANY_LENGTH) -> Iterator[np.ndarray]:
     """Group texts of similar length into batches of at most ``budget`` tokens, padding counted; longest first.
 
     :param lengths: (n,) tokens of each text. A text longer than the budget is a batch by itself.
+    :param sharing: with ``ONE_LENGTH``, no batch needs padding.
     :returns: (b,) row numbers of each batch; together every row once. Depends on the lengths alone.
     """
     order = np.argsort(-lengths, kind="stable")
+    descending = -lengths[order]
     start = 0
     while start < len(order):
-        size = max(1, budget // int(lengths[order[start]]))
+        size = 1 if sharing is Sharing.ALONE else max(1, budget // -int(descending[start]))
+        if sharing is Sharing.ONE_LENGTH:
+            size = min(size, int(np.searchsorted(descending, descending[start], side="right")) - start)
         yield order[start : start + size]
         start += size
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+@contextmanager
+def library_errors(rule: BatchRule) -> Iterator[None]:
+    """Turn whatever a library raises inside a forward pass into one line that names the model and a remedy.
+
+    :raises ModelError: a library raised something.
+    """
+    try:
+        yield
+    except NaitError:
+        raise
+    except Exception as error:
+        raise failure_of(rule, error) from error
+
+
+def failure_of(rule: BatchRule, error: Exception) -> ModelError:
+    """Describe what a library raised inside a forward pass, in one line."""
+    if is_out_of_memory(error):
+        return ModelError(f"out of memory while running model '{rule.model}'; lower --batch-tokens or --max-length")
+    text = one_line(error)
+    kind = type(error).__name__
+    reason = text if text == kind else f"{kind}: {text}"
+    return ModelError(f"model '{rule.model}' failed in its forward pass ({reason}); {rule.remedy}")
+
+
+def is_out_of_memory(error: Exception) -> bool:
     """Decide whether memory ran out; on a CPU, only torch's message shows it."""
     import torch
 

@@ -7,13 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from nait_index.activations.batches import check_known, finish_late, run_batches, start_copies, token_budget
+from nait_index.activations.batches import (
+    BatchRule,
+    check_known,
+    finish_late,
+    library_errors,
+    run_batches,
+    start_copies,
+    token_budget,
+)
 from nait_index.activations.capture import Capture, Captured, Probes
 from nait_index.activations.experts import check_experts
 from nait_index.activations.families import Site, find_sites
 from nait_index.activations.loading import LoadedModel, load_model
 from nait_index.activations.pooling import TokenScores, TokenSpan
-from nait_index.config import ModelConfig
+from nait_index.activations.trial import TrialTexts, settle, trial_ids
+from nait_index.config import ModelConfig, PaddingSide
 from nait_index.errors import ModelError
 
 # More than any tokenizer's average. Text beyond this many characters per token is only tokenised if it is needed.
@@ -71,14 +80,20 @@ class Encoder:
         padding = self.model.tokenizer.pad_token_id
         # Any token will do, where the model has no embedding for the tokenizer's.
         self._padding = 0 if padding is None or padding >= (self.model.vocabulary or np.inf) else padding
-        self.batch_tokens = token_budget(config.batch_tokens, self.model.device)
+        self.rule = self.model.batch_rule(token_budget(config.batch_tokens, self.model.device), config.padding_side)
         if experts := [site.path for site in self.sites if site.has_experts]:
-            check_experts(self.model.module, experts, self.model.inputs([np.arange(3, 15)]))
+            with library_errors(self.rule):
+                check_experts(self.model.module, experts, self.model.inputs([np.arange(3, 15)]))
         self._stack = ExitStack()
         probes = probes or Probes()
         sae = None if probes.sae is None else probes.sae.to(self.model.device)
         self.probes = replace(probes, own_site=config.site != "mlp", sae=sae)
         self._capture = self._stack.enter_context(Capture(self.model.module, self.sites, self.probes).installed())
+        try:
+            self.rule = self._tried()
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> "Encoder":
         return self
@@ -151,8 +166,9 @@ class Encoder:
             arrays = start_copies([captured.neurons, captured.impact, captured.hidden, captured.codes])
             return lambda: Pooled(rows, *arrays())  # type: ignore[arg-type]  # neurons are always captured
 
-        started = run_batches(lengths, self.batch_tokens, forward)
-        yield from finish_late(started, 1 if self.model.device.type == "cuda" else 0)
+        started = run_batches(lengths, self.rule, forward)
+        with library_errors(self.rule):  # a GPU reports some errors only when its results are waited for
+            yield from finish_late(started, 1 if self.model.device.type == "cuda" else 0)
 
     def split(self, tokens: Tokens, direction: np.ndarray) -> np.ndarray:
         """Run one text, and compute what each token adds to an inner product with its pooled activations: (T,) float64.
@@ -161,7 +177,7 @@ class Encoder:
         """
         import torch
 
-        with torch.inference_mode():
+        with torch.inference_mode(), library_errors(self.rule):
             inputs = self.inputs([tokens.ids])
             factors = torch.from_numpy(direction.astype(np.float64)).to(self.model.device)
             span = TokenScores(inputs["attention_mask"], factors)
@@ -188,9 +204,52 @@ class Encoder:
             covered = max(covered, end)
         return pieces
 
+    def why_not_finite(self, pooled: Pooled, position: int) -> str:
+        """Describe where the activations of a text in a batch stop being finite, and what may help."""
+        finite = np.isfinite(pooled.values[position]).all(axis=0)
+        ends = np.cumsum(self.widths)
+        layers = [
+            layer
+            for layer, width, end in zip(self.layers, self.widths, ends, strict=True)
+            if not finite[end - width : end].all()
+        ]
+        place = f"from layer {layers[0]} on" if layers else "after the neurons"
+        remedy = "" if str(self.model.dtype) == "torch.float32" else "; try --dtype float32"
+        return f"the model's activations for it are not finite, {place}{remedy}"
+
     def inputs(self, texts: Sequence[np.ndarray]) -> dict[str, Any]:
         """Pad texts (T_b,) of token ids as configured, and return the keyword arguments of the model, (B, T) each."""
-        return self.model.inputs(texts, self._padding, self.config.padding_side)
+        return self.model.inputs(texts, self._padding, self.rule.side)
+
+    def _tried(self) -> BatchRule:
+        """Try the model on short texts, and return the rule for its batches.
+
+        :raises ModelError: the model cannot run them, or what it computes cannot be used.
+        """
+        import torch
+
+        ids = trial_ids(self.model.tokenizer)
+        check_known([np.asarray(ids)], self.model.vocabulary, self.config.name)
+
+        def run(texts: Sequence[np.ndarray], side: PaddingSide, token: int | None) -> dict[str, np.ndarray]:
+            with torch.inference_mode():
+                inputs = self.model.inputs(texts, self._padding if token is None else token, side)
+                return self._parts(self._capture.run(inputs, TokenSpan(inputs["attention_mask"])))
+
+        texts = TrialTexts.of(ids, self.max_length)
+        return settle(run, texts, self.rule, self.model.dtype, mixture=self.model.is_mixture)
+
+    def _parts(self, captured: Captured) -> dict[str, np.ndarray]:
+        """Return what the first text of a batch gets in every layer, by name."""
+        values = captured.neurons[0].cpu().numpy()
+        ends = np.cumsum(self.widths)
+        parts = {
+            f"layer {layer}": values[:, end - width : end]
+            for layer, width, end in zip(self.layers, self.widths, ends, strict=True)
+        }
+        if captured.hidden is not None:
+            parts["the last hidden states"] = captured.hidden[0].cpu().numpy()
+        return parts
 
     def _run(self, texts: Sequence[np.ndarray]) -> Captured:
         import torch

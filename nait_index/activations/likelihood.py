@@ -6,13 +6,16 @@ batch that fails is halved until the culprit is alone, which gets a :class:`Fail
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from nait_index.activations.batches import Target, run_batches, token_budget
+from nait_index.activations.batches import BatchRule, Target, run_batches, token_budget
 from nait_index.activations.loading import LoadedModel
+from nait_index.activations.trial import TrialTexts, settle, trial_ids
+from nait_index.config import PaddingSide
+from nait_index.errors import one_line
 
 if TYPE_CHECKING:
     import torch
@@ -36,17 +39,18 @@ class Likelihood:
 
     def __init__(self, loaded: LoadedModel, batch_tokens: int | None = None) -> None:
         self.loaded = loaded
-        self._batch_tokens = batch_tokens
+        self._rule = try_predictions(loaded, token_budget(batch_tokens, loaded.device))
+        self._loss_rule = replace(
+            self._rule, tokens=token_budget(batch_tokens, loaded.device, vocabulary=loaded.vocabulary)
+        )
 
     def mean_losses(self, targets: Sequence[Target]) -> Iterator[tuple[int, float | Failure]]:
         """Compute −(1/m) Σ log p(token | all tokens before it), natural logarithm, over the m tokens that count.
 
         :returns: (number of the target, loss), every target once, in the order in which batches end.
         """
-        budget = token_budget(self._batch_tokens, self.loaded.device, vocabulary=self.loaded.vocabulary)
-        yield from self._each(
-            [target.ids for target in targets], budget, lambda rows: self._losses([targets[row] for row in rows])
-        )
+        sequences = [target.ids for target in targets]
+        yield from self._each(sequences, self._loss_rule, lambda rows: self._losses([targets[row] for row in rows]))
 
     def next_logits(
         self, prompts: Sequence[np.ndarray], tokens: Sequence[int]
@@ -55,11 +59,10 @@ class Likelihood:
 
         :returns: (number of the prompt, logits), every prompt once, in the order in which batches end.
         """
-        budget = token_budget(self._batch_tokens, self.loaded.device)
-        yield from self._each(prompts, budget, lambda rows: self._next([prompts[row] for row in rows], tokens))
+        yield from self._each(prompts, self._rule, lambda rows: self._next([prompts[row] for row in rows], tokens))
 
     def _each(
-        self, sequences: Sequence[np.ndarray], budget: int, forward: Callable[[np.ndarray], Sequence[Value]]
+        self, sequences: Sequence[np.ndarray], rule: BatchRule, forward: Callable[[np.ndarray], Sequence[Value]]
     ) -> Iterator[tuple[int, Value | Failure]]:
         # A token without an embedding would crash the process on a GPU.
         limit = self.loaded.vocabulary or np.inf
@@ -72,11 +75,10 @@ class Likelihood:
             return list(zip(rows.tolist(), forward(rows), strict=True))
 
         def failed(number: int, error: Exception) -> list[tuple[int, Value | Failure]]:
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
-            return [(known[number], Failure(reason))]
+            return [(known[number], Failure(one_line(error)[:200]))]
 
         lengths = np.array([len(sequences[row]) for row in known], dtype=np.int64)
-        for values in run_batches(lengths, budget, numbered, failed):
+        for values in run_batches(lengths, rule, numbered, failed):
             yield from values
 
     def _losses(self, targets: Sequence[Target]) -> list[float]:
@@ -115,3 +117,21 @@ class Likelihood:
             return logits
         logits = self.loaded.module(**inputs).logits
         return logits[:, positions]
+
+
+def try_predictions(loaded: LoadedModel, tokens: int) -> BatchRule:
+    """Try a causal model on short texts, and return the rule for its batches, which are padded on the right.
+
+    :param tokens: most tokens of a batch.
+    :raises ModelError: the model cannot run them, or what it predicts cannot be used.
+    """
+    import torch
+
+    def run(texts: Sequence[np.ndarray], side: PaddingSide, token: int | None) -> dict[str, np.ndarray]:
+        with torch.inference_mode():
+            logits = loaded.module(**loaded.inputs(texts, token or 0, side)).logits[0, : len(texts[0])]
+            return {f"the prediction after token {t + 1}": row for t, row in enumerate(logits.float().cpu().numpy())}
+
+    texts = TrialTexts.of(trial_ids(loaded.tokenizer), loaded.positions)
+    rule = loaded.batch_rule(tokens)
+    return settle(run, texts, rule, loaded.dtype, mixture=loaded.is_mixture, either_side=False)

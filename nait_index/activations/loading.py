@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import json
 import logging
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nait_index.activations.batches import pad
+from nait_index.activations.batches import BatchRule, pad
 from nait_index.activations.device import device_of, settled_precision
 from nait_index.config import BUNDLED_MODEL, ModelConfig, PaddingSide
 from nait_index.errors import ModelError
@@ -37,6 +38,7 @@ _INCIDENTAL = frozenset({"_name_or_path", "transformers_version", "dtype", "torc
 class LoadedModel:
     """A model with its tokenizer, frozen and in evaluation mode.
 
+    :param name: folder or hub name, as given.
     :param module: the bare transformer, or a causal language model with its head.
     :param positions: longest input in tokens that the model can read, or ``None`` where it sets no limit.
     :param first_position: position that its table assigns to a text's first token.
@@ -45,6 +47,7 @@ class LoadedModel:
         :param tokenizer_hash: of vocabulary, merges and normalisation; 32 hex digits each.
     """
 
+    name: str
     module: "nn.Module"
     tokenizer: Any
     model_type: str
@@ -61,6 +64,20 @@ class LoadedModel:
     def parameters(self) -> int:
         """Number of parameters, shared ones counted once."""
         return sum(parameter.numel() for parameter in self.module.parameters())
+
+    @property
+    def is_mixture(self) -> bool:
+        """Whether some layer sends each token to a few of its experts."""
+        return any(re.search(r"(^|\.)experts$", path) for path, _ in self.module.named_modules())
+
+    def batch_rule(self, tokens: int, side: PaddingSide = PaddingSide.RIGHT) -> BatchRule:
+        """Make the rule that the model is tried with first.
+
+        :param tokens: most tokens of a batch. :param side: the side that is padded.
+        """
+        full = str(self.dtype) == "torch.float32"
+        remedy = "name another model with --model" if full else "try --dtype float32, or another model"
+        return BatchRule(self.name, remedy, tokens, side=side)
 
     def takes(self, argument: str) -> bool:
         """Report whether the forward pass takes a keyword argument."""
@@ -114,6 +131,7 @@ def load_model(config: ModelConfig, *, causal: bool = False) -> LoadedModel:
     first_position = _first_position(module)
     table = getattr(module.get_input_embeddings(), "weight", None)
     loaded = LoadedModel(
+        name=config.name,
         module=module,
         tokenizer=tokenizer,
         model_type=settings.model_type,

@@ -102,6 +102,7 @@ class IndexEncoder:
             "template": config.template,
             "max_length": self.model_encoder.max_length,
             "dtype": self._dtype_name,
+            "batches": str(self.model_encoder.rule.sharing),
             "gradient_dtype": None if config.gradient_dtype is None else str(config.gradient_dtype),
             # Unlike a model's name, this is always a folder: an absolute path works from any working directory.
             "sae": None if sae is None else str(Path(sae).resolve()),
@@ -179,7 +180,8 @@ class IndexEncoder:
         usable = facts.usable
         for batch in self.model_encoder.encode([tokens[row] for row in usable]):
             rows, finite = usable[batch.rows], batch.finite
-            facts.reasons.update((int(row), "the model's activations for it are not finite") for row in rows[~finite])
+            for position in np.flatnonzero(~finite).tolist():
+                facts.reasons[int(rows[position])] = self.model_encoder.why_not_finite(batch, position)
             pooled = replace(batch, rows=rows)
             pooled = pooled if finite.all() else pooled.take(finite)
             mean, impact, hidden, codes = pooled.values[:, 0], pooled.impact, pooled.hidden, pooled.codes

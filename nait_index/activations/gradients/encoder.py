@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nait_index.activations.batches import Target, check_known, run_batches, token_budget
+from nait_index.activations.batches import Target, check_known, library_errors, run_batches, token_budget
 from nait_index.activations.encoder import Tokens
 from nait_index.activations.gradients.adapters import Adapters, GradientSettings
 from nait_index.activations.gradients.per_sample import Batch, per_sample_gradients, sample_losses
 from nait_index.activations.gradients.projection import Projection
 from nait_index.activations.gradients.warmup import BETAS, EPSILON, Warmup, warm_up
+from nait_index.activations.likelihood import try_predictions
 from nait_index.activations.loading import LoadedModel, load_model
 from nait_index.config import ModelConfig
 from nait_index.errors import ModelError
@@ -60,10 +61,13 @@ class GradientEncoder:
     def __init__(self, config: ModelConfig, settings: GradientSettings, model: LoadedModel | None = None) -> None:
         self.settings = settings
         self.model = load_model(config, causal=True) if model is None else model
-        self.adapters = Adapters(self.model.module, settings)
-        self._name = config.name
         device, vocabulary = self.model.device, self.model.vocabulary
-        self._budget = token_budget(config.batch_tokens, device, on_gpu=8_192, vocabulary=vocabulary)
+        self._rule = try_predictions(
+            self.model, token_budget(config.batch_tokens, device, on_gpu=8_192, vocabulary=vocabulary)
+        )
+        with library_errors(self._rule):
+            self.adapters = Adapters(self.model.module, settings)
+        self._name = config.name
         self._projection = Projection(settings.width, settings.seed, device)
         self._blocks = {name: number for number, name in enumerate(self.adapters.layers)}
         self._moments: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
@@ -76,7 +80,7 @@ class GradientEncoder:
         """
         check_known((text.ids for text in tokens), self.model.vocabulary, self._name)
         targets, _ = _targets(tokens, loss_from)
-        warmup = warm_up(self.model.module, self.adapters, list(targets.values()), self.settings, self._budget)
+        warmup = warm_up(self.model.module, self.adapters, list(targets.values()), self.settings, self._rule)
         self.restore(warmup)
         return warmup
 
@@ -128,7 +132,7 @@ class GradientEncoder:
             rows = usable[batch]
             return _unit(rows, self._project([targets[row] for row in rows], feature))
 
-        yield from run_batches(lengths, self._budget, forward)
+        yield from run_batches(lengths, self._rule, forward)
 
     def _project(self, targets: Sequence[Target], feature: Feature) -> np.ndarray:
         """Run one batch forward and back, and project each layer's gradients as they arrive: (b, d) float32."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nait_index.activations.batches import Target, run_batches
+from nait_index.activations.batches import BatchRule, Target, run_batches
 from nait_index.activations.gradients.adapters import Adapters, GradientSettings
 from nait_index.activations.gradients.per_sample import Batch, sample_losses
 from nait_index.errors import ModelError, StoreError
@@ -44,13 +44,13 @@ def warm_up(
     adapters: Adapters,
     targets: Sequence[Target],
     settings: GradientSettings,
-    budget: int,
+    rule: BatchRule,
 ) -> Warmup:
     """Train the adapters in place; the result is the same for the same texts and settings.
 
     A step whose gradient is not finite is skipped.
 
-    :param budget: most tokens run together, padding counted; it only affects memory.
+    :param rule: which texts are run together, and how many; it affects no number.
     :raises ModelError: no step could be made.
     """
     import torch
@@ -59,7 +59,7 @@ def warm_up(
     optimizer = torch.optim.Adam(weights.values(), lr=settings.learning_rate, betas=BETAS, eps=EPSILON)
     steps = 0
     for rows in _schedule(len(targets), settings):
-        _set_gradients(model, weights, [targets[row] for row in rows], budget)
+        _set_gradients(model, weights, [targets[row] for row in rows], rule)
         if all(weight.grad is not None and bool(weight.grad.isfinite().all()) for weight in weights.values()):
             optimizer.step()
             steps += 1
@@ -89,7 +89,7 @@ def _set_gradients(
     model: Any,  # noqa: ANN401 - a transformers model
     weights: "Mapping[str, torch.Tensor]",
     targets: Sequence[Target],
-    budget: int,
+    rule: BatchRule,
 ) -> None:
     """Set the gradient of the mean loss, summed over as many passes as memory requires."""
     import torch
@@ -101,7 +101,7 @@ def _set_gradients(
 
     for weight in weights.values():
         weight.grad = torch.zeros_like(weight)
-    for parts in run_batches(np.array([len(target.ids) for target in targets]), budget, forward):
+    for parts in run_batches(np.array([len(target.ids) for target in targets]), rule, forward):
         for weight, part in zip(weights.values(), parts, strict=True):
             assert weight.grad is not None
             weight.grad += part

@@ -9,7 +9,7 @@ import numpy as np
 
 from nait_index.activations.batches import check_known, run_batches
 from nait_index.activations.encoder import Encoder
-from nait_index.errors import ArchitectureError, CorpusError
+from nait_index.errors import ArchitectureError, CorpusError, ModelError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,21 +43,28 @@ def collect_tokens(
     :param advance: called with the number of tokens collected so far.
     :returns: (m, H) float32, m ≤ ``count``: 4·H bytes a token. Tokens that are not finite are dropped.
     :raises CorpusError: the texts have no token. :raises ArchitectureError: the module is never called.
+    :raises ModelError: no token's activation is finite.
     """
     encoder.close()
     sample = sample_texts(texts, max(1, count // _FEWEST_TOKENS), seed)
     parts: list[np.ndarray] = []
-    total = 0
+    total = seen = 0
     for start in range(0, len(sample), _TEXTS):
         tokens = encoder.tokenize(sample[start : start + _TEXTS], add_special_tokens=add_special_tokens)
         ids = [text.ids for text in tokens if len(text.ids)]
         check_known(ids, encoder.model.vocabulary, encoder.config.name)
         forward = partial(_activations, encoder, path, ids)
-        parts += run_batches(np.array([len(text) for text in ids], dtype=np.int64), encoder.batch_tokens, forward)
+        parts += run_batches(np.array([len(text) for text in ids], dtype=np.int64), encoder.rule, forward)
+        seen += sum(map(len, ids))
         total = sum(map(len, parts))
         advance(min(total, count))
         if total >= count:
             break
+    if seen and not total:
+        raise ModelError(
+            f"the activations of model '{encoder.config.name}' at '{path}' are not finite for any text; "
+            f"{encoder.rule.remedy}"
+        )
     if not total:
         raise CorpusError("there is no token to train on: every text is empty")
     collected = np.concatenate(parts)
