@@ -210,6 +210,7 @@ class Capture:
         self, site: Site, columns: slice, module: "nn.Module", output: "torch.Tensor", span: TokenSpan
     ) -> None:
         assert self._impact is not None
+        output = output[0] if isinstance(output, tuple) else output  # I-BERT returns a scale beside it
         # One projection may compute the gate, then the up-projection.
         up = output[..., site.width :] if output.shape[-1] == 2 * site.width else output
         self._impact[:, columns] = span.mean(up.abs().reshape(span.batch, span.length, -1))

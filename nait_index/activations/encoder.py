@@ -19,7 +19,8 @@ from nait_index.activations.batches import (
 from nait_index.activations.capture import Capture, Captured, Probes
 from nait_index.activations.experts import check_experts
 from nait_index.activations.families import Site, find_sites
-from nait_index.activations.loading import LoadedModel, load_model
+from nait_index.activations.loaded import LoadedModel
+from nait_index.activations.loading import load_model
 from nait_index.activations.pooling import TokenScores, TokenSpan
 from nait_index.activations.trial import TrialTexts, settle, trial_ids
 from nait_index.config import ModelConfig, PaddingSide

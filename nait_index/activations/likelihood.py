@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from nait_index.activations.batches import BatchRule, Target, run_batches, token_budget
-from nait_index.activations.loading import LoadedModel
+from nait_index.activations.loaded import LoadedModel
 from nait_index.activations.trial import TrialTexts, settle, trial_ids
 from nait_index.config import PaddingSide
 from nait_index.errors import one_line

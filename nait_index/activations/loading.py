@@ -1,26 +1,29 @@
 """Load a model and its tokenizer: safetensors only, no remote code, no random weights; identified by content hashes."""
 
-import hashlib
 import inspect
-import json
 import logging
-import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from nait_index.activations.batches import BatchRule, pad
+from nait_index.activations.batches import is_out_of_memory
 from nait_index.activations.device import device_of, settled_precision
-from nait_index.config import BUNDLED_MODEL, ModelConfig, PaddingSide
+from nait_index.activations.folders import (
+    adapter_refusal,
+    check_configuration,
+    check_folder,
+    conversion,
+    has_tokenizer_files,
+    hub_file,
+)
+from nait_index.activations.hashes import hash_config, hash_tokenizer, hash_weights
+from nait_index.activations.loaded import LoadedModel
+from nait_index.activations.weights import check_plain, check_used, read_tensors
+from nait_index.config import BUNDLED_MODEL, ModelConfig
 from nait_index.errors import ModelError
-from nait_index.files import hash_bytes
-from nait_index.spelling import did_you_mean_path
 
 if TYPE_CHECKING:
     import torch
@@ -30,72 +33,6 @@ logger = logging.getLogger(__name__)
 
 # Attention that torch itself computes. Transformers takes any other name for code on the hub, fetches it and runs it.
 _ATTENTION = (None, "eager", "sdpa", "flex_attention")
-# What saving and loading write into config.json without changing a single activation.
-_INCIDENTAL = frozenset({"_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures", "use_cache"})
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """A model with its tokenizer, frozen and in evaluation mode.
-
-    :param name: folder or hub name, as given.
-    :param module: the bare transformer, or a causal language model with its head.
-    :param positions: longest input in tokens that the model can read, or ``None`` where it sets no limit.
-    :param first_position: position that its table assigns to a text's first token.
-    :param vocabulary: number of tokens that the model has an embedding for, or ``None`` where it has no such table.
-    :param weights_hash: of every parameter as loaded; :param config_hash: of ``config.json``;
-        :param tokenizer_hash: of vocabulary, merges and normalisation; 32 hex digits each.
-    """
-
-    name: str
-    module: "nn.Module"
-    tokenizer: Any
-    model_type: str
-    device: "torch.device"
-    dtype: "torch.dtype"
-    positions: int | None
-    first_position: int
-    vocabulary: int | None
-    weights_hash: str
-    config_hash: str
-    tokenizer_hash: str
-
-    @property
-    def parameters(self) -> int:
-        """Number of parameters, shared ones counted once."""
-        return sum(parameter.numel() for parameter in self.module.parameters())
-
-    @property
-    def is_mixture(self) -> bool:
-        """Whether some layer sends each token to a few of its experts."""
-        return any(re.search(r"(^|\.)experts$", path) for path, _ in self.module.named_modules())
-
-    def batch_rule(self, tokens: int, side: PaddingSide = PaddingSide.RIGHT) -> BatchRule:
-        """Make the rule that the model is tried with first.
-
-        :param tokens: most tokens of a batch. :param side: the side that is padded.
-        """
-        full = str(self.dtype) == "torch.float32"
-        remedy = "name another model with --model" if full else "try --dtype float32, or another model"
-        return BatchRule(self.name, remedy, tokens, side=side)
-
-    def takes(self, argument: str) -> bool:
-        """Report whether the forward pass takes a keyword argument."""
-        return argument in inspect.signature(self.module.forward).parameters
-
-    def inputs(
-        self, texts: Sequence[np.ndarray], token: int = 0, side: PaddingSide = PaddingSide.RIGHT
-    ) -> dict[str, Any]:
-        """Pad texts as :func:`pad` does, and return the keyword arguments of a forward pass, (B, T) each."""
-        import torch
-
-        ids, mask = (torch.from_numpy(array).to(self.device) for array in pad(texts, token, side))
-        inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
-        if side is PaddingSide.LEFT and self.takes("position_ids"):
-            inputs["position_ids"] = (mask.cumsum(dim=1) - 1).clamp(min=0) + self.first_position
-        if self.takes("use_cache"):  # a cache of keys and values would take memory, and nothing reads it
-            inputs["use_cache"] = False
-        return inputs
 
 
 def load_model(config: ModelConfig, *, causal: bool = False) -> LoadedModel:
@@ -110,26 +47,27 @@ def load_model(config: ModelConfig, *, causal: bool = False) -> LoadedModel:
     logger.info("loading the %s %s", "causal model" if causal else "model", config.name)
     started = time.monotonic()
     import torch
-    import transformers
 
     path = model_path(config.name)
-    _check_folder(path)
+    folder = _folder_of(path)
     device = device_of(config.device)
     dtype = getattr(torch, settled_precision(config.dtype, config.device, on_cpu=not causal))
     with _quiet_transformers():
         settings = _load_settings(path)
         auto = _auto_class(path, settings, causal)
+        check_plain(path, read_tensors(folder), settings)
         options = {"config": settings, "dtype": dtype, "use_safetensors": True, "output_loading_info": True}
-        module, report = _load_part("weights", path, auto, **options)
+        # Transformers would name no weight that does not fit; these are refused by name below.
+        module, report = _load_part("weights", path, auto, ignore_mismatched_sizes=True, **options)
         _check_complete(path, report, causal)
-        tokenizer = _load_part("tokenizer", path, transformers.AutoTokenizer)
-    _check_tokenizer(path, tokenizer)
+        check_used(path, read_tensors(folder), report["unexpected_keys"], module, settings)
+        tokenizer = _load_tokenizer(path, folder)
     tokenizer.truncation_side = "right"
-    module = module.to(device).eval().requires_grad_(False)
+    module = _moved(path, module, device)
     if causal:
         _check_causal(path, module)
     first_position = _first_position(module)
-    table = getattr(module.get_input_embeddings(), "weight", None)
+    table = _embeddings(module)
     loaded = LoadedModel(
         name=config.name,
         module=module,
@@ -140,8 +78,8 @@ def load_model(config: ModelConfig, *, causal: bool = False) -> LoadedModel:
         positions=_longest_input(settings, tokenizer, first_position),
         first_position=first_position,
         vocabulary=None if table is None else len(table),
-        weights_hash=_hash_weights(module, frozenset(report["missing_keys"])),
-        config_hash=_hash_config(settings),
+        weights_hash=hash_weights(module, frozenset(report["missing_keys"])),
+        config_hash=hash_config(settings),
         tokenizer_hash=hash_tokenizer(tokenizer),
     )
     logger.info("model %s loaded in %.1f s, %s on %s", config.name, time.monotonic() - started, dtype, device)
@@ -153,18 +91,21 @@ def model_path(name: str) -> str:
     return str(files("nait_index.demo").joinpath("model")) if name == BUNDLED_MODEL else name
 
 
-def _check_folder(path: str) -> None:
-    """Refuse a folder that holds no model; anything that may be a hub name is accepted.
+def _folder_of(path: str) -> Path | None:
+    """Check a model's folder, or the files of a hub's model that are fetched first, and return where they are.
 
-    :raises ModelError: there is no such folder, or it has no configuration.
+    :raises ModelError: it holds no model that can be read.
     """
-    folder = Path(path)
-    looks_local = folder.is_absolute() or path.startswith((".", "~")) or path.count("/") > 1 or folder.exists()
-    if looks_local and not folder.is_dir():
-        near = did_you_mean_path(path, "config.json")
-        raise ModelError(f"no model folder at {path}; give a folder saved by save_pretrained, or a hub name{near}")
-    if folder.is_dir() and not (folder / "config.json").is_file():
-        raise ModelError(f"{path} holds no config.json, so it is not a model folder; save the model there first")
+    check_folder(path)
+    if Path(path).is_dir():
+        return Path(path)
+    if hub_file(path, "adapter_config.json") is not None:
+        raise ModelError(adapter_refusal(path))
+    file = hub_file(path, "config.json")
+    if file is None:
+        return None
+    check_configuration(path, file)
+    return file.parent
 
 
 def _load_part(part: str, path: str, auto: Any, **options: Any) -> Any:  # noqa: ANN401 - classes of transformers
@@ -175,11 +116,28 @@ def _load_part(part: str, path: str, auto: Any, **options: Any) -> Any:  # noqa:
     try:
         # Without trust_remote_code, transformers asks on standard input whether to run code that the folder contains.
         return auto.from_pretrained(path, trust_remote_code=False, **options)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, TypeError) as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
+    except Exception as error:
+        reason = _sentences(error)
+        if part == "weights" and isinstance(error, OSError) and "safetensors" in str(error):
+            reason = f"there are no safetensors; convert them where you trust the file: {conversion(path)}"
+        elif "trust_remote_code" in str(error):
+            reason = (
+                "it needs code that comes with the model, and code of a model is never run; name a model of a family "
+                "that transformers itself has"
+            )
         raise ModelError(f"the {part} of model '{path}' cannot be loaded: {reason}") from error
-    except Exception as error:  # safetensors raises its own, unrelated class for a damaged file
-        raise ModelError(f"the {part} of model '{path}' cannot be read ({type(error).__name__}: {error})") from error
+
+
+def _sentences(error: Exception) -> str:
+    """Return the whole sentences at the beginning of an error's message that fit on a line."""
+    text = " ".join(str(error).split())
+    if not text:
+        return type(error).__name__
+    if len(text) <= 300:
+        return text
+    cut = text[:300]
+    end = max(cut.rfind(mark) for mark in (". ", "; ", ": "))
+    return cut[:end] if end > 40 else f"{cut[:299]}…"
 
 
 def _load_settings(path: str) -> Any:  # noqa: ANN401 - whatever transformers returns
@@ -204,7 +162,15 @@ def _auto_class(path: str, settings: Any, causal: bool) -> Any:  # noqa: ANN401 
     import transformers
 
     if not causal:
-        return transformers.AutoModelForTextEncoding if settings.is_encoder_decoder else transformers.AutoModel
+        auto: Any = transformers.AutoModelForTextEncoding if settings.is_encoder_decoder else transformers.AutoModel
+        if type(settings) in auto._model_mapping:
+            return auto
+        reason = (
+            "is an encoder–decoder model, and of those only the encoders of the T5 family are read"
+            if settings.is_encoder_decoder
+            else "has no model of text that can be read"
+        )
+        raise ModelError(f"model '{path}' of the family {settings.model_type} {reason}; name another with --model")
     auto = transformers.AutoModelForCausalLM
     if settings.is_encoder_decoder or type(settings) not in auto._model_mapping:
         raise ModelError(
@@ -230,13 +196,51 @@ def _check_complete(path: str, report: dict[str, Any], causal: bool) -> None:
         raise ModelError(f"weights of model '{path}' do not fit its config.json: {first}")
 
 
-def _check_tokenizer(path: str, tokenizer: Any) -> None:  # noqa: ANN401
-    """Refuse a tokenizer that has only special tokens: some families' classes invent one where files are missing.
+def _load_tokenizer(path: str, folder: Path | None) -> Any:  # noqa: ANN401
+    """Load a model's tokenizer.
 
-    T5's class invents the word boundary as well.
+    :raises ModelError: there is none, it is damaged, or it has only special tokens: some families' classes invent one
+        where files are missing, and T5's class invents the word boundary as well.
     """
+    import transformers
+
+    missing = (
+        f"the tokenizer of model '{path}' is missing; save its files there as well: "
+        f"AutoTokenizer.from_pretrained(BASE_MODEL).save_pretrained({path!r})"
+    )
+    try:
+        tokenizer = _load_part("tokenizer", path, transformers.AutoTokenizer)
+    except ModelError as error:
+        if folder is not None and not has_tokenizer_files(folder):
+            raise ModelError(missing) from error
+        raise
     if len(tokenizer.get_vocab()) - len(tokenizer.get_added_vocab()) <= 1:
-        raise ModelError(f"the tokenizer of model '{path}' has no vocabulary; save the tokenizer's files there as well")
+        raise ModelError(missing)
+    return tokenizer
+
+
+def _moved(path: str, module: "nn.Module", device: "torch.device") -> "nn.Module":
+    """Return the model on its device, frozen and in evaluation mode.
+
+    :raises ModelError: it does not fit there, or reads no text.
+    """
+    parameters = inspect.signature(module.forward).parameters.values()
+    arguments = [part.name for part in parameters if part.kind is not part.VAR_KEYWORD]
+    if arguments and "input_ids" not in arguments:
+        raise ModelError(f"model '{path}' reads no text, but {arguments[0]}; name another with --model")
+    try:
+        return module.to(device).eval().requires_grad_(False)
+    except Exception as error:
+        remedy = "; try --dtype bfloat16 or --device cpu" if is_out_of_memory(error) else ""
+        raise ModelError(f"model '{path}' cannot be moved to {device}: {_sentences(error)}{remedy}") from error
+
+
+def _embeddings(module: "nn.Module") -> "torch.Tensor | None":
+    """Return the table of the tokens' embeddings, or ``None`` for a model without one, as of characters."""
+    try:
+        return getattr(module.get_input_embeddings(), "weight", None)  # type: ignore[operator]  # a transformers model
+    except NotImplementedError:
+        return None
 
 
 def _check_causal(path: str, model: "nn.Module") -> None:
@@ -274,43 +278,6 @@ def _longest_input(settings: Any, tokenizer: Any, first: int) -> int | None:  # 
     if isinstance(tokenizer.model_max_length, int) and 0 < tokenizer.model_max_length < 10**9:
         limits.append(tokenizer.model_max_length)
     return min(limits) if limits else None
-
-
-def _hash_weights(body: "nn.Module", unset: frozenset[str]) -> str:
-    """Hash every parameter as loaded, except those in ``unset``: 32 hex digits."""
-    import torch
-
-    digest = hashlib.blake2b(digest_size=16)
-    for name, tensor in sorted(body.state_dict().items()):
-        if name in unset:
-            continue
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def _hash_config(settings: Any) -> str:  # noqa: ANN401
-    """Hash the settings of ``config.json`` that change an activation: 32 hex digits."""
-    diff = {key: value for key, value in settings.to_diff_dict().items() if key not in _INCIDENTAL}
-    return _hash_text(json.dumps(diff, sort_keys=True, default=str))
-
-
-def hash_tokenizer(tokenizer: Any) -> str:  # noqa: ANN401
-    """Hash vocabulary, merges and normalisation: 32 hex digits."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        return _hash_text(
-            json.dumps([sorted(tokenizer.get_vocab().items()), tokenizer.special_tokens_map], default=str)
-        )
-    state = json.loads(backend.to_str())
-    # Every call sets these, so they are not properties of the tokenizer.
-    state.pop("truncation", None)
-    state.pop("padding", None)
-    return _hash_text(json.dumps(state, sort_keys=True))
-
-
-def _hash_text(text: str) -> str:
-    return hash_bytes(text.encode("utf-8", "surrogatepass"))
 
 
 @contextmanager

@@ -24,7 +24,8 @@ from nait_index.activations.gradients.per_sample import Batch, per_sample_gradie
 from nait_index.activations.gradients.projection import Projection
 from nait_index.activations.gradients.warmup import BETAS, EPSILON, Warmup, warm_up
 from nait_index.activations.likelihood import try_predictions
-from nait_index.activations.loading import LoadedModel, load_model
+from nait_index.activations.loaded import LoadedModel
+from nait_index.activations.loading import load_model
 from nait_index.config import ModelConfig
 from nait_index.errors import ModelError
 

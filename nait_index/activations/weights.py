@@ -1,0 +1,162 @@
+"""Weights that would be read wrongly: quantised without a configuration, or left over after loading."""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nait_index.activations.folders import read_header, weight_files
+from nait_index.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Tensors = Mapping[str, tuple[str, tuple[int, ...]]]
+"""Dtype, as safetensors names it, and shape of every tensor in a model's files."""
+
+_FLOATS = frozenset({"F64", "F32", "F16", "BF16", "C64"})
+_WHOLE = frozenset({"I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8"})
+# What quantised models keep beside or instead of a weight.
+_QUANTISED = re.compile(
+    r"(^|[._])(weight_scale\w*|scale_inv|(weight|input|output|activation|act|k|v|global|smooth|g)_scales?|"
+    r"\w*global_scale|scales|qscale\w*|qweight|qzeros|qscales|g_idx|(\w+_)?zero_points?|(\w+_)?absmax|(\w+_)?quant_map|"
+    r"quant_state[\w.]*|bitsandbytes__\w+|SCB|weight_format|weight_packed|weight_shape|weight_q|W_q|codebooks|"
+    r"\w+_blocks|\w+_scales)$"
+)
+# What old checkpoints hold of causal masks and rotary positions; models compute these themselves.
+_COMPUTED = re.compile(r"(inv_freq|\.masked_bias|position_ids|rotary_emb\.\w+|causal_mask|relative_position_index)$")
+_MASK = re.compile(r"\.(attn|attention|crossattention)\.bias$")
+_NEXT_TOKENS = re.compile(r"\.(eh_proj|enorm|hnorm|shared_head|mtp\w*|nextn\w*)(\.|$)")
+"""Layers that predict several tokens ahead: training and fast decoding use them, a forward pass does not."""
+
+
+def read_tensors(folder: Path | None) -> Tensors:
+    """Read what the files of weights in a folder hold; files that are not there are passed over."""
+    tensors: dict[str, tuple[str, tuple[int, ...]]] = {}
+    for file in weight_files(folder) if folder else ():
+        if file.is_file():
+            tensors |= read_header(file)
+    return tensors
+
+
+def check_plain(name: str, tensors: Tensors, settings: Any) -> None:  # noqa: ANN401 - a configuration of transformers
+    """Refuse weights that are quantised, where the configuration does not say how: they would be read as plain numbers.
+
+    :param name: of the model.
+    :raises ModelError: names one of them.
+    """
+    if is_quantised(name, settings):
+        return
+    packed = [key for key, (dtype, _) in tensors.items() if dtype not in _FLOATS | _WHOLE | {"BOOL"}]
+    whole = [key for key, (dtype, _) in tensors.items() if dtype in _WHOLE and key.endswith((".weight", "_proj"))]
+    if packed or whole:
+        first = min(packed or whole)
+        raise ModelError(_refusal(name, f"{first} is stored as {tensors[first][0]}"))
+
+
+def is_quantised(name: str, settings: Any) -> bool:  # noqa: ANN401
+    """Report whether a configuration says how its weights are quantised.
+
+    :raises ModelError: it says so in a way that transformers would pass over.
+    """
+    text = settings.get_text_config() if hasattr(settings, "get_text_config") else settings
+    quantisation = getattr(settings, "quantization_config", None) or getattr(text, "quantization_config", None)
+    if quantisation is None:
+        return False
+    from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
+
+    record = quantisation if isinstance(quantisation, dict) else quantisation.to_dict()
+    method = record.get("quant_method")
+    of_bits = record.get("load_in_8bit") or record.get("load_in_4bit")
+    if not of_bits and str(getattr(method, "value", method)) not in AUTO_QUANTIZATION_CONFIG_MAPPING:
+        raise ModelError(
+            f"model '{name}' is quantised in a way that this version of transformers does not know ({method}); upgrade "
+            "transformers, or name the model that is not quantised"
+        )
+    return True
+
+
+def check_used(name: str, tensors: Tensors, unexpected: Iterable[str], module: "nn.Module", settings: Any) -> None:  # noqa: ANN401
+    """Refuse a model that did not take all weights of its layers. Heads, poolers and other towers may be left over.
+
+    :param tensors: what the files hold. :param unexpected: names of the tensors that the loaded model had no place for.
+    :raises ModelError: names one of them.
+    """
+    if is_quantised(name, settings):
+        return
+    known = module.state_dict()
+    endings = {ending for key in known for ending in _endings(key)}
+    scales = [key for key in {*tensors, *unexpected} if _QUANTISED.search(key) and not endings & set(_endings(key, 2))]
+    if scales:
+        raise ModelError(_refusal(name, f"there is {min(scales)}"))
+    for key, (dtype, _) in tensors.items():
+        loaded = next((known[ending] for ending in _endings(key) if ending in known), None)
+        if dtype in _WHOLE and loaded is not None and loaded.is_floating_point():
+            raise ModelError(_refusal(name, f"{key} is stored as {dtype}"))
+    leftover = sorted(key for key in unexpected if not _is_harmless(key, tensors))
+    body = _Body(module)
+    next_tokens = {body.layer_of(key) for key in unexpected if _NEXT_TOKENS.search(key)} - {None}
+    for key in leftover:
+        layer = body.layer_of(key)
+        if layer in next_tokens or (layer is None and not body.has_parent(key)):
+            continue
+        if layer is not None and layer[1] >= body.lists[layer[0]]:
+            raise ModelError(
+                f"model '{name}' has weights of layer {layer[1]}, but by its config.json only {body.lists[layer[0]]} "
+                f"layers ({key}); restore the config.json that belongs to the weights"
+            )
+        raise ModelError(
+            f"model '{name}' has weights that its config.json has no place for: {key}; restore the config.json that "
+            "belongs to the weights, or name another model"
+        )
+
+
+def _refusal(name: str, evidence: str) -> str:
+    return (
+        f"the weights of model '{name}' are quantised ({evidence}), but its config.json has no quantization_config, so "
+        "they would be read as plain numbers; restore the config.json that belongs to them, or name the model that is "
+        "not quantised"
+    )
+
+
+def _endings(key: str, shortest: int = 1) -> list[str]:
+    """Return the endings of a dotted name, the whole name first, each of at least some parts."""
+    parts = key.split(".")
+    return [".".join(parts[start:]) for start in range(max(1, len(parts) - shortest + 1))]
+
+
+def _is_harmless(key: str, tensors: Tensors) -> bool:
+    """Decide whether a tensor that was left over is one that models compute themselves."""
+    shape = tensors[key][1] if key in tensors else ()
+    return bool(_COMPUTED.search(key)) or (bool(_MASK.search(key)) and len(shape) != 1)
+
+
+class _Body:
+    """The lists of layers and the modules of a loaded model; ``lists`` holds the length of each by its path.
+
+    A bare transformer is saved as a part of a whole model, so paths are compared without the names of such parts.
+    """
+
+    def __init__(self, module: "nn.Module") -> None:
+        from torch import nn
+
+        self._wrappers = {"model", "transformer", "module", "base_model", getattr(module, "base_model_prefix", "")}
+        named = [(self._bare(path), part) for path, part in module.named_modules() if path]
+        self._with_weights = {path for path, part in named if next(part.parameters(recurse=False), None) is not None}
+        self.lists = {path: len(part) for path, part in named if isinstance(part, nn.ModuleList)}
+
+    def layer_of(self, key: str) -> tuple[str, int] | None:
+        """Return the list of layers and the number of the layer that a tensor would belong to."""
+        for match in re.finditer(r"\.(\d+)\.", key):
+            path = self._bare(key[: match.start()])
+            if path in self.lists:
+                return path, int(match[1])
+        return None
+
+    def has_parent(self, key: str) -> bool:
+        """Report whether the module that a weight or bias would belong to is there, with other weights."""
+        parent, _, last = key.rpartition(".")
+        return last in ("weight", "bias") and self._bare(parent) in self._with_weights
+
+    def _bare(self, path: str) -> str:
+        return ".".join(part for part in path.split(".") if part not in self._wrappers)
