@@ -34,7 +34,8 @@ def measure_pace(encoder: IndexEncoder, tokens: Sequence[Tokens]) -> Pace:
     """
     if not tokens:
         return Pace(0.0, 0.0)
-    batches = list(plan_batches(np.array([len(text.ids) for text in tokens]), encoder.model_encoder.batch_tokens))
+    rule = encoder.model_encoder.rule
+    batches = list(plan_batches(np.array([len(text.ids) for text in tokens]), rule.tokens, rule.sharing))
     _run(encoder, [tokens[int(batches[-1][-1])]])  # the first call of a model takes longer
     seconds, timed, run = 0.0, 0, 0
     for number in _spread(len(batches)):
