@@ -85,6 +85,7 @@ def _signature_options(command: opt.Command) -> opt.Command:
 )  # fmt: skip
 @click.option("--approximate", is_flag=True, help="Also prepare approximate search, for few rows out of very many.")
 @opt.replace_option
+@opt.split_option
 @opt.unanswered_option
 @opt.limit_option
 @click.option("--dry-run", is_flag=True, help="Estimate the cost without building anything.")
@@ -101,6 +102,7 @@ def build(
     dry_run: bool,
     row_format: RowFormat | None,
     unanswered: Unanswered | None,
+    split: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -129,7 +131,13 @@ def build(
         note("using the small bundled model, which is meant for trying things out; choose a real one with --model")
     if dry_run:
         estimate = NaitIndex.estimate(
-            corpus, model=config, signatures=signatures, row_format=row_format, limit=limit, unanswered=unanswered
+            corpus,
+            model=config,
+            signatures=signatures,
+            row_format=row_format,
+            limit=limit,
+            unanswered=unanswered,
+            split=split,
         )
         print_facts(_estimate_json(estimate) if as_json else _estimate_facts(estimate), as_json)
         for warning in estimate.warnings:
@@ -144,6 +152,7 @@ def build(
             row_format=row_format,
             limit=limit,
             unanswered=unanswered,
+            split=split,
             progress=progress,
             storage=index.storage,
             runner=runner,
@@ -208,6 +217,7 @@ def print_report(index: "NaitIndex", as_json: bool) -> None:
 @opt.index_argument
 @click.argument("corpus", nargs=-1, required=True, metavar="MORE...", shell_complete=a_file)
 @opt.replace_option
+@opt.split_option
 @opt.unanswered_option
 @opt.limit_option
 @opt.model_options

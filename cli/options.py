@@ -122,6 +122,10 @@ limit_option = click.option("--limit", type=int, metavar="N", help="Read at most
 format_option = enum_option(
     RowFormat, "--format", "row_format", help="Format of the rows. Default: detected in each file from its first rows."
 )
+split_option = click.option(
+    "--split", metavar="NAME|all",
+    help="Which split to read of folders that hold several; all adds a field 'split' to the rows.",
+)  # fmt: skip
 unanswered_option = enum_option(
     Unanswered, "--unanswered",
     help="Rows without an answer: reject them, or index them by their question; they are never exported. Default: as "

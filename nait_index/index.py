@@ -142,6 +142,7 @@ class NaitIndex:
         approximate: bool = False,
         replace: bool = False,
         unanswered: Unanswered | None = None,
+        split: str | None = None,
         storage: Mapping[str, str] | None = None,
         runner: RunnerConfig | None = None,
     ) -> "NaitIndex":
@@ -154,6 +155,7 @@ class NaitIndex:
         :param replace: let rows replace those with the same id and other content.
         :param unanswered: what becomes of rows without an answer; by default what the last build of this index did
             with them, and in a new index they are rejected.
+        :param split: of folders that hold several: its name, or ``all``, which adds a field ``split`` to the rows.
         :param runner: what runs the rows through the model; this process by default.
         :returns: the index, with an account of the build in ``report``.
         :raises NaitError: the build cannot be done; its type and message say why.
@@ -164,7 +166,7 @@ class NaitIndex:
         given = {"name"} if isinstance(model, str) else ()
         config, settled = settle(layout, named, SignatureConfig(), given)
         config, signatures = model if isinstance(model, ModelConfig) else config, signatures or settled
-        items = read_corpus(files, row_format, limit, config.reasoning, unanswered)
+        items = read_corpus(files, row_format, limit, config.reasoning, unanswered, split)
         open_runner = runner_for(runner or RunnerConfig())
         with Builder(
             layout, config, signatures, progress, open_runner, replace_rows=replace, unanswered=unanswered
@@ -201,6 +203,7 @@ class NaitIndex:
         limit: int | None = None,
         replace: bool = False,
         unanswered: Unanswered | None = None,
+        split: str | None = None,
         model: str | None = None,
         device: Device = Device.AUTO,
         progress: ProgressCallback | None = None,
@@ -226,6 +229,7 @@ class NaitIndex:
             progress=progress,
             replace=replace,
             unanswered=unanswered,
+            split=split,
             storage=storage,
             runner=runner,
         )
@@ -239,10 +243,13 @@ class NaitIndex:
         row_format: RowFormat | None = None,
         limit: int | None = None,
         unanswered: Unanswered | None = None,
+        split: str | None = None,
     ) -> Estimate:
         """Estimate the cost of a build; nothing is written. The parameters are those of :meth:`build`."""
         config = model if isinstance(model, ModelConfig) else ModelConfig(name=model)
-        items = read_corpus(path_list(corpus), row_format, limit, config.reasoning, unanswered or Unanswered.REJECT)
+        items = read_corpus(
+            path_list(corpus), row_format, limit, config.reasoning, unanswered or Unanswered.REJECT, split
+        )
         with closing(IndexEncoder(config, signatures or SignatureConfig())) as encoder:
             return estimate(items, encoder)
 

@@ -282,6 +282,22 @@ def test_rows_without_an_answer_are_indexed_when_asked_for_and_never_exported(mo
     assert not (tmp_path / "none.jsonl").exists()
 
 
+def test_the_split_of_a_row_can_be_filtered_by_and_is_exported(model: Path, tmp_path: Path) -> None:
+    for name, first in (("train", 0), ("test", 6)):
+        write_lines(tmp_path / f"{name}.jsonl", small_rows(6, first))
+    index, out = tmp_path / "own.nait", tmp_path / "out.jsonl"
+    asks = nait_index("build", index, tmp_path, "--model", model)
+    assert (asks.code, "--split train" in asks.err, index.exists()) == (1, True, False)
+    (tmp_path / "data").mkdir()
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.jsonl").rename(tmp_path / "data" / f"{name}.jsonl")
+    assert nait_index("build", index, tmp_path / "data", "--model", model, "--split", "all", "--dry-run").code == 0
+    assert nait_index("build", index, tmp_path / "data", "--model", model, "--split", "all").code == 0
+    chosen = nait_index("export", index, "--where", "split = 'test'", "-o", out)
+    assert chosen.code == 0, chosen.err
+    assert read_lines(out) == [row | {"split": "test"} for row in small_rows(6, 6)]
+
+
 def test_truncated_rows_are_counted_and_marked(build: Callable[..., "NaitIndex"], tmp_path: Path) -> None:
     corpus = write_lines(tmp_path / "corpus.jsonl", MESSY)
     index = build(tmp_path / "own.nait", corpus, max_length=64)

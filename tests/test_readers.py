@@ -9,6 +9,7 @@ import subprocess
 import sys
 import warnings
 from array import array
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from functools import partial
@@ -407,26 +408,114 @@ def test_damaged_offsets_in_an_arrow_file_are_refused(writer: Any, tmp_path: Pat
     assert "not a complete and valid Arrow file" in error_of(path)
 
 
-@pytest.mark.parametrize("as_dict", [False, True])
-def test_save_to_disk_folder(tmp_path: Path, as_dict: bool) -> None:
-    """What the real library saves is read without it, shard after shard, split after split."""
+def save_to_disk(folder: Path, splits: Sequence[str] = ()) -> None:
+    """Write what the real library saves: shards, or one row less in each split than in the one before."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         datasets = pytest.importorskip("datasets", reason="the library that writes such folders is not installed")
         datasets.disable_progress_bars()
         whole = datasets.Dataset.from_list(ROWS)
-        folder = tmp_path / "saved"
-        if as_dict:
-            datasets.DatasetDict({"train": whole.select([0, 1]), "held_out": whole.select([2])}).save_to_disk(folder)
+        if splits:
+            parts = {name: whole.select(range(len(ROWS) - number)) for number, name in enumerate(splits)}
+            datasets.DatasetDict(parts).save_to_disk(folder)
         else:
             whole.save_to_disk(folder, num_shards=2)
-    read = samples(folder)
+
+
+def test_save_to_disk_folder(tmp_path: Path) -> None:
+    """What the real library saves is read without it, shard after shard."""
+    save_to_disk(tmp_path / "saved")
+    read = samples(tmp_path / "saved")
     assert [sample.id for sample in read] == ["saved:1", "saved:2", "saved:3"]
     assert [sample.row for sample in read] == LINES
     assert [sample.origin.row for sample in read] == [1, 2, 1]
-    assert read[2].origin.file.endswith(
-        "held_out/data-00000-of-00001.arrow" if as_dict else "data-00001-of-00002.arrow"
-    )
+    assert read[2].origin.file.endswith("data-00001-of-00002.arrow")
+
+
+def save_named(folder: Path, names: Sequence[str]) -> None:
+    """Write JSON lines under names; each file has one row less than the one before."""
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write(folder / name, *LINES[: len(ROWS) - number])
+
+
+@pytest.mark.parametrize(
+    ("save", "splits"),
+    [
+        (partial(save_to_disk, splits=["train", "held_out"]), ["train", "held_out"]),
+        (partial(save_named, names=["train.jsonl", "test.jsonl"]), ["train", "test"]),
+        (partial(save_named, names=["x_train.jsonl", "x-dev.json"]), ["train", "dev"]),
+        (
+            partial(save_named, names=["data/train-00000-of-00001.jsonl", "data/validation.jsonl"]),
+            ["train", "validation"],
+        ),
+        (
+            partial(save_named, names=["train_sft-00000-of-00001-a09b.jsonl", "gen-00000-of-00001.jsonl"]),
+            ["train_sft", "gen"],
+        ),
+        (partial(save_named, names=["train/a.jsonl", "test/b.jsonl"]), ["train", "test"]),
+    ],
+)
+def test_a_folder_of_splits_asks_which(tmp_path: Path, save: Any, splits: list[str]) -> None:
+    """One split is read unchanged; of all, every row has the name of its split, and ids of both kinds are the same."""
+    folder = tmp_path / "set"
+    save(folder)
+    (folder / "dataset_infos.json").write_text("{}")
+    message = error_of(folder)
+    assert "'build' and 'add' take one with --split train" in message
+    assert all(name in message for name in splits)
+    with pytest.raises(CorpusError, match=r"has no split 'trian'; it has .*, .*"):
+        read_corpus([folder], split="trian")
+    for number, name in enumerate(splits):
+        chosen = [row for row in read_corpus([folder], split=name) if isinstance(row, Sample)]
+        assert [sample.row for sample in chosen] == LINES[: len(ROWS) - number]
+        assert [sample.id for sample in chosen] == [f"set/{name}:{row}" for row in range(1, len(ROWS) + 1 - number)]
+    everything = [row for row in read_corpus([folder], split="all") if isinstance(row, Sample)]
+    expected = {
+        f"set/{name}:{row}": ROWS[row - 1] | {"split": name}
+        for number, name in enumerate(splits)
+        for row in range(1, len(ROWS) + 1 - number)
+    }
+    assert {sample.id: json.loads(sample.row) for sample in everything} == expected
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["code.jsonl", "math.jsonl"],
+        ["math_train.jsonl", "code_train.jsonl"],
+        ["train-00000-of-00002.jsonl", "train-00001-of-00002.jsonl"],
+        ["dolly-00000-of-00001.jsonl", "flan-00000-of-00001.jsonl"],
+        ["unit_test_writing.jsonl", "training_plans_for_runners.jsonl"],
+        ["data/code.jsonl", "data/train.jsonl"],
+    ],
+)
+def test_a_folder_of_parts_is_one_corpus(tmp_path: Path, names: list[str]) -> None:
+    save_named(tmp_path / "set", names)
+    read = samples(tmp_path / "set")
+    assert sorted(sample.row for sample in read) == sorted([*LINES, *LINES[:2]])
+    assert [sample.id for sample in read] == [f"set:{row}" for row in range(1, 6)]
+    with pytest.raises(CorpusError, match="has no split 'test'"):
+        read_corpus([tmp_path / "set"], split="test")
+
+
+def test_a_split_that_rows_name_themselves_is_kept(tmp_path: Path) -> None:
+    """A file that is named itself has the split of its name too, where all are asked for."""
+    rows = ['{"text": "a", "split": "train"}', '{"text": "b", "split": 3}', '{"text": "c", "split": null}']
+    path = write(tmp_path / "train.jsonl", *rows)
+    assert [sample.row for sample in samples(path)] == rows
+    read = [row for row in read_corpus([path], split="all") if isinstance(row, Sample)]
+    assert [sample.id for sample in read] == ["train.jsonl:1", "train.jsonl:2", "train.jsonl:3"]
+    assert [json.loads(sample.row) for sample in read] == [
+        {"text": "a", "split": "train"},
+        {"original_split": 3, "text": "b", "split": "train"},
+        {"text": "c", "split": "train"},
+    ]
+
+
+def test_configurations_of_a_data_set_are_named(tmp_path: Path) -> None:
+    save_named(tmp_path, ["main/train.jsonl", "socratic/train.jsonl"])
+    assert error_of(tmp_path).endswith("a folder with no corpus file; name one of the folders in it: main, socratic")
 
 
 def test_folder_of_corpus_files(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@
 :class:`~nait_index.types.Rejected`; a template renders the text that the model reads.
 """
 
+from nait_index.corpus.folders import STDIN_NAME
 from nait_index.corpus.read import SAMPLE_COLUMNS, path_list, read_corpus, read_text, restore_sample
-from nait_index.corpus.readers import STDIN_NAME
 from nait_index.corpus.rows import RejectedWriter, read_rejected, rejected_writer, to_json
 from nait_index.corpus.templates import RowTemplateError, Template, TemplateName, asked_text, make_template, plain_text
 

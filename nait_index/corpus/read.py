@@ -2,17 +2,20 @@
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from nait_index.config import Unanswered
 from nait_index.corpus.answers import missing_answer
+from nait_index.corpus.folders import ALL_SPLITS, STDIN, STDIN_NAME, CorpusFile, display_name
 from nait_index.corpus.formats import detect_format, row_parts
-from nait_index.corpus.readers import STDIN, STDIN_NAME, corpus_files, display_name, read_rows
-from nait_index.corpus.rows import RawRow, RowError, json_kind, parse_row, printable, refuse_surrogates
+from nait_index.corpus.readers import corpus_files, read_rows
+from nait_index.corpus.rows import RawRow, RowError, json_kind, parse_row, printable, refuse_surrogates, to_json
 from nait_index.corpus.text_rows import pasted_rows
 from nait_index.errors import CorpusError, NaitError
 from nait_index.spelling import parse_enum
@@ -21,6 +24,7 @@ from nait_index.types import Origin, Reasoning, Rejected, RowFormat, Sample
 SAMPLE_COLUMNS = ("id", "row", "format", "file", "file_row")
 """The columns of a stored row that :func:`restore_sample` reads."""
 
+_SPLIT = "split"
 _LONGEST_ID = 1024  # characters
 _HEAD_ROWS = 32  # parsed rows from which a file's format is detected
 _HEAD_LIMIT = 1000  # one of these first rows must be a JSON object, or the whole file is refused
@@ -43,6 +47,7 @@ def read_corpus(
     limit: int | None = None,
     reasoning: Reasoning = Reasoning.KEEP,
     unanswered: Unanswered = Unanswered.REJECT,
+    split: str | None = None,
 ) -> Iterator[Sample | Rejected]:
     """Read the rows of corpus files, in the order of the files and of the rows in them.
 
@@ -54,17 +59,20 @@ def read_corpus(
     :param row_format: the rows' format; by default detected for each file from its first rows.
     :param limit: read at most this many rows. :param reasoning: whether the reasoning of answers is read.
     :param unanswered: what becomes of rows without an answer.
-    :raises CorpusError: a file cannot be read, is given twice, or generated ids would clash.
+    :param split: of folders that hold several: its name, or ``all``, which adds a field ``split`` to the rows. Ids that
+        are generated then name the split: ``<folder name>/<split>:<row>``.
+    :raises CorpusError: a file cannot be read, is given twice, or generated ids would clash; or a folder holds several
+        splits and none was asked for.
     """
     if limit is not None and limit < 1:
         raise NaitError(f"--limit must be at least 1, not {limit}")
-    sources = [(path, corpus_files(path)) for path in map(Path, paths)]
+    sources = [(path, corpus_files(path, split)) for path in map(Path, paths)]
     seen: set[Path] = set()
     for file in chain.from_iterable(files for _, files in sources):
-        if file.resolve() in seen:
-            raise CorpusError(f"{display_name(file)}: given twice; name each corpus file once")
-        seen.add(file.resolve())
-    return islice(_read(sources, _Settings(row_format, reasoning, unanswered)), limit)
+        if file.path.resolve() in seen:
+            raise CorpusError(f"{display_name(file.path)}: given twice; name each corpus file once")
+        seen.add(file.path.resolve())
+    return islice(_read(sources, _Settings(row_format, reasoning, unanswered, split)), limit)
 
 
 def read_text(
@@ -79,12 +87,12 @@ def read_text(
     :raises CorpusError: it is empty, or cannot be read.
     """
     rows, ids = _with_format(pasted_rows(text, name), name, row_format), _Ids()
-    settings = _Settings(row_format, reasoning, Unanswered.INDEX)
+    settings = _Settings(row_format, reasoning, Unanswered.INDEX, split=None)
     first = next(rows, None)
     if first is None:
         raise CorpusError(f"{name}: empty, there is not one row in it")
     for row, form in chain([first], rows):
-        yield _sample(row, form, settings, ids, Path(name), row.origin.row)
+        yield _sample(row, form, settings, ids, (Path(name), name, row.origin.row))
 
 
 def restore_sample(record: Mapping[str, Any], reasoning: Reasoning = Reasoning.KEEP) -> Sample:
@@ -109,19 +117,43 @@ class _Settings:
     row_format: RowFormat | None
     reasoning: Reasoning
     unanswered: Unanswered
+    split: str | None
 
 
-def _read(sources: Sequence[tuple[Path, list[Path]]], settings: _Settings) -> Iterator[Sample | Rejected]:
+def _read(sources: Sequence[tuple[Path, list[CorpusFile]]], settings: _Settings) -> Iterator[Sample | Rejected]:
     ids = _Ids()
     for path, files in sources:
-        number = 0
-        formatted = chain.from_iterable(
-            _with_format(read_rows(file), display_name(file), settings.row_format) for file in files
-        )
-        for number, (row, form) in enumerate(formatted, start=1):
-            yield _sample(row, form, settings, ids, path, row.origin.row if files == [path] else number)
-        if not number:
+        numbers: Counter[str] = Counter()
+        for file in files:
+            name = _name(path, file, settings.split)
+            rows = map(partial(_in_split, file.split), read_rows(file.path))
+            for row, form in _with_format(rows, display_name(file.path), settings.row_format):
+                numbers[name] += 1
+                number = row.origin.row if file.path == path else numbers[name]
+                yield _sample(row, form, settings, ids, (path, name, number))
+        if not numbers:
             raise CorpusError(f"{display_name(path)}: empty, there is not one row in it")
+
+
+def _name(path: Path, file: CorpusFile, split: str | None) -> str:
+    """Return what the ids of a file's rows begin with, if they have none: the name of the path, and the split chosen.
+
+    :param split: that was asked for.
+    """
+    name = STDIN_NAME if path == STDIN else printable(Path(os.path.abspath(path)).name)
+    chosen = file.split if split == ALL_SPLITS else split
+    return name if chosen is None or file.path == path else f"{name}/{chosen}"
+
+
+def _in_split(split: str | None, row: RawRow | Rejected) -> RawRow | Rejected:
+    """Add the name of the split to a row; a field of that name with another value becomes ``original_split``."""
+    if split is None or isinstance(row, Rejected):
+        return row
+    before = row.fields.get(_SPLIT)
+    fields = {name: value for name, value in row.fields.items() if name != _SPLIT}
+    kept = {} if before in (None, split) else {f"original_{_SPLIT}": before}
+    fields = kept | fields | {_SPLIT: split}
+    return RawRow(row.origin, to_json(fields), fields)
 
 
 def _with_format(
@@ -145,7 +177,7 @@ def _with_format(
 
 
 def _sample(
-    row: RawRow | Rejected, row_format: RowFormat, settings: _Settings, ids: "_Ids", path: Path, number: int
+    row: RawRow | Rejected, row_format: RowFormat, settings: _Settings, ids: "_Ids", place: tuple[Path, str, int]
 ) -> Sample | Rejected:
     if isinstance(row, Rejected):
         return row
@@ -154,7 +186,7 @@ def _sample(
         missing = missing_answer(row.fields, row_format, settings.reasoning)
         if missing is not None and settings.unanswered is Unanswered.REJECT:
             return Rejected(row.origin, missing, row.text, answered=False)
-        sample_id = _given_id(row.fields) or ids.generate(path, number)
+        sample_id = _given_id(row.fields) or ids.generate(*place)
         ids.claim(sample_id, row.origin)
     except RowError as error:
         return Rejected(row.origin, str(error), row.text)
@@ -182,12 +214,12 @@ class _Ids:
         self._files: dict[str, int] = {}
         self._named: dict[str, Path] = {}
 
-    def generate(self, path: Path, row: int) -> str:
+    def generate(self, path: Path, name: str, row: int) -> str:
         """Generate the id of a row that has none.
 
+        :param name: what it begins with.
         :raises CorpusError: another path has the same file name and also rows without ids.
         """
-        name = STDIN_NAME if path == STDIN else printable(Path(os.path.abspath(path)).name)
         other = self._named.setdefault(name, path)
         if other != path:
             raise CorpusError(
