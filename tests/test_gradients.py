@@ -181,6 +181,17 @@ def test_a_row_does_not_depend_on_its_batch(make: MakeGradients, family: str) ->
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-6)
 
 
+@pytest.mark.parametrize(("family", "layers"), [("mixtral", 3), ("qwen3_moe", 2), ("llama", 0)])
+def test_experts_without_adapters_are_counted(
+    make: MakeGradients, family: str, layers: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    make(family)
+    notes = [record.getMessage() for record in caplog.records if "experts" in record.getMessage()]
+    assert notes == (
+        [f"{layers} layers of fused experts have no adapters: gradients leave their parameters out"] if layers else []
+    )
+
+
 def test_only_tokens_from_the_given_one_on_count(make: MakeGradients) -> None:
     encoder, texts = make(), tokens()
     starts = [4, 0, 13, 6, 1]

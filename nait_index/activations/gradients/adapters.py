@@ -4,6 +4,7 @@ A linear layer W gets two small ones in parallel, y = W·x + (α/r)·B·A·x, wi
 zero. LESS takes gradients with respect to A and B only.
 """
 
+import logging
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nait_index.activations.experts import holds_experts
 from nait_index.errors import ArchitectureError, ModelError, NaitError
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ class Adapters:
         names = _linear_layers(model)
         if not names:
             raise ArchitectureError("no linear layer was found in this model to add the adapters of the gradients to")
+        if fused := sum(holds_experts(module) and hasattr(module, "down_proj") for module in model.modules()):
+            logger.warning("%d layers of fused experts have no adapters: gradients leave their parameters out", fused)
         _inject(model, names, settings)
         self.layers: dict[str, nn.Linear] = {
             f"{name}.weight": module
