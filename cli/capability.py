@@ -9,7 +9,7 @@ import click
 from . import options as opt
 from .completion import a_capability, a_file
 from .options import IndexTarget
-from .output import PREVIEW_ROWS, note, preview, print_json, print_table, rejected_text
+from .output import PREVIEW_ROWS, counted, note, preview, print_json, print_table, rejected_text
 
 
 @click.group(short_help="Store target skills in an index, by name.")
@@ -40,10 +40,10 @@ def add(index: IndexTarget, name: str, files: tuple[str, ...], **options: Any) -
       nait-index capability add alpaca.nait math gsm8k.jsonl
     """
     stored = index.open().add_capability(name, files, **options)
-    rejected = "" if stored.rejected else ", 0 rejected"
-    note(f"stored '{name}': {len(stored)} examples, {stored.truncated} truncated{rejected_text(stored)}{rejected}")
-    for loss in stored.losses:
-        note(loss)
+    rejected = rejected_text(stored) + ("" if stored.rejected else ", 0 rejected")
+    note(f"stored '{name}': {counted(len(stored), 'example')}, {stored.truncated} truncated{rejected}")
+    for warning in stored.warnings:
+        note(warning)
 
 
 @capability.command("list")
@@ -82,7 +82,7 @@ def show(index: IndexTarget, name: str, as_json: bool) -> None:
         return
     print_table(("", "example"), enumerate(map(preview, examples[:PREVIEW_ROWS]), start=1))
     more = f", the first {PREVIEW_ROWS} shown" if len(examples) > PREVIEW_ROWS else ""
-    note(f"{len(examples):,} examples{more}")
+    note(f"{counted(len(examples), 'example')}{more}")
 
 
 @capability.command("remove")
@@ -102,15 +102,20 @@ def remove(index: IndexTarget, name: str) -> None:
 @capability.command("export", short_help="Write a stored capability to a file, for another index.")
 @opt.index_at_version
 @click.argument("name", shell_complete=a_capability)
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path), required=False, metavar="[FILE]")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="File to write, instead of FILE.")
 @opt.force_option
-def export(index: IndexTarget, name: str, file: Path, force: bool) -> None:
+def export(index: IndexTarget, name: str, file: Path | None, output: Path | None, force: bool) -> None:
     """Write a stored capability to FILE, with its examples, for another index of the same model and settings.
 
     \b
     Example:
-      nait-index capability export alpaca.nait math math.capability
+      nait-index capability export alpaca.nait math -o math.capability
     """
+    if (file is None) == (output is None):
+        raise click.UsageError("say once where the capability goes, with -o FILE")
+    file = file or output
+    assert file is not None
     index.open().export_capability(name, file, force=force)
     note(f"wrote {file}")
 
@@ -129,4 +134,4 @@ def import_(index: IndexTarget, file: Path, name: str | None, force: bool) -> No
       nait-index capability import dolly.nait math.capability
     """
     stored = index.open().import_capability(file, name, force=force)
-    note(f"stored '{stored.name}': {len(stored)} examples")
+    note(f"stored '{stored.name}': {counted(len(stored), 'example')}")

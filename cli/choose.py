@@ -10,7 +10,7 @@ from nait_index.config import SearchMode
 
 from . import options as opt
 from .options import IndexTarget
-from .output import PREVIEW_ROWS, note, print_json, print_selection, rejected_text
+from .output import PREVIEW_ROWS, counted, note, print_json, print_selection, rejected_text
 
 if TYPE_CHECKING:
     from nait_index.capabilities.capability import Capability
@@ -77,7 +77,12 @@ def core(index: IndexTarget, votes: str, bootstrap: int, as_json: bool, **option
     _show(selection, output, as_json, "in the core")
     size = selection.provenance.core
     assert size is not None
-    note(f"core: {size.rows:,} rows where chance would give {size.chance:,.1f}")
+    note(f"core: {counted(size.rows, 'row')} where chance would give {size.chance:,.1f}")
+    if not size.rows:
+        note(
+            "no row is chosen for enough of them; try a larger --top or fewer --votes, or for rows that serve several "
+            "skills at once, 'nait-index query' with --combine mean"
+        )
 
 
 @click.command(short_help="Choose diverse rows, without a target.")
@@ -103,7 +108,10 @@ def cover(index: IndexTarget, as_json: bool, **options: Any) -> None:
     coverage = selection.provenance.coverage
     assert coverage is not None
     rounds = "1 round" if coverage.rounds == 1 else f"{coverage.rounds} rounds"
-    note(f"covered {coverage.covered:,} of {coverage.coverable:,} neurons in {rounds}")
+    note(
+        f"covered {coverage.covered:,} of {coverage.coverable:,} neurons in {rounds}: those that are among the "
+        f"{coverage.strongest} strongest of their layer in any row, of {coverage.neurons:,} that were captured"
+    )
 
 
 @click.command(short_help="Write rows for a trainer.")
@@ -123,7 +131,7 @@ def export(index: IndexTarget, saved: Path | None, as_json: bool, **options: Any
 
     \b
     Example:
-      nait-index export alpaca.nait -c math --as sharegpt --for llamafactory -o data/math.jsonl
+      nait-index export alpaca.nait -c math --as sharegpt --for llamafactory -o math.sharegpt.jsonl
       nait-index export alpaca.nait --from math.jsonl.meta.json --as messages --for trl -o math.parquet
     """
     if options["output"] is None:
@@ -172,9 +180,9 @@ def _open(index: IndexTarget, options: Options) -> tuple["NaitIndex", list["str 
     made = [opened.make_capability(file, row_format=row_format) for file in files]
     for capability in made:
         cut = f", {capability.truncated} truncated" if capability.truncated else ""
-        note(f"{capability.name}: {len(capability)} examples{cut}{rejected_text(capability)}")
-        for loss in capability.losses:
-            note(f"{capability.name}: {loss}")
+        note(f"{capability.name}: {counted(len(capability), 'example')}{cut}{rejected_text(capability)}")
+        for warning in capability.warnings:
+            note(f"{capability.name}: {warning}")
     return opened, [*names, *made]
 
 

@@ -85,16 +85,22 @@ def _print_explanation(explanation: "Explanation") -> None:
     for change in explanation.changes:
         click.echo(f"- {change}")
     click.echo()
-    _print_bars([(part.name, part.contribution) for part in explanation.layers], "layer")
-    click.echo()
-    _print_neurons(explanation.neurons, unit)
-    click.echo(f"all other {unit}s: {explanation.rest:+.4f}\n")
     print_table(
         ("likeness", "example", "nearest in-domain examples"),
         [(near.likeness, str(near.example), " ".join(near.text.split())) for near in explanation.nearest],
     )
+    click.echo()
+    _print_bars([(part.name, part.contribution) for part in explanation.layers], "layer")
+    click.echo()
+    _print_neurons(explanation.neurons, unit)
+    click.echo(f"all other {unit}s: {explanation.rest:+.4f}")
     if explanation.words is not None:
         _print_words(explanation.words)
+        if any(part.name.endswith("drift") for part in explanation.layers):
+            click.echo(
+                "\nthe drift is the last token less the first, so these two carry all of it, also where they are "
+                "special tokens such as [SEP] or <s>"
+            )
         click.echo(f"\nnot explained by words, since signatures are compressed: {explanation.words_rest:+.4f}")
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -140,9 +141,21 @@ def optimize(index: IndexTarget, keep_days: float, as_json: bool) -> None:
       nait-index optimize alpaca.nait --keep-days 30
     """
     optimized = index.open().optimize(keep_days)
-    facts = asdict(optimized)
-    if not as_json:
-        facts |= {name: "{:,} before, {:,} now".format(*facts[name]) for name in ("fragments", "size")}
+    before, now = optimized.size
+    if as_json:
+        print_json(asdict(optimized))
+        return
+    facts: dict[str, Any] = {
+        "files of rows": "{:,} before, {:,} now".format(*optimized.fragments),
+        "versions deleted": optimized.forgotten,
+        "versions kept": optimized.kept,
+        "bytes on disk": f"{before:,} before, {now:,} now",
+    }
     print_facts(facts, as_json)
     if optimized.in_use:
         note("no version was deleted, because the index is open elsewhere; try again later")
+    elif now > before:
+        note(
+            "the index grew: versions that are kept still need the files that were merged; they are deleted with those "
+            "versions, by optimize with fewer --keep-days, or later"
+        )

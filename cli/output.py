@@ -163,6 +163,11 @@ def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
         print_table(("", ""), [(name.replace("_", " "), value) for name, value in facts.items()])
 
 
+def counted(count: int, noun: str) -> str:
+    """Write a count with its noun, in the singular for one."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def fidelity_text(fidelity: Mapping[str, Any] | None) -> str:
     """Describe how faithful the signatures are."""
     if fidelity is None:
@@ -178,21 +183,26 @@ def rejected_text(capability: "Capability") -> str:
 
 
 def preview(row: str) -> str:
-    """Return the beginning of a row's text, on one line."""
-    return " ".join(_texts(json.loads(row)))[:500]
+    """Return the beginning of a row's text, on one line: what a model reads of it, but not the definitions of tools."""
+    from nait_index.corpus import parts_of
+    from nait_index.errors import CorpusError
+    from nait_index.types import Role
+
+    fields = json.loads(row)
+    try:
+        texts = [part.text for part in parts_of(fields) if part.role is not Role.TOOLS]
+    except CorpusError:
+        texts = []
+    return " ".join(" ".join(texts or _texts(fields)).split())[:500]
 
 
 def _texts(value: object) -> Iterable[str]:
-    """Yield the texts in a row: those of its known fields, or of all fields if it has none of these."""
+    """Yield the texts in a value."""
     if isinstance(value, str):
         yield value
-    elif isinstance(value, list):
-        for item in value:
+    elif isinstance(value, list | dict):
+        for item in value.values() if isinstance(value, dict) else value:
             yield from _texts(item)
-    elif isinstance(value, dict):
-        known = ("system", "instruction", "input", "prompt", "messages", "conversations", "conversation", "text")
-        texts = [value[key] for key in (*known, "completion", "output", "content", "value") if value.get(key)]
-        yield from _texts(texts or list(value.values()))
 
 
 def _cell(value: Any) -> str:

@@ -31,7 +31,20 @@ column_options = opt.all_of(
 )
 
 
-@click.group(short_help="Score the quality of all rows, to filter and blend by it.")
+class _IndexFirst(click.Group):
+    """A group with an argument of its own, where ``score ifd --help`` shows the help of ``ifd``, not the group's."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Show the help of the last command that is named, if help is asked for."""
+        named = [word for word in args if word in self.commands]
+        if named and set(ctx.help_option_names) & set(args):
+            inner = click.Context(self.commands[named[-1]], info_name=f"INDEX {named[-1]}", parent=ctx)
+            click.echo(inner.get_help(), color=ctx.color)
+            ctx.exit()
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_IndexFirst, short_help="Score the quality of all rows, to filter and blend by it.")
 @opt.index_argument
 @click.pass_context
 def score(context: click.Context, index: IndexTarget) -> None:

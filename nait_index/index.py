@@ -433,6 +433,11 @@ class NaitIndex:
     def __len__(self) -> int:
         return self.manifest.rows
 
+    def __repr__(self) -> str:
+        head = self.manifest.head
+        capabilities = f"{len(head.capability_names)} capabilities"
+        return f"<NaitIndex {self.layout.name!r}, version {head.number}: {head.rows:,} rows, {capabilities}>"
+
     @cached_property
     def columns(self) -> IndexRows:
         """The rows of the index and what is known of them, by column."""

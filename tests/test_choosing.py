@@ -9,7 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import build_small, nait_index, read_lines, refusal, samples_of, small_rows, small_signatures, write_lines
+from helpers import (
+    build_small,
+    manifest_of,
+    nait_index,
+    read_lines,
+    refusal,
+    samples_of,
+    small_rows,
+    small_signatures,
+    write_lines,
+)
 
 from nait_index import NaitIndex
 from nait_index.config import Combine, View
@@ -397,9 +407,12 @@ def _assert_cover(selection: Selection, wanted: list[tuple[str, float, int]], se
     assert list(selection) == [sample_id for sample_id, _, _ in wanted]
     assert list(selection.scores) == pytest.approx([gain for _, gain, _ in wanted], abs=1e-6)
     assert selection.details["round"] == [turn for _, _, turn in wanted]
+    fingerprint = manifest_of(Path(selection.provenance.index)).fingerprint
     assert selection.provenance.coverage == CoverageSize(
         covered=len(set().union(*(sets[row_id] for row_id in selection))),
         coverable=len(set().union(*sets.values())),
+        neurons=sum(fingerprint.widths),
+        strongest=fingerprint.signatures.topk,
         rounds=wanted[-1][2],
     )
     assert selection.provenance.available == len(sets)

@@ -9,6 +9,9 @@ from nait_index.methods.base import Examples
 from nait_index.methods.registry import MethodName, method_of
 from nait_index.types import Sample
 
+FEW, ENOUGH = 8, 16
+"""Fewer examples than ``FEW`` get a warning; ``ENOUGH`` are enough to start with."""
+
 
 @dataclass(frozen=True, slots=True)
 class Capability:
@@ -36,6 +39,12 @@ class Capability:
 
     def __len__(self) -> int:
         return len(self.examples)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know of the examples, one line each."""
+        few = [] if len(self) >= FEW else [f"so few examples say little of a skill; give {ENOUGH} to 64"]
+        return [*few, *self.losses]
 
     @property
     def questions(self) -> int:

@@ -68,6 +68,14 @@ def detect_format(rows: Iterable[Fields], name: str) -> RowFormat:
     return max(votes, key=votes.__getitem__)
 
 
+def parts_of(row: Fields) -> tuple[Part, ...]:
+    """Split a row by the format that its fields have.
+
+    :raises CorpusError: they have none, or it cannot be read.
+    """
+    return row_parts(row, detect_format([row], "this row"))
+
+
 def row_parts(row: Fields, row_format: RowFormat, reasoning: Reasoning = Reasoning.KEEP) -> tuple[Part, ...]:
     """Split a row into its non-empty parts, in reading order.
 

@@ -159,7 +159,7 @@ def map_data(row_map: RowMap, capabilities: Sequence[CapabilityFacts]) -> dict[s
         "sources": row_map.source_names,
         "coloured": np.argsort(-counts, kind="stable")[:_COLOURED_SOURCES].tolist(),
         "names": [capability.name for capability in capabilities],
-        "chosen": [np.flatnonzero(is_chosen).tolist() for is_chosen in row_map.chosen],
+        "chosen": [best_first.tolist() for best_first in row_map.chosen],
         "percentile": row_map.percentiles.tolist(),
         "text": row_map.texts,
     }

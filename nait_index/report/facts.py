@@ -118,7 +118,8 @@ class RowMap:
 
     :param coordinates: (m, 2) within -1 … 1. :param evenly: how many were drawn uniformly from all rows, the first
         ones; :param added: how many more from the choices.
-    :param chosen: (C, m) bool. :param percentiles: (C, m) of the scores, 0 … 100.
+    :param chosen: for each capability, the numbers of the points that it chooses, best first.
+    :param percentiles: (C, m) of the scores, 0 … 100.
     :param sources: (m,) int, into ``source_names``. :param texts: (m,) the beginning of each.
     """
 
@@ -130,7 +131,7 @@ class RowMap:
     tokens: tuple[int, ...]
     sources: np.ndarray
     source_names: tuple[str, ...]
-    chosen: np.ndarray
+    chosen: tuple[np.ndarray, ...]
     percentiles: np.ndarray
     texts: tuple[str, ...]
 

@@ -141,7 +141,7 @@ def _label_side(position: float) -> dict[str, Any]:
 
 def representation(field: Representation, highest: float) -> Figure:
     """Draw ratios with their intervals, most over-represented on top; those near chance are grey."""
-    groups, span = field.groups, max(highest, _LEAST_SPAN)
+    groups, span = field.drawn, max(highest, _LEAST_SPAN)
     ratios = np.clip([group.ratio for group in groups], 1 / span, span)
     low, high = (np.maximum([getattr(group, end) for group in groups], 1 / span) for end in ("low", "high"))
     colors = [MUTED if not group.is_significant else CHOSEN if group.ratio > 1 else ALERT for group in groups]

@@ -75,7 +75,8 @@ def render(facts: Facts, library: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for helper in (wording.count, wording.number, wording.share, wording.short_name, wording.size, wording.times):
+    helpers = (wording.capitalised, wording.count, wording.number, wording.share, wording.short_name, wording.signed)
+    for helper in (*helpers, wording.size, wording.times):
         environment.filters[helper.__name__] = helper
     environment.globals |= {"source_findings": wording.source_findings, "zip": zip}
     script = _asset("report.js")
@@ -115,7 +116,7 @@ def _figures(facts: Facts) -> dict[str, figures.Figure]:
             drawn[f"groups-{field_number}-{number}"] = figures.representation(field, highest)
         if capability.layers is not None:
             drawn[f"layers-{number}"] = figures.layers(capability.layers)
-    if facts.comparison is not None:
+    if facts.comparison is not None and len(facts.comparison.names) > 2:  # of two, one sentence is enough
         drawn["lift"] = comparison_figures.overlap(facts.comparison)
         drawn["correlation"] = comparison_figures.correlation(facts.comparison)
     if facts.core is not None:

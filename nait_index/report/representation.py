@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _DRAWS = 2_000
+_MANY_ABSENT = 3
 _MIDDLE = (2.5, 97.5)
 
 
@@ -62,6 +63,18 @@ class Representation:
     is_whole: bool
     groups: tuple[Group, ...]
     left_out: int
+
+    @property
+    def absent(self) -> tuple[Group, ...]:
+        """The groups that no row is chosen from, where there are so many that one sentence serves better than lines."""
+        absent = tuple(group for group in self.groups if not group.chosen)
+        return absent if len(absent) >= _MANY_ABSENT else ()
+
+    @property
+    def drawn(self) -> tuple[Group, ...]:
+        """The groups that get a line each."""
+        absent = {group.name for group in self.absent}
+        return tuple(group for group in self.groups if group.name not in absent)
 
 
 def represent(

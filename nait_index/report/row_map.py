@@ -45,7 +45,7 @@ def draw_map(context: ReportContext, source_field: str) -> RowMap | None:
         tokens=tuple(columns["n_tokens"]),
         sources=sources.codes,
         source_names=sources.names,
-        chosen=np.array([np.isin(positions, choice.chosen) for choice in choices], bool).reshape(shape),
+        chosen=tuple(_best_first(choice, positions) for choice in choices),
         percentiles=np.array([_percentiles(choice, positions) for choice in choices], int).reshape(shape),
         texts=tuple(_beginning(row.text, text_bytes) for row in read_texts(index, positions)),
     )
@@ -93,6 +93,12 @@ def _sample(context: ReportContext) -> tuple[np.ndarray, int]:
 def _beginning(text: str, most: int) -> str:
     start = cut_to_bytes(text, most)
     return start if len(start) == len(text) else start + "…"
+
+
+def _best_first(choice: CapabilityChoice, positions: np.ndarray) -> np.ndarray:
+    """Return the numbers of the rows that are chosen, in the order of the choice."""
+    number_of = {int(position): number for number, position in enumerate(positions)}
+    return np.array([number_of[int(row)] for row in choice.chosen if int(row) in number_of], dtype=np.int64)
 
 
 def _percentiles(choice: CapabilityChoice, positions: np.ndarray) -> np.ndarray:

@@ -50,6 +50,11 @@ def share(part: float, whole: float) -> str:
     return f"{percent:.{decimals}f} %"
 
 
+def capitalised(sentence: str) -> str:
+    """Begin a sentence with a capital letter, and leave the rest, names included, as it is."""
+    return sentence[:1].upper() + sentence[1:]
+
+
 def size(rows: int) -> str:
     """Write a large number briefly: 4.3M."""
     return f"{rows / 1e6:.1f}M" if rows >= 1_000_000 else f"{rows:,}"

@@ -47,8 +47,10 @@ class Budget:
         text = str(top).strip()
         match = re.fullmatch(r"(?P<rows>\d{1,18})|(?P<percent>\d{1,18}(?:\.\d{1,18})?)\s*%|auto", text)
         if match is None:
+            share_meant = re.fullmatch(r"0?\.\d{1,18}", text)
+            meant = f"; did you mean {100 * float(text):g}%?" if share_meant and float(text) else ""
             raise SelectionError(
-                f"--top '{text}' is neither a share such as 10% nor a number of rows such as 500, nor auto"
+                f"--top '{text}' is neither a share such as 10% nor a number of rows such as 500, nor auto{meant}"
             )
         rows = int(match["rows"]) if match["rows"] else None
         share = Fraction(match["percent"]) / 100 if match["percent"] else None

@@ -31,12 +31,16 @@ class CoreSize:
 class CoverageSize:
     """What the rows of a cover activate.
 
+    A row activates the neurons that are among the ``strongest`` of their layer in it.
+
     :param covered: neurons that the chosen rows activate. :param coverable: neurons that any candidate row activates.
-    :param rounds: rounds of coverage.
+    :param neurons: all that were captured. :param rounds: rounds of coverage.
     """
 
     covered: int
     coverable: int
+    neurons: int
+    strongest: int
     rounds: int
 
 

@@ -43,6 +43,11 @@ class Selection:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __repr__(self) -> str:
+        best = ", ".join(map(repr, self.ids[:3])) + (", …" if len(self) > 3 else "")
+        by = f" by {self.provenance.method}" if self.provenance.method else ""
+        return f"<Selection of {len(self):,} of {self.provenance.available:,} rows{by}: {best}>"
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.ids)
 

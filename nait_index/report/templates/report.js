@@ -301,8 +301,7 @@
 
   function step(by) {
     const own = capability();
-    const list = own < 0 ? points.x.map((_, point) => point)
-      : points.chosen[own].toSorted((a, b) => points.percentile[own][b] - points.percentile[own][a]);
+    const list = own < 0 ? points.x.map((_, point) => point) : points.chosen[own]; // best first
     if (!list.length) return;
     const next = list.includes(picked) ? (list.indexOf(picked) + by + list.length) % list.length : 0;
     pick(list[next]);
