@@ -11,7 +11,9 @@ import click
 import pytest
 from helpers import Outcome, build_small, nait_index, read_lines, refusal, samples_of, small_rows, write_lines
 from nait_index_cli.main import cli
+from nait_index_cli.output import preview
 
+from nait_index import NaitIndex
 from nait_index.methods.registry import DEFAULT_METHOD
 from tools.demo.corpus import Split, generate
 from tools.demo.generate import write as write_demo_data
@@ -368,8 +370,8 @@ def test_a_capability_is_replaced_when_forced_alone_and_removed(folder: Path, ow
     assert "'facts'" in refusal("query", own_index, "-c", "facts")
 
 
-def test_a_capability_may_have_quotes_in_its_name(folder: Path, own_index: Path) -> None:
-    name = 'the cook\'s "own" skill'
+def test_a_capability_may_have_signs_in_its_name(folder: Path, own_index: Path) -> None:
+    name = "the cook: second-best_skill v1.5"
     _ok("capability", "add", own_index, name, folder / "rewriting.jsonl")
     assert len(_selected(_ok("query", own_index, "-c", name, "--top", "3", "--json"))) == 3
     _ok("capability", "remove", own_index, name)
@@ -457,3 +459,60 @@ def test_the_demo_writes_index_selections_and_core(tmp_path: Path, monkeypatch: 
     assert "--force" in refusal("demo", out)
     info = _ok("info", out / "demo.nait", "--json").json
     assert len(info["capabilities"]) >= 8
+
+
+# ---- words that do not mislead ------------------------------------------------------------------------------------
+
+
+def test_previews_show_what_is_read_whatever_the_fields_are_called(tmp_path: Path) -> None:
+    rows = [
+        {"instruction": "Translate.", "context": "into French", "response": "bonjour"},
+        {"prompt": "Why?", "completion": "Because.", "meta": {"by": "nobody"}},
+        {"messages": [{"role": "user", "content": "Add 1."}, {"role": "assistant", "content": "2"}], "tools": "[{}]"},
+        {"text": "plain", "source": "web"},
+        {"question": "unknown?", "fields": ["a", {"b": "c"}]},
+    ]
+    shown = ["Translate. into French bonjour", "Why? Because.", "Add 1. 2", "plain", "unknown? a c"]
+    assert [preview(json.dumps(row)) for row in rows] == shown
+
+
+@pytest.mark.parametrize(("top", "meant"), [("0.1", "10%"), (".25", "25%"), ("0.005", "0.5%")])
+def test_a_share_without_its_sign_is_told_with_it(top: str, meant: str, folder: Path, own_index: Path) -> None:
+    line = refusal("query", own_index, "-e", folder / "rewriting.jsonl", "--top", top)
+    assert line.endswith(f"did you mean {meant}?")
+
+
+def test_an_empty_core_says_what_to_try_and_few_examples_are_warned_of(folder: Path, own_index: Path) -> None:
+    lines = (folder / "rewriting.jsonl").read_text(encoding="utf-8").splitlines()
+    one, other = write_lines(folder / "one.jsonl", lines[:1]), write_lines(folder / "other.jsonl", lines[1:4])
+    outcome = _ok("core", own_index, "-e", one, "-e", other, "--top", "1")
+    assert "one: 1 example\none: so few examples say little of a skill; give 16 to 64\n" in outcome.err
+    assert ("no row is chosen for enough of them; try" in outcome.err) == ("core: 0 rows" in outcome.err)
+    eight = (folder / "corpus.jsonl").read_text(encoding="utf-8").splitlines()[:8]
+    enough = _ok("query", own_index, "-e", write_lines(folder / "eight.jsonl", eight), "--top", "1")
+    assert "so few examples" not in enough.err
+
+
+@pytest.mark.parametrize("words", [("ifd", "--help"), ("x.nait", "ifd", "-h"), ("--help", "ifd")])
+def test_the_help_of_a_score_is_its_own(words: tuple[str, ...]) -> None:
+    assert "IFD = ppl(answer | question) / ppl(answer)" in _ok("score", *words).out
+    assert "Score the quality of all rows of INDEX once" in _ok("score", "--help").out
+
+
+def test_a_capability_is_exported_with_an_option_like_all_else(folder: Path, own_index: Path, tmp_path: Path) -> None:
+    _ok("capability", "add", own_index, "travels", folder / "rewriting.jsonl")
+    _ok("capability", "export", own_index, "travels", "-o", tmp_path / "a.capability")
+    _ok("capability", "export", own_index, "travels", tmp_path / "b.capability")
+    assert (tmp_path / "a.capability").stat().st_size == (tmp_path / "b.capability").stat().st_size > 0
+    both = ("capability", "export", own_index, "travels", tmp_path / "c", "-o", tmp_path / "d")
+    for words in (both, both[:4]):
+        assert refusal(*words, code=2) == "say once where the capability goes, with -o FILE"
+
+
+def test_what_python_shows_of_an_index_and_a_selection_says_what_they_are(folder: Path, own_index: Path) -> None:
+    index = NaitIndex(own_index)
+    assert repr(index).startswith(f"<NaitIndex '{own_index}', version ")
+    assert f": {len(index):,} rows, " in repr(index)
+    selection = index.query(index.make_capability(folder / "rewriting.jsonl"), top=5)
+    best = ", ".join(repr(row) for row in selection.ids[:3])
+    assert repr(selection) == f"<Selection of 5 of {len(index):,} rows by probe: {best}, …>"

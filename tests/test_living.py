@@ -1,5 +1,6 @@
 """An index whose corpus changes: rows come and go, versions are named and read again, files are merged."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -511,12 +512,17 @@ def test_files_are_merged_and_old_versions_forgotten(index: Path, tmp_path: Path
     assert [version["version"] for version in NaitIndex.versions(index)] == [3, 6]
     assert len(NaitIndex(index, version="kept")) == ROWS + 2
     assert all(check.passed is not False for check in NaitIndex(index).verify(4))
+    told = nait_index("optimize", index, "--keep-days", "0")
+    assert re.search(
+        r"\nversions deleted +0\nversions kept +2\nbytes on disk +[\d,]+ before, [\d,]+ now$", told.out, re.M
+    )
     again = nait_index("optimize", index, "--keep-days", "0", "--json").json
     assert (again["forgotten"], again["fragments"]) == (0, [1, 1])
 
 
 def test_recent_versions_are_kept_unless_told_otherwise(index: Path, more: Path) -> None:
     NaitIndex.add(index, more)
+    assert "the index grew: versions that are kept still need" in nait_index("optimize", index).err
     assert nait_index("optimize", index, "--json").json["forgotten"] == 0
     for days in ("-1", "nan", "inf", "1e9"):
         assert "--keep-days must be" in refusal("optimize", index, "--keep-days", days)

@@ -20,7 +20,7 @@ from nait_index.errors import NaitError, OutputExistsError
 from nait_index.report import Limits, ReportRequest, groups, write_report
 from nait_index.report.facts import Facts
 from nait_index.report.gather import gather
-from nait_index.report.page import embedded
+from nait_index.report.page import embedded, render
 from nait_index.report.representation import Representation, represent
 from nait_index.report.row_map import lay_out
 from nait_index.report.rows import cut_to_bytes
@@ -194,10 +194,21 @@ def test_the_map_is_the_same_every_time(index: NaitIndex, facts: Facts) -> None:
     assert facts.map is not None
     assert again is not None
     np.testing.assert_array_equal(again.coordinates, facts.map.coordinates)
-    chosen = set(index.query(SUMS, top=REQUEST.top))
-    names = [capability.name for capability in facts.capabilities]
-    lit = {facts.map.ids[point] for point in np.flatnonzero(facts.map.chosen[names.index(SUMS)])}
-    assert lit == chosen
+    assert [array.tolist() for array in again.chosen] == [array.tolist() for array in facts.map.chosen]
+
+
+def test_the_map_steps_through_the_chosen_rows_best_first(index: NaitIndex, facts: Facts) -> None:
+    assert facts.map is not None
+    for number, capability in enumerate(facts.capabilities):
+        lit = tuple(facts.map.ids[point] for point in facts.map.chosen[number])
+        assert lit == index.query(capability.name, top=REQUEST.top).ids
+
+
+def test_of_two_capabilities_one_sentence_is_enough(facts: Facts) -> None:
+    page = render(facts, library="")
+    assert "Rank correlation (Spearman) over 80 rows" in page
+    assert 'data-figure="lift"' not in page
+    assert '"lift":' not in page
 
 
 def test_rows_alike_lie_together() -> None:
@@ -215,6 +226,14 @@ def test_rows_alike_lie_together() -> None:
 
 
 # ---- representation -----------------------------------------------------------------------------------------------
+
+
+def test_many_groups_that_nothing_is_chosen_from_share_a_sentence() -> None:
+    field = _represent([9, 0, 0, 0], [10, 10, 10, 10])
+    assert [group.name for group in field.drawn] == ["g0"]
+    assert {group.name for group in field.absent} == {"g1", "g2", "g3"}
+    few = _represent([9, 4, 0, 0], [10, 10, 10, 10])
+    assert (few.drawn, few.absent) == (few.groups, ())
 
 
 def _represent(chosen: list[int], corpus: list[int], **changes: Any) -> Representation:

@@ -113,10 +113,11 @@ def prepare(index: NaitIndex, request: ReportRequest) -> ReportContext:
 
 
 def _order(index: NaitIndex, scores: np.ndarray, available: np.ndarray, k: int) -> np.ndarray:
-    """Order the rows that can be chosen, best first; ties at the cut are broken by id, as in a query."""
+    """Order the rows that can be chosen, best first; ties down to the cut are broken by id, as in a query."""
     order = available[np.argsort(-scores[available], kind="stable")]
-    tied = np.flatnonzero(scores[order] == scores[order[k - 1]])
-    if len(tied) > 1:
-        ids = index.columns.take(order[tied], ["id"])["id"]
-        order[tied] = order[tied][sorted(range(len(ids)), key=ids.__getitem__)]
+    taken = int(np.count_nonzero(scores[order] >= scores[order[k - 1]]))
+    best = scores[order[:taken]]
+    if len(np.unique(best)) < taken:
+        ids = index.columns.take(order[:taken], ["id"])["id"]
+        order[:taken] = order[sorted(range(taken), key=lambda rank: (-best[rank], ids[rank]))]
     return order
