@@ -114,14 +114,18 @@ def canonical(value: Any, key: str = "") -> Any:  # noqa: ANN401 - any JSON
     return value
 
 
+class RejectionCause(StrEnum):
+    """Causes of rejections that are counted on their own, since whole corpora have them."""
+
+    UNANSWERED = "unanswered"
+    MEDIA = "media"
+
+
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """One row that cannot be used, with the reason, so that no row is lost.
-
-    ``answered`` is false where all that it lacks is an answer.
-    """
+    """One row that cannot be used, with the reason, so that no row is lost."""
 
     origin: Origin
     reason: str
     row: str
-    answered: bool = True
+    cause: RejectionCause | None = None

@@ -247,14 +247,16 @@ QUESTIONS: list[dict[str, Any]] = [
 ]
 
 
-def test_rows_without_an_answer_are_rejected_and_counted(model: Path, tmp_path: Path) -> None:
-    corpus = write_lines(tmp_path / "corpus.jsonl", [*QUESTIONS, *small_rows(6)])
+def test_rows_without_an_answer_or_with_images_are_rejected_and_counted(model: Path, tmp_path: Path) -> None:
+    picture = {"id": "p", "instruction": "<image> What is it?", "output": "A cat.", "images": ["cat.png"]}
+    corpus = write_lines(tmp_path / "corpus.jsonl", [*QUESTIONS, *small_rows(6), picture])
     outcome = nait_index("build", tmp_path / "own.nait", corpus, "--model", model)
     assert outcome.code == 0, outcome.err
     assert "2 rows have no answer; '--unanswered index' takes them in by their question" in outcome.err
-    assert counts_of(tmp_path / "own.nait")["rejected"] == 2
-    reasons = {row["reason"] for row in read_lines(tmp_path / "own.nait" / "rejected.jsonl")}
-    assert reasons == {"no answer: no 'output'; the row has 'answer'"}
+    assert "1 row carries images, video or audio, which are not read: rejected" in outcome.err
+    assert counts_of(tmp_path / "own.nait")["rejected"] == 3
+    reasons = [row["reason"] for row in read_lines(tmp_path / "own.nait" / "rejected.jsonl")]
+    assert reasons[:2] == ["no answer: no 'output'; the row has 'answer'"] * 2
 
 
 def test_rows_without_an_answer_are_indexed_when_asked_for_and_never_exported(model: Path, tmp_path: Path) -> None:

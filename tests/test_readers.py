@@ -28,7 +28,7 @@ from nait_index.corpus import read_corpus
 from nait_index.corpus.readers import read_rows
 from nait_index.corpus.rows import MAX_DEPTH, RawRow
 from nait_index.errors import CorpusError
-from nait_index.types import Part, Rejected, Role, RowFormat, Sample
+from nait_index.types import Part, Rejected, RejectionCause, Role, RowFormat, Sample
 
 ROWS: list[dict[str, Any]] = [{"text": f"row {number} é", "number": number} for number in range(1, 4)]
 LINES = [json.dumps(row, ensure_ascii=False) for row in ROWS]
@@ -354,6 +354,59 @@ def test_rows_that_mean_the_same_have_one_hash(
     base = {"instruction": "a", "output": "b"}
     read = samples(write(tmp_path / "rows.jsonl", json.dumps(base | row), json.dumps(base | other)))
     assert (read[0].content_hash == read[1].content_hash) is same
+
+
+TURNS = [{"role": "user", "content": "<image>\nWhat is it?"}, {"role": "assistant", "content": "A cat."}]
+PIECE = {"type": "text", "text": "What is it?"}
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"images": ["a.png"]}, "carries images in the field 'images', and only text is read"),
+        ({"image": "a.png"}, "carries images in the field 'image'"),
+        ({"image": {"bytes": None, "path": "a.png"}}, "carries images in the field 'image'"),
+        ({"photo": {"bytes": "iVBORw0KGgo=", "path": None}}, "carries images or the like in the field 'photo'"),
+        ({"videos": ["a.mp4"]}, "carries video in the field 'videos'"),
+        ({"audio_path": "a.wav"}, "carries audio in the field 'audio_path'"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image"}, PIECE]}, TURNS[1]]},
+            "in the content of 'messages'",
+        ),
+        (
+            {"messages": [{"role": "user", "content": [PIECE, {"type": "input_audio", "input_audio": {}}]}, TURNS[1]]},
+            "carries audio in the content",
+        ),
+        ({"images": []}, None),
+        ({"images": None, "image_count": 2, "image_caption": "A cat."}, None),
+        ({"images": [None], "image": {"bytes": None, "path": None}}, None),
+        ({"videography": "a", "audio": ""}, None),
+        ({}, None),
+    ],
+)
+def test_rows_that_carry_more_than_text(tmp_path: Path, more: dict[str, Any], reason: str | None) -> None:
+    """Images, video and audio cost the row, wherever they are; a mark in the text alone does not."""
+    path = write(tmp_path / "rows.jsonl", json.dumps({"messages": TURNS} | more))
+    (row,) = read_corpus([path])
+    if reason is None:
+        assert isinstance(row, Sample)
+    else:
+        assert isinstance(row, Rejected)
+        assert reason in row.reason
+        assert row.cause is RejectionCause.MEDIA
+
+
+def test_images_in_a_table_of_datasets(tmp_path: Path) -> None:
+    """They are described, not copied into the rejected rows; a row without one is a row of text."""
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    picture = {"bytes": b"\x89PNG" * 1000, "path": "a.png"}
+    table = pa.table({"text": ["a", "b"], "photo": pa.array([picture, None], kind)})
+    pa.parquet.write_table(table, tmp_path / "rows.parquet")
+    carrying, plain = read_corpus([tmp_path / "rows.parquet"])
+    assert isinstance(carrying, Rejected)
+    assert json.loads(carrying.row) == {"text": "a", "photo": {"bytes": "(4,000 bytes)", "path": "a.png"}}
+    assert isinstance(plain, Sample)
+    assert plain.row == '{"text": "b"}'
 
 
 def test_maps_and_categories_of_a_table(tmp_path: Path) -> None:

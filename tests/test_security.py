@@ -643,7 +643,7 @@ def test_rows_cannot_steer_the_terminal(model: Path, tmp_path: Path) -> None:
     rows = [
         {"id": f"{number}{STEERING}", "instruction": f"{STEERING}{number}", "output": STEERING} for number in range(5)
     ]
-    write_lines(corpus, [*rows, {"id": rows[0]["id"], "instruction": "twice"}])
+    write_lines(corpus, [*rows, {"id": rows[0]["id"], "instruction": "twice", "output": "no"}])
     shown = [
         nait_index("build", index, corpus, "--model", model, *LENGTH),
         nait_index("info", index),

@@ -38,7 +38,7 @@ from nait_index.store.locks import write_lock
 from nait_index.store.manifest import Manifest, Origin, interrupted, library_versions, load_manifest, save_manifest
 from nait_index.store.publish import interrupted_build
 from nait_index.store.samples import SampleTable
-from nait_index.types import Rejected, Sample
+from nait_index.types import Rejected, RejectionCause, Sample
 
 Complete = Callable[[Manifest, IndexEncoder], Mapping[str, Any]]
 """Writes more for the version that is about to be published, and returns the fields of the version that differ."""
@@ -134,7 +134,8 @@ class Builder:
             seconds=time.monotonic() - started,
             fidelity=manifest.fidelity,
             replaced=replaced,
-            unanswered=counts.unanswered,
+            unanswered=counts.causes[RejectionCause.UNANSWERED],
+            media=counts.causes[RejectionCause.MEDIA],
             questions=counts.questions,
             shift=self._measure_shift(manifest, first_new),
             left_out=dict(counts.left_out),

@@ -24,7 +24,7 @@ from nait_index.corpus import RejectedWriter, RowTemplateError, Template
 from nait_index.corpus.unread import UnreadFields
 from nait_index.errors import CorpusError
 from nait_index.store.samples import LEFT_OUT_SEPARATOR, SampleTable
-from nait_index.types import Origin, Rejected, RowFormat, Sample
+from nait_index.types import Origin, Rejected, RejectionCause, RowFormat, Sample
 
 RowNumbers = Sequence[int]
 """Some rows of a spool, such as those of one shard, by their numbers."""
@@ -73,7 +73,8 @@ def known_rows(table: SampleTable) -> dict[str, Known]:
 class Counts:
     """How many rows were read, and what happened to them: ``read = new + present + rejected``.
 
-    :param unanswered: of the rejected, those that only lack an answer; :param questions: of the others, likewise.
+    :param causes: of the rejected, those with causes that are counted on their own.
+    :param questions: of the others, those that have no answer.
     :param last_rows: number of the last row read of each file.
     :param left_out: new rows of which the template leaves out some kind of part, by kind.
     :param unread: fields of the usable rows that hold text which is not read.
@@ -83,7 +84,7 @@ class Counts:
     new: int = 0
     present: int = 0
     rejected: int = 0
-    unanswered: int = 0
+    causes: Counter[RejectionCause] = field(default_factory=Counter)
     questions: int = 0
     last_rows: dict[str, int] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
@@ -200,11 +201,12 @@ class Intake:
         for item in items:
             counts.read += 1
             counts.last_rows[item.origin.file] = item.origin.row
-            counts.unanswered += isinstance(item, Rejected) and not item.answered
             rejected = item if isinstance(item, Rejected) else self._take(item, spool, counts)
             if rejected is not None:
                 rejects.add(rejected)
                 counts.rejected += 1
+                if rejected.cause is not None:
+                    counts.causes[rejected.cause] += 1
                 first_reject = first_reject or rejected
         if first_reject is not None and counts.read == counts.rejected:
             reason = f"the first, {first_reject.origin}: {first_reject.reason}"

@@ -83,7 +83,8 @@ class BuildReport:
 
     :param rows: samples the index now holds; :param tokens: run through the model by this call, in ``seconds``.
     :param replaced: how many of the indexed rows replaced one of the same id.
-    :param unanswered: how many of the rejected rows only lack an answer. :param questions: how many rows without an
+    :param unanswered: how many of the rejected rows only lack an answer. :param media: how many of them carry images,
+        video or audio. :param questions: how many rows without an
         answer were taken in by their question.
     :param fidelity: how faithful the signatures are; see :class:`~nait_index.building.basis.Fidelity`.
     :param left_out: of how many of the indexed rows the template leaves out a kind of part, by kind.
@@ -102,6 +103,7 @@ class BuildReport:
     fidelity: Mapping[str, Any] | None = None
     replaced: int = 0
     unanswered: int = 0
+    media: int = 0
     questions: int = 0
     shift: Shift | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
@@ -113,12 +115,15 @@ class BuildReport:
         """What the user should know, one line each."""
         lost = [*losses(self.left_out, self.template), *unread_sentences(self.unread)]
         shift = [] if self.shift is None else self.shift.warnings
-        return [*self._without_answer(), *lost, *unfaithful(self.fidelity), *shift]
+        return [*self._not_read_whole(), *lost, *unfaithful(self.fidelity), *shift]
 
-    def _without_answer(self) -> list[str]:
+    def _not_read_whole(self) -> list[str]:
         notes = []
         if self.unanswered:
             notes.append(f"{_rows(self.unanswered)} no answer; '--unanswered index' takes them in by their question")
+        if self.media:
+            rows = f"{self.media:,} row{' carries' if self.media == 1 else 's carry'}"
+            notes.append(f"{rows} images, video or audio, which are not read: rejected")
         if self.questions:
             notes.append(f"{_rows(self.questions)} no answer: indexed by the question alone, and never exported")
         return notes

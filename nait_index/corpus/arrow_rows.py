@@ -127,6 +127,8 @@ def _reader(kind: "pa.DataType", feature: object) -> Reader:
     if pa.types.is_dictionary(kind):
         return _reader(kind.value_type, feature)
     if pa.types.is_struct(kind):
+        if {field.name for field in kind} == {"bytes", "path"}:
+            return _media_reader
         return _object_reader({field.name: _reader(field.type, described.get(field.name)) for field in kind})
     if pa.types.is_map(kind):
         return _map_reader(_reader(kind.item_type, None))
@@ -149,6 +151,12 @@ def _object_reader(readers: Mapping[str, Reader]) -> Reader:
 
 def _list_reader(read: Reader) -> Reader:
     return lambda values: [None if value is None else read(value) for value in values]
+
+
+def _media_reader(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe an image, video or sound, whose row is rejected: its bytes would only fill the file of rejected rows."""
+    data = value["bytes"]
+    return {"bytes": None if data is None else f"({len(data):,} bytes)", "path": value["path"]}
 
 
 def _map_reader(read: Reader) -> Reader:

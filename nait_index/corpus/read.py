@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
@@ -14,12 +15,13 @@ from nait_index.config import Unanswered
 from nait_index.corpus.answers import missing_answer
 from nait_index.corpus.folders import ALL_SPLITS, STDIN, STDIN_NAME, CorpusFile, display_name
 from nait_index.corpus.formats import detect_format, row_parts
+from nait_index.corpus.media import carried_media
 from nait_index.corpus.readers import corpus_files, read_rows
 from nait_index.corpus.rows import RawRow, RowError, json_kind, parse_row, printable, refuse_surrogates, to_json
 from nait_index.corpus.text_rows import pasted_rows
 from nait_index.errors import CorpusError, NaitError
 from nait_index.spelling import parse_enum
-from nait_index.types import Origin, Reasoning, Rejected, RowFormat, Sample
+from nait_index.types import Origin, Reasoning, Rejected, RejectionCause, RowFormat, Sample
 
 SAMPLE_COLUMNS = ("id", "row", "format", "file", "file_row")
 """The columns of a stored row that :func:`restore_sample` reads."""
@@ -126,11 +128,12 @@ def _read(sources: Sequence[tuple[Path, list[CorpusFile]]], settings: _Settings)
         numbers: Counter[str] = Counter()
         for file in files:
             name = _name(path, file, settings.split)
-            rows = map(partial(_in_split, file.split), read_rows(file.path))
-            for row, form in _with_format(rows, display_name(file.path), settings.row_format):
-                numbers[name] += 1
-                number = row.origin.row if file.path == path else numbers[name]
-                yield _sample(row, form, settings, ids, (path, name, number))
+            with closing(read_rows(file.path)) as raw_rows:
+                rows = map(partial(_in_split, file.split), raw_rows)
+                for row, form in _with_format(rows, display_name(file.path), settings.row_format):
+                    numbers[name] += 1
+                    number = row.origin.row if file.path == path else numbers[name]
+                    yield _sample(row, form, settings, ids, (path, name, number))
         if not numbers:
             raise CorpusError(f"{display_name(path)}: empty, there is not one row in it")
 
@@ -181,11 +184,14 @@ def _sample(
 ) -> Sample | Rejected:
     if isinstance(row, Rejected):
         return row
+    media = carried_media(row.fields)
+    if media is not None:
+        return Rejected(row.origin, media, row.text, RejectionCause.MEDIA)
     try:
         parts = row_parts(row.fields, row_format, settings.reasoning)
         missing = missing_answer(row.fields, row_format, settings.reasoning)
         if missing is not None and settings.unanswered is Unanswered.REJECT:
-            return Rejected(row.origin, missing, row.text, answered=False)
+            return Rejected(row.origin, missing, row.text, RejectionCause.UNANSWERED)
         sample_id = _given_id(row.fields) or ids.generate(*place)
         ids.claim(sample_id, row.origin)
     except RowError as error:

@@ -8,7 +8,7 @@ import gzip
 import os
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -52,7 +52,7 @@ def corpus_files(path: Path, split: str | None = None) -> list[CorpusFile]:
     return files
 
 
-def read_rows(file: Path) -> Iterator[RawRow | Rejected]:
+def read_rows(file: Path) -> Generator[RawRow | Rejected, None, None]:
     """Stream the rows of one file.
 
     :raises CorpusError: the file cannot be read, or only up to a point.
