@@ -203,7 +203,7 @@ def test_the_choice_is_recorded_and_held(indexes: dict[str, Path], tmp_path: Pat
     assert manifest_of(indexes["drop"]).fingerprint.reasoning == "drop"
     corpus = indexes["drop"].parent / "fields.jsonl"
     assert "reasoning (drop here, keep there)" in refusal(
-        "build", indexes["drop"], corpus, "--device", "cpu", "--template", "text"
+        "build", indexes["drop"], corpus, "--device", "cpu", "--reasoning", "keep"
     )
     index = NaitIndex(indexes["drop"])
     rows = [json.loads(line) for line in corpus.read_text().splitlines()][:2]
