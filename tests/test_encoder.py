@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nait_index.activations.batches import plan_batches
+from nait_index.activations.beginnings import most_characters, tokenize_beginnings
 from nait_index.activations.capture import Capture
 from nait_index.activations.encoder import Encoder, Tokens
 from nait_index.activations.loading import load_model
@@ -210,6 +211,39 @@ def test_long_text_is_looked_at_no_further_than_needed(
     (first,) = encoder.tokenize([text[:300]], add_special_tokens=True)
     np.testing.assert_array_equal(tokens.ids, first.ids)
     assert encode(encoder, [text]).any()
+
+
+def test_beginnings_grow_until_they_hold_enough_tokens_or_are_long_enough() -> None:
+    """Of a word without an end, that is one token, no more than a million characters are looked at."""
+    seen: list[int] = []
+
+    def words(texts: list[str]) -> list[list[int]]:
+        seen.extend(map(len, texts))
+        return [[1] * len(text.split()) for text in texts]
+
+    def tokenized(text: str) -> tuple[int, int]:
+        seen.clear()
+        ((beginning, ids),) = tokenize_beginnings([text], 10, words)
+        return len(beginning), len(ids)
+
+    assert tokenized("a b") == (3, 2)
+    assert tokenized("a " * 3000) == (640, 320)
+    assert tokenized(" " * 700 + "a " * 3000) == (5120, 2210)
+    assert tokenized(" " * 7000 + "a") == (7001, 1)
+    assert tokenized("x" * 3_000_000) == (most_characters(10), 1) == (1_000_000, 1)
+    assert sum(seen) < 1_400_000
+    assert list(tokenize_beginnings([], 10, words)) == []
+
+
+def test_a_text_that_is_not_looked_at_to_its_end_is_truncated(
+    tiny_model: TinyModels, make_encoder: MakeEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nait_index.activations.beginnings._ALWAYS_READ", 20)
+    monkeypatch.setattr("nait_index.activations.beginnings._MOST_PER_TOKEN", 0)
+    encoder = make_encoder(tiny_model("llama"), max_length=48)
+    whole, cut, beginning = encoder.tokenize(["x" * 20, "x" * 21, "x" * 20 + " and more"], add_special_tokens=True)
+    assert (whole.truncated, cut.truncated, beginning.truncated) == (False, True, True)
+    np.testing.assert_array_equal(whole.ids, cut.ids)
 
 
 def test_text_whose_beginning_holds_few_tokens_is_read_on(

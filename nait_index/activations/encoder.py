@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from nait_index.activations.batches import (
     start_copies,
     token_budget,
 )
+from nait_index.activations.beginnings import tokenize_beginnings
 from nait_index.activations.capture import Capture, Captured, Probes
 from nait_index.activations.experts import check_experts
 from nait_index.activations.families import Site, find_sites
@@ -25,9 +27,6 @@ from nait_index.activations.pooling import TokenScores, TokenSpan
 from nait_index.activations.trial import TrialTexts, settle, trial_ids
 from nait_index.config import ModelConfig, PaddingSide
 from nait_index.errors import ModelError
-
-# More than any tokenizer's average. Text beyond this many characters per token is only tokenised if it is needed.
-_CHARACTERS_PER_TOKEN = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,20 +123,13 @@ class Encoder:
 
     def tokenize(self, texts: Sequence[str], *, add_special_tokens: bool) -> list[Tokens]:
         """Tokenise each text separately, cut at the end to the longest input; special tokens are kept."""
-        if not texts:
-            return []
-        cut = self.max_length * _CHARACTERS_PER_TOKEN
-        beginnings = [text[:cut] for text in texts]
-        encoded = self._ids(beginnings, add_special_tokens, truncate=False)
         tokens = []
-        for text, beginning, ids in zip(texts, beginnings, encoded, strict=True):
-            if len(beginning) < len(text) and len(ids) <= self.max_length:
-                beginning = text
-                ids = self._ids([text], add_special_tokens, truncate=False)[0]
-            truncated = len(ids) > self.max_length
-            if truncated:
+        whole = partial(self._ids, add_special_tokens=add_special_tokens, truncate=False)
+        for text, (beginning, ids) in zip(texts, tokenize_beginnings(texts, self.max_length, whole), strict=True):
+            is_cut = len(ids) > self.max_length
+            if is_cut:
                 ids = self._ids([beginning], add_special_tokens, truncate=True)[0]
-            tokens.append(Tokens(np.asarray(ids, dtype=np.int64), truncated))
+            tokens.append(Tokens(np.asarray(ids, dtype=np.int64), is_cut or len(beginning) < len(text)))
         return tokens
 
     def _ids(self, texts: list[str], add_special_tokens: bool, *, truncate: bool) -> list[list[int]]:

@@ -166,7 +166,9 @@ class Builder:
     def _take_in(self, items: Iterable[Sample | Rejected], spool: Spool, manifest: Manifest) -> Counts:
         self._meter.begin(Stage.READING)
         known = known_rows(self._table)
-        intake = Intake(self._encoder.template, known, manifest.next_position, replace=self._replace_rows)
+        encoder, first = self._encoder, manifest.next_position
+        most = encoder.most_characters
+        intake = Intake(encoder.template, known, first, replace=self._replace_rows, most_characters=most)
         with rejected_writer(self._layout.staging / self._layout.rejected.name) as rejects:
             return intake.run(items, spool, rejects)
 
@@ -208,7 +210,7 @@ class Builder:
 
     def _staged_shards(self, spool: Spool, shards: Sequence[RowNumbers]) -> list[StagedShard]:
         """Locate the staged activations of some shards, whether they exist yet or not."""
-        return [StagedShard(self._layout.staging, [row.id for row in spool.read(shard)]) for shard in shards]
+        return [StagedShard(self._layout.staging, spool.ids(shard)) for shard in shards]
 
     # ---- encode and commit ----------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from nait_index.activations.beginnings import most_characters
 from nait_index.activations.capture import Probes
 from nait_index.activations.device import multiply, settled_precision
 from nait_index.activations.encoder import Encoder, Pooled, Tokens
@@ -145,6 +146,11 @@ class IndexEncoder:
         self._gradients.restore(warmup_from_bytes(warmup))
 
     # ---- shards ---------------------------------------------------------------------------------------------------
+
+    @property
+    def most_characters(self) -> int:
+        """Characters of a text that must be kept, so that it is tokenised as the whole text would be."""
+        return most_characters(self.model_encoder.max_length) + 1  # one more shows that there are more
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         """Tokenise each text alone."""

@@ -103,7 +103,8 @@ def _read(items: Iterable[Sample | Rejected], encoder: IndexEncoder) -> tuple[Co
         spool = Spool(Path(folder) / "rows.jsonl", encoder.signatures.seed)
         with rejected_writer(Path(folder) / "rejected.jsonl") as rejects:
             logger.info("reading the corpus")
-            counts = Intake(encoder.template, {}, 0).run(items, spool, rejects)
+            intake = Intake(encoder.template, {}, 0, most_characters=encoder.most_characters)
+            counts = intake.run(items, spool, rejects)
         sample = spool.read(spool.shards(SHARD_ROWS)[0]) if counts.new else []
         spooled = spool.path.stat().st_size
         spool.remove()

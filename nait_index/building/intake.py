@@ -26,6 +26,9 @@ from nait_index.errors import CorpusError
 from nait_index.store.samples import LEFT_OUT_SEPARATOR, SampleTable
 from nait_index.types import Origin, Rejected, RejectionCause, RowFormat, Sample
 
+_LONGEST_ID_JSON = 16_384
+"""Bytes at the beginning of a spool's line that hold the id: at most 1,024 characters, each of at most twelve bytes."""
+
 RowNumbers = Sequence[int]
 """Some rows of a spool, such as those of one shard, by their numbers."""
 
@@ -146,6 +149,15 @@ class Spool:
         shards = [array("Q", order[cut][left[cut]].tobytes()) for cut in cuts]
         return [shard for shard in shards if shard]
 
+    def ids(self, numbers: RowNumbers) -> list[str]:
+        """Read the ids of some rows, in the order given, without their texts."""
+        ids = []
+        for number in numbers:
+            self._file.seek(self._offsets[number])
+            line = self._file.read(_LONGEST_ID_JSON).decode("ascii")
+            ids.append(json.JSONDecoder().raw_decode(line, line.index('"'))[0])
+        return ids
+
     def read(self, numbers: RowNumbers) -> list[WorkRow]:
         """Read some rows back, in the order given."""
         rows = []
@@ -179,12 +191,20 @@ class Intake:
     :param first_position: first position of this run; a row known with this position or a later one was taken in by an
         earlier, interrupted start of the same run.
     :param replace: whether a row replaces one that has the same id and other content.
+    :param most_characters: of a text, that are kept for the model.
     """
 
     def __init__(
-        self, template: Template, known: Mapping[str, Known], first_position: int, *, replace: bool = False
+        self,
+        template: Template,
+        known: Mapping[str, Known],
+        first_position: int,
+        *,
+        replace: bool = False,
+        most_characters: int | None = None,
     ) -> None:
         self._replace = replace
+        self._most_characters = most_characters
         self._template = template
         self._known = known
         self._first_position = first_position
@@ -237,7 +257,8 @@ class Intake:
         if known is None:
             position = self._first_position + self._taken
             lost = LEFT_OUT_SEPARATOR.join(read.left_out)
-            spool.add(WorkRow(sample.id, sample.row, sample.format, digest, sample.origin, position, read.text, lost))
+            text = read.text[: self._most_characters]
+            spool.add(WorkRow(sample.id, sample.row, sample.format, digest, sample.origin, position, text, lost))
             counts.left_out.update(read.left_out)
         elif known.position >= self._first_position:
             spool.mark_done(sample.id)

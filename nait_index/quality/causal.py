@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nait_index.activations.beginnings import tokenize_beginnings
 from nait_index.activations.likelihood import Likelihood
 from nait_index.activations.loading import load_model
 from nait_index.config import ModelConfig
@@ -27,6 +28,10 @@ class CausalModel:
         self.tokenizer, self.begin = loaded.tokenizer, begin_markers(loaded.tokenizer)
         self.limit = min(config.max_length, loaded.positions or config.max_length)
 
+    def piece(self, text: str) -> np.ndarray:
+        """Return the token ids (T,) int64 of a text: all, or more than the model can read."""
+        return piece(self.tokenizer, text, self.limit)
+
     @property
     def settings(self) -> dict[str, Any]:
         """Everything about the model that affects scores."""
@@ -40,9 +45,21 @@ class CausalModel:
         }
 
 
-def piece(tokenizer: Any, text: str) -> np.ndarray:  # noqa: ANN401
-    """Return the token ids (T,) int64 of a text, without special tokens around it."""
-    ids = tokenizer(text, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
+def piece(tokenizer: Any, text: str, limit: int | None = None) -> np.ndarray:  # noqa: ANN401
+    """Return the token ids (T,) int64 of a text, without special tokens around it.
+
+    :param limit: of a longer text, more tokens than this are not needed.
+    """
+
+    def ids_of(texts: list[str]) -> list[list[int]]:
+        ids: list[list[int]] = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)[
+            "input_ids"
+        ]
+        return ids
+
+    if limit is None:
+        return np.asarray(ids_of([text])[0], dtype=np.int64)
+    ((_, ids),) = tokenize_beginnings([text], limit, ids_of)
     return np.asarray(ids, dtype=np.int64)
 
 

@@ -21,7 +21,7 @@ from nait_index.activations.batches import Target
 from nait_index.activations.likelihood import Failure
 from nait_index.config import ModelConfig
 from nait_index.corpus import RowTemplateError, make_template
-from nait_index.quality.causal import CausalModel, piece
+from nait_index.quality.causal import CausalModel
 from nait_index.quality.score import (
     QualityRow,
     Score,
@@ -108,8 +108,8 @@ class IfdQuality:
             text = self._template.read(exchange.question).text
         except RowTemplateError as error:
             raise UnscorableError(Status.NO_PROMPT, str(error)) from error
-        tokenizer, begin = self._model.tokenizer, self._model.begin
-        prompt, answer = piece(tokenizer, text), piece(tokenizer, exchange.answer)
+        begin = self._model.begin
+        prompt, answer = self._model.piece(text), self._model.piece(exchange.answer)
         if self._template.adds_special_tokens:
             prompt = np.concatenate([begin, prompt])
         kept = answer[: max(0, self._model.limit - len(prompt))]

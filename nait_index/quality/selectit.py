@@ -154,8 +154,8 @@ class _Rater:
 
         :raises UnscorableError: nothing is left of the answer.
         """
-        question = piece(self.model.tokenizer, question_text(exchange.question))
-        answer = piece(self.model.tokenizer, exchange.answer)
+        question = self.model.piece(question_text(exchange.question))
+        answer = self.model.piece(exchange.answer)
         longest = max(map(len, self._heads)) + len(question) + len(self._border) + len(self._tail)
         kept = answer[: max(0, self.model.limit - longest)]
         if not len(kept):
