@@ -12,8 +12,11 @@
     │   ├── IncompleteIndexError the build of this index was interrupted
     │   ├── FingerprintError     index and request differ in a setting that affects scores
     │   └── IndexBusyError       another process is writing to this index
-    ├── CapabilityError          a capability is unknown, exists already, or has no usable example
+    ├── CapabilityError          a capability has no usable example, or another name than one can have
+    │   ├── UnknownCapabilityError   there is none of this name
+    │   └── CapabilityExistsError    there is another one of this name
     ├── SelectionError           a budget, filter or vote count cannot be met
+    │   └── UnknownRowError      there is no row with this id
     └── OutputExistsError        a file exists and ``--force`` was not given
 
 Each message is one line: what was wrong, where, and what to do.
@@ -69,8 +72,20 @@ class CapabilityError(NaitError):
     """A capability is unknown, exists already, or has no usable example."""
 
 
+class UnknownCapabilityError(CapabilityError):
+    """There is no capability of this name."""
+
+
+class CapabilityExistsError(CapabilityError):
+    """There is another capability of this name."""
+
+
 class SelectionError(NaitError):
     """A budget, filter or vote count cannot be met."""
+
+
+class UnknownRowError(SelectionError):
+    """There is no row with this id."""
 
 
 class OutputExistsError(NaitError):

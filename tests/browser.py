@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, ConsoleMessage, Page
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _QUIET = (
@@ -73,7 +73,7 @@ def page(browser: "Browser") -> Iterator[Watched]:
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     watched = Watched(context.new_page())
     opened = watched.page
-    opened.on("console", lambda message: watched.errors.append(message.text) if message.type == "error" else None)
+    opened.on("console", lambda message: watched.errors.append(message.text) if _is_error(message) else None)
     opened.on("pageerror", lambda error: watched.errors.append(str(error)))
     opened.on("requestfailed", lambda request: watched.failed.append(f"{request.url}: {request.failure}"))
     opened.on("request", lambda request: watched.requests.append(request.url))
@@ -84,3 +84,9 @@ def page(browser: "Browser") -> Iterator[Watched]:
 def file_url(path: Path) -> str:
     """Return the address of a file on this machine."""
     return path.resolve().as_uri()
+
+
+def _is_error(message: "ConsoleMessage") -> bool:
+    """Return whether a message on the console is an error, and not just an answer of a status from 400 to 499."""
+    refused = "Failed to load resource: the server responded with a status of 4"
+    return message.type == "error" and not message.text.startswith(refused)

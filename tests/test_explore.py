@@ -12,8 +12,10 @@ import pytest
 from helpers import build_small, refusal, small_rows, write_lines
 
 from nait_index import NaitIndex
-from nait_index.errors import CapabilityError, CorpusError, NaitError
+from nait_index.errors import CapabilityError, CapabilityExistsError, CorpusError, NaitError
 from nait_index.methods.registry import MethodName
+from nait_index.store.layout import Layout
+from nait_index.store.locks import write_lock
 
 if TYPE_CHECKING:
     from starlette.testclient import TestClient
@@ -93,15 +95,16 @@ def fetched(client: "TestClient", path: str, **query: Any) -> Any:
     return answer.json()
 
 
-def pasted(client: "TestClient", text: str) -> dict[str, Any]:
+def pasted(client: "TestClient", text: str, status: int = 200) -> dict[str, Any]:
     answer = client.post("/api/examples", json={"text": text})
-    assert answer.status_code == 200, answer.text
+    assert answer.status_code == status, answer.text
     return dict(answer.json())
 
 
 def refused(client: "TestClient", path: str, **query: Any) -> str:
     """Request what the library refuses, and return its message of one line."""
     answer = client.get(path, params=query)
+    assert 400 <= answer.status_code < 500, answer.text
     assert list(answer.json()) == ["error"]
     message = answer.json()["error"]
     assert "\n" not in message
@@ -200,8 +203,11 @@ def test_a_made_capability_is_kept_without_the_model(place: Path, monkeypatch: p
     again = NaitIndex(place)
     assert [json.loads(row) for row in again.capability_rows("sums")] == adding()
     assert again.query("sums").scores == index.query(made).scores
-    with pytest.raises(CapabilityError, match="stored already"):
-        index.store_capability(made, "sums")
+    version = index.manifest.version
+    index.store_capability(made, "sums")  # a repetition changes nothing
+    assert index.manifest.version == version
+    with pytest.raises(CapabilityExistsError, match="stored already"):
+        index.store_capability(made, "naming")
     index.store_capability(made, "sums", force=True)
     with pytest.raises(CapabilityError, match="was not made from examples by this index"):
         index.store_capability(again.capability("sums"), "copy")
@@ -328,10 +334,32 @@ def test_what_the_library_refuses_is_one_line(client: "TestClient", query: dict[
 
 
 def test_refused_examples_are_one_line(client: "TestClient", monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "match no row format" in pasted(client, '{"question": 1}')["error"]
-    assert "empty" in pasted(client, "")["error"]
+    assert "match no row format" in pasted(client, '{"question": 1}', 422)["error"]
+    assert "empty" in pasted(client, "", 422)["error"]
     monkeypatch.setattr("nait_index.explore.session.MAX_EXAMPLES", 3)
-    assert "5 examples are more than the 3 allowed" in pasted(client, as_lines(adding()))["error"]
+    assert "5 examples are more than the 3 allowed" in pasted(client, as_lines(adding()), 422)["error"]
+
+
+def test_foreseen_errors_have_their_status(client: "TestClient", place: Path) -> None:
+    choice: dict[str, Any] = {"name": "adding"}
+    expected = {
+        404: [("/api/choice", {"name": "none"}), ("/api/row", {"id": "none"}), ("/api/choice", {"pasted": "none"})],
+        409: [("/api/choice", choice | {"method": "less"}), ("/download/rows", choice | {"method": "mona"})],
+        422: [
+            ("/api/choice", {}), ("/api/choice", choice | {"top": "0"}), ("/api/choice", choice | {"where": "no = 1"}),
+            ("/download/meta", choice | {"where": "no = 1"}), ("/api/choice", choice | {"method": "none"}),
+        ],
+        400: [("/api/rows", choice | {"first": "x", "count": 3})],
+    }  # fmt: skip
+    for status, requests in expected.items():
+        for path, query in requests:
+            answer = client.get(path, params=query)
+            assert (answer.status_code, list(answer.json())) == (status, ["error"]), (path, query)
+    key = pasted(client, as_lines(adding(4)))["pasted"]
+    with write_lock(Layout(place)):
+        assert client.post("/api/keep", json={"pasted": key, "name": "x"}).status_code == 409
+    for name, status in (("adding", 409), ("<script>", 422), ("x" * 201, 422)):
+        assert client.post("/api/keep", json={"pasted": key, "name": name}).status_code == status
 
 
 # ---- keeping and taking along ------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from nait_index.capabilities.capability import Capability, summarise
 from nait_index.capabilities.examples import EncodingProgress, ExampleEncoder
 from nait_index.config import Unanswered
 from nait_index.corpus import asked_text, path_list, plain_text, read_corpus, read_text, restore_sample, to_json
-from nait_index.errors import CapabilityError, NaitError
+from nait_index.errors import CapabilityError, CapabilityExistsError, NaitError, UnknownCapabilityError
 from nait_index.files import check_writable
 from nait_index.methods.base import Examples
 from nait_index.spelling import did_you_mean, normal_name, parse_capability_name
@@ -96,7 +96,7 @@ class CapabilityLibrary:
         name, paths = parse_capability_name(name), path_list(files)
         rows = list(read_corpus(paths, row_format, reasoning=self._reasoning))
         samples = [row for row in rows if isinstance(row, Sample)]
-        if not force and self._is_stored(name, samples, len(rows)):
+        if self._is_stored(name, samples, len(rows), force=force):
             return self.get(name)
         return self.store(self._encoder().encode(rows, name, str(paths[0])), force=force)
 
@@ -111,9 +111,8 @@ class CapabilityLibrary:
                 f"capability '{capability.name}' was not made from examples by this index in its present state; make "
                 "it again from its examples, or carry it over with 'nait-index capability export' and 'import'"
             )
-        if not force and self._is_stored(
-            capability.name, capability.samples, len(capability.samples) + capability.rejected
-        ):
+        read = len(capability.samples) + capability.rejected
+        if self._is_stored(capability.name, capability.samples, read, force=force):
             return capability
         stored = StoredCapability(
             name=capability.name,
@@ -194,7 +193,7 @@ class CapabilityLibrary:
             samples = _samples(stored, self._reasoning)
         except (ValueError, NaitError) as error:
             raise CapabilityError(f"{path} holds examples that cannot be read ({error}); export it again") from error
-        if not force and self._is_stored(stored.name, samples, len(samples) + stored.rejected):
+        if self._is_stored(stored.name, samples, len(samples) + stored.rejected, force=force):
             return self.get(stored.name)
         if basis != self._manifest.basis or not self._fits(stored):
             stored = _encoded_again(stored, self._encoder(), self._reasoning)
@@ -246,14 +245,14 @@ class CapabilityLibrary:
             more = f", and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
             known = f"it has {', '.join(names[:_NAMED])}{more}" if names else "add one with 'nait-index capability add'"
             near, shown = did_you_mean(name[:200], names), f"{name[:80]}…" if len(name) > 80 else name
-            raise CapabilityError(f"there is no capability '{shown}' in {self._layout.name}; {known}{near}")
+            raise UnknownCapabilityError(f"there is no capability '{shown}' in {self._layout.name}; {known}{near}")
         return stored
 
-    def _is_stored(self, name: str, samples: Sequence[Sample], read: int) -> bool:
+    def _is_stored(self, name: str, samples: Sequence[Sample], read: int, *, force: bool) -> bool:
         """Return whether a capability is stored already with these examples, as when a command is repeated.
 
         :param read: how many rows there were, with those that cannot be used.
-        :raises CapabilityError: it is stored with other examples.
+        :raises CapabilityExistsError: it is stored with other examples, and is not to be replaced.
         """
         stored = self.table.get(name)
         if stored is None:
@@ -261,6 +260,8 @@ class CapabilityLibrary:
         given = iter([(sample.row, str(sample.format)) for sample in samples])
         kept = list(zip(stored.rows, stored.formats, strict=True))
         if len(kept) + stored.rejected != read or not all(example in given for example in kept):  # in their order
+            if force:
+                return False
             raise _taken(name)
         logger.warning("capability '%s' is stored already, with these examples; nothing was changed", name)
         return True
@@ -289,8 +290,8 @@ def _samples(stored: StoredCapability, reasoning: Reasoning) -> list[Sample]:
     ]
 
 
-def _taken(name: str) -> CapabilityError:
-    return CapabilityError(
+def _taken(name: str) -> CapabilityExistsError:
+    return CapabilityExistsError(
         f"a capability '{name}' is stored already, with other examples; choose another name, or use --force"
     )
 

@@ -5,8 +5,9 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,7 +20,18 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from nait_index.errors import NaitError
+from nait_index.errors import (
+    CapabilityError,
+    CapabilityExistsError,
+    CorpusError,
+    ModelError,
+    NaitError,
+    SelectionError,
+    StoreError,
+    TemplateError,
+    UnknownCapabilityError,
+    UnknownRowError,
+)
 from nait_index.explore.guard import Guard
 from nait_index.explore.session import MAX_EXAMPLES, ChoiceRequest, Session
 from nait_index.methods.registry import DEFAULT_METHOD
@@ -33,6 +45,19 @@ _MAX_NAMES = 100
 _CHUNK = 1 << 16  # bytes of a download that are read at a time
 _POLL_SECONDS = 0.3
 _DISCONNECTED = Response(status_code=499)  # never sent
+
+_STATUSES: Mapping[type[NaitError], HTTPStatus] = {
+    UnknownCapabilityError: HTTPStatus.NOT_FOUND,
+    UnknownRowError: HTTPStatus.NOT_FOUND,
+    CapabilityExistsError: HTTPStatus.CONFLICT,
+    StoreError: HTTPStatus.CONFLICT,  # the index is an old version, is being written, lacks a view, is damaged
+    ModelError: HTTPStatus.SERVICE_UNAVAILABLE,
+    CapabilityError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    CorpusError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    SelectionError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    TemplateError: HTTPStatus.UNPROCESSABLE_ENTITY,
+}
+"""The status of each kind of error, the first that fits."""
 
 logger = logging.getLogger(__name__)
 
@@ -218,16 +243,13 @@ class _Encoding:
 
 
 def _answering(handler: Handler) -> Handler:
-    """Return a handler that answers errors in one line of JSON; unexpected ones are logged and get a generic 500.
-
-    What the library refuses, such as a filter, is a normal answer to the page; a browser would log it as a failure.
-    """
+    """Return a handler that answers errors in one line of JSON; unexpected ones are logged and get a generic 500."""
 
     async def answer(request: Request) -> Response:
         try:
             return await handler(request)
         except NaitError as error:
-            return JSONResponse({"error": str(error)}, error.status if isinstance(error, RequestError) else 200)
+            return JSONResponse({"error": str(error)}, status_of(error))
         except ClientDisconnect:
             return _DISCONNECTED
         except Exception:
@@ -235,6 +257,13 @@ def _answering(handler: Handler) -> Handler:
             return JSONResponse({"error": "an unexpected error occurred; see the terminal for details"}, 500)
 
     return answer
+
+
+def status_of(error: NaitError) -> int:
+    """Return the HTTP status of an error that was foreseen."""
+    if isinstance(error, RequestError):
+        return error.status
+    return next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), HTTPStatus.BAD_REQUEST)
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:

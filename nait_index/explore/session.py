@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from nait_index.capabilities.capability import Capability
 from nait_index.capabilities.examples import EncodingProgress
-from nait_index.errors import CapabilityError, NaitError
+from nait_index.errors import CapabilityError, CapabilityExistsError, NaitError, UnknownCapabilityError
 from nait_index.explore.display import CorpusGroups, curve, shown_row
 from nait_index.files import hash_bytes
 from nait_index.index import NaitIndex
@@ -117,9 +117,11 @@ class Session:
         :raises CapabilityError: the name is taken or unusable. :raises StoreError: the index is an old version.
         """
         name = name.strip()
-        if not force and name in {capability["name"] for capability in self.capabilities()}:
-            raise CapabilityError(f"a capability '{name}' is stored already; tick Replace, or choose another name")
-        stored = self.index.store_capability(self._pasted(pasted), name, force=force)
+        try:
+            stored = self.index.store_capability(self._pasted(pasted), name, force=force)
+        except CapabilityExistsError:
+            message = f"a capability '{name}' is stored already; tick Replace, or choose another name"
+            raise CapabilityExistsError(message) from None
         # Choices name the version of the index, and a stored capability may have been replaced.
         for recent in (self._choices, self._rankings):
             recent.clear()
@@ -220,7 +222,7 @@ class Session:
     def _pasted(self, key: str) -> Capability:
         capability = self._encoded.get(key)
         if capability is None:
-            raise CapabilityError("these examples are no longer held; press 'Find rows' again")
+            raise UnknownCapabilityError("these examples are no longer held; press 'Find rows' again")
         return capability
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from nait_index.config import SearchMode, SignatureConfig
 from nait_index.corpus import SAMPLE_COLUMNS, plain_text, restore_sample
-from nait_index.errors import NaitError, SelectionError, StoreError
+from nait_index.errors import NaitError, StoreError, UnknownRowError
 from nait_index.search.approximate import Approximate
 from nait_index.search.exact import ExactScan, ScanStamp
 from nait_index.search.hits import Hits, best_of_each, rescored
@@ -100,7 +100,7 @@ class IndexRows:
     def ordinal(self, sample_id: str) -> int:
         """Return the ordinal of the row with an id.
 
-        :raises SelectionError: there is no such row.
+        :raises UnknownRowError: there is no such row.
         """
         return self._ordinals([sample_id])[0]
 
@@ -109,7 +109,7 @@ class IndexRows:
         for sample_id in ids:
             if sample_id not in known:
                 near = did_you_mean_id(sample_id, self.ids())
-                raise SelectionError(f"there is no row with id {sample_id!r} in {self._layout.name}{near}")
+                raise UnknownRowError(f"there is no row with id {sample_id!r} in {self._layout.name}{near}")
         return [known[sample_id] for sample_id in ids]
 
     def sample(self, ordinal: int) -> Sample:
@@ -133,7 +133,7 @@ class IndexRows:
     ) -> list[dict[str, Any]]:
         """Read plain columns of the rows with some ids, in that order, or of those that pass a filter, in corpus order.
 
-        :raises SelectionError: an id is not in the index.
+        :raises UnknownRowError: an id is not in the index.
         """
         ordinals = self.passing(where) if ids is None else self._ordinals(ids)
         rows: list[dict[str, Any]] = self._table.take(ordinals[:limit], ["id", *columns]).to_pylist()

@@ -17,9 +17,9 @@ async function ask(path, options = {}) {
     if (error.name === "AbortError") throw error;
     throw new Error("the server no longer answers; start nait-index explore again");
   }
-  if (answer.status === 403) throw new Error((await answer.text()).trim());
-  const value = await answer.json();
-  if (value.error) throw new Error(value.error);
+  const isJson = (answer.headers.get("Content-Type") ?? "").startsWith("application/json");
+  const value = isJson ? await answer.json() : { error: (await answer.text()).trim() };
+  if (!answer.ok) throw new Error(value.error || `the server answered ${answer.status}`);
   return value;
 }
 
