@@ -167,13 +167,14 @@ def judge(index: IndexTarget, /, yes: bool, **options: Any) -> None:
 
 @score.command("import", short_help="Import scores that were computed elsewhere.")
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--column", help="The field that holds the scores. Default: value, or the only other one with numbers.")
 @column_options
 @click.pass_obj
-def import_(index: IndexTarget, /, file: Path, **options: Any) -> None:
+def import_(index: IndexTarget, /, file: Path, column: str | None, **options: Any) -> None:
     """Import scores that were computed elsewhere.
 
-    FILE is a .csv or .jsonl file with the fields id and value. Ids that are not in the index are set aside and counted;
-    rows that are not in FILE get no score.
+    FILE is a .csv or .jsonl file with a field id and the scores. Ids that are not in the index are set aside and
+    counted; rows that are not in FILE get no score.
 
     \b
     Example:
@@ -181,7 +182,7 @@ def import_(index: IndexTarget, /, file: Path, **options: Any) -> None:
     """
     from nait_index.quality.imported import Imported
 
-    _score(index, Imported(file), **options)
+    _score(index, Imported(file, column), **options)
 
 
 def _score(

@@ -307,6 +307,24 @@ def test_imported_scores_set_aside_what_they_cannot_use(root: Path, tmp_path: Pa
     assert columns_of(root, "reward")["row-005"] == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("text", "column", "value"),
+    [
+        ("id,reward\nrow-000,0.5\n", None, 0.5),
+        ("note,reward,id\nlow,0.5,row-000\n,high,row-001\n", None, 0.5),
+        ("id,length,value\nrow-000,9,0.5\n", None, 0.5),
+        ("id,length,reward\nrow-000,9,0.5\n", "reward", 0.5),
+        ("id,value,reward\nrow-000,9,0.5\n", "reward", 0.5),
+    ],
+)
+def test_the_column_of_imported_scores(text: str, column: str | None, value: float, tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text(text)
+    assert [score.value for score in Imported(file, column).score([QualityRow("row-000", "", ())])] == [value]
+    with pytest.raises(NaitError, match="has no field 'none'; it has "):
+        Imported(file, "none")
+
+
 def test_imported_json_lines(root: Path, tmp_path: Path) -> None:
     lines = [{"id": "row-000", "value": 1}, {"id": "row-001", "value": True}, {"id": "row-002", "value": None}]
     report = score_index(Layout(root), Imported(write(tmp_path / "own.jsonl", [*lines, {"id": 7, "value": "0.25"}])))
@@ -325,8 +343,11 @@ def test_imported_lines_of_odd_json(root: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.csv", "", "columns id and value"),
-        ("a.csv", "id,score\nx,1\n", "columns id and value"),
+        ("a.csv", "", "must name a column id"),
+        ("a.csv", "score\n1\n", "must name a column id"),
+        ("a.csv", "id,score,length\nx,1,2\n", "several fields hold numbers: score, length; choose one with --column"),
+        ("a.csv", "id,note\nx,high\n", "no field beside id holds numbers; it has note"),
+        ("a.csv", "id\nx\n", "it has only ids"),
         ("a.csv", "id,value\n", "holds no score"),
         ("a.jsonl", "nonsense\n", "line 1: not valid JSON"),
         ("a.jsonl", '{"id": "x"}\n', "line 1: not an object"),

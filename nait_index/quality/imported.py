@@ -1,14 +1,14 @@
 """Scores that were computed elsewhere: a file of ids and values becomes a column.
 
-The file is CSV with the columns ``id`` and ``value``, or JSON lines ``{"id": …, "value": …}``. Lines that cannot be
-used are set aside with the reason: ids that are not in the index, repeated ids (the first counts), values that are not
-finite numbers. Rows of the index that the file does not name get no score.
+The file is CSV or JSON lines with a field ``id`` and the score, in the field ``value`` or in the only other field with
+numbers. Lines that cannot be used are set aside with the reason: ids that are not in the index, repeated ids (the first
+counts), values that are not finite numbers. Rows of the index that the file does not name get no score.
 """
 
 import csv
 import json
 import math
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,24 +25,27 @@ class Imported:
 
     The whole file is held in memory, at a few hundred bytes per line.
 
-    :raises CorpusError: the file cannot be read, or is not a file of ids and values.
+    :param column: the field that holds the scores; by default ``value``, or the only other one with numbers.
+    :raises CorpusError: the file cannot be read, is not a file of ids and scores, or has several fields with numbers.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, column: str | None = None) -> None:
         self.file = file
         self._values: dict[str, float] = {}
         self._lines: dict[str, int] = {}
         self._set_aside: dict[int, dict[str, str]] = {}
         try:
             self._hash = hash_bytes(file.read_bytes())
-            for line, row_id, value in _records(file):
-                self._take(line, row_id, value)
+            records = list(_records(file))
         except FileNotFoundError as error:
             raise CorpusError(f"{file}: no such file{did_you_mean_path(file)}") from error
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise CorpusError(f"{file}: cannot be read as scores: {error}") from error
-        if not self._lines and not self._set_aside:
+        if not records:
             raise CorpusError(f"{file}: holds no score")
+        self.column = _score_column([record for _, record in records], file, column)
+        for line, record in records:
+            self._take(line, record.get("id"), record.get(self.column))
 
     @property
     def default_name(self) -> str:
@@ -60,8 +63,8 @@ class Imported:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Everything that affects the numbers: the content of the file."""
-        return {"kind": "import", "file": self._hash}
+        """Everything that affects the numbers: the content of the file, and the field that is read."""
+        return {"kind": "import", "file": self._hash, "column": self.column}
 
     def score(self, rows: Iterable[QualityRow]) -> Generator[Score, None, None]:
         """Score the rows that the file has a value for."""
@@ -94,21 +97,42 @@ class Imported:
             self._values[row_id], self._lines[row_id] = value, line
 
 
-def _records(path: Path) -> Iterator[tuple[int, object, object]]:
-    """Yield line number, id and value of every record."""
+def _score_column(records: Sequence[Mapping[str, object]], path: Path, column: str | None) -> str:
+    """Return the field that holds the scores.
+
+    :raises CorpusError: there is none, or several fields hold numbers and none of them was named.
+    """
+    names = list(dict.fromkeys(name for record in records for name in record if name != "id"))
+    if column is None and "value" in names:
+        column = "value"
+    if column is not None:
+        if column not in names:
+            raise CorpusError(f"{path}: has no field '{column}'; it has {', '.join(names) or 'only ids'}")
+        return column
+    numeric = [name for name in names if any(_number(record.get(name)) is not None for record in records)]
+    if len(numeric) == 1:
+        return numeric[0]
+    if numeric:
+        raise CorpusError(f"{path}: several fields hold numbers: {', '.join(numeric)}; choose one with --column")
+    raise CorpusError(f"{path}: no field beside id holds numbers; it has {', '.join(names) or 'only ids'}")
+
+
+def _records(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
+    """Yield line number and fields of every record."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         if path.suffix.lower() == ".csv":
             reader = csv.DictReader(file)
-            if not {"id", "value"} <= set(reader.fieldnames or ()):
-                raise CorpusError(f"{path}: its first line must name the columns id and value")
-            yield from ((reader.line_num, record["id"], record["value"]) for record in reader)
+            if "id" not in (reader.fieldnames or ()):
+                raise CorpusError(f"{path}: its first line must name a column id, and one of scores")
+            # What is beyond the header has the name None.
+            yield from ((reader.line_num, {k: v for k, v in record.items() if k is not None}) for record in reader)
         elif path.suffix.lower() in (".jsonl", ".json", ".ndjson"):
             yield from _json_records(path, file)
         else:
             raise CorpusError(f"{path}: unknown file type; its name must end in .csv or .jsonl")
 
 
-def _json_records(path: Path, file: Iterable[str]) -> Iterator[tuple[int, object, object]]:
+def _json_records(path: Path, file: Iterable[str]) -> Iterator[tuple[int, dict[str, object]]]:
     for number, line in enumerate(file, start=1):
         if not line.strip():
             continue
@@ -116,9 +140,9 @@ def _json_records(path: Path, file: Iterable[str]) -> Iterator[tuple[int, object
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise CorpusError(f"{path}, line {number}: not valid JSON ({error})") from error
-        if not isinstance(record, dict) or not {"id", "value"} <= record.keys():
+        if not isinstance(record, dict) or "id" not in record or len(record) == 1:
             raise CorpusError(f'{path}, line {number}: not an object such as {{"id": "row-1", "value": 0.5}}')
-        yield number, record["id"], record["value"]
+        yield number, record
 
 
 def _text(value: object) -> str | None:
