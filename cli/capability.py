@@ -32,7 +32,8 @@ def capability() -> None:
 def add(index: IndexTarget, name: str, files: tuple[str, ...], **options: Any) -> None:
     """Encode the examples in FILE the way the corpus was encoded, and store them as NAME.
 
-    16 to 64 examples are enough to start with. NAME is made of letters of any script, digits, spaces, and - _ . : (at
+    FILE holds rows like the corpus, which need no answers, or a paragraph per example (.txt); 16 to 64 are enough to
+    start with. NAME is made of letters of any script, digits, spaces, and - _ . : (at
     most 200 characters).
 
     \b

@@ -176,7 +176,7 @@ def capabilities_option(help: str) -> Callable[[Command], Command]:
 
 examples_option = click.option(
     "-e", "--examples", "files", multiple=True, metavar="FILE", shell_complete=a_file,
-    help="File of in-domain examples. Repeatable.",
+    help="File of in-domain examples: rows, or paragraphs in a .txt file. Repeatable.",
 )  # fmt: skip
 
 

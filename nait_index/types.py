@@ -5,7 +5,7 @@ D = sum of the captured layers' neurons (L·N where all are alike), n samples, d
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -128,4 +128,4 @@ class Rejected:
     origin: Origin
     reason: str
     row: str
-    cause: RejectionCause | None = None
+    cause: RejectionCause | None = field(default=None, compare=False)

@@ -278,6 +278,8 @@ def test_rows_without_an_answer_are_indexed_when_asked_for_and_never_exported(mo
     assert "asked: 2 examples, 2 without an answer" in chosen.err
     assert "2 rows cannot be written, see" in chosen.err
     assert {row["id"] for row in read_lines(out)} == {row["id"] for row in small_rows(6)}
+    stored = nait_index("capability", "add", index, "asked", asked)
+    assert "2 examples, 0 truncated, 2 without an answer, 0 rejected" in stored.err
     refused = read_lines(out.with_name("out.jsonl.rejected.jsonl"))
     assert {row["id"] for row in refused} == {"question-0", "question-1"}
     assert nait_index("export", index, "--where", "id like 'question%'", "-o", tmp_path / "none.jsonl").code == 1

@@ -148,6 +148,23 @@ def test_rows_keep_their_text_and_blocks_their_lines() -> None:
     assert blocks == [{"text": "one\ntwo"}, {"text": "three"}]
 
 
+def test_examples_in_a_text_file_are_those_of_the_page(place: Path, tmp_path: Path) -> None:
+    """Paragraphs, which need no answers; beside rows of another file, and refused in one line."""
+    from nait_index.corpus import read_examples
+    from nait_index.types import Sample
+
+    (tmp_path / "notes.txt").write_text("Add 3 and 4.\n\nAdd 5\nand 6.\n")
+    made = NaitIndex(place).make_capability(tmp_path / "notes.txt")
+    assert (made.name, made.examples.texts) == ("notes", ("Add 3 and 4.", "Add 5\nand 6."))
+    question = write_lines(tmp_path / "asked.jsonl", [{"instruction": "Add 1 and 2.", "answer": "3"}])
+    both = read_examples([tmp_path / "notes.txt", question])
+    assert [row.answered for row in both if isinstance(row, Sample)] == [False, True, True]
+    (tmp_path / "notes.txt").write_bytes(b"\xff")
+    for path, message in (("notes.txt", "not valid UTF-8 at byte 0"), ("none.txt", "no such file")):
+        with pytest.raises(CorpusError, match=message):
+            read_examples([tmp_path / path])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

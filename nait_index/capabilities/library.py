@@ -11,8 +11,7 @@ import numpy as np
 
 from nait_index.capabilities.capability import Capability, summarise
 from nait_index.capabilities.examples import EncodingProgress, ExampleEncoder
-from nait_index.config import Unanswered
-from nait_index.corpus import asked_text, path_list, plain_text, read_corpus, read_text, restore_sample, to_json
+from nait_index.corpus import asked_text, path_list, plain_text, read_examples, read_text, restore_sample, to_json
 from nait_index.errors import CapabilityError, CapabilityExistsError, NaitError, UnknownCapabilityError
 from nait_index.files import check_writable
 from nait_index.methods.base import Examples
@@ -68,8 +67,9 @@ class CapabilityLibrary:
         :param name: the stem of the first file by default.
         """
         paths, name = path_list(files), None if name is None else parse_capability_name(name)
-        # Examples may be questions alone. Read before the model is loaded: a wrong path is reported at once.
-        rows = list(read_corpus(paths, row_format, reasoning=self._reasoning, unanswered=Unanswered.INDEX))
+        rows = read_examples(
+            paths, row_format, self._reasoning
+        )  # before the model is loaded: a wrong path fails at once
         return self._encoder().encode(rows, name or normal_name(Path(paths[0]).stem), str(paths[0]))
 
     def make_from(
@@ -94,7 +94,7 @@ class CapabilityLibrary:
     def add(self, name: str, files: Files, row_format: RowFormat | None, *, force: bool) -> Capability:
         """Make a capability from example files and store it, unless it is stored already with the same examples."""
         name, paths = parse_capability_name(name), path_list(files)
-        rows = list(read_corpus(paths, row_format, reasoning=self._reasoning))
+        rows = read_examples(paths, row_format, self._reasoning)
         samples = [row for row in rows if isinstance(row, Sample)]
         if self._is_stored(name, samples, len(rows), force=force):
             return self.get(name)

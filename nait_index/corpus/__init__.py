@@ -6,7 +6,7 @@
 
 from nait_index.corpus.folders import STDIN_NAME
 from nait_index.corpus.formats import parts_of
-from nait_index.corpus.read import SAMPLE_COLUMNS, path_list, read_corpus, read_text, restore_sample
+from nait_index.corpus.read import SAMPLE_COLUMNS, path_list, read_corpus, read_examples, read_text, restore_sample
 from nait_index.corpus.rows import RejectedWriter, read_rejected, rejected_writer, to_json
 from nait_index.corpus.templates import RowTemplateError, Template, TemplateName, asked_text, make_template, plain_text
 
@@ -23,6 +23,7 @@ __all__ = [
     "path_list",
     "plain_text",
     "read_corpus",
+    "read_examples",
     "read_rejected",
     "read_text",
     "rejected_writer",

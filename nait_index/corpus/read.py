@@ -16,7 +16,7 @@ from nait_index.corpus.answers import missing_answer
 from nait_index.corpus.folders import ALL_SPLITS, STDIN, STDIN_NAME, CorpusFile, display_name
 from nait_index.corpus.formats import detect_format, row_parts
 from nait_index.corpus.media import carried_media
-from nait_index.corpus.readers import corpus_files, read_rows
+from nait_index.corpus.readers import corpus_files, read_rows, read_whole
 from nait_index.corpus.rows import RawRow, RowError, json_kind, parse_row, printable, refuse_surrogates, to_json
 from nait_index.corpus.text_rows import pasted_rows
 from nait_index.errors import CorpusError, NaitError
@@ -95,6 +95,22 @@ def read_text(
         raise CorpusError(f"{name}: empty, there is not one row in it")
     for row, form in chain([first], rows):
         yield _sample(row, form, settings, ids, (Path(name), name, row.origin.row))
+
+
+def read_examples(
+    paths: Sequence[str | Path], row_format: RowFormat | None = None, reasoning: Reasoning = Reasoning.KEEP
+) -> list[Sample | Rejected]:
+    """Read files of examples: corpus files, whose rows need no answers, and ``.txt`` files, as :func:`read_text` does.
+
+    :raises CorpusError: a file cannot be read.
+    """
+    texts = [path for path in map(Path, paths) if path.suffix.lower() == ".txt"]
+    files = [path for path in map(Path, paths) if path not in texts]
+    # The files first, so that all paths are checked before rows are read.
+    read = list(read_corpus(files, row_format, reasoning=reasoning, unanswered=Unanswered.INDEX)) if files else []
+    for path in texts:
+        read += read_text(read_whole(path), display_name(path), row_format, reasoning)
+    return read
 
 
 def restore_sample(record: Mapping[str, Any], reasoning: Reasoning = Reasoning.KEEP) -> Sample:

@@ -68,6 +68,20 @@ def read_rows(file: Path) -> Generator[RawRow | Rejected, None, None]:
                 yield from _STREAMED[suffix.removesuffix(".gz")](cast(BinaryIO, stream), name)
 
 
+def read_whole(file: Path) -> str:
+    """Read a file of text.
+
+    :raises CorpusError: it cannot be read, or is not UTF-8.
+    """
+    with _explained(file):
+        try:
+            return file.read_text("utf-8")
+        except UnicodeDecodeError as error:
+            raise CorpusError(
+                f"{display_name(file)}: not valid UTF-8 at byte {error.start}; convert it to UTF-8"
+            ) from error
+
+
 @contextmanager
 def _explained(file: Path) -> Iterator[None]:
     """Turn the system's error about an unusable file into one clear line."""
