@@ -1,10 +1,12 @@
 """Bad input: one clear line that names file, row and remedy; the right exit code; nothing half-written."""
 
+import functools
 import gzip
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import build_small, nait_index, read_lines, refusal, samples_of, small_rows, write_lines
@@ -268,6 +270,64 @@ def test_a_model_with_damaged_weights_is_named(model: Path, tmp_path: Path) -> N
 
 def test_a_model_folder_that_is_missing_is_named(tmp_path: Path) -> None:
     assert f"no model folder at {tmp_path / 'none'}" in _build_with(tmp_path / "none", tmp_path)
+
+
+# ---- errors inside a model ----------------------------------------------------------------------------------------
+
+
+def _fail_after(calls: int, patch: pytest.MonkeyPatch) -> None:
+    """Let a library fail inside the model, from a certain forward pass on."""
+    from transformers import LlamaModel
+
+    forward, seen = LlamaModel.forward, []
+
+    @functools.wraps(forward)
+    def failing(self: Any, *args: Any, **options: Any) -> Any:
+        seen.append(1)
+        if len(seen) > calls:
+            raise AttributeError("'tuple' object has no attribute 'abs'")
+        return forward(self, *args, **options)
+
+    patch.setattr(LlamaModel, "forward", failing)
+
+
+_OPENED = 3
+"""Forward passes of a causal model while it is opened: whether it sees ahead, a short text, and the same padded."""
+
+
+@pytest.mark.parametrize(
+    ("command", "opened"),
+    [
+        ("build NEW CORPUS --model MODEL", 2),
+        ("build NEW CORPUS --model MODEL --views pca,grad", 2 + _OPENED + 1),
+        ("add INDEX CORPUS", 2),
+        ("query INDEX -e EXAMPLES -o OUT", 2),
+        ("capability add INDEX more EXAMPLES", 2),
+        ("explain INDEX row-001 -c letters --tokens", 2),
+        ("score INDEX ifd", _OPENED),
+        ("score INDEX selectit", _OPENED),
+        ("sae train NEW CORPUS --model MODEL", 2),
+    ],
+)
+def test_whatever_a_library_raises_inside_a_model_is_one_line(
+    command: str, opened: int, model: Path, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied = Path(shutil.copytree(index, tmp_path / "own.nait"))
+    paths = {
+        "NEW": tmp_path / "new",
+        "INDEX": copied,
+        "MODEL": model,
+        "OUT": tmp_path / "out.jsonl",
+        "CORPUS": write_lines(tmp_path / "corpus.jsonl", small_rows(9, first=40)),
+        "EXAMPLES": index.parent / "examples.jsonl",
+    }
+    for calls in (0, opened):
+        with monkeypatch.context() as patch:
+            _fail_after(calls, patch)
+            line = refusal(*(paths.get(word, word) for word in command.split()))
+        assert "'tuple' object has no attribute 'abs'" in line
+        assert f"model '{model}' failed in its forward pass" in line or line.startswith("no row could be scored, ")
+        assert not (tmp_path / "out.jsonl").exists()
 
 
 # ---- indexes ------------------------------------------------------------------------------------------------------

@@ -235,3 +235,58 @@ def test_an_interruption_is_no_failure_of_the_model() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         decide(interrupted)
+
+
+# ---- other places where a library may fail ---------------------------------------------------------------------------
+
+
+def test_a_tokenizer_that_fails_is_named(
+    tiny_model: TinyModels, make_encoder: MakeEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = make_encoder(tiny_model("llama"))
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise TypeError("TextEncodeInput must be Union[TextInputSequence]")
+
+    monkeypatch.setattr(type(encoder.model.tokenizer), "__call__", fail)
+    with pytest.raises(ModelError, match=r"^model '.*' failed in its tokenizer \(TypeError: TextEncodeInput must be "):
+        encoder.tokenize(["Yes."], add_special_tokens=True)
+
+
+def test_whatever_fails_while_a_model_is_opened_is_one_line(
+    tiny_model: TinyModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("layers.0")
+
+    monkeypatch.setattr("nait_index.activations.loading.hash_weights", fail)
+    folder = tiny_model("llama")
+    with pytest.raises(ModelError) as caught:
+        load_model(ModelConfig(name=str(folder), device=Device.CPU))
+    message = f"model '{folder}' cannot be opened (KeyError: 'layers.0'); name another with --model"
+    assert str(caught.value) == message
+
+
+def test_model_that_does_not_fit_into_memory_says_what_to_try(
+    tiny_model: TinyModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(torch.nn.Module, "to", fail)
+    with pytest.raises(ModelError, match=r"cannot be moved to cpu: CUDA out of memory.*; try --dtype bfloat16"):
+        load_model(ModelConfig(name=str(tiny_model("llama")), device=Device.CPU))
+
+
+def test_big_bird_reads_a_text_alike_after_any_other(make_encoder: MakeEncoder, tmp_path: Path) -> None:
+    """Its sparse attention is switched off for good by the first short text."""
+    settings = {"pad_token_id": 3, "block_size": 4, "num_random_blocks": 1}
+    tiny_models.save_model(tiny_models.Family("big_bird", "AutoModel", settings), tmp_path)
+    tiny_models.save_tokenizer(tmp_path, markers=MARKERS)
+    loaded = load_model(ModelConfig(name=str(tmp_path), device=Device.CPU))
+    ids = [np.arange(5, 125)]
+    with torch.inference_mode():
+        first = loaded.module(**loaded.inputs(ids)).last_hidden_state
+        loaded.module(**loaded.inputs([np.arange(5, 9)]))
+        again = loaded.module(**loaded.inputs(ids)).last_hidden_state
+    torch.testing.assert_close(first, again)

@@ -133,8 +133,8 @@ def plan_batches(lengths: np.ndarray, budget: int, sharing: Sharing = Sharing.AN
 
 
 @contextmanager
-def library_errors(rule: BatchRule) -> Iterator[None]:
-    """Turn whatever a library raises inside a forward pass into one line that names the model and a remedy.
+def library_errors(rule: BatchRule, part: str = "forward pass") -> Iterator[None]:
+    """Turn whatever a library raises inside a part of a model into one line that names the model and a remedy.
 
     :raises ModelError: a library raised something.
     """
@@ -143,17 +143,17 @@ def library_errors(rule: BatchRule) -> Iterator[None]:
     except NaitError:
         raise
     except Exception as error:
-        raise failure_of(rule, error) from error
+        raise failure_of(rule, error, part) from error
 
 
-def failure_of(rule: BatchRule, error: Exception) -> ModelError:
-    """Describe what a library raised inside a forward pass, in one line."""
+def failure_of(rule: BatchRule, error: Exception, part: str = "forward pass") -> ModelError:
+    """Describe what a library raised inside a part of a model, in one line."""
     if is_out_of_memory(error):
         return ModelError(f"out of memory while running model '{rule.model}'; lower --batch-tokens or --max-length")
     text = one_line(error)
     kind = type(error).__name__
     reason = text if text == kind else f"{kind}: {text}"
-    return ModelError(f"model '{rule.model}' failed in its forward pass ({reason}); {rule.remedy}")
+    return ModelError(f"model '{rule.model}' failed in its {part} ({reason}); {rule.remedy}")
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -164,7 +164,10 @@ def is_out_of_memory(error: Exception) -> bool:
         return True
     text = str(error).lower()
     return isinstance(error, RuntimeError) and (
-        "out of memory" in text or "can't allocate memory" in text or "cannot allocate memory" in text
+        "out of memory" in text
+        or "can't allocate memory" in text
+        or "cannot allocate memory" in text
+        or "alloc_failed" in text  # cuBLAS and cuDNN
     )
 
 

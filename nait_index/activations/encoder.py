@@ -133,14 +133,15 @@ class Encoder:
         return tokens
 
     def _ids(self, texts: list[str], add_special_tokens: bool, *, truncate: bool) -> list[list[int]]:
-        encoded = self.model.tokenizer(
-            texts,
-            add_special_tokens=add_special_tokens,
-            truncation=truncate,
-            max_length=self.max_length if truncate else None,
-            return_attention_mask=False,
-            verbose=False,
-        )
+        with library_errors(self.rule, "tokenizer"):
+            encoded = self.model.tokenizer(
+                texts,
+                add_special_tokens=add_special_tokens,
+                truncation=truncate,
+                max_length=self.max_length if truncate else None,
+                return_attention_mask=False,
+                verbose=False,
+            )
         ids: list[list[int]] = encoded["input_ids"]
         return ids
 
@@ -221,7 +222,7 @@ class Encoder:
         """
         import torch
 
-        ids = trial_ids(self.model.tokenizer)
+        ids = trial_ids(self.model.tokenizer, self.rule)
         check_known([np.asarray(ids)], self.model.vocabulary, self.config.name)
 
         def run(texts: Sequence[np.ndarray], side: PaddingSide, token: int | None) -> dict[str, np.ndarray]:

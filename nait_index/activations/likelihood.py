@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from nait_index.activations.batches import BatchRule, Target, run_batches, token_budget
+from nait_index.activations.batches import BatchRule, Target, check_known, run_batches, token_budget
 from nait_index.activations.loaded import LoadedModel
 from nait_index.activations.trial import TrialTexts, settle, trial_ids
 from nait_index.config import PaddingSide
@@ -132,6 +132,8 @@ def try_predictions(loaded: LoadedModel, tokens: int) -> BatchRule:
             logits = loaded.module(**loaded.inputs(texts, token or 0, side)).logits[0, : len(texts[0])]
             return {f"the prediction after token {t + 1}": row for t, row in enumerate(logits.float().cpu().numpy())}
 
-    texts = TrialTexts.of(trial_ids(loaded.tokenizer), loaded.positions)
     rule = loaded.batch_rule(tokens)
+    ids = trial_ids(loaded.tokenizer, rule)
+    check_known([np.asarray(ids)], loaded.vocabulary, loaded.name)
+    texts = TrialTexts.of(ids, loaded.positions)
     return settle(run, texts, rule, loaded.dtype, mixture=loaded.is_mixture, either_side=False)

@@ -9,7 +9,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nait_index.activations.batches import is_out_of_memory
+import numpy as np
+
+from nait_index.activations.batches import is_out_of_memory, library_errors
 from nait_index.activations.device import device_of, settled_precision
 from nait_index.activations.folders import (
     adapter_refusal,
@@ -23,7 +25,7 @@ from nait_index.activations.hashes import hash_config, hash_tokenizer, hash_weig
 from nait_index.activations.loaded import LoadedModel
 from nait_index.activations.weights import check_plain, check_used, read_tensors
 from nait_index.config import BUNDLED_MODEL, ModelConfig
-from nait_index.errors import ModelError
+from nait_index.errors import ModelError, NaitError
 
 if TYPE_CHECKING:
     import torch
@@ -46,9 +48,24 @@ def load_model(config: ModelConfig, *, causal: bool = False) -> LoadedModel:
     """
     logger.info("loading the %s %s", "causal model" if causal else "model", config.name)
     started = time.monotonic()
+    try:
+        loaded = _load(model_path(config.name), config, causal)
+        if causal:
+            _check_causal(loaded)
+    except NaitError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {_sentences(error)}"
+        raise ModelError(f"model '{config.name}' cannot be opened ({reason}); name another with --model") from error
+    taken = time.monotonic() - started
+    logger.info("model %s loaded in %.1f s, %s on %s", config.name, taken, loaded.dtype, loaded.device)
+    return loaded
+
+
+def _load(path: str, config: ModelConfig, causal: bool) -> LoadedModel:
+    """Load a model from a folder or the hub."""
     import torch
 
-    path = model_path(config.name)
     folder = _folder_of(path)
     device = device_of(config.device)
     dtype = getattr(torch, settled_precision(config.dtype, config.device, on_cpu=not causal))
@@ -64,11 +81,9 @@ def load_model(config: ModelConfig, *, causal: bool = False) -> LoadedModel:
         tokenizer = _load_tokenizer(path, folder)
     tokenizer.truncation_side = "right"
     module = _moved(path, module, device)
-    if causal:
-        _check_causal(path, module)
     first_position = _first_position(module)
     table = _embeddings(module)
-    loaded = LoadedModel(
+    return LoadedModel(
         name=config.name,
         module=module,
         tokenizer=tokenizer,
@@ -82,8 +97,6 @@ def load_model(config: ModelConfig, *, causal: bool = False) -> LoadedModel:
         config_hash=hash_config(settings),
         tokenizer_hash=hash_tokenizer(tokenizer),
     )
-    logger.info("model %s loaded in %.1f s, %s on %s", config.name, time.monotonic() - started, dtype, device)
-    return loaded
 
 
 def model_path(name: str) -> str:
@@ -120,6 +133,8 @@ def _load_part(part: str, path: str, auto: Any, **options: Any) -> Any:  # noqa:
         reason = _sentences(error)
         if part == "weights" and isinstance(error, OSError) and "safetensors" in str(error):
             reason = f"there are no safetensors; convert them where you trust the file: {conversion(path)}"
+        elif is_out_of_memory(error):
+            reason = "out of memory; try --dtype bfloat16, --device cpu or a smaller model"
         elif "trust_remote_code" in str(error):
             reason = (
                 "it needs code that comes with the model, and code of a model is never run; name a model of a family "
@@ -151,6 +166,9 @@ def _load_settings(path: str) -> Any:  # noqa: ANN401 - whatever transformers re
     for part in (settings, *(getattr(settings, name, None) for name in settings.sub_configs)):
         if getattr(part, "_attn_implementation", None) not in _ATTENTION:
             part._attn_implementation = None
+    if getattr(settings, "attention_type", None) == "block_sparse":
+        # Big Bird switches to full attention at the first short text and never back.
+        settings.attention_type = "original_full"
     return settings
 
 
@@ -225,13 +243,13 @@ def _moved(path: str, module: "nn.Module", device: "torch.device") -> "nn.Module
     :raises ModelError: it does not fit there, or reads no text.
     """
     parameters = inspect.signature(module.forward).parameters.values()
-    arguments = [part.name for part in parameters if part.kind is not part.VAR_KEYWORD]
+    arguments = [part.name for part in parameters if part.kind not in (part.VAR_POSITIONAL, part.VAR_KEYWORD)]
     if arguments and "input_ids" not in arguments:
         raise ModelError(f"model '{path}' reads no text, but {arguments[0]}; name another with --model")
     try:
         return module.to(device).eval().requires_grad_(False)
     except Exception as error:
-        remedy = "; try --dtype bfloat16 or --device cpu" if is_out_of_memory(error) else ""
+        remedy = "; try --dtype bfloat16, --device cpu or a smaller model" if is_out_of_memory(error) else ""
         raise ModelError(f"model '{path}' cannot be moved to {device}: {_sentences(error)}{remedy}") from error
 
 
@@ -243,18 +261,18 @@ def _embeddings(module: "nn.Module") -> "torch.Tensor | None":
         return None
 
 
-def _check_causal(path: str, model: "nn.Module") -> None:
+def _check_causal(loaded: LoadedModel) -> None:
     """Refuse a model whose predictions change with the tokens after them, such as BERT with its masked-word head."""
     import torch
 
-    device = next(model.parameters()).device
-    ids = torch.tensor([[3, 4, 5, 6, 7, 8], [3, 4, 9, 10, 11, 12]], device=device)
-    with torch.inference_mode():
-        logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[:, :2].float()
+    texts = [np.array([3, 4, 5, 6, 7, 8]), np.array([3, 4, 9, 10, 11, 12])]
+    with torch.inference_mode(), library_errors(loaded.batch_rule(1)):
+        logits = loaded.module(**loaded.inputs(texts)).logits[:, :2].float()
     # A mixture of experts rounds differently when other tokens share its experts; seeing them changes far more.
     if (logits[0] - logits[1]).abs().max() > 0.02 * logits.abs().max():
         raise ModelError(
-            f"model '{path}' sees the tokens it predicts, so it is not a causal language model; name one with --model"
+            f"model '{loaded.name}' sees the tokens it predicts, so it is not a causal language model; name one with "
+            "--model"
         )
 
 

@@ -9,7 +9,7 @@ holds texts of one length, or a single text. A model that fails, is not finite o
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -58,10 +58,10 @@ class TrialTexts:
         return cls(long[:width], (long[-width:], long[::-1][:width].copy()), (long[::-1].copy(), np.roll(long, 5)))
 
 
-def trial_ids(tokenizer: object) -> list[int]:
+def trial_ids(tokenizer: Any, rule: BatchRule) -> list[int]:  # noqa: ANN401 - a tokenizer of transformers
     """Return the tokens of the text that every model is tried on, those that are put around it included."""
-    assert callable(tokenizer)
-    ids: list[int] = tokenizer(_TEXT, return_attention_mask=False, verbose=False)["input_ids"]
+    with library_errors(rule, "tokenizer"):
+        ids: list[int] = tokenizer(_TEXT, return_attention_mask=False, verbose=False)["input_ids"]
     return ids
 
 

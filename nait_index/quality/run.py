@@ -140,7 +140,7 @@ class _Run:
     ) -> None:
         self._table, self._journal, self._progress = table, journal, progress
         self._rows, self._reasoning = manifest.rows, manifest.reasoning
-        self.reused = self.computed = self._failed = self._tokens = self._left = 0
+        self.reused = self.computed = self._failed = self._scored = self._tokens = self._left = 0
         for row in table.records(["id", "content_hash", "n_tokens"]):
             is_done = journal.is_done(row["id"], row["content_hash"])
             self.reused += is_done
@@ -156,7 +156,7 @@ class _Run:
         with closing(quality.score(_pending_rows(self._table, self._journal, self._reasoning, self._add))) as scores:
             for score in scores:
                 self._add(score)
-        if self.computed and self._failed == self.computed and not self.reused:
+        if self._failed and not self._scored and not self.reused:
             raise NaitError(f"no row could be scored, the first because: {self._reason}")
 
     def statuses(self) -> dict[str, int]:
@@ -168,6 +168,7 @@ class _Run:
     def _add(self, score: Score) -> None:
         self._journal.add(score)
         self.computed += 1
+        self._scored += score.value is not None
         self._tokens += score.row.tokens
         self._left -= score.row.tokens
         if score.status is Status.FAILED:
