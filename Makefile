@@ -4,10 +4,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo-out
 
-# Without a GPU, torch is installed first and by an exact pin, so that no CUDA packages come along; with one, pip takes
-# what the package's own range resolves to.
+# Without a GPU, torch is installed first, from its own index of CPU builds, so that no CUDA packages come along. Where that
+# index does not answer within seconds, pip takes a pinned version from the indexes it is configured for. With a GPU, pip
+# takes what the package's own range resolves to. `make TORCH=torch==2.12.0` asks for one version of the configured indexes.
 HAS_GPU := $(shell command -v nvidia-smi 2>/dev/null)
-TORCH ?= $(if $(HAS_GPU),torch,torch==2.13.0)
+TORCH ?= $(if $(HAS_GPU),torch)
+TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+TORCH_RANGE := torch>=2.6,<3
+TORCH_PIN := torch==2.13.0
+PIP = $(BIN)/pip install --quiet --disable-pip-version-check
+ANSWERS = $(BIN)/python -c "from urllib.request import urlopen; urlopen('$(TORCH_CPU_INDEX)/torch/', timeout=4)" 2>/dev/null
 
 .PHONY: demo test docs fuzz faults sweep lint format bench bench-quick tables clean
 
@@ -88,19 +94,24 @@ tables: $(VENV)/.installed-dev
 
 $(VENV)/.torch:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check "$(TORCH)"
+ifneq ($(TORCH),)
+	$(PIP) "$(TORCH)"
+else
+	{ $(ANSWERS) && $(PIP) "$(TORCH_RANGE)" --index-url $(TORCH_CPU_INDEX); } || $(PIP) "$(TORCH_PIN)"
+endif
 	@touch $@
 
+# With what the next steps after the demo need: the report, the page in the browser, folders for `datasets`.
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml
-	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[$(if $(HAS_GPU),gpu,cpu)]"
+	$(PIP) -e ".[$(if $(HAS_GPU),gpu,cpu),report,explore,export]"
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[$(if $(HAS_GPU),gpu,cpu),dev]"
+	$(PIP) -e ".[$(if $(HAS_GPU),gpu,cpu),dev]"
 	@touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed
-	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[$(if $(HAS_GPU),gpu,cpu),docs]"
+	$(PIP) -e ".[$(if $(HAS_GPU),gpu,cpu),docs]"
 	@touch $@
 
 clean:

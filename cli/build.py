@@ -1,4 +1,4 @@
-"""``nait-index build``, ``add``, ``sae`` and ``demo``: everything that runs a model over a corpus."""
+"""``nait-index build``, ``add`` and ``sae``: everything that runs a model over a corpus."""
 
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -13,7 +13,7 @@ from nait_index.types import Reasoning, RowFormat
 from . import options as opt
 from .completion import a_file, a_folder
 from .options import IndexTarget
-from .output import fidelity_text, note, print_facts, print_selection
+from .output import fidelity_text, note, print_facts
 from .progress import build_progress, duration, training_progress
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from nait_index.index import NaitIndex
 
 _MODEL, _SIGNATURES = ModelConfig(), SignatureConfig()
-_DEMO_ROWS = 5
 
 
 def _views(_: click.Context, __: click.Parameter, text: str) -> tuple[View, ...]:
@@ -285,32 +284,3 @@ def train(out: Path, sources: tuple[str, ...], as_json: bool, **options: Any) ->
         report = train_sae(out, sources, settings=settings, advance=advance, **options)
     print_facts(asdict(report), as_json)
     note(f"written to {out}; build with --views pca,sae --sae {out}")
-
-
-@click.command(short_help="Try everything offline, in a minute.")
-@click.argument("folder", type=click.Path(path_type=Path), default=Path("demo-out"))
-@opt.force_option
-def demo(folder: Path, force: bool) -> None:
-    """Build an index of a bundled corpus with a bundled model, select rows from it, and write the results to FOLDER.
-
-    Queries the index for several skills, finds their stable core, and writes each selection. Takes about a minute on
-    two CPU cores and needs no network.
-
-    \b
-    Example:
-      nait-index demo demo-out
-    """
-    from nait_index.demo.run import run
-
-    with build_progress() as progress:
-        outcome = run(folder, force=force, progress=progress)
-    for name, selection in outcome.selections.items():
-        click.echo(f"\n{name}: the best {_DEMO_ROWS} of {len(selection):,} chosen rows")
-        print_selection(selection, _DEMO_ROWS)
-    core = outcome.core.provenance.core
-    assert core is not None
-    names = ", ".join(outcome.selections)
-    click.echo(f"\nstable core: {core.rows} rows that {names} all chose; chance would give {core.chance}")
-    click.echo(err=True)
-    note(f"index, corpus and selections: {folder}")
-    note(f"next: nait-index query {folder / 'demo.nait'} -c {next(iter(outcome.selections))} --top 5%")

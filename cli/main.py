@@ -11,10 +11,11 @@ import click
 
 from nait_index.errors import NaitError
 
-from .build import add, build, demo, sae
+from .build import add, build, sae
 from .capability import capability
 from .choose import core, cover, export, query
 from .completion import completion
+from .demo import demo
 from .explain import compare, explain
 from .log import speak_up, speaking
 from .look import explore, info, report, rows, verify

@@ -1,6 +1,9 @@
 """The command line: help, exit codes, streams, JSON, and the files it writes."""
 
 import json
+import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,6 +13,7 @@ from pathlib import Path
 import click
 import pytest
 from helpers import Outcome, build_small, nait_index, read_lines, refusal, samples_of, small_rows, write_lines
+from nait_index_cli.demo import program
 from nait_index_cli.main import cli
 from nait_index_cli.output import preview
 
@@ -455,10 +459,33 @@ def test_the_demo_writes_index_selections_and_core(tmp_path: Path, monkeypatch: 
     assert {path.name for path in out.iterdir()} >= {"demo.nait", "corpus.jsonl", "core.jsonl", "arithmetic.jsonl"}
     assert outcome.out.count("rank  score") >= 3
     assert "stable core: " in outcome.out
-    assert str(out) in outcome.err
+    assert outcome.out.startswith("read ")
+    assert re.search(
+        r"^logic: \d+ of 96 rows chosen; \d of the 8 rows that are labelled logic are among them",
+        outcome.out,
+        re.MULTILINE,
+    )
+    assert f"report, to open in a browser: {out}/report.html" in outcome.err
+    for words in re.findall(r"^next: (.* (?:query|info) .*)$", outcome.err, re.MULTILINE):
+        assert _ok(*shlex.split(words)[1:]).code == 0
     assert "--force" in refusal("demo", out)
     info = _ok("info", out / "demo.nait", "--json").json
     assert len(info["capabilities"]) >= 8
+
+
+def test_the_demo_names_the_program_as_a_shell_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / ".venv" / "bin" / "nait-index"
+    file.parent.mkdir(parents=True)
+    file.write_text("#!/bin/sh\n")
+    file.chmod(0o755)
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert program(str(file)) == program(".venv/bin/nait-index") == ".venv/bin/nait-index"
+    monkeypatch.setenv("PATH", str(file.parent))
+    assert program(str(file)) == program("nait-index") == "nait-index"
+    monkeypatch.chdir("/")
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert program(str(file)) == os.path.relpath(file)
 
 
 # ---- words that do not mislead ------------------------------------------------------------------------------------

@@ -61,6 +61,15 @@ def test_the_selections_are_written_with_their_provenance(outcome: DemoOutcome) 
         assert corpus.issuperset(rows)
 
 
+def test_the_demo_counts_the_rows_that_carry_the_right_label(outcome: DemoOutcome) -> None:
+    labels = outcome.labels("logic")
+    chosen = [json.loads(row)["skill"] for row in outcome.selections["logic"].rows()]
+    assert labels.chosen == chosen.count("logic") >= 0.9 * labels.corpus
+    assert labels.corpus == 140
+    assert outcome.report is not None
+    assert "logic" in outcome.report.read_text(encoding="utf-8")
+
+
 def test_what_the_demo_takes_on_disk_is_forecast(outcome: DemoOutcome) -> None:
     """Its basis, far larger than all of its rows, included."""
     index = outcome.index

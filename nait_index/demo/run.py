@@ -1,26 +1,49 @@
-"""The demo: build an index of the bundled corpus with the bundled model, select from it, and write what is selected."""
+"""The demo: an index of the bundled corpus by the bundled model, selections from it, and a report on them."""
 
+import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from nait_index.building.report import ProgressCallback
 from nait_index.demo.data import write
+from nait_index.errors import NaitError
 from nait_index.files import check_absent
 from nait_index.index import NaitIndex
 from nait_index.selection.selection import Selection
 
 QUERIED = ("arithmetic", "logic", "tables")
 CORE_TOP = "20%"
+_RESAMPLES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCounts:
+    """Rows that the corpus labels with a skill. :param chosen: those that were chosen for it; :param corpus: all."""
+
+    chosen: int
+    corpus: int
 
 
 @dataclass(frozen=True, slots=True)
 class DemoOutcome:
-    """What the demo selected: rows for each queried skill, and the rows that all of these selections share."""
+    """What the demo selected: rows for each queried skill, and the rows that all of these selections share.
+
+    :param report: the page on these; ``None`` if it could not be written, for the reason ``no_report``.
+    """
 
     index: NaitIndex
     selections: Mapping[str, Selection]
     core: Selection
+    report: Path | None
+    no_report: str
+
+    def labels(self, skill: str) -> LabelCounts:
+        """Count the rows that are labelled with a queried skill; the model never sees the label."""
+        chosen = (json.loads(row)["skill"] for row in self.selections[skill].rows())
+        corpus = (json.loads(row["row"])["skill"] for row in self.index.rows())
+        return LabelCounts(*(sum(label == skill for label in labels) for labels in (chosen, corpus)))
 
 
 def run(folder: Path, *, force: bool = False, progress: ProgressCallback | None = None) -> DemoOutcome:
@@ -29,12 +52,26 @@ def run(folder: Path, *, force: bool = False, progress: ProgressCallback | None 
     :raises OutputExistsError: the folder exists already and ``force`` is not set.
     """
     check_absent(folder, force=force)
-    files = write(folder)
-    index = NaitIndex.build(folder / "demo.nait", files.corpus, progress=progress)
+    place, files = folder / "demo.nait", write(folder)
+    if (place / "manifest.json").is_file():  # made by an earlier demo, perhaps of another version of this package
+        shutil.rmtree(place)
+    index = NaitIndex.build(place, files.corpus, progress=progress)
     for skill, examples in files.capabilities.items():
         index.add_capability(skill, examples, force=True)
     selections = {skill: index.query(skill) for skill in QUERIED}
     core = index.core(QUERIED, top=CORE_TOP)
     for name, selection in {**selections, "core": core}.items():
         selection.to_jsonl(folder / f"{name}.jsonl", force=True)
-    return DemoOutcome(index, selections, core)
+    report, no_report = _report(index, folder)
+    return DemoOutcome(index, selections, core, report, no_report)
+
+
+def _report(index: NaitIndex, folder: Path) -> tuple[Path | None, str]:
+    """Write the report on the queried skills, or return why that is not possible."""
+    from nait_index.report import ReportRequest, write_report
+
+    request = ReportRequest(names=QUERIED, by=("skill",), bootstrap=_RESAMPLES)
+    try:
+        return write_report(index, folder / "report.html", request, force=True).path, ""
+    except NaitError as error:
+        return None, f"no report: {error}"
