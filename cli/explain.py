@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nait_index.types import RowFormat
+from nait_index.types import RowFormat, RowRead
 
 from . import options as opt
 from .completion import a_capability
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from nait_index.insight.words import Word
 
 _BAR = 24
+_READ = 300
+"""Characters of the beginning, and of the end, of what the model read of a row."""
 _WORDS = 20
 
 
@@ -76,6 +78,8 @@ def explain(
 def _print_explanation(explanation: "Explanation") -> None:
     position, unit = explanation.position, explanation.unit
     click.echo(one_line(f"{explanation.id}: {preview(explanation.row)}"[:300]))
+    if explanation.read is not None:
+        _print_read(explanation.read)
     total = f"{explanation.score:.4f} = {explanation.baseline:.4f} of {explanation.zero}"
     difference = f"{explanation.score - explanation.baseline:+.4f} of its {unit}s"
     click.echo(f"\n{one_line(explanation.capability)}, {explanation.method}: {total} {difference}")
@@ -102,6 +106,21 @@ def _print_explanation(explanation: "Explanation") -> None:
                 "special tokens such as [SEP] or <s>"
             )
         click.echo(f"\nnot explained by words, since signatures are compressed: {explanation.words_rest:+.4f}")
+
+
+def _print_read(read: RowRead) -> None:
+    """Print what the model read of a row, the middle of a long text left out, and what it did not read."""
+    if read.problem:
+        note(f"what the model read cannot be shown: {read.problem}")
+        return
+    text = one_line(read.text)
+    if len(text) > 2 * _READ:
+        text = f"{text[:_READ]} […] {text[-_READ:]}"
+    click.echo(f"\nwhat the model read ({len(read.text):,} characters): {text}")
+    if read.cut:
+        click.echo(f"cut by --max-length: {read.cut:,} more characters, from: {one_line(read.rest[:60])}")
+    if read.left_out:
+        click.echo(f"left out by the template: {', '.join(read.left_out)}")
 
 
 def _print_neurons(neurons: "Sequence[NeuronPart]", unit: str) -> None:

@@ -1,5 +1,6 @@
 """The facade: one index, with a method for each thing that can be done with it. The packages below do the work."""
 
+import dataclasses
 import gc
 import logging
 from collections.abc import Collection, Mapping, Sequence
@@ -13,6 +14,7 @@ import numpy as np
 from nait_index.building.builder import Builder
 from nait_index.building.encoder import IndexEncoder, recorded_settings
 from nait_index.building.estimate import Estimate, estimate
+from nait_index.building.reading import RowReader
 from nait_index.building.report import BuildReport, ProgressCallback
 from nait_index.building.settings import settle
 from nait_index.capabilities.capability import Capability
@@ -30,7 +32,7 @@ from nait_index.config import (
 )
 from nait_index.corpus import path_list, read_corpus
 from nait_index.distributed.runner import runner_for
-from nait_index.errors import StoreError
+from nait_index.errors import CorpusError, StoreError
 from nait_index.insight.compare import Comparison, compare
 from nait_index.insight.explain import Depth, explain, layer_shares
 from nait_index.insight.explanation import Explanation
@@ -49,7 +51,7 @@ from nait_index.store.layout import Layout
 from nait_index.store.locks import hold_for_reading
 from nait_index.store.manifest import Manifest, load_finished, recorded_unanswered
 from nait_index.store.samples import SampleTable
-from nait_index.types import RowFormat
+from nait_index.types import RowFormat, RowRead
 from nait_index.upkeep.describe import describe
 from nait_index.upkeep.optimize import Optimized, optimize, prepare_search
 from nait_index.upkeep.rebuild import rebuild
@@ -503,7 +505,22 @@ class NaitIndex:
         """
         request = self._chooser.request(capability, top, method, where)
         layers, encoder = self.manifest.fingerprint.layers, self._encoder if words else None
-        return explain(self.columns, request, layers, row, depth or Depth(), encoder)
+        explanation = explain(self.columns, request, layers, row, depth or Depth(), encoder)
+        return dataclasses.replace(explanation, read=self.row_read(row))
+
+    def row_read(self, row: str) -> RowRead:
+        """Return what the model read of a row: its text as the template renders it, up to where it was cut.
+
+        :param row: its id.
+        :raises SelectionError: there is no such row.
+        """
+        ordinal = self.columns.ordinal(row)
+        facts = self.columns.take([ordinal], ["truncated", "row"])
+        try:
+            sample = self.columns.sample(ordinal)
+        except CorpusError as error:
+            return RowRead(facts["row"][0], problem=str(error))
+        return self._reader.read(sample, is_cut=facts["truncated"][0])
 
     def layer_shares(
         self,
@@ -585,6 +602,10 @@ class NaitIndex:
     @property
     def _chooser(self) -> Chooser:
         return Chooser(self.layout, self.manifest, self._table, self.columns, self._library)
+
+    @cached_property
+    def _reader(self) -> RowReader:
+        return RowReader(self.manifest, self._model)
 
     @cached_property
     def _library(self) -> CapabilityLibrary:

@@ -5,7 +5,7 @@ D = sum of the captured layers' neurons (L·N where all are alike), n samples, d
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -119,6 +119,26 @@ class RejectionCause(StrEnum):
 
     UNANSWERED = "unanswered"
     MEDIA = "media"
+
+
+@dataclass(frozen=True, slots=True)
+class RowRead:
+    """What the model read of a row: its text as the template renders it, up to where it was cut.
+
+    :param cut: characters after that, which were not read; :param rest: the first of these.
+    :param left_out: kinds of parts that the template leaves out, such as ``tool turns``.
+    :param problem: why this cannot be restored; then ``text`` is that of the row's parts.
+    """
+
+    text: str
+    cut: int = 0
+    rest: str = ""
+    left_out: tuple[str, ...] = ()
+    problem: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON can hold it."""
+        return asdict(self) | {"left_out": list(self.left_out)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -268,3 +268,74 @@ def test_unread_fields_are_told_and_kept_by_file(tmp_path: Path) -> None:
     assert f"{two}: not read: " in nait_index("query", tmp_path / "own.nait", "-e", two).err
     rebuilt = NaitIndex(tmp_path / "own.nait").rebuild(tmp_path / "new.nait")
     assert rebuilt.info()["unread"] == unread
+
+
+# ---- what the model read ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cut(chatty: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build an index whose longer rows are cut, with a capability."""
+    root = tmp_path_factory.mktemp("cut") / "own.nait"
+    rows = [json.loads(line) for line in corpus.read_text().splitlines()]
+    rows[3]["messages"][-1]["content"] += " That is all there is to say of it." * 4
+    lines = write_lines(root.parent / "rows.jsonl", rows)
+    assert nait_index("build", root, lines, "--model", chatty, "--device", "cpu", "--max-length", "64").code == 0
+    assert nait_index("capability", "add", root, "sums", write_lines(root.parent / "e.jsonl", rows[:2])).code == 0
+    return root
+
+
+def test_what_the_model_read_is_what_was_encoded(cut: Path) -> None:
+    """Tokenised again, the shown text gives as many tokens as the index counts, and the rest completes the row."""
+    index = NaitIndex(cut)
+    encoder = index._encoder()._encoder
+    for row in index.rows():
+        read = index.row_read(row["id"])
+        assert (read.problem, bool(read.cut)) == ("", row["truncated"])
+        assert read.left_out == (("tool turns",) if int(row["id"][1:]) % 2 else ())
+        (tokens,) = encoder.tokenize([read.text])
+        assert len(tokens.ids) == row["n_tokens"]
+        whole = encoder.template.read(index.columns.sample(index.columns.ordinal(row["id"])).parts).text
+        assert whole[: len(read.text)] == read.text
+        assert len(whole) - len(read.text) == read.cut
+        assert whole[len(read.text) :].startswith(read.rest)
+    assert [row["id"] for row in index.rows(where="truncated")] == ["r03"]
+
+
+def test_explain_shows_what_the_model_read(cut: Path) -> None:
+    out = nait_index("explain", cut, "r03", "-c", "sums").out
+    read = NaitIndex(cut).row_read("r03")
+    assert f"what the model read ({len(read.text):,} characters): <user>Add 3 and 4.<assistant>So 7." in out
+    assert f"cut by --max-length: {read.cut:,} more characters, from: {read.rest[:60]}" in out
+    assert "left out by the template: tool turns" in out
+    shown = json.loads(nait_index("explain", cut, "r03", "-c", "sums", "--json").out)["read"]
+    assert (shown["text"], shown["cut"], shown["left_out"]) == (read.text, read.cut, ["tool turns"])
+    assert "left out" not in nait_index("explain", cut, "r02", "-c", "sums").out
+
+
+def test_a_tokenizer_that_is_gone_or_another_is_told(cut: Path, tmp_path: Path) -> None:
+    ran = nait_index("explain", cut, "r03", "-c", "sums", "--model", tmp_path / "gone")
+    assert ran.code == 0
+    assert "what the model read cannot be shown: " in ran.err
+    from nait_index.config import BUNDLED_MODEL
+
+    read = NaitIndex(cut, model=BUNDLED_MODEL).row_read("r03")
+    assert read.problem == "the tokenizer of 'bundled' is not the one that the index was built with"
+    assert "Add 3 and 4." in read.text
+
+
+def test_the_report_and_the_page_show_what_the_model_read(cut: Path, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    pytest.importorskip("plotly")
+    from nait_index.explore.session import Session
+    from nait_index.report import ReportRequest, write_report
+
+    index = NaitIndex(cut)
+    page = write_report(index, tmp_path / "r.html", ReportRequest()).path.read_text()
+    assert '<th scope="row">Left out</th><td>by the template: tool turns (6 rows)</td>' in page
+    assert "<summary>As the model read it</summary>" in page
+    assert "&lt;user&gt;Add 3 and 4.&lt;assistant&gt;So 7." in page
+    assert "The template leaves out tool turns." in page
+    assert "Cut by the maximum length: the model did not read the last" in page
+    read = Session(index).row("r03")["read"]
+    assert (read["text"], read["left_out"]) == (index.row_read("r03").text, ["tool turns"])

@@ -99,6 +99,19 @@ def _load(path: str, config: ModelConfig, causal: bool) -> LoadedModel:
     )
 
 
+def load_tokenizer(name: str) -> Any:  # noqa: ANN401 - a tokenizer of transformers
+    """Load the tokenizer of a model alone.
+
+    :raises ModelError: the folder is missing, or holds no tokenizer.
+    """
+    path = model_path(name)
+    folder = _folder_of(path)
+    with _quiet_transformers():
+        tokenizer = _load_tokenizer(path, folder)
+    tokenizer.truncation_side = "right"
+    return tokenizer
+
+
 def model_path(name: str) -> str:
     """Resolve ``bundled`` to the folder inside the package; every other name is returned unchanged."""
     return str(files("nait_index.demo").joinpath("model")) if name == BUNDLED_MODEL else name

@@ -152,7 +152,8 @@ class Session:
 
     def row(self, sample_id: str) -> dict[str, Any]:
         """Return one row with all of its text."""
-        return shown_row(self.index.rows([sample_id])[0], self.index.manifest.reasoning, whole=True)
+        row = shown_row(self.index.rows([sample_id])[0], self.index.manifest.reasoning, whole=True)
+        return row | {"read": self.index.row_read(sample_id).to_dict()}
 
     def write(self, request: ChoiceRequest, folder: Path) -> tuple[Path, Path]:
         """Write the chosen rows and their sidecar into a folder, as ``query -o`` does."""

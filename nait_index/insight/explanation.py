@@ -5,6 +5,7 @@ from typing import Any
 
 from nait_index.insight.parts import LayerPart
 from nait_index.insight.words import Word
+from nait_index.types import RowRead
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,7 @@ class Explanation:
     :param flips: how many of the neurons that count most for the row (against it, if it is not chosen) would have to be
         as in the row ``zero`` for it to change sides; ``None`` if even all of them would not do.
     :param movable: whether any neuron counts for (or against) it.
+    :param read: what the model read of the row.
     :param words: what each word of the row adds, in their order; ``None`` if that was not asked for.
     """
 
@@ -111,6 +113,7 @@ class Explanation:
     flips: int | None
     movable: bool = True
     words: tuple[Word, ...] | None = None
+    read: RowRead | None = None
 
     @property
     def words_rest(self) -> float | None:
@@ -145,6 +148,7 @@ class Explanation:
             "id": self.id,
             "capability": self.capability,
             "method": self.method,
+            "read": None if self.read is None else self.read.to_dict(),
             "score": self.score,
             "baseline": self.baseline,
             "rank": self.position.rank,

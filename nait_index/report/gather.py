@@ -72,6 +72,8 @@ def gather(index: NaitIndex, request: ReportRequest) -> Facts:
     resampling = f", with {request.bootstrap} resamples of the examples" if request.bootstrap else ""
     begin(f"computing the core{resampling}")
     core = _core(context, viewer)
+    if viewer.problem:
+        context.note(printable(f"What the model read of the rows cannot be shown: {viewer.problem}."))
     begin("drawing the map")
     return Facts(
         request=request,

@@ -1,7 +1,7 @@
 """Rows as text that a page can show: who says what, cut to the bytes there are for it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from nait_index.corpus import restore_sample
 from nait_index.errors import NaitError
 from nait_index.index import NaitIndex
 from nait_index.report.context import CapabilityChoice
-from nait_index.types import Reasoning
+from nait_index.types import Reasoning, RowRead
 
 _MAX_ROW_BYTES = 30_000
 
@@ -35,7 +35,8 @@ class ShownRow:
     """One row to read.
 
     :param rank: among the rows that could be chosen, from 1. :param location: the file that it comes from, and where in
-        it. :param is_cut: whether its text was cut.
+        it. :param is_cut: whether its text was cut for the page.
+    :param read: what the model read of it, if that is another text; the text in it may be cut for the page as well.
     """
 
     id: str
@@ -46,6 +47,7 @@ class ShownRow:
     location: str
     text: RowText
     is_cut: bool
+    read: RowRead | None
 
 
 class RowViewer:
@@ -59,6 +61,8 @@ class RowViewer:
         self._index = index
         self._source_of = source_of
         self._row_bytes = min(_MAX_ROW_BYTES, text_bytes // max(rows, 1))
+        #: Why it cannot be shown what the model read.
+        self.problem = ""
 
     def ranks(self, choice: CapabilityChoice, start: int, stop: int) -> tuple[ShownRow, ...]:
         """Read the rows of a choice from rank ``start``, counted from 0, to before ``stop``."""
@@ -68,7 +72,9 @@ class RowViewer:
     def row(self, position: int, rank: int, score: float) -> ShownRow:
         """Read the row at a position of the table."""
         columns = self._index.columns.take([position], ["id", "file", "file_row", "n_tokens"])
-        text, is_cut = _cut(read_texts(self._index, [position])[0], self._row_bytes)
+        whole = read_texts(self._index, [position])[0]
+        read = self._read(columns["id"][0], whole)
+        text, is_cut = _cut(whole, self._row_bytes if read is None else self._row_bytes // 2)
         return ShownRow(
             id=printable(columns["id"][0]),
             rank=rank,
@@ -78,7 +84,17 @@ class RowViewer:
             location=printable(f"{columns['file'][0]}, row {columns['file_row'][0]:,}"),
             text=text,
             is_cut=is_cut,
+            read=read,
         )
+
+    def _read(self, row_id: str, whole: RowText) -> RowRead | None:
+        """Return what the model read of a row, cut to half of its share of the page; ``None`` for its text as it is."""
+        read = self._index.row_read(row_id)
+        self.problem = self.problem or read.problem
+        text = printable(read.text)
+        if read.problem or (text == whole.text and not read.cut):
+            return None
+        return replace(read, text=cut_to_bytes(text, self._row_bytes // 2), rest=printable(read.rest))
 
 
 def read_texts(index: NaitIndex, positions: Sequence[int] | np.ndarray) -> list[RowText]:

@@ -392,11 +392,20 @@ async function open(box, shown) {
   try {
     const whole = await ask(`/api/row?${new URLSearchParams({ id: shown.id })}`);
     const raw = make("details", {}, make("summary", {}, "As JSON"), make("pre", { dir: "auto" }, whole.row));
-    place.replaceChildren(...whole.parts.map(part), raw);
+    place.replaceChildren(...whole.parts.map(part), ...asRead(whole.read), raw);
   } catch (error) {
     delete box.dataset.whole;
     place.replaceChildren(make("p", { className: "error" }, error.message));
   }
+}
+
+function asRead(read) {
+  if (read.problem) return [make("p", { className: "facts" }, `What the model read cannot be shown: ${read.problem}`)];
+  const left = [];
+  if (read.cut) left.push(`cut by the maximum length: the model did not read the last ${count(read.cut)} characters, from “${read.rest.slice(0, 60)}”`);
+  if (read.left_out.length) left.push(`left out by the template: ${read.left_out.join(", ")}`);
+  const text = make("details", {}, make("summary", {}, "As the model read it"), make("pre", { dir: "auto" }, read.text));
+  return [...left.map((sentence) => make("p", { className: "facts" }, sentence)), text];
 }
 
 const part = ({ role, text }) =>
