@@ -174,6 +174,31 @@ def test_what_turns_hold_besides_is_kept_where_it_can_be() -> None:
     assert lost == {"weight"}
 
 
+def test_a_field_with_the_name_of_a_key_of_the_target_never_takes_its_place() -> None:
+    """It stays where there is room for it, and is counted where there is none."""
+    turns = [{"from": "human", "value": "a", "role": "expert"}, {"from": "gpt", "value": "b"}]
+    row = {"conversations": [{"role": "user", "content": "a", "value": 0.5}, {"role": "assistant", "content": "b"}]}
+    assert _to(row, SHAREGPT, MESSAGES)["messages"][0] == {"role": "user", "content": "a", "value": 0.5}
+    made, lost = convert(row, SHAREGPT, SHAREGPT)
+    assert (made["conversations"][0], lost) == ({"from": "human", "value": "a"}, {"value"})
+    # The first key that is known names the role, as when rows are read.
+    with pytest.raises(RowError, match="unknown role"):
+        convert({"conversations": turns}, SHAREGPT, SHAREGPT)
+
+
+def test_a_call_keeps_all_that_it_holds() -> None:
+    call = {
+        "id": "c",
+        "type": "custom",
+        "index": 0,
+        "function": {"name": "f", "arguments": {"a": None}, "strict": True},
+    }
+    row = {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "", "tool_calls": [call]}]}
+    assert _to(row, MESSAGES, MESSAGES) == row
+    value = json.loads(_to(row, MESSAGES, SHAREGPT)["conversations"][1]["value"])
+    assert value == {"name": "f", "arguments": {"a": None}, "strict": True, "id": "c", "index": 0, "type": "custom"}
+
+
 # ---- what is refused -------------------------------------------------------------------------------------------------
 
 

@@ -439,6 +439,28 @@ def test_rows_that_a_trainer_cannot_read_are_refused(
 
 
 @pytest.mark.parametrize(
+    ("trainer", "target", "ignored"),
+    [
+        (Trainer.LLAMAFACTORY, RowFormat.SHAREGPT, {"name": 1, "weight": 2}),
+        (Trainer.AXOLOTL, RowFormat.MESSAGES, {"weight": 2}),
+        (Trainer.TRL, RowFormat.MESSAGES, {"weight": 2}),
+        (Trainer.TRL, RowFormat.PROMPT_COMPLETION, {"weight": 2}),
+    ],
+)
+def test_fields_of_turns_that_a_trainer_ignores_are_counted(
+    tmp_path: Path, trainer: Trainer, target: RowFormat, ignored: dict[str, int]
+) -> None:
+    """They are written all the same, for other readers."""
+    weighed = [_TURNS[0], _TURNS[1] | {"weight": 0}]
+    rows = [{"messages": weighed}, {"messages": [_TURNS[0] | {"name": "Ann"}, *weighed[1:]]}, {"messages": _TURNS}]
+    written = put(tmp_path / "out.jsonl", rows, RowFormat.MESSAGES, trainer, format=target)
+    assert json.loads(written.sidecar.read_bytes())["ignored"] == {str(trainer): ignored}
+    names = ", ".join(f"{name} ({count} rows)" for name, count in ignored.items())
+    assert any(note.endswith(f" ignores these fields of turns: {names}") for note in written.notes)
+    assert '"weight": 0' in (tmp_path / "out.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
     ("trainer", "form", "row"),
     [
         (Trainer.LLAMAFACTORY, RowFormat.SHAREGPT, MESSAGES[1]),

@@ -132,14 +132,15 @@ def _pair(turn: Fields, where: str) -> Iterator[Turn]:
 
 
 def _turn(turn: Fields, word: str, where: str) -> Turn:
-    value = turn.get(name_of(turn, *_TEXT_KEYS))
+    text_key = name_of(turn, *_TEXT_KEYS)
+    value = turn.get(text_key)
     if isinstance(value, list):
         value = joined_pieces(value, where)
     text, calls = _text(value, where), [call for key in _CALL_KEYS for call in _calls(turn.get(key), where)]
     if word == _CALLING:
         calls, text = [*_as_list(_json(text, f"{where} is a call of a tool that")), *calls], ""
     reasoning = _reasoning_fields(turn) if ROLES[word] is Role.ASSISTANT else {}
-    more = _other_fields(turn, (*_ROLE_KEYS, *_TEXT_KEYS, *_CALL_KEYS, *reasoning))
+    more = _other_fields(turn, (name_of(turn, *_ROLE_KEYS), text_key, *_CALL_KEYS, *reasoning))
     return Turn(ROLES[word], text, tuple(_call(call, where) for call in calls), reasoning, more)
 
 
@@ -171,7 +172,9 @@ def _call(call: object, where: str) -> Call:
     if isinstance(arguments, str):
         arguments = _json(arguments, f"{where} calls a tool with text as arguments, which")
     more = _other_fields(outer, ("type", "function", "name", "arguments"))
-    return more | {"type": "function", "function": {"name": inner["name"], "arguments": arguments}}
+    inner_more = {} if inner is outer else _other_fields(inner, ("name", "arguments"))
+    function = {"name": inner["name"], "arguments": arguments} | inner_more
+    return more | {"type": outer.get("type") or "function", "function": function}
 
 
 def _tools(value: object) -> tuple[dict[str, Any], ...]:

@@ -26,6 +26,13 @@ from nait_index.handover.rows import SHAREGPT_ROLES, ChosenRow, OutRow
 from nait_index.types import Role, RowFormat
 
 _ASKING = (Role.USER, Role.TOOL)
+_MESSAGE_KEYS = frozenset({"role", "content", "tool_calls"})
+_TURN_KEYS = {
+    RowFormat.MESSAGES: _MESSAGE_KEYS,
+    RowFormat.PROMPT_COMPLETION: _MESSAGE_KEYS,
+    RowFormat.SHAREGPT: frozenset({"from", "value"}),
+}
+"""Keys of the turns of each format, which no other field of a turn can have."""
 
 TARGETS = tuple(target for target in RowFormat if target is not RowFormat.TEXT)
 """The formats that rows can be converted to."""
@@ -99,8 +106,17 @@ def convert(row: Fields, source: RowFormat, target: RowFormat) -> tuple[dict[str
         usual = {"context": "input", "response": "output"}
         renamed = {name if usual.get(name, name) in row else usual[name]: value for name, value in row.items()}
         return renamed, frozenset()
-    lost = {key for turn in conversation.turns for key in turn.more} if target is RowFormat.ALPACA else set()
-    return _placed(row, conversation.columns, written), frozenset(lost)
+    lost = frozenset(key for turn in conversation.turns for key in turn.more if not _has_place(key, target))
+    return _placed(row, conversation.columns, written), lost
+
+
+def _has_place(key: str, target: RowFormat) -> bool:
+    """Return whether a turn of a format can have a field besides its own."""
+    return target in _TURN_KEYS and key not in _TURN_KEYS[target]
+
+
+def _more(turn: Turn, target: RowFormat) -> dict[str, Any]:
+    return {key: value for key, value in turn.more.items() if _has_place(key, target)}
 
 
 def _placed(row: Fields, columns: Sequence[str], written: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,7 +143,8 @@ def _messages(conversation: Conversation) -> dict[str, Any]:
 
 def _message(turn: Turn) -> dict[str, Any]:
     calls = {"tool_calls": list(turn.calls)} if turn.calls else {}
-    return {"role": str(turn.role), "content": turn.text} | calls | dict(turn.reasoning) | dict(turn.more)
+    message = {"role": str(turn.role), "content": turn.text} | calls | dict(turn.reasoning)
+    return message | _more(turn, RowFormat.MESSAGES)
 
 
 def _spoken(turn: Turn) -> str:
@@ -162,12 +179,15 @@ def _sharegpt(conversation: Conversation) -> dict[str, Any]:
 def _sharegpt_turn(turn: Turn) -> dict[str, Any]:
     if turn.calls:
         calls = [_bare(call) for call in turn.calls]
-        return {"from": "function_call", "value": to_json(calls[0] if len(calls) == 1 else calls)} | dict(turn.more)
-    return {"from": SHAREGPT_ROLES[turn.role], "value": _spoken(turn)} | dict(turn.more)
+        written = {"from": "function_call", "value": to_json(calls[0] if len(calls) == 1 else calls)}
+    else:
+        written = {"from": SHAREGPT_ROLES[turn.role], "value": _spoken(turn)}
+    return written | _more(turn, RowFormat.SHAREGPT)
 
 
 def _bare(call: Call) -> dict[str, Any]:
-    return dict(call["function"]) | {key: value for key, value in call.items() if key not in ("type", "function")}
+    more = {key: value for key, value in call.items() if key != "function" and (key, value) != ("type", "function")}
+    return dict(call["function"]) | more
 
 
 def _tools_text(conversation: Conversation) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from nait_index.files import abandoned, check_writable, remove_abandoned, togeth
 from nait_index.handover import axolotl, llamafactory, trl
 from nait_index.handover.contamination import Likeness
 from nait_index.handover.convert import Refused, convert_rows
-from nait_index.handover.rows import ChosenRow, Lengths, OutRow, UnreadableError, shape_of
+from nait_index.handover.rows import TRAINING_FLAGS, ChosenRow, Lengths, OutRow, UnreadableError, shape_of
 from nait_index.handover.writers import OutputKind, check_rows_path, kind_of, write_rows
 from nait_index.spelling import parse_enum
 from nait_index.types import RowFormat
@@ -27,16 +28,18 @@ class TrainerFormats:
     """The formats of a trainer.
 
     :param never: those that it cannot read at all. :param remedy: the one to convert unreadable rows to.
+    :param all_fields: whether it passes all fields of a turn on to the chat template.
     """
 
     name: str
     never: frozenset[RowFormat]
     remedy: RowFormat
+    all_fields: bool = True
 
 
 TRAINERS = {
     Trainer.LLAMAFACTORY: TrainerFormats(
-        "LLaMA-Factory", frozenset({RowFormat.PROMPT_COMPLETION}), remedy=RowFormat.SHAREGPT
+        "LLaMA-Factory", frozenset({RowFormat.PROMPT_COMPLETION}), remedy=RowFormat.SHAREGPT, all_fields=False
     ),
     Trainer.AXOLOTL: TrainerFormats("Axolotl", frozenset({RowFormat.PROMPT_COMPLETION}), remedy=RowFormat.MESSAGES),
     Trainer.TRL: TrainerFormats("TRL", frozenset({RowFormat.ALPACA, RowFormat.SHAREGPT}), remedy=RowFormat.MESSAGES),
@@ -159,6 +162,7 @@ def hand_over(
         "tokens": lengths.to_dict(),
         "rejected": [dict(records[row.number]) | {"reason": row.reason} for row in refused],
         "left_out": lost,
+        "ignored": {str(trainer): dict(_ignored(trainer, rows)) for trainer in options.trainers},
         "nait_weight": WEIGHTS if options.weights else None,
         "selected": [records[row.number] for row in rows],
     }
@@ -212,6 +216,15 @@ def _configuration(trainer: Trainer, rows: Sequence[OutRow], lengths: Lengths, o
         raise NaitError(f"{known.name} cannot read row {error.row.id!r}: {error}; {remedy}") from None
 
 
+def _ignored(trainer: Trainer, rows: Sequence[OutRow]) -> Counter[str]:
+    """Count the rows that have a field of turns which a trainer ignores, such as ``weight``, by the field's name."""
+    counts: Counter[str] = Counter()
+    for row in rows:
+        fields = row.turn_fields()
+        counts.update(sorted(fields & TRAINING_FLAGS if TRAINERS[trainer].all_fields else fields))
+    return counts
+
+
 def _with_columns(row: OutRow, position: int, count: int, record: Mapping[str, Any], options: OutputOptions) -> OutRow:
     added: dict[str, Any] = {"nait_rank": record["rank"], "nait_score": record["score"]} if options.scores else {}
     if options.weights:
@@ -241,6 +254,10 @@ def _notes(
     if facts["left_out"]:
         names = ", ".join(f"{name} ({count:,} rows)" for name, count in facts["left_out"].items())
         yield f"{target} has no place for these fields of turns, which were left out: {names}"
+    for trainer, fields in facts["ignored"].items():
+        if fields:
+            names = ", ".join(f"{name} ({count:,} rows)" for name, count in sorted(fields.items()))
+            yield f"{TRAINERS[Trainer(trainer)].name} ignores these fields of turns: {names}"
     if "contamination" in facts:
         report = facts["contamination"]
         counts = ", ".join(f"{likeness} {report[likeness]:,}" for likeness in Likeness)

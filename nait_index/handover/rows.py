@@ -13,6 +13,11 @@ from nait_index.types import Role, RowFormat
 CONVERSATIONS = {RowFormat.SHAREGPT: ("conversations", "conversation"), RowFormat.MESSAGES: ("messages",)}
 """The columns that may hold the conversation."""
 
+_HALVES = ("prompt", "completion")
+
+TRAINING_FLAGS = frozenset({"loss", "mask", "train", "trainable", "training", "weight"})
+"""Fields of a turn that say whether, or how much, it is to be trained on."""
+
 SHAREGPT_ROLES = {Role.SYSTEM: "system", Role.USER: "human", Role.ASSISTANT: "gpt", Role.TOOL: "observation"}
 """The usual names of the roles in ShareGPT."""
 
@@ -63,6 +68,14 @@ class OutRow:
     def calls_tools(self, name: str) -> bool:
         """Report whether a turn in a column calls a tool in the way of OpenAI's messages."""
         return any(turn.get("tool_calls") or turn.get("function_call") for turn in self.turns(name))
+
+    def turn_fields(self) -> set[str]:
+        """Return the names of the fields that turns have besides role and text, in all columns that may hold turns."""
+        names = (*CONVERSATIONS.get(self.format, ()), *_HALVES) if self.format is not RowFormat.TEXT else ()
+        columns = (self.fields.get(name) for name in names)
+        turns = (turn for column in columns if isinstance(column, list) for turn in column if isinstance(turn, dict))
+        present = {key for turn in turns for key, value in turn.items() if value is not None}
+        return present - {"role", "content", "from", "value", "human", "assistant", "system"}
 
     def check_no_reasoning(self, name: str | None = None) -> None:
         """Refuse a row whose reasoning is in a field, which a trainer would pass over.
