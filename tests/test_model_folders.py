@@ -98,6 +98,19 @@ def lose_tokenizer(folder: Path) -> None:
         path.unlink()
 
 
+def dangle(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").symlink_to(folder / "nowhere")
+
+
+def rename_weights(folder: Path) -> None:
+    def rename(weights: Weights) -> None:
+        for name in list(weights):
+            weights[f"_orig_mod.{name}"] = weights.pop(name)
+
+    edit_weights(folder, rename)
+
+
 FOLDERS: Mapping[str, tuple[Callable[[Path], Any], str]] = {
     "pickled": (pickle_weights, "PyTorch format (pytorch_model.bin), and only safetensors are read; convert them"),
     "tensorflow": (lambda f: (f / "model.safetensors").rename(f / "tf_model.h5"), "TensorFlow format (tf_model.h5)"),
@@ -140,6 +153,21 @@ FOLDERS: Mapping[str, tuple[Callable[[Path], Any], str]] = {
         "the family 'own' needs code that comes with the model, and code of a model is never run",
     ),
     "no tokenizer": (lose_tokenizer, "is missing; save its files there as well: AutoTokenizer.from_pretrained("),
+    "tokenizer pointer": (lambda f: (f / "tokenizer.json").write_text(POINTER), "tokenizer.json is a Git LFS pointer"),
+    "tokenizer's settings alone": (
+        lambda f: (f / "tokenizer.json").unlink(),
+        "is missing; save its files there as well",
+    ),
+    "dangling link": (dangle, "model.safetensors of 1 missing; download or copy the whole model again"),
+    "other shape": (
+        lambda f: edit_config(f, vocab_size=400),
+        ".weight is (320, 32), not (400, 32); restore the config.json that belongs to them",
+    ),
+    "other names": (
+        rename_weights,
+        ".weight (there is _orig_mod.",
+    ),
+    "unknown setting": (lambda f: edit_config(f, hidden_act="nope"), "cannot be loaded: KeyError: 'nope'"),
     "damaged": (lambda f: (f / "model.safetensors").write_bytes(b"x" * 5000), "is not a whole safetensors file"),
     "unknown quantisation": (
         lambda f: edit_config(f, quantization_config={"quant_method": "ternary9"}),

@@ -9,9 +9,9 @@ from nait_index.spelling import did_you_mean_path
 
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
 _POINTER = b"version https://git-lfs.github.com/spec/"
-_TOKENIZER_FILES = (
+_VOCABULARIES = (
     "tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model",
-    "tokenizer_config.json", "tekken.json", "bpe.codes", "merges.txt", "vocab.bpe",
+    "tekken.json", "vocab.bpe",
 )  # fmt: skip
 _OTHER_WEIGHTS = {
     ".bin": "PyTorch", ".pt": "PyTorch", ".pth": "PyTorch", ".ckpt": "PyTorch", ".h5": "TensorFlow",
@@ -36,6 +36,10 @@ def check_folder(path: str) -> None:
         _check_kind(folder)
         check_configuration(path, folder / "config.json")
         _check_weights(folder)
+        for name in _VOCABULARIES:
+            if (folder / name).is_file():
+                with (folder / name).open("rb") as stream:
+                    _refuse_pointer(folder / name, stream.read(len(_POINTER)))
 
 
 _GGUF = (
@@ -129,7 +133,7 @@ def _check_weights(folder: Path) -> None:
 
 def weight_files(folder: Path) -> list[Path]:
     """Return the files of weights that transformers reads from a folder, whether or not they are there."""
-    if (folder / WEIGHTS).is_file():
+    if (folder / WEIGHTS).is_file() or (folder / WEIGHTS).is_symlink():
         return [folder / WEIGHTS]
     index = folder / WEIGHTS_INDEX
     if not index.is_file():
@@ -206,9 +210,9 @@ def _refuse_pointer(file: Path, data: bytes) -> None:
         )
 
 
-def has_tokenizer_files(folder: Path) -> bool:
-    """Report whether a folder holds any file of a tokenizer."""
-    return any((folder / name).is_file() for name in _TOKENIZER_FILES)
+def has_vocabulary(folder: Path) -> bool:
+    """Report whether a folder holds the vocabulary of a tokenizer."""
+    return any((folder / name).is_file() for name in _VOCABULARIES)
 
 
 def hub_file(name: str, file: str) -> Path | None:

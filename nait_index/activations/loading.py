@@ -18,14 +18,14 @@ from nait_index.activations.folders import (
     check_configuration,
     check_folder,
     conversion,
-    has_tokenizer_files,
+    has_vocabulary,
     hub_file,
 )
 from nait_index.activations.hashes import hash_config, hash_tokenizer, hash_weights
 from nait_index.activations.loaded import LoadedModel
-from nait_index.activations.weights import check_plain, check_used, read_tensors
+from nait_index.activations.weights import check_complete, check_plain, check_used, read_tensors
 from nait_index.config import BUNDLED_MODEL, ModelConfig
-from nait_index.errors import ModelError, NaitError
+from nait_index.errors import ModelError, NaitError, one_line
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 # Attention that torch itself computes. Transformers takes any other name for code on the hub, fetches it and runs it.
 _ATTENTION = (None, "eager", "sdpa", "flex_attention")
+
+_NO_CODE = "it needs code that comes with the model, and code of a model is never run"
 
 
 def load_model(config: ModelConfig, *, causal: bool = False) -> LoadedModel:
@@ -55,7 +57,7 @@ def load_model(config: ModelConfig, *, causal: bool = False) -> LoadedModel:
     except NaitError:
         raise
     except Exception as error:
-        reason = f"{type(error).__name__}: {_sentences(error)}"
+        reason = f"{type(error).__name__}: {one_line(error)}"
         raise ModelError(f"model '{config.name}' cannot be opened ({reason}); name another with --model") from error
     taken = time.monotonic() - started
     logger.info("model %s loaded in %.1f s, %s on %s", config.name, taken, loaded.dtype, loaded.device)
@@ -76,7 +78,7 @@ def _load(path: str, config: ModelConfig, causal: bool) -> LoadedModel:
         options = {"config": settings, "dtype": dtype, "use_safetensors": True, "output_loading_info": True}
         # Transformers would name no weight that does not fit; these are refused by name below.
         module, report = _load_part("weights", path, auto, ignore_mismatched_sizes=True, **options)
-        _check_complete(path, report, causal)
+        check_complete(path, report, causal)
         check_used(path, read_tensors(folder), report["unexpected_keys"], module, settings)
         tokenizer = _load_tokenizer(path, folder)
     tokenizer.truncation_side = "right"
@@ -125,9 +127,9 @@ def _folder_of(path: str) -> Path | None:
     check_folder(path)
     if Path(path).is_dir():
         return Path(path)
+    file = hub_file(path, "config.json")
     if hub_file(path, "adapter_config.json") is not None:
         raise ModelError(adapter_refusal(path))
-    file = hub_file(path, "config.json")
     if file is None:
         return None
     check_configuration(path, file)
@@ -149,10 +151,7 @@ def _load_part(part: str, path: str, auto: Any, **options: Any) -> Any:  # noqa:
         elif is_out_of_memory(error):
             reason = "out of memory; try --dtype bfloat16, --device cpu or a smaller model"
         elif "trust_remote_code" in str(error):
-            reason = (
-                "it needs code that comes with the model, and code of a model is never run; name a model of a family "
-                "that transformers itself has"
-            )
+            reason = f"{_NO_CODE}; name a model of a family that transformers itself has"
         raise ModelError(f"the {part} of model '{path}' cannot be loaded: {reason}") from error
 
 
@@ -161,6 +160,8 @@ def _sentences(error: Exception) -> str:
     text = " ".join(str(error).split())
     if not text:
         return type(error).__name__
+    if isinstance(error, LookupError):  # its message is a key alone
+        return f"{type(error).__name__}: {text}"[:300]
     if len(text) <= 300:
         return text
     cut = text[:300]
@@ -210,23 +211,6 @@ def _auto_class(path: str, settings: Any, causal: bool) -> Any:  # noqa: ANN401 
     return auto
 
 
-def _check_complete(path: str, report: dict[str, Any], causal: bool) -> None:
-    """Refuse a model with randomly initialised parts; a bare transformer uses no pooler, so that may be missing."""
-    missing = sorted(key for key in report["missing_keys"] if causal or "pooler" not in key)
-    if missing:
-        more = f" and {len(missing) - 1} more parameters" if missing[1:] else ""
-        consequence = (
-            "what it predicts would be random: save it as a causal language model, with its head, or name another "
-            "with --model"
-            if causal
-            else "its neurons would be random numbers"
-        )
-        raise ModelError(f"model '{path}' lacks the weights of {missing[0]}{more}; {consequence}")
-    if report.get("mismatched_keys"):
-        first = min(map(str, report["mismatched_keys"]))
-        raise ModelError(f"weights of model '{path}' do not fit its config.json: {first}")
-
-
 def _load_tokenizer(path: str, folder: Path | None) -> Any:  # noqa: ANN401
     """Load a model's tokenizer.
 
@@ -242,7 +226,7 @@ def _load_tokenizer(path: str, folder: Path | None) -> Any:  # noqa: ANN401
     try:
         tokenizer = _load_part("tokenizer", path, transformers.AutoTokenizer)
     except ModelError as error:
-        if folder is not None and not has_tokenizer_files(folder):
+        if folder is not None and not has_vocabulary(folder) and _NO_CODE not in str(error):
             raise ModelError(missing) from error
         raise
     if len(tokenizer.get_vocab()) - len(tokenizer.get_added_vocab()) <= 1:

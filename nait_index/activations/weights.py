@@ -1,4 +1,4 @@
-"""Weights that would be read wrongly: quantised without a configuration, or left over after loading."""
+"""Weights that would be read wrongly: quantised without a configuration, missing, or left over after loading."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -74,6 +74,28 @@ def is_quantised(name: str, settings: Any) -> bool:  # noqa: ANN401
             "transformers, or name the model that is not quantised"
         )
     return True
+
+
+def check_complete(path: str, report: dict[str, Any], causal: bool) -> None:
+    """Refuse a model with randomly initialised parts; a bare transformer uses no pooler, so that may be missing."""
+    missing = sorted(key for key in report["missing_keys"] if causal or "pooler" not in key)
+    if missing:
+        more = f" and {len(missing) - 1} more parameters" if missing[1:] else ""
+        consequence = (
+            "what it predicts would be random: save it as a causal language model, with its head, or name another "
+            "with --model"
+            if causal
+            else "its neurons would be random numbers"
+        )
+        others = min((key for key in report["unexpected_keys"] if key.endswith(missing[0])), default=None)
+        instead = f" (there is {others} instead)" if others else ""
+        raise ModelError(f"model '{path}' lacks the weights of {missing[0]}{instead}{more}; {consequence}")
+    if report.get("mismatched_keys"):
+        first, stored, expected = min(report["mismatched_keys"])
+        raise ModelError(
+            f"weights of model '{path}' do not fit its config.json: {first} is {tuple(stored)}, not {tuple(expected)}; "
+            "restore the config.json that belongs to them"
+        )
 
 
 def check_used(name: str, tensors: Tensors, unexpected: Iterable[str], module: "nn.Module", settings: Any) -> None:  # noqa: ANN401
