@@ -15,10 +15,18 @@ To add a family, add the name of its down projection to ``DOWN_PROJECTIONS``, an
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nait_index.activations.completeness import (
+    OTHER_TOWER,
+    find_leftovers,
+    in_width,
+    is_other_part,
+    out_width,
+    to_pattern,
+)
 from nait_index.activations.experts import BOTH_HALVES, count_neurons, holds_experts
 from nait_index.errors import ArchitectureError
 
@@ -81,15 +89,6 @@ DOWN_PROJECTIONS = (
     "layer.{j}.DenseReluDense.wo",  # T5
 )
 
-# Other towers of a multimodal checkpoint, and heads that predict several tokens ahead: no part of the text model.
-_OTHER_TOWER = re.compile(r"(^|\.)\w*(vision|visual|video|audio|image|speech|qformer|mtp)\w*(\.|$)")
-# Parts of a layer that mix tokens, route or normalise, by their path below the layer or their class.
-_NOT_FEED_FORWARD = re.compile(
-    r"(attn|attention|mamba|ssm|conv|temporal|rg_?lru|router|gate\b|laurel|altup|per_layer|lora|adapter|indexer|norm|"
-    r"pooler|delta|recurrent|lightning|kda|gla\b|compressor|lstm|time_mix|bottleneck)",
-    re.IGNORECASE,
-)
-
 # Down projection → the names that its up-projection may have beside it; the first that exists is taken.
 _UP_NAMES = {
     "down_proj": ("up_proj", BOTH_HALVES),
@@ -131,7 +130,16 @@ def find_sites(body: "nn.Module", model_type: str, pattern: str | None = None) -
         )
     stack = _text_stack(stacks, modules, model_type, _layers_of(body))
     sites = tuple(_to_site(layer, path, modules[path]) for layer, path in stacks[stack])
-    _check_whole(sites, stack, modules, model_type, getattr(_text_config(body), "hidden_size", None))
+    widths = {out_width(modules[site.path]) for site in sites if not site.has_experts}
+    widths |= {width for width in [getattr(_text_config(body), "hidden_size", None)] if width is not None}
+    missed = find_leftovers({site.path for site in sites}, stack, modules, widths)
+    if missed:
+        raise ArchitectureError(
+            f"a '{model_type}' model has feed-forward neurons that would be missed, at "
+            + ", ".join(f"'{pattern}'" for pattern in missed[:4])
+            + (f" and {len(missed) - 4} more" if missed[4:] else "")
+            + "; name all that is to be captured with --site, patterns with commas"
+        )
     return sites
 
 
@@ -171,7 +179,7 @@ def _match_stacks(modules: Mapping[str, "nn.Module"]) -> dict[str, list[tuple[in
     known = re.compile(rf"^((?:[A-Za-z_]\w*\.)*?\w+)\.(\d+)\.(?:{names})$")
     stacks: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for path, module in modules.items():
-        if (match := known.match(path)) and not _OTHER_TOWER.search(match[1]) and _is_projection(module):
+        if (match := known.match(path)) and not OTHER_TOWER.search(match[1]) and _is_projection(module):
             stacks[match[1]].append((int(match[2]), path))
     return {stack: sorted(hits, key=lambda hit: hit[0]) for stack, hits in stacks.items()}
 
@@ -212,65 +220,16 @@ def _text_stack(stacks: Iterable[str], modules: Mapping[str, Any], model_type: s
     )
 
 
-def _check_whole(
-    sites: tuple[Site, ...], stack: str, modules: Mapping[str, Any], model_type: str, hidden_size: int | None
-) -> None:
-    """Refuse a model whose layers hold parts of feed-forward blocks that are no sites."""
-    widths = {_out_width(modules[site.path]) for site in sites if not site.has_experts}
-    if hidden_size is not None:
-        widths.add(hidden_size)
-    missed = sorted({_to_pattern(path, stack) for path in _unhooked(sites, stack, modules, widths)})
-    if missed:
-        raise ArchitectureError(
-            f"a '{model_type}' model has feed-forward neurons that would be missed, at "
-            + ", ".join(f"'{pattern}'" for pattern in missed[:4])
-            + (f" and {len(missed) - 4} more" if missed[4:] else "")
-            + "; name all that is to be captured with --site, patterns with commas"
-        )
-
-
-def _unhooked(sites: tuple[Site, ...], stack: str, modules: Mapping[str, Any], widths: set[int]) -> Iterator[str]:
-    """Yield what looks like a part of a feed-forward block and is no site: 3-D parameters and down projections.
-
-    :param widths: of the hidden states.
-    """
-    hooked = {site.path for site in sites}
-    for path, module in modules.items():
-        below = path.removeprefix(f"{stack}.").partition(".")[2]
-        if not path.startswith(f"{stack}.") or not below or any(path.startswith(f"{site}.") for site in hooked):
-            continue
-        if path in hooked or _is_other_part(path, stack, modules):
-            continue
-        weight = getattr(module, "weight", None)
-        is_matrix = weight is not None and weight.dim() == 2 and type(module).__name__ != "Embedding"
-        if holds_experts(module) or (is_matrix and _out_width(module) in widths and _in_width(module) not in widths):
-            yield path
-
-
-def _is_other_part(path: str, stack: str, modules: Mapping[str, Any]) -> bool:
-    """Decide whether a module belongs to something other than a feed-forward block, by names and classes down to it."""
-    parts = path.removeprefix(f"{stack}.").split(".")
-    below = ".".join(parts[1:])
-    if _NOT_FEED_FORWARD.search(below) or _OTHER_TOWER.search(below):
-        return True
-    parents = (".".join([stack, *parts[:depth]]) for depth in range(2, len(parts) + 1))
-    return any(_NOT_FEED_FORWARD.search(type(modules[parent]).__name__) for parent in parents)
-
-
-def _to_pattern(path: str, stack: str) -> str:
-    return f"{stack}.{{i}}.{path.removeprefix(f'{stack}.').partition('.')[2]}"
-
-
 def _suggestion(modules: Mapping[str, Any], layers: frozenset[int]) -> str:
     """Return how to name the neurons by hand, with a path that looks like a down projection where there is one."""
     for path, module in modules.items():
         match = re.match(r"^((?:[A-Za-z_]\w*\.)*?\w+)\.0\.", path)
-        if match is None or _OTHER_TOWER.search(path) or _is_other_part(path, match[1], modules):
+        if match is None or OTHER_TOWER.search(path) or is_other_part(path, match[1], modules):
             continue
         weight = getattr(module, "weight", None)
-        is_down = weight is not None and weight.dim() == 2 and _out_width(module) < _in_width(module)
+        is_down = weight is not None and weight.dim() == 2 and out_width(module) < in_width(module)
         if is_down and len(modules[match[1]]) in layers:
-            return f"; name it with --site, for example --site '{_to_pattern(path, match[1])}'"
+            return f"; name it with --site, for example --site '{to_pattern(path, match[1])}'"
     return "; a path of your choice can be captured with --site"
 
 
@@ -282,16 +241,7 @@ def _to_site(layer: int, path: str, module: Any) -> Site:  # noqa: ANN401 - any 
         raise ArchitectureError(
             f"'{path}' ({type(module).__name__}) has no 2-D weight; name the down projection with --site"
         )
-    return Site(layer, path, _in_width(module))
-
-
-def _in_width(module: Any) -> int:  # noqa: ANN401
-    # transformers' Conv1D (GPT-2) keeps its weight as (in, out), every Linear as (out, in).
-    return int(module.weight.shape[0 if type(module).__name__ == "Conv1D" else 1])
-
-
-def _out_width(module: Any) -> int:  # noqa: ANN401
-    return int(module.weight.shape[1 if type(module).__name__ == "Conv1D" else 0])
+    return Site(layer, path, in_width(module))
 
 
 def find_up_projection(body: "nn.Module", site: Site) -> str | None:
