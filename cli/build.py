@@ -162,7 +162,8 @@ def build(
 
 def _estimate_json(estimate: "Estimate") -> dict[str, Any]:
     facts = asdict(estimate)
-    del facts["template"]
+    for name in ("template", "max_length", "longest"):  # for the notes
+        del facts[name]
     return facts
 
 
@@ -195,7 +196,8 @@ def print_report(index: "NaitIndex", as_json: bool) -> None:
     report = index.report
     assert report is not None
     facts = asdict(report)
-    del facts["template"]
+    for name in ("template", "max_length", "longest"):  # for the notes
+        del facts[name]
     if not as_json:
         _without_noted(facts)
         facts["seconds"] = f"{report.seconds:.1f}"
@@ -208,8 +210,6 @@ def print_report(index: "NaitIndex", as_json: bool) -> None:
         note(warning)
     if report.rejected:
         note(f"rejected rows, with reasons: {index.layout.rejected}")
-    if report.truncated:
-        note(f"truncated rows were cut at {index.manifest.fingerprint.max_length} tokens")
 
 
 @click.command(short_help="Add rows, with the model and settings of the build.")

@@ -206,6 +206,8 @@ def _score(
         counts.append(("no score", unscored))
     print_table((f"{report.name}_status", "rows"), counts)
     note(f"{report.computed:,} rows in {report.seconds:.1f} s, {report.reused:,} were done before")
+    for warning in report.warnings:
+        note(warning)
     if report.set_aside:
         note(f"{report.set_aside:,} lines set aside, see {opened.layout.scores / report.name}.rejected.jsonl")
     if report.statuses.get("failed"):

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from helpers import (
     write_lines,
 )
 
+from nait_index.building.report import cut_rows
 from nait_index.errors import CorpusError, FingerprintError, IndexBusyError
 from nait_index.types import RowFormat
 
@@ -310,6 +312,33 @@ def test_truncated_rows_are_counted_and_marked(build: Callable[..., "NaitIndex"]
     assert stored["long"]["n_tokens"] == 64
     assert index.info()["truncated"] == 1
     assert [row["id"] for row in index.rows(where="truncated")] == ["long"]
+
+
+@pytest.mark.parametrize(
+    ("cut", "longest", "sentence"),
+    [
+        (0, None, None),
+        (9, None, "truncated rows were cut at 64 tokens"),
+        (
+            90,
+            None,
+            r"90 of 100 rows \(90%\) were cut at 64 tokens, so .* not at all; build with a larger --max-length$",
+        ),
+        (90, 512, "build with a larger --max-length, of up to 512$"),
+        (90, 64, "the model reads no more than 64; choose one that does$"),
+    ],
+)
+def test_many_rows_that_are_cut_are_told_with_a_remedy(cut: int, longest: int | None, sentence: str | None) -> None:
+    told = cut_rows(cut, 100, 64, longest)
+    assert len(told) == (sentence is not None)
+    assert all(re.search(sentence or "", line) for line in told)
+
+
+def test_cut_rows_are_told_by_the_build_and_its_forecast(model: Path, tmp_path: Path) -> None:
+    corpus = write_lines(tmp_path / "corpus.jsonl", small_rows(6))
+    command = ["build", tmp_path / "own.nait", corpus, "--model", model, "--max-length", "4", "--device", "cpu"]
+    for outcome in (nait_index(*command, "--dry-run"), nait_index(*command)):
+        assert outcome.err.count("6 of 6 rows (100%) were cut at 4 tokens") == 1, outcome.err
 
 
 def test_a_row_with_activations_that_are_not_finite_is_set_aside_and_the_build_goes_on(

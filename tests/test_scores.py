@@ -413,3 +413,10 @@ def test_weights_are_read_and_checked() -> None:
         blend(np.ones(2), {"ifd": np.ones(2)}, {"idf": 0.5})
     with pytest.raises(SelectionError, match="no row has all"):
         blend(np.ones(2), {"ifd": np.full(2, np.nan)}, {"ifd": 0.5})
+
+
+def test_answers_beyond_the_maximum_length_are_told_with_a_remedy() -> None:
+    told = ScoreReport("ifd", 20, 20, 0, {"ok": 2, "answer_cut": 18}, 0, 1.0).warnings
+    assert len(told) == 1
+    assert told[0].startswith("18 of 20 rows (90%) have no score, since nothing of their answers is within the maximum")
+    assert ScoreReport("ifd", 20, 20, 0, {"ok": 20}, 0, 1.0).warnings == []

@@ -141,6 +141,8 @@ class Builder:
             left_out=dict(counts.left_out),
             template=self._encoder.template.label,
             unread=counts.unread.by_file(),
+            max_length=self._encoder.model_encoder.max_length,
+            longest=self._encoder.model_encoder.model.positions,
         )
 
     # ---- take in --------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from nait_index.building.duration import measure_pace, seconds_to_compress, seco
 from nait_index.building.encoder import IndexEncoder
 from nait_index.building.footprint import footprint
 from nait_index.building.intake import Counts, Intake, Spool, WorkRow
-from nait_index.building.report import losses
+from nait_index.building.report import cut_rows, losses
 from nait_index.building.shards import SHARD_ROWS
 from nait_index.config import View
 from nait_index.corpus import rejected_writer
@@ -30,6 +30,7 @@ class Estimate:
         random sample; :param tokens_per_second: as measured on part of that sample.
     :param left_out: of how many rows the template leaves out a kind of part; :param template: what it is called.
     :param unread: fields of the rows that hold text which is not read, by file, with the number of rows.
+    :param max_length: tokens at which rows are cut; :param longest: most tokens that the model can read, if limited.
     :param minutes: of the whole build on this machine, once the model is loaded.
     :param bytes_per_row: of signatures; :param basis_bytes: of the basis, whatever the number of rows.
     :param index_bytes: all files of the index; :param peak_bytes: most on disk at a time, while it is built.
@@ -50,11 +51,14 @@ class Estimate:
     left_out: Mapping[str, int]
     template: str
     unread: Mapping[str, Mapping[str, int]]
+    max_length: int
+    longest: int | None
 
     @property
     def warnings(self) -> list[str]:
         """What the user should know, one line each."""
-        return [*losses(self.left_out, self.template), *unread_sentences(self.unread)]
+        cut = cut_rows(self.truncated, self.rows, self.max_length, self.longest)
+        return [*losses(self.left_out, self.template), *unread_sentences(self.unread), *cut]
 
 
 def estimate(items: Iterable[Sample | Rejected], encoder: IndexEncoder) -> Estimate:
@@ -89,6 +93,8 @@ def estimate(items: Iterable[Sample | Rejected], encoder: IndexEncoder) -> Estim
         left_out=dict(counts.left_out),
         template=encoder.template.label,
         unread=counts.unread.by_file(),
+        max_length=encoder.model_encoder.max_length,
+        longest=encoder.model_encoder.model.positions,
     )
 
 

@@ -8,6 +8,9 @@ from typing import Any
 from nait_index.building.basis import Shift, unfaithful
 from nait_index.corpus.unread import unread_sentences
 
+_MANY_CUT = 0.1
+"""Share of cut rows from which a build says what to do about them."""
+
 
 class Stage(StrEnum):
     """The stages of a build."""
@@ -90,6 +93,7 @@ class BuildReport:
     :param left_out: of how many of the indexed rows the template leaves out a kind of part, by kind.
     :param template: what the template is called.
     :param unread: fields of the read rows that hold text which is not read, by file, with the number of rows.
+    :param max_length: tokens at which rows were cut. :param longest: most tokens that the model can read, if limited.
     """
 
     read: int
@@ -109,13 +113,16 @@ class BuildReport:
     left_out: Mapping[str, int] = field(default_factory=dict)
     template: str = ""
     unread: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    max_length: int = 0
+    longest: int | None = None
 
     @property
     def warnings(self) -> list[str]:
         """What the user should know, one line each."""
         lost = [*losses(self.left_out, self.template), *unread_sentences(self.unread)]
         shift = [] if self.shift is None else self.shift.warnings
-        return [*self._not_read_whole(), *lost, *unfaithful(self.fidelity), *shift]
+        cut = cut_rows(self.truncated, self.indexed, self.max_length, self.longest)
+        return [*self._not_read_whole(), *lost, *cut, *unfaithful(self.fidelity), *shift]
 
     def _not_read_whole(self) -> list[str]:
         notes = []
@@ -131,6 +138,24 @@ class BuildReport:
 
 def _rows(count: int) -> str:
     return f"{count:,} row{' has' if count == 1 else 's have'}"
+
+
+def cut_rows(cut: int, rows: int, max_length: int, longest: int | None) -> list[str]:
+    """Return a sentence on the rows that were cut, if there are any, and what to do if there are many.
+
+    :param rows: how many there are. :param longest: most tokens that the model can read, if limited.
+    """
+    if not cut:
+        return []
+    if cut < _MANY_CUT * rows:
+        return [f"truncated rows were cut at {max_length:,} tokens"]
+    if longest is not None and longest <= max_length:
+        remedy = f"the model reads no more than {longest:,}; choose one that does"
+    else:
+        most = "" if longest is None else f", of up to {longest:,}"
+        remedy = f"build with a larger --max-length{most}"
+    share = f"{cut:,} of {rows:,} rows ({cut / rows:.0%})"
+    return [f"{share} were cut at {max_length:,} tokens, so their answers are read in part or not at all; {remedy}"]
 
 
 def losses(left_out: Mapping[str, int], template: str, noun: str = "row") -> list[str]:

@@ -62,6 +62,17 @@ class ScoreReport:
     set_aside: int
     seconds: float
 
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know, one line each."""
+        cut = self.statuses.get(Status.ANSWER_CUT, 0)
+        if not cut:
+            return []
+        return [
+            f"{cut:,} of {self.rows:,} rows ({cut / self.rows:.0%}) have no score, since nothing of their answers is "
+            "within the maximum length; score with a larger --max-length, or by a model that reads more"
+        ]
+
 
 def score_index(
     layout: Layout,
