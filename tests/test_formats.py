@@ -210,6 +210,7 @@ HUMAN = {"from": "human", "value": "q"}
         unanswered("the last turn of 'conversation' is the user's", SHAREGPT, conversation=[{"human": "q"}]),
         unanswered("'completion' is empty", PROMPT, prompt="q", completion=""),
         unanswered("'completion' is empty", PROMPT, prompt=[ASKED], completion=[]),
+        unanswered("'completion' is empty", PROMPT, prompt="q", completion="<think>\n</think>\n\n"),
         unanswered("no 'completion'; the row has 'chosen'", PROMPT, prompt="q", completion=None, chosen="1"),
         unanswered("the last turn of 'completion' is the user's", PROMPT, prompt=[ASKED], completion=[SAID, ASKED]),
         unanswered(None, MESSAGES, messages=[ASKED, {"role": "assistant", "tool_calls": [CALL]}]),

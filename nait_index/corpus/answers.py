@@ -1,6 +1,7 @@
 """Whether a row has an answer: without one it teaches nothing, however good its question is."""
 
 from nait_index.corpus.formats import Fields, name_of, row_parts
+from nait_index.corpus.reasoning import segments
 from nait_index.corpus.rows import RowError
 from nait_index.types import Reasoning, Role, RowFormat
 
@@ -38,7 +39,9 @@ def missing_answer(row: Fields, row_format: RowFormat, reasoning: Reasoning = Re
     else:
         alone, alone_format = {"messages": turns[-1:]}, RowFormat.MESSAGES
     try:
-        role = row_parts(alone, alone_format, reasoning)[-1].role
+        last = row_parts(alone, alone_format, reasoning)[-1]
+        # A block of reasoning with nothing in it, and nothing after it, is no answer.
+        role = last.role if any(text.strip() for _, text in segments(last.text)) else None
     except RowError:  # no text: any other fault of the row would have been raised before
         role = None
     if role is Role.ASSISTANT:
