@@ -207,9 +207,9 @@ def _show(selection: "Selection", output: "OutputOptions | None", as_json: bool,
         written = selection.write_output(output)
         beside = ", ".join(map(str, (written.sidecar, *written.configurations)))
         if written.unchanged:
-            note(f"{written.path} is there already, with these {written.rows:,} rows; nothing was changed")
+            note(f"{written.path} is there already, with {counted(written.rows, 'row')}; nothing was changed")
         else:
-            note(f"wrote {written.path} ({written.rows:,} rows) and {beside}")
+            note(f"wrote {written.path} ({counted(written.rows, 'row')}) and {beside}")
         for sentence in written.notes:
             note(sentence)
     if as_json:
@@ -218,8 +218,8 @@ def _show(selection: "Selection", output: "OutputOptions | None", as_json: bool,
         print_selection(selection, PREVIEW_ROWS)
     if provenance.decontaminated is not None:
         removed = provenance.decontaminated.removed
-        note(f"decontaminated: {removed:,} rows that are like an example were left out")
+        note(f"decontaminated: {counted(removed, 'row')} like an example left out")
     is_cut = output is None and not as_json and len(selection) > PREVIEW_ROWS
     more = f"; the first {PREVIEW_ROWS} are shown, -o writes all" if is_cut else ""
     by = f" by {provenance.method}" if provenance.method else ""
-    note(f"{len(selection):,} of {provenance.available:,} rows {what}{by}{more}")
+    note(f"{len(selection):,} of {counted(provenance.available, 'row')} {what}{by}{more}")

@@ -11,7 +11,7 @@ import click
 
 from . import options as opt
 from .options import IndexTarget
-from .output import fidelity_text, note, preview, print_facts, print_json, print_table
+from .output import counted, fidelity_text, note, preview, print_facts, print_json, print_table
 
 
 @click.command(short_help="Show what an index holds and how it was built.")
@@ -32,7 +32,8 @@ def info(index: IndexTarget, as_json: bool) -> None:
         texts = {
             "fidelity": fidelity_text(facts["fidelity"]),
             "model": facts["model"]["name"],
-            "left_out": ", ".join(f"{kind} ({count:,} rows)" for kind, count in facts["left_out"].items()) or "nothing",
+            "left_out": ", ".join(f"{kind} ({counted(count, 'row')})" for kind, count in facts["left_out"].items())
+            or "nothing",
             "not_read": "; ".join(unread_sentences(facts["unread"])).replace(": not read: ", ": ") or "nothing",
             "views": ", ".join(views),
             "capabilities": ", ".join(facts["capabilities"]) or "none",
@@ -64,7 +65,7 @@ def rows(index: IndexTarget, ids: tuple[str, ...], where: str | None, limit: int
         return
     print_table(("id", "tokens", "row"), [(row["id"], row["n_tokens"], preview(row["row"])) for row in shown])
     if len(matching) > limit:
-        note(f"the first {limit} rows are shown; show more with --limit")
+        note(f"the first {counted(limit, 'row')} shown; show more with --limit")
 
 
 @click.command(short_help="Check an index for consistency.")
@@ -161,5 +162,5 @@ def explore(index: IndexTarget, port: int, no_open: bool) -> None:
     from nait_index.explore.serve import serve
 
     opened = index.open()
-    note(f"{index.path}: {len(opened):,} rows; press Ctrl-C to stop")
+    note(f"{index.path}: {counted(len(opened), 'row')}; press Ctrl-C to stop")
     serve(opened, port=port, browser=not no_open, ready=click.echo)

@@ -13,7 +13,7 @@ from nait_index.config import Device
 
 from . import options as opt
 from .options import IndexTarget
-from .output import note, print_json, print_table
+from .output import counted, note, print_json, print_table
 from .progress import score_progress
 
 if TYPE_CHECKING:
@@ -205,13 +205,13 @@ def _score(
     if unscored := report.rows - sum(report.statuses.values()):
         counts.append(("no score", unscored))
     print_table((f"{report.name}_status", "rows"), counts)
-    note(f"{report.computed:,} rows in {report.seconds:.1f} s, {report.reused:,} were done before")
+    note(f"{counted(report.computed, 'row')} in {report.seconds:.1f} s, {report.reused:,} were done before")
     for warning in report.warnings:
         note(warning)
     if report.set_aside:
-        note(f"{report.set_aside:,} lines set aside, see {opened.layout.scores / report.name}.rejected.jsonl")
+        note(f"{counted(report.set_aside, 'line')} set aside, see {opened.layout.scores / report.name}.rejected.jsonl")
     if report.statuses.get("failed"):
-        note(f"{report.statuses['failed']:,} rows failed; run the same command again to retry them")
+        note(f"{counted(report.statuses['failed'], 'row')} failed; run the same command again to retry them")
 
 
 def _confirm(yes: bool, cost: object) -> bool:

@@ -172,6 +172,6 @@ def test_the_command_line_says_what_was_left_out(index: Path, tmp_path: Path) ->
     sidecar = json.loads((tmp_path / "a.jsonl.meta.json").read_bytes())
     removed = sidecar["decontaminated"]["removed"]
     assert removed == 4
-    assert f"decontaminated: {removed} rows that are like an example were left out" in outcome.err
+    assert f"decontaminated: {removed} rows like an example left out" in outcome.err
     assert "contaminated: exact 0, near 0" in outcome.err
     assert len(read_lines(out)) == 20
