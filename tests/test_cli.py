@@ -465,7 +465,7 @@ def test_the_demo_writes_index_selections_and_core(tmp_path: Path, monkeypatch: 
         outcome.out,
         re.MULTILINE,
     )
-    assert f"report, to open in a browser: {out}/report.html" in outcome.err
+    assert f"report, to open in a browser: {out}/demo-report.html" in outcome.err
     for words in re.findall(r"^next: (.* (?:query|info) .*)$", outcome.err, re.MULTILINE):
         assert _ok(*shlex.split(words)[1:]).code == 0
     assert "--force" in refusal("demo", out)

@@ -217,13 +217,13 @@ def test_what_is_no_causal_model_is_refused(tiny_model: TinyModels, family: str)
     with pytest.raises(ModelError, match="is not a causal language model") as caught:
         load_model(config_of(tiny_model(family)), causal=True)
     assert "\n" not in str(caught.value)
+    assert ("is an encoder" in str(caught.value)) == (family in ("bert", "roberta"))
 
 
-@pytest.mark.parametrize("family", ["bert", "llama"])
-def test_a_body_without_its_head_is_refused(tiny_model: TinyModels, tmp_path: Path, family: str) -> None:
+def test_a_body_without_its_head_is_refused(tiny_model: TinyModels, tmp_path: Path) -> None:
     import transformers
 
-    folder = shutil.copytree(tiny_model(family), tmp_path / "body")
+    folder = shutil.copytree(tiny_model("llama"), tmp_path / "body")
     transformers.AutoModel.from_pretrained(folder).save_pretrained(folder)
     with pytest.raises(ModelError, match=r"lacks the weights of .*head") as caught:
         load_model(config_of(folder), causal=True)

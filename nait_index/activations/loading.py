@@ -204,10 +204,11 @@ def _auto_class(path: str, settings: Any, causal: bool) -> Any:  # noqa: ANN401 
         )
         raise ModelError(f"model '{path}' of the family {settings.model_type} {reason}; name another with --model")
     auto = transformers.AutoModelForCausalLM
-    if type(settings) in transformers.AutoModelForMaskedLM._model_mapping and getattr(settings, "is_decoder", None) is False:
+    fills_gaps: Any = transformers.AutoModelForMaskedLM
+    if type(settings) in fills_gaps._model_mapping and getattr(settings, "is_decoder", None) is False:
         raise ModelError(
-            f"model '{path}' of the family {settings.model_type} is an encoder, not a causal language model: it does not "
-            "predict the next word; name one that does with --model"
+            f"model '{path}' is an encoder ({settings.model_type}), which predicts no next word, so it is not a causal "
+            "language model; name one with --model"
         )
     if settings.is_encoder_decoder or type(settings) not in auto._model_mapping:
         raise ModelError(

@@ -72,6 +72,6 @@ def _report(index: NaitIndex, folder: Path) -> tuple[Path | None, str]:
 
     request = ReportRequest(names=QUERIED, by=("skill",), bootstrap=_RESAMPLES)
     try:
-        return write_report(index, folder / "report.html", request, force=True).path, ""
+        return write_report(index, folder / "demo-report.html", request, force=True).path, ""
     except NaitError as error:
         return None, f"no report: {error}"
