@@ -11,6 +11,7 @@ from nait_index import NaitIndex
 from nait_index.config import Trainer
 from nait_index.corpus.formats import row_parts
 from nait_index.corpus.reasoning import segments, without_blocks
+from nait_index.corpus.rows import RowError
 from nait_index.corpus.templates import to_messages
 from nait_index.errors import NaitError
 from nait_index.handover.convert import convert
@@ -77,6 +78,21 @@ def test_an_answer_that_is_only_reasoning_is_empty_without_it() -> None:
     row = answered(content="", reasoning_content="It is long.")
     assert row_parts(row, MESSAGES)[1].text == "<think>\nIt is long.\n</think>"
     assert [part.role for part in row_parts(row, MESSAGES, Reasoning.DROP)] == [Role.USER]
+
+
+def test_reasoning_in_several_places_is_read_from_all_of_them() -> None:
+    pieces = [{"type": "thinking", "thinking": "First."}, URAL, {"type": "thinking", "thinking": "Second."}]
+    row = answered(content=pieces, reasoning="Before that.", thinking="Before that.")
+    text = "Before that.\n\nFirst.\n\nSecond."
+    assert row_parts(row, MESSAGES)[1].text == f"<think>\n{text}\n</think>\n\nThe Ural."
+    (*_, turn) = convert(row, MESSAGES, MESSAGES)[0]["messages"]
+    assert turn == {"role": "assistant", "content": "The Ural.", "reasoning_content": text}
+
+
+def test_reasoning_is_an_answers_alone() -> None:
+    asked = {"role": "user", "content": [{"type": "thinking", "thinking": "Why?"}, {"type": "text", "text": "Why?"}]}
+    with pytest.raises(RowError, match="turn 1 has content of type 'thinking', only text can be used"):
+        row_parts({"messages": [asked]}, MESSAGES)
 
 
 def test_reasoning_that_the_answer_repeats_is_read_once() -> None:

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from nait_index.corpus import RowTemplateError, make_template
+from nait_index.corpus.formats import row_parts
 from nait_index.corpus.templates import to_messages
 from nait_index.errors import TemplateError
-from nait_index.types import Part, Role
+from nait_index.types import Part, Role, RowFormat
 
 S, TOOLS, U, I, A, TOOL, X = Role  # noqa: E741
 CHATML = "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}"
@@ -194,3 +195,90 @@ def test_hashes_differ(tokenizer: Any, tmp_path: Path) -> None:
     hashes.append(make_template("chat", tokenizer).content_hash)
     assert len(set(hashes)) == 5
     assert {len(digest) for digest in hashes} == {32}
+
+
+# ---- in the manner of well-known models ------------------------------------------------------------------------------
+
+LIKE_QWEN = (
+    "{%- for m in messages %}{%- set text = m.content %}"
+    "{%- if m.role == 'assistant' %}"
+    "{%- set thought = m.reasoning_content if m.reasoning_content is string else '' %}"
+    "{%- if not thought and '</think>' in text %}"
+    "{%- set thought = text.split('</think>')[0].split('<think>')[-1] %}{%- set text = text.split('</think>')[-1] %}"
+    "{%- endif %}"
+    "{{- '<|' + m.role + '|>' + ('<think>' + thought.strip() + '</think>' if loop.last else '') + text.lstrip() }}"
+    "{%- else %}{{- '<|' + m.role + '|>' + text }}{%- endif %}{%- endfor %}"
+)
+LIKE_GPT_OSS = (
+    "{% for m in messages %}<{{ m.role }}>{% if m.thinking %}[{{ m.thinking }}]{% endif %}{{ m.content }}{% endfor %}"
+)
+LIKE_MISTRAL = (
+    "{% for m in messages if m.role != 'system' %}"
+    "{% if loop.last and messages[0].role == 'system' and m.role == 'user' %}{{ messages[0].content }} {% endif %}"
+    "[{{ m.content }}]{% endfor %}"
+)
+LIKE_LLAVA = (
+    "{% for m in messages %}{{ m.role.upper() }}:"
+    "{% for piece in m.content | selectattr('type', 'equalto', 'text') %}{{ piece.text }} {% endfor %}{% endfor %}"
+)
+LIKE_MIXED = (
+    "{% for m in messages %}{% if m.role == 'assistant' %}{{ m.content }}"
+    "{% else %}{% for piece in m.content %}{{ piece.text }}{% endfor %}{% endif %}|{% endfor %}"
+)
+TALK = {
+    "messages": [
+        {"role": "user", "content": "Which is long?"},
+        {"role": "assistant", "content": "The Ural.", "reasoning_content": "Look at maps."},
+        {"role": "user", "content": "Another?"},
+        {"role": "assistant", "content": "The Volga.", "reasoning_content": "Look again."},
+    ]
+}
+BLOCKS = {
+    "messages": [turn | {"content": row_part.text} for turn, row_part in zip(
+        [{"role": turn["role"]} for turn in TALK["messages"]], row_parts(TALK, RowFormat.MESSAGES), strict=True)]
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("source", "row", "text", "left_out"),
+    [
+        (
+            LIKE_QWEN, TALK,
+            "<|user|>Which is long?<|assistant|>The Ural.<|user|>Another?<|assistant|><think>Look again.</think>"
+            "The Volga.",
+            ("reasoning",),
+        ),
+        (
+            LIKE_QWEN, BLOCKS,
+            "<|user|>Which is long?<|assistant|>The Ural.<|user|>Another?<|assistant|><think>Look again.</think>"
+            "The Volga.",
+            ("reasoning",),
+        ),
+        (
+            LIKE_GPT_OSS, TALK,
+            "<user>Which is long?<assistant>[Look at maps.]The Ural.<user>Another?<assistant>[Look again.]The Volga.",
+            (),
+        ),
+        (
+            LIKE_LLAVA, {"messages": [{"role": "system", "content": "Be kind."}, *TALK["messages"][:1]]},
+            "SYSTEM:Be kind. USER:Which is long? ", (),
+        ),
+        (LIKE_MIXED, {"messages": TALK["messages"][2:3]}, "Another?|", ()),
+        (
+            LIKE_MISTRAL, {"messages": [{"role": "system", "content": "Be kind."}, *TALK["messages"][:1]]},
+            "Be kind. [Which is long?]", (),
+        ),
+        (
+            LIKE_MISTRAL,
+            {"messages": [{"role": "system", "content": "Be kind."}, *TALK["messages"][:1],
+                          {"role": "assistant", "content": "The Ural."}]},
+            "[Which is long?][The Ural.]", ("system turns",),
+        ),
+    ],
+)  # fmt: skip
+def test_chat_templates_like_those_of_well_known_models(
+    source: str, row: dict[str, Any], text: str, left_out: tuple[str, ...], tokenizer: Any
+) -> None:
+    tokenizer.chat_template = source
+    read = make_template("chat", tokenizer).read(row_parts(row, RowFormat.MESSAGES))
+    assert (read.text, read.left_out) == (text, left_out)

@@ -168,7 +168,8 @@ def _content(turn: Fields, where: str) -> object:
     """Return the content of a turn; tool calls follow its text as JSON, each on its own line."""
     content = turn.get(name_of(turn, "content", "value"))
     if isinstance(content, list):
-        content = joined_pieces(content, where)
+        role = turn.get(name_of(turn, "role", "from"))
+        content = joined_pieces(content, where, with_reasoning=ROLES[str(role)] is Role.ASSISTANT)
     calls = [to_json(call) for field in ("tool_calls", "function_call") if (call := canonical(turn.get(field), field))]
     if not calls or not isinstance(content, str | None):
         return content
@@ -176,18 +177,20 @@ def _content(turn: Fields, where: str) -> object:
 
 
 def turn_reasoning(turn: Fields) -> str:
-    """Return the reasoning of a turn, from its fields or from pieces of its content."""
+    """Return the reasoning of a turn, from its fields and from pieces of its content; what both hold counts once."""
+    field = reasoning_of(turn)
     content = turn.get(name_of(turn, "content", "value"))
-    pieces = filter(_is_reasoning, content) if isinstance(content, list) else ()
-    return reasoning_of(turn) or "".join(map(reasoning_text, pieces))
+    pieces = map(reasoning_text, filter(_is_reasoning, content)) if isinstance(content, list) else ()
+    return "\n\n".join(dict.fromkeys([*([field] if field else []), *(text for text in pieces if text not in field)]))
 
 
-def joined_pieces(content: list[Any], where: str) -> str:
+def joined_pieces(content: list[Any], where: str, *, with_reasoning: bool) -> str:
     """Join the pieces of a turn's content that are not reasoning.
 
+    :param with_reasoning: whether there may be some that are.
     :raises RowError: a piece is neither text nor reasoning.
     """
-    return "".join(_content_text(piece, where) for piece in content if not _is_reasoning(piece))
+    return "".join(_content_text(piece, where) for piece in content if not (with_reasoning and _is_reasoning(piece)))
 
 
 def _is_reasoning(piece: object) -> bool:

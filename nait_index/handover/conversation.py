@@ -135,21 +135,24 @@ def _turn(turn: Fields, word: str, where: str) -> Turn:
     text_key = name_of(turn, *_TEXT_KEYS)
     value = turn.get(text_key)
     if isinstance(value, list):
-        value = joined_pieces(value, where)
+        value = joined_pieces(value, where, with_reasoning=ROLES[word] is Role.ASSISTANT)
     text, calls = _text(value, where), [call for key in _CALL_KEYS for call in _calls(turn.get(key), where)]
     if word == _CALLING:
         calls, text = [*_as_list(_json(text, f"{where} is a call of a tool that")), *calls], ""
     reasoning = _reasoning_fields(turn) if ROLES[word] is Role.ASSISTANT else {}
-    more = _other_fields(turn, (name_of(turn, *_ROLE_KEYS), text_key, *_CALL_KEYS, *reasoning))
+    read = _reasoned(turn) if reasoning else {}
+    more = _other_fields(turn, (name_of(turn, *_ROLE_KEYS), text_key, *_CALL_KEYS, *read))
     return Turn(ROLES[word], text, tuple(_call(call, where) for call in calls), reasoning, more)
 
 
 def _reasoning_fields(fields: Fields) -> dict[str, Any]:
-    """Return the fields of reasoning, unchanged; reasoning that is a piece of the content becomes the usual one."""
-    if reasoning_of(fields):
-        return {name: fields[name] for name in FIELDS if reasoning_of({name: fields.get(name)})}
-    reasoning = turn_reasoning(fields)
-    return {FIELDS[0]: reasoning} if reasoning else {}
+    """Return the fields of reasoning, unchanged; of reasoning in pieces of the content, the usual field is made."""
+    return _reasoned(fields) if turn_reasoning(fields) == reasoning_of(fields) else {FIELDS[0]: turn_reasoning(fields)}
+
+
+def _reasoned(fields: Fields) -> dict[str, Any]:
+    """Return the fields that hold reasoning."""
+    return {name: fields[name] for name in FIELDS if reasoning_of({name: fields.get(name)})}
 
 
 def _other_fields(fields: Fields, known: Sequence[str]) -> dict[str, Any]:
