@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nait_index.config import BUNDLED_MODEL, ModelConfig, Precision, RunnerConfig, SignatureConfig, Unanswered, View
+from nait_index.config import (
+    BUNDLED_MODEL,
+    Media,
+    ModelConfig,
+    Precision,
+    RunnerConfig,
+    SignatureConfig,
+    Unanswered,
+    View,
+)
 from nait_index.errors import NaitError
 from nait_index.types import Reasoning, RowFormat
 
@@ -86,6 +95,7 @@ def _signature_options(command: opt.Command) -> opt.Command:
 @opt.replace_option
 @opt.split_option
 @opt.unanswered_option
+@opt.media_option
 @opt.limit_option
 @click.option("--dry-run", is_flag=True, help="Estimate the cost without building anything.")
 @opt.runner_options
@@ -101,6 +111,7 @@ def build(
     dry_run: bool,
     row_format: RowFormat | None,
     unanswered: Unanswered | None,
+    media: Media | None,
     split: str | None,
     as_json: bool,
     **options: Any,
@@ -136,6 +147,7 @@ def build(
             row_format=row_format,
             limit=limit,
             unanswered=unanswered,
+            media=media,
             split=split,
         )
         print_facts(_estimate_json(estimate) if as_json else _estimate_facts(estimate), as_json)
@@ -151,6 +163,7 @@ def build(
             row_format=row_format,
             limit=limit,
             unanswered=unanswered,
+            media=media,
             split=split,
             progress=progress,
             storage=index.storage,
@@ -218,6 +231,7 @@ def print_report(index: "NaitIndex", as_json: bool) -> None:
 @opt.replace_option
 @opt.split_option
 @opt.unanswered_option
+@opt.media_option
 @opt.limit_option
 @opt.model_options
 @opt.runner_options

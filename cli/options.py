@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from nait_index.config import Combine, Device, RunnerConfig, RunnerKind, Trainer, Unanswered
+from nait_index.config import Combine, Device, Media, RunnerConfig, RunnerKind, Trainer, Unanswered
 from nait_index.methods.registry import DEFAULT_METHOD, MethodName
 from nait_index.types import RowFormat
 
@@ -125,6 +125,11 @@ format_option = enum_option(
 split_option = click.option(
     "--split", metavar="NAME|all",
     help="Which split to read of folders that hold several; all adds a field 'split' to the rows.",
+)  # fmt: skip
+media_option = enum_option(
+    Media, "--media",
+    help="Rows that carry images, video or audio: reject them, or index them by their text. Default: as in the index's "
+    "last build; reject in a new one.",
 )  # fmt: skip
 unanswered_option = enum_option(
     Unanswered, "--unanswered",

@@ -87,6 +87,25 @@ class Unanswered(StrEnum):
     INDEX = "index"
 
 
+class Media(StrEnum):
+    """What becomes of corpus rows that carry images, video or audio: rejected, or indexed by their text."""
+
+    REJECT = "reject"
+    TEXT = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class RowRules:
+    """What becomes of rows that have no answer, or that cannot be read whole. A manifest records it."""
+
+    unanswered: Unanswered = Unanswered.REJECT
+    media: Media = Media.REJECT
+
+    def changed(self, unanswered: Unanswered | None, media: Media | None) -> "RowRules":
+        """Return the rules with those that are not ``None`` instead."""
+        return RowRules(unanswered or self.unanswered, media or self.media)
+
+
 class RunnerKind(StrEnum):
     """What runs the rows of a build through the model: this process, or actors of a Ray cluster."""
 

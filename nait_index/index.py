@@ -24,7 +24,9 @@ from nait_index.config import (
     BUNDLED_MODEL,
     Combine,
     Device,
+    Media,
     ModelConfig,
+    RowRules,
     RunnerConfig,
     SearchMode,
     SignatureConfig,
@@ -49,7 +51,7 @@ from nait_index.store.fitted import load_compressor
 from nait_index.store.integrity import check_files
 from nait_index.store.layout import Layout
 from nait_index.store.locks import hold_for_reading
-from nait_index.store.manifest import Manifest, load_finished, recorded_unanswered
+from nait_index.store.manifest import Manifest, load_finished, recorded_rules
 from nait_index.store.samples import SampleTable
 from nait_index.types import RowFormat, RowRead
 from nait_index.upkeep.describe import describe
@@ -144,6 +146,7 @@ class NaitIndex:
         approximate: bool = False,
         replace: bool = False,
         unanswered: Unanswered | None = None,
+        media: Media | None = None,
         split: str | None = None,
         storage: Mapping[str, str] | None = None,
         runner: RunnerConfig | None = None,
@@ -156,23 +159,22 @@ class NaitIndex:
         :param approximate: also build an approximate search, for choosing few of very many rows; see :meth:`query`.
         :param replace: let rows replace those with the same id and other content.
         :param unanswered: what becomes of rows without an answer; by default what the last build of this index did
-            with them, and in a new index they are rejected.
+            with them, and in a new index they are rejected. :param media: likewise of rows that carry images, video
+            or audio.
         :param split: of folders that hold several: its name, or ``all``, which adds a field ``split`` to the rows.
         :param runner: what runs the rows through the model; this process by default.
         :returns: the index, with an account of the build in ``report``.
         :raises NaitError: the build cannot be done; its type and message say why.
         """
         files, layout = path_list(corpus), Layout(path, storage)
-        unanswered = unanswered or recorded_unanswered(layout)
+        rules = recorded_rules(layout).changed(unanswered, media)
         named = ModelConfig() if model is None else ModelConfig(name=model) if isinstance(model, str) else model
         given = {"name"} if isinstance(model, str) else ()
         config, settled = settle(layout, named, SignatureConfig(), given)
         config, signatures = model if isinstance(model, ModelConfig) else config, signatures or settled
-        items = read_corpus(files, row_format, limit, config.reasoning, unanswered, split)
+        items = read_corpus(files, row_format, limit, config.reasoning, rules, split)
         open_runner = runner_for(runner or RunnerConfig())
-        with Builder(
-            layout, config, signatures, progress, open_runner, replace_rows=replace, unanswered=unanswered
-        ) as builder:
+        with Builder(layout, config, signatures, progress, open_runner, replace_rows=replace, rules=rules) as builder:
             report = builder.run(items, [str(file) for file in files])
         index = cls(path, model=config.name, device=config.device, storage=storage)
         index.report = report
@@ -205,6 +207,7 @@ class NaitIndex:
         limit: int | None = None,
         replace: bool = False,
         unanswered: Unanswered | None = None,
+        media: Media | None = None,
         split: str | None = None,
         model: str | None = None,
         device: Device = Device.AUTO,
@@ -231,6 +234,7 @@ class NaitIndex:
             progress=progress,
             replace=replace,
             unanswered=unanswered,
+            media=media,
             split=split,
             storage=storage,
             runner=runner,
@@ -245,13 +249,13 @@ class NaitIndex:
         row_format: RowFormat | None = None,
         limit: int | None = None,
         unanswered: Unanswered | None = None,
+        media: Media | None = None,
         split: str | None = None,
     ) -> Estimate:
         """Estimate the cost of a build; nothing is written. The parameters are those of :meth:`build`."""
         config = model if isinstance(model, ModelConfig) else ModelConfig(name=model)
-        items = read_corpus(
-            path_list(corpus), row_format, limit, config.reasoning, unanswered or Unanswered.REJECT, split
-        )
+        rules = RowRules().changed(unanswered, media)
+        items = read_corpus(path_list(corpus), row_format, limit, config.reasoning, rules, split)
         with closing(IndexEncoder(config, signatures or SignatureConfig())) as encoder:
             return estimate(items, encoder)
 

@@ -74,7 +74,8 @@ class Sample:
     """One usable training row.
 
     ``row`` is the original row as one JSON object, byte for byte if the source was JSON lines; ``parts`` are the texts
-    that the model reads, in reading order. ``answered`` is false where there is nothing to train on, only a question.
+    that the model reads, in reading order. ``answered`` is false where there is nothing to train on, only a question;
+    ``text_only`` is true where the row carries images, video or audio as well.
     """
 
     id: str
@@ -83,6 +84,7 @@ class Sample:
     origin: Origin
     format: RowFormat
     answered: bool = True
+    text_only: bool = False
 
     @property
     def content_hash(self) -> str:

@@ -27,8 +27,10 @@ from helpers import (
 )
 
 from nait_index.building.report import cut_rows
+from nait_index.config import Media, RowRules
+from nait_index.corpus import read_corpus
 from nait_index.errors import CorpusError, FingerprintError, IndexBusyError
-from nait_index.types import RowFormat
+from nait_index.types import RowFormat, Sample
 
 if TYPE_CHECKING:
     from nait_index import NaitIndex
@@ -255,7 +257,7 @@ def test_rows_without_an_answer_or_with_images_are_rejected_and_counted(model: P
     outcome = nait_index("build", tmp_path / "own.nait", corpus, "--model", model)
     assert outcome.code == 0, outcome.err
     assert "2 rows have no answer; '--unanswered index' takes them in by their question" in outcome.err
-    assert "1 row carries images, video or audio, which are not read: rejected" in outcome.err
+    assert "1 row carries images, video or audio, which are not read; '--media text' takes rows in" in outcome.err
     assert counts_of(tmp_path / "own.nait")["rejected"] == 3
     reasons = [row["reason"] for row in read_lines(tmp_path / "own.nait" / "rejected.jsonl")]
     assert reasons[:2] == ["no answer: no 'output'; the row has 'answer'"] * 2
@@ -302,6 +304,38 @@ def test_the_split_of_a_row_can_be_filtered_by_and_is_exported(model: Path, tmp_
     chosen = nait_index("export", index, "--where", "split = 'test'", "-o", out)
     assert chosen.code == 0, chosen.err
     assert read_lines(out) == [row | {"split": "test"} for row in small_rows(6, 6)]
+
+
+def test_rows_with_images_are_indexed_by_their_text_when_asked_for(model: Path, tmp_path: Path) -> None:
+    """Their other columns and pieces of content stay with them, in every kind of file."""
+    turns = [
+        {"role": "user", "content": [{"type": "image", "image": "a.png"}, {"type": "text", "text": "What is it?"}]},
+        {"role": "assistant", "content": [{"type": "text", "text": "A cat."}]},
+    ]
+    rows = [{"id": "list", "messages": turns}, {"id": "column", "messages": turns[1:], "images": ["a.png", "b.png"]}]
+    rows.append({"id": "bytes", "messages": turns[1:], "images": [{"bytes": "aGVsbG8=", "path": None}]})
+    corpus = write_lines(tmp_path / "corpus.jsonl", rows)
+    index = tmp_path / "own.nait"
+    built = nait_index("build", index, corpus, "--model", model, "--media", "text")
+    assert built.code == 0, built.err
+    assert "2 rows carry images, video or audio, which are not read: indexed by the text alone" in built.err
+    assert manifest_of(index).media == "text"
+    (lost,) = read_lines(index / "rejected.jsonl")
+    assert "as bytes in the field 'images', which an index does not keep; name their paths instead" in lost["reason"]
+    assert nait_index("query", index, "-e", corpus, "--method", "length", "--top", "100%").code == 0
+    for name in ("out.jsonl", "out.parquet"):
+        assert nait_index("export", index, "-o", tmp_path / name).code == 0
+        written = [json.loads(sample.row) for sample in _kept(tmp_path / name)]
+        assert written == rows[:2]
+    converted = nait_index("export", index, "-o", tmp_path / "as.jsonl", "--as", "sharegpt", "--where", "id = 'list'")
+    assert "holds images, video or audio among its text, which cannot be converted" in converted.err
+    assert nait_index("rebuild", index, tmp_path / "new.nait").code == 0
+    assert manifest_of(tmp_path / "new.nait").media == "text"
+
+
+def _kept(path: Path) -> list[Sample]:
+    rules = RowRules(media=Media.TEXT)
+    return [row for row in read_corpus([path], rules=rules) if isinstance(row, Sample)]
 
 
 def test_truncated_rows_are_counted_and_marked(build: Callable[..., "NaitIndex"], tmp_path: Path) -> None:
@@ -461,8 +495,7 @@ def test_full_signatures_are_the_centred_activations(
 ) -> None:
     from safetensors.numpy import load_file
 
-    from nait_index.corpus import make_template, read_corpus
-    from nait_index.types import Sample
+    from nait_index.corpus import make_template
 
     root, corpus = tmp_path / "own.nait", write_lines(tmp_path / "corpus.jsonl", small_rows(12))
     build(root, corpus, signatures=small_signatures(pca_dim=None))

@@ -140,7 +140,7 @@ REFUSED: list[tuple[RowFormat, dict[str, Any], str]] = [
     (MESSAGES, turns({"role": ["user"], "content": "a"}), "turn 1 has an unknown role: ['user']"),
     (MESSAGES, turns({"role": "user", "content": {"a": 1}}), "turn 1 is an object, expected text"),
     (MESSAGES, turns({"role": "user", "content": 1, "tool_calls": [CALL]}), "turn 1 is a number, expected text"),
-    (MESSAGES, turns({"role": "user", "content": [{"type": "image_url"}]}), "content of type 'image_url', only text"),
+    (MESSAGES, turns({"role": "user", "content": [{"type": "file"}]}), "content of type 'file', only text"),
     (MESSAGES, turns({"role": "user", "content": ["a"]}), "a piece of content that is text, expected an object"),
     (MESSAGES, turns({"role": "user", "content": [{"type": "text", "text": 1}]}), "text content that is a number"),
     (MESSAGES, turns({"role": "user", "content": "\udfff"}), "turn 1 holds a lone surrogate (U+DFFF)"),

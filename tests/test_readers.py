@@ -366,7 +366,10 @@ PIECE = {"type": "text", "text": "What is it?"}
         ({"images": ["a.png"]}, "carries images in the field 'images', and only text is read"),
         ({"image": "a.png"}, "carries images in the field 'image'"),
         ({"image": {"bytes": None, "path": "a.png"}}, "carries images in the field 'image'"),
-        ({"photo": {"bytes": "iVBORw0KGgo=", "path": None}}, "carries images or the like in the field 'photo'"),
+        (
+            {"photo": {"bytes": "iVBORw0KGgo=", "path": None}},
+            "images or the like as bytes in the field 'photo'",
+        ),
         ({"videos": ["a.mp4"]}, "carries video in the field 'videos'"),
         ({"audio_path": "a.wav"}, "carries audio in the field 'audio_path'"),
         (

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import refusal
+from helpers import read_lines, refusal
 from tiny_models import FAMILIES, TEXTS, save_model, save_tokenizer
 
 from nait_index.config import Trainer
@@ -435,6 +435,40 @@ def test_rows_that_a_trainer_cannot_read_are_refused(
 ) -> None:
     with pytest.raises(NaitError, match=f"cannot read row '.+': .*{message}"):
         put(tmp_path / "out.jsonl", [row], RowFormat(form), Trainer(trainer))
+    assert os.listdir(tmp_path) == []
+
+
+def test_llamafactory_gets_the_columns_of_images(tmp_path: Path) -> None:
+    rows = [
+        {"conversations": _SAID, "images": ["a.png"], "audio": "a.wav"},
+        {"conversations": _SAID, "images": [], "videos": ["a.mp4", "b.mp4"]},
+    ]
+    written = put(tmp_path / "out.jsonl", rows, RowFormat.SHAREGPT, Trainer.LLAMAFACTORY)
+    entry = json.loads((tmp_path / "dataset_info.json").read_bytes())["out"]
+    assert entry["columns"] == {"messages": "conversations", "images": "images", "audios": "audio", "videos": "videos"}
+    assert any("set media_dir" in note for note in written.notes)
+    assert read_lines(tmp_path / "out.jsonl") == rows
+
+
+@pytest.mark.parametrize(
+    ("trainer", "row", "message"),
+    [
+        (
+            Trainer.TRL,
+            {"messages": _TURNS, "images": ["a.png"]},
+            "it carries images, video or audio, which would be lost",
+        ),
+        (Trainer.AXOLOTL, {"messages": _TURNS, "image": "a.png"}, "it carries images, video or audio"),
+        (Trainer.LLAMAFACTORY, {"messages": _TURNS, "images": ["a.png"], "image": "b.png"}, "and others in 'images'"),
+        (Trainer.LLAMAFACTORY, {"messages": _TURNS, "images": [{"url": "a.png"}]}, "are not all paths"),
+        (Trainer.LLAMAFACTORY, {"messages": _TURNS, "photo": {"bytes": None, "path": "a.png"}}, "are not all paths"),
+    ],
+)
+def test_rows_whose_images_a_trainer_would_lose_are_refused(
+    tmp_path: Path, trainer: Trainer, row: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(NaitError, match=f"{message}.*; write the rows without --for"):
+        put(tmp_path / "out.jsonl", [row], RowFormat.MESSAGES, trainer)
     assert os.listdir(tmp_path) == []
 
 

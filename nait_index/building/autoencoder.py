@@ -15,7 +15,7 @@ from nait_index.activations.sae.formats import write_sparsify
 from nait_index.activations.sae.sites import SaeSite, SaeSiteKind, site_module
 from nait_index.activations.sae.tokens import collect_tokens
 from nait_index.activations.sae.training import SaeReport, SaeSettings, train_on
-from nait_index.config import Device, ModelConfig, Precision, Unanswered
+from nait_index.config import Device, Media, ModelConfig, Precision, RowRules, Unanswered
 from nait_index.corpus import SAMPLE_COLUMNS, RowTemplateError, Template, make_template, read_corpus, restore_sample
 from nait_index.errors import ModelError, NaitError
 from nait_index.files import check_absent, check_writable, together
@@ -137,7 +137,7 @@ def _texts(
 ) -> Iterator[str]:
     """Render every usable row."""
     if manifest is None:
-        samples = read_corpus(sources, row_format, reasoning=reasoning, unanswered=Unanswered.INDEX)
+        samples = read_corpus(sources, row_format, reasoning=reasoning, rules=RowRules(Unanswered.INDEX, Media.TEXT))
     else:
         table = SampleTable(Layout(sources[0]), manifest.table_version)
         samples = (restore_sample(record, reasoning) for record in table.records(SAMPLE_COLUMNS))

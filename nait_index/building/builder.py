@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import chain, takewhile
 from typing import Any
@@ -26,7 +26,7 @@ from nait_index.building.intake import Counts, Intake, RowNumbers, Spool, WorkRo
 from nait_index.building.report import BuildReport, ProgressCallback, ProgressMeter, Stage
 from nait_index.building.runner import LocalRunner, OpenRunner
 from nait_index.building.shards import SHARD_ROWS, EncodedShard, ShardFacts, StagedShard
-from nait_index.config import ModelConfig, SignatureConfig, Unanswered, View
+from nait_index.config import ModelConfig, RowRules, SignatureConfig, View
 from nait_index.corpus import rejected_writer
 from nait_index.errors import CorpusError, NaitError, StoreError
 from nait_index.files import TEMPORARY
@@ -43,6 +43,7 @@ from nait_index.types import Rejected, RejectionCause, Sample
 Complete = Callable[[Manifest, IndexEncoder], Mapping[str, Any]]
 """Writes more for the version that is about to be published, and returns the fields of the version that differ."""
 
+_DEFAULT_RULES = RowRules()
 _SAMPLE_ROWS = 256
 """Rows, a random sample, from which the tokens and bytes of all rows are estimated."""
 
@@ -53,7 +54,7 @@ class Builder:
     :param open_runner: opens what runs the rows through the model; by default this process.
     :param replace_rows: let rows replace those that have the same id and other content.
     :param rebuilt_from: the index that the rows come from, if a rebuild and no corpus is read.
-    :param unanswered: what became of rows without an answer when the corpus was read, for the manifest.
+    :param rules: by which the corpus was read, for the manifest.
     :raises NaitError: the folder cannot hold an index, or the model cannot be loaded.
     """
 
@@ -67,14 +68,14 @@ class Builder:
         *,
         replace_rows: bool = False,
         rebuilt_from: Origin | None = None,
-        unanswered: Unanswered = Unanswered.REJECT,
+        rules: RowRules = _DEFAULT_RULES,
     ) -> None:
         _check_folder(layout)
         self._layout = layout
         self._signatures = signatures
         self._replace_rows = replace_rows
         self._origin = rebuilt_from
-        self._unanswered = unanswered
+        self._rules = rules
         self._runner = open_runner(model, signatures)
         self._encoder = self._runner.encoder
         self._table = SampleTable(layout)
@@ -137,6 +138,7 @@ class Builder:
             unanswered=counts.causes[RejectionCause.UNANSWERED],
             media=counts.causes[RejectionCause.MEDIA],
             questions=counts.questions,
+            text_only=counts.text_only,
             shift=self._measure_shift(manifest, first_new),
             left_out=dict(counts.left_out),
             template=self._encoder.template.label,
@@ -152,12 +154,12 @@ class Builder:
         if self._layout.read(self._layout.manifest) is None:
             record, libraries = self._encoder.record, library_versions()
             manifest = Manifest(
-                fingerprint, record, libraries=libraries, rebuilt_from=self._origin, unanswered=self._unanswered
+                fingerprint, record, libraries=libraries, rebuilt_from=self._origin, **asdict(self._rules)
             )
             if self._origin is not None:
                 save_manifest(self._layout, manifest)  # from now on, every message about this index names the rebuild
             return manifest
-        manifest = replace(load_manifest(self._layout), unanswered=self._unanswered)
+        manifest = replace(load_manifest(self._layout), **asdict(self._rules))
         if not manifest.history and manifest.rebuilt_from != self._origin:
             raise interrupted(manifest, self._layout.name)
         models = manifest.model["name"], self._encoder.record["name"]

@@ -77,7 +77,7 @@ class Counts:
     """How many rows were read, and what happened to them: ``read = new + present + rejected``.
 
     :param causes: of the rejected, those with causes that are counted on their own.
-    :param questions: of the others, those that have no answer.
+    :param questions: of the others, those that have no answer. :param text_only: those that carry more than text.
     :param last_rows: number of the last row read of each file.
     :param left_out: new rows of which the template leaves out some kind of part, by kind.
     :param unread: fields of the usable rows that hold text which is not read.
@@ -89,6 +89,7 @@ class Counts:
     rejected: int = 0
     causes: Counter[RejectionCause] = field(default_factory=Counter)
     questions: int = 0
+    text_only: int = 0
     last_rows: dict[str, int] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
     unread: UnreadFields = field(default_factory=UnreadFields)
@@ -252,6 +253,7 @@ class Intake:
                 )
             known = None
         counts.questions += not sample.answered
+        counts.text_only += sample.text_only
         counts.present += known is not None
         counts.new += known is None
         if known is None:

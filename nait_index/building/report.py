@@ -88,7 +88,8 @@ class BuildReport:
     :param replaced: how many of the indexed rows replaced one of the same id.
     :param unanswered: how many of the rejected rows only lack an answer. :param media: how many of them carry images,
         video or audio. :param questions: how many rows without an
-        answer were taken in by their question.
+        answer were taken in by their question. :param text_only: how many that carry images, video or audio, by their
+        text.
     :param fidelity: how faithful the signatures are; see :class:`~nait_index.building.basis.Fidelity`.
     :param left_out: of how many of the indexed rows the template leaves out a kind of part, by kind.
     :param template: what the template is called.
@@ -109,6 +110,7 @@ class BuildReport:
     unanswered: int = 0
     media: int = 0
     questions: int = 0
+    text_only: int = 0
     shift: Shift | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
     template: str = ""
@@ -129,11 +131,16 @@ class BuildReport:
         if self.unanswered:
             notes.append(f"{_rows(self.unanswered)} no answer; '--unanswered index' takes them in by their question")
         if self.media:
-            rows = f"{self.media:,} row{' carries' if self.media == 1 else 's carry'}"
-            notes.append(f"{rows} images, video or audio, which are not read: rejected")
+            notes.append(f"{_carrying(self.media)} are not read; '--media text' takes rows in by their text")
+        if self.text_only:
+            notes.append(f"{_carrying(self.text_only)} are not read: indexed by the text alone")
         if self.questions:
             notes.append(f"{_rows(self.questions)} no answer: indexed by the question alone, and never exported")
         return notes
+
+
+def _carrying(count: int) -> str:
+    return f"{count:,} row{' carries' if count == 1 else 's carry'} images, video or audio, which"
 
 
 def _rows(count: int) -> str:

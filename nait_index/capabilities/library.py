@@ -67,9 +67,8 @@ class CapabilityLibrary:
         :param name: the stem of the first file by default.
         """
         paths, name = path_list(files), None if name is None else parse_capability_name(name)
-        rows = read_examples(
-            paths, row_format, self._reasoning
-        )  # before the model is loaded: a wrong path fails at once
+        # Before the model is loaded: a wrong path is reported at once.
+        rows = read_examples(paths, row_format, self._reasoning, self._manifest.rules)
         return self._encoder().encode(rows, name or normal_name(Path(paths[0]).stem), str(paths[0]))
 
     def make_from(
@@ -86,7 +85,7 @@ class CapabilityLibrary:
         """
         name = parse_capability_name(name)
         text = rows if isinstance(rows, str) else to_json(list(rows))
-        items = list(read_text(text, name, row_format, self._reasoning))
+        items = list(read_text(text, name, row_format, self._reasoning, self._manifest.rules))
         if limit is not None and len(items) > limit:
             raise CapabilityError(f"{name}: {len(items):,} examples are more than the {limit:,} allowed; give fewer")
         return self._encoder().encode(items, name, name, progress)
@@ -94,7 +93,7 @@ class CapabilityLibrary:
     def add(self, name: str, files: Files, row_format: RowFormat | None, *, force: bool) -> Capability:
         """Make a capability from example files and store it, unless it is stored already with the same examples."""
         name, paths = parse_capability_name(name), path_list(files)
-        rows = read_examples(paths, row_format, self._reasoning)
+        rows = read_examples(paths, row_format, self._reasoning, self._manifest.rules)
         samples = [row for row in rows if isinstance(row, Sample)]
         if self._is_stored(name, samples, len(rows), force=force):
             return self.get(name)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from nait_index.corpus.media import media_of_piece
 from nait_index.corpus.reasoning import PIECES, inlined, reasoning_of, reasoning_text, without_blocks
 from nait_index.corpus.rows import RowError, json_kind, refuse_surrogates, to_json
 from nait_index.errors import CorpusError
@@ -185,12 +186,18 @@ def turn_reasoning(turn: Fields) -> str:
 
 
 def joined_pieces(content: list[Any], where: str, *, with_reasoning: bool) -> str:
-    """Join the pieces of a turn's content that are not reasoning.
+    """Join the pieces of a turn's content that are text, without reasoning, images and the like.
 
-    :param with_reasoning: whether there may be some that are.
-    :raises RowError: a piece is neither text nor reasoning.
+    :param with_reasoning: whether there may be some that are reasoning.
+    :raises RowError: a piece is of an unknown type.
     """
-    return "".join(_content_text(piece, where) for piece in content if not (with_reasoning and _is_reasoning(piece)))
+    left = (piece for piece in content if not is_media(piece) and not (with_reasoning and _is_reasoning(piece)))
+    return "".join(_content_text(piece, where) for piece in left)
+
+
+def is_media(piece: object) -> bool:
+    """Return whether a piece of a turn's content is an image, a video or sound."""
+    return isinstance(piece, dict) and media_of_piece(piece) is not None
 
 
 def _is_reasoning(piece: object) -> bool:

@@ -1,7 +1,8 @@
-"""Images, video and audio of a row, which no text model reads: a row that carries any is rejected, never half read."""
+"""Images, video and audio of a row, which no text model reads: the row is rejected, or only its text is read."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 _KINDS = {
@@ -16,33 +17,55 @@ _KINDS = {
 _HOLDERS = frozenset("base64 bytes file filename files path paths uri url urls".split())
 """Words beside a kind in the names of columns that hold it, as in ``image_path``."""
 _TURNS = ("messages", "conversations", "conversation", "prompt", "completion")
+_REMEDY = "'--media text' reads that alone"
 _BETWEEN_WORDS = re.compile(r"[-_. ]+")
 
 
-def carried_media(row: Mapping[str, Any]) -> str | None:
-    """Return why a row cannot be read whole: it carries images, video or audio; ``None`` if it carries none.
+@dataclass(frozen=True, slots=True)
+class CarriedMedia:
+    """What a row carries besides text: why it cannot be read whole, and whether it holds the bytes themselves."""
+
+    reason: str
+    in_bytes: bool = False
+
+
+def carried_media(row: Mapping[str, Any]) -> CarriedMedia | None:
+    """Return what images, video or audio a row carries; ``None`` if it carries none.
 
     They may be in a column of the row (a path, an address, bytes, or a list of these), which ``<image>`` and the like
     in the text stand for, or among the pieces of a turn's content.
     """
-    for name, value in row.items():
-        kind = _kind_of_column(name, value)
-        if kind is not None:
-            return f"carries {kind} in the field {name!r}, and only text is read; remove it to use the text alone"
+    columns = media_columns(row)
+    for name, kind in columns.items():
+        if any(file["bytes"] for file in _files(row[name])):
+            remedy = "which an index does not keep; name their paths instead"
+            return CarriedMedia(f"carries {kind} as bytes in the field {name!r}, {remedy}", in_bytes=True)
+    for name, kind in columns.items():
+        return CarriedMedia(f"carries {kind} in the field {name!r}, and only text is read; {_REMEDY}")
     for name in _TURNS:
-        kind = next((kind for piece in _pieces(row.get(name)) if (kind := _kind_of_piece(piece))), None)
-        if kind is not None:
-            return f"carries {kind} in the content of {name!r}, and only text is read; remove it to use the text alone"
+        for kind in filter(None, map(media_of_piece, _pieces(row.get(name)))):
+            return CarriedMedia(f"carries {kind} in the content of {name!r}, and only text is read; {_REMEDY}")
     return None
 
 
-def _kind_of_column(name: str, value: object) -> str | None:
+def media_columns(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return the names of the columns that hold images, video or audio, each with its kind."""
+    return {name: kind for name, value in row.items() if (kind := _kind_of_column(name, value))}
+
+
+def _files(value: object) -> list[dict[str, Any]]:
+    """Return the files, by their bytes or path, of which a value in a table of ``datasets`` is made."""
     values = value if isinstance(value, list) else [value]
-    files = [item for item in values if isinstance(item, dict) and "bytes" in item and item.keys() <= {"bytes", "path"}]
-    if any(any(file.values()) for file in files):
+    files = (item for item in values if isinstance(item, dict) and "bytes" in item and item.keys() <= {"bytes", "path"})
+    return [file for file in files if any(file.values())]
+
+
+def _kind_of_column(name: str, value: object) -> str | None:
+    if _files(value):
         return _kind_of_name(name) or "images or the like"
-    held = any(item for item in values if isinstance(item, str | dict | list) and item not in files)
-    return _kind_of_name(name) if held else None
+    values = value if isinstance(value, list) else [value]
+    held = (item for item in values if isinstance(item, str | dict | list) and item)
+    return _kind_of_name(name) if any(not isinstance(item, dict) or any(item.values()) for item in held) else None
 
 
 def _kind_of_name(name: str) -> str | None:
@@ -62,7 +85,8 @@ def _objects(values: object) -> Iterable[Mapping[str, Any]]:
     return (value for value in values if isinstance(value, dict)) if isinstance(values, list) else ()
 
 
-def _kind_of_piece(piece: Mapping[str, Any]) -> str | None:
+def media_of_piece(piece: Mapping[str, Any]) -> str | None:
+    """Return the kind of media that a piece of a turn's content is; ``None`` for text and the like."""
     kind = piece.get("type")
     words = _BETWEEN_WORDS.split(kind.lower()) if isinstance(kind, str) else []
     return next((_KINDS[word] for word in words if word in _KINDS), None)

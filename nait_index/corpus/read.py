@@ -5,13 +5,13 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from nait_index.config import Unanswered
+from nait_index.config import Media, RowRules, Unanswered
 from nait_index.corpus.answers import missing_answer
 from nait_index.corpus.folders import ALL_SPLITS, STDIN, STDIN_NAME, CorpusFile, display_name
 from nait_index.corpus.formats import detect_format, row_parts
@@ -27,6 +27,7 @@ SAMPLE_COLUMNS = ("id", "row", "format", "file", "file_row")
 """The columns of a stored row that :func:`restore_sample` reads."""
 
 _SPLIT = "split"
+_DEFAULT_RULES = RowRules()
 _LONGEST_ID = 1024  # characters
 _HEAD_ROWS = 32  # parsed rows from which a file's format is detected
 _HEAD_LIMIT = 1000  # one of these first rows must be a JSON object, or the whole file is refused
@@ -48,7 +49,7 @@ def read_corpus(
     row_format: RowFormat | None = None,
     limit: int | None = None,
     reasoning: Reasoning = Reasoning.KEEP,
-    unanswered: Unanswered = Unanswered.REJECT,
+    rules: RowRules = _DEFAULT_RULES,
     split: str | None = None,
 ) -> Iterator[Sample | Rejected]:
     """Read the rows of corpus files, in the order of the files and of the rows in them.
@@ -60,7 +61,7 @@ def read_corpus(
 
     :param row_format: the rows' format; by default detected for each file from its first rows.
     :param limit: read at most this many rows. :param reasoning: whether the reasoning of answers is read.
-    :param unanswered: what becomes of rows without an answer.
+    :param rules: what becomes of rows that have no answer, or that carry more than text.
     :param split: of folders that hold several: its name, or ``all``, which adds a field ``split`` to the rows. Ids that
         are generated then name the split: ``<folder name>/<split>:<row>``.
     :raises CorpusError: a file cannot be read, is given twice, or generated ids would clash; or a folder holds several
@@ -74,11 +75,15 @@ def read_corpus(
         if file.path.resolve() in seen:
             raise CorpusError(f"{display_name(file.path)}: given twice; name each corpus file once")
         seen.add(file.path.resolve())
-    return islice(_read(sources, _Settings(row_format, reasoning, unanswered, split)), limit)
+    return islice(_read(sources, _Settings(row_format, reasoning, rules, split)), limit)
 
 
 def read_text(
-    text: str, name: str, row_format: RowFormat | None = None, reasoning: Reasoning = Reasoning.KEEP
+    text: str,
+    name: str,
+    row_format: RowFormat | None = None,
+    reasoning: Reasoning = Reasoning.KEEP,
+    rules: RowRules = _DEFAULT_RULES,
 ) -> Iterator[Sample | Rejected]:
     """Read examples from a text: a JSON list, JSON lines, or plain text with blank lines between rows.
 
@@ -89,7 +94,7 @@ def read_text(
     :raises CorpusError: it is empty, or cannot be read.
     """
     rows, ids = _with_format(pasted_rows(text, name), name, row_format), _Ids()
-    settings = _Settings(row_format, reasoning, Unanswered.INDEX, split=None)
+    settings = _Settings(row_format, reasoning, replace(rules, unanswered=Unanswered.INDEX), split=None)
     first = next(rows, None)
     if first is None:
         raise CorpusError(f"{name}: empty, there is not one row in it")
@@ -98,7 +103,10 @@ def read_text(
 
 
 def read_examples(
-    paths: Sequence[str | Path], row_format: RowFormat | None = None, reasoning: Reasoning = Reasoning.KEEP
+    paths: Sequence[str | Path],
+    row_format: RowFormat | None = None,
+    reasoning: Reasoning = Reasoning.KEEP,
+    rules: RowRules = _DEFAULT_RULES,
 ) -> list[Sample | Rejected]:
     """Read files of examples: corpus files, whose rows need no answers, and ``.txt`` files, as :func:`read_text` does.
 
@@ -107,9 +115,10 @@ def read_examples(
     texts = [path for path in map(Path, paths) if path.suffix.lower() == ".txt"]
     files = [path for path in map(Path, paths) if path not in texts]
     # The files first, so that all paths are checked before rows are read.
-    read = list(read_corpus(files, row_format, reasoning=reasoning, unanswered=Unanswered.INDEX)) if files else []
+    rules = replace(rules, unanswered=Unanswered.INDEX)
+    read = list(read_corpus(files, row_format, reasoning=reasoning, rules=rules)) if files else []
     for path in texts:
-        read += read_text(read_whole(path), display_name(path), row_format, reasoning)
+        read += read_text(read_whole(path), display_name(path), row_format, reasoning, rules)
     return read
 
 
@@ -134,7 +143,7 @@ class _Settings:
 
     row_format: RowFormat | None
     reasoning: Reasoning
-    unanswered: Unanswered
+    rules: RowRules
     split: str | None
 
 
@@ -201,18 +210,19 @@ def _sample(
     if isinstance(row, Rejected):
         return row
     media = carried_media(row.fields)
-    if media is not None:
-        return Rejected(row.origin, media, row.text, RejectionCause.MEDIA)
+    if media is not None and (settings.rules.media is Media.REJECT or media.in_bytes):
+        return Rejected(row.origin, media.reason, row.text, RejectionCause.MEDIA)
     try:
         parts = row_parts(row.fields, row_format, settings.reasoning)
         missing = missing_answer(row.fields, row_format, settings.reasoning)
-        if missing is not None and settings.unanswered is Unanswered.REJECT:
+        if missing is not None and settings.rules.unanswered is Unanswered.REJECT:
             return Rejected(row.origin, missing, row.text, RejectionCause.UNANSWERED)
         sample_id = _given_id(row.fields) or ids.generate(*place)
         ids.claim(sample_id, row.origin)
     except RowError as error:
         return Rejected(row.origin, str(error), row.text)
-    return Sample(sample_id, row.text, parts, row.origin, row_format, answered=missing is None)
+    answered, text_only = missing is None, media is not None
+    return Sample(sample_id, row.text, parts, row.origin, row_format, answered, text_only)
 
 
 def _given_id(fields: Mapping[str, Any]) -> str | None:

@@ -16,6 +16,8 @@ def block(rows: Sequence[OutRow], shape: Shape, out: Path, kind: OutputKind) -> 
 
     :raises UnreadableError: Axolotl cannot read a row.
     """
+    for row in rows:
+        row.check_no_media()
     file = {"path": str(out.resolve())} | ({"ds_type": kind.loader} if kind.loader else {})
     entry = "\n    ".join(f"{key}: {to_json(value)}" for key, value in (file | _reader(rows, shape)).items())
     return f"# Axolotl: add this to your configuration.\ndatasets:\n  - {entry}\n"

@@ -10,6 +10,7 @@ from typing import Any
 
 from nait_index.config import Trainer
 from nait_index.corpus import to_json
+from nait_index.corpus.media import media_columns
 from nait_index.errors import NaitError
 from nait_index.files import abandoned, check_writable, remove_abandoned, together
 from nait_index.handover import axolotl, llamafactory, trl
@@ -268,5 +269,7 @@ def _notes(
         stage = ", stage: pt, for plain text" if rows[0].format is RowFormat.TEXT else ""
         name, folder = llamafactory.entry_name(options.path), options.path.parent
         yield f"LLaMA-Factory: dataset: {name}, dataset_dir: {folder}{stage}"
+        if any(media_columns(row.fields) for row in rows):
+            yield "LLaMA-Factory: images, video and audio have the paths of the corpus; set media_dir to their folder"
     if Trainer.TRL in options.trainers:
         yield f"TRL truncates rows at {trl.LENGTH:,} tokens unless you raise max_length; {lengths.over(trl.LENGTH)}"

@@ -13,6 +13,7 @@ from typing import Any
 
 from nait_index.corpus import to_json
 from nait_index.corpus.formats import ROLES, name_of
+from nait_index.corpus.media import media_columns
 from nait_index.errors import NaitError, OutputExistsError
 from nait_index.handover.rows import SHAREGPT_ROLES, OutRow, Shape, UnreadableError, check_text, first_with_role
 from nait_index.types import Role, RowFormat
@@ -20,6 +21,8 @@ from nait_index.types import Role, RowFormat
 FILE = "dataset_info.json"
 
 _CALLING = "function_call"
+_MEDIA = {"images": "images", "video": "videos", "audio": "audios"}
+_PLAIN = "write the rows without --for"
 _TAGS = {"user": Role.USER, "assistant": Role.ASSISTANT, "observation": Role.TOOL, "system": Role.SYSTEM}
 
 
@@ -45,7 +48,22 @@ def entry(rows: Sequence[OutRow], shape: Shape, out: Path) -> dict[str, Any]:
         settings = {"formatting": "alpaca", "columns": {"prompt": "text"}}
     else:
         settings = _conversations(rows, shape)
+    settings["columns"] |= _media(rows)
     return {"file_name": out.name} | settings
+
+
+def _media(rows: Sequence[OutRow]) -> dict[str, str]:
+    """Return the columns of images, video and audio, by the names that LLaMA-Factory has for them."""
+    columns: dict[str, str] = {}
+    for row in rows:
+        for name, kind in media_columns(row.fields).items():
+            value, key = row.fields[name], _MEDIA.get(kind)
+            paths = value if isinstance(value, list) else [value]
+            if key is None or not all(isinstance(path, str) for path in paths):
+                raise UnreadableError(row, f"its {kind} in {name!r} are not all paths", _PLAIN)
+            if columns.setdefault(key, name) != name:
+                raise UnreadableError(row, f"it has {kind} in {name!r}, and others in {columns[key]!r}", _PLAIN)
+    return columns
 
 
 def merged(out: Path, added: dict[str, Any], *, force: bool) -> str:

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from nait_index.corpus.formats import name_of
+from nait_index.corpus.media import carried_media
 from nait_index.corpus.reasoning import reasoning_of
 from nait_index.types import Role, RowFormat
 
@@ -76,6 +77,15 @@ class OutRow:
         turns = (turn for column in columns if isinstance(column, list) for turn in column if isinstance(turn, dict))
         present = {key for turn in turns for key, value in turn.items() if value is not None}
         return present - {"role", "content", "from", "value", "human", "assistant", "system"}
+
+    def check_no_media(self) -> None:
+        """Refuse a row that carries images, video or audio.
+
+        :raises UnreadableError: it carries some.
+        """
+        if carried_media(self.fields) is not None:
+            remedy = "write the rows without --for"
+            raise UnreadableError(self, "it carries images, video or audio, which would be lost", remedy)
 
     def check_no_reasoning(self, name: str | None = None) -> None:
         """Refuse a row whose reasoning is in a field, which a trainer would pass over.

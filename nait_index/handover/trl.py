@@ -51,6 +51,8 @@ def script(rows: Sequence[OutRow], shape: Shape, out: Path, kind: OutputKind, le
 
     :raises UnreadableError: TRL cannot read a row.
     """
+    for row in rows:
+        row.check_no_media()
     columns = _columns(rows, shape, kind)
     return _SCRIPT.format(
         hint=_HINT if shape.format is RowFormat.MESSAGES or isinstance(rows[0].fields.get("prompt"), list) else "",

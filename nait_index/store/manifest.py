@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
-from nait_index.config import SignatureConfig, Unanswered, View
+from nait_index.config import Media, RowRules, SignatureConfig, Unanswered, View
 from nait_index.errors import FingerprintError, IncompleteIndexError, NaitError, NotAnIndexError, StoreError
 from nait_index.spelling import did_you_mean, did_you_mean_path
 from nait_index.store.layout import Layout
@@ -157,8 +157,8 @@ class Manifest:
     :param fidelity: how faithful the signatures are, as :mod:`nait_index.building.basis` measured it when the basis
         was fitted; ``None`` where they are exact.
     :param libraries: at the first build: recorded but not compared, since an upgrade must not make an index unusable.
-    :param unanswered: what the last build did with rows that have no answer, see
-        :class:`~nait_index.config.Unanswered`; rows that are added later follow it.
+    :param unanswered: what the last build did with rows that have no answer, and :param media: with those that carry
+        more than text, see :class:`~nait_index.config.RowRules`; rows that are added later follow it.
     :param approximate: whether there is an approximate search, which is made again when rows are added.
     :param history: all versions that are kept, oldest first; readers see the last. It is empty until the first build is
         finished, and such an index cannot be opened.
@@ -180,12 +180,18 @@ class Manifest:
     fidelity: Mapping[str, Any] | None = None
     libraries: Mapping[str, str] = field(default_factory=dict)
     unanswered: str = Unanswered.REJECT
+    media: str = Media.REJECT
     approximate: bool = False
     history: tuple[Version, ...] = ()
     tags: Mapping[str, int] = field(default_factory=dict)
     rebuilt_from: Origin | None = None
     removed_capabilities: tuple[str, ...] = ()
     removed_tags: tuple[str, ...] = ()
+
+    @property
+    def rules(self) -> RowRules:
+        """The rules by which the last build read rows."""
+        return RowRules(Unanswered(self.unanswered), Media(self.media))
 
     @property
     def head(self) -> Version:
@@ -316,13 +322,12 @@ def interrupted(manifest: Manifest, name: str) -> IncompleteIndexError:
     )
 
 
-def recorded_unanswered(layout: Layout) -> Unanswered:
-    """Return what the last build of an index did with rows that have no answer; they are rejected where there is none.
+def recorded_rules(layout: Layout) -> RowRules:
+    """Return the rules by which the last build of an index read rows; the default ones where there is no index.
 
     :raises StoreError: as :func:`load_manifest`.
     """
-    exists = layout.read(layout.manifest) is not None
-    return Unanswered(load_manifest(layout).unanswered) if exists else Unanswered.REJECT
+    return load_manifest(layout).rules if layout.read(layout.manifest) is not None else RowRules()
 
 
 def _parsed(data: dict[str, Any], name: str) -> Manifest:
@@ -363,6 +368,6 @@ def _check_values(manifest: Manifest) -> None:
         isinstance(number, float | int) for method in ("probe", "nait") for number in fidelity[method]
     ):
         raise TypeError(f"fidelity is {dict(fidelity)!r:.80}")
-    Unanswered(manifest.unanswered)  # raises ValueError
+    assert manifest.rules  # raises ValueError
     if any(version.table_version < 1 or version.capabilities_version < 0 for version in manifest.history):
         raise ValueError("a version of a table is out of range")

@@ -11,7 +11,7 @@ from nait_index.building.encoder import IndexEncoder, recorded_settings
 from nait_index.building.report import BuildReport, ProgressCallback
 from nait_index.capabilities.examples import example_encoder
 from nait_index.capabilities.library import adopt_all
-from nait_index.config import Device, Unanswered
+from nait_index.config import Device
 from nait_index.corpus import SAMPLE_COLUMNS, restore_sample
 from nait_index.errors import IncompleteIndexError, OutputExistsError
 from nait_index.store.capabilities import CapabilityTable
@@ -62,8 +62,7 @@ def rebuild(
             adopt_all(stored, capabilities, example_encoder(new, unpublished, encoder, compressor), manifest.reasoning)
         return {"capabilities_version": capabilities.version}
 
-    unanswered = Unanswered(manifest.unanswered)
-    with Builder(new, config, signatures, progress, rebuilt_from=origin, unanswered=unanswered) as builder:
+    with Builder(new, config, signatures, progress, rebuilt_from=origin, rules=manifest.rules) as builder:
         return builder.run(_samples(table, manifest.reasoning), manifest.sources, complete)
 
 
