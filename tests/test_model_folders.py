@@ -333,6 +333,13 @@ def test_weights_that_the_configuration_leaves_out_are_refused(name: str, copied
     assert message.startswith(f"model '{folder}' has weights that its config.json has no place for: {name}; ")
 
 
+def test_a_module_that_predicts_ahead_excuses_no_other_weight(copied: Copied) -> None:
+    folder = copied("llama")
+    extra = {"mtp.layers.0.eh_proj.weight": (32, 64), "model.norm.bias": (32,)}
+    edit_weights(folder, lambda weights: weights.update({name: torch.ones(shape) for name, shape in extra.items()}))
+    assert "no place for: model.norm.bias; " in refusal(folder)
+
+
 def test_fewer_experts_than_the_weights_are_refused(copied: Copied) -> None:
     folder = copied("mixtral")
     edit_config(folder, num_local_experts=2)

@@ -290,3 +290,37 @@ def test_big_bird_reads_a_text_alike_after_any_other(make_encoder: MakeEncoder, 
         loaded.module(**loaded.inputs([np.arange(5, 9)]))
         again = loaded.module(**loaded.inputs(ids)).last_hidden_state
     torch.testing.assert_close(first, again)
+
+
+def test_splitting_a_score_by_tokens_names_the_model_that_fails(
+    tiny_model: TinyModels, make_encoder: MakeEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = make_encoder(tiny_model("llama"))
+    (tokens,) = encoder.tokenize(["Yes."], add_special_tokens=True)
+
+    def fail(*_: object) -> None:
+        raise IndexError("index out of range in self")
+
+    monkeypatch.setattr(type(encoder._capture), "run", fail)
+    with pytest.raises(ModelError, match=r"failed in its forward pass \(IndexError: index out of range in self\); "):
+        encoder.split(tokens, np.ones((2, sum(encoder.widths))))
+
+
+def test_the_record_of_an_index_says_which_rows_shared_a_batch(leaking_model: Callable[[str], Path]) -> None:
+    from nait_index.building.encoder import IndexEncoder
+    from nait_index.config import SignatureConfig
+
+    config = ModelConfig(name=str(leaking_model("convbert")), device=Device.CPU)
+    assert IndexEncoder(config, SignatureConfig()).record["batches"] == "one length"
+
+
+def test_a_sparse_autoencoder_is_not_trained_on_nothing_finite(
+    tiny_model: TinyModels, make_encoder: MakeEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nait_index.activations.sae.tokens import collect_tokens
+
+    encoder = make_encoder(tiny_model("llama"), dtype=Precision.BFLOAT16)
+    layer = encoder.model.module.layers[1]
+    monkeypatch.setattr(layer, "forward", lambda hidden, *_, **__: hidden * np.nan)
+    with pytest.raises(ModelError, match=r"at 'layers\.1' are not finite for any text; try --dtype float32"):
+        collect_tokens(encoder, ["Yes."], "layers.1", 8, seed=0, add_special_tokens=True)
