@@ -256,7 +256,9 @@ def test_the_page_describes_the_index(client: "TestClient", session: "Session") 
 
 def test_pasted_examples_choose_what_the_library_chooses(client: "TestClient", place: Path) -> None:
     made = pasted(client, as_lines(adding()) + "\nnot json")
-    assert (made["examples"], made["rejected"]) == (5, 1)
+    assert (made["examples"], made["questions"], made["rejected"]) == (5, 0, 1)
+    asked = pasted(client, as_lines([{"instruction": "Add 1 and 2."}, *adding()]))
+    assert (asked["examples"], asked["questions"]) == (len(adding()) + 1, 1)
     assert made["reasons"] == ["examples, row 6: not JSON: Expecting value at column 1"]
     seen = fetched(client, "/api/choice", pasted=made["pasted"], top="25%")
     index = NaitIndex(place)

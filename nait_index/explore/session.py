@@ -93,7 +93,7 @@ class Session:
         """Encode pasted examples, unless they were encoded recently.
 
         :param progress: called with the numbers of encoded and of all examples; it may raise, to stop.
-        :returns: the key to choose by, and how many examples were used, cut and rejected.
+        :returns: the key to choose by, and how many examples were used, cut, without an answer and rejected.
         :raises NaitError: they cannot be read, there are too many, or none can be used.
         """
         key = hash_bytes(text.encode("utf-8", "surrogatepass"))
@@ -107,6 +107,7 @@ class Session:
             "pasted": key,
             "examples": len(encoded),
             "truncated": encoded.truncated,
+            "questions": encoded.questions,
             "rejected": encoded.rejected,
             "reasons": list(encoded.reasons[:3]),
         }

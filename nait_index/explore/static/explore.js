@@ -121,6 +121,7 @@ function bringResults() {
 function describe(encoded) {
   const parts = [`${count(encoded.examples)} ${encoded.examples === 1 ? "example" : "examples"}`];
   if (encoded.truncated) parts.push(`${count(encoded.truncated)} cut to the maximum length`);
+  if (encoded.questions) parts.push(`${count(encoded.questions)} without an answer`);
   if (encoded.rejected) {
     const more = encoded.rejected > encoded.reasons.length ? "; …" : "";
     parts.push(`${count(encoded.rejected)} could not be used (${encoded.reasons.join("; ")}${more})`);
