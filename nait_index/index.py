@@ -14,7 +14,7 @@ import numpy as np
 from nait_index.building.builder import Builder
 from nait_index.building.encoder import IndexEncoder, recorded_settings
 from nait_index.building.estimate import Estimate, estimate
-from nait_index.building.reading import RowReader
+from nait_index.building.reading import TextRestorer
 from nait_index.building.report import BuildReport, ProgressCallback
 from nait_index.building.settings import settle
 from nait_index.capabilities.capability import Capability
@@ -524,7 +524,7 @@ class NaitIndex:
             sample = self.columns.sample(ordinal)
         except CorpusError as error:
             return RowRead(facts["row"][0], problem=str(error))
-        return self._reader.read(sample, is_cut=facts["truncated"][0])
+        return self._restorer.read(sample, is_cut=facts["truncated"][0])
 
     def layer_shares(
         self,
@@ -608,8 +608,8 @@ class NaitIndex:
         return Chooser(self.layout, self.manifest, self._table, self.columns, self._library)
 
     @cached_property
-    def _reader(self) -> RowReader:
-        return RowReader(self.manifest, self._model)
+    def _restorer(self) -> TextRestorer:
+        return TextRestorer(self.manifest, self._model)
 
     @cached_property
     def _library(self) -> CapabilityLibrary:

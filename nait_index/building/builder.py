@@ -28,17 +28,16 @@ from nait_index.building.runner import LocalRunner, OpenRunner
 from nait_index.building.shards import SHARD_ROWS, EncodedShard, ShardFacts, StagedShard
 from nait_index.config import ModelConfig, RowRules, SignatureConfig, View
 from nait_index.corpus import rejected_writer
-from nait_index.errors import CorpusError, NaitError, StoreError
-from nait_index.files import TEMPORARY
+from nait_index.errors import CorpusError, NaitError
 from nait_index.signatures.pca import Compressor
 from nait_index.signatures.views import column_types, dense_columns
 from nait_index.store.fitted import load_compressor, load_fitted, save_compressor, save_fitted
-from nait_index.store.layout import Layout
+from nait_index.store.layout import Layout, refuse_other_contents
 from nait_index.store.locks import write_lock
 from nait_index.store.manifest import Manifest, Origin, interrupted, library_versions, load_manifest, save_manifest
 from nait_index.store.publish import interrupted_build
 from nait_index.store.samples import SampleTable
-from nait_index.types import Rejected, RejectionCause, Sample
+from nait_index.types import Rejected, Sample
 
 Complete = Callable[[Manifest, IndexEncoder], Mapping[str, Any]]
 """Writes more for the version that is about to be published, and returns the fields of the version that differ."""
@@ -70,7 +69,7 @@ class Builder:
         rebuilt_from: Origin | None = None,
         rules: RowRules = _DEFAULT_RULES,
     ) -> None:
-        _check_folder(layout)
+        refuse_other_contents(layout)
         self._layout = layout
         self._signatures = signatures
         self._replace_rows = replace_rows
@@ -123,28 +122,17 @@ class Builder:
             spool.remove()
         first_new = manifest.next_position
         manifest, replaced = self._publish(manifest, sources, counts, complete)
-        unusable = len(self._unusable)
-        return BuildReport(
-            read=counts.read,
-            indexed=counts.new - unusable,
-            present=counts.present,
+        return BuildReport.of(
+            counts,
+            self._encoder,
+            len(self._unusable),
             truncated=self._truncated,
-            rejected=counts.rejected + unusable,
             rows=manifest.rows,
             tokens=self._meter.tokens,
             seconds=time.monotonic() - started,
             fidelity=manifest.fidelity,
             replaced=replaced,
-            unanswered=counts.causes[RejectionCause.UNANSWERED],
-            media=counts.causes[RejectionCause.MEDIA],
-            questions=counts.questions,
-            text_only=counts.text_only,
             shift=self._measure_shift(manifest, first_new),
-            left_out=dict(counts.left_out),
-            template=self._encoder.template.label,
-            unread=counts.unread.by_file(),
-            max_length=self._encoder.model_encoder.max_length,
-            longest=self._encoder.model_encoder.model.positions,
         )
 
     # ---- take in --------------------------------------------------------------------------------------------------
@@ -170,9 +158,8 @@ class Builder:
     def _take_in(self, items: Iterable[Sample | Rejected], spool: Spool, manifest: Manifest) -> Counts:
         self._meter.begin(Stage.READING)
         known = known_rows(self._table)
-        encoder, first = self._encoder, manifest.next_position
-        most = encoder.most_characters
-        intake = Intake(encoder.template, known, first, replace=self._replace_rows, most_characters=most)
+        template, most = self._encoder.template, self._encoder.most_characters
+        intake = Intake(template, known, manifest.next_position, replace=self._replace_rows, most_characters=most)
         with rejected_writer(self._layout.staging / self._layout.rejected.name) as rejects:
             return intake.run(items, spool, rejects)
 
@@ -332,19 +319,3 @@ class Builder:
         return measure_shift(
             self._table, compressor, manifest.fingerprint.signatures.reservoir, manifest.first_rows, first_new
         )
-
-
-def _check_folder(layout: Layout) -> None:
-    """Refuse a folder with other contents than an index, so that a build never mixes its files with them."""
-    root = layout.root
-    if layout.remote is not None:
-        others = [] if layout.read(layout.manifest) is not None else layout.remote.others()
-    elif root.exists() and not root.is_dir():
-        raise StoreError(f"{root} is a file, but an index is a folder; choose another name")
-    elif root.is_dir() and not layout.manifest.is_file():
-        ours = {layout.lock, layout.readers, layout.staging, *root.glob(TEMPORARY)}
-        others = sorted(path.name for path in root.iterdir() if path not in ours)
-    else:
-        others = []
-    if others:
-        raise StoreError(f"{layout.name} is not an index and not empty (it holds {others[0]}); choose another folder")

@@ -18,8 +18,8 @@ from nait_index.types import RowRead, Sample
 _REST = 200
 
 
-class RowReader:
-    """Shows what the model of an index read of rows.
+class TextRestorer:
+    """Restores what the model of an index read of rows.
 
     :param model: where the model is now, if it was moved.
     """

@@ -6,7 +6,10 @@ from enum import StrEnum
 from typing import Any
 
 from nait_index.building.basis import Shift, unfaithful
+from nait_index.building.encoder import IndexEncoder
+from nait_index.building.intake import Counts
 from nait_index.corpus.unread import unread_sentences
+from nait_index.types import RejectionCause
 
 _MANY_CUT = 0.1
 """Share of cut rows from which a build says what to do about them."""
@@ -117,6 +120,29 @@ class BuildReport:
     unread: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     max_length: int = 0
     longest: int | None = None
+
+    @classmethod
+    def of(cls, counts: Counts, encoder: IndexEncoder, unusable: int, **outcome: Any) -> "BuildReport":  # noqa: ANN401
+        """Make a report of what was taken in and how it was encoded.
+
+        :param unusable: rows that were taken in and could not be used. :param outcome: all other fields.
+        """
+        return cls(
+            read=counts.read,
+            indexed=counts.new - unusable,
+            present=counts.present,
+            rejected=counts.rejected + unusable,
+            unanswered=counts.causes[RejectionCause.UNANSWERED],
+            media=counts.causes[RejectionCause.MEDIA],
+            questions=counts.questions,
+            text_only=counts.text_only,
+            left_out=dict(counts.left_out),
+            unread=counts.unread.by_file(),
+            template=encoder.template.label,
+            max_length=encoder.model_encoder.max_length,
+            longest=encoder.model_encoder.model.positions,
+            **outcome,
+        )
 
     @property
     def warnings(self) -> list[str]:

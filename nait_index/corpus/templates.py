@@ -198,7 +198,7 @@ def _listed_roles(run: Callable[[Messages], str], label: str) -> tuple[str, ...]
 
 
 def _with_lists(messages: Messages, roles: Sequence[str]) -> Messages:
-    """Give the content of some roles as a list of one piece."""
+    """Turn the content of some roles into a list of one piece."""
     for message in messages:
         if message["role"] in roles:
             message["content"] = [{"type": "text", "text": message["content"]}]

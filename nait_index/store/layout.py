@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from nait_index.errors import NaitError, StoreError
-from nait_index.files import atomic_write, hash_bytes
+from nait_index.files import TEMPORARY, atomic_write, hash_bytes
 from nait_index.store.remote import Remote
 
 _LONGEST_NAME = 255
@@ -144,3 +144,22 @@ def _write(path: Path, data: bytes) -> None:
 def _cache_folder(uri: str) -> Path:
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base / "nait-index" / hash_bytes(uri.rstrip("/").encode())
+
+
+def refuse_other_contents(layout: Layout) -> None:
+    """Refuse a folder with other contents than an index, so that a build never mixes its files with them.
+
+    :raises StoreError: it has some, or is a file.
+    """
+    root = layout.root
+    if layout.remote is not None:
+        others = [] if layout.read(layout.manifest) is not None else layout.remote.others()
+    elif root.exists() and not root.is_dir():
+        raise StoreError(f"{root} is a file, but an index is a folder; choose another name")
+    elif root.is_dir() and not layout.manifest.is_file():
+        ours = {layout.lock, layout.readers, layout.staging, *root.glob(TEMPORARY)}
+        others = sorted(path.name for path in root.iterdir() if path not in ours)
+    else:
+        others = []
+    if others:
+        raise StoreError(f"{layout.name} is not an index and not empty (it holds {others[0]}); choose another folder")
