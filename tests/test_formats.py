@@ -193,7 +193,7 @@ HUMAN = {"from": "human", "value": "q"}
         unanswered(
             "the last turn of 'messages' is empty",
             MESSAGES,
-            messages=[ASKED, {"role": "assistant", "content": [], "tool_calls": []}],
+            messages=[ASKED, SAID | {"content": [], "tool_calls": [None], "function_call": {"name": None}}],
         ),
         unanswered(
             "the last turn of 'messages' is the tool's",

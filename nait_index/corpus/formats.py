@@ -171,10 +171,15 @@ def _content(turn: Fields, where: str) -> object:
     if isinstance(content, list):
         role = turn.get(name_of(turn, "role", "from"))
         content = joined_pieces(content, where, with_reasoning=ROLES[str(role)] is Role.ASSISTANT)
-    calls = [to_json(call) for field in ("tool_calls", "function_call") if (call := canonical(turn.get(field), field))]
+    calls = [to_json(call) for field in ("tool_calls", "function_call") if (call := _calls(turn.get(field), field))]
     if not calls or not isinstance(content, str | None):
         return content
     return "\n".join([content, *calls] if content else calls)
+
+
+def _calls(value: object, field: str) -> Any:  # noqa: ANN401
+    calls = canonical(value, field)
+    return [call for call in calls if call] if isinstance(calls, list) else calls
 
 
 def turn_reasoning(turn: Fields) -> str:

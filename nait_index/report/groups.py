@@ -17,7 +17,19 @@ from nait_index.report.representation import Representation, represent
 from nait_index.report.rows import printable, read_texts
 
 LENGTH_BANDS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
-SOURCE_FIELDS = ("source", "dataset", "subset", "origin", "data_source", "task", "category", "skill", "domain", "topic")
+SOURCE_FIELDS = (
+    "source",
+    "dataset",
+    "subset",
+    "origin",
+    "data_source",
+    "task",
+    "category",
+    "skill",
+    "domain",
+    "topic",
+    "split",
+)
 NO_VALUE = "(none)"
 UNCLEAR = "(unclear)"
 OTHER = "(other)"
