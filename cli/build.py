@@ -204,11 +204,17 @@ def _without_noted(facts: dict[str, Any]) -> None:
         del facts[name]
 
 
+_SELDOM = ("replaced", "unanswered", "media", "questions")
+"""Counts that are shown to people only where there is something to count."""
+
+
 def print_report(index: "NaitIndex", as_json: bool) -> None:
     """Print the report of a build that has just finished."""
     report = index.report
     assert report is not None
     facts = asdict(report)
+    if not as_json:
+        facts = {name: value for name, value in facts.items() if value or name not in _SELDOM}
     for name in ("template", "max_length", "longest"):  # for the notes
         del facts[name]
     if not as_json:

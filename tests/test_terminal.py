@@ -11,6 +11,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, redirect_stderr, redirect_stdout
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -652,6 +653,27 @@ def test_a_build_in_a_pipe_says_how_far_it_is(tmp_path: Path, monkeypatch: pytes
     line = r"^encoding: \d+ of 40 rows, [\d.,]+ tokens/s, \d+ (s|min) left$"
     assert re.search(line, outcome.err, re.MULTILINE)
     assert outcome.out.startswith("read")
+
+
+def test_every_long_command_in_a_pipe_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the clock, a minute passes whenever the heartbeat looks at it."""
+    index, small = tmp_path / "my.nait", ("--max-length", "64")
+    corpus = write_lines(tmp_path / "rows.jsonl", small_rows(40))
+    more = write_lines(tmp_path / "more.jsonl", small_rows(24, first=40))
+    build_small(index, corpus)
+    minutes = count()
+    monkeypatch.setattr(log, "time", SimpleNamespace(monotonic=lambda: 60.0 * next(minutes)))
+    monkeypatch.setattr(log.Heartbeat, "tick", 0.005)
+    expected = {
+        ("add", index, more): r"^encoding: \d+ of 24 rows, ",
+        ("score", index, "ifd", "--batch-tokens", "64", *small): r"^scoring: \d+ of 64 rows, ",
+        ("sae", "train", tmp_path / "my.sae", index, "--latents", "32", "--tokens", "900"): r"^training: [\d,]+ of ",
+        ("rebuild", index, tmp_path / "new.nait"): r"^encoding: \d+ of 64 rows, ",
+    }
+    for words, line in expected.items():
+        outcome = nait_index(*words)
+        assert outcome.code == 0, outcome
+        assert re.search(line, outcome.err, re.MULTILINE), (words, outcome.err)
 
 
 # ---- how long it will take ----------------------------------------------------------------------------------------
