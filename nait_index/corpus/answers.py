@@ -1,6 +1,9 @@
 """Whether a row has an answer: without one it teaches nothing, however good its question is."""
 
-from nait_index.corpus.formats import Fields, name_of, row_parts
+from collections.abc import Sequence
+from typing import Any
+
+from nait_index.corpus.formats import ROLES, Fields, name_of, row_parts
 from nait_index.corpus.reasoning import segments
 from nait_index.corpus.rows import RowError
 from nait_index.types import Reasoning, Role, RowFormat
@@ -34,6 +37,8 @@ def missing_answer(row: Fields, row_format: RowFormat, reasoning: Reasoning = Re
     field = name_of(row, *_ANSWER_FIELDS[row_format])
     value = row.get(field)
     turns = value if isinstance(value, list) else None
+    if reasoning is Reasoning.KEEP and _is_plain(_answer_text(turns) if turns else value):
+        return None
     if turns is None:
         alone, alone_format = {**row, **_NO_QUESTION}, row_format
     else:
@@ -47,6 +52,19 @@ def missing_answer(row: Fields, row_format: RowFormat, reasoning: Reasoning = Re
     if role is Role.ASSISTANT:
         return None
     return f"no answer: {_problem(value, field, role)}{_elsewhere(row, field)}"
+
+
+def _answer_text(turns: Sequence[Any]) -> object:
+    """Return the text of the last turn if it is the assistant's."""
+    last = turns[-1]
+    if not isinstance(last, dict) or ROLES.get(str(last.get(name_of(last, "role", "from")))) is not Role.ASSISTANT:
+        return None
+    return last.get(name_of(last, "content", "value"))
+
+
+def _is_plain(value: object) -> bool:
+    """Return whether a value is text that surely says something: most answers, which need not be read again."""
+    return isinstance(value, str) and value.lstrip()[:1] not in ("", "<", "[", "◁")
 
 
 def _problem(value: object, field: str, role: Role | None) -> str:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 _KINDS = {
@@ -17,6 +18,7 @@ _KINDS = {
 _HOLDERS = frozenset("base64 bytes file filename files path paths uri url urls".split())
 """Words beside a kind in the names of columns that hold it, as in ``image_path``."""
 _TURNS = ("messages", "conversations", "conversation", "prompt", "completion")
+_KEPT_NAMES = 1024  # names of columns: most rows have those of the row before
 _REMEDY = "'--media text' reads that alone"
 _BETWEEN_WORDS = re.compile(r"[-_. ]+")
 
@@ -61,6 +63,10 @@ def _files(value: object) -> list[dict[str, Any]]:
 
 
 def _kind_of_column(name: str, value: object) -> str | None:
+    if isinstance(value, str):
+        return _kind_of_name(name) if value else None
+    if not isinstance(value, dict | list):
+        return None
     if _files(value):
         return _kind_of_name(name) or "images or the like"
     values = value if isinstance(value, list) else [value]
@@ -68,6 +74,7 @@ def _kind_of_column(name: str, value: object) -> str | None:
     return _kind_of_name(name) if any(not isinstance(item, dict) or any(item.values()) for item in held) else None
 
 
+@lru_cache(_KEPT_NAMES)
 def _kind_of_name(name: str) -> str | None:
     words = _BETWEEN_WORDS.split(name.lower())
     kinds = [_KINDS[word] for word in words if word in _KINDS]
