@@ -93,6 +93,12 @@ def spoil_index(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text("{")
 
 
+def leave_folder(folder: Path) -> None:
+    split(folder)
+    index = folder / "model.safetensors.index.json"
+    index.write_text(index.read_text().replace("model-00002", "../model-00002"))
+
+
 def lose_tokenizer(folder: Path) -> None:
     for path in folder.glob("tokenizer*"):
         path.unlink()
@@ -132,6 +138,7 @@ FOLDERS: Mapping[str, tuple[Callable[[Path], Any], str]] = {
         "model-00002-of-00002.safetensors of 2 missing; download or copy",
     ),
     "shard cut": (cut_shard, "model-00002-of-00002.safetensors has "),
+    "shard elsewhere": (leave_folder, "index.json is damaged"),
     "index damaged": (
         lambda f: (split(f), (f / "model.safetensors.index.json").write_text("{")),
         "index.json is damaged",

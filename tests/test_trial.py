@@ -16,7 +16,7 @@ from nait_index.activations.batches import BatchRule, Sharing, plan_batches
 from nait_index.activations.encoder import Encoder
 from nait_index.activations.likelihood import try_predictions
 from nait_index.activations.loading import load_model
-from nait_index.activations.trial import TrialTexts, settle
+from nait_index.activations.trial import TrialTexts, rounding_of, settle
 from nait_index.config import Device, ModelConfig, PaddingSide, Precision
 from nait_index.errors import ModelError
 
@@ -152,7 +152,8 @@ def decide(toy: Callable[[np.ndarray, np.ndarray], np.ndarray], **options: Any) 
         ids, mask = pad(texts, token or 0, side)
         return {"layer 0": toy(ids, mask)[0]}
 
-    return settle(run, TEXTS, RULE, options.pop("dtype", torch.float32), mixture=options.pop("mixture", False))
+    rounding = rounding_of(options.pop("dtype", torch.float32), torch.device("cpu"))
+    return settle(run, TEXTS, RULE, rounding, mixture=options.pop("mixture", False))
 
 
 def clean(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:

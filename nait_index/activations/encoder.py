@@ -24,7 +24,7 @@ from nait_index.activations.families import Site, find_sites
 from nait_index.activations.loaded import LoadedModel
 from nait_index.activations.loading import load_model
 from nait_index.activations.pooling import TokenScores, TokenSpan
-from nait_index.activations.trial import TrialTexts, settle, trial_ids
+from nait_index.activations.trial import TrialTexts, rounding_of, settle, trial_ids
 from nait_index.config import ModelConfig, PaddingSide
 from nait_index.errors import ModelError
 
@@ -231,7 +231,8 @@ class Encoder:
                 return self._parts(self._capture.run(inputs, TokenSpan(inputs["attention_mask"])))
 
         texts = TrialTexts.of(ids, self.max_length)
-        return settle(run, texts, self.rule, self.model.dtype, mixture=self.model.is_mixture)
+        rounding = rounding_of(self.model.dtype, self.model.device)
+        return settle(run, texts, self.rule, rounding, mixture=self.model.is_mixture)
 
     def _parts(self, captured: Captured) -> dict[str, np.ndarray]:
         """Return what the first text of a batch gets in every layer, by name."""

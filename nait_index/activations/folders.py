@@ -141,7 +141,10 @@ def weight_files(folder: Path) -> list[Path]:
     data = index.read_bytes()
     _refuse_pointer(index, data)
     try:
-        return [folder / name for name in sorted(set(json.loads(data)["weight_map"].values()))]
+        names = sorted(set(json.loads(data)["weight_map"].values()))
+        if any(Path(name).is_absolute() or ".." in Path(name).parts for name in names):
+            raise ValueError("it names files outside the folder")
+        return [folder / name for name in names]
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ModelError(
             f"the weights of model '{folder}' cannot be loaded: {WEIGHTS_INDEX} is damaged; download the model again"

@@ -13,7 +13,7 @@ import numpy as np
 
 from nait_index.activations.batches import BatchRule, Target, check_known, run_batches, token_budget
 from nait_index.activations.loaded import LoadedModel
-from nait_index.activations.trial import TrialTexts, settle, trial_ids
+from nait_index.activations.trial import TrialTexts, rounding_of, settle, trial_ids
 from nait_index.config import PaddingSide
 from nait_index.errors import one_line
 
@@ -136,4 +136,5 @@ def try_predictions(loaded: LoadedModel, tokens: int) -> BatchRule:
     ids = trial_ids(loaded.tokenizer, rule)
     check_known([np.asarray(ids)], loaded.vocabulary, loaded.name)
     texts = TrialTexts.of(ids, loaded.positions)
-    return settle(run, texts, rule, loaded.dtype, mixture=loaded.is_mixture, either_side=False)
+    rounding = rounding_of(loaded.dtype, loaded.device)
+    return settle(run, texts, rule, rounding, mixture=loaded.is_mixture, either_side=False)

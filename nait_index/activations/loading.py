@@ -205,7 +205,8 @@ def _auto_class(path: str, settings: Any, causal: bool) -> Any:  # noqa: ANN401 
         raise ModelError(f"model '{path}' of the family {settings.model_type} {reason}; name another with --model")
     auto = transformers.AutoModelForCausalLM
     fills_gaps: Any = transformers.AutoModelForMaskedLM
-    if type(settings) in fills_gaps._model_mapping and getattr(settings, "is_decoder", None) is False:
+    fills = type(settings) in fills_gaps._model_mapping and not settings.is_encoder_decoder
+    if fills and getattr(settings, "is_decoder", None) is False:
         raise ModelError(
             f"model '{path}' is an encoder ({settings.model_type}), which predicts no next word, so it is not a causal "
             "language model; name one with --model"

@@ -28,7 +28,7 @@ _TEXT = (
 )
 _SHORT, _LONG = 7, 40
 # How far the same text may differ, relative to its activations. Rounding makes 1e-6, 3e-3 and 3e-2 in models of 32
-# layers; the smallest leak seen makes 0.1.
+# layers; the smallest leak seen makes 0.1. On a GPU, convolutions in float32 may round like float16.
 _ROUNDING = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 1e-1}
 _SAME_SHAPE = 1e-3
 """How far a text may differ when only its neighbours change: batches of one shape are rounded alike."""
@@ -65,8 +65,14 @@ def trial_ids(tokenizer: Any, rule: BatchRule) -> list[int]:  # noqa: ANN401 - a
     return ids
 
 
+def rounding_of(dtype: "torch.dtype", device: "torch.device") -> float:
+    """Return how far the same text may differ in batches of other shapes."""
+    name = str(dtype).removeprefix("torch.")
+    return _ROUNDING["float16" if name == "float32" and device.type == "cuda" else name]
+
+
 def settle(
-    run: Run, texts: TrialTexts, rule: BatchRule, dtype: "torch.dtype", *, mixture: bool, either_side: bool = True
+    run: Run, texts: TrialTexts, rule: BatchRule, rounding: float, *, mixture: bool, either_side: bool = True
 ) -> BatchRule:
     """Try a model, and return the rule under which no text changes another.
 
@@ -75,7 +81,7 @@ def settle(
     :param either_side: whether texts may be padded on the other side.
     :raises ModelError: the model fails on a short text, or its activations are not finite or not always the same.
     """
-    trial = _Trial(run, texts, rule, _ROUNDING.get(str(dtype).removeprefix("torch."), 1e-3), mixture)
+    trial = _Trial(run, texts, rule, rounding, mixture)
     others = [side for side in PaddingSide if side is not rule.side and either_side]
     try:
         for side in (rule.side, *others):
