@@ -204,7 +204,7 @@ def _without_noted(facts: dict[str, Any]) -> None:
         del facts[name]
 
 
-_SELDOM = ("replaced", "unanswered", "media", "questions")
+_SELDOM = ("replaced", "unanswered", "text_only", "questions")
 """Counts that are shown to people only where there is something to count."""
 
 
@@ -302,5 +302,6 @@ def train(out: Path, sources: tuple[str, ...], as_json: bool, **options: Any) ->
     settings = SaeSettings(**opt.taken(options, SaeSettings))
     with training_progress() as advance:
         report = train_sae(out, sources, settings=settings, advance=advance, **options)
-    print_facts(asdict(report), as_json)
+    facts = asdict(report)
+    print_facts(facts if as_json else facts | {"seconds": f"{report.seconds:.1f}"}, as_json)
     note(f"written to {out}; build with --views pca,sae --sae {out}")

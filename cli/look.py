@@ -64,6 +64,8 @@ def rows(index: IndexTarget, ids: tuple[str, ...], where: str | None, limit: int
             print_json(row | {"row": json.loads(row["row"])}, indent=None)
         return
     print_table(("id", "tokens", "row"), [(row["id"], row["n_tokens"], preview(row["row"])) for row in shown])
+    if not matching:
+        note("no row matches")
     if len(matching) > limit:
         note(f"the first {counted(limit, 'row')} shown; show more with --limit")
 

@@ -260,6 +260,7 @@ def test_pasted_examples_choose_what_the_library_chooses(client: "TestClient", p
     asked = pasted(client, as_lines([{"instruction": "Add 1 and 2."}, *adding()]))
     assert (asked["examples"], asked["questions"]) == (len(adding()) + 1, 1)
     assert made["reasons"] == ["examples, row 6: not JSON: Expecting value at column 1"]
+    assert made["warnings"] == ["so few examples say little of a skill; give 16 to 64"]
     seen = fetched(client, "/api/choice", pasted=made["pasted"], top="25%")
     index = NaitIndex(place)
     expected = index.query(index.make_capability_from(adding()), top="25%")

@@ -112,7 +112,7 @@ def test_from_pasted_examples_to_a_file(looked: Watched, served: Served, tmp_pat
     made = index.make_capability_from(EXAMPLES)
     assert ids(page) == list(index.query(made).ids)
     assert page.locator("svg.curve").get_attribute("aria-label").startswith("Scores of 60 rows by rank")  # type: ignore[union-attr]
-    assert "6 examples" in page.inner_text("#status")
+    assert "6 examples; so few examples say little of a skill; give 16 to 64" in page.inner_text("#status")
 
     page.fill("#top", "20")
     page.keyboard.press("Enter")

@@ -93,7 +93,8 @@ class Session:
         """Encode pasted examples, unless they were encoded recently.
 
         :param progress: called with the numbers of encoded and of all examples; it may raise, to stop.
-        :returns: the key to choose by, and how many examples were used, cut, without an answer and rejected.
+        :returns: the key to choose by, and how many examples were used, cut, without an answer and rejected, and
+            what to know of them.
         :raises NaitError: they cannot be read, there are too many, or none can be used.
         """
         key = hash_bytes(text.encode("utf-8", "surrogatepass"))
@@ -110,6 +111,7 @@ class Session:
             "questions": encoded.questions,
             "rejected": encoded.rejected,
             "reasons": list(encoded.reasons[:3]),
+            "warnings": encoded.warnings,
         }
 
     def store(self, pasted: str, name: str, *, force: bool = False) -> dict[str, Any]:

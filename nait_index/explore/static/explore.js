@@ -119,14 +119,18 @@ function bringResults() {
 }
 
 function describe(encoded) {
-  const parts = [`${count(encoded.examples)} ${encoded.examples === 1 ? "example" : "examples"}`];
+  const parts = [examples(encoded.examples)];
   if (encoded.truncated) parts.push(`${count(encoded.truncated)} cut to the maximum length`);
   if (encoded.questions) parts.push(`${count(encoded.questions)} without an answer`);
   if (encoded.rejected) {
     const more = encoded.rejected > encoded.reasons.length ? "; …" : "";
     parts.push(`${count(encoded.rejected)} could not be used (${encoded.reasons.join("; ")}${more})`);
   }
-  return parts.join(", ");
+  return [parts.join(", "), ...encoded.warnings].join("; ");
+}
+
+function examples(number) {
+  return `${count(number)} ${number === 1 ? "example" : "examples"}`;
 }
 
 async function listCapabilities(check = []) {
@@ -136,7 +140,7 @@ async function listCapabilities(check = []) {
     ...capabilities.map((capability) => {
       const box = make("input", { type: "checkbox", value: capability.name, checked: checked.has(capability.name) });
       box.addEventListener("change", () => choose());
-      const label = make("label", {}, box, make("b", {}, capability.name), make("small", {}, `${count(capability.examples)} examples`));
+      const label = make("label", {}, box, make("b", {}, capability.name), make("small", {}, examples(capability.examples)));
       return make("li", {}, label);
     }),
   );
@@ -155,7 +159,7 @@ async function keep() {
     for (const box of document.querySelectorAll("#capabilities input")) box.checked = false;
     await listCapabilities([stored.name]);
     show("stored");
-    state.kept = `Stored as '${stored.name}', ${count(stored.examples)} examples; the index is at version ${stored.version}`;
+    state.kept = `Stored as '${stored.name}', ${examples(stored.examples)}; the index is at version ${stored.version}`;
     await choose();
   } catch (error) {
     complain(error.message, "name");
