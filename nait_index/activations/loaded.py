@@ -78,3 +78,33 @@ class LoadedModel:
         if self.takes("use_cache"):  # a cache of keys and values would take memory, and nothing reads it
             inputs["use_cache"] = False
         return inputs
+
+
+def first_position_of(body: "nn.Module") -> int:
+    """Find the first position: after the padding row of a position table (RoBERTa, MPNet), or 0 if it has none."""
+    from torch import nn
+
+    for path, module in body.named_modules():
+        if path.endswith("position_embeddings") and isinstance(module, nn.Embedding) and module.padding_idx is not None:
+            return module.padding_idx + 1
+    return 0
+
+
+def longest_input_of(settings: Any, tokenizer: Any, first: int) -> int | None:  # noqa: ANN401
+    """Find the longest readable input: the smaller of the limits of position table and tokenizer."""
+    text = settings.get_text_config() if hasattr(settings, "get_text_config") else settings
+    limits = []
+    table = getattr(text, "max_position_embeddings", None)
+    if isinstance(table, int) and table > 0:
+        limits.append(table - first)
+    if isinstance(tokenizer.model_max_length, int) and 0 < tokenizer.model_max_length < 10**9:
+        limits.append(tokenizer.model_max_length)
+    return min(limits) if limits else None
+
+
+def embeddings_of(module: "nn.Module") -> "torch.Tensor | None":
+    """Return the table of the tokens' embeddings, or ``None`` for a model without one, as of characters."""
+    try:
+        return getattr(module.get_input_embeddings(), "weight", None)  # type: ignore[operator]  # a transformers model
+    except NotImplementedError:
+        return None

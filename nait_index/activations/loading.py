@@ -22,7 +22,7 @@ from nait_index.activations.folders import (
     hub_file,
 )
 from nait_index.activations.hashes import hash_config, hash_tokenizer, hash_weights
-from nait_index.activations.loaded import LoadedModel
+from nait_index.activations.loaded import LoadedModel, embeddings_of, first_position_of, longest_input_of
 from nait_index.activations.weights import check_complete, check_plain, check_used, read_tensors
 from nait_index.config import BUNDLED_MODEL, ModelConfig
 from nait_index.errors import ModelError, NaitError, one_line
@@ -83,8 +83,8 @@ def _load(path: str, config: ModelConfig, causal: bool) -> LoadedModel:
         tokenizer = _load_tokenizer(path, folder)
     tokenizer.truncation_side = "right"
     module = _moved(path, module, device)
-    first_position = _first_position(module)
-    table = _embeddings(module)
+    first_position = first_position_of(module)
+    table = embeddings_of(module)
     return LoadedModel(
         name=config.name,
         module=module,
@@ -92,7 +92,7 @@ def _load(path: str, config: ModelConfig, causal: bool) -> LoadedModel:
         model_type=settings.model_type,
         device=device,
         dtype=dtype,
-        positions=_longest_input(settings, tokenizer, first_position),
+        positions=longest_input_of(settings, tokenizer, first_position),
         first_position=first_position,
         vocabulary=None if table is None else len(table),
         weights_hash=hash_weights(module, frozenset(report["missing_keys"])),
@@ -257,14 +257,6 @@ def _moved(path: str, module: "nn.Module", device: "torch.device") -> "nn.Module
         raise ModelError(f"model '{path}' cannot be moved to {device}: {_sentences(error)}{remedy}") from error
 
 
-def _embeddings(module: "nn.Module") -> "torch.Tensor | None":
-    """Return the table of the tokens' embeddings, or ``None`` for a model without one, as of characters."""
-    try:
-        return getattr(module.get_input_embeddings(), "weight", None)  # type: ignore[operator]  # a transformers model
-    except NotImplementedError:
-        return None
-
-
 def _check_causal(loaded: LoadedModel) -> None:
     """Refuse a model whose predictions change with the tokens after them, such as BERT with its masked-word head."""
     import torch
@@ -278,28 +270,6 @@ def _check_causal(loaded: LoadedModel) -> None:
             f"model '{loaded.name}' sees the tokens it predicts, so it is not a causal language model; name one with "
             "--model"
         )
-
-
-def _first_position(body: "nn.Module") -> int:
-    """Find the first position: after the padding row of a position table (RoBERTa, MPNet), or 0 if it has none."""
-    from torch import nn
-
-    for path, module in body.named_modules():
-        if path.endswith("position_embeddings") and isinstance(module, nn.Embedding) and module.padding_idx is not None:
-            return module.padding_idx + 1
-    return 0
-
-
-def _longest_input(settings: Any, tokenizer: Any, first: int) -> int | None:  # noqa: ANN401
-    """Find the longest readable input: the smaller of the limits of position table and tokenizer."""
-    text = settings.get_text_config() if hasattr(settings, "get_text_config") else settings
-    limits = []
-    table = getattr(text, "max_position_embeddings", None)
-    if isinstance(table, int) and table > 0:
-        limits.append(table - first)
-    if isinstance(tokenizer.model_max_length, int) and 0 < tokenizer.model_max_length < 10**9:
-        limits.append(tokenizer.model_max_length)
-    return min(limits) if limits else None
 
 
 @contextmanager
