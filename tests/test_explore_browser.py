@@ -168,8 +168,11 @@ def test_rows_are_text_and_open_whole(looked: Watched) -> None:
     row.locator(".part.user .text").wait_for()
     assert row.locator(".part.user .text").inner_text() == TEXT
     assert page.locator("#results b[onclick]").count() == 0
-    row.locator(".words summary").click()
-    assert json.loads(row.locator("pre").inner_text())["instruction"] == TEXT
+    read, raw = row.locator(".words details").all()
+    read.locator("summary").click()
+    assert read.locator("pre").inner_text() == f"{TEXT}\n3"
+    raw.locator("summary").click()
+    assert json.loads(raw.locator("pre").inner_text())["instruction"] == TEXT
 
 
 def test_everything_is_within_reach_of_the_keyboard(looked: Watched, served: Served) -> None:
