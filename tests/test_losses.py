@@ -9,7 +9,7 @@ import pytest
 from helpers import manifest_of, nait_index, refusal, samples_of, write_lines
 
 from nait_index import NaitIndex
-from nait_index.corpus import RowTemplateError, make_template
+from nait_index.corpus import RowTemplateError, losses, make_template
 from nait_index.corpus.formats import row_parts
 from nait_index.corpus.losses import left_out
 from nait_index.corpus.unread import UnreadFields
@@ -107,6 +107,19 @@ def test_a_short_part_needs_a_place_of_its_own() -> None:
     row = [Part(U, "Add 40 and 2."), Part(TOOL, "42"), Part(A, "The sum of 40 and 2 is 42.")]
     assert left_out(row, "Add 40 and 2. The sum of 40 and 2 is 42.") == (("tool turns",), False)
     assert left_out(row, "Add 40 and 2.42The sum of 40 and 2 is 42.") == ((), False)
+
+
+def test_a_huge_part_that_is_there_takes_no_time() -> None:
+    """The letters of what is there as it is are not compared."""
+    huge = "Word & word, \\n " * 200_000
+    row = [Part(U, "Read this."), Part(TOOL, "Done with it."), Part(A, huge)]
+    with pytest.MonkeyPatch.context() as patch:
+        seen: list[int] = []
+        letters = losses._letters
+        patch.setattr(losses, "_letters", lambda text: (seen.append(len(text)), letters(text))[1])
+        assert left_out(row, f"Read this. {huge}") == (("tool turns",), False)
+    assert max(seen) < 1000
+    assert left_out(row[2:], huge.upper()) == ((), False)
 
 
 def test_a_row_of_which_nothing_is_left_is_refused(chat: Callable[[str], Any]) -> None:

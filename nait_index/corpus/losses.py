@@ -25,6 +25,7 @@ REASONING = "reasoning"
 
 _PARTLY = 12
 """Letters of the beginning or end of a part by which it counts as there in part."""
+_HUGE = 1_000_000  # characters
 _MOST_COMPARED = 2**30
 """Pieces times characters up to which every piece is looked for in the whole text; more would take seconds."""
 _NO_LETTERS = re.compile(r"[\W_]+")
@@ -36,6 +37,8 @@ def left_out(parts: Sequence[Part], text: str) -> tuple[tuple[str, ...], bool]:
     pieces = [piece for part in parts for piece in _pieces(part) if piece[1].strip()]
     if _in_order([piece.strip() for _, piece in pieces], text):
         return (), False
+    total = len(pieces)
+    pieces, text = _without_huge(pieces, text)
     letters = [_letters(piece) for _, piece in pieces]
     unescaped = _ESCAPED.sub(_plain, text)
     views = [_letters(view) for view in dict.fromkeys((text, unescaped, html.unescape(text), html.unescape(unescaped)))]
@@ -47,7 +50,7 @@ def left_out(parts: Sequence[Part], text: str) -> tuple[tuple[str, ...], bool]:
         piece, kind = letters[number], pieces[number][0]
         some = len(piece) > 2 * _PARTLY and (piece[:_PARTLY] in rest or piece[-_PARTLY:] in rest)
         kinds.append(f"part of {kind}" if some else kind)
-    nothing = len(missing) == len(pieces) and not any(kind.startswith("part of ") for kind in kinds)
+    nothing = len(missing) == total and not any(kind.startswith("part of ") for kind in kinds)
     return tuple(dict.fromkeys(kinds)), nothing
 
 
@@ -56,6 +59,17 @@ def _pieces(part: Part) -> list[tuple[str, str]]:
     if part.role is not Role.ASSISTANT:
         return [(KINDS[part.role], part.text)]
     return [(REASONING if is_reasoning else KINDS[part.role], text) for is_reasoning, text in segments(part.text)]
+
+
+def _without_huge(pieces: list[tuple[str, str]], text: str) -> tuple[list[tuple[str, str]], str]:
+    """Take huge pieces that are there as they are out of a text: to compare their letters would take long."""
+    left = []
+    for kind, piece in pieces:
+        if len(piece) > _HUGE and piece.strip() in text:
+            text = text.replace(piece.strip(), "\0", 1)
+        else:
+            left.append((kind, piece))
+    return left, text
 
 
 def _in_order(pieces: Sequence[str], text: str) -> bool:
