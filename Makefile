@@ -65,6 +65,8 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.speed.build qwen3 --rows 128 --rounds 3 --script-rows 16
 	$(BIN)/python -m benchmarks.speed.precision minilm
 	$(BIN)/python -m benchmarks.speed.memory
+	$(BIN)/python -m benchmarks.speed.forecast demo
+	$(BIN)/python -m benchmarks.speed.forecast minilm --model $(MINILM) --corpus "$(NAIT_SHARED)/data/pool.jsonl" --rows 400 --max-length 128
 	$(BIN)/python -m benchmarks.speed.fit
 	$(BIN)/python -m benchmarks.speed.workers
 	$(BIN)/python -m benchmarks.fidelity.curves minilm --model $(MINILM)

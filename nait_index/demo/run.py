@@ -15,7 +15,6 @@ from nait_index.selection.selection import Selection
 
 QUERIED = ("arithmetic", "logic", "tables")
 CORE_TOP = "20%"
-_RESAMPLES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ def _report(index: NaitIndex, folder: Path) -> tuple[Path | None, str]:
     """Write the report on the queried skills, or return why that is not possible."""
     from nait_index.report import ReportRequest, write_report
 
-    request = ReportRequest(names=QUERIED, by=("skill",), bootstrap=_RESAMPLES)
+    request = ReportRequest(names=QUERIED, by=("skill",))
     try:
         return write_report(index, folder / "demo-report.html", request, force=True).path, ""
     except NaitError as error:
