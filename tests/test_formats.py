@@ -212,6 +212,7 @@ HUMAN = {"from": "human", "value": "q"}
         unanswered("'completion' is empty", PROMPT, prompt=[ASKED], completion=[]),
         unanswered("'completion' is empty", PROMPT, prompt="q", completion="<think>\n</think>\n\n"),
         unanswered("no 'completion'; the row has 'chosen'", PROMPT, prompt="q", completion=None, chosen="1"),
+        unanswered("no 'completion'; the row has 'response'", PROMPT, prompt="q", response="1"),
         unanswered("the last turn of 'completion' is the user's", PROMPT, prompt=[ASKED], completion=[SAID, ASKED]),
         unanswered(None, MESSAGES, messages=[ASKED, {"role": "assistant", "tool_calls": [CALL]}]),
         unanswered(None, MESSAGES, messages=[ASKED, {"role": "assistant", "content": [{"type": "text", "text": "a"}]}]),
@@ -257,6 +258,9 @@ def test_calls_in_lone_surrogates_stay_writable() -> None:
         ([{"text": "a"}, {"prompt": "a", "completion": "b"}, {"prompt": "a", "completion": "b"}], PROMPT),
         ([{"text": "a"}, {"instruction": "a"}], ALPACA),
         ([{"other": 1}, {"text": "a"}], TEXT),
+        ([{"prompt": "a", "text": "a"}], TEXT),
+        ([{"prompt": "a", "chosen": "b", "rejected": "c"}], PROMPT),
+        ([{"prompt": "a", "completion": None}], PROMPT),
     ],
 )
 def test_detection_by_majority_then_priority(rows: list[dict[str, Any]], expected: RowFormat) -> None:

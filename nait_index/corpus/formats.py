@@ -51,11 +51,15 @@ def detect_format(rows: Iterable[Fields], name: str) -> RowFormat:
     """
     votes = dict.fromkeys(_REQUIRED, 0)
     seen: set[str] = set()
+    prompts = False
     for row in rows:
         seen.update(row)
+        prompts = prompts or row.get("prompt") is not None
         matching = next((form for form, required_fields in _REQUIRED.items() if _has(row, required_fields)), None)
         if matching:
             votes[matching] += 1
+    if not any(votes.values()) and prompts:
+        return RowFormat.PROMPT_COMPLETION  # without answers, or with answers of another name
     if not any(votes.values()):
         known = "; ".join(
             f"{form}: {' or '.join(' and '.join(fields) for fields in alternatives)}"
