@@ -13,7 +13,7 @@ from nait_index.corpus import RowTemplateError, losses, make_template
 from nait_index.corpus.formats import row_parts
 from nait_index.corpus.losses import left_out
 from nait_index.corpus.unread import UnreadFields
-from nait_index.errors import TemplateError
+from nait_index.errors import ModelError, TemplateError
 from nait_index.types import Origin, Part, Role, RowFormat, Sample
 
 S, TOOLS, U, I, A, TOOL = Role.SYSTEM, Role.TOOLS, Role.USER, Role.INPUT, Role.ASSISTANT, Role.TOOL  # noqa: E741
@@ -335,6 +335,20 @@ def test_a_tokenizer_that_is_gone_or_another_is_told(cut: Path, tmp_path: Path) 
     read = NaitIndex(cut, model=BUNDLED_MODEL).row_read("r03")
     assert read.problem == "the tokenizer of 'bundled' is not the one that the index was built with"
     assert "Add 3 and 4." in read.text
+
+
+def test_a_tokenizer_that_cannot_be_loaded_is_asked_for_once(cut: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report shows hundreds of rows, and a hub that is out of reach takes its time to say so."""
+    asked: list[str] = []
+
+    def unreachable(name: str) -> Any:
+        asked.append(name)
+        raise ModelError("out of reach")
+
+    monkeypatch.setattr("nait_index.building.reading.load_tokenizer", unreachable)
+    index = NaitIndex(cut)
+    assert [index.row_read(row).problem for row in ("r01", "r02", "r03")] == ["out of reach"] * 3
+    assert len(asked) == 1
 
 
 def test_the_report_and_the_page_show_what_the_model_read(cut: Path, tmp_path: Path) -> None:

@@ -43,15 +43,25 @@ class TextRestorer:
         return RowRead(read.text[:end], len(rest), rest[:_REST], read.left_out)
 
     @cached_property
+    def _loaded(self) -> Any:  # noqa: ANN401
+        """The tokenizer, or why it cannot be used: a hub that is out of reach is not asked for every row."""
+        try:
+            tokenizer = load_tokenizer(self._name)
+        except ModelError as error:
+            return error
+        if hash_tokenizer(tokenizer) != self._fingerprint.tokenizer:
+            return ModelError(f"the tokenizer of '{self._name}' is not the one that the index was built with")
+        return tokenizer
+
+    @property
     def _tokenizer(self) -> Any:  # noqa: ANN401
         """The tokenizer of the index's model.
 
         :raises ModelError: it is missing, or another one.
         """
-        tokenizer = load_tokenizer(self._name)
-        if hash_tokenizer(tokenizer) != self._fingerprint.tokenizer:
-            raise ModelError(f"the tokenizer of '{self._name}' is not the one that the index was built with")
-        return tokenizer
+        if isinstance(self._loaded, ModelError):
+            raise ModelError(str(self._loaded))
+        return self._loaded
 
     @cached_property
     def _template(self) -> Template:
