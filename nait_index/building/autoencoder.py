@@ -18,7 +18,7 @@ from nait_index.activations.sae.training import SaeReport, SaeSettings, train_on
 from nait_index.config import Device, Media, ModelConfig, Precision, RowRules, Unanswered
 from nait_index.corpus import SAMPLE_COLUMNS, RowTemplateError, Template, make_template, read_corpus, restore_sample
 from nait_index.errors import ModelError, NaitError
-from nait_index.files import check_absent, check_writable, together
+from nait_index.files import check_absent, check_writable, remove_abandoned, together
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest, library_versions, load_finished
 from nait_index.store.samples import SampleTable
@@ -73,6 +73,7 @@ def train_sae(
             deque(texts, 0)
             if not (asked | {"texts": digest.hexdigest()}).items() <= known.items():
                 check_absent(out, force=False)
+            remove_abandoned(out.parent)
             logger.warning("%s is there already, trained in the same way on the same texts; nothing was changed", out)
             return SaeReport(**known["report"])
         tokens = collect_tokens(
@@ -90,6 +91,7 @@ def train_sae(
     with together() as files, files.folder(out) as folder:
         write_sparsify(folder, sae, path)
         (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    remove_abandoned(out.parent)
     return report
 
 

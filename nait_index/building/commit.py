@@ -153,13 +153,16 @@ def publish_rows(
     positions = table.numbers("position") if len(table) > len(known) else ()
     superseded = [int(position) for position in positions if position not in kept]
     table.delete(superseded)
+    # Counted against what readers see: an earlier start that was killed here has deleted them already.
+    before = SampleTable(layout, manifest.table_version).numbers("position") if manifest.history else ()
+    gone = sum(int(position) not in kept for position in before)
     if not manifest.history or table.fragments > _MOST_FRAGMENTS:
         table.compact()
     state = table_state(table)
     added = state["rows"] - manifest.rows
     end = max(manifest.next_position, table.last_position() + 1)
     first_rows = manifest.first_rows if manifest.history else end
-    replaced = f", {len(superseded):,} replaced" if superseded else ""
+    replaced = f", {gone:,} replaced" if gone else ""
     change = f"{added:,} row{'' if added == 1 else 's'} added{replaced}"
     manifest = replace(manifest, next_position=end, first_rows=first_rows)
-    return publish(layout, manifest, change, **state, **more), len(superseded)
+    return publish(layout, manifest, change, **state, **more), gone

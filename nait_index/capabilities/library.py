@@ -13,7 +13,7 @@ from nait_index.capabilities.capability import Capability, summarise
 from nait_index.capabilities.examples import EncodingProgress, ExampleEncoder
 from nait_index.corpus import asked_text, path_list, plain_text, read_examples, read_text, restore_sample, to_json
 from nait_index.errors import CapabilityError, CapabilityExistsError, NaitError, UnknownCapabilityError
-from nait_index.files import check_writable
+from nait_index.files import check_writable, remove_abandoned
 from nait_index.methods.base import Examples
 from nait_index.spelling import did_you_mean, normal_name, parse_capability_name
 from nait_index.store.capabilities import (
@@ -174,9 +174,10 @@ class CapabilityLibrary:
         stored, basis = self._stored(name), self._manifest.basis
         if not force and holds_capability(path, stored, basis):
             logger.warning("%s is there already, with this capability; nothing was changed", path)
-            return
-        check_writable(path, force=force)
-        write_capability(path, stored, basis)
+        else:
+            check_writable(path, force=force)
+            write_capability(path, stored, basis)
+        remove_abandoned(path.parent)
 
     def import_file(self, path: Path, name: str | None, *, force: bool) -> Capability:
         """Store a capability from a file, encoding its examples again if they are from another basis."""

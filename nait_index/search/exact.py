@@ -77,9 +77,13 @@ class ExactScan:
 
     @staticmethod
     def is_current(folder: Path, name: str, stamp: ScanStamp) -> bool:
-        """Report whether the copy is of this state of the table, as far as it can be read; it may still be damaged."""
-        facts = read_sealed(folder / f"{name}.json")
-        return facts is None or facts["stamp"] == asdict(stamp)
+        """Report whether the copy is finished and of this state of the table, as far as it can be read.
+
+        It may still be damaged.
+        """
+        path = folder / f"{name}.json"
+        facts = read_sealed(path)
+        return path.is_file() if facts is None else facts["stamp"] == asdict(stamp)
 
     @classmethod
     def open(cls, folder: Path, name: str, stamp: ScanStamp) -> "ExactScan | None":

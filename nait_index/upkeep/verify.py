@@ -124,7 +124,7 @@ def _scans(layout: Layout, table: SampleTable, rows: IndexRows) -> Iterator[Chec
 
 def _compare(folder: Path, column: str, rows: IndexRows, stamp: ScanStamp) -> tuple[bool | None, str]:
     if not ExactScan.is_current(folder, column, stamp):
-        return None, "of an earlier state of the table; it is made again when it is needed"
+        return None, "not finished, or of an earlier state of the table; it is made again when it is needed"
     exact = ExactScan.open(folder, column, stamp)
     if exact is None or not exact.is_whole(folder, column):
         return False, f"damaged; delete the folder {folder}, and it is made again"

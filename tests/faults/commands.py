@@ -1,5 +1,6 @@
 """What the children of the tests run: the command line with small shards, traced; and readers that go on reading."""
 
+import ctypes
 import hashlib
 import importlib
 import inspect
@@ -58,6 +59,9 @@ def run(request: dict[str, Any], steps: int) -> int:
     with ExitStack() as stack:
         stack.enter_context(small_shards())
         stack.enter_context(_small_settings(request.get("fragments", 64)))
+        if "moments" in request:
+            library, folder, number = request["moments"]
+            ctypes.CDLL(library).moments_arm(folder.encode(), ctypes.c_long(number), steps)
         if request.get("trace"):
             stack.enter_context(Tracer(steps, request.get("kill") or {}).installed())
         return COMMANDS[request["run"]](request)

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from faults.setting import (  # noqa: E402
     ADDED,
     COUNTS,
     LONG,
+    MOMENTS,
     ROWS,
     Counts,
     Files,
@@ -41,12 +43,15 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     from benchmarks.environment import environment
 
     failed = len(terminalreporter.stats.get("failed", [])) + len(terminalreporter.stats.get("error", []))
-    report = {"failed": failed, "environment": environment()}
-    report |= {"counts": {kind: dict(sorted(outcomes.items())) for kind, outcomes in COUNTS.values.items()}}
-    text = json.dumps(report, indent=1)
-    terminalreporter.write_line(text)
-    if path:
-        Path(path).write_text(text + "\n", encoding="utf-8")
+    for is_moments in (False, True):
+        counted = {kind: counts for kind, counts in COUNTS.values.items() if kind.startswith(MOMENTS) is is_moments}
+        report = {"failed": failed, "environment": environment()}
+        report |= {"counts": {kind: dict(sorted(outcomes.items())) for kind, outcomes in counted.items()}}
+        text = json.dumps(report, indent=1)
+        terminalreporter.write_line(text)
+        if path and counted:  # kills between writes are counted in a file of their own
+            target = Path(path).with_name("moments.json") if is_moments else Path(path)
+            target.write_text(text + "\n", encoding="utf-8")
 
 
 @pytest.fixture
@@ -58,8 +63,19 @@ def rng(request: pytest.FixtureRequest) -> random.Random:
 
 
 @pytest.fixture(scope="session")
-def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
-    started = Zygote(tmp_path_factory.mktemp("zygote"))
+def moments(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    """Compile ``moments.c``; ``None`` where there is no compiler."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        return None
+    library, source = tmp_path_factory.mktemp("moments") / "moments.so", Path(__file__).parent / "moments.c"
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
+    return library
+
+
+@pytest.fixture(scope="session")
+def zygote(moments: Path | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
+    started = Zygote(tmp_path_factory.mktemp("zygote"), moments)
     yield started
     started.close()
 

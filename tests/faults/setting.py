@@ -14,6 +14,9 @@ from helpers import NOT_FINITE, Outcome, nait_index, small_rows, small_shards, s
 LONG = os.environ.get("NAIT_FAULTS") == "long"
 """Whether the tests shall take minutes, and be many."""
 
+MOMENTS = "moments of "
+"""How the kinds of trials begin whose kills were aimed between two writes."""
+
 ROWS, ADDED = 30, 20
 MAX_LENGTH = 48
 

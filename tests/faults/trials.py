@@ -76,11 +76,15 @@ class Running:
 
 
 class Zygote:
-    """The process that children are forked from."""
+    """The process that children are forked from.
 
-    def __init__(self, folder: Path) -> None:
+    :param preload: a library that it is started with.
+    """
+
+    def __init__(self, folder: Path, preload: Path | None = None) -> None:
         self._address = folder / "socket"
         environment = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+        environment |= {} if preload is None else {"LD_PRELOAD": str(preload)}
         environment["PYTHONPATH"] = os.pathsep.join([str(TESTS), *filter(None, sys.path)])
         self._process = subprocess.Popen(
             [sys.executable, "-m", "faults.zygote", str(self._address)],
@@ -95,7 +99,8 @@ class Zygote:
     def start(self, run: str, **request: Any) -> Running:
         """Start a child; see :mod:`commands` for what it can run.
 
-        :param request: what that needs, and: ``kill``, a plan; ``trace``; ``limits`` of the system; ``user``.
+        :param request: what that needs, and: ``kill``, a plan; ``trace``; ``limits`` of the system; ``user``;
+            ``moments``, what ``moments.c`` is told: its library, the folder to watch, and the write to die before.
         """
         return Running(self._address, {"run": run, "trace": "kill" in request} | request)
 
