@@ -162,6 +162,8 @@ def test_a_replacement_that_is_interrupted_goes_on(
         assert samples_of(index) == before
     NaitIndex.add(index, changed, replace=True)
     assert samples_of(index) == samples_of(whole)
+    changes = [[version["change"] for version in NaitIndex.versions(root)] for root in (index, whole)]
+    assert changes[0] == changes[1]
     assert all(check.passed is not False for check in NaitIndex(index).verify(4))
 
 

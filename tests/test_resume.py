@@ -184,6 +184,8 @@ def test_an_engine_torn_while_it_was_written_is_made_again(
         interrupt_call(patch, f"nait_index.search.exact.{writer}")
         with pytest.raises(KeyboardInterrupt):
             build(root, corpus)
+    outcome = nait_index("verify", root, "--sample", "1", "--json")
+    assert (outcome.code, [check for check in outcome.json if check["passed"] is False]) == (0, [])
     assert _ranking(root, examples) == _ranking(whole, examples)
 
 
