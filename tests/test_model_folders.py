@@ -119,7 +119,10 @@ def rename_weights(folder: Path) -> None:
 
 FOLDERS: Mapping[str, tuple[Callable[[Path], Any], str]] = {
     "pickled": (pickle_weights, "PyTorch format (pytorch_model.bin), and only safetensors are read; convert them"),
-    "tensorflow": (lambda f: (f / "model.safetensors").rename(f / "tf_model.h5"), "TensorFlow format (tf_model.h5)"),
+    "tensorflow": (
+        lambda f: (f / "model.safetensors").rename(f / "tf_model.h5"),
+        "only safetensors are read; name a version",
+    ),
     "gguf": (
         put_gguf,
         "GGUF format, which are not read; name the model they were made from",
@@ -135,7 +138,7 @@ FOLDERS: Mapping[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "shard missing": (
         lose_shard,
-        "model-00002-of-00002.safetensors of 2 missing; download or copy",
+        "model-00002-of-00002.safetensors is missing, 1 of 2 files in all; download or copy",
     ),
     "shard cut": (cut_shard, "model-00002-of-00002.safetensors has "),
     "shard elsewhere": (leave_folder, "index.json is damaged"),
@@ -165,7 +168,10 @@ FOLDERS: Mapping[str, tuple[Callable[[Path], Any], str]] = {
         lambda f: (f / "tokenizer.json").unlink(),
         "is missing; save its files there as well",
     ),
-    "dangling link": (dangle, "model.safetensors of 1 missing; download or copy the whole model again"),
+    "dangling link": (
+        dangle,
+        "model.safetensors is missing, 1 of 1 files in all; download or copy",
+    ),
     "other shape": (
         lambda f: edit_config(f, vocab_size=400),
         ".weight is (320, 32), not (400, 32); restore the config.json that belongs to them",

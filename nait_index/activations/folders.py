@@ -122,10 +122,9 @@ def _check_weights(folder: Path) -> None:
         _refuse_other_weights(folder)
     missing = [file.name for file in files if not file.is_file()]
     if missing:
-        more = f" and {len(missing) - 1} more files" if missing[1:] else ""
         raise ModelError(
-            f"the weights of model '{folder}' cannot be loaded: {missing[0]}{more} of {len(files)} missing; "
-            "download or copy the whole model again"
+            f"the weights of model '{folder}' cannot be loaded: {missing[0]} is missing, {len(missing)} of "
+            f"{len(files)} files in all; download or copy the whole model again"
         )
     for file in files:
         read_header(file)
@@ -162,9 +161,11 @@ def _refuse_other_weights(folder: Path) -> None:
             f"model, or rename the file to {WEIGHTS} if it is all of it"
         )
     if others:
+        kind = _OTHER_WEIGHTS[others[0].suffix]
+        remedy = f"convert them where you trust the file: {conversion(folder)}"
+        remedy = remedy if kind == "PyTorch" else "name a version of the model that has them"
         raise ModelError(
-            f"{refused}: they are in {_OTHER_WEIGHTS[others[0].suffix]} format ({others[0].name}), and only "
-            f"safetensors are read; convert them where you trust the file: {conversion(folder)}"
+            f"{refused}: they are in {kind} format ({others[0].name}), and only safetensors are read; {remedy}"
         )
     raise ModelError(f"{refused}: there is no {WEIGHTS}; save the model there with save_pretrained")
 
