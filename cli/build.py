@@ -204,7 +204,7 @@ def _without_noted(facts: dict[str, Any]) -> None:
         del facts[name]
 
 
-_SELDOM = ("replaced", "unanswered", "text_only", "questions")
+_SELDOM = ("replaced", "unanswered", "media", "text_only", "questions")
 """Counts that are shown to people only where there is something to count."""
 
 
