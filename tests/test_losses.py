@@ -240,6 +240,7 @@ TURNS = [
         ({"more": {"why": "It is long enough.", "source": "a b c d"}}, ["'more'"]),
         ({"rejected": [{"role": "assistant", "content": "The Rhine it is."}]}, ["'rejected'"]),
         ({"id": "a b c d", "source": "made by hand now", "task_name": "name a long one", "created_at": "a b c"}, []),
+        ({"source": "The Ural is long, and flows from its mountains " * 4}, ["'source'"]),
         ({"url": "https://example.org/a/long/path", "level": "very hard for all", "score": 3, "kind": None}, []),
         ({"flag": "yes", "topic_of": "rivers", "date": "2024-01-01 12:00", "where": "in Asia"}, []),
         ({"text": "### Name a long river.\nIn Russia.\n### It is the Ural.", "question": "Name a long river."}, []),

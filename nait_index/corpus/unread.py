@@ -1,7 +1,7 @@
 """Fields of rows that hold text which the model does not read, counted by file.
 
-A field is named if its values have at least three words on average, are not part of what is read (many corpora repeat
-the conversation in another column), and its name is not one that describes the row: see :data:`DESCRIPTIVE`.
+A field is named if its values are not part of what is read (many corpora repeat the conversation in another column) and
+have at least three words on average, or twenty if its name is one that describes the row: see :data:`DESCRIPTIVE`.
 """
 
 import json
@@ -37,6 +37,8 @@ _READ = {
 }
 _READ_OF_TURNS = {"role", "from", "content", "value", "tool_calls", "function_call"}
 _FEWEST_WORDS = 3
+_FEWEST_IN_DESCRIPTIONS = 20
+_OF_TURNS = " of turns"
 _LOOKED_AT = 1000  # characters of a value whose words are counted
 _NAME_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+")
 
@@ -61,7 +63,8 @@ class UnreadFields:
         """Return the fields whose values are long enough to be text."""
         files: Unread = {}
         for (file, name), (rows, count) in sorted(self._counts.items()):
-            if count >= _FEWEST_WORDS * rows:
+            described = _is_descriptive(name.removesuffix(_OF_TURNS))
+            if count >= rows * (_FEWEST_IN_DESCRIPTIONS if described else _FEWEST_WORDS):
                 files.setdefault(file, {})[name] = rows
         return files
 
@@ -78,7 +81,7 @@ def unread_sentences(unread: Mapping[str, Mapping[str, int]]) -> list[str]:
 def unread_fields(sample: Sample) -> dict[str, int]:
     """Return the fields of a row, and of its turns, that hold text which is not read, each with its number of words."""
     row = json.loads(sample.row)
-    names = [name for name in row if name not in _READ[sample.format] and not _is_descriptive(name)]
+    names = [name for name in row if name not in _READ[sample.format] and name != "id"]
     turns = list(_turns(row, _READ[sample.format]))
     if not names and not any(set(turn) - _READ_OF_TURNS for turn in turns):
         return {}
@@ -92,8 +95,8 @@ def unread_fields(sample: Sample) -> dict[str, int]:
     for turn in turns:
         role = ROLES.get(str(turn.get(name_of(turn, "role", "from"))), Role.ASSISTANT)
         for name in set(turn) - _READ_OF_TURNS:
-            if not _is_descriptive(name) and not (role is Role.ASSISTANT and name in FIELDS):
-                label = f"{name!r} of turns"
+            if not (role is Role.ASSISTANT and name in FIELDS):
+                label = f"{name!r}{_OF_TURNS}"
                 counts[label] = counts.get(label, 0) + _words(turn[name], read, parts)
     return {name: counts[name] for name in sorted(counts) if counts[name]}
 
