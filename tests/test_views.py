@@ -282,8 +282,8 @@ def test_impact_of_experts_named_as_site_is_the_size_of_their_neurons(tiny_model
 def test_down_projection_without_a_known_partner_is_refused(
     tiny_model: TinyModels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = dict(families.FAMILIES) | {"llama": ("layers.{i}.self_attn.o_proj",)}
-    monkeypatch.setattr(families, "FAMILIES", table)
+    sites = tuple(families.Site(layer, f"layers.{layer}.self_attn.o_proj", 32) for layer in range(3))
+    monkeypatch.setattr("nait_index.activations.encoder.find_sites", lambda *_: sites)
     config = ModelConfig(name=str(tiny_model("llama")), device=Device.CPU)
     with Encoder(config) as usable:
         assert encode(usable).impact is None
