@@ -121,6 +121,14 @@ def test_everything_on_a_page_runs(page: str, demo: Path, tmp_path: Path, monkey
             _run_line(f"{page}:{line}", _prepared(text), demo)
 
 
+@pytest.mark.slow
+def test_the_python_of_the_first_page_needs_no_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for block in RUN["README.md"]:
+        if block.language == "python":
+            _run_python(block, {"__name__": "page"})
+
+
 def _prepared(text: str) -> str:
     """Make the files that a text needs, and substitute names in it."""
     for name, rows in STAND_INS.items():

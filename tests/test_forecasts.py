@@ -93,8 +93,9 @@ def test_how_long_a_build_takes_is_forecast(name: str, rows: Path, tmp_path: Pat
     assert_near(60 * forecast.minutes, index.report.seconds, "seconds")
 
 
-def test_the_gradients_belong_to_the_forecast(rows: Path, tiny_model: "TinyModels") -> None:
+def test_the_gradients_belong_to_the_forecast(tmp_path: Path, tiny_model: "TinyModels") -> None:
     """They cost several times what the neurons do."""
+    rows = write_lines(tmp_path / "rows.jsonl", corpus_rows()[:40])
     model = ModelConfig(str(tiny_model("llama")), max_length=24, device=Device.CPU)
     plain, graded = (
         NaitIndex.estimate(rows, model=model, signatures=SignatureConfig(views=views))
