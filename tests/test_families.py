@@ -400,6 +400,13 @@ def test_model_with_neurons_under_another_name_is_refused(
         find_sites(body, family)
 
 
+def test_encoder_saved_by_itself_is_opened(tiny_model: TinyModels, tmp_path: Path, make_encoder: MakeEncoder) -> None:
+    whole = tiny_model("t5")
+    load_body(whole).save_pretrained(tmp_path)
+    tiny_models.save_tokenizer(tmp_path)
+    np.testing.assert_array_equal(encode(make_encoder(tmp_path))[1], encode(make_encoder(whole))[1])
+
+
 def test_layers_missing_from_a_model_are_noticed(tiny_model: TinyModels) -> None:
     body = load_body(tiny_model("llama"))
     del body.layers[2]

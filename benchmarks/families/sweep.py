@@ -9,8 +9,9 @@ import re
 import sys
 import warnings
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.environment import ROOT, environment
@@ -38,6 +39,7 @@ class Tried:
     :param names: of the sites, ``{i}`` for the layer; :param neurons: of the tiny model.
     :param difference: between captured and computed values, relative to the largest; of experts, of their output.
     :param why: a family is refused, wrong or was not tried.
+    :param padded: whether texts of different lengths may share a batch; otherwise padding reaches their tokens.
     """
 
     outcome: Outcome
@@ -46,10 +48,14 @@ class Tried:
     difference: float | None = None
     experts_difference: float | None = None
     why: str = ""
+    padded: bool = True
 
 
-def try_family(family: str) -> Tried:
-    """Make one family tiny, find its neurons, and compare what is captured with what the model computes."""
+def try_family(family: str, *, opened: bool = True) -> Tried:
+    """Make one family tiny, find its neurons, and compare what is captured with what the model computes.
+
+    :param opened: whether to save it as well, and open it as a build does.
+    """
     from nait_index.activations.families import find_sites
     from nait_index.errors import ArchitectureError
 
@@ -64,7 +70,8 @@ def try_family(family: str) -> Tried:
     except Exception as error:
         return _find(family, error)
     try:
-        return _check(body, find_sites(body, config.model_type))
+        tried = _check(body, find_sites(body, config.model_type))
+        return _open(body, tried) if opened else tried
     except ArchitectureError as error:
         refusal = Tried(Outcome.REFUSED, why=_line(error))
         # What a refusal proposes must work.
@@ -128,9 +135,29 @@ def _check(body: Any, sites: Any) -> Tried:  # noqa: ANN401
     return Tried(Outcome.WHOLE if right else Outcome.WRONG, names, neurons, difference, of_experts, why)
 
 
-def _check_by_hand(body: Any, pattern: str) -> Tried | None:  # noqa: ANN401
-    from dataclasses import replace
+def _open(body: Any, tried: Tried) -> Tried:  # noqa: ANN401
+    """Save a model that is captured whole, open it as a build does, and encode texts of different lengths."""
+    from nait_index.activations.batches import Sharing
+    from nait_index.activations.encoder import Encoder
+    from nait_index.config import ModelConfig
+    from nait_index.errors import NaitError
 
+    if tried.outcome is not Outcome.WHOLE:
+        return tried
+    try:
+        with TemporaryDirectory() as folder:
+            body.save_pretrained(folder)
+            tiny.save_tokenizer(folder)
+            with Encoder(ModelConfig(name=folder, dtype="float32")) as encoder:
+                texts = encoder.tokenize(["Yes.", "Name three rivers of Europe.", "No. " * 20], add_special_tokens=True)
+                encoded = sum(len(part.rows) for part in encoder.encode(texts))
+            assert encoded == len(texts)
+            return replace(tried, padded=encoder.rule.sharing is Sharing.ANY_LENGTH)
+    except NaitError as error:
+        return replace(tried, outcome=Outcome.REFUSED, why=_line(error).replace(folder, "…"))
+
+
+def _check_by_hand(body: Any, pattern: str) -> Tried | None:  # noqa: ANN401
     from nait_index.activations.families import find_sites
     from nait_index.errors import ArchitectureError
 

@@ -5,6 +5,8 @@ from typing import Any
 
 Rows = list[tuple[str, list[str]]]
 
+_MARKS = {"whole": "", "found, not run": " (found, not run)", "by hand": " (`--site`)"}
+
 
 def counts_table(result: dict[str, Any]) -> tuple[list[str], Rows]:
     """Count the families by what became of them."""
@@ -31,8 +33,8 @@ def whole_table(result: dict[str, Any]) -> tuple[list[str], Rows]:
     """Tabulate the families that are captured whole, by where their neurons are."""
     by_names: dict[str, list[str]] = defaultdict(list)
     for family, each in result["families"].items():
-        if each["outcome"] in ("whole", "found, not run", "by hand"):
-            mark = {"whole": "", "found, not run": " (found, not run)", "by hand": " (`--site`)"}[each["outcome"]]
+        if each["outcome"] in _MARKS:
+            mark = _MARKS[each["outcome"]] if each["padded"] else "¹"
             by_names["<br>".join(f"`{name}`" for name in each["names"])].append(f"{family}{mark}")
     rows = sorted(by_names.items(), key=lambda item: (-len(item[1]), item[0]))
     return ["input of", "families"], [(names, [", ".join(families)]) for names, families in rows]

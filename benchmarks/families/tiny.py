@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 HIDDEN, LAYERS, VOCABULARY = 32, 4, 320
-DENSE, EXPERT, SHARED = 52, 20, 28
+DENSE, EXPERT, SHARED = 52, 40, 28
 
 _SIZES: dict[str, int] = {
     **dict.fromkeys(
@@ -209,6 +209,18 @@ def tiny_body(config: Any) -> Any:  # noqa: ANN401
             else:
                 parameter.add_(noise * 0.05)
     return body
+
+
+def save_tokenizer(folder: str) -> None:
+    """Save a tokenizer whose tokens are bytes."""
+    import tokenizers
+    import transformers
+
+    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: number for number, token in enumerate(["<unk>", "<s>", "</s>", *alphabet])}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, [], unk_token="<unk>"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>").save_pretrained(folder)
 
 
 def text_inputs(body: Any, length: int = 13) -> dict[str, Any]:  # noqa: ANN401

@@ -194,7 +194,10 @@ def _auto_class(path: str, settings: Any, causal: bool) -> Any:  # noqa: ANN401 
     import transformers
 
     if not causal:
-        auto: Any = transformers.AutoModelForTextEncoding if settings.is_encoder_decoder else transformers.AutoModel
+        # What was saved as an encoder alone says so by its class only.
+        is_encoder = any(name.endswith("EncoderModel") for name in settings.architectures or ())
+        encodes = settings.is_encoder_decoder or is_encoder
+        auto: Any = transformers.AutoModelForTextEncoding if encodes else transformers.AutoModel
         if type(settings) in auto._model_mapping:
             return auto
         reason = (
