@@ -359,7 +359,7 @@ def test_truncated_rows_are_counted_and_marked(build: Callable[..., "NaitIndex"]
             r"90 of 100 rows \(90%\) were cut at 64 tokens, so .* not at all; build with a larger --max-length$",
         ),
         (90, 512, "build with a larger --max-length, of up to 512$"),
-        (90, 64, "the model reads no more than 64; choose one that does$"),
+        (90, 64, "the model reads no more; choose one that reads longer inputs than 64 tokens$"),
     ],
 )
 def test_many_rows_that_are_cut_are_told_with_a_remedy(cut: int, longest: int | None, sentence: str | None) -> None:

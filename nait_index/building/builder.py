@@ -43,8 +43,7 @@ Complete = Callable[[Manifest, IndexEncoder], Mapping[str, Any]]
 """Writes more for the version that is about to be published, and returns the fields of the version that differ."""
 
 _DEFAULT_RULES = RowRules()
-_SAMPLE_ROWS = 256
-"""Rows, a random sample, from which the tokens and bytes of all rows are estimated."""
+_SAMPLE_ROWS = 256  # drawn at random; the tokens and bytes of all rows are estimated from them
 
 
 class Builder:

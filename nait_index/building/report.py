@@ -183,7 +183,7 @@ def cut_rows(cut: int, rows: int, max_length: int, longest: int | None) -> list[
     if cut < _MANY_CUT * rows:
         return [f"truncated rows were cut at {max_length:,} tokens"]
     if longest is not None and longest <= max_length:
-        remedy = f"the model reads no more than {longest:,}; choose one that does"
+        remedy = f"the model reads no more; choose one that reads longer inputs than {longest:,} tokens"
     else:
         most = "" if longest is None else f", of up to {longest:,}"
         remedy = f"build with a larger --max-length{most}"
