@@ -18,10 +18,8 @@ from typing import Any
 from nait_index.activations.device import multiply
 from nait_index.building.basis import Shift, fidelity_of, fit_basis, fitted_shards, measure_shift
 from nait_index.building.commit import BackgroundWriter, Committer, merge_rejected, publish_rejected, publish_rows
-from nait_index.building.duration import seconds_to_fit
 from nait_index.building.encoder import IndexEncoder
-from nait_index.building.estimate import mean_bytes
-from nait_index.building.footprint import footprint
+from nait_index.building.estimate import outlook
 from nait_index.building.intake import Counts, Intake, RowNumbers, Spool, WorkRow, known_rows
 from nait_index.building.report import BuildReport, ProgressCallback, ProgressMeter, Stage
 from nait_index.building.runner import LocalRunner, OpenRunner
@@ -209,7 +207,8 @@ class Builder:
         shards = spool.shards(SHARD_ROWS)
         rows = sum(len(shard) for shard in shards)
         first = spool.read(shards[0]) if shards else []
-        self._forecast(first[:_SAMPLE_ROWS], rows, manifest)
+        if first:
+            self._meter.expect(rows, *outlook(self._encoder, first[:_SAMPLE_ROWS], rows, manifest))
         texts = [row.text for row in first]
         manifest = self._measure_sae(texts, manifest)
         manifest = self._warm_up(texts, manifest)
@@ -226,17 +225,6 @@ class Builder:
             staged = list(takewhile(StagedShard.facts, candidates))
         self._commit(spool, shards, staged, compressor, {version.table_version for version in manifest.history})
         return manifest
-
-    def _forecast(self, sample: Sequence[WorkRow], rows: int, manifest: Manifest) -> None:
-        """Forecast from a random sample of the rows what their encoding takes."""
-        if not sample:
-            return
-        is_fitted = manifest.basis_hash is not None
-        tokens = sum(len(text.ids) for text in self._encoder.tokenize([row.text for row in sample]))
-        size = footprint(self._encoder, rows, mean_bytes(sample), fitted_on=manifest.first_rows or None)
-        neurons = sum(self._encoder.widths.neurons)
-        fit = 0.0 if is_fitted else seconds_to_fit(rows, neurons, self._signatures)
-        self._meter.expect(rows, tokens / len(sample), size.index - (size.basis if is_fitted else 0), fit)
 
     def _commit(
         self,

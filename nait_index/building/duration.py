@@ -20,20 +20,20 @@ _SIDE, _LENGTH = 768, 2048
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class ModelPace:
     """How fast the model runs. :param seconds: that all texts of the sample would take."""
 
     seconds: float
     tokens_per_second: float
 
 
-def measure_pace(encoder: IndexEncoder, tokens: Sequence[Tokens]) -> Pace:
+def measure_pace(encoder: IndexEncoder, tokens: Sequence[Tokens]) -> ModelPace:
     """Run a few of the batches that a build makes of a sample of texts, spread over short and long ones.
 
     :param tokens: of texts that have any.
     """
     if not tokens:
-        return Pace(0.0, 0.0)
+        return ModelPace(0.0, 0.0)
     rule = encoder.model_encoder.rule
     batches = list(plan_batches(np.array([len(text.ids) for text in tokens]), rule.tokens, rule.sharing))
     _run(encoder, [tokens[int(batches[-1][-1])]])  # the first call of a model takes longer
@@ -45,7 +45,7 @@ def measure_pace(encoder: IndexEncoder, tokens: Sequence[Tokens]) -> Pace:
         if seconds > _TIMED_SECONDS and timed >= _LEAST_BATCHES:
             break
     # By padded tokens, which batches have about alike, and not by texts: long ones fill more batches.
-    return Pace(seconds * len(batches) / timed, run / max(seconds, 1e-9))
+    return ModelPace(seconds * len(batches) / timed, run / max(seconds, 1e-9))
 
 
 def _spread(count: int) -> list[int]:

@@ -17,6 +17,7 @@ from nait_index.building.shards import SHARD_ROWS
 from nait_index.config import View
 from nait_index.corpus import rejected_writer
 from nait_index.corpus.unread import unread_sentences
+from nait_index.store.manifest import Manifest
 from nait_index.types import Rejected, Sample
 
 logger = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ def estimate(items: Iterable[Sample | Rejected], encoder: IndexEncoder) -> Estim
     seconds += pace.seconds * share
     seconds += seconds_to_fit(counts.new, neurons, encoder.signatures)
     seconds += seconds_to_compress(counts.new, neurons, encoder.signatures)
-    size = footprint(encoder, counts.new, mean_bytes(sample))
+    size = footprint(encoder, counts.new, _mean_bytes(sample))
     return Estimate(
         rows=counts.new,
         rejected=counts.rejected,
@@ -98,7 +99,22 @@ def estimate(items: Iterable[Sample | Rejected], encoder: IndexEncoder) -> Estim
     )
 
 
-def mean_bytes(sample: Sequence[WorkRow]) -> float:
+def outlook(
+    encoder: IndexEncoder, sample: Sequence[WorkRow], rows: int, manifest: Manifest
+) -> tuple[float, int, float]:
+    """Forecast what the encoding of new rows takes.
+
+    :param sample: some of them, at random; :param rows: how many there are.
+    :returns: the mean tokens of a row, the bytes that are added to the index, and the seconds of a fit that is due.
+    """
+    tokens = sum(len(text.ids) for text in encoder.tokenize([row.text for row in sample])) / len(sample)
+    size = footprint(encoder, rows, _mean_bytes(sample), fitted_on=manifest.first_rows or None)
+    if manifest.basis_hash is not None:
+        return tokens, size.index - size.basis, 0.0
+    return tokens, size.index, seconds_to_fit(rows, sum(encoder.widths.neurons), encoder.signatures)
+
+
+def _mean_bytes(sample: Sequence[WorkRow]) -> float:
     """Return the mean bytes of a row's JSON."""
     return sum(len(row.row.encode()) for row in sample) / max(len(sample), 1)
 
