@@ -135,24 +135,11 @@ def build(
         given,
         storage=index.storage,
     )
-    if config.name != model:
-        note(f"using the model that {index.path} was built with: {config.name}")
-    elif config.name == BUNDLED_MODEL:
-        note("using the small bundled model, which is meant for trying things out; choose a real one with --model")
+    _note_model(config, model, index.path)
+    reading: dict[str, Any] = {"row_format": row_format, "limit": limit, "unanswered": unanswered}
+    reading |= {"media": media, "split": split}
     if dry_run:
-        estimate = NaitIndex.estimate(
-            corpus,
-            model=config,
-            signatures=signatures,
-            row_format=row_format,
-            limit=limit,
-            unanswered=unanswered,
-            media=media,
-            split=split,
-        )
-        print_facts(_estimate_json(estimate) if as_json else _estimate_facts(estimate), as_json)
-        for warning in estimate.warnings:
-            note(warning)
+        _print_estimate(NaitIndex.estimate(corpus, model=config, signatures=signatures, **reading), as_json)
         return
     with build_progress() as progress:
         built = NaitIndex.build(
@@ -160,24 +147,29 @@ def build(
             corpus,
             model=config,
             signatures=signatures,
-            row_format=row_format,
-            limit=limit,
-            unanswered=unanswered,
-            media=media,
-            split=split,
             progress=progress,
             storage=index.storage,
             runner=runner,
+            **reading,
             **options,
         )
     print_report(built, as_json)
 
 
-def _estimate_json(estimate: "Estimate") -> dict[str, Any]:
+def _note_model(config: ModelConfig, named: str, path: str) -> None:
+    if config.name != named:
+        note(f"using the model that {path} was built with: {config.name}")
+    elif config.name == BUNDLED_MODEL:
+        note("using the small bundled model, which is meant for trying things out; choose a real one with --model")
+
+
+def _print_estimate(estimate: "Estimate", as_json: bool) -> None:
+    """Print what a build will cost."""
     facts = asdict(estimate)
-    for name in ("template", "max_length", "longest"):  # for the notes
-        del facts[name]
-    return facts
+    del facts["template"]
+    print_facts(facts if as_json else _estimate_facts(estimate), as_json)
+    for warning in estimate.warnings:
+        note(warning)
 
 
 def _estimate_facts(estimate: "Estimate") -> dict[str, Any]:

@@ -48,7 +48,7 @@ class Patient:
 
 
 def open_closed_streams() -> None:
-    """Give the process the standard streams that it was started without, and let no error stream stop its work.
+    """Open the standard streams that this process was started without, and let no error stream stop its work.
 
     A stream that stays closed would lend its number to the next file that is opened, such as one of the index, and
     whatever a library prints would end up in there.
