@@ -32,7 +32,7 @@ docs: $(VENV)/.installed-docs
 fuzz: $(VENV)/.installed-dev
 	NAIT_FUZZ=long $(BIN)/python -m pytest tests/fuzz
 
-# Kills, full disks, damaged files and the like, hundreds of each: half an hour. The counts go into docs/reliability.md.
+# Kills, full disks, damaged files and the like, hundreds of each: an hour. The counts go into docs/reliability.md.
 faults: $(VENV)/.installed-dev
 	NAIT_FAULTS=long NAIT_FAULTS_REPORT=benchmarks/results/faults.json $(BIN)/python -m pytest tests/faults
 	$(BIN)/python -m benchmarks.tables

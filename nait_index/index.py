@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from nait_index.building.builder import Builder
-from nait_index.building.encoder import IndexEncoder, recorded_settings
+from nait_index.building.encoder import IndexEncoder
 from nait_index.building.estimate import Estimate, estimate
 from nait_index.building.reading import TextRestorer
 from nait_index.building.report import BuildReport, ProgressCallback
-from nait_index.building.settings import settle
+from nait_index.building.settings import recorded_settings, settle
 from nait_index.capabilities.capability import Capability
 from nait_index.capabilities.examples import EncodingProgress, load_example_encoder
 from nait_index.capabilities.library import CapabilityLibrary

@@ -27,8 +27,9 @@ from nait_index.config import SignatureConfig, View
 from nait_index.errors import FingerprintError
 from nait_index.search.exact import ExactScan
 from nait_index.signatures.features import Feature
+from nait_index.store.fingerprint import Fingerprint
 from nait_index.store.layout import Layout
-from nait_index.store.manifest import Fingerprint, save_manifest
+from nait_index.store.manifest import save_manifest
 
 pytestmark = pytest.mark.slow
 

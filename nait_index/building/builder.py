@@ -32,7 +32,14 @@ from nait_index.signatures.views import column_types, dense_columns
 from nait_index.store.fitted import load_compressor, load_fitted, save_compressor, save_fitted
 from nait_index.store.layout import Layout, refuse_other_contents
 from nait_index.store.locks import write_lock
-from nait_index.store.manifest import Manifest, Origin, interrupted, library_versions, load_manifest, save_manifest
+from nait_index.store.manifest import (
+    Manifest,
+    RebuildOrigin,
+    interrupted,
+    library_versions,
+    load_manifest,
+    save_manifest,
+)
 from nait_index.store.publish import interrupted_build
 from nait_index.store.samples import SampleTable
 from nait_index.types import Rejected, Sample
@@ -50,6 +57,7 @@ class Builder:
     :param open_runner: opens what runs the rows through the model; by default this process.
     :param replace_rows: let rows replace those that have the same id and other content.
     :param rebuilt_from: the index that the rows come from, if a rebuild and no corpus is read.
+    :param complete: writes what readers shall see together with the rows.
     :param rules: by which the corpus was read, for the manifest.
     :raises NaitError: the folder cannot hold an index, or the model cannot be loaded.
     """
@@ -63,15 +71,14 @@ class Builder:
         open_runner: OpenRunner = LocalRunner,
         *,
         replace_rows: bool = False,
-        rebuilt_from: Origin | None = None,
+        rebuilt_from: RebuildOrigin | None = None,
+        complete: Complete | None = None,
         rules: RowRules = _DEFAULT_RULES,
     ) -> None:
         refuse_other_contents(layout)
-        self._layout = layout
-        self._signatures = signatures
-        self._replace_rows = replace_rows
-        self._origin = rebuilt_from
-        self._rules = rules
+        self._layout, self._signatures = layout, signatures
+        self._replace_rows, self._rules = replace_rows, rules
+        self._origin, self._complete = rebuilt_from, complete
         self._runner = open_runner(model, signatures)
         self._encoder = self._runner.encoder
         self._table = SampleTable(layout)
@@ -85,28 +92,23 @@ class Builder:
     def __exit__(self, *_: object) -> None:
         self._runner.close()
 
-    def run(
-        self, items: Iterable[Sample | Rejected], sources: Sequence[str], complete: Complete | None = None
-    ) -> BuildReport:
+    def run(self, items: Iterable[Sample | Rejected], sources: Sequence[str]) -> BuildReport:
         """Build the index, continue an interrupted build, or add what is new.
 
         :param items: the rows of the corpus, as :func:`~nait_index.corpus.read_corpus` yields them.
         :param sources: the corpus files' names, for the manifest.
-        :param complete: writes what readers shall see together with the rows.
         :raises NaitError: its subclass names the cause; a build that had not begun leaves no files behind.
         """
         existed = self._layout.root.exists()
         with write_lock(self._layout):
             try:
-                return self._run(items, sources, complete)
+                return self._run(items, sources)
             except NaitError:
                 if not existed and self._layout.read(self._layout.manifest) is None:
                     shutil.rmtree(self._layout.root, ignore_errors=True)
                 raise
 
-    def _run(
-        self, items: Iterable[Sample | Rejected], sources: Sequence[str], complete: Complete | None
-    ) -> BuildReport:
+    def _run(self, items: Iterable[Sample | Rejected], sources: Sequence[str]) -> BuildReport:
         started = time.monotonic()
         manifest = self._open_manifest()
         self._layout.staging.mkdir(exist_ok=True)
@@ -118,7 +120,7 @@ class Builder:
         finally:
             spool.remove()
         first_new = manifest.next_position
-        manifest, replaced = self._publish(manifest, sources, counts, complete)
+        manifest, replaced = self._publish(manifest, sources, counts)
         return BuildReport.of(
             counts,
             self._encoder,
@@ -141,8 +143,8 @@ class Builder:
             manifest = Manifest(
                 fingerprint, record, libraries=libraries, rebuilt_from=self._origin, **asdict(self._rules)
             )
-            if self._origin is not None:
-                save_manifest(self._layout, manifest)  # from now on, every message about this index names the rebuild
+            if self._origin is not None:  # from now on, every message about this index names the rebuild
+                save_manifest(self._layout, manifest)
             return manifest
         manifest = replace(load_manifest(self._layout), **asdict(self._rules))
         if not manifest.history and manifest.rebuilt_from != self._origin:
@@ -278,9 +280,7 @@ class Builder:
 
     # ---- publish --------------------------------------------------------------------------------------------------
 
-    def _publish(
-        self, manifest: Manifest, sources: Sequence[str], counts: Counts, complete: Complete | None
-    ) -> tuple[Manifest, int]:
+    def _publish(self, manifest: Manifest, sources: Sequence[str], counts: Counts) -> tuple[Manifest, int]:
         """Write the rejected rows, and make the new version visible to readers.
 
         :returns: the manifest, and how many rows were replaced.
@@ -293,7 +293,7 @@ class Builder:
         if self._table.version == manifest.table_version:
             save_manifest(self._layout, manifest)
         else:
-            state = {} if complete is None else complete(manifest, self._encoder)
+            state = {} if self._complete is None else self._complete(manifest, self._encoder)
             manifest, replaced = publish_rows(self._layout, self._table, manifest, state)
         shutil.rmtree(self._layout.staging, ignore_errors=True)
         return manifest, replaced

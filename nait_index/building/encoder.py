@@ -25,7 +25,6 @@ from nait_index.activations.sae.training import unexplained_share
 from nait_index.building.shards import ShardFacts
 from nait_index.config import Device, ModelConfig, Precision, SignatureConfig, View
 from nait_index.corpus import Template, make_template
-from nait_index.errors import StoreError
 from nait_index.signatures.pca import Compressor
 from nait_index.signatures.views import (
     GRADIENT,
@@ -35,7 +34,7 @@ from nait_index.signatures.views import (
     direct_columns,
     empty_columns,
 )
-from nait_index.store.manifest import Fingerprint, Manifest
+from nait_index.store.fingerprint import Fingerprint
 
 Advance = Callable[[int, int], None]
 """Receives the number of rows and of tokens that have just been through the model."""
@@ -216,30 +215,6 @@ class IndexEncoder:
         # Collecting took the hooks off the model; a new encoder puts them back.
         self.model_encoder = Encoder(encoder.config, encoder.model, encoder.probes)
         return unexplained_share(sae, tokens, 512)
-
-
-def recorded_settings(manifest: Manifest, model: str | None, device: Device) -> tuple[ModelConfig, SignatureConfig]:
-    """Return the settings that an index was built with.
-
-    :param model: where its model is now, if it was moved since the build.
-    :raises StoreError: the manifest names unknown settings.
-    """
-    record = manifest.model
-    try:
-        config = ModelConfig(
-            name=model or record["name"],
-            site=record["site"],
-            layers=record["layers"],
-            template=record["template"],
-            reasoning=manifest.reasoning,
-            max_length=record["max_length"],
-            dtype=Precision(record["dtype"]),
-            gradient_dtype=None if record["gradient_dtype"] is None else Precision(record["gradient_dtype"]),
-            device=device,
-        )
-    except ValueError as error:
-        raise StoreError(f"the manifest names unknown settings: {error}; build the index again") from error
-    return config, replace(manifest.fingerprint.signatures, sae=record["sae"])
 
 
 def gradient_precision(model: ModelConfig, device: Device) -> Precision:

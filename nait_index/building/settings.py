@@ -3,10 +3,11 @@
 from collections.abc import Collection
 from dataclasses import fields, replace
 
-from nait_index.building.encoder import recorded_settings
-from nait_index.config import ModelConfig, SignatureConfig
+from nait_index.config import Device, ModelConfig, Precision, SignatureConfig
+from nait_index.errors import StoreError
+from nait_index.store.fingerprint import differing
 from nait_index.store.layout import Layout
-from nait_index.store.manifest import differing, interrupted, load_manifest
+from nait_index.store.manifest import Manifest, interrupted, load_manifest
 
 _OF_THE_RUN = {"device", "batch_tokens", "padding_side"}
 """Settings of a model that change no number, which an index does not record."""
@@ -40,3 +41,27 @@ def settle(
 
 def _shown(value: object) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else "full" if value is None else str(value)
+
+
+def recorded_settings(manifest: Manifest, model: str | None, device: Device) -> tuple[ModelConfig, SignatureConfig]:
+    """Return the settings that an index was built with.
+
+    :param model: where its model is now, if it was moved since the build.
+    :raises StoreError: the manifest names unknown settings.
+    """
+    record = manifest.model
+    try:
+        config = ModelConfig(
+            name=model or record["name"],
+            site=record["site"],
+            layers=record["layers"],
+            template=record["template"],
+            reasoning=manifest.reasoning,
+            max_length=record["max_length"],
+            dtype=Precision(record["dtype"]),
+            gradient_dtype=None if record["gradient_dtype"] is None else Precision(record["gradient_dtype"]),
+            device=device,
+        )
+    except ValueError as error:
+        raise StoreError(f"the manifest names unknown settings: {error}; build the index again") from error
+    return config, replace(manifest.fingerprint.signatures, sae=record["sae"])

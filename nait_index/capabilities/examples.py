@@ -10,8 +10,9 @@ import numpy as np
 
 from nait_index.activations.device import multiply
 from nait_index.activations.encoder import Tokens
-from nait_index.building.encoder import Advance, IndexEncoder, recorded_settings
+from nait_index.building.encoder import Advance, IndexEncoder
 from nait_index.building.report import losses
+from nait_index.building.settings import recorded_settings
 from nait_index.capabilities.capability import Capability, summarise
 from nait_index.config import Device, View
 from nait_index.corpus import RowTemplateError, asked_text, plain_text

@@ -20,7 +20,7 @@ from nait_index.distributed.cluster import Foreman
 from nait_index.distributed.pieces import ACTIVATIONS, SHARD, error_piece, to_pieces
 from nait_index.errors import ModelError, NaitError
 from nait_index.signatures.pca import Compressor
-from nait_index.store.manifest import Fingerprint
+from nait_index.store.fingerprint import Fingerprint
 from nait_index.types import Part
 
 if TYPE_CHECKING:

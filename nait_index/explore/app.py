@@ -47,15 +47,11 @@ _POLL_SECONDS = 0.3
 _DISCONNECTED = Response(status_code=499)  # never sent
 
 _STATUSES: Mapping[type[NaitError], HTTPStatus] = {
-    UnknownCapabilityError: HTTPStatus.NOT_FOUND,
-    UnknownRowError: HTTPStatus.NOT_FOUND,
+    **dict.fromkeys((UnknownCapabilityError, UnknownRowError), HTTPStatus.NOT_FOUND),
     CapabilityExistsError: HTTPStatus.CONFLICT,
     StoreError: HTTPStatus.CONFLICT,  # the index is an old version, is being written, lacks a view, is damaged
     ModelError: HTTPStatus.SERVICE_UNAVAILABLE,
-    CapabilityError: HTTPStatus.UNPROCESSABLE_ENTITY,
-    CorpusError: HTTPStatus.UNPROCESSABLE_ENTITY,
-    SelectionError: HTTPStatus.UNPROCESSABLE_ENTITY,
-    TemplateError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    **dict.fromkeys((CapabilityError, CorpusError, SelectionError, TemplateError), HTTPStatus.UNPROCESSABLE_ENTITY),
 }
 """The status of each kind of error, the first that fits."""
 

@@ -1,110 +1,24 @@
 """The manifest: what an index is made of, its versions, and the fingerprint of all settings that affect its numbers."""
 
-import hashlib
 import json
 import platform
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
-from nait_index.config import Media, RowRules, SignatureConfig, Unanswered, View
-from nait_index.errors import FingerprintError, IncompleteIndexError, NaitError, NotAnIndexError, StoreError
+from nait_index.config import Media, RowRules, Unanswered
+from nait_index.errors import IncompleteIndexError, NotAnIndexError, StoreError
 from nait_index.spelling import did_you_mean, did_you_mean_path
+from nait_index.store.fingerprint import Fingerprint
 from nait_index.store.layout import Layout
 from nait_index.store.sealed import check_types, seal, unseal
 from nait_index.types import Reasoning
 
 SCHEMA_VERSION = 5
 _LIBRARIES = ("nait-index", "torch", "transformers", "tokenizers", "numpy", "lancedb", "pylance")
-
-
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """All settings that affect numbers: indexes of one fingerprint hold the same numbers for the same row.
-
-    :param signatures: the settings of the views, with the content hash of the sparse autoencoder for its folder.
-    """
-
-    weights: str
-    model_config: str
-    tokenizer: str
-    template: str
-    reasoning: str
-    site: str
-    layers: tuple[int, ...]
-    widths: tuple[int, ...]
-    max_length: int
-    dtype: str
-    signatures: SignatureConfig
-
-    @classmethod
-    def of(cls, record: Mapping[str, Any]) -> "Fingerprint":
-        """Restore a fingerprint from what :meth:`to_dict` returned.
-
-        :raises TypeError: a field is missing, unknown or of another type. :raises ValueError: a value is not possible.
-        """
-        names = {setting.name for setting in fields(SignatureConfig)}
-        settings = {name: value for name, value in record.items() if name in names}
-        settings["views"] = tuple(View(name) for name in record["views"])
-        try:
-            signatures = SignatureConfig(**settings)
-        except NaitError as error:
-            raise ValueError(str(error)) from error
-        check_types(signatures)
-        return cls(signatures=signatures, **{name: value for name, value in record.items() if name not in names})
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return all fields in one dictionary, those of the signatures among them."""
-        record = asdict(self)
-        settings: dict[str, Any] = record.pop("signatures")
-        return record | settings
-
-    @property
-    def digest(self) -> str:
-        """16 hex digits: a hash of all fields."""
-        text = json.dumps(self.to_dict(), sort_keys=True)
-        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-    def require(self, other: "Fingerprint", owner: str, models: tuple[str, str] = ("", "")) -> None:
-        """Refuse another fingerprint.
-
-        :param owner: what has the other one; :param models: names of this one's model and the other's, for the message.
-        :raises FingerprintError: names every setting that differs, with both values.
-        """
-        mine, theirs = self.to_dict(), other.to_dict()
-        different = [name for name in mine if mine[name] != theirs[name]]
-        if {"weights", "model_config"} & set(different):
-            different = [name for name in different if name not in ("layers", "widths")]  # they follow from the model
-        if different:
-            values = {name: f"{_short(mine[name])} here, {_short(theirs[name])} there" for name in different}
-            values |= {name: "not the same" for name in _HASHES if name in values}
-            if models[0] != models[1] and different[0] in _HASHES:
-                values[different[0]] = f"of {models[0]} here, of {models[1]} there"
-            listed = ", ".join(f"{name} ({value})" for name, value in values.items())
-            raise differing(listed, owner)
-
-
-def differing(settings: str, owner: str) -> FingerprintError:
-    """Return the error about settings that an index and something else do not share.
-
-    :param settings: their names, with both values.
-    """
-    return FingerprintError(
-        f"this index and {owner} differ in {settings}; use the settings the index was built with, or build another "
-        "index"
-    )
-
-
-_HASHES = ("weights", "model_config", "tokenizer", "template")
-"""The settings of which a fingerprint holds hashes, which would mean nothing to a reader."""
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 24 else text[:12] + "…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +47,7 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class RebuildOrigin:
     """The index that another was rebuilt from.
 
     :param source: its path as it was given. :param version: whose rows were read. :param state: as of its manifest.
@@ -184,7 +98,7 @@ class Manifest:
     approximate: bool = False
     history: tuple[Version, ...] = ()
     tags: Mapping[str, int] = field(default_factory=dict)
-    rebuilt_from: Origin | None = None
+    rebuilt_from: RebuildOrigin | None = None
     removed_capabilities: tuple[str, ...] = ()
     removed_tags: tuple[str, ...] = ()
 
@@ -341,7 +255,7 @@ def _parsed(data: dict[str, Any], name: str) -> Manifest:
     digest = state.pop("fingerprint_digest")
     fingerprint = Fingerprint.of(_with_tuples(state.pop("fingerprint")))
     history = tuple(Version(**_with_tuples(version)) for version in state.pop("history"))
-    origin = None if state.get("rebuilt_from") is None else Origin(**state["rebuilt_from"])
+    origin = None if state.get("rebuilt_from") is None else RebuildOrigin(**state["rebuilt_from"])
     manifest = Manifest(fingerprint, history=history, **(_with_tuples(state) | {"rebuilt_from": origin}))
     if digest != fingerprint.digest:
         raise ValueError("its fingerprint does not match its digest")

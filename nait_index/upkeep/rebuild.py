@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from nait_index.building.builder import Builder
-from nait_index.building.encoder import IndexEncoder, recorded_settings
+from nait_index.building.encoder import IndexEncoder
 from nait_index.building.report import BuildReport, ProgressCallback
+from nait_index.building.settings import recorded_settings
 from nait_index.capabilities.examples import example_encoder
 from nait_index.capabilities.library import adopt_all
 from nait_index.config import Device
@@ -19,7 +20,7 @@ from nait_index.store.dataset import drop_torn_versions
 from nait_index.store.fitted import load_compressor
 from nait_index.store.layout import Layout
 from nait_index.store.locks import write_lock
-from nait_index.store.manifest import Manifest, Origin, load_manifest
+from nait_index.store.manifest import Manifest, RebuildOrigin, load_manifest
 from nait_index.store.samples import SampleTable
 from nait_index.store.scores import copy_score, score_names
 from nait_index.types import Reasoning, Rejected, Sample
@@ -46,7 +47,7 @@ def rebuild(
     :param manifest: of the version whose rows are read.
     :raises OutputExistsError: the new place holds another index. :raises IncompleteIndexError: one not yet finished.
     """
-    origin = Origin(old.name, manifest.version, manifest.state)
+    origin = RebuildOrigin(old.name, manifest.version, manifest.state)
     if _is_done(new, origin):
         return _nothing_done(new)
     config, signatures = recorded_settings(manifest, model, device)
@@ -62,11 +63,13 @@ def rebuild(
             adopt_all(stored, capabilities, example_encoder(new, unpublished, encoder, compressor), manifest.reasoning)
         return {"capabilities_version": capabilities.version}
 
-    with Builder(new, config, signatures, progress, rebuilt_from=origin, rules=manifest.rules) as builder:
-        return builder.run(_samples(table, manifest.reasoning), manifest.sources, complete)
+    with Builder(
+        new, config, signatures, progress, rebuilt_from=origin, complete=complete, rules=manifest.rules
+    ) as builder:
+        return builder.run(_samples(table, manifest.reasoning), manifest.sources)
 
 
-def _is_done(new: Layout, origin: Origin) -> bool:
+def _is_done(new: Layout, origin: RebuildOrigin) -> bool:
     """Return whether there is a finished rebuild of the same index.
 
     :raises NaitError: something else is there.

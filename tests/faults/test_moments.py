@@ -178,7 +178,7 @@ def _seen(verb: str, folder: Path, before: int, after: Path) -> str:
     root = folder / ("new.nait" if verb in ("build", "rebuild") else "index.nait")
     if verb == "sae train":
         assert _index_state(root)["history"] == _index_state(after / root.name)["history"]
-        return "before"
+        return "as before"
     outcome = nait_index("verify", root, "--sample", "2", "--json")
     if outcome.code != 0:
         assert outcome.out == "", outcome  # a check that failed
