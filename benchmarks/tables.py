@@ -159,6 +159,26 @@ def tried_table(result: dict[str, Any]) -> tuple[list[str], Rows]:
     return ["what", "how often", "how it ended"], [*rows, ("tests that failed", [str(result["failed"]), ""])]
 
 
+def moments_table(result: dict[str, Any]) -> tuple[list[str], Rows]:
+    """Count the kills between two writes of each verb: what was seen after them, and how the same command ended."""
+    rows = []
+    for kind, counts in result["counts"].items():
+        seen = ("killed", "as before", "as after", "told what to run", "then the same end")
+        verb = kind.removeprefix("moments of ")
+        rows.append((f"`{verb}`", [str(counts.get(name, 0)) for name in seen[:-1]] + [_share(counts)]))
+    totals = [sum(int(cells[column]) for _, cells in rows) for column in range(4)]
+    ended = sum(counts.get("then the same end", 0) for counts in result["counts"].values())
+    started = sum(counts.get("killed", 0) + counts.get("too late", 0) for counts in result["counts"].values())
+    rows.append(("all", [f"{total:,}" for total in totals] + [f"{ended:,} of {started:,}"]))
+    titles = ("killed", "seen: as before", "as after", "unfinished, and what to run", "the same command ended the same")
+    return ["verb", *titles], rows
+
+
+def _share(counts: dict[str, int]) -> str:
+    started = counts.get("killed", 0) + counts.get("too late", 0)
+    return f"{counts.get('then the same end', 0)} of {started}"
+
+
 def where_table(result: dict[str, Any]) -> tuple[list[str], Rows]:
     """Count the kills by step: while the step ran, or after it and before the next one."""
     kinds = {kind.removesuffix(": where"): hits for kind, hits in result["counts"].items() if kind.endswith(": where")}
@@ -197,6 +217,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "search": partial(cost_table, search_table, "search"),
     "sparse": partial(cost_table, sparse_table, "sparse"),
     "faults": partial(cost_table, tried_table, "faults"),
+    "moments": partial(cost_table, moments_table, "moments"),
     "faults-where": partial(cost_table, where_table, "faults"),
     "faults-damage": partial(cost_table, damage_table, "faults"),
     "families": partial(cost_table, counts_table, "families"),
