@@ -5,6 +5,7 @@ D = sum of the captured layers' neurons (L·N where all are alike), n samples, d
 """
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -13,6 +14,8 @@ from nait_index.files import hash_bytes
 
 _JSON_TEXT = ("tools", "tool_calls", "function_call", "arguments", "parameters")
 """Keys whose values some formats hold as JSON text."""
+_EXACT = 2**53
+"""Whole numbers up to which a table's column of floating-point numbers holds every one."""
 
 
 class RowFormat(StrEnum):
@@ -99,21 +102,28 @@ class Sample:
 def canonical(value: Any, key: str = "") -> Any:  # noqa: ANN401 - any JSON
     """Return JSON in the one form in which it is compared and read.
 
-    A null in an object means the same as no such key, since a table fills in what a row lacks; and tools, their calls,
-    arguments and parameters are parsed where they are JSON text, as which tables and ShareGPT hold them.
+    A null, NaN or infinity in an object means the same as no such key, since a table fills in what a row lacks; 1.0 is
+    1, since its columns have one type; and tools, their calls, arguments and parameters are parsed where they are JSON
+    text, as which tables and ShareGPT hold them.
 
     :param key: of the object that the value is in.
     """
     if isinstance(value, dict):
-        return {name: canonical(inner, name) for name, inner in value.items() if inner is not None and inner == inner}
+        return {name: canonical(inner, name) for name, inner in value.items() if not _is_nothing(inner)}
     if isinstance(value, list):
         return [canonical(item, key) for item in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        return int(value)
     if key in _JSON_TEXT and isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         try:
             return canonical(json.loads(value))
         except (ValueError, RecursionError):
             return value
     return value
+
+
+def _is_nothing(value: object) -> bool:
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
 
 
 class RejectionCause(StrEnum):

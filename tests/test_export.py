@@ -189,6 +189,12 @@ def test_no_training_row_is_written_without_an_answer(tmp_path: Path, name: str,
     assert written.notes[0].startswith("1 row cannot be ")
 
 
+def test_an_answer_that_conversion_would_empty(tmp_path: Path) -> None:
+    turns = [{"from": "human", "value": "q"}, {"from": "function_call", "value": "[]"}]
+    with pytest.raises(NaitError, match="the first is 'n': no answer: the last turn of 'messages' is empty"):
+        put(tmp_path / "out.jsonl", [{"id": "n", "conversations": turns}], RowFormat.SHAREGPT, format="messages")
+
+
 def test_no_row_with_an_answer_writes_no_file(tmp_path: Path) -> None:
     with pytest.raises(NaitError, match="not written, no row can be written; the first is 'n': no answer"):
         put(tmp_path / "out.jsonl", [_NOT_ANSWERED])

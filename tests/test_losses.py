@@ -259,6 +259,8 @@ def test_fields_of_turns_that_are_not_read() -> None:
     assert _fields(pair, RowFormat.SHAREGPT) == ["'why' of turns"]
     row = {"messages": [TURNS[0] | {"thinking": "I want to know it."}, TURNS[1]], "system_prompt": "Be brief, please."}
     assert _fields(row, RowFormat.MESSAGES) == ["'system_prompt'", "'thinking' of turns"]
+    row = {"messages": [TURNS[0], TURNS[1] | {"reasoning": {"steps": ["Look at maps.", "Name it."]}}]}
+    assert _fields(row, RowFormat.MESSAGES) == ["'reasoning' of turns"]
     row = {
         "prompt": TURNS[:1],
         "completion": [TURNS[1] | {"critique": "It could be longer."}],

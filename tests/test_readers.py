@@ -173,6 +173,7 @@ def test_unusable_lines_are_rejected_and_reading_goes_on(tmp_path: Path) -> None
         '{"text": ""}',
         '{"n": ' + "1" * 5000 + "}",
         LINES[1],
+        '{"text": "a", "meta": {"n": 1, "n": 2}}',
     )
     assert [(row.origin.row, row.reason) for row in rejected(path)] == [
         (3, "not JSON: Expecting value at column 10"),
@@ -183,6 +184,7 @@ def test_unusable_lines_are_rejected_and_reading_goes_on(tmp_path: Path) -> None
         (8, "field 'text' holds a lone surrogate (U+D800)"),
         (9, "no text: every text field is empty"),
         (10, "not usable JSON: an integer has too many digits"),
+        (12, "an object has the key 'n' twice, and only one value can be read"),
     ]
     assert [row.row for row in rejected(path)][:2] == ['{"text": ', '{"text": "\\xff"}']
     assert [row.id for row in read_corpus([path]) if isinstance(row, Sample)] == ["rows.jsonl:1", "rows.jsonl:11"]
@@ -233,7 +235,7 @@ def test_arrow_values_that_json_lacks(tmp_path: Path) -> None:
 
 def _calling_row(number: int) -> dict[str, Any]:
     """Make a row whose calls, tools and notes have other keys than those of the next."""
-    arguments: dict[str, Any] = ({"x": number}, {"city": "Rome"}, {})[number % 3]
+    arguments: dict[str, Any] = ({"x": number or 0.5, "content": "c"}, {"city": "Rome", "role": "guide"}, {})[number % 3]
     properties = {"x": {"type": "integer"}} if number % 2 else {"city": {"type": "string", "enum": ["a", "b"]}}
     call = {"id": f"c{number}", "type": "function", "function": {"name": "f", "arguments": arguments}}
     row: dict[str, Any] = {
@@ -340,6 +342,10 @@ def test_rows_of_tables_are_those_of_json_lines(tmp_path: Path, name: str, save:
         ({"input": None, "tools": [], "more": {}}, {"tools": ""}, True),
         ({"meta": {"a": None, "b": 1}}, {"meta": {"b": 1}}, True),
         ({"score": float("nan")}, {}, True),
+        ({"score": float("-inf")}, {}, True),
+        ({"meta": {"n": 1.0}}, {"meta": {"n": 1}}, True),
+        ({"n": -0.0}, {"n": 0}, True),
+        ({"n": 1.5}, {"n": 1}, False),
         ({"tools": '[{"name": "f"}]'}, {"tools": [{"name": "f"}]}, True),
         ({"tools": ['{"name": "f"}']}, {"tools": [{"name": "f"}]}, True),
         ({"tags": ["a", None]}, {"tags": ["a"]}, False),
@@ -680,6 +686,8 @@ def test_paths_are_checked_before_rows_are_read(tmp_path: Path) -> None:
         ("rows.json", b'["a", "b"]', "row 1: a row must be a JSON object, this is text, and none of the first 2"),
         ("rows.json", b'[{"text": "a"},\n {"text": }]', "not a valid JSON list: Expecting value at line 2, column 11"),
         ("rows.json", b'[{"text": "\xff"}]', "not valid UTF-8 at byte 11; convert it to UTF-8"),
+        ("rows.json", b'{\n"data": [\n{"text": "a"}]}', "rows are objects, one per line in JSON lines, or all in one list"),
+        ("rows.json", b'[{"text": "a", "text": "b"}]', "an object has the key 'text' twice"),
         ("rows.json", b"[" * 100_000, "nested too deep to be read; write one object per line"),
         ("rows.json", b"[" + b"1" * 5000 + b"]", "an integer in this JSON list has too many digits"),
         ("rows.jsonl", b'{"question": "a"}', "the fields of the first rows ('question') match no row format"),

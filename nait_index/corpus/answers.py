@@ -1,5 +1,6 @@
 """Whether a row has an answer: without one it teaches nothing, however good its question is."""
 
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,14 +22,16 @@ _ANSWER_FIELDS = {
     RowFormat.MESSAGES: ("messages",),
     RowFormat.SHAREGPT: ("conversations", "conversation"),
 }
+_INVISIBLE = frozenset("\u115f\u1160\u2800\u3164\ufe0e\ufe0f\uffa0")
+"""Fillers, the empty pattern of Braille, and what chooses a form of the character before: not spaces in Unicode."""
 _NO_QUESTION = {"instruction": "", "prompt": ""} | dict.fromkeys(("input", "context", "system", "history", "tools"))
 
 
 def missing_answer(row: Fields, row_format: RowFormat, reasoning: Reasoning = Reasoning.KEEP) -> str | None:
     """Return why a row has no answer, or ``None`` if it has one. Text without roles is its own answer.
 
-    A call of a tool is an answer, and so is reasoning that is read. The reason names fields in which an answer may lie
-    instead.
+    A call of a tool is an answer, and so is reasoning that is read. An earlier answer that is empty would be trained on
+    as well. The reason names fields in which an answer may lie instead.
 
     :param row: one that :func:`~nait_index.corpus.formats.row_parts` can split.
     """
@@ -37,34 +40,68 @@ def missing_answer(row: Fields, row_format: RowFormat, reasoning: Reasoning = Re
     field = name_of(row, *_ANSWER_FIELDS[row_format])
     value = row.get(field)
     turns = value if isinstance(value, list) else None
-    if reasoning is Reasoning.KEEP and _is_plain(_answer_text(turns) if turns else value):
-        return None
-    if turns is None:
-        alone, alone_format = {**row, **_NO_QUESTION}, row_format
+    if turns:
+        role = _last_role(turns[-1], {"messages": turns[-1:]}, RowFormat.MESSAGES, reasoning)
     else:
-        alone, alone_format = {"messages": turns[-1:]}, RowFormat.MESSAGES
+        role = _last_role({"assistant": value}, {**row, **_NO_QUESTION}, row_format, reasoning)
+    if role is not Role.ASSISTANT:
+        return f"no answer: {_problem(value, field, role)}{_elsewhere(row, field)}"
+    if row_format is RowFormat.ALPACA:
+        field, turns = "history", [{"assistant": pair[1]} for pair in row.get("history") or ()]
+    number = _empty_turn(turns or (), reasoning)
+    return None if number is None else f"no answer: turn {number} of {field!r} is the assistant's and empty"
+
+
+def _last_role(turn: object, row: Fields, row_format: RowFormat, reasoning: Reasoning) -> Role | None:
+    """Return the role of the last part of a row that says something.
+
+    :param turn: the row's last, whose text alone is enough in most rows.
+    """
+    if reasoning is Reasoning.KEEP and _is_plain(_answer_text(turn)):
+        return Role.ASSISTANT
     try:
-        last = row_parts(alone, alone_format, reasoning)[-1]
-        # A block of reasoning with nothing in it, and nothing after it, is no answer.
-        role = last.role if any(text.strip() for _, text in segments(last.text)) else None
+        last = row_parts(row, row_format, reasoning)[-1]
     except RowError:  # no text: any other fault of the row would have been raised before
-        role = None
-    if role is Role.ASSISTANT:
         return None
-    return f"no answer: {_problem(value, field, role)}{_elsewhere(row, field)}"
+    # A block of reasoning with nothing in it, and nothing after it, is no answer.
+    return last.role if any(_is_visible(text) for _, text in segments(last.text)) else None
 
 
-def _answer_text(turns: Sequence[Any]) -> object:
-    """Return the text of the last turn if it is the assistant's."""
-    last = turns[-1]
-    if not isinstance(last, dict) or ROLES.get(str(last.get(name_of(last, "role", "from")))) is not Role.ASSISTANT:
+def _empty_turn(turns: Sequence[Any], reasoning: Reasoning) -> int | None:
+    """Return the number of the first of the assistant's turns that says nothing."""
+    for number, turn in enumerate(turns, start=1):
+        row = {"messages": [turn]}
+        if _is_answer(turn) and _last_role(turn, row, RowFormat.MESSAGES, reasoning) is not Role.ASSISTANT:
+            return number
+    return None
+
+
+def _is_answer(turn: object) -> bool:
+    if not isinstance(turn, dict):
+        return False
+    role = turn.get(name_of(turn, "role", "from"))
+    return "assistant" in turn if role is None else ROLES.get(str(role)) is Role.ASSISTANT
+
+
+def _answer_text(turn: object) -> object:
+    """Return the text of a turn if it is the assistant's."""
+    if not isinstance(turn, dict) or not _is_answer(turn):
         return None
-    return last.get(name_of(last, "content", "value"))
+    return turn.get(name_of(turn, "content", "value", "assistant"))
 
 
 def _is_plain(value: object) -> bool:
     """Return whether a value is text that surely says something: most answers, which need not be read again."""
-    return isinstance(value, str) and value.lstrip()[:1] not in ("", "<", "[", "◁")
+    first = value.lstrip()[:1] if isinstance(value, str) else ""
+    return first not in ("<", "[", "◁") and _is_visible(first)
+
+
+def _is_visible(text: str) -> bool:
+    """Return whether a text has a character that can be seen, and is not only spaces of no width and the like."""
+    return any(
+        not (character.isspace() or character in _INVISIBLE or unicodedata.category(character) in ("Cc", "Cf"))
+        for character in text
+    )
 
 
 def _problem(value: object, field: str, role: Role | None) -> str:

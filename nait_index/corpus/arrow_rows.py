@@ -101,7 +101,8 @@ def _values(rows: "pa.RecordBatch") -> list[dict[str, Any] | Exception]:
 def _row_reader(schema: "pa.Schema") -> Reader:
     """Return what reads a row, by the types of the schema and the features that ``datasets`` notes in it."""
     features = _features(schema.metadata or {})
-    return _object_reader({field.name: _reader(field.type, features.get(field.name)) for field in schema})
+    readers = {field.name: _reader(field.type, features.get(field.name), holds_turns=True) for field in schema}
+    return _object_reader(readers)
 
 
 def _features(metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
@@ -112,9 +113,12 @@ def _features(metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
     return features if isinstance(features, dict) else {}
 
 
-def _reader(kind: "pa.DataType", feature: object) -> Reader:
+def _reader(
+    kind: "pa.DataType", feature: object, *, holds_turns: bool = False, is_turn: bool = False
+) -> Reader:
     """Return what reads the values of a type.
 
+    :param holds_turns: whether it is the type of a column, a list in which may be of turns.
     :param feature: as ``datasets`` describes them, in JSON: an object with ``_type``, or one of features by key.
     """
     import pyarrow as pa
@@ -129,17 +133,18 @@ def _reader(kind: "pa.DataType", feature: object) -> Reader:
     if pa.types.is_struct(kind):
         if {field.name for field in kind} == {"bytes", "path"}:
             return _media_reader
-        return _object_reader({field.name: _reader(field.type, described.get(field.name)) for field in kind})
+        readers = {field.name: _reader(field.type, described.get(field.name)) for field in kind}
+        return _object_reader(readers, is_turn=is_turn)
     if pa.types.is_map(kind):
         return _map_reader(_reader(kind.item_type, None))
     if hasattr(kind, "value_type"):  # all kinds of lists
         inner = feature[0] if isinstance(feature, list) and feature else described.get("feature")
-        return _list_reader(_reader(kind.value_type, inner))
+        return _list_reader(_reader(kind.value_type, inner, is_turn=holds_turns))
     return _finite if pa.types.is_floating(kind) else _unchanged
 
 
-def _object_reader(readers: Mapping[str, Reader]) -> Reader:
-    kept = {text for key, text in _TURN_TEXT.items() if key in readers}
+def _object_reader(readers: Mapping[str, Reader], *, is_turn: bool = False) -> Reader:
+    kept = {text for key, text in _TURN_TEXT.items() if is_turn and key in readers}
     readers = {name: read for name, read in readers.items() if not _INDEX.fullmatch(name)}
 
     def read(value: Mapping[str, Any]) -> dict[str, Any]:

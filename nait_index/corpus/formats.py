@@ -183,7 +183,14 @@ def _content(turn: Fields, where: str) -> object:
 
 def _calls(value: object, field: str) -> Any:  # noqa: ANN401
     calls = canonical(value, field)
-    return [call for call in calls if call] if isinstance(calls, list) else calls
+    return list(filter(is_call, calls)) if isinstance(calls, list) else calls if is_call(calls) else None
+
+
+def is_call(call: object) -> bool:
+    """Return whether a call of a tool holds anything besides its id and type, as those that a table fills in do not."""
+    if isinstance(call, dict):
+        return any(is_call(value) for name, value in call.items() if name not in ("id", "type", "index"))
+    return any(map(is_call, call)) if isinstance(call, list) else call not in (None, "", "null", "{}", "[]")
 
 
 def turn_reasoning(turn: Fields) -> str:

@@ -4,6 +4,7 @@ Whatever a file's format, its rows become JSON text first and are parsed from th
 """
 
 import json
+import reprlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,9 +80,22 @@ def refuse_surrogates(text: str, where: str) -> None:
         raise RowError(f"{where} holds a lone surrogate (U+{ord(text[error.start]):04X})") from None
 
 
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of JSON, of which readers keep the last of several values with the same key.
+
+    :raises RowError: a key occurs twice.
+    """
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise RowError(f"an object has the key {reprlib.repr(repeated)} twice, and only one value can be read")
+    return fields
+
+
 def _parse_object(text: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=unique_keys)
     except json.JSONDecodeError as error:
         raise RowError(f"not JSON: {error.msg} at column {error.colno}") from None
     except ValueError:  # Python refuses integers of more than 4,300 digits

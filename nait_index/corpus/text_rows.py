@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
-from nait_index.corpus.rows import RawRow, parse_row, printable, to_json
+from nait_index.corpus.rows import RawRow, RowError, parse_row, printable, to_json, unique_keys
 from nait_index.errors import CorpusError
 from nait_index.types import Origin, Rejected
 
@@ -58,7 +58,9 @@ def _up_to_first_text(stream: BinaryIO) -> Iterator[bytes]:
 
 def _list_rows(data: bytes, name: str) -> Rows:
     try:
-        rows = json.loads(data.decode("utf-8-sig"))
+        rows = json.loads(data.decode("utf-8-sig"), object_pairs_hook=unique_keys)
+    except RowError as error:
+        raise CorpusError(f"{name}: not a usable JSON list: {error}; rename or remove one") from error
     except UnicodeDecodeError as error:
         raise CorpusError(f"{name}: not valid UTF-8 at byte {error.start}; convert it to UTF-8") from error
     except json.JSONDecodeError as error:

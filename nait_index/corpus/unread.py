@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nait_index.corpus.formats import ROLES, name_of
-from nait_index.corpus.reasoning import FIELDS
+from nait_index.corpus.reasoning import FIELDS, reasoning_text
 from nait_index.corpus.templates import plain_text
 from nait_index.corpus.words import words
 from nait_index.types import Role, RowFormat, Sample
@@ -90,12 +90,12 @@ def unread_fields(sample: Sample) -> dict[str, int]:
     counts: dict[str, int] = {}
     is_answer = sample.format in (RowFormat.ALPACA, RowFormat.PROMPT_COMPLETION)
     for name in names:
-        if not (is_answer and name in FIELDS):
+        if not (is_answer and name in FIELDS and reasoning_text(row[name])):
             counts[repr(name)] = _words(row[name], read, parts)
     for turn in turns:
         role = ROLES.get(str(turn.get(name_of(turn, "role", "from"))), Role.ASSISTANT)
         for name in set(turn) - _READ_OF_TURNS:
-            if not (role is Role.ASSISTANT and name in FIELDS):
+            if not (role is Role.ASSISTANT and name in FIELDS and reasoning_text(turn[name])):
                 label = f"{name!r}{_OF_TURNS}"
                 counts[label] = counts.get(label, 0) + _words(turn[name], read, parts)
     return {name: counts[name] for name in sorted(counts) if counts[name]}

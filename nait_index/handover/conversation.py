@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nait_index.corpus.formats import ROLES, is_media, joined_pieces, listed, name_of, required, turn_reasoning
+from nait_index.corpus.formats import ROLES, is_call, is_media, joined_pieces, listed, name_of, required, turn_reasoning
 from nait_index.corpus.reasoning import FIELDS, reasoning_of
 from nait_index.corpus.rows import RowError, json_kind
 from nait_index.handover.rows import CONVERSATIONS
@@ -164,7 +164,7 @@ def _other_fields(fields: Fields, known: Sequence[str]) -> dict[str, Any]:
 def _calls(value: object, where: str) -> list[Any]:
     if isinstance(value, str) and value.strip():
         value = _json(value, f"{where} calls a tool with text, which")
-    return [call for call in _as_list(value) if call]
+    return list(filter(is_call, _as_list(value)))
 
 
 def _call(call: object, where: str) -> Call:

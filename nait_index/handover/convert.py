@@ -74,6 +74,9 @@ def convert_rows(
             continue
         try:
             new, keys = convert(fields, row.format, target)
+            missing = missing_answer(new, target)
+            if missing is not None:
+                raise RowError(missing)
         except RowError as error:
             refused.append(Refused(row, number, str(error)))
             continue
