@@ -235,7 +235,9 @@ def test_arrow_values_that_json_lacks(tmp_path: Path) -> None:
 
 def _calling_row(number: int) -> dict[str, Any]:
     """Make a row whose calls, tools and notes have other keys than those of the next."""
-    arguments: dict[str, Any] = ({"x": number or 0.5, "content": "c"}, {"city": "Rome", "role": "guide"}, {})[number % 3]
+    arguments: dict[str, Any] = ({"x": number or 0.5, "content": "c"}, {"city": "Rome", "role": "guide"}, {})[
+        number % 3
+    ]
     properties = {"x": {"type": "integer"}} if number % 2 else {"city": {"type": "string", "enum": ["a", "b"]}}
     call = {"id": f"c{number}", "type": "function", "function": {"name": "f", "arguments": arguments}}
     row: dict[str, Any] = {
@@ -686,7 +688,11 @@ def test_paths_are_checked_before_rows_are_read(tmp_path: Path) -> None:
         ("rows.json", b'["a", "b"]', "row 1: a row must be a JSON object, this is text, and none of the first 2"),
         ("rows.json", b'[{"text": "a"},\n {"text": }]', "not a valid JSON list: Expecting value at line 2, column 11"),
         ("rows.json", b'[{"text": "\xff"}]', "not valid UTF-8 at byte 11; convert it to UTF-8"),
-        ("rows.json", b'{\n"data": [\n{"text": "a"}]}', "rows are objects, one per line in JSON lines, or all in one list"),
+        (
+            "rows.json",
+            b'{\n"data": [\n{"text": "a"}]}',
+            "rows are objects, one per line in JSON lines, or all in one list",
+        ),
         ("rows.json", b'[{"text": "a", "text": "b"}]', "an object has the key 'text' twice"),
         ("rows.json", b"[" * 100_000, "nested too deep to be read; write one object per line"),
         ("rows.json", b"[" + b"1" * 5000 + b"]", "an integer in this JSON list has too many digits"),

@@ -113,9 +113,7 @@ def _features(metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
     return features if isinstance(features, dict) else {}
 
 
-def _reader(
-    kind: "pa.DataType", feature: object, *, holds_turns: bool = False, is_turn: bool = False
-) -> Reader:
+def _reader(kind: "pa.DataType", feature: object, *, holds_turns: bool = False, is_turn: bool = False) -> Reader:
     """Return what reads the values of a type.
 
     :param holds_turns: whether it is the type of a column, a list in which may be of turns.

@@ -199,8 +199,8 @@ def _with_format(
     if head and not parsed:
         first = next(row for row in head if isinstance(row, Rejected))
         raise CorpusError(
-            f"{first.origin}: {first.reason}, and none of the first {len(head)} rows can be read; rows are objects, one "
-            "per line in JSON lines, or all in one list in .json"
+            f"{first.origin}: {first.reason}, and none of the first {len(head)} rows can be read; rows are objects, "
+            "one per line in JSON lines, or all in one list in .json"
         )
     if head:
         form = row_format or detect_format(parsed, name)
