@@ -363,6 +363,13 @@ def test_refusal_never_proposes_attention_or_what_does_not_work(family: str, mon
             {"num_key_value_heads": 2, "head_dim": 8, "num_experts": 4, "moe_topk": 2},
             (4 * 48 + 48,) * 3,
         ),
+        (
+            "nemotron_h",  # its experts read a narrower state, which a projection widens again
+            {"num_key_value_heads": 2, "head_dim": 8, "layers_block_type": ["moe", "attention", "moe"]}
+            | {"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "moe_latent_size": 20}
+            | {"moe_shared_expert_intermediate_size": 24, "n_group": 1, "topk_group": 1},
+            (4 * 16 + 24,) * 2,
+        ),
     ],
 )
 def test_layers_of_different_kinds_are_captured_whole(

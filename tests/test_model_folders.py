@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from conftest import TinyModels
 
 from nait_index.activations.folders import read_header
 from nait_index.activations.loading import load_model
+from nait_index.activations.weights import check_plain
 from nait_index.config import Device, ModelConfig
 from nait_index.errors import ModelError
 
@@ -223,6 +225,8 @@ def test_gguf_file_is_refused_as_one(tmp_path: Path) -> None:
 
 def test_folder_around_a_model_names_the_model(copied: Copied) -> None:
     folder = copied("llama")
+    (folder.parent / "1_Pooling").mkdir()
+    (folder.parent / "1_Pooling" / "config.json").write_text('{"word_embedding_dimension": 32}')
     assert refusal(folder.parent).endswith(f"save the model there first; did you mean {folder}?")
 
 
@@ -291,6 +295,8 @@ QUANTISED: Mapping[str, tuple[Callable[[Weights], Any], str]] = {
     "mxfp4": (add("model.layers.0.mlp.experts.down_proj_blocks", dtype=torch.uint8), "down_proj_blocks"),
     "input scale": (add("model.layers.0.mlp.down_proj.input_scale"), "down_proj.input_scale"),
     "zero point": (add("model.layers.0.mlp.down_proj.weight_zero_point"), "weight_zero_point"),
+    "bits": (lambda weights: weights.update({DOWN: weights[DOWN] > 0}), f"{DOWN} is stored as BOOL"),
+    "complex": (lambda weights: weights.update({DOWN: weights[DOWN] * 1j}), f"{DOWN} is stored as C64"),
 }
 
 
@@ -304,6 +310,36 @@ def test_quantised_weights_without_their_configuration_are_refused(kind: str, ca
     assert message.startswith(f"the weights of model '{folder}' are quantised (")
     assert expected in message
     assert "its config.json has no quantization_config" in message
+
+
+BLOCKS = {"quant_method": "fp8", "weight_block_size": [128, 128]}
+
+
+@pytest.mark.parametrize("change", [to_float8, to_int8], ids=["float8", "int8"])
+def test_quantised_weights_without_their_scales_are_refused(change: Callable[[Weights], Any], copied: Copied) -> None:
+    folder = copied("llama")
+    edit_weights(folder, lambda weights: (change(weights), weights.pop(f"{DOWN}_scale_inv", None)))
+    edit_config(folder, quantization_config=BLOCKS)
+    message = refusal(folder)
+    assert message.startswith(f"the weights of model '{folder}' are quantised, but no scale lies beside {DOWN}, ")
+
+
+@pytest.mark.parametrize("scale", ["_scale", "_scale_inv", "_quantizer._scale", ".absmax", ".quant_state.nf4"])
+def test_scales_belong_to_the_weight_that_they_lie_beside(scale: str) -> None:
+    settings = SimpleNamespace(quantization_config=BLOCKS)
+    tensors = {"h.0.down.weight": ("F8_E4M3", (4, 4)), "h.0.up.weight": ("F32", (4, 4))}
+    check_plain("m", {**tensors, f"h.0.down.weight{scale}": ("F32", ())}, settings)
+    with pytest.raises(ModelError, match=r"no scale lies beside h\.0\.down\.weight"):
+        check_plain("m", {**tensors, f"h.0.up.weight{scale}": ("F32", ())}, settings)
+
+
+def test_quantised_model_with_fewer_layers_than_the_weights_is_refused(copied: Copied) -> None:
+    folder = copied("llama")
+    edit_weights(folder, to_float8)
+    edit_config(folder, quantization_config=BLOCKS)
+    load_model(ModelConfig(name=str(folder), device=Device.CPU))
+    edit_config(folder, num_hidden_layers=2)
+    assert "has weights of layer 2, but by its config.json only 2 layers (" in refusal(folder)
 
 
 def test_integer_weights_of_a_parameter_of_another_name_are_refused(copied: Copied) -> None:

@@ -11,7 +11,7 @@ OTHER_TOWER = re.compile(r"(^|\.)\w*(vision|visual|video|audio|image|speech|qfor
 # Parts of a layer that mix tokens, route or normalise, by their path below the layer or their class.
 _NOT_FEED_FORWARD = re.compile(
     r"(attn|attention|mamba|ssm|conv|temporal|rg_?lru|router|gate\b|laurel|altup|per_layer|lora|adapter|indexer|norm|"
-    r"pooler|delta|recurrent|lightning|kda|gla\b|compressor|lstm|time_mix|bottleneck)",
+    r"pooler|delta|recurrent|lightning|kda|gla\b|compressor|lstm|time_mix|bottleneck|latent_proj)",
     re.IGNORECASE,
 )
 

@@ -62,7 +62,9 @@ def _check_kind(folder: Path) -> None:
         raise ModelError(
             f"{folder} holds a model in its maker's format, without config.json; name its version for transformers"
         )
-    inside = [file.parent for pattern in ("*/config.json", "snapshots/*/config.json") for file in folder.glob(pattern)]
+    # Other parts of a model, such as 1_Pooling, have a config.json as well, but no family.
+    files = [file for pattern in ("*/config.json", "snapshots/*/config.json") for file in folder.glob(pattern)]
+    inside = [file.parent for file in files if b'"model_type"' in file.read_bytes()]
     hint = f"; did you mean {max(inside, key=lambda path: path.stat().st_mtime)}?" if inside else ""
     raise ModelError(f"{folder} holds no config.json, so it is not a model folder; save the model there first{hint}")
 

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 Tensors = Mapping[str, tuple[str, tuple[int, ...]]]
 """Dtype, as safetensors names it, and shape of every tensor in a model's files."""
 
-_FLOATS = frozenset({"F64", "F32", "F16", "BF16", "C64"})
-_WHOLE = frozenset({"I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8"})
+_FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
+# Of complex numbers, a weight would get the real parts alone.
+_NO_FLOATS = frozenset({"I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL", "C64"})
 # What quantised models keep beside or instead of a weight.
 _QUANTISED = re.compile(
     r"(^|[._])(weight_scale\w*|scale_inv|(weight|input|output|activation|act|k|v|global|smooth|g)_scales?|"
@@ -23,6 +24,8 @@ _QUANTISED = re.compile(
     r"quant_state[\w.]*|bitsandbytes__\w+|SCB|weight_format|weight_packed|weight_shape|weight_q|W_q|codebooks|"
     r"\w+_blocks|\w+_scales)$"
 )
+# A name that begins like a quantised weight's, and ends in one of these, is what that weight is scaled by.
+_BESIDE = re.compile(rf"[._]\w*scale|{_QUANTISED.pattern}")
 # What old checkpoints hold of causal masks and rotary positions; models compute these themselves.
 _COMPUTED = re.compile(r"(inv_freq|\.masked_bias|position_ids|rotary_emb\.\w+|causal_mask|relative_position_index)$")
 _MASK = re.compile(r"\.(attn|attention|crossattention)\.bias$")
@@ -40,16 +43,25 @@ def read_tensors(folder: Path | None) -> Tensors:
 
 
 def check_plain(name: str, tensors: Tensors, settings: Any) -> None:  # noqa: ANN401 - a configuration of transformers
-    """Refuse weights that are quantised, where the configuration does not say how: they would be read as plain numbers.
+    """Refuse weights that are quantised where no configuration or no scale belongs to them.
+
+    They would be read as plain numbers.
 
     :param name: of the model.
     :raises ModelError: names one of them.
     """
+    packed = [key for key, (dtype, _) in tensors.items() if dtype not in _FLOATS | _NO_FLOATS]
+    whole = [key for key, (dtype, _) in tensors.items() if dtype in _NO_FLOATS and key.endswith((".weight", "_proj"))]
     if is_quantised(name, settings):
-        return
-    packed = [key for key, (dtype, _) in tensors.items() if dtype not in _FLOATS | _WHOLE | {"BOOL"}]
-    whole = [key for key, (dtype, _) in tensors.items() if dtype in _WHOLE and key.endswith((".weight", "_proj"))]
-    if packed or whole:
+        marks = [key[: mark.start()] for key in tensors if (mark := _BESIDE.search(key))]
+        scaled = {*marks, *(mark.rpartition(".")[0] for mark in marks)}
+        numbers = [key for key in packed + whole if key.endswith((".weight", "_proj"))]
+        if bare := sorted(key for key in numbers if not scaled & {key, key.rpartition(".")[0]}):
+            raise ModelError(
+                f"the weights of model '{name}' are quantised, but no scale lies beside {bare[0]}, which is stored as "
+                f"{tensors[bare[0]][0]}; download or copy the whole model again"
+            )
+    elif packed or whole:
         first = min(packed or whole)
         raise ModelError(_refusal(name, f"{first} is stored as {tensors[first][0]}"))
 
@@ -104,33 +116,39 @@ def check_used(name: str, tensors: Tensors, unexpected: Iterable[str], module: "
     :param tensors: what the files hold. :param unexpected: names of the tensors that the loaded model had no place for.
     :raises ModelError: names one of them.
     """
-    if is_quantised(name, settings):
-        return
-    known = module.state_dict()
-    endings = {ending for key in known for ending in _endings(key)}
-    scales = [key for key in {*tensors, *unexpected} if _QUANTISED.search(key) and not endings & set(_endings(key, 2))]
-    if scales:
-        raise ModelError(_refusal(name, f"there is {min(scales)}"))
-    for key, (dtype, _) in tensors.items():
-        loaded = next((known[ending] for ending in _endings(key) if ending in known), None)
-        if dtype in _WHOLE and loaded is not None and loaded.is_floating_point():
-            raise ModelError(_refusal(name, f"{key} is stored as {dtype}"))
+    quantised = is_quantised(name, settings)
+    if not quantised:
+        _check_numbers(name, tensors, unexpected, module.state_dict())
     leftover = sorted(key for key in unexpected if not _is_harmless(key, tensors))
     body = _Body(module)
     next_tokens = {body.layer_of(key) for key in unexpected if _NEXT_TOKENS.search(key)} - {None}
     for key in leftover:
         layer = body.layer_of(key)
-        if layer in next_tokens or (layer is None and not body.has_parent(key)):
+        if layer in next_tokens:
             continue
         if layer is not None and layer[1] >= body.lists[layer[0]]:
             raise ModelError(
                 f"model '{name}' has weights of layer {layer[1]}, but by its config.json only {body.lists[layer[0]]} "
                 f"layers ({key}); restore the config.json that belongs to the weights"
             )
-        raise ModelError(
-            f"model '{name}' has weights that its config.json has no place for: {key}; restore the config.json that "
-            "belongs to the weights, or name another model"
-        )
+        # Quantised layers hold more than weights, which each method calls something else.
+        if not quantised and (layer is not None or body.has_parent(key)):
+            raise ModelError(
+                f"model '{name}' has weights that its config.json has no place for: {key}; restore the config.json "
+                "that belongs to the weights, or name another model"
+            )
+
+
+def _check_numbers(name: str, tensors: Tensors, unexpected: Iterable[str], known: Mapping[str, Any]) -> None:
+    """Refuse scales, and parameters that were stored as other numbers, in a model that is not quantised."""
+    endings = {ending for key in known for ending in _endings(key)}
+    scales = [key for key in {*tensors, *unexpected} if _QUANTISED.search(key) and not endings & set(_endings(key, 2))]
+    if scales:
+        raise ModelError(_refusal(name, f"there is {min(scales)}"))
+    for key, (dtype, _) in tensors.items():
+        loaded = next((known[ending] for ending in _endings(key) if ending in known), None)
+        if dtype in _NO_FLOATS and loaded is not None and loaded.is_floating_point():
+            raise ModelError(_refusal(name, f"{key} is stored as {dtype}"))
 
 
 def _refusal(name: str, evidence: str) -> str:
