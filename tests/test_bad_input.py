@@ -393,7 +393,7 @@ def test_a_model_that_moved_is_asked_for_and_found_again(model: Path, tmp_path: 
 
 
 def test_examples_that_nothing_tells_apart_from_the_corpus_are_refused(model: Path, tmp_path: Path) -> None:
-    corpus = write_lines(tmp_path / "corpus.jsonl", small_rows(6))
+    corpus = write_lines(tmp_path / "corpus.jsonl", small_rows(8))
     assert nait_index("build", tmp_path / "own.nait", corpus, "--model", model).code == 0
     line = refusal("query", tmp_path / "own.nait", "-e", corpus, "--method", "contrast")
     assert "every row would score the same" in line
@@ -472,7 +472,9 @@ def test_a_core_of_one_capability_or_with_votes_that_cannot_be_met_is_refused(in
 
 def test_a_method_that_needs_more_examples_says_so(index: Path, tmp_path: Path) -> None:
     example = write_lines(tmp_path / "one.jsonl", small_rows(1))
-    assert "at least 2 examples" in refusal("query", index, "-e", example, "--method", "nait")
+    outcome = nait_index("query", index, "-e", example, "--method", "nait")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err.splitlines()[-1].startswith("Error: nait needs at least 2 examples")
 
 
 def test_a_row_that_is_not_in_the_index_is_named(index: Path) -> None:

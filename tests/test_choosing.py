@@ -461,7 +461,8 @@ def test_the_command_line_covers_like_the_library(folder: Path, index: NaitIndex
         assert f"covered {coverage['covered']} of {coverage['coverable']} neurons" in outcome.err
     assert nait_index("cover", root, "-o", out).code == 0
     assert [row["id"] for row in read_lines(out)] == list(index.cover(top="15%"))
-    assert "--force" in refusal("cover", root, "-o", out)
+    assert "nothing was changed" in nait_index("cover", root, "-o", out).err
+    assert "--force" in refusal("cover", root, "--top", "2", "-o", out)
     printed = nait_index("cover", root, "--top", "2").out.splitlines()
     assert printed[0].split() == ["rank", "score", "round", "id", "row"]
     assert len(printed) == 3
