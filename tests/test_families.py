@@ -13,8 +13,10 @@ from conftest import TinyModels
 
 from benchmarks.families import tiny
 from nait_index.activations import families
+from nait_index.activations.capture import Probes
 from nait_index.activations.encoder import Encoder
 from nait_index.activations.families import find_sites
+from nait_index.activations.loading import load_model
 from nait_index.config import ModelConfig
 from nait_index.errors import ArchitectureError, ModelError
 
@@ -524,6 +526,17 @@ def test_layer_out_of_range_is_refused_with_the_range(wanted: str, tiny_model: T
         Encoder(ModelConfig(name=str(tiny_model("llama")), layers=wanted))
 
 
+def test_layer_without_neurons_cannot_be_chosen(tiny_model: TinyModels) -> None:
+    model = load_model(ModelConfig(name=str(tiny_model("llama"))))
+    model.module.layers[1].mlp = torch.nn.Identity()
+    with Encoder(ModelConfig(layers="0,2"), model) as encoder:
+        assert encoder.layers == (0, 2)
+    with pytest.raises(
+        ModelError, match=r"^--layers 0,1: layer 1 of .* feed-forward block; those that have one: 0, 2$"
+    ):
+        Encoder(ModelConfig(layers="0,1"), model)
+
+
 @pytest.mark.parametrize("wanted", ["", "first", "1.5", "0,,1", "0-2"])
 def test_layers_that_are_no_numbers_are_refused(wanted: str) -> None:
     with pytest.raises(ModelError, match=r"^--layers '.*' is not one of: all, last, layer numbers"):
@@ -618,6 +631,18 @@ def test_input_of_another_shape_is_refused(tiny_model: TinyModels, make_encoder:
     mlp.forward = lambda x: mlp.down_proj(gated(silu)(mlp, x)[:, :1])
     with pytest.raises(ArchitectureError, match=r"^the input of 'layers\.1\.mlp\.down_proj' has shape \(1, 1, 48\)"):
         encode(encoder)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda x: x[..., :1], lambda x: x[:, :1], lambda x: {"up": x}], ids=["narrow", "short", "no tensor"]
+)
+def test_up_projection_of_another_shape_is_refused(change: Callable[[Any], Any], tiny_model: TinyModels) -> None:
+    model = load_model(ModelConfig(name=str(tiny_model("gpt2"))))
+    model.module.h[1].mlp.c_fc.register_forward_hook(lambda _module, _args, output: change(output))
+    with pytest.raises(
+        ArchitectureError, match=r"beside 'h\.1\.mlp\.c_proj' \(Conv1D\) computes .*; leave topk out of"
+    ):
+        Encoder(ModelConfig(name=str(tiny_model("gpt2"))), model, Probes(impact=True))
 
 
 def test_model_run_from_outside_while_captured_is_refused(tiny_model: TinyModels, make_encoder: MakeEncoder) -> None:

@@ -211,6 +211,13 @@ class Capture:
     ) -> None:
         assert self._impact is not None
         output = output[0] if isinstance(output, tuple) else output  # I-BERT returns a scale beside it
+        shape = tuple(getattr(output, "shape", ()))
+        if shape[-1:] not in ((site.width,), (2 * site.width,)) or output.numel() != span.tokens * shape[-1]:
+            raise ArchitectureError(
+                f"the up-projection beside '{site.path}' ({type(module).__name__}) computes "
+                f"{shape or type(output).__name__} instead of (batch {span.batch}, tokens {span.length}, neurons "
+                f"{site.width}), which the view topk needs; leave topk out of --views"
+            )
         # One projection may compute the gate, then the up-projection.
         up = output[..., site.width :] if output.shape[-1] == 2 * site.width else output
         self._impact[:, columns] = span.mean(up.abs().reshape(span.batch, span.length, -1))

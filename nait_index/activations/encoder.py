@@ -264,4 +264,10 @@ def _choose_layers(sites: tuple[Site, ...], layers: str) -> tuple[Site, ...]:
     outside = sorted(number for number in chosen if not 0 <= number < count)
     if outside:
         raise ModelError(f"--layers {layers}: this model has layers 0 to {count - 1}, no layer {outside[0]}")
+    holders = sorted({site.layer for site in sites})
+    if idle := sorted(chosen - set(holders)):
+        raise ModelError(
+            f"--layers {layers}: layer {idle[0]} of this model has no feed-forward block; those that have one: "
+            + ", ".join(map(str, holders))
+        )
     return tuple(site for site in sites if site.layer in chosen)
