@@ -328,7 +328,7 @@ def test_rows_with_images_are_indexed_by_their_text_when_asked_for(model: Path, 
         written = [json.loads(sample.row) for sample in _kept(tmp_path / name)]
         assert written == rows[:2]
     converted = nait_index("export", index, "-o", tmp_path / "as.jsonl", "--as", "sharegpt", "--where", "id = 'list'")
-    assert "holds images, video or audio among its text, which cannot be converted" in converted.err
+    assert "holds images, video or audio, which cannot be converted" in converted.err
     assert nait_index("rebuild", index, tmp_path / "new.nait").code == 0
     assert manifest_of(tmp_path / "new.nait").media == "text"
 

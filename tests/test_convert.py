@@ -219,6 +219,12 @@ def _messages(*roles: str) -> dict[str, Any]:
         (_messages("system", "assistant"), MESSAGES, PAIRS, "nothing is asked"),
         (_messages("user", "system", "assistant"), MESSAGES, SHAREGPT, "turn 2 has the role system"),
         ({"instruction": "a"}, ALPACA, PAIRS, "does not end with an answer"),
+        (
+            {"messages": [{"role": "user", "content": "a", "images": ["a.png"]}, {"role": "assistant", "content": "b"}]},
+            MESSAGES,
+            ALPACA,
+            "turn 1 holds images, video or audio",
+        ),
         (_messages("user", "narrator"), MESSAGES, MESSAGES, "unknown role"),
         ({"messages": []}, MESSAGES, MESSAGES, "has no turns"),
         ({"conversations": [{"from": "function_call", "value": "{"}]}, SHAREGPT, MESSAGES, "turn 1 is a call"),

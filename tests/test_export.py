@@ -235,7 +235,7 @@ def test_fields_of_turns_that_are_left_out_are_counted(tmp_path: Path) -> None:
     rows = [{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "weight": 0}]}]
     written = put(tmp_path / "out.jsonl", rows, format=RowFormat.ALPACA)
     assert json.loads(written.sidecar.read_bytes())["left_out"] == {"weight": 1}
-    assert "no place for these fields of turns, which were left out: weight (1 rows)" in written.notes[0]
+    assert "no place for these fields of turns, which were left out: weight (1 row)" in written.notes[0]
 
 
 def test_weights_are_linear_in_the_rank_with_mean_one(tmp_path: Path) -> None:

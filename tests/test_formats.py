@@ -153,6 +153,7 @@ REFUSED: list[tuple[RowFormat, dict[str, Any], str]] = [
     (PROMPT, {"prompt": 1, "completion": "a"}, "field 'prompt' is a number, expected text"),
     (TEXT, {"instruction": "a"}, "field 'text' is missing"),
     (TEXT, {"text": 1.5}, "field 'text' is a number, expected text"),
+    (TEXT, {"text": "\u200b\n"}, "no text: every text field is empty"),
     (TEXT, {"text": "  \n"}, "no text: every text field is empty"),
 ]
 

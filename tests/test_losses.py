@@ -109,6 +109,15 @@ def test_a_short_part_needs_a_place_of_its_own() -> None:
     assert left_out(row, "Add 40 and 2.42The sum of 40 and 2 is 42.") == ((), False)
 
 
+def test_a_part_without_letters() -> None:
+    """It is looked for as it is, and as templates escape it."""
+    row = [Part(U, "Is it?"), Part(A, '"👍"!')]
+    assert left_out(row, "[user]Is it?") == (("answers",), False)
+    assert left_out(row[1:], "[user]") == (("answers",), True)
+    for text in ('is it "👍"!', '["Is it?", "\\"👍\\"!"]', json.dumps(["Is it?", '"👍"!']), "Is it? &quot;👍&quot;!"):
+        assert left_out(row, text) == ((), False)
+
+
 def test_a_huge_part_that_is_there_takes_no_time() -> None:
     """The letters of what is there as it is are not compared."""
     huge = "Word & word, \\n " * 200_000

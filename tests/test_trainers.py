@@ -461,6 +461,11 @@ def test_llamafactory_gets_the_columns_of_images(tmp_path: Path) -> None:
         (Trainer.AXOLOTL, {"messages": _TURNS, "image": "a.png"}, "it carries images, video or audio"),
         (Trainer.LLAMAFACTORY, {"messages": _TURNS, "images": ["a.png"], "image": "b.png"}, "and others in 'images'"),
         (Trainer.LLAMAFACTORY, {"messages": _TURNS, "images": [{"url": "a.png"}]}, "are not all paths"),
+        (
+            Trainer.LLAMAFACTORY,
+            {"messages": [_TURNS[0] | {"images": ["a.png"]}, _TURNS[1]]},
+            "it carries images, video or audio",
+        ),
         (Trainer.LLAMAFACTORY, {"messages": _TURNS, "photo": {"bytes": None, "path": "a.png"}}, "are not all paths"),
     ],
 )
@@ -489,7 +494,7 @@ def test_fields_of_turns_that_a_trainer_ignores_are_counted(
     rows = [{"messages": weighed}, {"messages": [_TURNS[0] | {"name": "Ann"}, *weighed[1:]]}, {"messages": _TURNS}]
     written = put(tmp_path / "out.jsonl", rows, RowFormat.MESSAGES, trainer, format=target)
     assert json.loads(written.sidecar.read_bytes())["ignored"] == {str(trainer): ignored}
-    names = ", ".join(f"{name} ({count} rows)" for name, count in ignored.items())
+    names = ", ".join(f"{name} ({count} {'row' if count == 1 else 'rows'})" for name, count in ignored.items())
     assert any(note.endswith(f" ignores these fields of turns: {names}") for note in written.notes)
     assert '"weight": 0' in (tmp_path / "out.jsonl").read_text()
 

@@ -1,12 +1,12 @@
 """Whether a row has an answer: without one it teaches nothing, however good its question is."""
 
-import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
 from nait_index.corpus.formats import ROLES, Fields, name_of, row_parts
 from nait_index.corpus.reasoning import segments
 from nait_index.corpus.rows import RowError
+from nait_index.corpus.words import is_visible
 from nait_index.types import Reasoning, Role, RowFormat
 
 _NAMED_FIELDS = 3  # fields that a reason names at most
@@ -22,8 +22,6 @@ _ANSWER_FIELDS = {
     RowFormat.MESSAGES: ("messages",),
     RowFormat.SHAREGPT: ("conversations", "conversation"),
 }
-_INVISIBLE = frozenset("\u115f\u1160\u2800\u3164\ufe0e\ufe0f\uffa0")
-"""Fillers, the empty pattern of Braille, and what chooses a form of the character before: not spaces in Unicode."""
 _NO_QUESTION = {"instruction": "", "prompt": ""} | dict.fromkeys(("input", "context", "system", "history", "tools"))
 
 
@@ -64,7 +62,7 @@ def _last_role(turn: object, row: Fields, row_format: RowFormat, reasoning: Reas
     except RowError:  # no text: any other fault of the row would have been raised before
         return None
     # A block of reasoning with nothing in it, and nothing after it, is no answer.
-    return last.role if any(_is_visible(text) for _, text in segments(last.text)) else None
+    return last.role if any(is_visible(text) for _, text in segments(last.text)) else None
 
 
 def _empty_turn(turns: Sequence[Any], reasoning: Reasoning) -> int | None:
@@ -93,15 +91,7 @@ def _answer_text(turn: object) -> object:
 def _is_plain(value: object) -> bool:
     """Return whether a value is text that surely says something: most answers, which need not be read again."""
     first = value.lstrip()[:1] if isinstance(value, str) else ""
-    return first not in ("<", "[", "◁") and _is_visible(first)
-
-
-def _is_visible(text: str) -> bool:
-    """Return whether a text has a character that can be seen, and is not only spaces of no width and the like."""
-    return any(
-        not (character.isspace() or character in _INVISIBLE or unicodedata.category(character) in ("Cc", "Cf"))
-        for character in text
-    )
+    return first not in ("<", "[", "◁") and is_visible(first)
 
 
 def _problem(value: object, field: str, role: Role | None) -> str:

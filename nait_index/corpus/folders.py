@@ -7,6 +7,7 @@ Hugging Face hub: ``train-00000-of-00002.parquet``, ``data/test.jsonl``, ``valid
 import json
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -95,7 +96,7 @@ def choose_split(path: Path, files: Sequence[CorpusFile], split: str | None) -> 
         named = f"{', '.join(splits[:-1])} and {splits[-1]}"
         likely = next((name for name in splits if name.startswith("train")), splits[0])
         raise CorpusError(
-            f"{display_name(path)}: holds the splits {named}; 'build' and 'add' take one with --split {likely}, and "
+            f"{display_name(path)}: holds the splits {named}; 'build' and 'add' take one with --split {shlex.quote(likely)}, and "
             "all with --split all; elsewhere, name the files of one"
         )
     if split is not None and split not in splits:

@@ -1,6 +1,6 @@
 """Row -> parts: role and text of each, for every format of instruction-tuning rows.
 
-A part that is only whitespace is left out; other text is used unchanged. A value that is not text where text belongs is
+A part of which nothing can be seen is left out; other text is used unchanged. A value that is not text where text belongs is
 never converted silently: such a row is refused.
 """
 
@@ -12,6 +12,7 @@ from typing import Any
 from nait_index.corpus.media import media_of_piece
 from nait_index.corpus.reasoning import PIECES, inlined, reasoning_of, reasoning_text, without_blocks
 from nait_index.corpus.rows import RowError, json_kind, refuse_surrogates, to_json
+from nait_index.corpus.words import is_visible
 from nait_index.errors import CorpusError
 from nait_index.types import Part, Reasoning, Role, RowFormat, canonical
 
@@ -88,7 +89,7 @@ def row_parts(row: Fields, row_format: RowFormat, reasoning: Reasoning = Reasoni
     :raises RowError: a field is missing or of the wrong type, a role is unknown, or there is no text at all.
     """
     read = _with_reasoning if reasoning is Reasoning.KEEP else without_blocks
-    parts = tuple(part for part in map(read, _FORMATS[row_format](row)) if part.text.strip())
+    parts = tuple(part for part in map(read, _FORMATS[row_format](row)) if is_visible(part.text))
     if not parts:
         raise RowError("no text: every text field is empty")
     return parts
@@ -265,5 +266,5 @@ def _text(role: Role, value: object, where: str, reasoning: str = "") -> Iterato
         raise RowError(f"{where} is {json_kind(value)}, expected text")
     refuse_surrogates(value, where)
     refuse_surrogates(reasoning, where)
-    if value.strip() or reasoning.strip():
+    if is_visible(value) or is_visible(reasoning):
         yield Part(role, value, reasoning)

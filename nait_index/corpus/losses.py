@@ -6,6 +6,7 @@ alone are compared, before and after undoing the escapes.
 """
 
 import html
+import json
 import re
 from collections.abc import Mapping, Sequence
 
@@ -42,9 +43,12 @@ def left_out(parts: Sequence[Part], text: str) -> tuple[tuple[str, ...], bool]:
     letters = [_letters(piece) for _, piece in pieces]
     unescaped = _ESCAPED.sub(_plain, text)
     views = [_letters(view) for view in dict.fromkeys((text, unescaped, html.unescape(text), html.unescape(unescaped)))]
-    if any(_in_order(letters, view) for view in views):
+    whole = text + html.unescape(unescaped)
+    signs = [number for number, piece in enumerate(letters) if not piece and not _is_in(pieces[number][1], whole)]
+    if not signs and any(_in_order(letters, view) for view in views):
         return (), False
     missing, rest = min((_unplaced(letters, view) for view in views), key=lambda result: len(result[0]))
+    missing = sorted({*missing, *signs})
     kinds = []
     for number in missing:
         piece, kind = letters[number], pieces[number][0]
@@ -70,6 +74,11 @@ def _without_huge(pieces: list[tuple[str, str]], text: str) -> tuple[list[tuple[
         else:
             left.append((kind, piece))
     return left, text
+
+
+def _is_in(signs: str, text: str) -> bool:
+    """Return whether a piece without letters, such as an emoji, is in a text, as it is or as JSON in ASCII."""
+    return signs.strip() in text or json.dumps(signs.strip())[1:-1] in text
 
 
 def _in_order(pieces: Sequence[str], text: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 _KINDS = {
     name: kind
     for kind, names in {
-        "images": ("image", "images", "img", "imgs"),
+        "images": "image images img imgs photo photos picture pictures screenshot screenshots".split(),
         "video": ("video", "videos"),
         "audio": ("audio", "audios"),
     }.items()
@@ -20,6 +20,7 @@ _HOLDERS = frozenset("base64 bytes file filename files path paths uri url urls".
 _TURNS = ("messages", "conversations", "conversation", "prompt", "completion")
 _KEPT_NAMES = 1024  # names of columns: most rows have those of the row before
 _REMEDY = "'--media text' reads that alone"
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _BETWEEN_WORDS = re.compile(r"[-_. ]+")
 
 
@@ -45,6 +46,9 @@ def carried_media(row: Mapping[str, Any]) -> CarriedMedia | None:
     for name, kind in columns.items():
         return CarriedMedia(f"carries {kind} in the field {name!r}, and only text is read; {_REMEDY}")
     for name in _TURNS:
+        for column, kind in (held for turn in _objects(row.get(name)) for held in media_columns(turn).items()):
+            reason = f"carries {kind} in the field {column!r} of a turn, and only text is read; {_REMEDY}"
+            return CarriedMedia(reason)
         for kind in filter(None, map(media_of_piece, _pieces(row.get(name)))):
             return CarriedMedia(f"carries {kind} in the content of {name!r}, and only text is read; {_REMEDY}")
     return None
@@ -76,7 +80,7 @@ def _kind_of_column(name: str, value: object) -> str | None:
 
 @lru_cache(_KEPT_NAMES)
 def _kind_of_name(name: str) -> str | None:
-    words = _BETWEEN_WORDS.split(name.lower())
+    words = _BETWEEN_WORDS.split(_CAMEL.sub("_", name).lower())
     kinds = [_KINDS[word] for word in words if word in _KINDS]
     others = [word for word in words if word not in _KINDS]
     return kinds[0] if kinds and all(word in _HOLDERS or word.isdecimal() for word in others) else None

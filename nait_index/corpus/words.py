@@ -17,6 +17,8 @@ _UNSPACED = (
 )
 _MARKS_END = 0x10000
 """Scripts beyond are rare, and would make Python's regular expressions ten times slower."""
+_INVISIBLE = frozenset("\u115f\u1160\u2800\u3164\ufe0e\ufe0f\uffa0")
+"""Fillers, the empty pattern of Braille, and what chooses a form of the character before: not spaces in Unicode."""
 _JOINERS = "\u200c\u200d"  # zero-width, inside words of Persian and Indic scripts
 
 
@@ -27,6 +29,14 @@ def words(text: str) -> list[str]:
     if not text.isascii():
         text = unspaced.sub(r" \g<0> ", text)
     return run.findall(text)
+
+
+def is_visible(text: str) -> bool:
+    """Return whether a text has a character that can be seen, and is not only spaces of no width and the like."""
+    return any(
+        not (character.isspace() or character in _INVISIBLE or unicodedata.category(character) in ("Cc", "Cf"))
+        for character in text
+    )
 
 
 @cache

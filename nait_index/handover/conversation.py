@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nait_index.corpus.formats import ROLES, is_call, is_media, joined_pieces, listed, name_of, required, turn_reasoning
+from nait_index.corpus.media import media_columns
 from nait_index.corpus.reasoning import FIELDS, reasoning_of
 from nait_index.corpus.rows import RowError, json_kind
 from nait_index.handover.rows import CONVERSATIONS
@@ -134,9 +135,9 @@ def _pair(turn: Fields, where: str) -> Iterator[Turn]:
 def _turn(turn: Fields, word: str, where: str) -> Turn:
     text_key = name_of(turn, *_TEXT_KEYS)
     value = turn.get(text_key)
+    if media_columns(turn) or (isinstance(value, list) and any(map(is_media, value))):
+        raise RowError(f"{where} holds images, video or audio, which cannot be converted")
     if isinstance(value, list):
-        if any(map(is_media, value)):
-            raise RowError(f"{where} holds images, video or audio among its text, which cannot be converted")
         value = joined_pieces(value, where, with_reasoning=ROLES[word] is Role.ASSISTANT)
     text, calls = _text(value, where), [call for key in _CALL_KEYS for call in _calls(turn.get(key), where)]
     if word == _CALLING:

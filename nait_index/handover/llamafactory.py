@@ -56,6 +56,8 @@ def _media(rows: Sequence[OutRow]) -> dict[str, str]:
     """Return the columns of images, video and audio, by the names that LLaMA-Factory has for them."""
     columns: dict[str, str] = {}
     for row in rows:
+        if not media_columns(row.fields):
+            row.check_no_media()
         for name, kind in media_columns(row.fields).items():
             value, key = row.fields[name], _MEDIA.get(kind)
             paths = value if isinstance(value, list) else [value]
