@@ -91,7 +91,7 @@ def _print_explanation(explanation: "Explanation") -> None:
     click.echo()
     print_table(
         ("likeness", "example", "nearest in-domain examples"),
-        [(near.likeness, str(near.example), " ".join(near.text.split())) for near in explanation.nearest],
+        [(near.likeness, str(near.example), " ".join(near.text[:1000].split())) for near in explanation.nearest],
     )
     click.echo()
     _print_bars([(part.name, part.contribution) for part in explanation.layers], "layer")

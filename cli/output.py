@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 PREVIEW_ROWS = 20
 _GAP = 2
 """Spaces between the columns of a table."""
+_PREVIEWED = 5000
+"""Characters of each text that a preview looks at, most of which may be spaces; a row can hold gigabytes."""
 _LEAST = 20
 """Least width of a table's last column, in columns of the terminal."""
 
@@ -193,7 +195,8 @@ def preview(row: str) -> str:
         texts = [part.text for part in parts_of(fields) if part.role is not Role.TOOLS]
     except CorpusError:
         texts = []
-    return " ".join(" ".join(texts or _texts(fields)).split())[:500]
+    beginnings = (text[:_PREVIEWED] for text in texts or _texts(fields))
+    return " ".join(" ".join(beginnings).split())[:500]
 
 
 def _texts(value: object) -> Iterable[str]:

@@ -254,13 +254,20 @@ QUESTIONS: list[dict[str, Any]] = [
 def test_rows_without_an_answer_or_with_images_are_rejected_and_counted(model: Path, tmp_path: Path) -> None:
     picture = {"id": "p", "instruction": "<image> What is it?", "output": "A cat.", "images": ["cat.png"]}
     corpus = write_lines(tmp_path / "corpus.jsonl", [*QUESTIONS, *small_rows(6), picture])
-    outcome = nait_index("build", tmp_path / "own.nait", corpus, "--model", model)
-    assert outcome.code == 0, outcome.err
-    assert "2 rows have no answer; '--unanswered index' takes them in by their question" in outcome.err
-    assert "1 row carries images, video or audio, which are not read; '--media text' takes rows in" in outcome.err
+    command = ["build", tmp_path / "own.nait", corpus, "--model", model]
+    for outcome in (nait_index(*command, "--dry-run"), nait_index(*command)):
+        assert outcome.code == 0, outcome.err
+        assert "2 rows have no answer; '--unanswered index' takes them in by their question" in outcome.err
+        assert "1 row carries images, video or audio, which are not read; '--media text' takes rows in" in outcome.err
     assert counts_of(tmp_path / "own.nait")["rejected"] == 3
     reasons = [row["reason"] for row in read_lines(tmp_path / "own.nait" / "rejected.jsonl")]
     assert reasons[:2] == ["no answer: no 'output'; the row has 'answer'"] * 2
+
+
+def test_a_corpus_without_answers_is_refused_with_a_remedy(model: Path, tmp_path: Path) -> None:
+    corpus = write_lines(tmp_path / "corpus.jsonl", QUESTIONS)
+    told = refusal("build", tmp_path / "own.nait", corpus, "--model", model)
+    assert "row 1: no answer: no 'output'; the row has 'answer'; rename the field that holds it, or index" in told
 
 
 def test_rows_without_an_answer_are_indexed_when_asked_for_and_never_exported(model: Path, tmp_path: Path) -> None:

@@ -501,6 +501,7 @@ def test_previews_show_what_is_read_whatever_the_fields_are_called(tmp_path: Pat
     ]
     shown = ["Translate. into French bonjour", "Why? Because.", "Add 1. 2", "plain", "unknown? a c"]
     assert [preview(json.dumps(row)) for row in rows] == shown
+    assert preview(json.dumps({"text": f"a{' ' * 9999}b"})) == "a", "of a huge text only the beginning is looked at"
 
 
 @pytest.mark.parametrize(("top", "meant"), [("0.1", "10%"), (".25", "25%"), ("0.005", "0.5%")])

@@ -220,7 +220,12 @@ def _messages(*roles: str) -> dict[str, Any]:
         (_messages("user", "system", "assistant"), MESSAGES, SHAREGPT, "turn 2 has the role system"),
         ({"instruction": "a"}, ALPACA, PAIRS, "does not end with an answer"),
         (
-            {"messages": [{"role": "user", "content": "a", "images": ["a.png"]}, {"role": "assistant", "content": "b"}]},
+            {
+                "messages": [
+                    {"role": "user", "content": "a", "images": ["a.png"]},
+                    {"role": "assistant", "content": "b"},
+                ]
+            },
             MESSAGES,
             ALPACA,
             "turn 1 holds images, video or audio",

@@ -379,7 +379,10 @@ PIECE = {"type": "text", "text": "What is it?"}
             "images or the like as bytes in the field 'scan'",
         ),
         ({"imagePath": "a.png"}, "carries images in the field 'imagePath'"),
-        ({"messages": [TURNS[0] | {"images": ["a.png"]}, TURNS[1]]}, "images in the field 'images' of a turn, and only"),
+        (
+            {"messages": [TURNS[0] | {"images": ["a.png"]}, TURNS[1]]},
+            "images in the field 'images' of a turn, and only",
+        ),
         ({"videos": ["a.mp4"]}, "carries video in the field 'videos'"),
         ({"audio_path": "a.wav"}, "carries audio in the field 'audio_path'"),
         (

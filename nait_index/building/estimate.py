@@ -12,13 +12,13 @@ from nait_index.building.duration import measure_pace, seconds_to_compress, seco
 from nait_index.building.encoder import IndexEncoder
 from nait_index.building.footprint import footprint
 from nait_index.building.intake import Counts, Intake, Spool, WorkRow
-from nait_index.building.report import cut_rows, losses
+from nait_index.building.report import cut_rows, losses, not_read_whole
 from nait_index.building.shards import SHARD_ROWS
 from nait_index.config import View
 from nait_index.corpus import rejected_writer
 from nait_index.corpus.unread import unread_sentences
 from nait_index.store.manifest import Manifest
-from nait_index.types import Rejected, Sample
+from nait_index.types import Rejected, RejectionCause, Sample
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,9 @@ class Estimate:
     :param minutes: of the whole build on this machine, once the model is loaded.
     :param bytes_per_row: of signatures; :param basis_bytes: of the basis, whatever the number of rows.
     :param index_bytes: all files of the index; :param peak_bytes: most on disk at a time, while it is built.
+    :param unanswered: of the rejected rows, those that only lack an answer, and :param media: those that carry images,
+        video or audio. :param questions: of the others, those to be indexed by their question, and :param text_only: by
+        their text.
     :param capability_bytes: of one stored capability of 64 examples, which comes on top.
     """
 
@@ -54,12 +57,17 @@ class Estimate:
     unread: Mapping[str, Mapping[str, int]]
     max_length: int
     longest: int | None
+    unanswered: int
+    media: int
+    questions: int
+    text_only: int
 
     @property
     def warnings(self) -> list[str]:
         """What the user should know, one line each."""
         cut = cut_rows(self.truncated, self.rows, self.max_length, self.longest)
-        return [*losses(self.left_out, self.template), *unread_sentences(self.unread), *cut]
+        partly = not_read_whole(self.unanswered, self.media, self.text_only, self.questions)
+        return [*partly, *losses(self.left_out, self.template), *unread_sentences(self.unread), *cut]
 
 
 def estimate(items: Iterable[Sample | Rejected], encoder: IndexEncoder) -> Estimate:
@@ -96,6 +104,10 @@ def estimate(items: Iterable[Sample | Rejected], encoder: IndexEncoder) -> Estim
         unread=counts.unread.by_file(),
         max_length=encoder.model_encoder.max_length,
         longest=encoder.model_encoder.model.positions,
+        unanswered=counts.causes[RejectionCause.UNANSWERED],
+        media=counts.causes[RejectionCause.MEDIA],
+        questions=counts.questions,
+        text_only=counts.text_only,
     )
 
 

@@ -231,6 +231,8 @@ class Intake:
                 first_reject = first_reject or rejected
         if first_reject is not None and counts.read == counts.rejected:
             reason = f"the first, {first_reject.origin}: {first_reject.reason}"
+            if first_reject.cause is RejectionCause.UNANSWERED:
+                reason += "; rename the field that holds it, or index questions alone with --unanswered index"
             raise CorpusError(f"none of the {counts.read} rows can be used; {reason}")
         # Rows of another run, one that was interrupted and abandoned, hold positions as well.
         others = max((self._known[sample_id].position for sample_id in self._unseen), default=-1)

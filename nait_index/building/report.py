@@ -150,19 +150,22 @@ class BuildReport:
         lost = [*losses(self.left_out, self.template), *unread_sentences(self.unread)]
         shift = [] if self.shift is None else self.shift.warnings
         cut = cut_rows(self.truncated, self.indexed, self.max_length, self.longest)
-        return [*self._not_read_whole(), *lost, *cut, *unfaithful(self.fidelity), *shift]
+        partly = not_read_whole(self.unanswered, self.media, self.text_only, self.questions)
+        return [*partly, *lost, *cut, *unfaithful(self.fidelity), *shift]
 
-    def _not_read_whole(self) -> list[str]:
-        notes = []
-        if self.unanswered:
-            notes.append(f"{_rows(self.unanswered)} no answer; '--unanswered index' takes them in by their question")
-        if self.media:
-            notes.append(f"{_carrying(self.media)} are not read; '--media text' takes rows in by their text")
-        if self.text_only:
-            notes.append(f"{_carrying(self.text_only)} are not read: indexed by the text alone")
-        if self.questions:
-            notes.append(f"{_rows(self.questions)} no answer: indexed by the question alone, and never exported")
-        return notes
+
+def not_read_whole(unanswered: int, media: int, text_only: int, questions: int) -> list[str]:
+    """Return a sentence on each kind of row that was rejected for what it lacks or carries, or indexed in part."""
+    notes = []
+    if unanswered:
+        notes.append(f"{_rows(unanswered)} no answer; '--unanswered index' takes them in by their question")
+    if media:
+        notes.append(f"{_carrying(media)} are not read; '--media text' takes rows in by their text")
+    if text_only:
+        notes.append(f"{_carrying(text_only)} are not read: indexed by the text alone")
+    if questions:
+        notes.append(f"{_rows(questions)} no answer: indexed by the question alone, and never exported")
+    return notes
 
 
 def _carrying(count: int) -> str:

@@ -94,9 +94,9 @@ def choose_split(path: Path, files: Sequence[CorpusFile], split: str | None) -> 
     splits = list(dict.fromkeys(file.split for file in files if file.split is not None))
     if split is None and path.is_dir() and len(splits) > 1:
         named = f"{', '.join(splits[:-1])} and {splits[-1]}"
-        likely = next((name for name in splits if name.startswith("train")), splits[0])
+        likely = shlex.quote(next((name for name in splits if name.startswith("train")), splits[0]))
         raise CorpusError(
-            f"{display_name(path)}: holds the splits {named}; 'build' and 'add' take one with --split {shlex.quote(likely)}, and "
+            f"{display_name(path)}: holds the splits {named}; 'build' and 'add' take one with --split {likely}, and "
             "all with --split all; elsewhere, name the files of one"
         )
     if split is not None and split not in splits:

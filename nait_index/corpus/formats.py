@@ -1,7 +1,7 @@
 """Row -> parts: role and text of each, for every format of instruction-tuning rows.
 
-A part of which nothing can be seen is left out; other text is used unchanged. A value that is not text where text belongs is
-never converted silently: such a row is refused.
+A part of which nothing can be seen is left out; other text is used unchanged. A value that is not text where text
+belongs is never converted silently: such a row is refused.
 """
 
 import reprlib

@@ -253,11 +253,15 @@ def _notes(
         count = f"{len(refused):,} {'row' if len(refused) == 1 else 'rows'}"
         yield f"{count} cannot be {_verb(options)}, see {options.rejected}; the first is {_first(refused)}"
     if facts["left_out"]:
-        names = ", ".join(f"{name} ({count:,} {'row' if count == 1 else 'rows'})" for name, count in facts["left_out"].items())
+        names = ", ".join(
+            f"{name} ({count:,} {'row' if count == 1 else 'rows'})" for name, count in facts["left_out"].items()
+        )
         yield f"{target} has no place for these fields of turns, which were left out: {names}"
     for trainer, fields in facts["ignored"].items():
         if fields:
-            names = ", ".join(f"{name} ({count:,} {'row' if count == 1 else 'rows'})" for name, count in sorted(fields.items()))
+            names = ", ".join(
+                f"{name} ({count:,} {'row' if count == 1 else 'rows'})" for name, count in sorted(fields.items())
+            )
             yield f"{TRAINERS[Trainer(trainer)].name} ignores these fields of turns: {names}"
     if "contamination" in facts:
         report = facts["contamination"]
