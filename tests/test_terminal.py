@@ -498,7 +498,7 @@ def test_verbose_says_on_the_error_stream_what_is_done(place: str, index: Path, 
         assert part in text
     assert len(outcome.json["selected"]) == 3
     assert "DEBUG" not in text
-    assert len(outcome.err.splitlines()) - len(lines) == 2  # the usual notes
+    assert len(outcome.err.splitlines()) - len(lines) == 3  # the usual notes, and that six examples are few
 
 
 def test_twice_verbose_says_more_and_the_next_command_is_quiet(index: Path, tmp_path: Path) -> None:
