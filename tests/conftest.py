@@ -17,12 +17,17 @@ os.environ.setdefault(
 )
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+import hypothesis
 import pytest
 from browser import browser, page  # noqa: F401 - fixtures
 from tiny_models import save_family
 
 if TYPE_CHECKING:
     from nait_index.activations.encoder import Encoder
+
+# A slow example on a busy machine is no fault.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 TinyModels = Callable[[str], Path]
 

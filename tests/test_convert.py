@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nait_index.corpus.rows import RowError
@@ -290,7 +290,6 @@ _rows = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(row=_rows, through=st.lists(st.sampled_from(TARGETS), min_size=1, max_size=3))
 def test_the_conversation_survives_every_way(row: dict[str, Any], through: list[RowFormat]) -> None:
     """Whatever shapes it goes through that have a place for it, and back, it is the same row."""

@@ -221,7 +221,7 @@ class Process:
             tree |= more
         return [pid for pid in tree - {self.process.pid} if title in titles[pid]]
 
-    def until(self, condition: Callable[[], bool], seconds: float = 120) -> None:
+    def until(self, condition: Callable[[], bool], seconds: float = 300) -> None:
         """Wait for a condition while the build runs."""
         end = time.monotonic() + seconds
         while not condition():

@@ -136,7 +136,7 @@ json_values = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(
     rows=st.lists(st.dictionaries(st.text(), json_values, max_size=4), min_size=1, max_size=4),
     separators=st.sampled_from([(",", ":"), (" , ", "\t: "), ("\r,", ":")]),

@@ -187,7 +187,7 @@ def test_a_reservoir_of_equal_rows_gives_finite_signatures() -> None:
         assert len(compressor.bases[BASIS_OF[feature]].components) >= 1
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 10_000), st.integers(1, 12), st.booleans())
 def test_top_neurons_are_the_k_largest_in_size_with_ties_to_the_lower_number(seed: int, k: int, ties: bool) -> None:
     rng = np.random.default_rng(seed)
