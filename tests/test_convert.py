@@ -138,7 +138,7 @@ def test_of_turns_in_pairs_nothing_is_left_out() -> None:
 
 
 def test_turns_in_pairs_and_content_in_pieces_are_read() -> None:
-    paired = {"conversation": [{"human": "a", "assistant": "b"}], "system": "s"}
+    paired = {"conversation": [{"user": "a", "assistant": "b"}], "system": "s"}
     pieces = {
         "messages": [
             {"role": "user", "content": [{"type": "text", "text": "a"}]},

@@ -57,7 +57,7 @@ USABLE: list[tuple[RowFormat, dict[str, Any], list[tuple[Role, str]]]] = [
     ),
     (
         SHAREGPT,
-        {"conversation": [{"human": "a", "assistant": "b"}, {"human": "c", "assistant": "d"}]},
+        {"conversation": [{"human": "a", "assistant": "b"}, {"assistant": "d", "user": "c"}]},
         [(U, "a"), (A, "b"), (U, "c"), (A, "d")],
     ),
     (SHAREGPT, {"conversations": [{"role": "user", "content": "q"}]}, [(U, "q")]),

@@ -219,6 +219,13 @@ def test_csv_rows_that_break_the_rules(tmp_path: Path) -> None:
     ]
 
 
+def test_values_that_are_stored_once_for_a_run_of_rows(tmp_path: Path) -> None:
+    runs = pa.RunEndEncodedArray.from_arrays([2], ["web"])
+    with pa.ipc.new_stream(tmp_path / "rows.arrow", pa.schema([("text", pa.string()), ("source", runs.type)])) as file:
+        file.write(pa.record_batch([pa.array(["a", "b"]), runs], names=["text", "source"]))
+    assert [json.loads(sample.row)["source"] for sample in samples(tmp_path / "rows.arrow")] == ["web", "web"]
+
+
 def test_arrow_values_that_json_lacks(tmp_path: Path) -> None:
     """Dates, decimals and bytes become text, NaN is left out, and null in a list."""
     row = {"text": "a", "day": date(2026, 1, 2), "price": Decimal("1.50"), "raw": b"\xff\xc3\xa9"}

@@ -477,6 +477,23 @@ def test_rows_whose_images_a_trainer_would_lose_are_refused(
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("trainer", [Trainer.TRL, Trainer.AXOLOTL])
+def test_reasoning_that_is_not_text_is_made_text(tmp_path: Path, trainer: Trainer) -> None:
+    row = {"messages": [_TURNS[0], _TURNS[1] | {"reasoning_content": ["One, ", "two."]}]}
+    with pytest.raises(NaitError, match="its reasoning is not text; add --as messages"):
+        put(tmp_path / "out.jsonl", [row], RowFormat.MESSAGES, trainer)
+    put(tmp_path / "out.jsonl", [row], RowFormat.MESSAGES, trainer, format="messages")
+    (written,) = read_lines(tmp_path / "out.jsonl")
+    assert written["messages"][1]["reasoning_content"] == "One, two."
+
+
+@pytest.mark.parametrize("trainer", [Trainer.LLAMAFACTORY, Trainer.AXOLOTL])
+def test_a_system_text_beside_a_system_turn_is_not_lost(tmp_path: Path, trainer: Trainer) -> None:
+    row = {"system": "Be brief.", "messages": [{"role": "system", "content": "Be kind."}, *_TURNS]}
+    with pytest.raises(NaitError, match="its column 'system' would be lost beside a system turn; put both into"):
+        put(tmp_path / "out.jsonl", [row], RowFormat.MESSAGES, trainer)
+
+
 @pytest.mark.parametrize(
     ("trainer", "target", "ignored"),
     [

@@ -126,7 +126,7 @@ def _reader(kind: "pa.DataType", feature: object, *, holds_turns: bool = False, 
         return _reader(kind.storage_type, None)
     if isinstance(kind, pa.BaseExtensionType) or described.get("_type") == "Json":
         return _parsed
-    if pa.types.is_dictionary(kind):
+    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
         return _reader(kind.value_type, feature)
     if pa.types.is_struct(kind):
         if {field.name for field in kind} == {"bytes", "path"}:

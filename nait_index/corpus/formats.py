@@ -32,6 +32,8 @@ ROLES = {
     "observation": Role.TOOL,
     "function": Role.TOOL,
 }
+PAIRED = ("system", "human", "user", "assistant")
+"""Keys of an object that holds a question and its answer, in reading order."""
 _NAMED_FIELDS = 20  # fields that a message lists at most
 # The fields that identify a format, as alternatives. If a row has those of several formats, the first listed wins:
 # conversations before their flattened copies, and `text` last because it often repeats the others rendered.
@@ -160,7 +162,7 @@ def _turns(turns: object, field: str) -> Iterator[Part]:
             raise RowError(f"{where} is {json_kind(turn)}, expected an object")
         role = turn.get(name_of(turn, "role", "from"))
         if role is None and ("human" in turn or "assistant" in turn):
-            for role in ("system", "human", "assistant"):
+            for role in PAIRED:
                 reasoning = reasoning_of(turn) if ROLES[role] is Role.ASSISTANT else ""
                 yield from _text(ROLES[role], turn.get(role), f"{where}, {role!r}", reasoning)
         elif isinstance(role, str) and role in ROLES:

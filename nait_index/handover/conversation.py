@@ -8,9 +8,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nait_index.corpus.formats import ROLES, is_call, is_media, joined_pieces, listed, name_of, required, turn_reasoning
+from nait_index.corpus.formats import (
+    PAIRED,
+    ROLES,
+    is_call,
+    is_media,
+    joined_pieces,
+    listed,
+    name_of,
+    required,
+    turn_reasoning,
+)
 from nait_index.corpus.media import media_columns
-from nait_index.corpus.reasoning import FIELDS, reasoning_of
+from nait_index.corpus.reasoning import FIELDS, reasoning_of, reasoning_text
 from nait_index.corpus.rows import RowError, json_kind
 from nait_index.handover.rows import CONVERSATIONS
 from nait_index.types import Role, RowFormat
@@ -123,9 +133,9 @@ def _turns(turns: object, name: str) -> Iterator[Turn]:
 
 def _pair(turn: Fields, where: str) -> Iterator[Turn]:
     """Read a question and its answer from one object; either may be empty, and other fields go with the last turn."""
-    words = ("system", "human", "assistant")
-    texts = {word: _text(turn[word], where) for word in words if turn.get(word) or (word in turn and word != "system")}
-    more = _other_fields(turn, words)
+    needed = ("human", "assistant")
+    texts = {word: _text(turn[word], where) for word in PAIRED if turn.get(word) or (word in turn and word in needed)}
+    more = _other_fields(turn, PAIRED)
     for number, (word, text) in enumerate(texts.items(), start=1):
         reasoning = _reasoning_fields(turn) if ROLES[word] is Role.ASSISTANT else {}
         left = {key: value for key, value in more.items() if key not in reasoning}
@@ -149,8 +159,10 @@ def _turn(turn: Fields, word: str, where: str) -> Turn:
 
 
 def _reasoning_fields(fields: Fields) -> dict[str, Any]:
-    """Return the fields of reasoning, unchanged; of reasoning in pieces of the content, the usual field is made."""
-    return _reasoned(fields) if turn_reasoning(fields) == reasoning_of(fields) else {FIELDS[0]: turn_reasoning(fields)}
+    """Return the fields of reasoning as text; of reasoning in pieces of the content, the usual field is made."""
+    if turn_reasoning(fields) != reasoning_of(fields):
+        return {FIELDS[0]: turn_reasoning(fields)}
+    return {name: reasoning_text(value) for name, value in _reasoned(fields).items()}
 
 
 def _reasoned(fields: Fields) -> dict[str, Any]:

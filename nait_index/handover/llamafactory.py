@@ -124,6 +124,7 @@ def _check_turns(row: OutRow, shape: Shape, tags: dict[str, str]) -> None:
     wanted = ((tags["user_tag"], tags["observation_tag"]), (tags["assistant_tag"], tags["function_tag"]))
     if not spoken or len(spoken) % 2 or any(turn[role] not in wanted[number % 2] for number, turn in enumerate(spoken)):
         raise UnreadableError(row, "its turns do not alternate between asking and answering, and it would be skipped")
+    row.check_one_system(shape.name, role)
     row.check_no_reasoning(shape.name)
     if row.calls_tools(shape.name):
         raise UnreadableError(row, "it calls tools")

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from nait_index.corpus.formats import name_of
+from nait_index.corpus.formats import PAIRED, ROLES, name_of
 from nait_index.corpus.media import carried_media
-from nait_index.corpus.reasoning import reasoning_of
+from nait_index.corpus.reasoning import FIELDS, reasoning_of, reasoning_text
 from nait_index.types import Role, RowFormat
 
 CONVERSATIONS = {RowFormat.SHAREGPT: ("conversations", "conversation"), RowFormat.MESSAGES: ("messages",)}
@@ -76,7 +76,7 @@ class OutRow:
         columns = (self.fields.get(name) for name in names)
         turns = (turn for column in columns if isinstance(column, list) for turn in column if isinstance(turn, dict))
         present = {key for turn in turns for key, value in turn.items() if value is not None}
-        return present - {"role", "content", "from", "value", "human", "assistant", "system"}
+        return present - {"role", "content", "from", "value", *PAIRED}
 
     def check_no_media(self) -> None:
         """Refuse a row that carries images, video or audio.
@@ -95,6 +95,26 @@ class OutRow:
         """
         if any(map(reasoning_of, [self.fields] if name is None else self.turns(name))):
             raise UnreadableError(self, "its reasoning is in a field that would be lost")
+
+    def check_reasoning_is_text(self, name: str) -> None:
+        """Refuse a row whose turns hold reasoning as a list or object, which chat templates pass over or print as code.
+
+        :raises UnreadableError: one does.
+        """
+        for turn in self.turns(name):
+            if any(not isinstance(turn.get(field), str) and reasoning_text(turn.get(field)) for field in FIELDS):
+                raise UnreadableError(self, "its reasoning is not text")
+
+    def check_one_system(self, name: str, role: str) -> None:
+        """Refuse a row with a system text in a column and in its first turn, of which trainers read the turn alone.
+
+        :param role: the key of a turn's role.
+        :raises UnreadableError: it has both.
+        """
+        first = next(self.turns(name), {})
+        if self.fields.get("system") and ROLES.get(str(first.get(role))) is Role.SYSTEM:
+            reason = "its column 'system' would be lost beside a system turn"
+            raise UnreadableError(self, reason, "put both into the turn")
 
 
 @dataclass(frozen=True, slots=True)
