@@ -38,7 +38,7 @@ class _IndexFirst(click.Group):
         """Show the help of the last command that is named, if help is asked for."""
         named = [word for word in args if word in self.commands]
         if named and set(ctx.help_option_names) & set(args):
-            inner = click.Context(self.commands[named[-1]], info_name=f"INDEX {named[-1]}", parent=ctx)
+            inner = click.Context(self.commands[named[-1]], info_name=named[-1], parent=ctx)
             click.echo(inner.get_help(), color=ctx.color)
             ctx.exit()
         return super().parse_args(ctx, args)

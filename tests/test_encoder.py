@@ -430,7 +430,8 @@ def test_missing_folder_is_refused(refusal: Callable[[Path | str], str], tmp_pat
 
 
 def test_hub_name_that_is_not_here_is_refused(refusal: Callable[[Path | str], str]) -> None:
-    assert refusal("nobody/no-such-model").startswith("the configuration of model 'nobody/no-such-model' cannot be ")
+    message = refusal("nobody/no-such-model")
+    assert "'nobody/no-such-model' cannot be loaded: there is no such folder, no such model was downloaded" in message
 
 
 def test_file_in_place_of_a_folder_is_refused(refusal: Callable[[Path | str], str], tmp_path: Path) -> None:

@@ -130,8 +130,12 @@ FOLDERS: Mapping[str, tuple[Callable[[Path], Any], str]] = {
         "GGUF format, which are not read; name the model they were made from",
     ),
     "adapter": (
-        lambda f: (f / "adapter_config.json").write_text("{}"),
+        lambda f: ((f / "adapter_config.json").write_text("{}"), (f / "model.safetensors").unlink()),
         "is an adapter (adapter_config.json), not",
+    ),
+    "adapter and model": (
+        lambda f: (f / "adapter_config.json").write_text("{}"),
+        "a model and an adapter (adapter_config.json); if the adapter is merged into the model already, move",
     ),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "there is no model.safetensors; save the model there"),
     "other name": (

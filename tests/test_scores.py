@@ -277,6 +277,7 @@ def test_every_level_has_help_with_an_example(arguments: tuple[str, ...]) -> Non
     outcome = nait_index("score", *arguments, "--help")
     assert outcome.code == 0
     assert "nait-index score alpaca.nait" in outcome.out
+    assert "INDEX INDEX" not in outcome.out
 
 
 # ---- imported scores -------------------------------------------------------------------------------------------------

@@ -51,6 +51,11 @@ _GGUF = (
 def _check_kind(folder: Path) -> None:
     """Refuse a folder without a configuration, and one with an adapter instead of a model."""
     if (folder / "adapter_config.json").is_file():
+        if (folder / "config.json").is_file() and weight_files(folder):
+            raise ModelError(
+                f"{folder} holds a model and an adapter (adapter_config.json); if the adapter is merged into the model "
+                "already, move its files away, else merge it"
+            )
         raise ModelError(adapter_refusal(str(folder)))
     if (folder / "config.json").is_file():
         return

@@ -150,6 +150,8 @@ def _load_part(part: str, path: str, auto: Any, **options: Any) -> Any:  # noqa:
             reason = f"there are no safetensors; convert them where you trust the file: {conversion(path)}"
         elif is_out_of_memory(error):
             reason = "out of memory; try --dtype bfloat16, --device cpu or a smaller model"
+        elif "couldn't connect" in str(error):
+            reason = "there is no such folder, no such model was downloaded before, and the hub cannot be reached"
         elif "trust_remote_code" in str(error):
             reason = f"{_NO_CODE}; name a model of a family that transformers itself has"
         raise ModelError(f"the {part} of model '{path}' cannot be loaded: {reason}") from error
