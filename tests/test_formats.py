@@ -272,7 +272,7 @@ def test_a_row_without_an_answer(row_format: RowFormat, row: dict[str, Any], rea
 def test_an_answer_that_is_only_reasoning(row_format: RowFormat, row: dict[str, Any]) -> None:
     """It is an answer if the reasoning is read."""
     assert missing_answer(row, row_format) is None
-    assert "is empty" in str(missing_answer(row, row_format, Reasoning.DROP))
+    assert "is empty without its reasoning" in str(missing_answer(row, row_format, Reasoning.DROP))
 
 
 def test_calls_in_lone_surrogates_stay_writable() -> None:

@@ -478,9 +478,12 @@ def test_rows_whose_images_a_trainer_would_lose_are_refused(
 
 
 @pytest.mark.parametrize("trainer", [Trainer.TRL, Trainer.AXOLOTL])
-def test_reasoning_that_is_not_text_is_made_text(tmp_path: Path, trainer: Trainer) -> None:
-    row = {"messages": [_TURNS[0], _TURNS[1] | {"reasoning_content": ["One, ", "two."]}]}
-    with pytest.raises(NaitError, match="its reasoning is not text; add --as messages"):
+def test_what_is_not_text_is_made_text(tmp_path: Path, trainer: Trainer) -> None:
+    row: dict[str, Any] = {"messages": [_TURNS[0], _TURNS[1] | {"reasoning_content": ["One, ", "two."]}]}
+    pieces = {"messages": [_TURNS[0], _TURNS[1] | {"content": [{"type": "text", "text": "b"}]}]}
+    with pytest.raises(NaitError, match="a turn holds text or reasoning in pieces; add --as messages"):
+        put(tmp_path / "out.jsonl", [pieces], RowFormat.MESSAGES, trainer)
+    with pytest.raises(NaitError, match="a turn holds text or reasoning in pieces; add --as messages"):
         put(tmp_path / "out.jsonl", [row], RowFormat.MESSAGES, trainer)
     put(tmp_path / "out.jsonl", [row], RowFormat.MESSAGES, trainer, format="messages")
     (written,) = read_lines(tmp_path / "out.jsonl")

@@ -43,7 +43,9 @@ def missing_answer(row: Fields, row_format: RowFormat, reasoning: Reasoning = Re
     else:
         role = _last_role({"assistant": value}, {**row, **_NO_QUESTION}, row_format, reasoning)
     if role is not Role.ASSISTANT:
-        return f"no answer: {_problem(value, field, role)}{_elsewhere(row, field)}"
+        is_reasoned = reasoning is Reasoning.DROP and missing_answer(row, row_format) is None
+        dropped = " without its reasoning" if is_reasoned else ""
+        return f"no answer: {_problem(value, field, role)}{dropped}{_elsewhere(row, field)}"
     if row_format is RowFormat.ALPACA:
         field, turns = "history", [{"assistant": pair[1]} for pair in row.get("history") or ()]
     number = _empty_turn(turns or (), reasoning)

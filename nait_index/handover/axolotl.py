@@ -57,7 +57,7 @@ def _conversations(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
         raise UnreadableError(row, f"it has a turn of the role {unknown!r}, which no chat template knows")
     for row in rows:
         row.check_one_system(shape.name, shape.keys[0])
-        row.check_reasoning_is_text(shape.name)
+        row.check_turns_are_text(shape.name)
     roles: dict[str, list[str]] = {}
     for word in sorted(shape.words):
         roles.setdefault(str(ROLES[word]), []).append(word)

@@ -8,7 +8,7 @@ from typing import Any
 
 from nait_index.corpus.formats import PAIRED, ROLES, name_of
 from nait_index.corpus.media import carried_media
-from nait_index.corpus.reasoning import FIELDS, reasoning_of, reasoning_text
+from nait_index.corpus.reasoning import FIELDS, reasoning_of
 from nait_index.types import Role, RowFormat
 
 CONVERSATIONS = {RowFormat.SHAREGPT: ("conversations", "conversation"), RowFormat.MESSAGES: ("messages",)}
@@ -96,14 +96,15 @@ class OutRow:
         if any(map(reasoning_of, [self.fields] if name is None else self.turns(name))):
             raise UnreadableError(self, "its reasoning is in a field that would be lost")
 
-    def check_reasoning_is_text(self, name: str) -> None:
-        """Refuse a row whose turns hold reasoning as a list or object, which chat templates pass over or print as code.
+    def check_turns_are_text(self, name: str) -> None:
+        """Refuse a row whose turns hold text or reasoning in pieces, which chat templates pass over or print as code.
 
         :raises UnreadableError: one does.
         """
         for turn in self.turns(name):
-            if any(not isinstance(turn.get(field), str) and reasoning_text(turn.get(field)) for field in FIELDS):
-                raise UnreadableError(self, "its reasoning is not text")
+            pieces = [turn[field] for field in (*FIELDS, "content", "value") if isinstance(turn.get(field), list | dict)]
+            if any(pieces):
+                raise UnreadableError(self, "a turn holds text or reasoning in pieces")
 
     def check_one_system(self, name: str, role: str) -> None:
         """Refuse a row with a system text in a column and in its first turn, of which trainers read the turn alone.

@@ -97,7 +97,7 @@ def _prompt_completion(rows: Sequence[OutRow], kind: OutputKind) -> list[str]:
 
 
 def _check_turns(row: OutRow, name: str, kind: OutputKind) -> None:
-    row.check_reasoning_is_text(name)
+    row.check_turns_are_text(name)
     for turn in row.turns(name):
         if turn.get("role") not in ("system", "user", "assistant", "tool"):
             raise UnreadableError(row, f"a turn has the role {turn.get('role')!r}, and TRL does not rename roles")
