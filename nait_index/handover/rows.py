@@ -102,7 +102,9 @@ class OutRow:
         :raises UnreadableError: one does.
         """
         for turn in self.turns(name):
-            pieces = [turn[field] for field in (*FIELDS, "content", "value") if isinstance(turn.get(field), list | dict)]
+            pieces = [
+                turn[field] for field in (*FIELDS, "content", "value") if isinstance(turn.get(field), list | dict)
+            ]
             if any(pieces):
                 raise UnreadableError(self, "a turn holds text or reasoning in pieces")
 
