@@ -14,7 +14,7 @@ from nait_index.types import RowFormat, RowRead
 from . import options as opt
 from .completion import a_capability
 from .options import IndexTarget
-from .output import console_on, note, one_line, preview, print_json, print_table
+from .output import console_on, counted, note, one_line, preview, print_json, print_table
 
 if TYPE_CHECKING:
     from nait_index.insight.compare import Comparison
@@ -116,7 +116,7 @@ def _print_read(read: RowRead) -> None:
     text = one_line(read.text)
     if len(text) > 2 * _READ:
         text = f"{text[:_READ]} […] {text[-_READ:]}"
-    click.echo(f"\nwhat the model read ({len(read.text):,} characters): {text}")
+    click.echo(f"\nwhat the model read ({counted(len(read.text), 'character')}): {text}")
     if read.cut:
         click.echo(f"cut by --max-length: {read.cut:,} more characters, from: {one_line(read.rest[:60])}")
     if read.left_out:

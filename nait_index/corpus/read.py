@@ -19,6 +19,7 @@ from nait_index.corpus.media import carried_media
 from nait_index.corpus.readers import corpus_files, read_rows, read_whole
 from nait_index.corpus.rows import RawRow, RowError, json_kind, parse_row, printable, refuse_surrogates, to_json
 from nait_index.corpus.text_rows import pasted_rows
+from nait_index.corpus.words import is_visible
 from nait_index.errors import CorpusError, NaitError
 from nait_index.spelling import parse_enum
 from nait_index.types import Origin, Reasoning, Rejected, RejectionCause, RowFormat, Sample
@@ -230,7 +231,7 @@ def _sample(
 
 def _given_id(fields: Mapping[str, Any]) -> str | None:
     value = fields.get("id")
-    if value is None or value == "":
+    if value is None or (isinstance(value, str) and not is_visible(value)):
         return None
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise RowError(f"field 'id' is {json_kind(value)}, expected text or an integer")
