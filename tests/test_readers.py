@@ -632,7 +632,7 @@ def test_files_are_streamed(tmp_path: Path) -> None:
 
 
 def test_own_ids(tmp_path: Path) -> None:
-    """Text and whole numbers are ids, quotes and all; nothing and text that cannot be seen are none; the rest is refused."""
+    """Text and whole numbers are ids, quotes and all; nothing and invisible text are none; the rest is refused."""
     ids = ['it\'s "x"', 7, None, " \u200b", 1.5, True, ["a"], "x" * 1025, "\ud800"]
     path = write(tmp_path / "rows.jsonl", *(json.dumps({"id": value, "text": "a"}) for value in ids))
     read = list(read_corpus([path]))
