@@ -526,6 +526,14 @@ def test_layer_out_of_range_is_refused_with_the_range(wanted: str, tiny_model: T
         Encoder(ModelConfig(name=str(tiny_model("llama")), layers=wanted))
 
 
+@pytest.mark.parametrize("layer", range(3))
+def test_site_pattern_that_fits_only_some_layers_is_refused(layer: int, tiny_model: TinyModels) -> None:
+    model = load_model(ModelConfig(name=str(tiny_model("llama"))))
+    model.module.layers[layer].mlp = torch.nn.Identity()
+    with pytest.raises(ArchitectureError, match=rf"^layers \[{layer}\] of this 'llama' model have no module at"):
+        find_sites(model.module, "llama", "layers.{i}.mlp.down_proj")
+
+
 def test_layer_without_neurons_cannot_be_chosen(tiny_model: TinyModels) -> None:
     model = load_model(ModelConfig(name=str(tiny_model("llama"))))
     model.module.layers[1].mlp = torch.nn.Identity()

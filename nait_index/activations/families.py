@@ -15,7 +15,7 @@ To add a family, add the name of its down projection to ``DOWN_PROJECTIONS``, an
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -158,7 +158,9 @@ def _sites_of_pattern(
             f"nothing in a '{model_type}' model has a path like the site pattern '{pattern}'"
             + _suggestion(modules, layers)
         )
-    missing = sorted(set(range(hits[-1][0] + 1)) - {layer for layer, _, _ in hits})
+    stacks: list[Any] = [modules.get(part.strip().partition(".{i}")[0]) for part in pattern.split(",")]
+    count = max([hits[-1][0] + 1, *(len(stack) for stack in stacks if isinstance(stack, Sized))])
+    missing = sorted(set(range(count)) - {layer for layer, _, _ in hits})
     if missing:
         raise ArchitectureError(
             f"layers {missing} of this '{model_type}' model have no module at the site pattern '{pattern}'; give one "
