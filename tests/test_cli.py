@@ -523,7 +523,9 @@ def test_an_empty_core_says_what_to_try_and_few_examples_are_warned_of(folder: P
 
 @pytest.mark.parametrize("words", [("ifd", "--help"), ("x.nait", "ifd", "-h"), ("--help", "ifd")])
 def test_the_help_of_a_score_is_its_own(words: tuple[str, ...]) -> None:
-    assert "IFD = ppl(answer | question) / ppl(answer)" in _ok("score", *words).out
+    shown = _ok("score", *words).out
+    assert shown.startswith("Usage: nait-index score INDEX ifd [OPTIONS]\n")
+    assert "IFD = ppl(answer | question) / ppl(answer)" in shown
     assert "Score the quality of all rows of INDEX once" in _ok("score", "--help").out
 
 
