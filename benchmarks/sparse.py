@@ -222,6 +222,7 @@ def _plain(start: int, count: int) -> dict[str, Any]:
         "file_row": zeros,
         "n_tokens": zeros.astype(np.int32),
         "truncated": zeros.astype(bool),
+        "left_out": [""] * count,
     }
 
 
