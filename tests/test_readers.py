@@ -611,6 +611,12 @@ def test_folder_of_corpus_files(tmp_path: Path) -> None:
     ]
 
 
+def test_folders_in_a_folder_of_files_are_named_as_unread(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save_named(tmp_path / "set", ["code.jsonl", "old/code.jsonl", "test/math.jsonl", "notes/README.md"])
+    assert [sample.row for sample in samples(tmp_path / "set")] == LINES[: len(ROWS)]
+    assert "set: only the files directly in it are read, not those in old, test" in caplog.text
+
+
 @pytest.mark.parametrize("text", ["\n".join(LINES), "\n \n" + json.dumps(ROWS, indent=1)])
 def test_standard_input(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """``-`` reads JSON lines or a JSON list."""

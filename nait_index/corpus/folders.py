@@ -5,6 +5,7 @@ Hugging Face hub: ``train-00000-of-00002.parquet``, ``data/test.jsonl``, ``valid
 """
 
 import json
+import logging
 import os
 import re
 import shlex
@@ -15,6 +16,8 @@ from pathlib import Path
 from nait_index.corpus.rows import printable
 from nait_index.errors import CorpusError
 from nait_index.spelling import did_you_mean
+
+logger = logging.getLogger(__name__)
 
 STDIN = Path("-")
 STDIN_NAME = "stdin"
@@ -68,11 +71,14 @@ def path_files(path: Path, suffixes: Sequence[str]) -> list[CorpusFile]:
         for file in sorted(path.iterdir())
         if suffix_of(file) in suffixes and not file.name.startswith(".") and file.name not in _FACTS
     ]
+    folders = [folder for folder in sorted(path.iterdir()) if _holds_files(folder, suffixes)]
     if files:
+        if folders:
+            names = ", ".join(printable(folder.name) for folder in folders)
+            logger.warning("%s: only the files directly in it are read, not those in %s", display_name(path), names)
         return _with_splits(files)
     if (path / "data").is_dir():
         return path_files(path / "data", suffixes)
-    folders = [folder for folder in sorted(path.iterdir()) if _holds_files(folder, suffixes)]
     if not folders:
         raise CorpusError(f"{display_name(path)}: a folder with no file that ends in {', '.join(suffixes)}")
     if not all(_split_word(folder.name) for folder in folders):
