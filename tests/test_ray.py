@@ -177,7 +177,7 @@ IndexEncoder.__init__ = load_and_swap
 """
 
 
-_PROGRESS = re.compile(r"about |[a-z ]+: [\d,]+ of [\d,]+ rows")
+_PROGRESS = re.compile(r"about |[a-z ]+: [\d,]+ of [\d,]+ rows|warming up the gradients$")
 
 
 class Process:
