@@ -71,11 +71,7 @@ def train_sae(
         texts = _hashed(_texts(sources, manifest, form, config.reasoning, row_format), digest)
         if known is not None:
             deque(texts, 0)
-            if not (asked | {"texts": digest.hexdigest()}).items() <= known.items():
-                check_absent(out, force=False)
-            remove_abandoned(out.parent)
-            logger.warning("%s is there already, trained in the same way on the same texts; nothing was changed", out)
-            return SaeReport(**known["report"])
+            return _repeated(out, known, asked | {"texts": digest.hexdigest()})
         tokens = collect_tokens(
             encoder,
             texts,
@@ -93,6 +89,18 @@ def train_sae(
         (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     remove_abandoned(out.parent)
     return report
+
+
+def _repeated(out: Path, known: dict[str, Any], asked: dict[str, Any]) -> SaeReport:
+    """Return the report of the autoencoder that is there.
+
+    :raises OutputExistsError: it was trained in another way, or on other texts.
+    """
+    if not asked.items() <= known.items():
+        check_absent(out, force=False)
+    remove_abandoned(out.parent)
+    logger.warning("%s is there already, trained in the same way on the same texts; nothing was changed", out)
+    return SaeReport(**known["report"])
 
 
 def _open_index(sources: Sequence[str | Path]) -> Manifest | None:
