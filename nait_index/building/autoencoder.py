@@ -57,10 +57,7 @@ def train_sae(
     :raises NaitError: the folder cannot be written, or sources, model or settings cannot be used.
     """
     out, settings = Path(out), settings or SaeSettings()
-    known = None if force else _known_record(out)
-    check_writable(out, force=force or known is not None)
-    if out.exists() and not (out / "sae.safetensors").is_file():
-        raise NaitError(f"{out}: is not a sparse autoencoder, so it is not replaced; choose another name")
+    known = _check_output(out, force=force)
     manifest = _open_index(sources)
     config = _model(manifest, model, template, max_length, device)
     with Encoder(config) as encoder:
@@ -89,6 +86,18 @@ def train_sae(
         (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     remove_abandoned(out.parent)
     return report
+
+
+def _check_output(out: Path, *, force: bool) -> dict[str, Any] | None:
+    """Return how the autoencoder that is there was trained, if it may not simply be replaced.
+
+    :raises OutputExistsError: there is one of which nothing is known. :raises NaitError: nothing can be written there.
+    """
+    known = None if force else _known_record(out)
+    check_writable(out, force=force or known is not None)
+    if out.exists() and not (out / "sae.safetensors").is_file():
+        raise NaitError(f"{out}: is not a sparse autoencoder, so it is not replaced; choose another name")
+    return known
 
 
 def _repeated(out: Path, known: dict[str, Any], asked: dict[str, Any]) -> SaeReport:
