@@ -28,7 +28,7 @@ _LEAST = 20
 """Least width of a table's last column, in columns of the terminal."""
 
 
-class Patient:
+class LossyErrorStream:
     """The error stream: what cannot be written to it, as when its reader is gone, stops no work."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -58,7 +58,7 @@ def open_closed_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
-    sys.stderr = cast(TextIO, Patient(sys.stderr))
+    sys.stderr = cast(TextIO, LossyErrorStream(sys.stderr))
 
 
 def is_live(stream: TextIO) -> bool:
