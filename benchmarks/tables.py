@@ -21,6 +21,7 @@ from benchmarks.cost_tables import (
 )
 from benchmarks.environment import ROOT
 from benchmarks.families.tables import counts_table, refused_table, whole_table
+from benchmarks.quality.retrieval_tables import compared_table, few_table, layers_table, rest_table
 from benchmarks.quality.teaching_tables import teaching_tables
 from benchmarks.scaling_tables import far_table, per_million_table, shift_table, workers_table
 from nait_index.methods.registry import MethodName
@@ -100,7 +101,7 @@ def _mean_cells(result: dict[str, Any], method: str) -> list[str]:
         f"{means['precision']:.3f} ± {means['interval']:.3f}",
         f"{means['precision_clear']:.3f}",
         auc,
-        f"{means['few']:.3f}",
+        f"{means['few']['16']:.3f}",
     ]
 
 
@@ -239,6 +240,11 @@ TABLES: dict[str, Callable[[], str]] = {
     "pool": pool_table,
     "retrieval": retrieval_table,
     **{f"retrieval-{model}": partial(capability_table, model) for model in (*MODELS, "less")},
+    "retrieval-gemma": partial(capability_table, "gemma"),
+    "compared-gemma": partial(cost_table, compared_table, "retrieval-gemma"),
+    "capture-layers": partial(cost_table, layers_table, "capture-gemma"),
+    "capture-rest": partial(cost_table, rest_table, "capture-gemma"),
+    "capture-few": partial(cost_table, few_table, "capture-gemma"),
     **{f"method-{method}": partial(method_table, method) for method in MethodName if method is not MethodName.LESS},
     **{name: partial(teaching_table, name) for name in ("teaching", "teaching-transfer", "teaching-claims")},
 }

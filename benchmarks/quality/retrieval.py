@@ -3,13 +3,18 @@
 Every method ranks one index of the real pool for every capability. Precision is the share of the pool's right group
 among the first min(size of the group, a tenth of the pool) rows; the area under the ROC curve uses the whole ranking.
 The interval is ±1.96 standard deviations over resamples of the examples, with replacement, the same ones for every
-method. All is repeated with 16 of the examples only, averaged over several draws.
+method; so the interval of a difference between two methods is that of the differences in the same resamples. All is
+repeated with 4, 16 and 64 of the examples only, averaged over several draws.
+
+``--beside NAME=INDEX`` measures the methods that need a model on an index of the same rows made with another model,
+and lists them as ``METHOD (NAME)``.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +23,8 @@ import numpy as np
 
 from benchmarks.environment import ROOT, environment, shared_data
 from benchmarks.pool import GROUPS
+from benchmarks.quality.draws import Draw, DrawKind, DrawPlan
+from benchmarks.quality.retrieval_figures import differences, figures_of, means, merged, roc_auc
 from benchmarks.quality.run_cache import RunCache, digest
 from nait_index import NaitIndex
 from nait_index.capabilities.capability import Capability, resampled
@@ -27,12 +34,10 @@ from nait_index.methods.base import Examples
 from nait_index.methods.registry import MethodName, method_of
 from nait_index.search.rows import IndexRows
 
-FEW = 16
+FEW = (4, 16, 64)
 # Methods that do not rank all rows, or are slow: only the first tenth is requested.
 TENTH_ONLY = {MethodName.RDS}
 TEXT_ONLY = {MethodName.BM25, MethodName.DSIR, MethodName.DSIR_MEAN}
-CLEAR = [name for name in GROUPS if name not in ("bbh", "general")]
-"""Capabilities that have a clean group in the pool."""
 
 
 class HeldRows(IndexRows):
@@ -66,9 +71,11 @@ dsir.buckets = cache(dsir.buckets)
     "--index", type=click.Path(path_type=Path), help="An index of the pool; by default it is built in the cache."
 )
 @click.option("--model", default="bundled", show_default=True, help="Folder of the model, if the index is built.")
+@click.option("--beside", multiple=True, metavar="NAME=INDEX", help="An index of the same rows, of another model.")
 @click.option("--methods", help="Comma-separated, to measure again beside earlier results. Default: all.")
+@click.option("--examples", type=int, help="Most examples of a capability. Default: all.")
 @click.option("--draws", default=10, show_default=True, help="Resamples of the examples for the interval.")
-@click.option("--few-draws", default=3, show_default=True, help="Draws of 16 examples.")
+@click.option("--few-draws", default=3, show_default=True, help="Draws of 4, 16 and 64 examples.")
 @click.option(
     "--cache", "folder", type=click.Path(path_type=Path), default=ROOT / "benchmarks" / ".cache", help="For resuming."
 )
@@ -77,7 +84,9 @@ def main(
     name: str,
     index: Path | None,
     model: str,
+    beside: tuple[str, ...],
     methods: str | None,
+    examples: int | None,
     draws: int,
     few_draws: int,
     folder: Path,
@@ -87,43 +96,41 @@ def main(
     limit, capabilities = (2000, ("gsm8k", "translation")) if quick else (None, tuple(GROUPS))
     draws, few_draws = (2, 1) if quick else (draws, few_draws)
     opened = NaitIndex(index) if index else _build(folder / f"retrieval-{name}-{limit}.nait", model, limit)
-    wanted = _usable(opened, methods)
-    runs = len(capabilities) * len(wanted) * (1 + draws + few_draws)
-    click.echo(
-        f"{runs:,} rankings of {len(opened):,} rows, by {', '.join(wanted)}; about {runs / 90:.0f} min", err=True
-    )
-    records = RunCache(folder / "retrieval.jsonl")
-    fingerprint = opened.manifest.fingerprint
-    rows = HeldRows(opened.layout, opened._table, opened._compressor, fingerprint.signatures)
-    plan = RetrievalPlan(tuple(wanted), draws, few_draws)
-    measured = {group: _capability(opened, rows, group, plan, records) for group in capabilities}
+    plan = RetrievalPlan(DrawPlan(draws, FEW, few_draws), examples, RunCache(folder / "retrieval.jsonl"))
+    pools = [MeasuredIndex(opened, _usable(opened, methods)), *(_beside(word, opened, methods) for word in beside)]
+    _announce(pools, len(capabilities) * len(plan.draws))
+    measured: dict[str, dict[str, Any]] = {capability: {} for capability in capabilities}
+    for pool in pools:
+        for capability in capabilities:
+            measured[capability] |= pool.measure(capability, plan)
+    wanted = list(next(iter(measured.values())))
     result = {
         "environment": environment(),
         "model": name,
-        "index": {key: opened.info()[key] for key in ("rows", "truncated", "layers", "neurons", "bytes_per_row")},
+        "index": _facts(opened),
+        "beside": {pool.suffix: _facts(pool.index) for pool in pools if pool.suffix},
         "draws": draws,
         "few": {"examples": FEW, "draws": few_draws},
         "capabilities": measured,
-        "means": {method: _means(measured, method) for method in wanted},
+        "means": {method: means(measured, method) for method in wanted},
+        "differences": differences(measured, wanted),
     }
     if not quick:
         path = ROOT / "benchmarks" / "results" / f"retrieval-{name}.json"
-        result = result if methods is None or not path.exists() else beside(result, json.loads(path.read_text()))
+        result = result if methods is None or not path.exists() else merged(result, json.loads(path.read_text()))
         path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    click.echo(json.dumps(result["means"], indent=1))
+    click.echo(json.dumps({"means": result["means"], "differences": result["differences"]}, indent=1))
 
 
-def beside(result: dict[str, Any], earlier: dict[str, Any]) -> dict[str, Any]:
-    """Merge new results of some methods with earlier ones of the others, and record when those were measured."""
-    unchanged = [method for method in earlier["means"] if method not in result["means"]]
-    when = earlier["environment"] | {"methods": unchanged}
-    return result | {
-        "earlier": [*earlier.get("earlier", []), when],
-        "capabilities": {
-            name: earlier["capabilities"][name] | methods for name, methods in result["capabilities"].items()
-        },
-        "means": earlier["means"] | result["means"],
-    }
+def _announce(pools: Sequence["MeasuredIndex"], draws: int) -> None:
+    """Print how much is to be done: about 90 rankings of 30,000 rows take a minute."""
+    runs = sum(draws * len(pool.methods) for pool in pools)
+    rows, names = len(pools[0].index), ", ".join(pool.label(method) for pool in pools for method in pool.methods)
+    click.echo(f"{runs:,} rankings of {rows:,} rows, by {names}; about {runs * rows / 2.7e6:.0f} min", err=True)
+
+
+def _facts(index: NaitIndex) -> dict[str, Any]:
+    return {key: index.info()[key] for key in ("rows", "truncated", "layers", "neurons", "bytes_per_row")}
 
 
 def _build(path: Path, model: str, limit: int | None) -> NaitIndex:
@@ -134,56 +141,95 @@ def _build(path: Path, model: str, limit: int | None) -> NaitIndex:
     )
 
 
-def _usable(index: NaitIndex, methods: str | None) -> list[str]:
+def _usable(index: NaitIndex, methods: str | None) -> list[MethodName]:
+    """List the methods that the views of an index allow, or those that are named."""
+    if methods is not None:
+        return [MethodName(method) for method in methods.split(",")]
     views = index.manifest.fingerprint.signatures.views
-    known = [name for name in MethodName if method_of(name).view in (None, *views)]
-    return [str(name) for name in known] if methods is None else methods.split(",")
+    return [method for method in MethodName if method_of(method).view in (None, *views)]
+
+
+def _beside(word: str, index: NaitIndex, methods: str | None) -> "MeasuredIndex":
+    """Open an index of the same rows, for the methods that need its model."""
+    suffix, _, path = word.partition("=")
+    other = NaitIndex(path)
+    if _ids(other) != _ids(index):
+        raise click.BadParameter(f"{path} does not hold the same rows as the index", param_hint="--beside")
+    return MeasuredIndex(other, [method for method in _usable(other, methods) if needs_model(method)], suffix)
+
+
+def needs_model(method: MethodName) -> bool:
+    """Report whether a method's scores depend on the model that the index was built with."""
+    return method_of(method).view is not None
+
+
+def _ids(index: NaitIndex) -> list[str]:
+    return sorted(record["id"] for record in index._table.records(["id"]))
 
 
 @dataclass(frozen=True)
 class RetrievalPlan:
-    """What is measured: methods, resamples of all examples, draws of few."""
+    """What is measured: draws, the most examples of a capability; and what was measured before."""
 
-    methods: tuple[str, ...]
-    draws: int
-    few_draws: int
-
-
-def _capability(index: NaitIndex, rows: HeldRows, name: str, plan: RetrievalPlan, records: RunCache) -> dict[str, Any]:
-    """Measure every method on one capability."""
-    capability = index.make_capability(shared_data() / "capabilities" / f"{name}.jsonl", name)
-    right = _right(index, GROUPS[name])
-    plans = dict(_draws(len(capability), plan.draws, plan.few_draws))
-    pool = [len(index), name]
-    index_state = [index.manifest.fingerprint.digest, index.manifest.basis, *pool]
-    # Methods that read only the rows' text give the same scores on every index of them.
-    state = {method: pool if method in TEXT_ONLY else index_state for method in plan.methods}
-    for label, drawn in plans.items():
-        examples: Examples | None = None
-        for method in plan.methods:
-            key = digest(*state[method], label, method)
-            if key in records:
-                continue
-            examples = examples or _drawn(capability, rows.widths, drawn)
-            records.add({"key": key} | _measure(rows, examples, MethodName(method), right))
-        click.echo(f"{name}: {label}", err=True)
-    return {
-        method: _summary({label: records[digest(*state[method], label, method)] for label in plans})
-        for method in plan.methods
-    }
+    draws: DrawPlan
+    examples: int | None
+    records: RunCache
 
 
-def _draws(size: int, draws: int, few_draws: int) -> Iterator[tuple[str, np.ndarray | None]]:
-    yield "all", None
-    for draw in range(draws):
-        yield f"redraw {draw}", np.random.default_rng([1, draw]).integers(size, size=size)
-    for draw in range(few_draws):
-        yield f"few {draw}", np.random.default_rng([2, draw]).permutation(size)[:FEW]
+class MeasuredIndex:
+    """An index and the methods that are measured on it.
+
+    :param suffix: tells its methods from those of another index; empty for the first.
+    """
+
+    def __init__(self, index: NaitIndex, methods: Sequence[MethodName], suffix: str = "") -> None:
+        self.index, self.methods, self.suffix = index, methods, suffix
+        fingerprint = index.manifest.fingerprint
+        self._rows = HeldRows(index.layout, index._table, index._compressor, fingerprint.signatures)
+        pool = [digest(_ids(index))]
+        # Methods that read only the rows' text give the same scores on every index of them.
+        self._state = {
+            method: pool if method in TEXT_ONLY else [fingerprint.digest, index.manifest.basis, *pool]
+            for method in methods
+        }
+
+    def label(self, method: MethodName) -> str:
+        """Return the name of a method in the results."""
+        return f"{method} ({self.suffix})" if self.suffix else str(method)
+
+    def measure(self, name: str, plan: RetrievalPlan) -> dict[str, Any]:
+        """Measure every method on one capability."""
+        keys = {
+            (draw, method): digest(*self._state[method], name, plan.examples, str(draw), method)
+            for draw in plan.draws
+            for method in self.methods
+        }
+        missing = [(draw, method) for (draw, method), key in keys.items() if key not in plan.records]
+        if missing:
+            capability = self._capability(name, plan.examples)
+            right = _right(self.index, GROUPS[name])
+            for draw, waiting in groupby(missing, key=lambda pair: pair[0]):
+                examples = _drawn(capability, self._rows.widths, draw)
+                for _, method in waiting:
+                    record = _measure(self._rows, examples, method, right)
+                    plan.records.add({"key": keys[draw, method]} | record)
+                click.echo(f"{name}: {draw}", err=True)
+        return {
+            self.label(method): figures_of({draw: plan.records[keys[draw, method]] for draw in plan.draws}, plan.draws)
+            for method in self.methods
+        }
+
+    def _capability(self, name: str, most: int | None) -> Capability:
+        rows = (shared_data() / "capabilities" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+        chosen = sorted(rows, key=lambda row: digest("examples", json.loads(row)["id"]))[:most] if most else rows
+        return self.index.make_capability_from("\n".join(chosen), name)
 
 
-def _drawn(capability: Capability, widths: Sequence[int], drawn: np.ndarray | None) -> Examples:
+def _drawn(capability: Capability, widths: Sequence[int], draw: Draw) -> Examples:
     assert capability.pooled is not None
-    return capability.examples if drawn is None else resampled(capability, capability.pooled, widths, drawn)
+    if draw.kind is DrawKind.ALL:
+        return capability.examples
+    return resampled(capability, capability.pooled, widths, draw.rows(len(capability)))
 
 
 def _right(index: NaitIndex, group: str) -> np.ndarray:
@@ -198,41 +244,6 @@ def _measure(rows: IndexRows, examples: Examples, method: MethodName, right: np.
     precision = float(right[hits.ordinals[:k]].mean())
     auc = None if len(hits.ordinals) < n else roc_auc(hits.scores, right[hits.ordinals])
     return {"precision": precision, "auc": auc}
-
-
-def roc_auc(scores: np.ndarray, right: np.ndarray) -> float:
-    """Return the share of pairs of a right and a wrong row in which the right one scores higher; ties count half."""
-    from scipy.stats import rankdata
-
-    ranks, hits = rankdata(scores), int(right.sum())
-    return float((ranks[right].sum() - hits * (hits + 1) / 2) / (hits * (len(right) - hits)))
-
-
-def _summary(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    precisions = [record["precision"] for label, record in records.items() if label.startswith("redraw")]
-    few = [record["precision"] for label, record in records.items() if label.startswith("few")]
-    return {
-        "precision": round(records["all"]["precision"], 4),
-        "interval": round(1.96 * float(np.std(precisions, ddof=1)), 4),
-        "resampled": [round(precision, 4) for precision in precisions],
-        "auc": None if records["all"]["auc"] is None else round(records["all"]["auc"], 4),
-        "few": round(float(np.mean(few)), 4),
-        "few_spread": round(float(np.std(few)), 4),
-    }
-
-
-def _means(measured: Mapping[str, Mapping[str, Any]], method: str) -> dict[str, Any]:
-    figures = {name: by_method[method] for name, by_method in measured.items()}
-    clear = [facts["precision"] for name, facts in figures.items() if name in CLEAR]
-    redrawn = np.mean([facts["resampled"] for facts in figures.values()], axis=0)
-    aucs = [facts["auc"] for facts in figures.values()]
-    return {
-        "precision": round(float(np.mean([facts["precision"] for facts in figures.values()])), 4),
-        "interval": round(1.96 * float(redrawn.std(ddof=1)), 4),
-        "precision_clear": round(float(np.mean(clear)), 4),
-        "auc": None if None in aucs else round(float(np.mean(aucs)), 4),
-        "few": round(float(np.mean([facts["few"] for facts in figures.values()])), 4),
-    }
 
 
 if __name__ == "__main__":
