@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from nait_index.config import SearchMode
+from nait_index.config import CoreRule, SearchMode
 
 from . import options as opt
 from .options import IndexTarget
@@ -52,37 +52,46 @@ def query(index: IndexTarget, search: SearchMode, explain_plan: bool, as_json: b
     _show(selection, output, as_json, "chosen")
 
 
-@click.command(short_help="Choose the rows that several capabilities agree on.")
+@click.command(short_help="Choose one set of rows for several capabilities.")
 @opt.index_at_version
-@click.option("--votes", default="all", metavar="all|M", help="How many capabilities must agree.")
+@opt.enum_option(
+    CoreRule,
+    "--rule",
+    help="How to choose exactly --top rows: those that add most to what the capabilities have so far (balanced, the "
+    "default), by mean log-odds (joint), by the worst rank (worst-rank), or in turn (round-robin).",
+)  # fmt: skip
 @click.option(
-    "--bootstrap", type=click.IntRange(min=0), default=0, metavar="B",
-    help="Resample the examples B times, and report how often each row stays in the core.",
+    "--votes",
+    metavar="all|M",
+    help="Choose only rows that all, or at least M, capabilities would choose alone, however few these are.",
+)
+@click.option(
+    "--bootstrap", type=click.IntRange(min=0), metavar="B",
+    help="Resample the examples B times, and report how often each row stays in the core. Default: 16, or 0 for "
+    "methods that would take long.",
 )  # fmt: skip
 @opt.selection_options
 @opt.output_options
-def core(index: IndexTarget, votes: str, bootstrap: int, as_json: bool, **options: Any) -> None:
-    """Choose the rows of INDEX that several capabilities agree on.
+def core(index: IndexTarget, as_json: bool, **options: Any) -> None:
+    """Choose --top rows of INDEX that serve several capabilities, best first.
 
-    Each capability selects its --top rows; the core is what all of them, or at least --votes of them, select. It is
-    never padded. Its size is shown next to the size expected by chance.
+    Rows that several capabilities share come first, and none of them is starved. Every row is shown with the
+    capabilities that would choose it alone, and with its stability. With --votes, the core is what all of them, or
+    enough of them, would choose; it is never filled up, and shown next to the size expected by chance.
 
     \b
     Example:
-      nait-index core alpaca.nait -c math -c code -c logic --votes 2 -o core.jsonl
+      nait-index core alpaca.nait -c math -c code -c logic --top 10% -o core.jsonl
+      nait-index core alpaca.nait -c math -c code -c logic --votes 2
     """
     output = _output_options(options)
     opened, capabilities = _open(index, options)
-    selection = opened.core(capabilities, votes=votes, bootstrap=bootstrap, **options)
+    selection = opened.core(capabilities, **options)
     _show(selection, output, as_json, "in the core")
-    size = selection.provenance.core
-    assert size is not None
-    note(f"core: {counted(size.rows, 'row')} where chance would give {size.chance:,.1f}")
-    if not size.rows:
-        note(
-            "no row is chosen for enough of them; try a larger --top or fewer --votes, or for rows that serve several "
-            "skills at once, 'nait-index query' with --combine mean"
-        )
+    summary = selection.provenance.core
+    assert summary is not None
+    for sentence in summary.sentences:
+        note(f"core: {sentence}")
 
 
 @click.command(short_help="Choose diverse rows, without a target.")

@@ -23,8 +23,8 @@ _ROWS = 3
 def demo(folder: Path, force: bool) -> None:
     """Build an index of a bundled corpus with a bundled model, select rows from it, and write the results to FOLDER.
 
-    Queries the index for several skills, finds their stable core, and writes each selection and a report. Takes about
-    a minute on two CPU cores and needs no network.
+    Queries the index for several skills, finds a core that serves all of them, and writes each selection and a report.
+    Takes about a minute on two CPU cores and needs no network.
 
     \b
     Example:
@@ -43,7 +43,7 @@ def demo(folder: Path, force: bool) -> None:
     core = outcome.core.provenance.core
     assert core is not None
     names = ", ".join(outcome.selections)
-    click.echo(f"\nstable core: {core.rows} rows that {names} all chose; chance would give {core.chance}")
+    click.echo("\n" + "; ".join([f"core: {core.rows} rows that serve {names}", *core.sentences]))
     click.echo(err=True)
     note(f"corpus, index and selections: {folder}")
     note(outcome.no_report if outcome.report is None else f"report, to open in a browser: {outcome.report}")

@@ -108,7 +108,8 @@ def verify(index: IndexTarget, sample: int, as_json: bool) -> None:
 )  # fmt: skip
 @click.option(
     "--bootstrap", type=click.IntRange(min=0), default=10, metavar="B",
-    help="Resample the examples B times to measure how stable the core is; runs the model. 0 skips this.",
+    help="Resample the examples B times to measure how stable the core is; some methods run the model for it. 0 skips "
+    "this.",
 )  # fmt: skip
 @opt.model_options
 @click.option(

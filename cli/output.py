@@ -152,7 +152,8 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, whole: 
 
 def print_selection(selection: "Selection", count: int) -> None:
     """Print the first rows of a selection."""
-    names = ("rank", "score", *selection.details, "id")
+    shown = [name for name, values in selection.details.items() if not any(isinstance(value, dict) for value in values)]
+    names = ("rank", "score", *shown, "id")
     rows = zip(selection.records()[:count], selection.rows(count), strict=True)
     print_table((*names, "row"), [(*(record[name] for name in names), preview(row)) for record, row in rows])
 
@@ -209,6 +210,8 @@ def _texts(value: object) -> Iterable[str]:
 
 
 def _cell(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_cell, value))
     text = f"{value:.4f}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
     # Rows come from anywhere: characters that are not printable could control the terminal.
     return "".join(char if char.isprintable() else " " for char in text)

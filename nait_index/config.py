@@ -77,6 +77,15 @@ class Combine(StrEnum):
     WEIGHTED = "weighted"
 
 
+class CoreRule(StrEnum):
+    """How a core of exactly the requested size is chosen for several capabilities; see ``selection/core.py``."""
+
+    BALANCED = "balanced"
+    JOINT = "joint"
+    WORST_RANK = "worst-rank"
+    ROUND_ROBIN = "round-robin"
+
+
 class Unanswered(StrEnum):
     """What becomes of corpus rows that have no answer: rejected, or indexed by their question.
 

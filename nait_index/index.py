@@ -23,6 +23,7 @@ from nait_index.capabilities.library import CapabilityLibrary
 from nait_index.config import (
     BUNDLED_MODEL,
     Combine,
+    CoreRule,
     Device,
     Media,
     ModelConfig,
@@ -371,22 +372,29 @@ class NaitIndex:
         capabilities: Sequence[CapabilityLike],
         *,
         top: Top = "10%",
-        votes: str | int = "all",
+        rule: CoreRule | str | None = None,
+        votes: str | int | None = None,
         method: MethodName | str = DEFAULT_METHOD,
         where: str | None = None,
         blend: Mapping[str, float] | None = None,
-        bootstrap: int = 0,
+        bootstrap: int | None = None,
         decontaminate: bool = False,
     ) -> Selection:
-        """Choose the rows that several capabilities agree on, each choosing ``top`` rows first.
+        """Choose exactly ``top`` rows that serve several capabilities, best first.
 
-        :param votes: ``all``, or how many capabilities must agree.
-        :param bootstrap: resample the examples of every capability this many times, and report for every row of the
-            core the share of resamples in which it stays (``details["stability"]``).
-        :returns: never padded; ``provenance.core`` has its size, and the size expected by chance.
+        :param rule: how: ``balanced`` (by default), ``joint``, ``worst-rank`` or ``round-robin``, see
+            ``nait_index/selection/core.py``.
+        :param votes: in place of a rule: the rows that at least so many capabilities (or ``all``) would choose alone,
+            ``top`` each, however few these are.
+        :param bootstrap: resample the examples of every capability this many times, and report for every row the share
+            of resamples in whose core it stays (``details["stability"]``). By default 16 times, but not at all for
+            methods that would need the model for it, or read the rows once for every query.
+        :returns: ``details["serves"]`` are the capabilities that would choose a row alone, the one that ranks it best
+            first, and ``details["ranks"]`` its rank for each; ``provenance.core`` is how many of its rows each
+            capability keeps, and how many are shared.
         """
         request = self._chooser.request(capabilities, top, method, where, blend, decontaminate=decontaminate)
-        return self._chooser.core(request, votes, bootstrap)
+        return self._chooser.core(request, rule, votes, bootstrap)
 
     def cover(self, *, top: Top = "15%", where: str | None = None, rare: bool = False) -> Selection:
         """Choose rows that together activate the most neurons, for diversity and without a target (MADS).

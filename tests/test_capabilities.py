@@ -269,7 +269,9 @@ def test_the_core_of_stored_capabilities_can_be_redrawn(folder: Path, here: Path
         assert all(0 <= share <= 1 for share in core.details["stability"])
     with _away(folder / "model"):
         NaitIndex(here).core(["adding", "naming"], top="50%")
-        assert "model" in refusal("core", here, "-c", "adding", "-c", "naming", "--bootstrap", "2")
+        asked = ["core", here, "-c", "adding", "-c", "naming", "--bootstrap", "2"]
+        assert nait_index(*asked, "--method", "probe").code == 0, "its query is made of signatures alone"
+        assert "model" in refusal(*asked, "--method", "contrast")
 
 
 def test_a_missing_warm_up_is_named(folder: Path, here: Path) -> None:

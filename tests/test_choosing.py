@@ -312,7 +312,7 @@ def test_blends_are_combined_and_have_cores(index: NaitIndex) -> None:
     mean = index.query(NAMES, top=8, method="contrast", combine="mean", blend=blend)
     total = {sample_id: sum(ids.index(sample_id) for ids in alone.values()) for sample_id in SCORES["reward"]}
     assert list(mean) == sorted(total, key=lambda sample_id: (total[sample_id], sample_id))[:8]
-    core = index.core(NAMES, top=8, method="contrast", blend=blend)
+    core = index.core(NAMES, top=8, votes="all", method="contrast", blend=blend)
     assert set(core) == set.intersection(*(set(ids[:8]) for ids in alone.values()))
     assert core.provenance.available == 20
 

@@ -328,7 +328,8 @@ def test_a_core_is_what_enough_capabilities_choose(votes: str, needed: int, inde
 
 
 def test_the_core_of_two_shares_has_the_chance_size_of_their_product(index: Path) -> None:
-    core = _ok("core", index, "-c", "facts", "-c", "arithmetic", "--top", "25%", "--json").json["core"]
+    asked = ["-c", "facts", "-c", "arithmetic", "--top", "25%", "--votes", "all"]
+    core = _ok("core", index, *asked, "--json").json["core"]
     assert core["chance"] == pytest.approx(48 * 0.25 * 0.25, abs=0.01)
 
 
@@ -342,7 +343,7 @@ def test_a_core_is_written_as_a_selection_is(folder: Path, index: Path, tmp_path
 
 
 def test_a_core_that_is_empty_is_never_padded(index: Path) -> None:
-    outcome = _ok("core", index, "-c", "facts", "-c", "arithmetic", "--top", "1", "--json")
+    outcome = _ok("core", index, "-c", "facts", "-c", "arithmetic", "--top", "1", "--votes", "all", "--json")
     assert outcome.json["selected"] == []
     assert outcome.json["core"]["found"] == 0
 
@@ -458,7 +459,7 @@ def test_the_demo_writes_index_selections_and_core(tmp_path: Path, monkeypatch: 
     outcome = _ok("demo", out)
     assert {path.name for path in out.iterdir()} >= {"demo.nait", "corpus.jsonl", "core.jsonl", "arithmetic.jsonl"}
     assert outcome.out.count("rank  score") >= 3
-    assert "stable core: " in outcome.out
+    assert "\ncore: 240 rows that serve arithmetic, logic, tables; " in outcome.out
     assert outcome.out.startswith("read ")
     assert re.search(
         r"^logic: \d+ of 96 rows chosen; \d of the 8 rows that are labelled logic are among them",
@@ -513,9 +514,9 @@ def test_a_share_without_its_sign_is_told_with_it(top: str, meant: str, folder: 
 def test_an_empty_core_says_what_to_try_and_few_examples_are_warned_of(folder: Path, own_index: Path) -> None:
     lines = (folder / "rewriting.jsonl").read_text(encoding="utf-8").splitlines()
     one, other = write_lines(folder / "one.jsonl", lines[:1]), write_lines(folder / "other.jsonl", lines[1:4])
-    outcome = _ok("core", own_index, "-e", one, "-e", other, "--top", "1")
+    outcome = _ok("core", own_index, "-e", one, "-e", other, "--top", "1", "--votes", "all")
     assert "one: 1 example\none: so few examples say little of a skill; give 16 to 64\n" in outcome.err
-    assert ("no row is chosen for enough of them; try" in outcome.err) == ("core: 0 rows" in outcome.err)
+    assert ("leave --votes out for exactly 1 row" in outcome.err) == ("core: 0 rows" in outcome.err)
     eight = (folder / "corpus.jsonl").read_text(encoding="utf-8").splitlines()[:8]
     enough = _ok("query", own_index, "-e", write_lines(folder / "eight.jsonl", eight), "--top", "1")
     assert "so few examples" not in enough.err

@@ -78,10 +78,14 @@ def test_what_the_demo_takes_on_disk_is_forecast(outcome: DemoOutcome) -> None:
     assert 2 / 3 < (forecast.index_bytes + stored) / size_on_disk(index.layout) < 1.5
 
 
-def test_the_core_of_related_skills_is_larger_than_chance(outcome: DemoOutcome) -> None:
+def test_the_core_serves_every_skill_and_related_skills_share_rows(outcome: DemoOutcome) -> None:
     core = outcome.core.provenance.core
     assert core is not None
-    assert core.rows > 2 * core.chance
+    assert core.rows == core.alone == 240
+    assert core.kept is not None
+    assert min(core.kept.values()) > 80
+    assert core.shared is not None
+    assert core.shared[1] > 40
 
 
 def test_a_demo_overwrites_nothing_unasked(outcome: DemoOutcome) -> None:

@@ -17,6 +17,7 @@ from reports import HOSTILE, NAME, SOURCE, SUMS, hostile_index
 
 from nait_index import NaitIndex
 from nait_index.errors import NaitError, OutputExistsError
+from nait_index.methods.registry import MethodName
 from nait_index.report import Limits, ReportRequest, groups, write_report
 from nait_index.report.facts import Facts
 from nait_index.report.gather import gather
@@ -147,7 +148,7 @@ def test_the_core_is_counted_by_votes_beside_chance(index: NaitIndex, facts: Fac
 
 def test_the_model_that_is_gone_leaves_stability_out(index: NaitIndex) -> None:
     opened = NaitIndex(index.layout.name, model="/nowhere/model")
-    core = gather(opened, ReportRequest(top="60%", bootstrap=2)).core
+    core = gather(opened, ReportRequest(top="60%", method=MethodName.CONTRAST, bootstrap=2)).core
     assert core is not None
     assert core.sizes[1] > 0
     assert core.stability == ()

@@ -1,6 +1,6 @@
 """A capability: examples of a target skill, and what the methods need to know about them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -52,20 +52,29 @@ class Capability:
         return sum(not sample.answered for sample in self.samples)
 
 
-def summarise(pooled: np.ndarray, widths: Sequence[int]) -> dict[str, np.ndarray]:
-    """Collect what the methods keep of the examples' pooled activations (E, 2, D)."""
-    summaries = [method_of(name).summarise(pooled, widths) for name in MethodName]
+def summarise(
+    pooled: np.ndarray, widths: Sequence[int], methods: Iterable[MethodName] = MethodName
+) -> dict[str, np.ndarray]:
+    """Collect what methods keep of the examples' pooled activations (E, 2, D)."""
+    summaries = [method_of(name).summarise(pooled, widths) for name in methods]
     return {name: values for summary in summaries for name, values in summary.items()}
 
 
-def resampled(capability: Capability, pooled: np.ndarray, widths: Sequence[int], drawn: np.ndarray) -> Examples:
+def resampled(
+    capability: Capability,
+    pooled: np.ndarray | None,
+    widths: Sequence[int],
+    drawn: np.ndarray,
+    methods: Iterable[MethodName] = MethodName,
+) -> Examples:
     """Return some of a capability's examples, drawn with replacement.
 
-    :param pooled: (E, 2, D) pooled activations of all examples; :param drawn: (E,) numbers of the drawn ones.
+    :param pooled: (E, 2, D) pooled activations of all examples; ``None`` for methods that do not need them.
+    :param drawn: (E,) numbers of the drawn ones. :param methods: which the examples are for.
     """
     examples = capability.examples
     return Examples(
         tuple(examples.texts[i] for i in drawn),
-        summarise(pooled[drawn], widths),
+        {} if pooled is None else summarise(pooled[drawn], widths, methods),
         {name: values[drawn] for name, values in examples.signatures.items()},
     )

@@ -14,7 +14,6 @@ from nait_index.index import NaitIndex
 from nait_index.selection.selection import Selection
 
 QUERIED = ("arithmetic", "logic", "tables")
-CORE_TOP = "20%"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ class LabelCounts:
 
 @dataclass(frozen=True, slots=True)
 class DemoOutcome:
-    """What the demo selected: rows for each queried skill, and the rows that all of these selections share.
+    """What the demo selected: rows for each queried skill, and one set of rows that serves them all.
 
     :param report: the page on these; ``None`` if it could not be written, for the reason ``no_report``.
     """
@@ -58,7 +57,7 @@ def run(folder: Path, *, force: bool = False, progress: ProgressCallback | None 
     for skill, examples in files.capabilities.items():
         index.add_capability(skill, examples, force=True)
     selections = {skill: index.query(skill) for skill in QUERIED}
-    core = index.core(QUERIED, top=CORE_TOP)
+    core = index.core(QUERIED)
     for name, selection in {**selections, "core": core}.items():
         selection.to_jsonl(folder / f"{name}.jsonl", force=True)
     report, no_report = _report(index, folder)

@@ -69,6 +69,11 @@ class Method(ABC):
         """Return what the method keeps of the examples' pooled activations (E, 2, D)."""
         return {}
 
+    @property
+    def needs_activations(self) -> bool:
+        """Whether a query needs the examples' full activations, which only the model gives again."""
+        return type(self).summarise is not Method.summarise
+
     def query(self, examples: Examples, rows: IndexRows) -> Query | None:
         """Return the score as a linear function of signatures; ``None`` where :attr:`feature` is ``None``.
 

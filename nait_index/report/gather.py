@@ -29,7 +29,7 @@ from nait_index.report.groups import Grouping, SampledGrouping, by_column, by_fi
 from nait_index.report.request import ReportRequest
 from nait_index.report.row_map import draw_map
 from nait_index.report.rows import RowViewer, printable
-from nait_index.selection.combine import chance_size
+from nait_index.selection.core import chance_size
 from nait_index.selection.selection import Selection
 
 TOP, BORDER, BOTTOM, CORE = 8, 5, 4, 12

@@ -1,26 +1,27 @@
 """From capabilities to selections: what each ranks highest, their combination, their core; and coverage without any."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from nait_index.capabilities.capability import Capability, resampled
+from nait_index.capabilities.capability import Capability
 from nait_index.capabilities.library import CapabilityLibrary
-from nait_index.config import Combine, SearchMode, View
+from nait_index.config import Combine, CoreRule, SearchMode, View
 from nait_index.errors import SelectionError, StoreError
 from nait_index.handover.contamination import Match
 from nait_index.methods.registry import MethodName, method_of
 from nait_index.search.approximate import Plan, make_plan
 from nait_index.search.rows import IndexRows
 from nait_index.selection.budget import ALL_ROWS, ROUNDING, Budget, Top, suggest
-from nait_index.selection.combine import agree, chance_size, combine, required_votes, stability
+from nait_index.selection.combine import combine
 from nait_index.selection.coverage import cover, rarity
-from nait_index.selection.provenance import CoreSize, CoverageSize, Decontamination, Provenance, read_sidecar
+from nait_index.selection.provenance import CoverageSize, Decontamination, Provenance, read_sidecar
 from nait_index.selection.ranking import Ranked, RankingRequest, rank
 from nait_index.selection.selection import Selection
+from nait_index.selection.tasks import CoreChooser, CoreWish, draws_by_default
 from nait_index.signatures.sparse import neuron_offsets
 from nait_index.signatures.views import TOPK_NUMBERS
 from nait_index.spelling import did_you_mean, parse_enum
@@ -167,44 +168,24 @@ class Chooser:
 
     # ---- core -------------------------------------------------------------------------------------------------------
 
-    def core(self, request: RankingRequest, votes: str | int, bootstrap: int) -> Selection:
-        """Choose what several capabilities agree on.
+    def core(
+        self, request: RankingRequest, rule: CoreRule | str | None, votes: str | int | None, bootstrap: int | None
+    ) -> Selection:
+        """Choose the rows that serve several capabilities.
 
-        :param bootstrap: how often the examples are resampled to measure how stable the core is.
+        :param bootstrap: how often the examples are resampled to measure how stable the core is; ``None`` to decide
+            by what it costs.
         """
-        if len(request.capabilities) < 2:
-            raise SelectionError("a core needs at least two capabilities; give several -c or -e")
-        needed = required_votes(votes, len(request.capabilities))
+        chooser = CoreChooser(self.rows, CoreWish.parse(rule, votes, len(request.capabilities)))
         request, provenance = self._planned(request)
-
-        def choose(request: RankingRequest) -> Selection:
-            rankings = rank(self.rows, request.examples, request)
-            agreed = agree([ranked.ids for ranked in rankings], needed)
-            ordinal_of = dict(pair for ranked in rankings for pair in zip(ranked.ids, ranked.ordinals, strict=True))
-            chance = chance_size([len(ranked.ids) for ranked in rankings], request.available, needed)
-            core = replace(provenance, core=CoreSize(needed, len(agreed), round(chance, 2), bootstrap))
-            ids, scores = tuple(entry[0] for entry in agreed), tuple(entry[2] for entry in agreed)
-            ordinals = tuple(ordinal_of[sample_id] for sample_id in ids)
-            return Selection(ids, scores, ordinals, core, self.rows.take, {"votes": [entry[1] for entry in agreed]})
-
-        selection, request = self._choose(request, choose)
-        if not bootstrap:
-            return selection
-        shares = stability(selection.ids, self._resampled_cores(request, needed, bootstrap))
-        return replace(selection, details={**selection.details, "stability": shares})
-
-    def _resampled_cores(self, request: RankingRequest, votes: int, draws: int) -> Iterator[set[str]]:
-        """Yield the core of each draw of resampled examples."""
-        pooled = [self.library.pooled(capability) for capability in request.capabilities]
-        rng = np.random.default_rng(self.manifest.fingerprint.signatures.seed)
-        for number in range(draws):
-            logger.info("draw %d of %d", number + 1, draws)
-            drawn = [
-                resampled(capability, values, self.rows.widths, rng.integers(len(capability), size=len(capability)))
-                for capability, values in zip(request.capabilities, pooled, strict=True)
-            ]
-            rankings = [ranked.ids for ranked in rank(self.rows, drawn, request)]
-            yield {sample_id for sample_id, _, _ in agree(rankings, votes)}
+        draws = draws_by_default(request) if bootstrap is None else bootstrap
+        selection, request = self._choose(request, lambda request: chooser.choose(request, provenance))
+        seed = self.manifest.fingerprint.signatures.seed
+        return (
+            chooser.with_stability(selection, request, self.library, draws, seed)
+            if draws and selection.ids
+            else selection
+        )
 
     # ---- what a query and a core share ------------------------------------------------------------------------------
 

@@ -10,12 +10,15 @@ first; equal mean ranks are in the order of ids.
 """
 
 import math
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from fractions import Fraction
+from typing import TypeVar
 
 from nait_index.config import Combine
 from nait_index.errors import SelectionError
+
+Row = TypeVar("Row", bound=Hashable)
+"""What stands for a row: its id, or its position."""
 
 Rankings = Mapping[str, Sequence[str]]
 """The ids of the rows that each capability ranks, best first, by its name."""
@@ -73,26 +76,26 @@ def best_mean_rank(rankings: Rankings, k: int) -> Chosen:
     return [(sample_id, best[sample_id]) for sample_id in ordered[:k]]
 
 
-def take_turns(rankings: Rankings, k: int, weights: Mapping[str, float]) -> Chosen:
-    """Choose ``k`` different ids: the rankings take turns, evenly spread and as often as their quotas allow.
+def take_turns(rankings: Mapping[str, Sequence[Row]], k: int, weights: Mapping[str, float]) -> list[tuple[Row, str]]:
+    """Choose ``k`` different rows: the rankings take turns, evenly spread and as often as their quotas allow.
 
-    When a ranking has no more ids, the others choose in its place.
+    When a ranking has no more rows, the others choose in its place.
 
-    :raises SelectionError: a weight is missing, unknown or not positive, or the rankings hold fewer than ``k`` ids.
+    :raises SelectionError: a weight is missing, unknown or not positive, or the rankings hold fewer than ``k`` rows.
     """
     quota = quotas(rankings, weights, k)
     _check_enough(len(set().union(*rankings.values())), k)
     waiting = {name: iter(ids) for name, ids in rankings.items()}
     taken = dict.fromkeys(rankings, 0)
-    chosen: dict[str, str] = {}
+    chosen: dict[Row, str] = {}
     while len(chosen) < k:
         # Webster's rule: the capability whose next row comes first on a scale where its rows are 1/weight apart.
         name = min(waiting, key=lambda name: (taken[name] >= quota[name], (2 * taken[name] + 1) / weights[name]))
-        sample_id = next((sample_id for sample_id in waiting[name] if sample_id not in chosen), None)
-        if sample_id is None:
+        row = next((row for row in waiting[name] if row not in chosen), None)
+        if row is None:
             del waiting[name]
         else:
-            chosen[sample_id] = name
+            chosen[row] = name
             taken[name] += 1
     return list(chosen.items())
 
@@ -118,59 +121,6 @@ def quotas(names: Collection[str], weights: Mapping[str, float], k: int) -> dict
     for name in sorted(shares, key=lambda name: rows[name] - shares[name])[:left]:
         rows[name] += 1
     return rows
-
-
-def required_votes(votes: str | int, selections: int) -> int:
-    """Parse ``all`` or a number of selections.
-
-    :raises SelectionError: it is not between 1 and the number of selections.
-    """
-    if votes == "all":
-        return selections
-    if not str(votes).isdecimal() or not 1 <= int(votes) <= selections:
-        raise SelectionError(
-            f"--votes '{votes}' is neither 'all' nor a number from 1 to {selections}, the capabilities given"
-        )
-    return int(votes)
-
-
-def agree(selections: Sequence[Sequence[str]], votes: int) -> list[tuple[str, int, float]]:
-    """Return the ids that at least ``votes`` of the ranked selections hold.
-
-    :returns: (id, votes, score), most votes first, then highest score, then id. The score is the mean over the
-        selections of (k − rank + 1)/k, 0 for a selection that does not hold the id: 1 is first everywhere.
-    """
-    points: dict[str, list[float]] = {}
-    for ids in selections:
-        for rank, sample_id in enumerate(ids):
-            points.setdefault(sample_id, []).append((len(ids) - rank) / len(ids))
-    # fsum, so that not even rounding depends on the order of the selections.
-    core = [(sample_id, len(p), math.fsum(p) / len(selections)) for sample_id, p in points.items() if len(p) >= votes]
-    return sorted(core, key=lambda entry: (-entry[1], -entry[2], entry[0]))
-
-
-def chance_size(sizes: Sequence[int], available: int, votes: int) -> float:
-    """Return the expected size of a core of random selections: n · P(at least ``votes`` of them hold a row)."""
-    import numpy as np
-
-    holds = np.array([1.0])  # probability of 0, 1, … selections holding a given row
-    for size in sizes:
-        p = size / available
-        holds = np.convolve(holds, [1 - p, p])
-    return float(available * holds[votes:].sum())
-
-
-def stability(core: Sequence[str], redrawn: Iterable[Collection[str]]) -> list[float]:
-    """Return, for each row of a core, the share of the cores of resampled examples that hold it.
-
-    :param redrawn: one core per resample, at least one.
-    """
-    kept: Counter[str] = Counter()
-    draws = 0
-    for other in redrawn:
-        draws += 1
-        kept.update(sample_id for sample_id in core if sample_id in other)
-    return [kept[sample_id] / draws for sample_id in core]
 
 
 def _check_enough(available: int, k: int) -> None:

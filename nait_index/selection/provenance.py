@@ -2,29 +2,79 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from nait_index.errors import SelectionError
 
-_CORE_NAMES = ("votes", "found", "chance", "bootstrap")
-"""The fields of :class:`CoreSize` in a sidecar."""
+_CORE_ROWS = "found"
+"""What a sidecar calls the number of rows in a core."""
+
+_LEVELS = 2  # smaller numbers of votes that are suggested
 
 
-@dataclass(frozen=True, slots=True)
-class CoreSize:
-    """The size of a core.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreSummary:
+    """How a core was chosen, and how it serves each of C capabilities.
 
-    :param votes: how many capabilities had to agree. :param rows: in the core, ``found`` in a sidecar.
-    :param chance: rows expected if every capability chose as many at random.
-    :param bootstrap: how often the examples were resampled.
+    :param rule: ``None`` if votes decided. :param votes: how many capabilities had to agree, if votes decided.
+    :param rows: in the core, ``found`` in a sidecar. :param chance: rows on which random choices would agree as much;
+        only for votes. :param alone: how many rows each capability would choose alone; :param kept: how many of these
+        are in the core, by capability.
+    :param shared: rows of the core that at least 1, 2, … C capabilities would choose alone; :param agreement: such rows
+        among all that may be chosen.
+    :param bootstrap: how often the examples were resampled. :param stability: the mean share of the resamples in whose
+        core a row stays.
     """
 
-    votes: int
+    rule: str | None = None
+    votes: int | None = None
     rows: int
-    chance: float
-    bootstrap: int
+    chance: float | None = None
+    alone: int | None = None
+    kept: Mapping[str, int] | None = None
+    shared: Sequence[int] | None = None
+    agreement: Sequence[int] | None = None
+    bootstrap: int = 0
+    stability: float | None = None
+
+    @property
+    def sentences(self) -> list[str]:
+        """What a core holds, a line each."""
+        lines = [] if self.chance is None else [f"{self.rows:,} rows where chance would give {self.chance:,.1f}"]
+        if self.kept is not None and self.rows:
+            kept = ", ".join(f"{rows:,} ({name})" for name, rows in self.kept.items())
+            lines.append(f"of the {self.alone:,} rows that each would choose alone, it holds {kept}")
+        if self.shared is not None and self.rows:
+            levels = [f"{rows:,} by at least {level}" for level, rows in enumerate(self.shared[2:], start=3) if rows]
+            more = f" ({', '.join(levels)})" if levels else ""
+            lines.append(f"{self.shared[1]:,} rows are shared: several would choose them alone{more}")
+        if self.stability is not None:
+            lines.append(
+                f"a row stays in {self.stability:.0%} of {self.bootstrap} resamples of the examples on average"
+            )
+        return [*lines, *self._next]
+
+    @property
+    def _next(self) -> list[str]:
+        """What to do about a core by votes that is smaller than the budget."""
+        if self.votes is None or self.agreement is None or self.alone is None or self.rows >= self.alone:
+            return []
+        levels = list(range(self.votes - 1, 1, -1))[:_LEVELS]
+        fewer = ", ".join(f"--votes {level} would give {self.agreement[level - 1]:,} rows" for level in levels)
+        return [f"{fewer}{'; ' if fewer else ''}leave --votes out for exactly {self.alone:,} rows that serve all"]
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> "CoreSummary":
+        """Read it from a sidecar. :raises LookupError: a part of it is missing."""
+        known = {field.name: facts[field.name] for field in fields(cls) if field.name in facts}
+        return cls(**known | {name: facts[name] for name in ("votes", "bootstrap")}, rows=facts[_CORE_ROWS])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a sidecar holds of it."""
+        named = {_CORE_ROWS if name == "rows" else name: value for name, value in asdict(self).items()}
+        return {name: value for name, value in named.items() if value is not None or name == "votes"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +139,7 @@ class Provenance:
     decontaminated: Decontamination | None = None
     combined: str | None = None
     weights: Mapping[str, float] | str | None = None
-    core: CoreSize | None = None
+    core: CoreSummary | None = None
     coverage: CoverageSize | None = None
     auto: Mapping[str, Any] | None = None
     reasons: Sequence[str] | None = None
@@ -106,7 +156,7 @@ class Provenance:
             raise ValueError("no method or number of rows")
         known = {field.name: facts[field.name] for field in fields(cls) if field.name in facts}
         if "core" in known:
-            known["core"] = CoreSize(*(known["core"][name] for name in _CORE_NAMES))
+            known["core"] = CoreSummary.from_dict(known["core"])
         if "coverage" in known:
             known["coverage"] = CoverageSize(**known["coverage"])
         if "decontaminated" in known:
@@ -119,7 +169,7 @@ class Provenance:
         if self.combined is not None or self.coverage is not None:
             written.add("weights")
         facts = {name: value for name, value in asdict(self).items() if value is not None or name in written}
-        return facts if self.core is None else facts | {"core": dict(zip(_CORE_NAMES, astuple(self.core), strict=True))}
+        return facts if self.core is None else facts | {"core": self.core.to_dict()}
 
 
 def read_sidecar(path: Path) -> tuple[dict[str, tuple[Any, ...]], Provenance]:

@@ -113,19 +113,27 @@ def _blended(rows: IndexRows, hits: Hits, request: RankingRequest, k: int) -> Hi
     """Blend the method's ranks of all rows that may be chosen with those of their quality."""
     scores = np.full(len(rows), np.nan)
     scores[hits.ordinals] = hits.scores
-    # Sums of ranks are often equal but for rounding: such rows are ties, in the order of their ids.
-    blended = np.round(blend(scores, request.quality, request.blend), 12)
+    blended = _rounded_blend(scores, request)
     ordinals = best(blended, k, np.isfinite(blended)).ordinals
     return Hits(blended[ordinals], ordinals)
 
 
-def score_rows(rows: IndexRows, request: RankingRequest) -> np.ndarray:
-    """Score all rows by the request's method, for each of its C capabilities: (C, n) float64.
+def _rounded_blend(scores: np.ndarray, request: RankingRequest) -> np.ndarray:
+    # Sums of ranks are often equal but for rounding: such rows are ties, in the order of their ids.
+    return np.round(blend(scores, request.quality, request.blend), 12)
 
+
+def score_rows(rows: IndexRows, request: RankingRequest, capabilities: Sequence[Examples] | None = None) -> np.ndarray:
+    """Score all rows as a request asks: (C, n) float64.
+
+    :param capabilities: the examples of each; those of the request, or resampled ones.
     :returns: NaN for rows that may not be chosen.
     """
-    scores = np.full((len(request.capabilities), len(rows)), np.nan)
-    for of_capability, examples in zip(scores, request.examples, strict=True):
-        hits = method_of(request.method).rank(examples, rows, request.available, request.allowed)
+    capabilities = request.examples if capabilities is None else capabilities
+    scores = np.full((len(capabilities), len(rows)), np.nan)
+    every_row = method_of(request.method).rank_all(capabilities, rows, request.available, request.allowed)
+    for of_capability, hits in zip(scores, every_row, strict=True):
         of_capability[hits.ordinals] = hits.scores
+    if request.blend:
+        return np.stack([_rounded_blend(of_capability, request) for of_capability in scores])
     return scores
