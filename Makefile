@@ -86,6 +86,7 @@ bench-quick: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.sparse --quick > /dev/null
 	@if [ -f "$(NAIT_SHARED)/data/pool.jsonl" ]; then \
 	  NAIT_SHARED="$(NAIT_SHARED)" $(BIN)/python -m benchmarks.quality.retrieval quick --quick && \
+	  NAIT_SHARED="$(NAIT_SHARED)" $(BIN)/python -m benchmarks.quality.capture quick --quick > /dev/null && \
 	  NAIT_SHARED="$(NAIT_SHARED)" $(BIN)/python -m benchmarks.quality.teaching --quick && \
 	  NAIT_SHARED="$(NAIT_SHARED)" $(BIN)/python -m benchmarks.fidelity.curves quick --quick --model bundled --rows 700 \
 	    --reservoir 400 --max-length 48 > /dev/null; \

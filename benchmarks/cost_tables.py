@@ -19,10 +19,20 @@ _RATIOS = {
 
 def build_table(results: Sequence[Result]) -> Table:
     """Tabulate ratios of tokens per second, median of the rounds and best over best, one column per model."""
-    rows = [("bare forward pass, tokens/s", [f"{max(result['tokens_per_second']['bare']):,.0f}" for result in results])]
+    rows = [
+        (
+            f"bare forward pass, {precision}, tokens/s",
+            [_best(result["tokens_per_second"].get(key)) for result in results],
+        )
+        for precision, key in (("float32", "bare"), ("bfloat16", "bare bfloat16"))
+    ]
     rows += [(text, [_ratio(result["ratios"].get(key)) for result in results]) for key, text in _RATIOS.items()]
     rows += [("padding, share of what runs", [f"{result['padding_share']:.1%}" for result in results])]
     return ["tokens a second", *(result["model"] for result in results)], rows
+
+
+def _best(rates: Sequence[float] | None) -> str:
+    return "–" if rates is None else f"{max(rates):,.0f}"
 
 
 def _ratio(ratio: Mapping[str, float] | None) -> str:

@@ -1,11 +1,13 @@
 """The main job on the real pool, through the command line: ``python -m benchmarks.pool NAME --model MODEL``.
 
 Builds an index of 29,581 instruction rows, stores nine capabilities, queries one, and computes the core of three. How
-well each method finds the right rows is measured in :mod:`benchmarks.quality`.
+well each method finds the right rows is measured in :mod:`benchmarks.quality`. ``--corpus`` names other rows;
+``--built`` measures an index that exists, such as that of a large model, with what its build printed.
 """
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -39,33 +41,49 @@ CORE = ("gsm8k", "humaneval", "knowledge")
 @click.option("--model", required=True, help="Folder of the model, or 'bundled'.")
 @click.option("--max-length", default=256, show_default=True)
 @click.option("--limit", type=int, help="Only the first rows of the pool, to try it out.")
+@click.option("--corpus", type=click.Path(path_type=Path, exists=True), help="The rows. Default: the pool.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Build the index here and keep it.")
-def main(name: str, model: str, max_length: int, limit: int | None, keep: Path | None) -> None:
+@click.option(
+    "--built",
+    type=click.Path(path_type=Path, exists=True),
+    nargs=3,
+    metavar="INDEX JSON LOG",
+    help="An index, what its build printed with --json, and what /usr/bin/time -v printed of it.",
+)
+def main(
+    name: str,
+    model: str,
+    max_length: int,
+    limit: int | None,
+    corpus: Path | None,
+    keep: Path | None,
+    built: tuple[Path, Path, Path] | None,
+) -> None:
     """Run the measurement and write results/pool-NAME.json."""
     with tempfile.TemporaryDirectory() as scratch:
         index = keep or Path(scratch) / "pool.nait"
         result = {"environment": environment(), "model": name, "max_length": max_length}
-        result |= measure(index, model, max_length, limit, Path(scratch))
+        if built:
+            index, build = built[0], FinishedProcess.read(*built[1:])
+        else:
+            source = corpus or shared_data() / "pool.jsonl"
+            arguments = ["--model", model, "--max-length", str(max_length)] + (["--limit", str(limit)] if limit else [])
+            build = _run("build", str(index), str(source), *arguments)
+        result |= measure(index, build, Path(scratch))
     path = ROOT / "benchmarks" / "results" / f"pool-{name}.json"
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     click.echo(json.dumps(result, indent=1))
 
 
-def measure(index: Path, model: str, max_length: int, limit: int | None, scratch: Path) -> dict[str, Any]:
-    """Build an index, store the capabilities, query one, and compute the core."""
+def measure(index: Path, build: "FinishedProcess", scratch: Path) -> dict[str, Any]:
+    """Store the capabilities in an index, query one, and compute the core."""
     data = shared_data()
-    arguments = ["--model", model, "--max-length", str(max_length)] + (["--limit", str(limit)] if limit else [])
-    build = _run("build", str(index), str(data / "pool.jsonl"), *arguments)
     built = json.loads(build.output)
+    stored_before = {summary["name"] for summary in NaitIndex(index).capabilities()}
     for capability in GROUPS:
-        _run(
-            "capability",
-            "add",
-            str(index),
-            capability,
-            str(data / "capabilities" / f"{capability}.jsonl"),
-            machine=False,
-        )
+        if capability not in stored_before:
+            file = data / "capabilities" / f"{capability}.jsonl"
+            _run("capability", "add", str(index), capability, str(file), machine=False)
     output = ["--force", "-o", str(scratch / "out.jsonl")]
     from_file = _run("query", str(index), "-e", str(data / "capabilities" / "gsm8k.jsonl"), *output)
     stored = [_run("query", str(index), "-c", "gsm8k", *output) for _ in range(5)]
@@ -111,6 +129,19 @@ class FinishedProcess:
     seconds: float
     peak_mib: float
     output: str
+
+    @classmethod
+    def read(cls, output: Path, log: Path) -> "FinishedProcess":
+        """Read what an earlier process printed, and what ``/usr/bin/time -v`` printed of it."""
+        text = log.read_text(encoding="utf-8")
+        elapsed = re.search(r"Elapsed \(wall clock\).*: ([\d:.]+)$", text, re.MULTILINE)
+        peak = re.search(r"Maximum resident set size \(kbytes\): (\d+)", text)
+        if elapsed is None or peak is None:
+            raise click.ClickException(f"{log} does not hold what /usr/bin/time -v prints")
+        seconds = 0.0
+        for part in elapsed[1].split(":"):
+            seconds = 60 * seconds + float(part)
+        return cls(seconds, int(peak[1]) / 1024, output.read_text(encoding="utf-8"))
 
 
 def _run(*words: str, machine: bool = True) -> FinishedProcess:

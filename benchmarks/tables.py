@@ -42,10 +42,12 @@ def pool_table() -> str:
         ("tokens", [f"{result['build']['tokens']:,}" for result in results]),
         ("build, minutes", [f"{result['build']['seconds'] / 60:.1f}" for result in results]),
         ("build, tokens/s", [f"{result['build']['tokens_per_second']:,}" for result in results]),
+        ("fidelity of `probe`, lowest / mean", [_fidelity(result, "probe") for result in results]),
+        ("fidelity of `nait`, lowest / mean", [_fidelity(result, "nait") for result in results]),
         ("peak memory of the build, GiB", [f"{result['build']['peak_memory_gib']:.2f}" for result in results]),
         (
-            "bytes a row, `pca` + `topk`",
-            [" + ".join(f"{size:,}" for size in result["bytes_per_row"].values()) for result in results],
+            "bytes a row",
+            [" + ".join(f"{size:,} `{view}`" for view, size in result["bytes_per_row"].items()) for result in results],
         ),
         ("query, stored capability, seconds", [f"{result['query_seconds']['stored']:.2f}" for result in results]),
         (
@@ -59,6 +61,11 @@ def pool_table() -> str:
         ),
     ]
     return _render(["", *(result["model"] for result in results)], rows) + _where(results)
+
+
+def _fidelity(result: dict[str, Any], method: str) -> str:
+    fidelity = (result["build"].get("fidelity") or {}).get(method)
+    return "–" if fidelity is None else " / ".join(f"{overlap:.3f}" for overlap in fidelity)
 
 
 def _query_memory(result: dict[str, Any]) -> str:

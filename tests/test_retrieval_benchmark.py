@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 
+from benchmarks.pool import FinishedProcess
 from benchmarks.quality import captured as captured_module
 from benchmarks.quality.capture import DEFAULT, TrainedOnSimilarities, precision, variants
 from benchmarks.quality.captured import Captured, CaptureSettings, CaptureSite, capture, sub_pool
@@ -198,3 +200,20 @@ def test_an_interrupted_capture_goes_on_where_it_ended(tmp_path: Path, monkeypat
     assert np.array_equal(resumed.hidden, whole.hidden)
     with Encoder(ModelConfig("bundled", max_length=64)) as encoder:
         assert sum(part.stop - part.start for part in whole.columns[CaptureSite.NEURONS]) == sum(encoder.widths)
+
+
+def test_an_earlier_build_is_read_from_what_it_and_time_printed(tmp_path: Path) -> None:
+    (tmp_path / "build.json").write_text('{"tokens": 5}')
+    log = tmp_path / "build.log"
+    log.write_text(
+        "encoding: 10 of 10 rows\n"
+        "\tElapsed (wall clock) time (h:mm:ss or m:ss): 1:02:03\n"
+        "\tMaximum resident set size (kbytes): 2097152\n"
+    )
+    process = FinishedProcess.read(tmp_path / "build.json", log)
+    assert process == FinishedProcess(3723.0, 2048.0, '{"tokens": 5}')
+    log.write_text(log.read_text().replace("1:02:03", "16:01.50"))
+    assert FinishedProcess.read(tmp_path / "build.json", log).seconds == 961.5
+    log.write_text("encoding: 10 of 10 rows\n")
+    with pytest.raises(click.ClickException, match=r"build\.log does not hold"):
+        FinishedProcess.read(tmp_path / "build.json", log)

@@ -1,4 +1,4 @@
-"""The build compared with the bare forward pass and a common script: ``python -m benchmarks.speed.build MODEL``.
+"""The build compared with the bare forward pass and a common script: ``python -m benchmarks.speed.build NAME``.
 
 All run in one process and in turn, so that other load on the machine affects them equally; every round takes the same
 rows with new ids. A build's round is all of it but loading the model and fitting the basis: read the file, tokenise,
@@ -11,8 +11,11 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,73 +39,127 @@ from nait_index.types import Sample
 POOL_ROWS = 29_581
 
 
+class BuildWork(StrEnum):
+    """What is timed: the bare forward pass, the whole build, and the script."""
+
+    BARE = "bare"
+    BUILD = "build"
+    BARE_HALF = "bare bfloat16"
+    BUILD_HALF = "build bfloat16"
+    ALONE = "script, one row at a time"
+    BATCHES = "script, batches of 8"
+
+
+RATIOS = {
+    "build / bare": (BuildWork.BUILD, BuildWork.BARE),
+    "build / bare, bfloat16": (BuildWork.BUILD_HALF, BuildWork.BARE_HALF),
+    "bfloat16 / float32, bare": (BuildWork.BARE_HALF, BuildWork.BARE),
+    "bfloat16 / float32, build": (BuildWork.BUILD_HALF, BuildWork.BUILD),
+    "build bfloat16 / script, one row at a time": (BuildWork.BUILD_HALF, BuildWork.ALONE),
+    "build bfloat16 / script, batches of 8": (BuildWork.BUILD_HALF, BuildWork.BATCHES),
+    "build / script, one row at a time": (BuildWork.BUILD, BuildWork.ALONE),
+    "build / script, batches of 8": (BuildWork.BUILD, BuildWork.BATCHES),
+}
+
+
 @click.command()
-@click.argument("model")
+@click.argument("name")
+@click.option("--model", help="Folder of the model. Default: what NAME means, one of minilm, qwen3, bundled.")
+@click.option("--corpus", type=click.Path(path_type=Path, exists=True), help="The rows. Default: the pool.")
 @click.option("--rows", default=1024, show_default=True, help="Rows of a round; one shard or less.")
 @click.option("--rounds", default=5, show_default=True)
 @click.option("--script-rows", default=64, show_default=True, help="Rows of a round of the script.")
+@click.option("--half", is_flag=True, help="Only bfloat16, only the bare pass and the build: for a large model.")
 @click.option("--reservoir", default=4096, show_default=True, help="Rows of the fit that is measured separately.")
 @click.option("--threads", type=int, help="Threads of torch.")
-def main(model: str, rows: int, rounds: int, script_rows: int, reservoir: int, threads: int | None) -> None:
-    """Measure, and write results/build-MODEL.json; MODEL is minilm, qwen3 or bundled."""
+def main(
+    name: str,
+    model: str | None,
+    corpus: Path | None,
+    rows: int,
+    rounds: int,
+    script_rows: int,
+    half: bool,
+    reservoir: int,
+    threads: int | None,
+) -> None:
+    """Measure, and write results/build-NAME.json."""
     if threads:
         torch.set_num_threads(threads)
+    lines = (corpus or shared_data() / "pool.jsonl").read_text(encoding="utf-8").splitlines()
     with tempfile.TemporaryDirectory() as scratch:
-        measured = measure(model_folder(model, Path(scratch)), Path(scratch), rows, rounds, script_rows, reservoir)
-    result = {"environment": environment(), "model": model, "threads": torch.get_num_threads()} | measured
-    path = ROOT / "benchmarks" / "results" / f"build-{model}.json"
+        folder = model or model_folder(name, Path(scratch))
+        setup = BuildSetup(folder, Path(scratch), random.Random(0).sample(lines, rows), script_rows)
+        kinds = (BuildWork.BARE_HALF, BuildWork.BUILD_HALF) if half else tuple(BuildWork)
+        measured = measure(setup, kinds, rounds, reservoir)
+    result = {"environment": environment(), "model": name, "threads": torch.get_num_threads()} | measured
+    path = ROOT / "benchmarks" / "results" / f"build-{name}.json"
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     click.echo(json.dumps(result, indent=1))
 
 
-def measure(folder: str, scratch: Path, rows: int, rounds: int, script_rows: int, reservoir: int) -> dict[str, Any]:
+class BuildSetup:
+    """Rows and models, each loaded where it is timed.
+
+    :param script_rows: how many of the rows the script runs.
+    """
+
+    def __init__(self, folder: str, scratch: Path, lines: Sequence[str], script_rows: int) -> None:
+        self._scratch, self._lines, self._script_rows = scratch, lines, script_rows
+        self._config = ModelConfig(folder, max_length=256, dtype=Precision.FLOAT32)
+        self._half = replace(self._config, dtype=Precision.BFLOAT16)
+        self._texts, self.tokens = _tokenised(self._half, _write(scratch / "rows.jsonl", lines))
+        self.lengths = np.array([len(text.ids) for text in self.tokens])
+        self.widths: tuple[int, ...] = ()
+        self._closed = ExitStack()
+
+    def work(self, kind: BuildWork) -> tuple[Callable[[], object], int]:
+        """Return what runs one round, and how many tokens that is."""
+        config, tokens = (self._half if "bfloat16" in kind else self._config), int(self.lengths.sum())
+        if kind in (BuildWork.BARE, BuildWork.BARE_HALF):
+            bare = BareModel(config)
+            return lambda: bare.run(self.tokens), tokens
+        if kind in (BuildWork.BUILD, BuildWork.BUILD_HALF):
+            build = Rounds(config, self._lines, self._scratch / str(config.dtype))
+            self._closed.callback(build.close)
+            self.widths = build.widths
+            return build.run, tokens
+        few, size = self._texts[: self._script_rows], 1 if kind is BuildWork.ALONE else 8
+        return lambda: self._script.run(few, size), int(self.lengths[: self._script_rows].sum())
+
+    def close(self) -> None:
+        """Release the models of the builds."""
+        self._closed.close()
+
+    @cached_property
+    def _script(self) -> HookScript:
+        return HookScript(self._config.name, 256)
+
+
+def measure(setup: BuildSetup, kinds: Sequence[BuildWork], rounds: int, reservoir: int) -> dict[str, Any]:
     """Run all in turn."""
-    lines = (shared_data() / "pool.jsonl").read_text(encoding="utf-8").splitlines()
-    sampled = random.Random(0).sample(lines, rows)
-    config = ModelConfig(folder, max_length=256, dtype=Precision.FLOAT32)
-    texts, tokens = _tokenised(config, _write(scratch / "rows.jsonl", sampled))
-    lengths = np.array([len(text.ids) for text in tokens])
-    half = replace(config, dtype=Precision.BFLOAT16)
-    whole, whole_half = Rounds(config, sampled, scratch / "f32"), Rounds(half, sampled, scratch / "bf16")
-    bare, bare_half = BareModel(config), BareModel(half)
-    script = HookScript(folder, 256)
-    few, few_tokens = texts[:script_rows], int(lengths[:script_rows].sum())
-    total = int(lengths.sum())
-    works: dict[str, tuple[Callable[[], object], int]] = {
-        "bare": (lambda: bare.run(tokens), total),
-        "build": (whole.run, total),
-        "bare bfloat16": (lambda: bare_half.run(tokens), total),
-        "build bfloat16": (whole_half.run, total),
-        "script, one row at a time": (lambda: script.run(few, 1), few_tokens),
-        "script, batches of 8": (lambda: script.run(few, 8), few_tokens),
-    }
-    seconds = _by_turns({name: work for name, (work, _) in works.items()}, rounds)
-    whole.close()
-    whole_half.close()
-    rates = {name: works[name][1] / np.array(taken) for name, taken in seconds.items()}
+    works = {kind: setup.work(kind) for kind in kinds}
+    seconds = _by_turns({kind: work for kind, (work, _) in works.items()}, rounds)
+    setup.close()
+    rates = {kind: works[kind][1] / np.array(seconds[kind]) for kind in kinds}
     result: dict[str, Any] = {
-        "rows": rows,
-        "tokens": total,
-        "padding_share": round(padding_share(lengths), 4),
-        "tokens_per_second": {name: [round(float(rate), 1) for rate in values] for name, values in rates.items()},
+        "rows": len(setup.lengths),
+        "tokens": int(setup.lengths.sum()),
+        "padding_share": round(padding_share(setup.lengths), 4),
+        "tokens_per_second": {str(kind): [round(float(rate), 1) for rate in values] for kind, values in rates.items()},
         "ratios": {
-            "build / bare": _ratio(rates["build"], rates["bare"]),
-            "build / bare, bfloat16": _ratio(rates["build bfloat16"], rates["bare bfloat16"]),
-            "bfloat16 / float32, bare": _ratio(rates["bare bfloat16"], rates["bare"]),
-            "bfloat16 / float32, build": _ratio(rates["build bfloat16"], rates["build"]),
-            "build bfloat16 / script, one row at a time": _ratio(
-                rates["build bfloat16"], rates["script, one row at a time"]
-            ),
-            "build bfloat16 / script, batches of 8": _ratio(rates["build bfloat16"], rates["script, batches of 8"]),
-            "build / script, one row at a time": _ratio(rates["build"], rates["script, one row at a time"]),
-            "build / script, batches of 8": _ratio(rates["build"], rates["script, batches of 8"]),
+            name: _ratio(rates[work], rates[base])
+            for name, (work, base) in RATIOS.items()
+            if work in rates and base in rates
         },
     }
-    return result | _on_whole_pool(rates, lengths, whole.widths, reservoir)
+    if BuildWork.BUILD not in rates:
+        return result
+    return result | _on_whole_pool(rates, setup.lengths, setup.widths, reservoir)
 
 
 def _on_whole_pool(
-    rates: dict[str, np.ndarray], lengths: np.ndarray, widths: Sequence[int], reservoir: int
+    rates: Mapping[BuildWork, np.ndarray], lengths: np.ndarray, widths: Sequence[int], reservoir: int
 ) -> dict[str, Any]:
     """Add the fit, which a build does once, at its default size."""
     pooled = np.random.default_rng(0).standard_normal((reservoir, 2, sum(widths)), dtype=np.float32)
@@ -110,7 +167,7 @@ def _on_whole_pool(
     fit(lambda pooling, neurons: pooled[:, pooling, neurons], widths, Dims(1024, 2048))
     fitting = time.perf_counter() - started
     tokens = float(lengths.mean()) * POOL_ROWS
-    build, bare = tokens / float(rates["build"].max()) + fitting, tokens / float(rates["bare"].max())
+    build, bare = tokens / float(rates[BuildWork.BUILD].max()) + fitting, tokens / float(rates[BuildWork.BARE].max())
     return {
         "fit_seconds": round(fitting, 1),
         "whole_pool": {"rows": POOL_ROWS, "reservoir": reservoir, "build / bare": round(bare / build, 3)},
@@ -150,7 +207,7 @@ class Rounds:
         scratch.mkdir()
         self._round = 0
         self._builder = Builder(Layout(scratch / "rounds.nait"), config, SignatureConfig(reservoir=1024))
-        self.widths = self._builder._encoder.widths  # a private attribute, for the benchmark only
+        self.widths = self._builder._encoder.widths.neurons  # a private attribute, for the benchmark only
         self.run()
 
     def run(self) -> None:
@@ -179,8 +236,8 @@ def _write(path: Path, lines: Sequence[str]) -> Path:
     return path
 
 
-def _by_turns(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    seconds: dict[str, list[float]] = {name: [] for name in works}
+def _by_turns(works: Mapping[BuildWork, Callable[[], object]], rounds: int) -> dict[BuildWork, list[float]]:
+    seconds: dict[BuildWork, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
             started = time.perf_counter()

