@@ -10,12 +10,12 @@ import pytest
 
 from benchmarks.pool import FinishedProcess
 from benchmarks.quality import captured as captured_module
-from benchmarks.quality.capture import DEFAULT, TrainedOnSimilarities, precision, variants
+from benchmarks.quality.capture import DEFAULT, WITH_FEW, TrainedOnSimilarities, precision, summary, variants
 from benchmarks.quality.captured import Captured, CaptureSettings, CaptureSite, capture, sub_pool
 from benchmarks.quality.draws import Draw, DrawKind, DrawPlan
 from benchmarks.quality.kernels import Kind, Part, Resamples, combined, part_sums
 from benchmarks.quality.retrieval_figures import differences, figures_of, means, merged
-from benchmarks.quality.retrieval_tables import compared_table
+from benchmarks.quality.retrieval_tables import compared_table, few_table, layers_table, rest_table
 from nait_index.activations.encoder import Encoder
 from nait_index.config import ModelConfig
 from nait_index.methods.contrast import Contrast
@@ -217,3 +217,31 @@ def test_an_earlier_build_is_read_from_what_it_and_time_printed(tmp_path: Path) 
     log.write_text("encoding: 10 of 10 rows\n")
     with pytest.raises(click.ClickException, match=r"build\.log does not hold"):
         FinishedProcess.read(tmp_path / "build.json", log)
+
+
+def test_tables_of_capture_name_every_variant_once() -> None:
+    rng, plan = np.random.default_rng(1), DrawPlan(3, (4, 16), 1)
+
+    def precisions(few: bool) -> dict[str, dict[str, float]]:
+        draws = [str(draw) for draw in plan if few or draw.kind is not DrawKind.FEW]
+        return {name: {draw: rng.uniform() for draw in draws} for name in ("gsm8k", "bbh")}
+
+    measured = {
+        variant: {method: precisions(variant in WITH_FEW) for method in ("probe", "contrast")}
+        for variant, _ in variants()
+    }
+    measured[f"{DEFAULT}, 256 bytes"] = {"probe": precisions(True)}
+    result = {"variants": summary(measured), "few": {"examples": [4, 16]}}
+    (_, layers), (_, rest), (header, few) = layers_table(result), rest_table(result), few_table(result)
+    assert [name for name, _ in layers] == [
+        f"{site}, {which} layers" for site in CaptureSite for which in ("all", "early", "middle", "late")
+    ]
+    assert len(measured) == 3 * len(layers) + len(rest)
+    assert layers[0][1][0].endswith(" (–)")
+    assert dict(rest)[f"{DEFAULT}, 256 bytes"][1] == "–"
+    assert header == [
+        "examples",
+        *(f"`{method}`, {count}" for method in ("probe", "contrast") for count in (4, 16, "all")),
+    ]
+    assert [name for name, _ in few] == [*WITH_FEW, f"{DEFAULT}, 256 bytes"]
+    assert dict(few)[DEFAULT][2] == f"{result['variants'][DEFAULT]['probe']['precision']:.3f}"

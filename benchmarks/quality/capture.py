@@ -9,7 +9,7 @@ variant is compared with the default over the same resamples of the examples.
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,15 @@ from nait_index.methods.probe import SAMPLE, train
 FEW = (4, 16)
 SIZES = (256, 1024)
 DEFAULT = "neurons, all layers, mean and drift"
+WITH_FEW = (
+    DEFAULT,
+    "neurons, all layers, mean",
+    "neurons, all layers, drift",
+    "residual, all layers, mean and drift",
+    "last hidden states, mean",
+)
+"""Variants that are also measured with few examples."""
+
 _BOTH = (CapturePooling.MEAN, CapturePooling.DRIFT)
 
 
@@ -104,7 +113,7 @@ def variants() -> Iterator[tuple[str, tuple[Part, ...]]]:
                     tuple(Part(site, pooling, third) for pooling in poolings for third in thirds),
                 )
         for kind in (Kind.WHOLE, Kind.TEXT_ONLY):
-            for which, poolings in named.items():
+            for which, poolings in named.items() if site is CaptureSite.NEURONS else [("mean and drift", _BOTH)]:
                 yield (
                     f"{site}, all layers, {which}, {kind}",
                     tuple(Part(site, pooling, third, kind) for pooling in poolings for third in Third),
@@ -138,13 +147,14 @@ class Measurement:
 
     def precisions(self, variant: str, method: str, scores: Scorer) -> Precisions:
         """Measure a variant for every draw of every capability."""
-        measured = {}
+        has_few = variant in WITH_FEW or variant.endswith("bytes")
+        plan, measured = self.plan if has_few else replace(self.plan, few=()), {}
         for name, numbers in self.captured.examples.items():
-            key = digest(self.captured.identity, variant, method, name, [str(draw) for draw in self.plan])
+            key = digest(self.captured.identity, variant, method, name, [str(draw) for draw in plan])
             if key not in self.records:
                 right = np.array(self.captured.groups) == GROUPS[name]
                 by_draw = {
-                    str(draw): precision(scores(name, str(draw), draw.rows(len(numbers))), right) for draw in self.plan
+                    str(draw): precision(scores(name, str(draw), draw.rows(len(numbers))), right) for draw in plan
                 }
                 self.records.add({"key": key, "precisions": by_draw})
             measured[name] = self.records[key]["precisions"]
@@ -260,7 +270,7 @@ def _figures(precisions: Precisions, default: Precisions) -> dict[str, Any]:
         "interval": spread([means[draw] for draw in redraws]),
         "difference": round(differences["all"], 4),
         "difference_interval": spread([differences[draw] for draw in redraws]),
-        "few": {str(number): round(float(np.mean(values)), 4) for number, values in few.items()},
+        "few": {str(number): round(float(np.mean(values)), 4) for number, values in few.items() if values},
         "capabilities": {name: round(by_draw["all"], 4) for name, by_draw in precisions.items()},
     }
 

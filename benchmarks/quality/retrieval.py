@@ -109,6 +109,7 @@ def main(
         "model": name,
         "index": _facts(opened),
         "beside": {pool.suffix: _facts(pool.index) for pool in pools if pool.suffix},
+        "most_examples": examples,
         "draws": draws,
         "few": {"examples": FEW, "draws": few_draws},
         "capabilities": measured,

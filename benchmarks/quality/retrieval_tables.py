@@ -11,13 +11,6 @@ Result = Mapping[str, Any]
 _LAYERS = ("all layers", "early layers", "middle layers", "late layers")
 _POOLINGS = ("mean and drift", "mean", "drift")
 _METHODS = ("probe", "contrast")
-_FEW = (
-    "neurons, all layers, mean and drift",
-    "neurons, all layers, mean",
-    "neurons, all layers, drift",
-    "residual, all layers, mean and drift",
-    "last hidden states, mean",
-)
 
 
 def compared_table(result: Result) -> Table:
@@ -77,7 +70,7 @@ def rest_table(result: Result) -> Table:
 
 def few_table(result: Result) -> Table:
     """Tabulate the main variants with few examples."""
-    variants = [*_FEW, *(variant for variant in result["variants"] if variant.endswith("bytes"))]
+    variants = [variant for variant, by_method in result["variants"].items() if by_method["probe"]["few"]]
     header = [f"`{method}`, {count}" for method in _METHODS for count in (*result["few"]["examples"], "all")]
     return ["examples", *header], [
         (variant, list(_few_cells(result["variants"][variant], result["few"]["examples"]))) for variant in variants
