@@ -56,8 +56,8 @@ def pool_table() -> str:
         ),
         ("query, peak memory, MiB (engine file)", [_query_memory(result) for result in results]),
         (
-            "core of gsm8k, humaneval, knowledge (chance)",
-            [f"{result['core']['found']} ({result['core']['chance']:.1f})" for result in results],
+            "core of gsm8k, humaneval, knowledge",
+            [_core(result["core"]) for result in results],
         ),
     ]
     return _render(["", *(result["model"] for result in results)], rows) + _where(results)
@@ -66,6 +66,13 @@ def pool_table() -> str:
 def _fidelity(result: dict[str, Any], method: str) -> str:
     fidelity = (result["build"].get("fidelity") or {}).get(method)
     return "–" if fidelity is None else " / ".join(f"{overlap:.3f}" for overlap in fidelity)
+
+
+def _core(core: dict[str, Any]) -> str:
+    """Count the rows that all would choose alone, which are the whole core where votes decided."""
+    if core.get("shared") is None:
+        return f"{core['found']} on which all agree (chance {core['chance']:.1f})"
+    return f"{core['found']:,} rows; {core['shared'][-1]:,} of them all would choose alone"
 
 
 def _query_memory(result: dict[str, Any]) -> str:
