@@ -11,6 +11,9 @@ from nait_index.types import Reasoning
 BUNDLED_MODEL = "bundled"
 """Name of the small model that comes with the package."""
 
+NO_MODEL = "none"
+"""Name in a manifest where there is no model, since the views need none."""
+
 
 class Device(StrEnum):
     """Where the model runs; ``AUTO`` is the GPU if torch sees one, else the CPU."""
@@ -44,6 +47,7 @@ class View(StrEnum):
     ``HIDDEN`` is dense: the last hidden states, their mean and their position-weighted mean.
     ``SAE`` is sparse: the codes of a sparse autoencoder, averaged over the tokens.
     ``GRAD`` is dense: the gradient of the loss with respect to low-rank adapters, randomly projected.
+    ``WORDS`` is dense: the words of the row's text, weighted and projected; it needs no model.
     """
 
     PCA = "pca"
@@ -51,6 +55,7 @@ class View(StrEnum):
     HIDDEN = "hidden"
     SAE = "sae"
     GRAD = "grad"
+    WORDS = "words"
 
 
 class SearchMode(StrEnum):
@@ -197,6 +202,7 @@ class SignatureConfig:
     :param sae: folder of the sparse autoencoder that the ``sae`` view needs; in a fingerprint, its content hash.
     :param sae_keep: codes per row in the ``sae`` view.
     :param grad_dim: width of the projected gradients of the ``grad`` view.
+    :param words_dim: numbers per row in the ``words`` view, a byte each.
     :param reservoir: how many samples the principal components are fitted on.
     """
 
@@ -217,6 +223,7 @@ class SignatureConfig:
     )
     sae_keep: int = field(default=256, metadata=_option("Codes per row in the sae view.", least=1))
     grad_dim: int = field(default=1024, metadata=_option("Numbers per row in the grad view.", least=1))
+    words_dim: int = field(default=512, metadata=_option("Bytes per row in the words view.", least=1))
     reservoir: int = 4096
     seed: int = field(default=0, metadata=_option("Seed for the encoding order."))
 
