@@ -15,7 +15,7 @@ from nait_index.activations.device import multiply
 from nait_index.building.commit import BackgroundWriter
 from nait_index.building.runner import ahead
 from nait_index.config import SignatureConfig
-from nait_index.signatures.features import POOLINGS, Feature
+from nait_index.signatures.features import POOLINGS
 from nait_index.signatures.pca import fit
 from nait_index.signatures.views import dense_column, dense_columns, dims_of
 

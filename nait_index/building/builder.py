@@ -186,7 +186,7 @@ class Builder:
 
     def _documents(
         self, spool: Spool, shards: Sequence[RowNumbers], staged: Sequence[StagedShard], number: int
-    ) -> list[Document]:
+    ) -> Sequence[Document]:
         """Return the terms of the usable rows of one of the staged shards."""
         facts, rows = staged[number].facts(), spool.read(shards[number])
         assert facts is not None

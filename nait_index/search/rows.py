@@ -175,7 +175,7 @@ class IndexRows:
     @cached_property
     def _hidden_center(self) -> np.ndarray:
         """(H,) mean of the last hidden states of the first rows."""
-        return self.first(Feature.HIDDEN, _CENTRED).mean(axis=0, dtype=np.float64).astype(np.float32)
+        return np.asarray(self.first(Feature.HIDDEN, _CENTRED).mean(axis=0, dtype=np.float64), np.float32)
 
     def coordinates(self, ordinals: np.ndarray, width: int) -> np.ndarray:
         """Read the leading coordinates of the ``unit`` vectors of some rows: (m, at most ``width``) float32.
