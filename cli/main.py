@@ -19,7 +19,7 @@ from .demo import demo
 from .explain import compare, explain
 from .log import speak_up, speaking
 from .look import explore, info, report, rows, verify
-from .maintain import optimize, rebuild, remove, restore, tag, versions
+from .maintain import landmarks, optimize, rebuild, remove, restore, tag, versions
 from .output import one_line, open_closed_streams, wants_color
 from .score import score
 
@@ -83,7 +83,7 @@ def cli() -> None:
 cli.add_jobs(
     {
         "Get started": (demo, completion),
-        "Build": (build, add, score, sae),
+        "Build": (build, add, landmarks, score, sae),
         "Choose": (query, core, cover, capability),
         "Look": (report, explore, info, rows, explain, compare, verify),
         "Hand over": (export,),

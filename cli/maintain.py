@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from nait_index.config import SignatureConfig
+
 from . import options as opt
 from .build import print_report
 from .completion import a_folder, a_version
@@ -122,6 +124,36 @@ def rebuild(index: IndexTarget, new: str, as_json: bool) -> None:
         built = opened.rebuild(new, progress=progress, storage=index.storage if "://" in new else None)
     print_report(built, as_json)
     note(f"{new} is a new index; {index.path} is unchanged")
+
+
+_GRADIENTS = SignatureConfig()
+
+
+@click.command(short_help="Take the gradients of a few rows, for the method influence.")
+@opt.index_argument
+@click.option("--landmarks", "count", default=_GRADIENTS.landmarks, help="Rows whose gradients are taken.")
+@click.option("--grad-dim", default=_GRADIENTS.grad_dim, help="Numbers per gradient and checkpoint.")
+@click.option("--grad-layers", default=_GRADIENTS.grad_layers, help="Layers from the top; 0 is all of them.")
+@click.option("--grad-checkpoints", default=_GRADIENTS.grad_checkpoints, help="Checkpoints of the warm-up.")
+@opt.model_options
+@opt.json_option
+def landmarks(
+    index: IndexTarget, count: int, grad_dim: int, grad_layers: int, grad_checkpoints: int, as_json: bool
+) -> None:
+    """Add the view landmarks to an INDEX that was built without it: the gradients of some of its rows.
+
+    The rows and their signatures stay as they are, and the examples of the stored capabilities are encoded again.
+    Needs pip install 'nait-index[gradients]'.
+
+    \b
+    Example:
+      nait-index landmarks alpaca.nait
+      nait-index query alpaca.nait -c math --method influence -o math.jsonl
+    """
+    opened = index.open().add_landmarks(
+        landmarks=count, grad_dim=grad_dim, grad_layers=grad_layers, grad_checkpoints=grad_checkpoints
+    )
+    print_facts({"landmarks": len(opened.columns.landmarks()[0]), "version": opened.manifest.version}, as_json)
 
 
 @click.command(short_help="Merge files, and delete old versions without a tag.")

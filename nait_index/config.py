@@ -11,9 +11,6 @@ from nait_index.types import Reasoning
 BUNDLED_MODEL = "bundled"
 """Name of the small model that comes with the package."""
 
-NO_MODEL = "none"
-"""Name in a manifest where there is no model, since the views need none."""
-
 
 class Device(StrEnum):
     """Where the model runs; ``AUTO`` is the GPU if torch sees one, else the CPU."""
@@ -46,8 +43,8 @@ class View(StrEnum):
     ``TOPK`` is sparse: the k neurons of every layer with the largest impact, the mean size of their up-projection.
     ``HIDDEN`` is dense: the last hidden states, their mean and their position-weighted mean.
     ``SAE`` is sparse: the codes of a sparse autoencoder, averaged over the tokens.
-    ``GRAD`` is dense: the gradient of the loss with respect to low-rank adapters, randomly projected.
-    ``WORDS`` is dense: the words of the row's text, weighted and projected; it needs no model.
+    ``GRAD`` is dense: the gradient of the answers' loss with respect to low-rank adapters, randomly projected.
+    ``LANDMARKS`` are those gradients of a few rows alone, a random sample of the corpus.
     """
 
     PCA = "pca"
@@ -55,7 +52,7 @@ class View(StrEnum):
     HIDDEN = "hidden"
     SAE = "sae"
     GRAD = "grad"
-    WORDS = "words"
+    LANDMARKS = "landmarks"
 
 
 class SearchMode(StrEnum):
@@ -160,7 +157,7 @@ class ModelConfig:
     :param site: ``mlp`` finds the neurons by family; anything else is a module path with ``{i}`` for the layer.
     :param layers: ``all``, ``last``, or comma-separated layer numbers; negative numbers count from the end.
     :param reasoning: whether the model reads the reasoning of answers.
-    :param gradient_dtype: precision of gradients; ``None`` is that of ``dtype``, with ``auto`` as float32 on every CPU.
+    :param gradient_dtype: precision of gradients; ``None`` is that of ``dtype``.
     :param batch_tokens: most tokens per batch, with padding; ``None`` is 65,536 on a GPU and 2,048 on a CPU, whose
         caches overflow with larger batches (MiniLM on 2 cores runs a third faster than with 8,192).
     """
@@ -201,8 +198,10 @@ class SignatureConfig:
     :param topk: neurons per layer in the ``topk`` view.
     :param sae: folder of the sparse autoencoder that the ``sae`` view needs; in a fingerprint, its content hash.
     :param sae_keep: codes per row in the ``sae`` view.
-    :param grad_dim: width of the projected gradients of the ``grad`` view.
-    :param words_dim: numbers per row in the ``words`` view, a byte each.
+    :param grad_dim: width of the projected gradients of the views ``grad`` and ``landmarks``.
+    :param grad_layers: layers from the top whose weights gradients are taken of; 0 is all of them.
+    :param grad_checkpoints: points of the warm-up at which gradients are taken, each at the cost of all the others.
+    :param landmarks: how many rows the view ``landmarks`` takes gradients of.
     :param reservoir: how many samples the principal components are fitted on.
     """
 
@@ -222,14 +221,25 @@ class SignatureConfig:
         metadata=_option("Sparse autoencoder for the sae view; 'nait-index sae train' makes one.", metavar="FOLDER"),
     )
     sae_keep: int = field(default=256, metadata=_option("Codes per row in the sae view.", least=1))
-    grad_dim: int = field(default=1024, metadata=_option("Numbers per row in the grad view.", least=1))
-    words_dim: int = field(default=512, metadata=_option("Bytes per row in the words view.", least=1))
+    grad_dim: int = field(
+        default=8192, metadata=_option("Numbers per gradient and checkpoint in the views grad and landmarks.", least=1)
+    )
+    grad_layers: int = field(
+        default=0, metadata=_option("Layers from the top that gradients are taken in; 0 is all of them.", least=0)
+    )
+    grad_checkpoints: int = field(
+        default=1,
+        metadata=_option("Checkpoints of the warm-up; gradients are taken at each.", least=1),
+    )
+    landmarks: int = field(default=2048, metadata=_option("Rows whose gradients the view landmarks takes.", least=2))
     reservoir: int = 4096
     seed: int = field(default=0, metadata=_option("Seed for the encoding order."))
 
     def __post_init__(self) -> None:
         if (View.SAE in self.views) != (self.sae is not None):
             raise NaitError("the view sae and the option --sae FOLDER go together; 'nait-index sae train' makes one")
+        if View.LANDMARKS in self.views and View.PCA not in self.views:
+            raise NaitError("the view landmarks needs the view pca beside it, as in --views pca,landmarks")
         if not self.views or len(set(self.views)) != len(self.views):
             raise NaitError(f"--views must name each view once: {', '.join(View)}")
         for setting in fields(self):

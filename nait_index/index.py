@@ -17,7 +17,6 @@ from nait_index.building.estimate import Estimate, estimate
 from nait_index.building.reading import TextRestorer
 from nait_index.building.report import BuildReport, ProgressCallback
 from nait_index.building.settings import recorded_settings, settle
-from nait_index.building.without_model import needs_model
 from nait_index.capabilities.capability import Capability
 from nait_index.capabilities.examples import EncodingProgress, load_example_encoder
 from nait_index.capabilities.library import CapabilityLibrary
@@ -36,7 +35,7 @@ from nait_index.config import (
 )
 from nait_index.corpus import path_list, read_corpus
 from nait_index.distributed.runner import runner_for
-from nait_index.errors import CorpusError, NaitError, StoreError
+from nait_index.errors import CorpusError, StoreError
 from nait_index.insight.compare import Comparison, compare
 from nait_index.insight.explain import Depth, explain, layer_shares
 from nait_index.insight.explanation import Explanation
@@ -57,6 +56,7 @@ from nait_index.store.manifest import Manifest, load_finished, recorded_rules
 from nait_index.store.samples import SampleTable
 from nait_index.types import RowFormat, RowRead
 from nait_index.upkeep.describe import describe
+from nait_index.upkeep.landmarks import add_landmarks
 from nait_index.upkeep.optimize import Optimized, optimize, prepare_search
 from nait_index.upkeep.rebuild import rebuild
 from nait_index.upkeep.remove import remove_rows
@@ -256,8 +256,6 @@ class NaitIndex:
     ) -> Estimate:
         """Estimate the cost of a build; nothing is written. The parameters are those of :meth:`build`."""
         config = model if isinstance(model, ModelConfig) else ModelConfig(name=model)
-        if signatures is not None and not needs_model(signatures):
-            raise NaitError("--dry-run estimates what a model takes, and these views need none: build takes seconds")
         rules = RowRules().changed(unanswered, media)
         items = read_corpus(path_list(corpus), row_format, limit, config.reasoning, rules, split)
         with closing(IndexEncoder(config, signatures or SignatureConfig())) as encoder:
@@ -459,7 +457,8 @@ class NaitIndex:
     def columns(self) -> IndexRows:
         """The rows of the index and what is known of them, by column."""
         signatures, reasoning = self.manifest.fingerprint.signatures, self.manifest.reasoning
-        return IndexRows(self.layout, self._table, self._compressor, signatures, reasoning)
+        landmarks = self.manifest.landmarks_hash
+        return IndexRows(self.layout, self._table, self._compressor, signatures, reasoning, landmarks)
 
     def info(self) -> dict[str, Any]:
         """Describe the index: counts, model, layers, views with their bytes per row, fingerprint, capabilities."""
@@ -575,6 +574,19 @@ class NaitIndex:
         """
         self._check_newest()
         return remove_rows(self.layout, ids, where)
+
+    def add_landmarks(self, **changes: int) -> "NaitIndex":
+        """Take the gradients of landmark rows and of the stored examples, for the method ``influence``.
+
+        It is what the view ``landmarks`` does in a build; rows and signatures stay as they are.
+
+        :param changes: the settings ``landmarks``, ``grad_dim``, ``grad_layers`` and ``grad_checkpoints``, see
+            :class:`~nait_index.config.SignatureConfig`.
+        :returns: the index as it is then. :raises StoreError: it has landmarks already.
+        """
+        self._check_newest()
+        add_landmarks(self.layout, changes, model=self._model, device=self._device)
+        return NaitIndex(self.layout.name, model=self._model, device=self._device, storage=self.layout.storage)
 
     @staticmethod
     def restore(path: PathLike, version: str | int, *, storage: Mapping[str, str] | None = None) -> int:

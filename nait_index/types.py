@@ -8,7 +8,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from nait_index.files import hash_bytes
 
@@ -124,6 +124,23 @@ def canonical(value: Any, key: str = "") -> Any:  # noqa: ANN401 - any JSON
 
 def _is_nothing(value: object) -> bool:
     return value is None or (isinstance(value, float) and not math.isfinite(value))
+
+
+Span = tuple[int, int]
+"""Where some characters of a text begin and end."""
+
+
+class MarkedText(NamedTuple):
+    """A text that a model reads, and the spans of its answers, which fine-tuning learns to write."""
+
+    text: str
+    answers: tuple[Span, ...]
+
+    @classmethod
+    def parsed(cls, value: Any) -> "MarkedText":  # noqa: ANN401 - JSON
+        """Restore it from JSON, where it is a list."""
+        text, answers = value
+        return cls(text, tuple((start, end) for start, end in answers))
 
 
 class RejectionCause(StrEnum):

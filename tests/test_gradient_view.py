@@ -42,9 +42,7 @@ def _short_and_failing() -> Iterator[None]:
     from nait_index.activations.gradients.adapters import GradientSettings
 
     with planted_infinity(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "nait_index.activations.gradients.adapters.GradientSettings", partial(GradientSettings, warmup_steps=6)
-        )
+        patch.setattr("nait_index.building.encoder.GradientSettings", partial(GradientSettings, warmup_steps=6))
         yield
 
 
@@ -131,7 +129,7 @@ def test_the_warm_up_comes_before_the_first_shard_and_is_made_once(
     build(tmp_path / "own.nait", corpus)
     first = (tmp_path / "own.nait" / "warmup.safetensors").read_bytes()
     build(tmp_path / "own.nait", corpus, more)
-    assert texts == [8]
+    assert texts == [ROWS + 1]
     assert (tmp_path / "own.nait" / "warmup.safetensors").read_bytes() == first
 
 
@@ -146,21 +144,22 @@ def test_other_views_are_those_of_an_index_without_gradients(
 
 
 BUILDER = "nait_index.building.builder"
+PREPARE = "nait_index.building.gradients"
 GRADIENTS = "nait_index.activations.gradients.encoder.GradientEncoder"
 STEPS: list[tuple[str, int, str]] = [
     (f"{GRADIENTS}.warm_up", 1, "before"),
     (f"{GRADIENTS}.warm_up", 1, "after"),
-    (f"{BUILDER}.save_fitted", 1, "before"),
-    (f"{BUILDER}.save_fitted", 1, "after"),
-    (f"{BUILDER}.save_manifest", 2, "after"),
-    (f"{BUILDER}.load_fitted", 1, "after"),
+    (f"{PREPARE}.save_fitted", 1, "before"),
+    (f"{PREPARE}.save_fitted", 1, "after"),
+    (f"{PREPARE}.save_manifest", 1, "after"),
+    (f"{PREPARE}.load_fitted", 1, "after"),
     (f"{GRADIENTS}._project", 1, "before"),
     (f"{GRADIENTS}._project", 2, "after"),
     (f"{GRADIENTS}._project", 3, "before"),
     (f"{BUILDER}.StagedShard.finish", 1, "after"),
     (f"{BUILDER}.StagedShard.finish", 2, "before"),
     (f"{BUILDER}.fit_basis", 1, "after"),
-    (f"{BUILDER}.save_manifest", 3, "after"),
+    (f"{BUILDER}.save_manifest", 2, "after"),
     (f"{BUILDER}.SampleTable.append", 1, "after"),
     (f"{BUILDER}.SampleTable.append", 2, "after"),
     (f"{BUILDER}.SampleTable.append", 3, "before"),
@@ -213,7 +212,7 @@ def _raise_at(event: int) -> "ProgressCallback":
 
 @pytest.mark.parametrize(
     ("place", "call"),
-    [(f"{BUILDER}.load_fitted", 1), (f"{GRADIENTS}._project", 2), (f"{BUILDER}.SampleTable.append", 1)],
+    [(f"{PREPARE}.load_fitted", 1), (f"{GRADIENTS}._project", 2), (f"{BUILDER}.SampleTable.append", 1)],
 )
 def test_an_interrupted_addition_goes_on_with_the_same_adapters(
     place: str,

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,26 @@ import pytest
 import tiny_models
 from conftest import TinyModels
 
-from nait_index.activations.batches import Target
+from nait_index.activations.batches import AnswerTokens
 from nait_index.activations.encoder import Tokens
 from nait_index.activations.gradients import encoder as gradients_module
 from nait_index.activations.gradients.adapters import Adapters, GradientSettings
 from nait_index.activations.gradients.encoder import GradientEncoder, Gradients
-from nait_index.activations.gradients.per_sample import Batch, per_sample_gradients, sample_losses
+from nait_index.activations.gradients.per_sample import (
+    Batch,
+    has_plain_head,
+    per_sample_gradients,
+    sample_losses,
+)
 from nait_index.activations.gradients.projection import Projection
-from nait_index.activations.gradients.warmup import Warmup, warmup_from_bytes, warmup_to_bytes
+from nait_index.activations.gradients.warmup import (
+    Checkpoint,
+    Warmup,
+    learning_rates,
+    part_ends,
+    warmup_from_bytes,
+    warmup_to_bytes,
+)
 from nait_index.activations.loading import load_model
 from nait_index.config import Device, ModelConfig
 from nait_index.errors import ArchitectureError, ModelError, NaitError, StoreError
@@ -34,6 +47,11 @@ NO_TEXT = np.zeros(0, np.int64)
 def tokens(lengths: Sequence[int] = (9, 3, 14, 6, 2), seed: int = 0) -> list[Tokens]:
     rng = np.random.default_rng(seed)
     return [Tokens(rng.integers(3, tiny_models.VOCABULARY, length), False) for length in lengths]
+
+
+def trained(text: Tokens, first: int = 1) -> AnswerTokens:
+    """Count the tokens of a text from a given one on."""
+    return AnswerTokens(text.ids, np.arange(len(text.ids)) >= first)
 
 
 @pytest.fixture
@@ -97,7 +115,7 @@ def shaken(encoder: GradientEncoder) -> GradientEncoder:
 def test_a_batch_gives_what_autograd_gives_one_sample_at_a_time(make: MakeGradients, family: str) -> None:
     encoder, texts = shaken(make(family, warm=False)), tokens()
     model: Any = encoder.model.module
-    batch = Batch.of([Target(text.ids, 1) for text in texts], encoder.model.device)
+    batch = Batch.of([trained(text) for text in texts], encoder.model.device)
     gradients: dict[str, np.ndarray] = {}
     take = lambda name, values: gradients.update({name: values.detach().numpy()})  # noqa: E731
     with per_sample_gradients(model.get_input_embeddings(), encoder.adapters.layers, batch.ids.shape, take) as backward:
@@ -160,7 +178,7 @@ def test_examples_are_plain_gradients(make: MakeGradients) -> None:
 
 def test_rows_are_the_steps_that_adam_would_take(make: MakeGradients) -> None:
     encoder, texts = make(warm=False), tokens()
-    warm = encoder.warm_up(tokens(seed=1))
+    (warm,) = encoder.warm_up(tokens(seed=1)).checkpoints
     values, _ = collect(encoder.rows(texts), len(texts))
     for row, text in enumerate(texts):
         steps = {}
@@ -195,11 +213,12 @@ def test_experts_without_adapters_are_counted(
 def test_only_tokens_from_the_given_one_on_count(make: MakeGradients) -> None:
     encoder, texts = make(), tokens()
     starts = [4, 0, 13, 6, 1]
-    values, reasons = collect(encoder.examples(texts, starts), len(texts))
+    marked = [replace(text, trained=trained(text, first)) for text, first in zip(texts, starts, strict=True)]
+    values, reasons = collect(encoder.examples(marked), len(texts))
     for row in (0, 1, 2, 4):
         expected = projected(reference(encoder, texts[row], max(1, starts[row])))
         np.testing.assert_allclose(values[row], expected, atol=1e-5)
-    assert reasons == {3: "its text ends after 6 tokens, before any that is to be predicted"}
+    assert reasons == {3: "its answer has no token to predict"}
 
 
 def test_the_projection_estimates_the_cosines_of_whole_gradients(make: MakeGradients) -> None:
@@ -245,7 +264,7 @@ def test_a_batch_that_does_not_fit_is_halved(make: MakeGradients, monkeypatch: p
     encoder, texts = make(), tokens()
     expected, _ = collect(encoder.rows(texts), len(texts))
 
-    def small_memory(model: Any, batch: Batch) -> Any:
+    def small_memory(model: Any, batch: Batch, words: Any = None) -> Any:
         if len(batch.ids) > limit:
             raise MemoryError
         return sample_losses(model, batch)
@@ -282,7 +301,7 @@ def test_without_peft_the_message_says_how_to_install_it(make: MakeGradients, mo
 
 
 def mean_loss(encoder: GradientEncoder, texts: Sequence[Tokens]) -> float:
-    batch = Batch.of([Target(text.ids, 1) for text in texts], encoder.model.device)
+    batch = Batch.of([trained(text) for text in texts], encoder.model.device)
     with torch.inference_mode():
         return float(sample_losses(encoder.model.module, batch).mean())
 
@@ -300,7 +319,7 @@ def test_the_first_moments_are_those_of_the_gradient(make: MakeGradients) -> Non
     settings = GradientSettings(rank=4, warmup_steps=1, warmup_batch=5)
     encoder, texts = make(warm=False, settings=settings), tokens()
     parts = [reference(encoder, text) for text in texts]
-    made = encoder.warm_up(texts)
+    (made,) = encoder.warm_up(texts).checkpoints
     for name in made.weights:
         gradient = np.mean([part[name] for part in parts], axis=0)
         np.testing.assert_allclose(made.first[name], 0.1 * gradient, rtol=1e-3, atol=1e-8)
@@ -319,7 +338,9 @@ def test_the_warm_up_is_the_same_each_time_and_comes_back_from_its_bytes(make: M
 
 
 def test_the_warm_up_depends_on_its_texts_and_not_on_the_memory(make: MakeGradients) -> None:
-    first, second = (make(warm=False, batch_tokens=budget).warm_up(tokens(seed=1)) for budget in (1, 10_000))
+    first, second = (
+        make(warm=False, batch_tokens=budget).warm_up(tokens(seed=1)).checkpoints[0] for budget in (1, 10_000)
+    )
     for name, values in first.first.items():
         np.testing.assert_allclose(values, second.first[name], rtol=0, atol=1e-5 * np.abs(values).max())
 
@@ -332,7 +353,7 @@ def test_texts_that_cannot_be_trained_on_are_passed_over(make: MakeGradients) ->
         encoder.model.module.get_input_embeddings().weight[texts[2].ids[5]] = np.nan
     made = encoder.warm_up(texts)
     assert 0 < made.steps < SETTINGS.warmup_steps
-    assert all(np.isfinite(values).all() for values in made.weights.values())
+    assert all(np.isfinite(values).all() for values in made.checkpoints[0].weights.values())
 
 
 def test_gradients_without_a_warm_up_are_refused(make: MakeGradients) -> None:
@@ -346,15 +367,129 @@ def test_a_warm_up_of_other_settings_or_a_damaged_one_is_refused(make: MakeGradi
     with pytest.raises(ModelError, match=r"do not fit this model at model\.layers"):
         other.restore(made)
     with pytest.raises(ModelError, match="do not fit"):
-        other.restore(Warmup({}, {}, {}, 1))
+        other.restore(Warmup((Checkpoint({}, {}, {}),), 1, NO_TEXT))
     for damaged in (b"", b"\x00" * 40, warmup_to_bytes(made)[:-1]):
         with pytest.raises(StoreError, match="build the index again"):
             warmup_from_bytes(damaged)
 
 
+# ---- LESS as its paper has it ----------------------------------------------------------------------------------------
+
+
+class PlainAdam:
+    """Adam as its paper writes it, for the mean gradient of some texts, at a learning rate of each step."""
+
+    def __init__(self, encoder: GradientEncoder) -> None:
+        self.encoder = encoder
+        self.first = {name: np.zeros(weight.shape) for name, weight in encoder.adapters.parameters.items()}
+        self.second = {name: np.zeros(weight.shape) for name, weight in encoder.adapters.parameters.items()}
+        self.count = 0
+
+    def step(self, texts: Sequence[Tokens], rate: float) -> None:
+        parts = [reference(self.encoder, text) for text in texts]
+        self.count += 1
+        weights = {name: values.astype(np.float64) for name, values in self.encoder.adapters.weights().items()}
+        for name in weights:
+            gradient = np.mean([part[name] for part in parts], axis=0, dtype=np.float64)
+            self.first[name] = 0.9 * self.first[name] + 0.1 * gradient
+            self.second[name] = 0.999 * self.second[name] + 0.001 * gradient**2
+            mean, square = self.first[name] / (1 - 0.9**self.count), self.second[name] / (1 - 0.999**self.count)
+            weights[name] -= rate * mean / (np.sqrt(square) + 1e-8)
+        self.encoder.adapters.load({name: values.astype(np.float32) for name, values in weights.items()})
+
+    def cosines(self, rows: Sequence[Tokens], examples: Sequence[Tokens]) -> np.ndarray:
+        """Return the cosine of every row's step with every example's gradient, both whole."""
+        steps = []
+        for row in rows:
+            gradients = reference(self.encoder, row)
+            first = {name: 0.9 * self.first[name] + 0.1 * part for name, part in gradients.items()}
+            second = {name: 0.999 * self.second[name] + 0.001 * part**2 for name, part in gradients.items()}
+            steps.append(projected({name: first[name] / np.sqrt(second[name] + 1e-8) for name in first}))
+        return np.array(steps) @ np.array([projected(reference(self.encoder, text)) for text in examples]).T
+
+
+def test_scores_are_those_of_a_plain_transcription_of_less(make: MakeGradients) -> None:
+    """A warm-up of all texts in each step, checkpoints weighted by their mean learning rate, and cosines."""
+    settings = GradientSettings(rank=4, width=512, warmup_steps=6, warmup_batch=5, checkpoints=3)
+    rates, warm_up_texts, rows, targets = learning_rates(settings), tokens(seed=1), tokens(seed=2), tokens(seed=3)
+    plain, expected, shares = PlainAdam(make(warm=False, settings=settings)), np.zeros((5, 5)), np.zeros(3)
+    for part in range(3):
+        for step in (2 * part, 2 * part + 1):
+            plain.step(warm_up_texts, rates[step])
+        shares[part] = rates[2 * part : 2 * part + 2].mean()
+        expected += shares[part] * plain.cosines(rows, targets)
+    encoder = make(warm=False, settings=settings)
+    warmup = encoder.warm_up(warm_up_texts)
+    np.testing.assert_allclose([point.share for point in warmup.checkpoints], shares / shares.sum())
+    features, _ = collect(encoder.rows(rows), 5, encoder.width)
+    gradients, _ = collect(encoder.examples(targets), 5, encoder.width)
+    np.testing.assert_allclose(features @ gradients.T, expected / shares.sum(), atol=2e-3)
+
+
+def test_the_learning_rate_rises_for_a_thirtieth_of_the_steps_and_falls_to_zero() -> None:
+    settings = GradientSettings(warmup_steps=100, learning_rate=1.0, checkpoints=4)
+    rates = learning_rates(settings)
+    np.testing.assert_allclose(rates[[0, 1, 2, 3, 99]], [1 / 3, 2 / 3, 1, 1, 1 / 97])
+    assert (np.diff(rates[3:]) < 0).all()
+    assert part_ends(settings) == [25, 50, 75, 100]
+
+
+def test_a_loss_among_some_words_is_the_softmax_over_them_and_the_word_itself(make: MakeGradients) -> None:
+    encoder, texts = make(), tokens()
+    model: Any = encoder.model.module
+    words = np.arange(3, tiny_models.VOCABULARY, 4)
+    batch = Batch.of([trained(text, 1) for text in texts], encoder.model.device)
+    assert has_plain_head(model, batch.ids[:1])
+    with torch.inference_mode():
+        losses = sample_losses(model, batch, torch.from_numpy(words)).numpy()
+        logits = [model(input_ids=torch.from_numpy(text.ids)[None]).logits[0].double().numpy() for text in texts]
+    for row, text in enumerate(texts):
+        expected = []
+        for before, token in zip(logits[row][:-1], text.ids[1:], strict=True):
+            among = before[np.union1d(words, [token])]
+            expected.append(np.log(np.exp(among).sum()) - before[token])
+        np.testing.assert_allclose(losses[row], np.mean(expected), rtol=1e-5)
+
+
+def test_a_head_that_does_more_than_multiply_is_told_apart(make: MakeGradients) -> None:
+    ids = torch.arange(3, 9)[None]
+    assert not has_plain_head(make("gemma2", warm=False).model.module, ids)  # it caps its logits
+    assert has_plain_head(make("gemma3", warm=False).model.module, ids)
+
+
+def test_a_large_vocabulary_is_cut_to_the_words_of_the_warm_up(make: MakeGradients) -> None:
+    settings = GradientSettings(rank=4, width=512, warmup_steps=2, warmup_batch=3, words=20)
+    encoder = make(warm=False, settings=settings)
+    words = encoder.warm_up(tokens(seed=1)).words
+    counts = np.bincount(np.concatenate([text.ids for text in tokens(seed=1)]), minlength=tiny_models.VOCABULARY)
+    assert len(words) == 20
+    assert (np.diff(words) > 0).all()
+    assert counts[words].min() >= np.sort(counts)[-20]
+    assert not len(make(warm=False).warm_up(tokens(seed=1)).words)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3"])
+def test_adapters_on_the_upper_layers_alone_have_the_same_gradients(make: MakeGradients, family: str) -> None:
+    settings = GradientSettings(rank=4, width=512, warmup_steps=4, warmup_batch=3, layers=1)
+    encoder, texts = shaken(make(family, warm=False, settings=settings)), tokens()
+    assert len({name.split(".lora_")[0].split(".")[2] for name in encoder.adapters.layers}) == 1
+    assert encoder.adapters.source is not encoder.model.module.get_input_embeddings()
+    model: Any = encoder.model.module
+    batch = Batch.of([trained(text) for text in texts], encoder.model.device)
+    gradients: dict[str, np.ndarray] = {}
+    take = lambda name, values: gradients.update({name: values.detach().numpy()})  # noqa: E731
+    with per_sample_gradients(encoder.adapters.source, encoder.adapters.layers, batch.ids.shape, take) as backward:
+        backward(sample_losses(model, batch).sum())
+    for row, text in enumerate(texts):
+        for name, part in reference(encoder, text).items():
+            np.testing.assert_allclose(gradients[name][row], part, rtol=0, atol=2e-5, err_msg=name)
+
+
 def test_settings_are_checked() -> None:
     with pytest.raises(NaitError, match="at least 1"):
         GradientSettings(width=0)
+    with pytest.raises(NaitError, match="3 steps has no 4 checkpoints"):
+        GradientSettings(warmup_steps=3, checkpoints=4)
 
 
 def test_a_model_without_linear_layers_is_refused() -> None:

@@ -13,7 +13,7 @@ from nait_index.activations.gradients.encoder import GradientEncoder, Gradients
 from nait_index.config import Device, ModelConfig, View
 from nait_index.errors import CapabilityError
 from nait_index.methods.base import Examples
-from nait_index.methods.less import Less
+from nait_index.methods.less import GradientCosine, Less, LessMax
 from nait_index.search.rows import IndexRows
 from nait_index.signatures.views import GRADIENT
 
@@ -49,10 +49,13 @@ def unit(n: int, d: int, seed: int) -> np.ndarray:
     return values / np.linalg.norm(values, axis=1, keepdims=True)
 
 
-def test_the_score_is_the_largest_cosine() -> None:
+@pytest.mark.parametrize(("method", "of_all"), [(Less(), np.mean), (LessMax(), max)])
+def test_the_score_is_the_mean_cosine_or_the_largest(
+    method: GradientCosine, of_all: Callable[[list[float]], float]
+) -> None:
     rows, targets = unit(31, 16, 0), unit(5, 16, 1)
-    expected = [max(float(np.dot(row, example)) for example in targets) for row in rows]
-    scores = Less().scores(examples(targets.astype(np.float32)), table(rows.astype(np.float16)))
+    expected = [of_all([float(np.dot(row, example)) for example in targets]) for row in rows]
+    scores = method.scores(examples(targets.astype(np.float32)), table(rows.astype(np.float16)))
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores, expected, atol=2e-3)
 
@@ -61,7 +64,7 @@ def test_the_ranking_is_that_of_the_scores_among_allowed_rows() -> None:
     rows, targets = unit(31, 16, 0).astype(np.float32), unit(5, 16, 1).astype(np.float32)
     allowed = np.arange(31) % 2 == 0
     hits = Less().rank(examples(targets), table(rows), 6, allowed)
-    scores = (rows @ targets.T).max(axis=1)
+    scores = (rows @ targets.T).mean(axis=1)
     assert set(hits.ordinals) == set(np.flatnonzero(allowed)[np.argsort(-scores[allowed])[:6]])
     assert (np.diff(hits.scores) <= 0).all()
 

@@ -318,7 +318,7 @@ def test_what_the_model_read_is_what_was_encoded(cut: Path) -> None:
         read = index.row_read(row["id"])
         assert (read.problem, bool(read.cut)) == ("", row["truncated"])
         assert read.left_out == (("tool turns",) if int(row["id"][1:]) % 2 else ())
-        (tokens,) = encoder.tokenize([read.text])
+        (tokens,) = encoder.tokenize([read.marked])
         assert len(tokens.ids) == row["n_tokens"]
         whole = encoder.template.read(index.columns.sample(index.columns.ordinal(row["id"])).parts).text
         assert whole[: len(read.text)] == read.text

@@ -59,6 +59,17 @@ class Target:
     start: int
 
 
+@dataclass(frozen=True, slots=True)
+class AnswerTokens:
+    """What a training step reads of a text, and which of its tokens count in the loss: those of the answers.
+
+    :param ids: (T,) int64 token ids. :param counts: (T,) bool.
+    """
+
+    ids: np.ndarray
+    counts: np.ndarray
+
+
 def token_budget(
     batch_tokens: int | None, device: "torch.device", *, on_gpu: int = 65_536, vocabulary: int | None = None
 ) -> int:

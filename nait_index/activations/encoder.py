@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nait_index.activations.batches import (
+    AnswerTokens,
     BatchRule,
     check_known,
     finish_late,
@@ -31,10 +32,14 @@ from nait_index.errors import ModelError
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Token ids (T,) int64 of one text, and whether the text was cut to the longest input."""
+    """Token ids (T,) int64 of one text, and whether the text was cut to the longest input.
+
+    :param trained: what a training step reads of it; ``None`` where that is not known, and all of it counts.
+    """
 
     ids: np.ndarray
     truncated: bool
+    trained: AnswerTokens | None = None
 
 
 @dataclass(frozen=True, slots=True)

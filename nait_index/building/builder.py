@@ -20,17 +20,17 @@ from nait_index.building.basis import Shift, fidelity_of, fit_basis, fitted_shar
 from nait_index.building.commit import BackgroundWriter, Committer, merge_rejected, publish_rejected, publish_rows
 from nait_index.building.encoder import IndexEncoder
 from nait_index.building.estimate import outlook
-from nait_index.building.intake import Counts, Intake, RowNumbers, Spool, WorkRow, documents_of, known_rows
+from nait_index.building.gradients import prepare_gradients
+from nait_index.building.intake import Counts, Intake, RowNumbers, Spool, WorkRow, known_rows
 from nait_index.building.report import BuildReport, ProgressCallback, ProgressMeter, Stage
 from nait_index.building.runner import LocalRunner, OpenRunner
 from nait_index.building.shards import SHARD_ROWS, EncodedShard, ShardFacts, StagedShard
-from nait_index.config import ModelConfig, RowRules, SignatureConfig, View
+from nait_index.config import ModelConfig, RowRules, SignatureConfig
 from nait_index.corpus import rejected_writer
 from nait_index.errors import CorpusError, NaitError
 from nait_index.signatures.pca import Compressor
-from nait_index.signatures.views import column_types, dense_columns, word_columns
-from nait_index.signatures.words import Document
-from nait_index.store.fitted import load_compressor, load_fitted, save_compressor, save_fitted
+from nait_index.signatures.views import column_types, dense_columns
+from nait_index.store.fitted import load_compressor, save_compressor
 from nait_index.store.layout import Layout, refuse_other_contents
 from nait_index.store.locks import write_lock
 from nait_index.store.manifest import (
@@ -43,7 +43,7 @@ from nait_index.store.manifest import (
 )
 from nait_index.store.publish import interrupted_build
 from nait_index.store.samples import SampleTable
-from nait_index.types import Rejected, Sample
+from nait_index.types import MarkedText, Rejected, Sample
 
 Complete = Callable[[Manifest, IndexEncoder], Mapping[str, Any]]
 """Writes more for the version that is about to be published, and returns the fields of the version that differ."""
@@ -174,23 +174,10 @@ class Builder:
             latest = self._stage(spool, shards[start : start + step])
             staged += latest
             self._meter.begin(Stage.FITTING)
-            compressor = fit_basis(
-                latest,
-                self._encoder.widths.neurons,
-                self._signatures,
-                partial(self._documents, spool, shards[start:], latest),
-            )
+            compressor = fit_basis(latest, self._encoder.widths.neurons, self._signatures)
             if compressor is not None:
                 return staged, compressor
         raise CorpusError(f"none of the rows can be used; the first: {next(iter(self._unusable.values())).reason}")
-
-    def _documents(
-        self, spool: Spool, shards: Sequence[RowNumbers], staged: Sequence[StagedShard], number: int
-    ) -> Sequence[Document]:
-        """Return the terms of the usable rows of one of the staged shards."""
-        facts, rows = staged[number].facts(), spool.read(shards[number])
-        assert facts is not None
-        return documents_of([rows[row] for row in facts.usable], self._encoder.reasoning)
 
     def _stage(self, spool: Spool, shards: Sequence[RowNumbers]) -> list[StagedShard]:
         """Run shards and keep their whole activations on disk, except those that an earlier start has staged."""
@@ -225,9 +212,9 @@ class Builder:
         first = spool.read(shards[0]) if shards else []
         if first:
             self._meter.expect(rows, *outlook(self._encoder, first[:_SAMPLE_ROWS], rows, manifest))
-        texts = [row.text for row in first]
-        manifest = self._measure_sae(texts, manifest)
-        manifest = self._warm_up(texts, manifest)
+        manifest = self._measure_sae([row.marked for row in first], manifest)
+        if shards and self._encoder.has_gradients:
+            manifest = prepare_gradients(self._runner, self._layout, manifest, spool, shards, self._meter.begin)
         staged: Sequence[StagedShard]
         if manifest.basis_hash is None:
             staged, compressor = self._fit(spool, shards)
@@ -261,31 +248,13 @@ class Builder:
             for shard in chain(compressed, encoded):
                 self._note_unusable(shard.rows, shard.facts)
                 self._truncated += int(shard.facts.truncated[shard.facts.usable].sum())
-                writer.do(partial(self._commit_shard, committer, shard, compressor))
+                writer.do(partial(committer.commit, shard))
 
-    def _commit_shard(self, committer: Committer, shard: EncodedShard, compressor: Compressor) -> None:
-        """Add what is made of the rows' words to an encoded shard, and commit it."""
-        documents = documents_of(shard.rows, self._encoder.reasoning) if View.WORDS in self._signatures.views else ()
-        columns = word_columns(documents, self._signatures, compressor)
-        committer.commit(replace(shard, columns={**shard.columns, **columns}))
-
-    def _measure_sae(self, texts: Sequence[str], manifest: Manifest) -> Manifest:
+    def _measure_sae(self, texts: Sequence[MarkedText], manifest: Manifest) -> Manifest:
         """Record once how well the sparse autoencoder of the view ``sae`` reconstructs this corpus."""
         if self._signatures.sae is None or manifest.sae_unexplained is not None or not texts:
             return manifest
         return replace(manifest, sae_unexplained=self._runner.once(IndexEncoder.measure_sae, texts))
-
-    def _warm_up(self, texts: Sequence[str], manifest: Manifest) -> Manifest:
-        """Train the adapters of the view ``grad`` on the first shard, or restore them from an earlier warm-up."""
-        if View.GRAD not in self._signatures.views or not texts:
-            return manifest
-        if manifest.warmup_hash is None:
-            self._meter.begin(Stage.WARMING_UP)
-            data = self._runner.once(IndexEncoder.warm_up, texts)
-            manifest = replace(manifest, warmup_hash=save_fitted(self._layout, self._layout.warmup, data))
-            save_manifest(self._layout, manifest)
-        self._runner.restore(load_fitted(self._layout, self._layout.warmup, manifest.warmup_hash))
-        return manifest
 
     def _compress(self, staged: StagedShard, rows: Sequence[WorkRow], compressor: Compressor) -> EncodedShard:
         facts = staged.facts()

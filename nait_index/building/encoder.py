@@ -4,6 +4,7 @@ The local runner, the workers of a Ray cluster and the encoding of examples all 
 whole, so its numbers do not depend on which process runs it.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from nait_index.activations.capture import Probes
 from nait_index.activations.device import multiply, settled_precision
 from nait_index.activations.encoder import Encoder, Pooled, Tokens
 from nait_index.activations.gradients.adapters import GradientSettings
+from nait_index.activations.gradients.answers import mark_answers
 from nait_index.activations.gradients.encoder import GradientEncoder, Gradients
 from nait_index.activations.gradients.warmup import warmup_from_bytes, warmup_to_bytes
 from nait_index.activations.sae.formats import load_sae
@@ -33,9 +35,12 @@ from nait_index.signatures.views import (
     dense_columns,
     direct_columns,
     empty_columns,
+    gradient_column,
 )
 from nait_index.store.fingerprint import Fingerprint
-from nait_index.types import Reasoning
+from nait_index.types import MarkedText
+
+logger = logging.getLogger(__name__)
 
 Advance = Callable[[int, int], None]
 """Receives the number of rows and of tokens that have just been through the model."""
@@ -114,43 +119,56 @@ class IndexEncoder:
         """The model's dtype in the form that ``--dtype`` takes."""
         return str(self.model_encoder.model.dtype).removeprefix("torch.")
 
-    @property
-    def reasoning(self) -> Reasoning:
-        """Whether the reasoning of answers is read."""
-        return self.model_encoder.config.reasoning
-
-    @property
-    def max_length(self) -> int:
-        """Tokens at which rows are cut."""
-        return self.model_encoder.max_length
-
-    @property
-    def longest(self) -> int | None:
-        """The most tokens that the model can read, if limited."""
-        return self.model_encoder.model.positions
-
     # ---- gradients ------------------------------------------------------------------------------------------------
 
     def load_gradients(self, *, for_examples: bool = False) -> None:
-        """Load the second model, with head and adapters, where the index has the view ``grad``.
+        """Load the second model, with head and adapters, where the index has a view of gradients.
 
         It needs :meth:`warm_up` or :meth:`restore` before it is used.
 
         :param for_examples: compute the gradients of examples, which LESS defines differently from those of rows.
         :raises ModelError: it is not a causal language model. :raises NaitError: PEFT is not installed.
         """
-        if View.GRAD not in self.signatures.views:
+        if not self.has_gradients:
             return
         model = self.model_encoder.config
         model = replace(model, dtype=model.gradient_dtype or model.dtype)
-        settings = GradientSettings(width=self.signatures.grad_dim, seed=self.signatures.seed)
+        signatures = self.signatures
+        settings = GradientSettings(
+            width=signatures.grad_dim,
+            layers=signatures.grad_layers,
+            checkpoints=signatures.grad_checkpoints,
+            seed=signatures.seed,
+        )
         self._gradients = GradientEncoder(model, settings)
-        self._gradients_of = self._gradients.examples if for_examples else self._gradients.rows
+        if for_examples:
+            self._gradients_of = self._gradients.examples
+        elif View.GRAD in signatures.views:
+            self._gradients_of = self._gradients.rows
 
-    def warm_up(self, texts: Sequence[str]) -> bytes:
-        """Train the adapters of the view ``grad`` on some texts, and return what :meth:`restore` takes."""
+    @property
+    def has_gradients(self) -> bool:
+        """Whether the index needs the second model."""
+        return bool({View.GRAD, View.LANDMARKS} & set(self.signatures.views))
+
+    def warm_up(self, texts: Sequence[MarkedText]) -> bytes:
+        """Train the adapters on some texts, and return what :meth:`restore` takes."""
         assert self._gradients is not None
+        logger.info("warming up the gradients on %d texts", len(texts))
         return warmup_to_bytes(self._gradients.warm_up(self.tokenize(texts)))
+
+    def landmarks(self, texts: Sequence[MarkedText], warmup: bytes) -> tuple[np.ndarray, np.ndarray]:
+        """Take the gradients of some rows, as steps of Adam: their numbers (m,) and features (m, width) float16."""
+        assert self._gradients is not None
+        self.restore(warmup)
+        logger.info("taking the gradients of %d landmarks", len(texts))
+        batches = []
+        for batch in self._gradients.rows(self.tokenize(texts)):
+            batches.append(replace(batch, values=batch.values.astype(np.float16)))
+            logger.debug("gradients of landmarks: %d of %d", sum(len(done.rows) for done in batches), len(texts))
+        rows = np.concatenate([batch.rows for batch in batches])
+        order = np.argsort(rows)
+        return rows[order], np.concatenate([batch.values for batch in batches])[order]
 
     def restore(self, warmup: bytes) -> None:
         """Return the adapters to the state in which a warm-up left them.
@@ -163,13 +181,15 @@ class IndexEncoder:
     # ---- shards ---------------------------------------------------------------------------------------------------
 
     @property
-    def most_characters(self) -> int | None:
+    def most_characters(self) -> int:
         """Characters of a text that must be kept, so that it is tokenised as the whole text would be."""
         return most_characters(self.model_encoder.max_length) + 1  # one more shows that there are more
 
-    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
-        """Tokenise each text alone."""
-        return self.model_encoder.tokenize(texts, add_special_tokens=self.template.adds_special_tokens)
+    def tokenize(self, texts: Sequence[MarkedText]) -> list[Tokens]:
+        """Tokenise each text alone, and mark its answers where gradients need them."""
+        encoder, special = self.model_encoder, self.template.adds_special_tokens
+        tokens = encoder.tokenize([marked.text for marked in texts], add_special_tokens=special)
+        return mark_answers(encoder, texts, tokens, add_special_tokens=special) if self.has_gradients else tokens
 
     def stage(self, tokens: Sequence[Tokens], activations: np.ndarray, advance: Advance) -> tuple[ShardFacts, Columns]:
         """Run one shard and keep its activations whole, for a basis to be fitted on them.
@@ -178,7 +198,9 @@ class IndexEncoder:
         :returns: with the columns that need no basis.
         """
         types = column_types(self.signatures, self.widths, None)
-        facts, columns = facts_of(tokens), empty_columns(len(tokens), types, dense=False)
+        if self._gradients_of is not None:
+            types = {**types, **gradient_column(self.signatures)}
+        facts, columns = _facts_of(tokens), empty_columns(len(tokens), types, dense=False)
         for pooled in self._run(tokens, facts, columns, advance):
             activations[pooled.rows] = pooled.values
         return facts, columns
@@ -186,7 +208,7 @@ class IndexEncoder:
     def encode(self, tokens: Sequence[Tokens], compressor: Compressor, advance: Advance) -> tuple[ShardFacts, Columns]:
         """Run one shard and return all its signature columns."""
         types = column_types(self.signatures, self.widths, compressor.dims)
-        facts, columns = facts_of(tokens), empty_columns(len(tokens), types, dense=True)
+        facts, columns = _facts_of(tokens), empty_columns(len(tokens), types, dense=True)
         for rows, values in _blocks(self._run(tokens, facts, columns, advance)):
             for name, signatures in dense_columns(values, self.signatures, compressor, multiply).items():
                 columns[name][rows] = signatures
@@ -214,10 +236,11 @@ class IndexEncoder:
             finite_rows = facts.usable
             for gradients in self._gradients_of([tokens[row] for row in finite_rows]):
                 columns[GRADIENT][finite_rows[gradients.rows]] = gradients.values
-                facts.reasons.update((int(finite_rows[row]), reason) for row, reason in gradients.reasons.items())
+                if View.GRAD in self.signatures.views:
+                    facts.reasons.update((int(finite_rows[row]), reason) for row, reason in gradients.reasons.items())
         advance(len(tokens) - len(usable), 0)
 
-    def measure_sae(self, texts: Sequence[str]) -> float | None:
+    def measure_sae(self, texts: Sequence[MarkedText]) -> float | None:
         """Measure how much of a sample of activations the sparse autoencoder leaves unexplained.
 
         :returns: Σ‖h − ĥ‖² / Σ‖h − mean‖² over at most 8,192 tokens of the texts; ``None`` without an autoencoder.
@@ -227,7 +250,8 @@ class IndexEncoder:
             return None
         path = site_module(encoder.sites, sae.site, encoder.model.module)
         special = self.template.adds_special_tokens
-        tokens = collect_tokens(encoder, texts, path, _SAE_TOKENS, seed=0, add_special_tokens=special)
+        plain = [marked.text for marked in texts]
+        tokens = collect_tokens(encoder, plain, path, _SAE_TOKENS, seed=0, add_special_tokens=special)
         # Collecting took the hooks off the model; a new encoder puts them back.
         self.model_encoder = Encoder(encoder.config, encoder.model, encoder.probes)
         return unexplained_share(sae, tokens, 512)
@@ -235,7 +259,7 @@ class IndexEncoder:
 
 def gradient_precision(model: ModelConfig, device: Device) -> Precision:
     """Decide the precision of gradients on the device that computes them."""
-    return model.gradient_dtype or settled_precision(model.dtype, device, on_cpu=False)
+    return model.gradient_dtype or settled_precision(model.dtype, device)
 
 
 def _probes(signatures: SignatureConfig) -> Probes:
@@ -246,7 +270,7 @@ def _probes(signatures: SignatureConfig) -> Probes:
     return Probes(impact=View.TOPK in signatures.views, hidden=View.HIDDEN in signatures.views, sae=sae)
 
 
-def facts_of(tokens: Sequence[Tokens]) -> ShardFacts:
+def _facts_of(tokens: Sequence[Tokens]) -> ShardFacts:
     """Collect what tokenising alone says about the rows of a shard."""
     return ShardFacts(
         np.array([len(text.ids) for text in tokens], dtype=np.int32),

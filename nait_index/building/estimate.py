@@ -14,7 +14,6 @@ from nait_index.building.footprint import footprint
 from nait_index.building.intake import Counts, Intake, Spool, WorkRow
 from nait_index.building.report import cut_rows, losses, not_read_whole
 from nait_index.building.shards import SHARD_ROWS
-from nait_index.config import View
 from nait_index.corpus import rejected_writer
 from nait_index.corpus.unread import unread_sentences
 from nait_index.store.manifest import Manifest
@@ -75,7 +74,7 @@ def estimate(items: Iterable[Sample | Rejected], encoder: IndexEncoder) -> Estim
     started = time.monotonic()
     counts, sample, spooled = _read(items, encoder)
     logger.info("tokenising a sample of %d rows", len(sample))
-    tokens = encoder.tokenize([row.text for row in sample])
+    tokens = encoder.tokenize([row.marked for row in sample])
     share = counts.new / max(len(sample), 1)
     total = int(sum(len(text.ids) for text in tokens) * share)
     seconds = time.monotonic() - started
@@ -102,8 +101,8 @@ def estimate(items: Iterable[Sample | Rejected], encoder: IndexEncoder) -> Estim
         left_out=dict(counts.left_out),
         template=encoder.template.label,
         unread=counts.unread.by_file(),
-        max_length=encoder.max_length,
-        longest=encoder.longest,
+        max_length=encoder.model_encoder.max_length,
+        longest=encoder.model_encoder.model.positions,
         unanswered=counts.causes[RejectionCause.UNANSWERED],
         media=counts.causes[RejectionCause.MEDIA],
         questions=counts.questions,
@@ -119,7 +118,7 @@ def outlook(
     :param sample: some of them, at random; :param rows: how many there are.
     :returns: the mean tokens of a row, the bytes that are added to the index, and the seconds of a fit that is due.
     """
-    tokens = sum(len(text.ids) for text in encoder.tokenize([row.text for row in sample])) / len(sample)
+    tokens = sum(len(text.ids) for text in encoder.tokenize([row.marked for row in sample])) / len(sample)
     size = footprint(encoder, rows, _mean_bytes(sample), fitted_on=manifest.first_rows or None)
     if manifest.basis_hash is not None:
         return tokens, size.index - size.basis, 0.0
@@ -147,11 +146,12 @@ def _read(items: Iterable[Sample | Rejected], encoder: IndexEncoder) -> tuple[Co
 
 def _warm_up(encoder: IndexEncoder, sample: Sequence[WorkRow]) -> float:
     """Warm up the gradients on few texts, if the view ``grad`` needs them, and forecast how long that takes on many."""
-    if View.GRAD not in encoder.signatures.views or not sample:
+    if not encoder.has_gradients or not sample:
         return 0.0
     encoder.load_gradients()
     middle = len(sample) // 2
-    few = sorted((row.text for row in sample), key=len)[middle : middle + 2]  # of typical length
+    by_length = sorted((row.marked for row in sample), key=lambda marked: len(marked.text))
+    few = by_length[middle : middle + 2]  # of typical length
     started = time.monotonic()
     encoder.warm_up(few)
     return (time.monotonic() - started) * min(len(sample), GradientSettings().warmup_batch) / len(few)

@@ -20,12 +20,11 @@ from typing import BinaryIO
 
 import numpy as np
 
-from nait_index.corpus import RejectedWriter, RowTemplateError, Template, plain_text, restore_sample
+from nait_index.corpus import RejectedWriter, RowTemplateError, Template
 from nait_index.corpus.unread import UnreadFields
-from nait_index.corpus.words import terms
 from nait_index.errors import CorpusError
 from nait_index.store.samples import LEFT_OUT_SEPARATOR, SampleTable
-from nait_index.types import Origin, Reasoning, Rejected, RejectionCause, RowFormat, Sample
+from nait_index.types import MarkedText, Origin, Rejected, RejectionCause, RowFormat, Sample
 
 _LONGEST_ID_JSON = 16_384
 """Bytes at the beginning of a spool's line that hold the id: at most 1,024 characters, each of at most twelve bytes."""
@@ -38,7 +37,7 @@ RowNumbers = Sequence[int]
 class WorkRow:
     """One row to encode.
 
-    :param position: counts all rows that the index has ever taken in. :param text: that the model reads.
+    :param position: counts all rows that the index has ever taken in. :param marked: the text that the model reads.
     :param left_out: the kinds of parts that the template leaves out of it.
     """
 
@@ -48,17 +47,8 @@ class WorkRow:
     content_hash: str
     origin: Origin
     position: int
-    text: str
+    marked: MarkedText
     left_out: str
-
-
-def documents_of(rows: Iterable[WorkRow], reasoning: Reasoning) -> list[list[str]]:
-    """Return the terms of some rows, of the same text that ``bm25`` and ``dsir`` read."""
-    records = (
-        {"id": row.id, "row": row.row, "format": row.format, "file": row.origin.file, "file_row": row.origin.row}
-        for row in rows
-    )
-    return [terms(plain_text(restore_sample(record, reasoning).parts)) for record in records]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +126,7 @@ class Spool:
         """Write one row to encode."""
         self._note(row.id, self._file.tell())
         source = row.origin.file, row.origin.row
-        fields = [row.id, row.row, row.format, row.content_hash, source, row.position, row.left_out, row.text]
+        fields = [row.id, row.row, row.format, row.content_hash, source, row.position, row.left_out, row.marked]
         self._file.write(json.dumps(fields).encode() + b"\n")
 
     def mark_done(self, sample_id: str) -> None:
@@ -174,9 +164,10 @@ class Spool:
         rows = []
         for number in numbers:
             self._file.seek(self._offsets[number])
-            sample_id, row, form, content_hash, origin, position, lost, text = json.loads(self._file.readline())
+            sample_id, row, form, content_hash, origin, position, lost, marked = json.loads(self._file.readline())
             position += self._skipped
-            rows.append(WorkRow(sample_id, row, RowFormat(form), content_hash, Origin(*origin), position, text, lost))
+            source, text = Origin(*origin), MarkedText.parsed(marked)
+            rows.append(WorkRow(sample_id, row, RowFormat(form), content_hash, source, position, text, lost))
         return rows
 
     def _note(self, sample_id: str, offset: int) -> None:
@@ -185,13 +176,13 @@ class Spool:
         self._hashes.append(int.from_bytes(digest, "little"))
 
 
-def read_texts(path: Path, offsets: Iterable[int]) -> list[str]:
+def read_texts(path: Path, offsets: Iterable[int]) -> list[MarkedText]:
     """Read the texts of some rows of a spool that another process holds, in the order given."""
     texts = []
     with path.open("rb") as file:
         for offset in offsets:
             file.seek(offset)
-            texts.append(json.loads(file.readline())[-1])
+            texts.append(MarkedText.parsed(json.loads(file.readline())[-1]))
     return texts
 
 
@@ -271,7 +262,7 @@ class Intake:
         if known is None:
             position = self._first_position + self._taken
             lost = LEFT_OUT_SEPARATOR.join(read.left_out)
-            text = read.text[: self._most_characters]
+            text = MarkedText(read.text[: self._most_characters], read.marked.answers)
             spool.add(WorkRow(sample.id, sample.row, sample.format, digest, sample.origin, position, text, lost))
             counts.left_out.update(read.left_out)
         elif known.position >= self._first_position:

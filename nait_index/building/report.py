@@ -20,6 +20,7 @@ class Stage(StrEnum):
 
     READING = "reading"
     WARMING_UP = "warming up the gradients"
+    LANDMARKS = "taking the gradients of landmarks"
     ENCODING = "encoding"
     FITTING = "fitting the basis"
     FINISHING = "finishing"
@@ -139,8 +140,8 @@ class BuildReport:
             left_out=dict(counts.left_out),
             unread=counts.unread.by_file(),
             template=encoder.template.label,
-            max_length=encoder.max_length,
-            longest=encoder.longest,
+            max_length=encoder.model_encoder.max_length,
+            longest=encoder.model_encoder.model.positions,
             **outcome,
         )
 

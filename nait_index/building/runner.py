@@ -13,9 +13,9 @@ from nait_index.activations.encoder import Tokens
 from nait_index.building.encoder import Advance, IndexEncoder
 from nait_index.building.intake import RowNumbers, Spool, WorkRow
 from nait_index.building.shards import EncodedShard
-from nait_index.building.without_model import open_encoder
 from nait_index.config import ModelConfig, SignatureConfig
 from nait_index.signatures.pca import Compressor
+from nait_index.types import MarkedText
 
 Room = Callable[[int], np.ndarray]
 """Creates the array (n, 2, D) float32 for the activations of one of the given shards, by its number."""
@@ -26,7 +26,7 @@ EncodedShards = Generator[EncodedShard, None, None]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-Work = Callable[[IndexEncoder, Sequence[str]], Result]
+Work = Callable[[IndexEncoder, Sequence[MarkedText]], Result]
 """A method of :class:`IndexEncoder` that takes texts; a plain function, so that it can be sent to another machine."""
 
 
@@ -46,7 +46,7 @@ class Runner(Protocol):
     ) -> EncodedShards:
         """Run shards and keep their signatures."""
 
-    def once(self, work: Work[Result], texts: Sequence[str]) -> Result:
+    def once(self, work: Work[Result], texts: Sequence[MarkedText]) -> Result:
         """Run a method of :class:`IndexEncoder` on some texts, and return its result."""
 
     def restore(self, warmup: bytes) -> None:
@@ -67,7 +67,7 @@ class LocalRunner:
     """Runs one shard after another in this process, and tokenises the next one meanwhile."""
 
     def __init__(self, model: ModelConfig, signatures: SignatureConfig) -> None:
-        self.encoder = open_encoder(model, signatures)
+        self.encoder = IndexEncoder(model, signatures)
         self.encoder.load_gradients()
 
     def stage(self, spool: Spool, shards: Sequence[RowNumbers], room: Room, advance: Advance) -> EncodedShards:
@@ -86,9 +86,9 @@ class LocalRunner:
 
     def _prepare(self, spool: Spool, shard: RowNumbers) -> tuple[Sequence[WorkRow], Sequence[Tokens]]:
         rows = spool.read(shard)
-        return rows, self.encoder.tokenize([row.text for row in rows])
+        return rows, self.encoder.tokenize([row.marked for row in rows])
 
-    def once(self, work: Work[Result], texts: Sequence[str]) -> Result:
+    def once(self, work: Work[Result], texts: Sequence[MarkedText]) -> Result:
         """Run it on the one model that there is."""
         return work(self.encoder, texts)
 

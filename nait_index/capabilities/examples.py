@@ -13,20 +13,18 @@ from nait_index.activations.encoder import Tokens
 from nait_index.building.encoder import Advance, IndexEncoder
 from nait_index.building.report import losses
 from nait_index.building.settings import recorded_settings
-from nait_index.building.without_model import open_encoder
 from nait_index.capabilities.capability import Capability, summarise
-from nait_index.config import Device, View
+from nait_index.config import Device
 from nait_index.corpus import RowTemplateError, asked_text, plain_text
 from nait_index.corpus.unread import UnreadFields, unread_sentences
-from nait_index.corpus.words import terms
 from nait_index.errors import CapabilityError, CorpusError
 from nait_index.methods.base import Examples
 from nait_index.signatures.pca import Compressor
-from nait_index.signatures.views import dense_columns, word_columns
+from nait_index.signatures.views import dense_columns
 from nait_index.store.fitted import load_fitted
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest
-from nait_index.types import Rejected, Sample
+from nait_index.types import MarkedText, Rejected, Sample
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +35,7 @@ EncodingProgress = Callable[[int, int], None]
 class ExampleEncoder:
     """Encodes examples like the rows of an index.
 
-    :param encoder: of the index; with the gradients of examples, if the index has the view ``grad``.
+    :param encoder: of the index; with the gradients of examples, if the index has a view of gradients.
     :param state: identifies the model and the basis.
     """
 
@@ -60,7 +58,7 @@ class ExampleEncoder:
         :raises CapabilityError: none of them can be used.
         """
         samples: list[Sample] = []
-        texts: list[str] = []
+        texts: list[MarkedText] = []
         reasons: list[str] = []
         left_out: Counter[str] = Counter()
         unread = UnreadFields()
@@ -73,7 +71,7 @@ class ExampleEncoder:
             except RowTemplateError as error:
                 reasons.append(f"{item.origin}: {error}")
                 continue
-            texts.append(read.text)
+            texts.append(read.marked)
             samples.append(item)
             left_out.update(read.left_out)
             unread.add(item)
@@ -89,7 +87,7 @@ class ExampleEncoder:
 
         :raises CorpusError: one of them can no longer be used.
         """
-        capability = self._encode("", samples, [self._template.read(sample.parts).text for sample in samples], [])
+        capability = self._encode("", samples, [self._template.read(sample.parts).marked for sample in samples], [])
         if capability.reasons:
             raise CorpusError(capability.reasons[0])
         return capability
@@ -104,21 +102,21 @@ class ExampleEncoder:
         :raises CorpusError: the template cannot render it.
         """
         try:
-            text = self._template.read(sample.parts).text
+            marked = self._template.read(sample.parts).marked
         except RowTemplateError as error:
             raise CorpusError(f"{sample.origin}: {error}") from error
-        (tokens,) = self._encoder.tokenize([text])
+        (tokens,) = self._encoder.tokenize([marked])
         encoder = self._encoder.model_encoder
         (pooled,) = encoder.encode([tokens])
         direction = direction_of(pooled.values[0])
-        pieces = encoder.pieces(text, tokens, add_special_tokens=self._template.adds_special_tokens)
+        pieces = encoder.pieces(marked.text, tokens, add_special_tokens=self._template.adds_special_tokens)
         return pieces, encoder.split(tokens, direction), direction
 
     def _encode(
         self,
         name: str,
         samples: Sequence[Sample],
-        texts: Sequence[str],
+        texts: Sequence[MarkedText],
         reasons: Sequence[str],
         progress: EncodingProgress | None = None,
     ) -> Capability:
@@ -131,12 +129,10 @@ class ExampleEncoder:
         columns |= dense_columns(pooled, encoder.signatures, self._compressor, multiply)
         reasons = (*reasons, *(f"{samples[i].origin}: {reason}" for i, reason in facts.reasons.items()))
         kept = tuple(samples[i] for i in usable)
-        plain = tuple(plain_text(sample.parts) for sample in kept)
-        columns |= word_columns([terms(text) for text in plain], encoder.signatures, self._compressor)
         summary = summarise(pooled, encoder.widths.neurons) if kept else {}
         return Capability(
             name=name,
-            examples=Examples(plain, summary, columns),
+            examples=Examples(tuple(plain_text(sample.parts) for sample in kept), summary, columns),
             truncated=int(facts.truncated[usable].sum()),
             rejected=len(reasons),
             made_for=self._state,
@@ -156,7 +152,7 @@ def load_example_encoder(
     :raises FingerprintError: it is another model. :raises ModelError: it cannot be loaded.
     """
     config, signatures = recorded_settings(manifest, model, device)
-    encoder = open_encoder(config, signatures)
+    encoder = IndexEncoder(config, signatures)
     models = manifest.model["name"], config.name
     manifest.fingerprint.require(encoder.fingerprint, f"the model at {config.name}", models)
     return example_encoder(layout, manifest, encoder, compressor)
@@ -166,7 +162,7 @@ def example_encoder(
     layout: Layout, manifest: Manifest, encoder: IndexEncoder, compressor: Compressor
 ) -> ExampleEncoder:
     """Return what encodes examples with the model of an index that is loaded already; it cannot encode rows then."""
-    if View.GRAD in encoder.signatures.views:
+    if encoder.has_gradients:
         encoder.load_gradients(for_examples=True)
         encoder.restore(load_fitted(layout, layout.warmup, manifest.warmup_hash))
     return ExampleEncoder(encoder, compressor, manifest.state)

@@ -15,6 +15,7 @@ from nait_index.corpus import asked_text, path_list, plain_text, read_examples, 
 from nait_index.errors import CapabilityError, CapabilityExistsError, NaitError, UnknownCapabilityError
 from nait_index.files import check_writable, remove_abandoned
 from nait_index.methods.base import Examples
+from nait_index.signatures.views import example_types
 from nait_index.spelling import did_you_mean, normal_name, parse_capability_name
 from nait_index.store.capabilities import (
     CapabilityTable,
@@ -204,7 +205,8 @@ class CapabilityLibrary:
         """Return whether the arrays from a file have the names and shapes that this index would give them."""
         widths = self._manifest.fingerprint.widths
         summary = summarise(np.ones((2, 2, sum(widths)), np.float32), widths)
-        columns = SampleTable(self._layout, self._manifest.table_version).signature_types()
+        table = SampleTable(self._layout, self._manifest.table_version)
+        columns = example_types(self._manifest.fingerprint.signatures, table.signature_types())
         shapes = {f"summary.{name}": array.shape for name, array in summary.items()}
         shapes |= {f"signatures.{name}": (len(stored.rows), width) for name, (_, width) in columns.items()}
         return {name: array.shape for name, array in stored.arrays.items()} == shapes
@@ -275,6 +277,15 @@ def adopt_all(old: CapabilityTable, new: CapabilityTable, encoder: ExampleEncode
         stored = old.get(name)
         assert stored is not None
         new.put(_encoded_again(stored, encoder, reasoning))
+
+
+def move_all(table: CapabilityTable, encoder: ExampleEncoder, manifest: Manifest) -> None:
+    """Encode the examples of all capabilities again, for an index whose settings are new; the caller publishes them."""
+    for name in table.names():
+        stored = table.get(name)
+        assert stored is not None
+        again = _encoded_again(stored, encoder, manifest.reasoning)
+        table.put(replace(again, fingerprint=manifest.fingerprint.digest))
 
 
 def _encoded_again(stored: StoredCapability, encoder: ExampleEncoder, reasoning: Reasoning) -> StoredCapability:

@@ -13,10 +13,11 @@ from typing import Any
 
 from nait_index.corpus.losses import left_out
 from nait_index.corpus.reasoning import FIELDS
+from nait_index.corpus.spans import answer_spans
 from nait_index.errors import TemplateError, one_line
 from nait_index.files import hash_bytes
 from nait_index.spelling import did_you_mean
-from nait_index.types import Part, Role
+from nait_index.types import MarkedText, Part, Role
 
 _ALPACA = (
     "Below is an instruction that describes a task. "
@@ -79,11 +80,17 @@ class RowTemplateError(TemplateError):
 class ReadText:
     """The text that a model reads of a row.
 
+    :param marked: the text with the spans of its answers.
     :param left_out: the kinds of parts that are not in it, such as ``tool turns``.
     """
 
-    text: str
+    marked: MarkedText
     left_out: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The text alone."""
+        return self.marked.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +115,13 @@ class Template:
         :raises RowTemplateError: they cannot be rendered, or nothing of them is in the text.
         """
         text = self.render(parts)
+        marked = MarkedText(text, answer_spans(text, parts))
         if self.is_whole:
-            return ReadText(text)
+            return ReadText(marked)
         kinds, nothing = left_out(parts, text)
         if nothing:
             raise RowTemplateError(f"{self.label} leaves out everything of this row")
-        return ReadText(text, kinds)
+        return ReadText(marked, kinds)
 
 
 def make_template(name: str, tokenizer: Any = None, *, before_answer: bool = False) -> Template:  # noqa: ANN401

@@ -26,6 +26,7 @@ from nait_index.distributed.pieces import ACTIVATIONS, PIECE_BYTES, SHARD, Incom
 from nait_index.distributed.worker import OFFSETS, ShardWorker, WorkerTask, read_shards, refuse_to_render, run_once
 from nait_index.errors import NaitError
 from nait_index.signatures.pca import Compressor
+from nait_index.types import MarkedText
 
 _READERS = 2
 
@@ -66,7 +67,7 @@ class RayRunner:
         """Receive signatures."""
         return self._run(spool, shards, compressor, lambda _: {}, advance)
 
-    def once(self, work: Work[Result], texts: Sequence[str]) -> Result:
+    def once(self, work: Work[Result], texts: Sequence[MarkedText]) -> Result:
         """Run it on one worker, which loads the model for this alone."""
         import ray
 
@@ -99,10 +100,7 @@ class RayRunner:
         if not shards:
             return
         # Put once: each machine gets one copy, which its workers share. Bases may still be in a file: they are read.
-        # Signatures of words are left to the builder, since workers receive rendered texts.
-        whole = (
-            None if compressor is None else ray.put(replace(compressor, bases=dict(compressor.bases), vocabulary=None))
-        )
+        whole = None if compressor is None else ray.put(replace(compressor, bases=dict(compressor.bases)))
         # Closing the pieces ends the actors, while there is still a cluster to end them on.
         with _plain_errors(), closing(self._pieces(spool, shards, (whole, self._warmup))) as pieces:
             incoming = Incoming(pieces)

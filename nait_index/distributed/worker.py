@@ -21,7 +21,7 @@ from nait_index.distributed.pieces import ACTIVATIONS, SHARD, error_piece, to_pi
 from nait_index.errors import ModelError, NaitError
 from nait_index.signatures.pca import Compressor
 from nait_index.store.fingerprint import Fingerprint
-from nait_index.types import Part
+from nait_index.types import MarkedText, Part
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -88,12 +88,12 @@ class ShardWorker:
         """Encode some shards, in pieces."""
         try:
             for number, texts in zip(shards[SHARD].to_pylist(), shards[TEXTS].to_pylist(), strict=True):
-                yield from self._run(number, json.loads(texts))
+                yield from self._run(number, [MarkedText.parsed(text) for text in json.loads(texts)])
                 self._foreman.finish()
         except NaitError as error:
             yield error_piece(error)
 
-    def _run(self, number: int, texts: Sequence[str]) -> Iterator["pa.Table"]:
+    def _run(self, number: int, texts: Sequence[MarkedText]) -> Iterator["pa.Table"]:
         if self._error is not None:
             raise self._error
         tokens = self._encoder.tokenize(texts)
@@ -106,7 +106,7 @@ class ShardWorker:
             yield from to_pieces(number, facts, columns | {ACTIVATIONS: whole})
 
 
-def run_once(task: WorkerTask, work: Work[Result], texts: Sequence[str]) -> Result:
+def run_once(task: WorkerTask, work: Work[Result], texts: Sequence[MarkedText]) -> Result:
     """Load the models for one piece of work alone."""
     return work(_open_encoder(task), texts)
 

@@ -1,15 +1,18 @@
 """LESS: Xia et al., Selecting Influential Data for Targeted Instruction Tuning, ICML 2024, arXiv 2402.04333.
 
-With Γ(y) the step that Adam would take on a row y, and g_i the gradient of the loss of example i, both with respect to
-low-rank adapters and randomly projected:
+With Γ_c(y) the step that Adam would take on a row y at checkpoint c of the warm-up, g_ci the gradient of the loss of
+example i there, both with respect to low-rank adapters and randomly projected, and η_c the share of the learning rate:
 
-    s(y) = max_i cos(Γ(y), g_i)
+    less       s(y) = mean_i Σ_c η_c · cos(Γ_c(y), g_ci)
+    less-max   s(y) = max_i  Σ_c η_c · cos(Γ_c(y), g_ci)
 
-that is, how much a training step on y would lower the loss of the example that it helps most. The paper sums the
-cosines over the checkpoints of a training run, weighted by their learning rates; here there is one checkpoint, the one
-after the warm-up.
+that is, how much a training step on y would lower the examples' loss, or that of the one it helps most. The paper takes
+the largest over the subtasks of a target and the mean over the examples of each (equation 4, and ``matching.py`` in the
+authors' code). A capability does not say which subtasks it has: ``less`` takes it as one, ``less-max`` every example as
+one.
 """
 
+from abc import abstractmethod
 from typing import ClassVar
 
 import numpy as np
@@ -21,8 +24,8 @@ from nait_index.search.rows import IndexRows
 from nait_index.signatures.views import GRADIENT
 
 
-class Less(Scored):
-    """The largest cosine of a row's gradient with that of an example."""
+class GradientCosine(Scored):
+    """A score made of the cosines of a row's gradient with those of the examples."""
 
     view: ClassVar[View | None] = View.GRAD
 
@@ -34,5 +37,26 @@ class Less(Scored):
         gradients = examples.signatures[GRADIENT].astype(np.float32)
         if not len(gradients):
             raise CapabilityError("less needs at least 1 example")
-        best = [(block.astype(np.float32) @ gradients.T).max(axis=1) for block in rows.blocks(GRADIENT)]
+        targets = self.targets(gradients)
+        best = [(block.astype(np.float32) @ targets.T).max(axis=1) for block in rows.blocks(GRADIENT)]
         return np.concatenate(best) if best else np.zeros(0, np.float32)
+
+    @abstractmethod
+    def targets(self, gradients: np.ndarray) -> np.ndarray:
+        """Return what a row is compared with (t, d), of the examples' gradients (E, d)."""
+
+
+class Less(GradientCosine):
+    """The mean cosine of a row's gradient with those of the examples."""
+
+    def targets(self, gradients: np.ndarray) -> np.ndarray:
+        """Average the gradients: the mean of inner products is that with the mean."""
+        return np.asarray(gradients.mean(axis=0, keepdims=True))
+
+
+class LessMax(GradientCosine):
+    """The largest cosine of a row's gradient with that of an example."""
+
+    def targets(self, gradients: np.ndarray) -> np.ndarray:
+        """Return every gradient."""
+        return gradients

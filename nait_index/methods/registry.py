@@ -22,9 +22,6 @@ class MethodName(StrEnum):
         return member
 
     PROBE = "probe", "probe.Probe"
-    PROBE_NEURONS = "probe-neurons", "probe.ProbeNeurons"
-    PROBE_WORDS = "probe-words", "probe.ProbeWords"
-    PROBE_HIDDEN = "probe-hidden", "probe.ProbeHidden"
     CONTRAST = "contrast", "contrast.Contrast"
     NAIT = "nait", "nait.Nait"
     NAIT_DRIFT = "nait-drift", "nait.NaitDrift"
@@ -34,6 +31,8 @@ class MethodName(StrEnum):
     RDS = "rds", "rds.Rds"
     RDS_MAX = "rds-max", "rds.RdsMax"
     LESS = "less", "less.Less"
+    LESS_MAX = "less-max", "less.LessMax"
+    INFLUENCE = "influence", "influence.Influence"
     EMBEDDING = "embedding", "embedding.Embedding"
     BM25 = "bm25", "bm25.Bm25"
     DSIR = "dsir", "dsir.Dsir"

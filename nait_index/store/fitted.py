@@ -2,14 +2,14 @@
 
 ``basis.safetensors`` holds the small parts of the compressor and is read whenever an index is opened.
 ``components.safetensors`` is as large as a model's layer and read when something is projected, which selecting by a
-stored capability seldom needs, and so is ``vocabulary.safetensors``, which the view ``words`` needs; the first file
-holds the hashes of these. ``warmup.safetensors`` holds the adapters of the view ``grad``, as bytes that this module
-does not interpret.
+stored capability seldom needs; the first file holds the hash of the second. ``warmup.safetensors`` holds the adapters
+of the views of gradients, as bytes that this module does not interpret, and ``landmarks.safetensors`` the gradients of
+the view ``landmarks``.
 """
 
 import json
 from collections.abc import Iterator, Mapping
-from functools import cache, partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,6 @@ from nait_index.errors import StoreError
 from nait_index.files import hash_bytes, hash_file
 from nait_index.signatures.features import Feature
 from nait_index.signatures.pca import Basis, BasisName, Compressor
-from nait_index.signatures.words import Vocabulary
 from nait_index.store.layout import Layout
 
 
@@ -32,8 +31,6 @@ def save_compressor(layout: Layout, compressor: Compressor) -> str:
     small = {"center": compressor.center} | {f"steps.{feature}": steps for feature, steps in compressor.steps.items()}
     # A single entry: safetensors orders several arbitrarily, and the same basis must have the same hash.
     settings = {"widths": compressor.widths, "bases": list(compressor.bases), "components": components}
-    if compressor.vocabulary is not None:
-        settings["vocabulary"] = _save_vocabulary(layout, compressor.vocabulary())
     return save_fitted(layout, layout.basis, save(small, metadata={"compressor": json.dumps(settings)}))
 
 
@@ -47,38 +44,44 @@ def load_compressor(layout: Layout, expected_hash: str | None) -> Compressor:
 
     data = load_fitted(layout, layout.basis, expected_hash)
     arrays = load(data)
-    settings = json.loads(_metadata(data)["compressor"])
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    settings = json.loads(header["__metadata__"]["compressor"])
     names = [BasisName(name) for name in settings["bases"]]
-    steps = {feature: arrays[f"steps.{feature}"] for feature in Feature if f"steps.{feature}" in arrays}
+    steps = {feature: arrays[f"steps.{feature}"] for feature in Feature}
     bases = _StoredBases(layout, names, settings["components"])
-    words = settings.get("vocabulary")
-    vocabulary = None if words is None else cache(partial(_load_vocabulary, layout, words))
-    return Compressor(tuple(settings["widths"]), arrays["center"], bases, steps, vocabulary)
+    return Compressor(tuple(settings["widths"]), arrays["center"], bases, steps)
 
 
-def _save_vocabulary(layout: Layout, vocabulary: Vocabulary) -> str:
+@dataclass(frozen=True, slots=True)
+class Landmarks:
+    """Gradients of a random sample of the corpus.
+
+    :param positions: (m,) int64 of their rows, some of which may have been removed or replaced since.
+    :param gradients: (m, width) float16, of unit length.
+    """
+
+    positions: np.ndarray
+    gradients: np.ndarray
+
+
+def save_landmarks(layout: Layout, landmarks: Landmarks) -> str:
+    """Write the landmarks, whole or not at all, and return their hash (32 hex digits)."""
     from safetensors.numpy import save
 
-    terms = np.frombuffer("\n".join(vocabulary.terms).encode(), np.uint8)
-    arrays = {"terms": terms, "rarity": vocabulary.rarity, "components": np.ascontiguousarray(vocabulary.components)}
-    return save_fitted(layout, layout.vocabulary, save(arrays, metadata={"unseen": repr(vocabulary.unseen)}))
+    arrays = {"positions": landmarks.positions, "gradients": landmarks.gradients}
+    return save_fitted(layout, layout.landmarks, save({name: np.ascontiguousarray(a) for name, a in arrays.items()}))
 
 
-def _load_vocabulary(layout: Layout, expected_hash: str) -> Vocabulary:
+def load_landmarks(layout: Layout, expected_hash: str | None) -> Landmarks:
+    """Read the landmarks.
+
+    :param expected_hash: what :func:`save_landmarks` returned.
+    :raises StoreError: the file is missing or is not the one the index was built with.
+    """
     from safetensors.numpy import load
 
-    data = load_fitted(layout, layout.vocabulary, expected_hash)
-    arrays = load(data)
-    terms = arrays["terms"].tobytes().decode()
-    unseen = float(_metadata(data)["unseen"])
-    return Vocabulary(tuple(terms.split("\n")) if terms else (), arrays["rarity"], unseen, arrays["components"])
-
-
-def _metadata(data: bytes) -> dict[str, str]:
-    """Return the texts in the header of a safetensors file."""
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    metadata: dict[str, str] = header["__metadata__"]
-    return metadata
+    arrays = load(load_fitted(layout, layout.landmarks, expected_hash))
+    return Landmarks(arrays["positions"], arrays["gradients"])
 
 
 class _StoredBases(Mapping[BasisName, Basis]):

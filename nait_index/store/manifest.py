@@ -66,7 +66,8 @@ class Manifest:
     :param unread: fields of the rows that hold text which is not read, by corpus file, with the number of rows.
     :param sources: all corpus files that were read. :param next_position: of the next row that is added.
     :param first_rows: positions before this one were in the first build, whose rows the basis was fitted on.
-    :param basis_hash: of the fitted compressor. :param warmup_hash: of the adapters of the view ``grad``.
+    :param basis_hash: of the fitted compressor. :param warmup_hash: of the adapters of the views of gradients;
+        :param landmarks_hash: of the gradients of the view ``landmarks``.
     :param sae_unexplained: share of the activations' variance that the sparse autoencoder leaves unexplained.
     :param fidelity: how faithful the signatures are, as :mod:`nait_index.building.basis` measured it when the basis
         was fitted; ``None`` where they are exact.
@@ -90,6 +91,7 @@ class Manifest:
     first_rows: int = 0
     basis_hash: str | None = None
     warmup_hash: str | None = None
+    landmarks_hash: str | None = None
     sae_unexplained: float | None = None
     fidelity: Mapping[str, Any] | None = None
     libraries: Mapping[str, str] = field(default_factory=dict)

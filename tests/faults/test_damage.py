@@ -87,7 +87,7 @@ def rich(files: Files, model: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
     root = tmp_path_factory.mktemp("rich") / "own.nait"
     with pytest.MonkeyPatch.context() as patch:
-        settings = "nait_index.activations.gradients.adapters.GradientSettings"
+        settings = "nait_index.building.encoder.GradientSettings"
         patch.setattr(settings, partial(GradientSettings, warmup_steps=4))
         run_here(
             command("build", root, files, model), views=tuple(map(View, ("pca", "topk", "hidden", "grad"))), grad_dim=32

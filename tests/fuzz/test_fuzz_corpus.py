@@ -76,12 +76,12 @@ def take_in(path: Path, row_format: RowFormat | None = None) -> tuple[Counts, li
     assert counts.read == len(items) == counts.new + counts.present + counts.rejected
     assert rejected == [item for item in items if isinstance(item, Rejected)]
     assert all(row.reason for row in rejected)
-    assert {row.id: (row.row, row.text, row.content_hash) for row in work} == {
+    assert {row.id: (row.row, row.marked.text, row.content_hash) for row in work} == {
         sample.id: (sample.row, "\n".join(part.text for part in sample.parts), sample.content_hash)
         for sample in samples
     }
     assert len(work) == len(samples) == counts.new
-    "".join(row.id + row.row + row.text for row in work).encode()
+    "".join(row.id + row.row + row.marked.text for row in work).encode()
     return counts, samples, work
 
 

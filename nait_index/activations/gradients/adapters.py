@@ -5,6 +5,7 @@ zero. LESS takes gradients with respect to A and B only.
 """
 
 import logging
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,26 +31,38 @@ class GradientSettings:
 
     :param rank: r of the adapters; :param alpha: α, where their scale is α/r.
     :param width: d, numbers that a gradient is projected to.
-    :param warmup_steps: steps of Adam before the first gradient; :param warmup_batch: texts in each step.
-    :param learning_rate: of those steps.
+    :param layers: layers from the top that have adapters; 0 is all of them.
+    :param words: most words of the vocabulary that a token is predicted among: those most frequent in the warm-up's
+        texts. A smaller vocabulary is taken whole.
+    :param warmup_steps: steps of Adam before the last gradient; :param warmup_batch: texts in each step.
+    :param learning_rate: highest of those steps: it rises for a thirtieth of them and then falls to zero.
+    :param checkpoints: points of the warm-up at which gradients are taken, at the ends of equal parts.
     :param seed: of the adapters' initial weights, the order of the warm-up, and the projection.
     """
 
     rank: int = 8
     alpha: int = 16
     width: int = 1024
+    layers: int = 0
+    words: int = 16_384
     warmup_steps: int = 64
-    warmup_batch: int = 16
+    warmup_batch: int = 8
     learning_rate: float = 1e-3
+    checkpoints: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.rank, self.alpha, self.width, self.warmup_steps, self.warmup_batch) < 1:
-            raise NaitError("rank, alpha, width, warm-up steps and warm-up batch of the gradients must be at least 1")
+        counts = self.rank, self.alpha, self.width, self.warmup_steps, self.warmup_batch, self.checkpoints
+        if min(counts) < 1:
+            raise NaitError("every count in the settings of the gradients must be at least 1")
+        if self.checkpoints > self.warmup_steps:
+            raise NaitError(f"a warm-up of {self.warmup_steps} steps has no {self.checkpoints} checkpoints")
 
 
 class Adapters:
     """The adapters of one model, added to every linear layer that text passes through, except the output head.
+
+    ``source`` is what comes before the first of them: the token embedding, or the last block that has none.
 
     The fused parameters of a mixture of experts get none; its attention, router and shared experts do. ``layers`` are
     the small linear layers that were added, A and B, by the path of their weight, in an order that depends on the model
@@ -62,6 +75,7 @@ class Adapters:
         names = _linear_layers(model)
         if not names:
             raise ArchitectureError("no linear layer was found in this model to add the adapters of the gradients to")
+        self.source, names = _upper(model, names, settings.layers)
         if fused := sum(holds_experts(module) and hasattr(module, "down_proj") for module in model.modules()):
             logger.warning("%d layers of fused experts have no adapters: gradients leave their parameters out", fused)
         _inject(model, names, settings)
@@ -119,6 +133,15 @@ def _linear_layers(model: Any) -> list[str]:  # noqa: ANN401 - a transformers mo
         for handle in handles:
             handle.remove()
     return [name for name, _ in model.named_modules() if name in ran]
+
+
+def _upper(model: Any, names: list[str], count: int) -> tuple["nn.Module", list[str]]:  # noqa: ANN401
+    """Keep the layers of the last ``count`` blocks, and return the module before them as well."""
+    blocks = list(dict.fromkeys(match[1] for name in names if (match := re.match(r"(.*?\.\d+)\.", name))))
+    if not 0 < count < len(blocks):
+        return model.get_input_embeddings(), names
+    kept = tuple(f"{block}." for block in blocks[-count:])
+    return model.get_submodule(blocks[-count - 1]), [name for name in names if name.startswith(kept)]
 
 
 def _inject(model: "nn.Module", names: list[str], settings: GradientSettings) -> None:

@@ -4,7 +4,12 @@ The loss is the mean negative log-likelihood of the tokens of S, each given thos
 
     ℓ = −(1/|S|) Σ_{t ∈ S} log p(token t | tokens before t)
 
-S holds all tokens but the first, or those from a given position on. The weight of a linear layer y = W·x, which
+S holds the tokens of the answers. With a large vocabulary, the output head costs more than all layers of a small model;
+so p may be taken over some of its words alone, which then are the only rivals of the token that is to be predicted:
+
+    −log p(y) = log(exp z_y + Σ_{w ∈ W, w ≠ y} exp z_w) − z_y      z the logits
+
+The weight of a linear layer y = W·x, which
 processes T tokens of sample b, has the gradient
 
     ∂ℓ_b/∂W = Σ_t (∂ℓ_b/∂y_bt) ⊗ x_bt
@@ -21,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nait_index.activations.batches import Target, pad
+from nait_index.activations.batches import AnswerTokens, pad
 from nait_index.errors import ArchitectureError
 
 if TYPE_CHECKING:
@@ -48,26 +53,92 @@ class Batch:
     counts: "torch.Tensor"
 
     @classmethod
-    def of(cls, targets: Sequence[Target], device: "torch.device") -> "Batch":
+    def of(cls, texts: Sequence[AnswerTokens], device: "torch.device") -> "Batch":
         """Pad texts with token 0; any token would do."""
         import torch
 
-        ids, mask = pad([target.ids for target in targets])
-        starts = np.array([target.start for target in targets])[:, None]
-        counts = (mask == 1) & (np.arange(mask.shape[1]) >= starts)
+        ids, mask = pad([text.ids for text in texts])
+        counts = np.zeros(mask.shape, dtype=bool)
+        for row, text in enumerate(texts):
+            counts[row, : len(text.ids)] = text.counts
         return cls(*(torch.from_numpy(array).to(device) for array in (ids, mask, counts)))
 
 
-def sample_losses(model: Any, batch: Batch) -> "torch.Tensor":  # noqa: ANN401 - a transformers model
-    """Compute ℓ of every sample: (B,) float32, differentiable."""
+def sample_losses(model: Any, batch: Batch, words: "torch.Tensor | None" = None) -> "torch.Tensor":  # noqa: ANN401
+    """Compute ℓ of every sample: (B,) float32, differentiable.
+
+    :param model: a transformers model.
+    :param words: (W,) int64 sorted, the rivals of each token; ``None`` for the whole vocabulary. The logits must be the
+        plain products of hidden states and the head's weights then, see :func:`has_plain_head`.
+    """
+    import torch
     from torch.nn.functional import cross_entropy
 
-    logits = model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False).logits
-    # The tokens are shifted instead of the logits, the first token to the end: that saves a copy of the logits.
-    following = batch.ids.roll(-1, dims=1)
-    counts = batch.counts.roll(-1, dims=1)
-    losses = cross_entropy(logits.float().flatten(0, 1), following.flatten(), reduction="none")
-    return (losses.view_as(counts) * counts).sum(dim=1) / counts.sum(dim=1)
+    # The token before each token that counts predicts it.
+    before, tokens = batch.counts.roll(-1, dims=1), batch.ids[batch.counts]
+    head = model.get_output_embeddings()
+    with _hidden_at(head, before, run_head=words is None) as hidden:
+        logits = model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False).logits
+    if words is None:
+        logits = logits[0] if hidden else logits[before]
+        losses = cross_entropy(logits.float(), tokens, reduction="none")
+    else:
+        losses = _losses_among(hidden[0], head.weight, tokens, words)
+    sums = torch.zeros(len(batch.ids), device=losses.device).index_add(0, before.nonzero()[:, 0], losses)
+    return sums / before.sum(dim=1)
+
+
+def has_plain_head(model: Any, ids: "torch.Tensor") -> bool:  # noqa: ANN401 - a transformers model
+    """Decide whether the logits are the plain products of hidden states and the head's weights.
+
+    :param ids: (1, T) some text.
+    """
+    import torch
+
+    head = model.get_output_embeddings()
+    if not isinstance(head, torch.nn.Linear) or head.bias is not None:
+        return False
+    everywhere = torch.ones_like(ids, dtype=torch.bool)
+    with torch.inference_mode(), _hidden_at(head, everywhere, run_head=True) as hidden:
+        logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
+    return bool(hidden) and torch.equal(logits[0], head(hidden[0]))
+
+
+def _losses_among(
+    hidden: "torch.Tensor", weight: "torch.Tensor", tokens: "torch.Tensor", words: "torch.Tensor"
+) -> "torch.Tensor":
+    """Compute −log p of tokens (n,) after hidden states (n, H), among some words and the token itself: (n,) float32."""
+    import torch
+
+    rivals = (hidden @ weight[words].T).float()
+    logits = (hidden.float() * weight[tokens].float()).sum(dim=1)
+    place = torch.searchsorted(words, tokens).clamp(max=len(words) - 1)
+    known = words[place] == tokens
+    total = rivals.logsumexp(dim=1)
+    return torch.where(known, total, torch.logaddexp(total, logits)) - torch.where(
+        known, rivals.gather(1, place[:, None])[:, 0], logits
+    )
+
+
+@contextmanager
+def _hidden_at(head: "nn.Module", chosen: "torch.Tensor", *, run_head: bool) -> "Iterator[list[torch.Tensor]]":
+    """Let the output head of a model see the given positions (B, T) alone, as one row of them, and collect these.
+
+    :param run_head: ``False`` lets it see no more than one of them.
+    """
+    collected: list[torch.Tensor] = []
+
+    def select(_: "nn.Module", args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        if args[0].shape[:2] != chosen.shape:
+            return None
+        collected.append(args[0][chosen])
+        return (collected[0][None, : None if run_head else 1], *args[1:])
+
+    handle = head.register_forward_pre_hook(select)
+    try:
+        yield collected
+    finally:
+        handle.remove()
 
 
 @contextmanager
@@ -79,7 +150,7 @@ def per_sample_gradients(
     They arrive one layer at a time, so that the gradients of all layers are never in memory together. Differentiating
     to the source instead of the weights avoids computing the gradients of the whole batch, which are not needed.
 
-    :param source: the model's token embedding, from which everything is computed.
+    :param source: what comes before the first of the layers: the model's token embedding, or one of its blocks.
     :param layers: linear layers without bias, by name. :param shape: (B, T) of the pass.
     :raises ArchitectureError: a layer mixes the samples, or runs twice in a pass.
     """
@@ -91,7 +162,10 @@ def per_sample_gradients(
 
         torch.autograd.grad(total, sources)
 
-    handles = [source.register_forward_hook(lambda _, __, output: sources.append(output.requires_grad_()))]
+    def start(_: "nn.Module", __: object, output: Any) -> None:  # noqa: ANN401 - a tensor, or several
+        sources.append((output[0] if isinstance(output, tuple) else output).requires_grad_())
+
+    handles = [source.register_forward_hook(start)]
     handles += [layer.register_forward_hook(_hook(name, shape, ran, take)) for name, layer in layers.items()]
     try:
         yield backward

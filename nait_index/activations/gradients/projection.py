@@ -20,7 +20,7 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-_PARTS = 4
+_PARTS = 1
 _COORDINATES_KEPT = 2**22
 """The hashes of at most this many coordinates are cached (84 MB); those of further blocks are made anew each time."""
 
