@@ -14,13 +14,14 @@ that the weights 1/(1 + Σ p_c) are out of date by at most a tenth.
 
 The probability is calibrated for each task on the distribution of its scores, whatever method they are from::
 
-    log p_c(x)/(1 − p_c(x)) = (μ₁ − μ₀)/σ² · s_c(x) + b        μ₁, μ₀ = means of the task's best k rows and of the rest
-                                                             σ² = variance around them;  b such that Σ_x p_c(x) = k
+    log p_c(x)/(1 − p_c(x)) = (μ₁ − μ₀)/σ² · s_c(x) + b        μ₁, μ₀ = means of the task's best m rows and of the rest
+                                                             σ² = variance around them;  b such that Σ_x p_c(x) = m
 
-This is the linear discriminant between the rows that the task would choose alone and all others. It does not change
-when scores are scaled or shifted, so no task outweighs another because its scores are larger; every task expects k
-rows to serve it; and where a task has few clear rows, p_c falls steeply behind them, and the budget goes elsewhere. The
-log-odds of ``probe`` are calibrated in the same way, since their scale depends on how many examples there are.
+This is the linear discriminant between the best rows of a task and all others. It does not change when scores are
+scaled or shifted, so no task outweighs another because its scores are larger, and every task expects m rows to serve
+it. Of k rows, a task gets k/C if no row is shared, and k if all are: m is the geometric mean, k/√C (at most half of the
+rows). With m = k, what fills up the best k of a task that has fewer rows of its kind would count nearly as much as
+those. The log-odds of ``probe`` are calibrated in the same way: their scale depends on how many examples there are.
 
 ``--votes`` asks for agreement instead: every task votes for its best k rows, and the core holds the rows with enough
 votes, however few they are; most votes first, then by the mean over the tasks of (k − r + 1)/k, 0 where there is no
@@ -64,9 +65,9 @@ def choose_core(scores: np.ndarray, k: int, rule: CoreRule) -> CoreRows:
 
 
 def log_odds(scores: np.ndarray, k: int) -> np.ndarray:
-    """Calibrate every task's scores (C, n) on their own distribution: log p/(1 − p), with Σ p = min(k, n/2)."""
+    """Calibrate every task's scores (C, n) on their own distribution: log p/(1 − p), with Σ p = k/√C, at most n/2."""
     calibrated = np.zeros(scores.shape)
-    expected = min(k, scores.shape[1] // 2)
+    expected = min(max(1, round(k / np.sqrt(len(scores)))), scores.shape[1] // 2)
     if expected:
         for of_task, values in zip(calibrated, scores, strict=True):
             of_task[:] = _discriminant(values.astype(np.float64), expected)
