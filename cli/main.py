@@ -21,6 +21,7 @@ from .log import speak_up, speaking
 from .look import explore, info, report, rows, verify
 from .maintain import landmarks, optimize, rebuild, remove, restore, tag, versions
 from .output import one_line, open_closed_streams, wants_color
+from .prove import prove
 from .score import score
 
 _VERBOSE = click.Option(
@@ -85,7 +86,7 @@ cli.add_jobs(
         "Get started": (demo, completion),
         "Build": (build, add, landmarks, score, sae),
         "Choose": (query, core, cover, capability),
-        "Look": (report, explore, info, rows, explain, compare, verify),
+        "Look": (report, explore, info, rows, explain, compare, prove, verify),
         "Hand over": (export,),
         "Maintain": (versions, tag, restore, remove, rebuild, optimize),
     }

@@ -303,6 +303,10 @@ class NaitIndex:
         self._check_newest()
         return self._library.add(name, files, row_format, force=force)
 
+    def recorded_settings(self) -> tuple[ModelConfig, SignatureConfig]:
+        """Return the settings that this index was built with, its model at its present place."""
+        return recorded_settings(self.manifest, self._model, self._device)
+
     def load_model(self) -> None:
         """Load the index's model now, instead of when examples first need it.
 

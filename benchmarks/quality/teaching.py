@@ -1,101 +1,211 @@
-"""Does it teach? ``python -m benchmarks.quality.teaching``; ``--quick`` is a trial.
+"""Does it teach? ``python -m benchmarks.quality.teaching NAME --model MODEL --index INDEX``; ``--quick`` is a trial.
 
-Fresh copies of a small causal language model are fine-tuned, all with the same number of steps and tokens, on the tenth
-of the real pool that a method chooses for a capability; on a random tenth, the lowest-scored tenth and the full pool;
-and on rows chosen for all capabilities at once. Then the loss on held-out rows of every capability is measured, on the
-answer given the prompt. The seed determines which half of a capability's rows are examples and which are held out, and
-the order of the training rows; runs are compared with the random tenth of the same seed.
-
-The model is the bundled one unless ``--model`` names another folder. The bundled model was trained on the pool's rows
-of gsm8k_train and gpteacher_*, so grade-school mathematics, code, tool use and role play are partly known to it: they
-have less to gain, and random rows make it forget some of them.
+``nait-index prove`` over many arms: copies of a causal language model are fine-tuned on the tenth of the real pool that
+each arm chooses for a capability, with equally many tokens of answers, and measured on held-out examples of it. The
+halves of the examples that each seed shows are stored in the index as capabilities, so they are encoded once; runs are
+stored by their content, so a measurement can be stopped and resumed, and ``--part 1/2`` does every second run, so that
+two processes can share the work.
 """
 
 import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
-from benchmarks.environment import ROOT
+from benchmarks.environment import ROOT, environment, shared_data
 from benchmarks.pool import GROUPS
-from benchmarks.quality.arms import ArmKind, make_arms
-from benchmarks.quality.fine_tune import Recipe
-from benchmarks.quality.measuring import measure
-from benchmarks.quality.settings import Settings, quick
-from nait_index.config import View
-from nait_index.errors import NaitError
-from nait_index.methods.registry import DEFAULT_METHOD, MethodName
+from nait_index import NaitIndex
+from nait_index.activations.device import settled_precision
+from nait_index.activations.loading import load_model
+from nait_index.config import Device, ModelConfig, Precision
+from nait_index.corpus import make_template, read_corpus
+from nait_index.proving.choices import fixed, untrained
+from nait_index.proving.heldout import split
+from nait_index.proving.proof import RANDOM, Arm, ProofPlan, Results, estimate_cost, plan_runs
+from nait_index.proving.prove import reader
+from nait_index.proving.recipe import Recipe
+from nait_index.proving.runs import Bench, RunStore
+from nait_index.proving.tokens import LessonMaker
+from nait_index.types import Sample
 
 RESULTS = ROOT / "benchmarks" / "results"
-KINDS = (ArmKind.FULL, ArmKind.CORE, ArmKind.ROUND_ROBIN)
+SHARE = "10%"
+CAPABILITIES = ("translation", "multilingual_qa", "knowledge", "bbh", "gsm8k")
+ARMS = "untrained,random,full,low:probe,probe,contrast,nait,bm25,core:round-robin"
 
 
-class Listed(click.ParamType[list[str]]):
-    """Comma-separated words, each one of those known; or numbers, if none are known."""
+class Teacher:
+    """Makes arms from their names.
 
-    name = "list"
+    ``METHOD`` is what a method chooses, ``METHOD@NAME`` with another index, ``low:METHOD`` the rows it ranks lowest,
+    and ``core:RULE`` one choice for all capabilities together.
 
-    def __init__(self, *known: str) -> None:
-        self._known = known
+    :param indexes: of the same rows, by name; the first is the one without a name.
+    """
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:  # noqa: ANN401
-        """Split and check them."""
-        words = [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
-        for word in words:
-            if self._known and word not in self._known:
-                self.fail(f"{word!r} is not one of {', '.join(self._known)}", param, ctx)
-            if not self._known and not word.isdecimal():
-                self.fail(f"{word!r} is not a number", param, ctx)
-        return list(words)
+    def __init__(self, indexes: Mapping[str, NaitIndex], samples: Mapping[str, Sequence[Sample]], seeds: int) -> None:
+        self._indexes = indexes
+        self._index = indexes[""]
+        self._capabilities = list(samples)
+        self._n = len(self._index)
+        self._ordinals = {sample_id: place for place, sample_id in enumerate(self._index.columns.ids())}
+        for name, index in indexes.items():
+            stored = {row["name"] for row in index.capabilities()}
+            for capability, of_it in samples.items():
+                for seed in range(seeds):
+                    if f"{capability}.{seed}" not in stored:
+                        click.echo(f"encoding {capability}, seed {seed} {name}", err=True)
+                        _store(index, f"{capability}.{seed}", [of_it[row] for row in split(len(of_it), seed)[0]])
+
+    def arm(self, name: str) -> Arm:
+        """Make an arm."""
+        if name == "untrained":
+            return untrained()
+        if name == RANDOM:
+            size = max(1, int(self._n * 0.1))
+            return fixed(name, lambda _, seed: np.random.default_rng([seed, 11]).choice(self._n, size, replace=False))
+        if name == "full":
+            return fixed(name, lambda _, seed: np.arange(self._n))
+        if name.startswith("core:"):
+            return fixed(name, lambda _, seed: self._core(name.removeprefix("core:"), seed))
+        method, _, index = name.removeprefix("low:").partition("@")
+        return Arm(name, lambda capability, seed: self._rows(method, index, f"{capability}.{seed}", name[:4] == "low:"))
+
+    def _rows(self, method: str, index: str, capability: str, low: bool) -> np.ndarray:
+        chosen = self._indexes[index].query(capability, method=method, top="100%" if low else SHARE)
+        ids = chosen.ids[-max(1, int(self._n * 0.1)) :] if low else chosen.ids
+        return np.array([self._ordinals[sample_id] for sample_id in ids])
+
+    def _core(self, rule: str, seed: int) -> np.ndarray:
+        names = [f"{capability}.{seed}" for capability in self._capabilities]
+        if rule == "round-robin":
+            chosen = self._index.query(names, top=SHARE, combine="round-robin")
+        else:
+            chosen = self._index.core(names, top=SHARE, rule=rule, bootstrap=0)
+        return np.array([self._ordinals[sample_id] for sample_id in chosen.ids])
 
 
-METHODS = Listed(*MethodName)
+def _store(index: NaitIndex, name: str, samples: Sequence[Sample]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "shown.jsonl"
+        file.write_text("".join(sample.row + "\n" for sample in samples), encoding="utf-8")
+        index.add_capability(name, file)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """All that a measurement needs."""
+
+    teacher: Teacher
+    plan: ProofPlan
+    bench: Bench
+    maker: LessonMaker
 
 
 @click.command()
-@click.option("--methods", type=METHODS, default=f"{DEFAULT_METHOD},nait", show_default=True)
-@click.option(
-    "--low", type=METHODS, default=f"{DEFAULT_METHOD},nait", show_default=True, help="Also their lowest tenth."
-)
-@click.option("--few", type=Listed(), default="16,64", show_default=True, help="Fewer examples, for the first method.")
-@click.option("--kinds", type=Listed(*KINDS), default=",".join(KINDS), show_default=True, help="Arms without a target.")
-@click.option("--capabilities", type=Listed(*GROUPS), default=",".join(GROUPS), show_default=True)
-@click.option("--seeds", default=5, show_default=True, type=click.IntRange(1))
-@click.option("--steps", default=Recipe().steps, show_default=True, type=click.IntRange(1))
-@click.option("--held-out", default=32, show_default=True, type=click.IntRange(1), help="Rows of each capability.")
-@click.option("--model", default="bundled", show_default=True, help="Folder of a causal language model.")
-@click.option("--views", type=Listed(*View), default="pca,topk", show_default=True, help="Of the index that is built.")
-@click.option("--index", type=click.Path(exists=True, path_type=Path), help="Use this index of the pool instead.")
+@click.argument("name")
+@click.option("--model", required=True, help="Folder of a causal language model.")
+@click.option("--index", "path", required=True, help="An index of the pool. Capabilities are stored in it.")
+@click.option("--beside", multiple=True, metavar="NAME=INDEX", help="Another index of the same rows, for METHOD@NAME.")
+@click.option("--arms", default=ARMS, show_default=True, help="Comma-separated.")
+@click.option("--capabilities", default=",".join(CAPABILITIES), show_default=True)
+@click.option("--seeds", default=3, show_default=True, type=click.IntRange(1))
+@click.option("--held-out", default=24, show_default=True, type=click.IntRange(2))
+@click.option("--answer-tokens", default=2000, show_default=True, type=click.IntRange(1))
+@click.option("--steps", default=10, show_default=True, type=click.IntRange(1))
+@click.option("--max-length", default=192, show_default=True, type=click.IntRange(8))
+@click.option("--layers", default=6, show_default=True, help="Adapters in this many upper layers; 0 for all.")
+@click.option("--rate", default=5e-4, show_default=True, help="Learning rate.")
+@click.option("--part", default="1/1", show_default=True, help="Do this part of the runs, and write no result.")
 @click.option("--cache", default=ROOT / "benchmarks" / ".cache", type=click.Path(path_type=Path))
-@click.option("--processes", default=2, show_default=True, type=click.IntRange(1))
-@click.option("--quick", "is_quick", is_flag=True, help="A trial of a minute; the result goes into the cache.")
-def main(is_quick: bool, **options: Any) -> None:  # noqa: ANN401 - of any type
-    """Measure what selections teach, and write results/teaching-MODEL.json."""
-    settings = make_settings(options)
-    settings = quick(settings) if is_quick else settings
-    try:
-        result = measure(settings)
-    except NaitError as error:
-        raise click.ClickException(str(error)) from error
-    path = (settings.cache if is_quick else RESULTS) / f"teaching-{Path(settings.model).name}.json"
+@click.option("--suffix", default="", help="Of the result's name, for a check of one setting.")
+@click.option("--quick", is_flag=True, help="Two capabilities, one seed, few tokens; write nothing.")
+def main(name: str, quick: bool, part: str, suffix: str, cache: Path, **options: Any) -> None:  # noqa: ANN401
+    """Measure what choices teach, and write results/teaching-NAME.json."""
+    if quick:
+        options |= {
+            "capabilities": "translation,knowledge",
+            "seeds": 1,
+            "held_out": 8,
+            "answer_tokens": 400,
+            "steps": 4,
+        }
+    recipe = Recipe(
+        answer_tokens=options["answer_tokens"],
+        steps=options["steps"],
+        max_length=options["max_length"],
+        layers=options["layers"] or None,
+        learning_rate=options["rate"],
+    )
+    setup = prepare(options, recipe, cache / "teaching-runs.jsonl")
+    opened = NaitIndex(options["path"])
+    rows = len(opened)
+    read = reader(opened.columns, setup.maker, opened.manifest.reasoning)
+    planned = plan_runs(setup.plan, rows, recipe, setup.maker, read)
+    number, parts = map(int, part.split("/"))
+    cost = estimate_cost(setup.bench, planned)
+    click.echo(f"{len(planned.runs)} runs, {cost.runs} missing: about {cost.seconds / 60:.0f} min", err=True)
+    mine = planned.runs[number - 1 :: parts]
+    outcomes = []
+    for done, outcome in enumerate(setup.bench.run_all(mine), 1):
+        outcomes.append(outcome)
+        click.echo(
+            f"{done}/{len(mine)} {mine[done - 1]}: {outcome.train_seconds + outcome.measure_seconds:.0f} s", err=True
+        )
+    if parts > 1:
+        return
+    results = Results(setup.plan, planned, outcomes)
+    result = {
+        "environment": environment(),
+        "model": Path(options["model"]).name,
+        "pool_rows": rows,
+        "share": SHARE,
+        "held_out": options["held_out"],
+        "recipe": asdict(recipe),
+        "run_seconds": round(sum(one.train_seconds + one.measure_seconds for one in outcomes)),
+        **results.to_dict(),
+    }
+    path = (cache if quick else RESULTS) / f"teaching-{name}{suffix}.json"
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    click.echo(json.dumps({name: result[name] for name in ("relative_to_random", "claims")}, indent=1))
+    click.echo(json.dumps(result["against_random"], indent=1))
     click.echo(f"written to {path}", err=True)
 
 
-def make_settings(options: dict[str, Any]) -> Settings:
-    """Return the settings for the command's options."""
-    few, kinds = [int(count) for count in options["few"]], [ArmKind(kind) for kind in options["kinds"]]
-    taken = ("seeds", "held_out", "model", "index", "cache", "processes")
-    return Settings(
-        arms=tuple(make_arms(options["methods"], options["low"], few, kinds)),
-        capabilities=tuple(options["capabilities"]),
-        recipe=Recipe(steps=options["steps"]),
-        views=tuple(View(view) for view in options["views"]),
-        limit=None,
-        **{name: options[name] for name in taken},
-    )
+def prepare(options: Mapping[str, Any], recipe: Recipe, runs: Path) -> Setup:
+    """Open the indexes, read the examples and load the model."""
+    names = options["capabilities"].split(",")
+    unknown = [name for name in names if name not in GROUPS]
+    if unknown:
+        raise click.BadParameter(f"{unknown[0]} is not one of {', '.join(GROUPS)}")
+    samples = {name: _samples(shared_data() / "capabilities" / f"{name}.jsonl") for name in names}
+    indexes = {"": NaitIndex(options["path"])} | {
+        name: NaitIndex(path) for name, _, path in (pair.partition("=") for pair in options["beside"])
+    }
+    teacher = Teacher(indexes, samples, options["seeds"])
+    arms = tuple(map(teacher.arm, options["arms"].split(",")))
+    kinds = {name: [json.loads(sample.row)["source"] for sample in of_it] for name, of_it in samples.items()}
+    plan = ProofPlan(arms, samples, options["seeds"], options["held_out"], kinds)
+    config = ModelConfig(options["model"], dtype=settled_precision(Precision.AUTO, Device.AUTO))
+    loaded = load_model(config, causal=True)
+    maker = LessonMaker(loaded.tokenizer, make_template(config.template, loaded.tokenizer), recipe.max_length)
+    vocabulary = _answer_vocabulary(indexes[""], samples, maker)
+    return Setup(teacher, plan, Bench(loaded, recipe, RunStore(runs), vocabulary), maker)
+
+
+def _answer_vocabulary(index: NaitIndex, samples: Mapping[str, Sequence[Sample]], maker: LessonMaker) -> np.ndarray:
+    """Return the tokens that occur in any answer of the pool or of the examples."""
+    read = reader(index.columns, maker, index.manifest.reasoning)
+    lessons = [*read(range(len(index))), *(lesson for of_it in samples.values() for lesson in maker.lessons(of_it))]
+    return np.unique(np.concatenate([lesson.ids[lesson.answer] for lesson in lessons]))
+
+
+def _samples(path: Path) -> list[Sample]:
+    return [item for item in read_corpus([path]) if isinstance(item, Sample)]
 
 
 if __name__ == "__main__":

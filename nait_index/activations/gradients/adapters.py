@@ -72,7 +72,7 @@ class Adapters:
     """
 
     def __init__(self, model: "nn.Module", settings: GradientSettings) -> None:
-        names = _linear_layers(model)
+        names = linear_layers(model)
         if not names:
             raise ArchitectureError("no linear layer was found in this model to add the adapters of the gradients to")
         self.source, names = _upper(model, names, settings.layers)
@@ -113,7 +113,7 @@ class Adapters:
                 weight.copy_(torch.from_numpy(weights[name]))
 
 
-def _linear_layers(model: Any) -> list[str]:  # noqa: ANN401 - a transformers model
+def linear_layers(model: Any) -> list[str]:  # noqa: ANN401 - a transformers model
     """Find the linear layers that run on text (not those of a vision tower), without the output head."""
     import torch
     from transformers.pytorch_utils import Conv1D

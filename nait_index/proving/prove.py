@@ -1,0 +1,190 @@
+"""``nait-index prove``: from an index and a capability to a proof, for the index's own model or another one."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from nait_index.activations.device import settled_precision
+from nait_index.activations.loaded import LoadedModel
+from nait_index.activations.loading import load_model
+from nait_index.config import Precision
+from nait_index.corpus import SAMPLE_COLUMNS, make_template, read_examples, read_text, restore_sample
+from nait_index.errors import CapabilityError, NaitError
+from nait_index.files import atomic_write
+from nait_index.index import NaitIndex
+from nait_index.methods.registry import DEFAULT_METHOD, MethodName
+from nait_index.proving.choices import Choices, untrained
+from nait_index.proving.lessons import Read
+from nait_index.proving.picture import draw
+from nait_index.proving.proof import BM25, Cost, Planned, ProofPlan, Results, estimate_cost, plan_runs, verdict
+from nait_index.proving.recipe import Recipe
+from nait_index.proving.runs import Bench, RunProgress, RunStore
+from nait_index.proving.tokens import Lesson, LessonMaker
+from nait_index.search.rows import IndexRows
+from nait_index.selection.budget import Top
+from nait_index.spelling import normal_name
+from nait_index.types import Reasoning, Rejected, RowFormat, Sample
+
+
+@dataclass(frozen=True, slots=True)
+class ProofSettings:
+    """What is compared, and how much is spent on it.
+
+    :param methods: each of them is an arm, beside random rows and ``bm25``. :param top: rows that each of them chooses.
+    :param seeds: runs of every arm; :param held_out: examples of a capability that are measured, at most.
+    """
+
+    methods: tuple[MethodName, ...] = (DEFAULT_METHOD,)
+    top: Top = "10%"
+    where: str | None = None
+    seeds: int = 3
+    held_out: int = 32
+    recipe: Recipe = field(default_factory=Recipe)
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1 or self.held_out < 2:
+            raise NaitError("a proof needs at least 1 seed and 2 held-out examples")
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What came of a proof.
+
+    :param sentence: whether the choice helps this model. :param model: that was fine-tuned.
+    :param ratio: selection time ÷ tuning time, of the first method.
+    """
+
+    results: Results
+    settings: ProofSettings
+    model: str
+    sentence: str
+    ratio: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON can hold it."""
+        settings = asdict(self.settings) | {"methods": [str(method) for method in self.settings.methods]}
+        return {
+            "model": self.model,
+            "verdict": self.sentence,
+            "selection_time_over_tuning_time": round(self.ratio, 4),
+            "settings": settings,
+            **self.results.to_dict(),
+        }
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON."""
+        with atomic_write(path) as file:
+            file.write((json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n").encode())
+
+    def draw(self, path: Path) -> Path | None:
+        """Draw it, and return the path; ``None`` where matplotlib is not installed."""
+        return draw(self.results, self.sentence, path)
+
+
+class Prover:
+    """Prepares and does the runs of a proof.
+
+    :param samples: the examples of every capability. :param store: keeps finished runs.
+    :param tune: folder or hub name of the model to fine-tune copies of; ``None`` for the index's own.
+    :raises ModelError: it is not a causal language model.
+    """
+
+    def __init__(
+        self,
+        index: NaitIndex,
+        samples: Mapping[str, Sequence[Sample]],
+        settings: ProofSettings,
+        store: RunStore,
+        tune: str | None = None,
+    ) -> None:
+        self.settings = settings
+        recorded, _ = index.recorded_settings()
+        model = replace(recorded, name=tune or recorded.name, dtype=Precision.AUTO)
+        model = replace(model, dtype=settled_precision(model.dtype, model.device))
+        self.loaded: LoadedModel = load_model(model, causal=True)
+        maker = LessonMaker(
+            self.loaded.tokenizer, make_template(model.template, self.loaded.tokenizer), settings.recipe.max_length
+        )
+        choices = Choices(index, samples, settings.top, settings.where)
+        methods = [method for method in settings.methods if method not in (BM25, MethodName.RANDOM)]
+        arms = [untrained(), choices.random(), *map(choices.method, [*methods, MethodName.BM25])]
+        self.plan = ProofPlan(tuple(arms), samples, settings.seeds, settings.held_out)
+        read = reader(index.columns, maker, index.manifest.reasoning)
+        self.planned: Planned = plan_runs(self.plan, len(index), settings.recipe, maker, read)
+        self.bench = Bench(self.loaded, settings.recipe, store)
+
+    def cost(self) -> Cost:
+        """Estimate what the missing runs cost."""
+        return estimate_cost(self.bench, self.planned)
+
+    def run(self, progress: RunProgress | None = None) -> Proof:
+        """Do the runs that are missing, and compare."""
+        results = Results(self.plan, self.planned, list(self.bench.run_all(self.planned.runs, progress)))
+        first = next((arm for arm in results.arms if arm in self.settings.methods), BM25)
+        trained = [run.train_seconds for name in results.capabilities for run in results.of(first, name)]
+        ratio = self.planned.select_seconds[first] / max(sum(trained) / len(trained), 1e-9)
+        return Proof(results, self.settings, self.loaded.name, verdict(results, first), ratio)
+
+
+def open_prover(
+    index: NaitIndex,
+    capabilities: Sequence[str] = (),
+    files: Sequence[str | Path] = (),
+    *,
+    runs: str | Path,
+    settings: ProofSettings | None = None,
+    tune: str | None = None,
+    row_format: RowFormat | None = None,
+) -> Prover:
+    """Prepare a proof that what an index chooses teaches a model more than random rows and word overlap do.
+
+    :param capabilities: stored ones, by name; :param files: of examples, each a capability of its own.
+    :param runs: a file of finished runs, which are not done again.
+    :param tune: folder or hub name of the model to fine-tune copies of; by default the index's own.
+    :raises CapabilityError: there are no examples, or too few with an answer.
+    """
+    reasoning, rules = index.manifest.reasoning, index.manifest.rules
+    samples = {
+        name: _answered(name, read_text("\n".join(index.capability_rows(name)), name, None, reasoning, rules))
+        for name in capabilities
+    }
+    for file in files:
+        name = normal_name(Path(file).stem)
+        if name in samples:
+            raise CapabilityError(f"capability '{name}' is given twice")
+        samples[name] = _answered(name, read_examples([file], row_format, reasoning, rules))
+    if not samples:
+        raise CapabilityError("name at least one capability with -c, or a file of examples with -e")
+    return Prover(index, samples, settings or ProofSettings(), RunStore(Path(runs)), tune)
+
+
+def _answered(name: str, items: Iterable[Sample | Rejected]) -> list[Sample]:
+    """Return the examples that have an answer.
+
+    :raises CapabilityError: there are fewer than two.
+    """
+    samples = [item for item in items if isinstance(item, Sample) and item.answered]
+    if len(samples) < 2:
+        raise CapabilityError(
+            f"'{name}' has {len(samples)} examples with an answer; half of them are shown to the methods and half are "
+            "held out, so give at least 2, better 64"
+        )
+    return samples
+
+
+def reader(rows: IndexRows, maker: LessonMaker, reasoning: Reasoning) -> Read:
+    """Return what reads rows of an index as lessons, each of them once."""
+    known: dict[int, Lesson] = {}
+
+    def read(ordinals: Sequence[int]) -> list[Lesson]:
+        new = [ordinal for ordinal in dict.fromkeys(ordinals) if ordinal not in known]
+        if new:
+            columns = rows.take(new, SAMPLE_COLUMNS)
+            records = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+            samples = [restore_sample(record, reasoning) for record in records]
+            known.update(zip(new, maker.lessons(samples), strict=True))
+        return [known[ordinal] for ordinal in ordinals]
+
+    return read
