@@ -34,16 +34,20 @@ from nait_index.proving.tokens import LessonMaker
 from nait_index.types import Sample
 
 RESULTS = ROOT / "benchmarks" / "results"
-SHARE = "10%"
+SHARE, VOTING_SHARE = "10%", "30%"
 CAPABILITIES = ("translation", "multilingual_qa", "knowledge", "bbh", "gsm8k")
-ARMS = "untrained,random,full,low:probe,probe,contrast,nait,bm25,core:round-robin"
+ARMS = (
+    "untrained,random,probe,bm25,core:balanced,core:round-robin,probe-neurons,probe-words,nait,contrast,embedding,"
+    "low:probe,full,core:joint,core:worst-rank,core:votes"
+)
 
 
 class Teacher:
     """Makes arms from their names.
 
     ``METHOD`` is what a method chooses, ``METHOD@NAME`` with another index, ``low:METHOD`` the rows it ranks lowest,
-    and ``core:RULE`` one choice for all capabilities together.
+    and ``core:RULE`` one choice for all capabilities together; ``core:votes`` are the rows that more than half of them
+    have among their best 30 %.
 
     :param indexes: of the same rows, by name; the first is the one without a name.
     """
@@ -53,6 +57,7 @@ class Teacher:
         self._index = indexes[""]
         self._capabilities = list(samples)
         self._n = len(self._index)
+        self._size = max(1, self._n // 10)
         self._ordinals = {sample_id: place for place, sample_id in enumerate(self._index.columns.ids())}
         for name, index in indexes.items():
             stored = {row["name"] for row in index.capabilities()}
@@ -67,8 +72,7 @@ class Teacher:
         if name == "untrained":
             return untrained()
         if name == RANDOM:
-            size = max(1, int(self._n * 0.1))
-            return fixed(name, lambda _, seed: np.random.default_rng([seed, 11]).choice(self._n, size, replace=False))
+            return fixed(name, self._random)
         if name == "full":
             return fixed(name, lambda _, seed: np.arange(self._n))
         if name.startswith("core:"):
@@ -76,17 +80,20 @@ class Teacher:
         method, _, index = name.removeprefix("low:").partition("@")
         return Arm(name, lambda capability, seed: self._rows(method, index, f"{capability}.{seed}", name[:4] == "low:"))
 
+    def _random(self, _: str | None, seed: int) -> np.ndarray:
+        return np.random.default_rng([seed, 11]).choice(self._n, self._size, replace=False)
+
     def _rows(self, method: str, index: str, capability: str, low: bool) -> np.ndarray:
         chosen = self._indexes[index].query(capability, method=method, top="100%" if low else SHARE)
-        ids = chosen.ids[-max(1, int(self._n * 0.1)) :] if low else chosen.ids
+        ids = chosen.ids[-self._size :] if low else chosen.ids
         return np.array([self._ordinals[sample_id] for sample_id in ids])
 
     def _core(self, rule: str, seed: int) -> np.ndarray:
         names = [f"{capability}.{seed}" for capability in self._capabilities]
-        if rule == "round-robin":
-            chosen = self._index.query(names, top=SHARE, combine="round-robin")
-        else:
-            chosen = self._index.core(names, top=SHARE, rule=rule, bootstrap=0)
+        if rule == "votes":
+            chosen = self._index.core(names, top=VOTING_SHARE, votes=len(names) // 2 + 1, bootstrap=0)
+            return np.array([self._ordinals[sample_id] for sample_id in chosen.ids[: self._size]])
+        chosen = self._index.core(names, top=SHARE, rule=rule, bootstrap=0)
         return np.array([self._ordinals[sample_id] for sample_id in chosen.ids])
 
 
