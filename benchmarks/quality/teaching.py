@@ -22,7 +22,7 @@ from benchmarks.pool import GROUPS
 from nait_index import NaitIndex
 from nait_index.activations.device import settled_precision
 from nait_index.activations.loading import load_model
-from nait_index.config import Device, ModelConfig, Precision
+from nait_index.config import Device, ModelConfig, Precision, SignatureConfig, View
 from nait_index.corpus import make_template, read_corpus
 from nait_index.proving.choices import fixed, untrained
 from nait_index.proving.heldout import split
@@ -115,9 +115,11 @@ class Setup:
 
 
 @click.command()
-@click.argument("name")
-@click.option("--model", required=True, help="Folder of a causal language model.")
-@click.option("--index", "path", required=True, help="An index of the pool. Capabilities are stored in it.")
+@click.argument("name", default="bundled")
+@click.option("--model", default="bundled", show_default=True, help="Folder of a causal language model.")
+@click.option(
+    "--index", "path", help="An index of the pool, in which capabilities are stored; by default one is built."
+)
 @click.option("--beside", multiple=True, metavar="NAME=INDEX", help="Another index of the same rows, for METHOD@NAME.")
 @click.option("--arms", default=ARMS, show_default=True, help="Comma-separated.")
 @click.option("--capabilities", default=",".join(CAPABILITIES), show_default=True)
@@ -181,6 +183,14 @@ def main(name: str, quick: bool, part: str, suffix: str, cache: Path, **options:
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     click.echo(json.dumps(result["against_random"], indent=1))
     click.echo(f"written to {path}", err=True)
+
+
+def _build(path: Path, model: str, *, quick: bool) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    views = SignatureConfig(views=(View.PCA, View.TOPK, View.HIDDEN, View.WORDS))
+    settings, limit = ModelConfig(model, max_length=256), 2000 if quick else None
+    NaitIndex.build(path, shared_data() / "pool.jsonl", model=settings, signatures=views, limit=limit)
+    return path
 
 
 def prepare(options: Mapping[str, Any], recipe: Recipe, runs: Path) -> Setup:

@@ -87,5 +87,5 @@ def _in_steps(drawn: Sequence[Lesson], recipe: Recipe) -> tuple[tuple[Lesson, ..
     counts = np.array([lesson.answer_tokens for lesson in drawn])
     middles = np.cumsum(counts) - counts / 2
     numbers = np.floor(middles / recipe.answer_tokens * recipe.steps).astype(int)
-    steps = (tuple(drawn[i] for i in np.flatnonzero(numbers == number)) for number in range(recipe.steps))
+    steps = (tuple(drawn[i] for i in np.flatnonzero(numbers == number).tolist()) for number in range(recipe.steps))
     return tuple(step for step in steps if step)

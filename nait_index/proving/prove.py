@@ -23,7 +23,7 @@ from nait_index.proving.recipe import Recipe
 from nait_index.proving.runs import Bench, RunProgress, RunStore
 from nait_index.proving.tokens import Lesson, LessonMaker
 from nait_index.search.rows import IndexRows
-from nait_index.selection.budget import Top
+from nait_index.selection.budget import Budget, Top
 from nait_index.spelling import normal_name
 from nait_index.types import Reasoning, Rejected, RowFormat, Sample
 
@@ -65,6 +65,7 @@ class Proof:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON can hold it."""
         settings = asdict(self.settings) | {"methods": [str(method) for method in self.settings.methods]}
+        settings["top"] = Budget.parse(self.settings.top).text
         return {
             "model": self.model,
             "verdict": self.sentence,

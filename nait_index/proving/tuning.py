@@ -4,8 +4,10 @@ The model is loaded once and never changed: every run adds adapters of its own t
 """
 
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,7 +36,7 @@ def tuned(loaded: LoadedModel, course: Course | None, recipe: Recipe, seed: int)
         yield loaded.module
         return
     try:
-        import accelerate  # noqa: F401 - the trainer needs it
+        import_module("accelerate")  # the trainer needs it
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
         raise NaitError(f"{MISSING} ({error})") from error
@@ -43,11 +45,15 @@ def tuned(loaded: LoadedModel, course: Course | None, recipe: Recipe, seed: int)
     config = LoraConfig(
         r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0.0, target_modules=_adapted(loaded.module, recipe.layers)
     )
-    with torch.random.fork_rng(devices=[]):
+    # Seeded without a trace outside. The libraries warn of each other's deprecations.
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         torch.manual_seed(seed)
-        model: Any = get_peft_model(loaded.module, config)  # type: ignore[arg-type]  # a model of transformers
+        model: Any = get_peft_model(loaded.module, config)
     try:
-        _train(model, course, recipe, seed, loaded.device)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _train(model, course, recipe, seed, loaded.device)
         yield model.eval()
     finally:
         model.unload()
@@ -64,7 +70,7 @@ def _adapted(module: Any, layers: int | None) -> list[str]:  # noqa: ANN401 - a 
 
 
 def _train(model: Any, course: Course, recipe: Recipe, seed: int, device: "torch.device") -> None:  # noqa: ANN401
-    from transformers import Trainer, TrainingArguments
+    from transformers import PrinterCallback, Trainer, TrainingArguments
 
     class LessonTrainer(Trainer):
         """Takes one step on lessons that may need several batches, all tokens of the step weighing the same."""
@@ -103,7 +109,9 @@ def _train(model: Any, course: Course, recipe: Recipe, seed: int, device: "torch
             dataloader_pin_memory=False,
         )
         dataset: Any = [{"lessons": step} for step in course.steps]
-        LessonTrainer(model, arguments, data_collator=lambda items: items[0], train_dataset=dataset).train()
+        trainer = LessonTrainer(model, arguments, data_collator=lambda items: items[0], train_dataset=dataset)
+        trainer.remove_callback(PrinterCallback)  # it would print to standard output
+        trainer.train()
 
 
 class Batch:
