@@ -11,6 +11,9 @@ from nait_index.types import Reasoning
 BUNDLED_MODEL = "bundled"
 """Name of the small model that comes with the package."""
 
+NO_MODEL = "none"
+"""Name in a manifest where there is no model, since the views need none."""
+
 
 class Device(StrEnum):
     """Where the model runs; ``AUTO`` is the GPU if torch sees one, else the CPU."""
@@ -45,6 +48,7 @@ class View(StrEnum):
     ``SAE`` is sparse: the codes of a sparse autoencoder, averaged over the tokens.
     ``GRAD`` is dense: the gradient of the answers' loss with respect to low-rank adapters, randomly projected.
     ``LANDMARKS`` are those gradients of a few rows alone, a random sample of the corpus.
+    ``WORDS`` is dense: the words of the row's text, weighted and projected; it needs no model.
     """
 
     PCA = "pca"
@@ -53,6 +57,7 @@ class View(StrEnum):
     SAE = "sae"
     GRAD = "grad"
     LANDMARKS = "landmarks"
+    WORDS = "words"
 
 
 class SearchMode(StrEnum):
@@ -202,6 +207,7 @@ class SignatureConfig:
     :param grad_layers: layers from the top whose weights gradients are taken of; 0 is all of them.
     :param grad_checkpoints: points of the warm-up at which gradients are taken, each at the cost of all the others.
     :param landmarks: how many rows the view ``landmarks`` takes gradients of.
+    :param words_dim: numbers per row in the ``words`` view, a byte each.
     :param reservoir: how many samples the principal components are fitted on.
     """
 
@@ -232,6 +238,7 @@ class SignatureConfig:
         metadata=_option("Checkpoints of the warm-up; gradients are taken at each.", least=1),
     )
     landmarks: int = field(default=2048, metadata=_option("Rows whose gradients the view landmarks takes.", least=2))
+    words_dim: int = field(default=512, metadata=_option("Bytes per row in the words view.", least=1))
     reservoir: int = 4096
     seed: int = field(default=0, metadata=_option("Seed for the encoding order."))
 

@@ -17,6 +17,7 @@ from nait_index.building.estimate import Estimate, estimate
 from nait_index.building.reading import TextRestorer
 from nait_index.building.report import BuildReport, ProgressCallback
 from nait_index.building.settings import recorded_settings, settle
+from nait_index.building.without_model import needs_model
 from nait_index.capabilities.capability import Capability
 from nait_index.capabilities.examples import EncodingProgress, load_example_encoder
 from nait_index.capabilities.library import CapabilityLibrary
@@ -35,7 +36,7 @@ from nait_index.config import (
 )
 from nait_index.corpus import path_list, read_corpus
 from nait_index.distributed.runner import runner_for
-from nait_index.errors import CorpusError, StoreError
+from nait_index.errors import CorpusError, NaitError, StoreError
 from nait_index.insight.compare import Comparison, compare
 from nait_index.insight.explain import Depth, explain, layer_shares
 from nait_index.insight.explanation import Explanation
@@ -256,6 +257,8 @@ class NaitIndex:
     ) -> Estimate:
         """Estimate the cost of a build; nothing is written. The parameters are those of :meth:`build`."""
         config = model if isinstance(model, ModelConfig) else ModelConfig(name=model)
+        if signatures is not None and not needs_model(signatures):
+            raise NaitError("--dry-run estimates what a model takes, and these views need none: build takes seconds")
         rules = RowRules().changed(unanswered, media)
         items = read_corpus(path_list(corpus), row_format, limit, config.reasoning, rules, split)
         with closing(IndexEncoder(config, signatures or SignatureConfig())) as encoder:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nait_index.signatures.features import Feature, feature_vectors
+from nait_index.signatures.features import POOLINGS, Feature, feature_vectors
 from nait_index.signatures.pca import BASIS_OF, LEVELS, BasisName, Compressor, Dims, fit
 from nait_index.signatures.sparse import kept, number_dtype, top_neurons
 
@@ -44,7 +44,7 @@ def by_hand(array: np.ndarray, center: np.ndarray, feature: Feature) -> np.ndarr
     return np.array(vectors)
 
 
-@pytest.mark.parametrize("feature", list(Feature))
+@pytest.mark.parametrize("feature", list(POOLINGS))
 def test_vectors_are_those_of_the_formula(feature: Feature) -> None:
     array = pooled(11)
     center = array.mean(axis=0)
@@ -73,7 +73,7 @@ def test_a_row_that_equals_the_corpus_mean_has_a_zero_vector_and_no_nan() -> Non
 def test_without_compression_signatures_are_the_vectors_and_queries_the_directions() -> None:
     array = pooled(20)
     compressor = fit(reader(array), WIDTHS, None)
-    for feature in Feature:
+    for feature in POOLINGS:
         vectors = by_hand(array, array.astype(np.float64).mean(axis=0), feature)
         np.testing.assert_allclose(compressor.compress(array, feature), vectors, rtol=1e-3, atol=1e-5)
         assert compressor.dtype == np.float32
@@ -116,7 +116,7 @@ def test_codes_are_coordinates_in_steps_that_hold_the_sample() -> None:
     np.testing.assert_array_equal(compressor.restore(codes[:, :3], Feature.UNIT), restored[:, :3])
 
 
-@pytest.mark.parametrize("feature", list(Feature))
+@pytest.mark.parametrize("feature", list(POOLINGS))
 def test_coordinates_beyond_the_steps_are_cut_and_never_wrap_round(feature: Feature) -> None:
     compressor = fit(reader(pooled(60)), WIDTHS, Dims(5, 5))
     steps = compressor.steps[feature]
@@ -127,7 +127,7 @@ def test_coordinates_beyond_the_steps_are_cut_and_never_wrap_round(feature: Feat
 
 def test_steps_go_into_the_query() -> None:
     compressor = fit(reader(pooled(60)), WIDTHS, Dims(6, 9))
-    for feature in Feature:
+    for feature in POOLINGS:
         direction = np.random.default_rng(2).normal(size=compressor.components(feature).shape[1]).astype(np.float32)
         expected = (compressor.components(feature).astype(np.float64) @ direction) * compressor.steps[feature]
         query = compressor.query(direction, feature)
@@ -140,9 +140,9 @@ def test_means_may_be_wider_than_what_is_scanned(scanned: int, fine: int, mean: 
     array = pooled(60)
     compressor = fit(reader(array), WIDTHS, Dims(scanned, fine))
     wanted = {Feature.MEAN: mean, Feature.DRIFT: scanned, Feature.UNIT: scanned}
-    assert {feature: compressor.dim(feature) for feature in Feature} == wanted
-    assert {feature: Dims(scanned, fine)[feature] for feature in Feature} == wanted
-    assert {feature: compressor.compress(array, feature).shape[1] for feature in Feature} == wanted
+    assert {feature: compressor.dim(feature) for feature in POOLINGS} == wanted
+    assert {feature: Dims(scanned, fine)[feature] for feature in POOLINGS} == wanted
+    assert {feature: compressor.compress(array, feature).shape[1] for feature in POOLINGS} == wanted
     raw = compressor.bases[BasisName.RAW].components
     np.testing.assert_array_equal(compressor.components(Feature.DRIFT), raw[:scanned])
     # What is scanned of a wide mean is what a narrow one would be.
@@ -170,19 +170,19 @@ def test_components_are_orthonormal_and_the_fit_is_repeatable_to_the_bit() -> No
         components = first.bases[name].components
         np.testing.assert_allclose(components @ components.T, np.eye(10), atol=1e-4)
         assert (components == second.bases[name].components).all()
-    for feature in Feature:
+    for feature in POOLINGS:
         assert (first.steps[feature] == second.steps[feature]).all()
 
 
 def test_fewer_components_than_asked_for_where_the_reservoir_spans_fewer() -> None:
     compressor = fit(reader(pooled(5)), WIDTHS, Dims(512, 1024))
-    assert {feature: compressor.dim(feature) <= 5 for feature in Feature} == dict.fromkeys(Feature, True)
+    assert {feature: compressor.dim(feature) <= 5 for feature in POOLINGS} == dict.fromkeys(POOLINGS, True)
 
 
 def test_a_reservoir_of_equal_rows_gives_finite_signatures() -> None:
     array = np.repeat(pooled(1), 6, axis=0)
     compressor: Compressor = fit(reader(array), WIDTHS, Dims(4, 4))
-    for feature in Feature:
+    for feature in POOLINGS:
         assert np.isfinite(compressor.compress(array, feature)).all()
         assert len(compressor.bases[BASIS_OF[feature]].components) >= 1
 

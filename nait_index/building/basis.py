@@ -1,6 +1,7 @@
 """The basis of an index: fitted on the first shards, measured on the next one, compared with rows that come later."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,9 +13,12 @@ from nait_index.config import SignatureConfig, View
 from nait_index.methods.nait import calibrated_direction
 from nait_index.methods.probe import train
 from nait_index.signatures.features import Feature, layer_slices, unit_block
-from nait_index.signatures.pca import Compressor, PooledBlock, fit
+from nait_index.signatures.pca import Compressor, PooledBlock, fit, with_words
 from nait_index.signatures.views import dense_column, dense_columns, dims_of
+from nait_index.signatures.words import Document
 from nait_index.store.samples import SampleTable
+
+logger = logging.getLogger(__name__)
 
 _CAPABILITIES, _EXAMPLES, _SHARE = 8, 16, 0.1
 _FIDELITY_ROWS = 100
@@ -34,10 +38,26 @@ def fitted_shards(config: SignatureConfig) -> int:
     return -(-config.reservoir // SHARD_ROWS)
 
 
-def fit_basis(staged: Sequence[StagedShard], widths: Sequence[int], config: SignatureConfig) -> Compressor | None:
-    """Fit the basis on the first of the staged shards; ``None`` where none of their rows can be used."""
-    reservoir = Reservoir(staged[: fitted_shards(config)])
-    return fit(reservoir.read, widths, dims_of(config)) if len(reservoir) else None
+def fit_basis(
+    staged: Sequence[StagedShard],
+    widths: Sequence[int],
+    config: SignatureConfig,
+    documents: Callable[[int], Sequence[Document]],
+) -> Compressor | None:
+    """Fit the basis on the first of the staged shards; ``None`` where none of their rows can be used.
+
+    :param documents: returns the terms of the usable rows of one of the staged shards, by its number.
+    """
+    shards = staged[: fitted_shards(config)]
+    reservoir = Reservoir(shards)
+    if not len(reservoir):
+        return None
+    compressor = fit(reservoir.read, widths, dims_of(config) if widths else None)
+    if View.WORDS in config.views:
+        logger.info("fitting the words of %d rows", len(reservoir))
+        fitted = [document for number in range(len(shards)) for document in documents(number)]
+        compressor = with_words(compressor, fitted, config.words_dim)
+    return compressor
 
 
 # ---- fidelity -----------------------------------------------------------------------------------------------------

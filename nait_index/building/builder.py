@@ -21,15 +21,16 @@ from nait_index.building.commit import BackgroundWriter, Committer, merge_reject
 from nait_index.building.encoder import IndexEncoder
 from nait_index.building.estimate import outlook
 from nait_index.building.gradients import prepare_gradients
-from nait_index.building.intake import Counts, Intake, RowNumbers, Spool, WorkRow, known_rows
+from nait_index.building.intake import Counts, Intake, RowNumbers, Spool, WorkRow, documents_of, known_rows
 from nait_index.building.report import BuildReport, ProgressCallback, ProgressMeter, Stage
 from nait_index.building.runner import LocalRunner, OpenRunner
 from nait_index.building.shards import SHARD_ROWS, EncodedShard, ShardFacts, StagedShard
-from nait_index.config import ModelConfig, RowRules, SignatureConfig
+from nait_index.config import ModelConfig, RowRules, SignatureConfig, View
 from nait_index.corpus import rejected_writer
 from nait_index.errors import CorpusError, NaitError
 from nait_index.signatures.pca import Compressor
-from nait_index.signatures.views import column_types, dense_columns
+from nait_index.signatures.views import column_types, dense_columns, word_columns
+from nait_index.signatures.words import Document
 from nait_index.store.fitted import load_compressor, save_compressor
 from nait_index.store.layout import Layout, refuse_other_contents
 from nait_index.store.locks import write_lock
@@ -174,10 +175,23 @@ class Builder:
             latest = self._stage(spool, shards[start : start + step])
             staged += latest
             self._meter.begin(Stage.FITTING)
-            compressor = fit_basis(latest, self._encoder.widths.neurons, self._signatures)
+            compressor = fit_basis(
+                latest,
+                self._encoder.widths.neurons,
+                self._signatures,
+                partial(self._documents, spool, shards[start:], latest),
+            )
             if compressor is not None:
                 return staged, compressor
         raise CorpusError(f"none of the rows can be used; the first: {next(iter(self._unusable.values())).reason}")
+
+    def _documents(
+        self, spool: Spool, shards: Sequence[RowNumbers], staged: Sequence[StagedShard], number: int
+    ) -> Sequence[Document]:
+        """Return the terms of the usable rows of one of the staged shards."""
+        facts, rows = staged[number].facts(), spool.read(shards[number])
+        assert facts is not None
+        return documents_of([rows[row] for row in facts.usable], self._encoder.reasoning)
 
     def _stage(self, spool: Spool, shards: Sequence[RowNumbers]) -> list[StagedShard]:
         """Run shards and keep their whole activations on disk, except those that an earlier start has staged."""
@@ -248,7 +262,13 @@ class Builder:
             for shard in chain(compressed, encoded):
                 self._note_unusable(shard.rows, shard.facts)
                 self._truncated += int(shard.facts.truncated[shard.facts.usable].sum())
-                writer.do(partial(committer.commit, shard))
+                writer.do(partial(self._commit_shard, committer, shard, compressor))
+
+    def _commit_shard(self, committer: Committer, shard: EncodedShard, compressor: Compressor) -> None:
+        """Add what is made of the rows' words to an encoded shard, and commit it."""
+        documents = documents_of(shard.rows, self._encoder.reasoning) if View.WORDS in self._signatures.views else ()
+        columns = word_columns(documents, self._signatures, compressor)
+        committer.commit(replace(shard, columns={**shard.columns, **columns}))
 
     def _measure_sae(self, texts: Sequence[MarkedText], manifest: Manifest) -> Manifest:
         """Record once how well the sparse autoencoder of the view ``sae`` reconstructs this corpus."""

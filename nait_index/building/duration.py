@@ -11,7 +11,7 @@ from nait_index.activations.device import multiply
 from nait_index.activations.encoder import Tokens
 from nait_index.building.encoder import IndexEncoder
 from nait_index.config import SignatureConfig, View
-from nait_index.signatures.features import Feature
+from nait_index.signatures.features import POOLINGS, Feature
 from nait_index.signatures.views import dims_of
 
 _TIMED_SECONDS, _LEAST_BATCHES = 2.0, 4
@@ -92,7 +92,7 @@ def seconds_to_compress(rows: int, neurons: int, config: SignatureConfig) -> flo
     if dims is None or View.PCA not in config.views:
         return 0.0
     block = _noise(_SIDE, _LENGTH)
-    width = sum(min(dims[feature], fitted) * (2 if feature is Feature.UNIT else 1) for feature in Feature)
+    width = sum(min(dims[feature], fitted) * (2 if feature is Feature.UNIT else 1) for feature in POOLINGS)
     return _seconds(lambda: multiply(block, block.T)) * rows / _SIDE * width / _SIDE * neurons / _LENGTH
 
 

@@ -38,7 +38,7 @@ from nait_index.signatures.views import (
     gradient_column,
 )
 from nait_index.store.fingerprint import Fingerprint
-from nait_index.types import MarkedText
+from nait_index.types import MarkedText, Reasoning
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +119,21 @@ class IndexEncoder:
         """The model's dtype in the form that ``--dtype`` takes."""
         return str(self.model_encoder.model.dtype).removeprefix("torch.")
 
+    @property
+    def reasoning(self) -> Reasoning:
+        """Whether the reasoning of answers is read."""
+        return self.model_encoder.config.reasoning
+
+    @property
+    def max_length(self) -> int:
+        """Tokens at which rows are cut."""
+        return self.model_encoder.max_length
+
+    @property
+    def longest(self) -> int | None:
+        """The most tokens that the model can read, if limited."""
+        return self.model_encoder.model.positions
+
     # ---- gradients ------------------------------------------------------------------------------------------------
 
     def load_gradients(self, *, for_examples: bool = False) -> None:
@@ -181,7 +196,7 @@ class IndexEncoder:
     # ---- shards ---------------------------------------------------------------------------------------------------
 
     @property
-    def most_characters(self) -> int:
+    def most_characters(self) -> int | None:
         """Characters of a text that must be kept, so that it is tokenised as the whole text would be."""
         return most_characters(self.model_encoder.max_length) + 1  # one more shows that there are more
 
@@ -200,7 +215,7 @@ class IndexEncoder:
         types = column_types(self.signatures, self.widths, None)
         if self._gradients_of is not None:
             types = {**types, **gradient_column(self.signatures)}
-        facts, columns = _facts_of(tokens), empty_columns(len(tokens), types, dense=False)
+        facts, columns = facts_of(tokens), empty_columns(len(tokens), types, dense=False)
         for pooled in self._run(tokens, facts, columns, advance):
             activations[pooled.rows] = pooled.values
         return facts, columns
@@ -208,7 +223,7 @@ class IndexEncoder:
     def encode(self, tokens: Sequence[Tokens], compressor: Compressor, advance: Advance) -> tuple[ShardFacts, Columns]:
         """Run one shard and return all its signature columns."""
         types = column_types(self.signatures, self.widths, compressor.dims)
-        facts, columns = _facts_of(tokens), empty_columns(len(tokens), types, dense=True)
+        facts, columns = facts_of(tokens), empty_columns(len(tokens), types, dense=True)
         for rows, values in _blocks(self._run(tokens, facts, columns, advance)):
             for name, signatures in dense_columns(values, self.signatures, compressor, multiply).items():
                 columns[name][rows] = signatures
@@ -270,7 +285,7 @@ def _probes(signatures: SignatureConfig) -> Probes:
     return Probes(impact=View.TOPK in signatures.views, hidden=View.HIDDEN in signatures.views, sae=sae)
 
 
-def _facts_of(tokens: Sequence[Tokens]) -> ShardFacts:
+def facts_of(tokens: Sequence[Tokens]) -> ShardFacts:
     """Collect what tokenising alone says about the rows of a shard."""
     return ShardFacts(
         np.array([len(text.ids) for text in tokens], dtype=np.int32),

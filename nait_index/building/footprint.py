@@ -8,7 +8,7 @@ from nait_index.building.shards import SHARD_ROWS
 from nait_index.config import SignatureConfig
 from nait_index.signatures.features import POOLINGS, Feature
 from nait_index.signatures.pca import BASIS_OF, BasisName
-from nait_index.signatures.views import Widths, column_types, dense_column, dims_of
+from nait_index.signatures.views import SCANNED, Widths, column_types, dense_column, dims_of
 
 _EXAMPLES = 64
 """Examples of the stored capability whose size is forecast."""
@@ -53,14 +53,14 @@ def footprint(encoder: IndexEncoder, rows: int, row_bytes: float, *, fitted_on: 
     :param row_bytes: mean bytes of a row's JSON. :param fitted_on: rows of the first build; ``rows`` by default.
     """
     config, widths = encoder.signatures, encoder.widths
-    dims = _dims(config, rows if fitted_on is None else fitted_on)
+    dims = _dims(config, rows if fitted_on is None else fitted_on) if widths.neurons else None
     types = column_types(config, widths, dims)
     sizes = {name: dtype.itemsize * width for name, (dtype, width) in types.items()}
-    per_row, scanned = sum(sizes.values()), sizes.get(dense_column(Feature.UNIT), 0)
-    dense = {dense_column(feature) for feature in Feature}
+    per_row, scanned = sum(sizes.values()), sum(sizes.get(dense_column(feature), 0) for feature in SCANNED)
+    dense = {dense_column(feature) for feature in POOLINGS}
     direct = sum(size for name, size in sizes.items() if name not in dense)
     staged = min(rows, (fitted_shards(config) + 1) * SHARD_ROWS)
-    summary = 4 * (3 * sum(widths.neurons) + max(widths.neurons))
+    summary = 4 * (3 * sum(widths.neurons) + max(widths.neurons, default=0))
     return Footprint(
         per_row=per_row,
         basis=_basis_bytes(widths, dims),
@@ -75,15 +75,15 @@ def footprint(encoder: IndexEncoder, rows: int, row_bytes: float, *, fitted_on: 
 def _dims(config: SignatureConfig, rows: int) -> dict[Feature, int] | None:
     """Return the widths of dense signatures: a basis has no more components than the rows it was fitted on."""
     wanted, most = dims_of(config), min(config.reservoir, rows)
-    return None if wanted is None else {feature: min(wanted[feature], most) for feature in Feature}
+    return None if wanted is None else {feature: min(wanted[feature], most) for feature in POOLINGS}
 
 
 def _basis_bytes(widths: Widths, dims: dict[Feature, int] | None) -> int:
     """Compute the bytes of the corpus mean, the steps, and the components of both bases."""
     total = sum(widths.neurons)
-    lengths = {feature: len(POOLINGS[feature]) * total for feature in Feature}
+    lengths = {feature: len(POOLINGS[feature]) * total for feature in POOLINGS}
     if dims is None:
         return 4 * (2 * total + sum(lengths.values()))
-    components = {name: max(dims[feature] for feature in Feature if BASIS_OF[feature] is name) for name in BasisName}
+    components = {name: max(dims[feature] for feature in POOLINGS if BASIS_OF[feature] is name) for name in BasisName}
     numbers = components[BasisName.RAW] * total + components[BasisName.UNIT] * 2 * total
     return 4 * (2 * total + sum(dims.values()) + sum(components.values()) + numbers)

@@ -20,11 +20,12 @@ from typing import BinaryIO
 
 import numpy as np
 
-from nait_index.corpus import RejectedWriter, RowTemplateError, Template
+from nait_index.corpus import RejectedWriter, RowTemplateError, Template, plain_text, restore_sample
 from nait_index.corpus.unread import UnreadFields
+from nait_index.corpus.words import terms
 from nait_index.errors import CorpusError
 from nait_index.store.samples import LEFT_OUT_SEPARATOR, SampleTable
-from nait_index.types import MarkedText, Origin, Rejected, RejectionCause, RowFormat, Sample
+from nait_index.types import MarkedText, Origin, Reasoning, Rejected, RejectionCause, RowFormat, Sample
 
 _LONGEST_ID_JSON = 16_384
 """Bytes at the beginning of a spool's line that hold the id: at most 1,024 characters, each of at most twelve bytes."""
@@ -49,6 +50,15 @@ class WorkRow:
     position: int
     marked: MarkedText
     left_out: str
+
+
+def documents_of(rows: Iterable[WorkRow], reasoning: Reasoning) -> list[list[str]]:
+    """Return the terms of some rows, of the same text that ``bm25`` and ``dsir`` read."""
+    records = (
+        {"id": row.id, "row": row.row, "format": row.format, "file": row.origin.file, "file_row": row.origin.row}
+        for row in rows
+    )
+    return [terms(plain_text(restore_sample(record, reasoning).parts)) for record in records]
 
 
 @dataclass(frozen=True, slots=True)

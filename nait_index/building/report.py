@@ -140,8 +140,8 @@ class BuildReport:
             left_out=dict(counts.left_out),
             unread=counts.unread.by_file(),
             template=encoder.template.label,
-            max_length=encoder.model_encoder.max_length,
-            longest=encoder.model_encoder.model.positions,
+            max_length=encoder.max_length,
+            longest=encoder.longest,
             **outcome,
         )
 

@@ -13,6 +13,7 @@ from nait_index.activations.encoder import Tokens
 from nait_index.building.encoder import Advance, IndexEncoder
 from nait_index.building.intake import RowNumbers, Spool, WorkRow
 from nait_index.building.shards import EncodedShard
+from nait_index.building.without_model import open_encoder
 from nait_index.config import ModelConfig, SignatureConfig
 from nait_index.signatures.pca import Compressor
 from nait_index.types import MarkedText
@@ -67,7 +68,7 @@ class LocalRunner:
     """Runs one shard after another in this process, and tokenises the next one meanwhile."""
 
     def __init__(self, model: ModelConfig, signatures: SignatureConfig) -> None:
-        self.encoder = IndexEncoder(model, signatures)
+        self.encoder = open_encoder(model, signatures)
         self.encoder.load_gradients()
 
     def stage(self, spool: Spool, shards: Sequence[RowNumbers], room: Room, advance: Advance) -> EncodedShards:

@@ -56,7 +56,7 @@ def summarise(
     pooled: np.ndarray, widths: Sequence[int], methods: Iterable[MethodName] = MethodName
 ) -> dict[str, np.ndarray]:
     """Collect what methods keep of the examples' pooled activations (E, 2, D)."""
-    summaries = [method_of(name).summarise(pooled, widths) for name in methods]
+    summaries = [method_of(name).summarise(pooled, widths) for name in methods] if widths else []
     return {name: values for summary in summaries for name, values in summary.items()}
 
 

@@ -13,14 +13,16 @@ from nait_index.activations.encoder import Tokens
 from nait_index.building.encoder import Advance, IndexEncoder
 from nait_index.building.report import losses
 from nait_index.building.settings import recorded_settings
+from nait_index.building.without_model import open_encoder
 from nait_index.capabilities.capability import Capability, summarise
 from nait_index.config import Device
 from nait_index.corpus import RowTemplateError, asked_text, plain_text
 from nait_index.corpus.unread import UnreadFields, unread_sentences
+from nait_index.corpus.words import terms
 from nait_index.errors import CapabilityError, CorpusError
 from nait_index.methods.base import Examples
 from nait_index.signatures.pca import Compressor
-from nait_index.signatures.views import dense_columns
+from nait_index.signatures.views import dense_columns, word_columns
 from nait_index.store.fitted import load_fitted
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest
@@ -129,10 +131,12 @@ class ExampleEncoder:
         columns |= dense_columns(pooled, encoder.signatures, self._compressor, multiply)
         reasons = (*reasons, *(f"{samples[i].origin}: {reason}" for i, reason in facts.reasons.items()))
         kept = tuple(samples[i] for i in usable)
+        plain = tuple(plain_text(sample.parts) for sample in kept)
+        columns |= word_columns([terms(text) for text in plain], encoder.signatures, self._compressor)
         summary = summarise(pooled, encoder.widths.neurons) if kept else {}
         return Capability(
             name=name,
-            examples=Examples(tuple(plain_text(sample.parts) for sample in kept), summary, columns),
+            examples=Examples(plain, summary, columns),
             truncated=int(facts.truncated[usable].sum()),
             rejected=len(reasons),
             made_for=self._state,
@@ -152,7 +156,7 @@ def load_example_encoder(
     :raises FingerprintError: it is another model. :raises ModelError: it cannot be loaded.
     """
     config, signatures = recorded_settings(manifest, model, device)
-    encoder = IndexEncoder(config, signatures)
+    encoder = open_encoder(config, signatures)
     models = manifest.model["name"], config.name
     manifest.fingerprint.require(encoder.fingerprint, f"the model at {config.name}", models)
     return example_encoder(layout, manifest, encoder, compressor)

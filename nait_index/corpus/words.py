@@ -9,6 +9,7 @@ ever occur twice.
 import re
 import unicodedata
 from functools import cache
+from itertools import pairwise
 
 _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai and Lao, Burmese, Khmer
@@ -29,6 +30,16 @@ def words(text: str) -> list[str]:
     if not text.isascii():
         text = unspaced.sub(r" \g<0> ", text)
     return run.findall(text)
+
+
+def terms(text: str) -> list[str]:
+    """Return the words of a text and, in scripts without spaces, every two neighbouring characters as well."""
+    singles = words(text)
+    if text.isascii():
+        return singles
+    unspaced, _ = _patterns()
+    pairs = (first + second for first, second in pairwise(singles) if unspaced.match(first) and unspaced.match(second))
+    return [*singles, *pairs]
 
 
 def is_visible(text: str) -> bool:

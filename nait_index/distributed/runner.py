@@ -100,7 +100,10 @@ class RayRunner:
         if not shards:
             return
         # Put once: each machine gets one copy, which its workers share. Bases may still be in a file: they are read.
-        whole = None if compressor is None else ray.put(replace(compressor, bases=dict(compressor.bases)))
+        # Signatures of words are left to the builder, since workers receive rendered texts.
+        whole = (
+            None if compressor is None else ray.put(replace(compressor, bases=dict(compressor.bases), vocabulary=None))
+        )
         # Closing the pieces ends the actors, while there is still a cluster to end them on.
         with _plain_errors(), closing(self._pieces(spool, shards, (whole, self._warmup))) as pieces:
             incoming = Incoming(pieces)

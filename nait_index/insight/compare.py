@@ -156,7 +156,11 @@ def _cosines(rows: IndexRows, request: RankingRequest) -> np.ndarray | None:
     method = method_of(request.method)
     queries = [method.query(examples, rows) for examples in request.examples]
     # Queries are in units of the stored signatures; dividing by these gives the direction itself.
-    vectors = [query.vector / rows.steps(query.feature) for query in queries if query is not None]
+    vectors = [
+        np.concatenate([vector / rows.steps(feature) for feature, vector in query.parts.items()])
+        for query in queries
+        if query is not None
+    ]
     if not vectors:
         return None
     directions = np.stack(vectors).astype(np.float64)

@@ -16,6 +16,7 @@ from nait_index.methods.base import Examples
 from nait_index.methods.registry import MethodName, method_of
 from nait_index.search.rows import IndexRows
 from nait_index.selection.ranking import RankingRequest, score_rows
+from nait_index.signatures.features import POOLINGS
 
 Parts = DenseParts | NagParts | MonaParts
 
@@ -34,7 +35,7 @@ class Depth:
 
 def explainable() -> list[str]:
     """Return the names of the methods whose scores are sums over neurons or features."""
-    return [str(name) for name in MethodName if method_of(name).feature is not None or name in _SPARSE]
+    return [str(name) for name in MethodName if method_of(name).feature in POOLINGS or name in _SPARSE]
 
 
 def parts_of(rows: IndexRows, request: RankingRequest, layers: tuple[int, ...]) -> Parts:
@@ -45,7 +46,7 @@ def parts_of(rows: IndexRows, request: RankingRequest, layers: tuple[int, ...]) 
     """
     (examples,) = request.examples
     query = method_of(request.method).query(examples, rows)
-    if query is not None:
+    if query is not None and query.feature in POOLINGS:
         return DenseParts(query, examples, rows, layers)
     if request.method in _SPARSE:
         return _SPARSE[request.method](examples, rows, layers)

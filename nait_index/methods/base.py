@@ -9,7 +9,7 @@ import numpy as np
 
 from nait_index.config import SearchMode, View
 from nait_index.errors import CapabilityError
-from nait_index.search.hits import Hits, best
+from nait_index.search.hits import Hits, best, best_of_each
 from nait_index.search.rows import IndexRows
 from nait_index.signatures.features import Feature
 from nait_index.signatures.views import NORMS
@@ -48,12 +48,19 @@ class Query:
     :param vector: as long as x, float32; or (d,), the same in terms of the stored signature in place of x.
     :param layer: position of the captured layer whose activations, averaged over a row's tokens, have that length;
         ``None`` where nothing is divided by.
+    :param beside: vectors of more features, whose inner products are added.
     """
 
     feature: Feature
     vector: np.ndarray
     constant: float = 0.0
     layer: int | None = None
+    beside: Mapping[Feature, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> dict[Feature, np.ndarray]:
+        """The vector of every feature."""
+        return {self.feature: self.vector, **self.beside}
 
 
 class Method(ABC):
@@ -62,8 +69,15 @@ class Method(ABC):
     view: ClassVar[View | None] = None
     """What the index must hold; ``None`` where the rows themselves are enough."""
 
+    instead: ClassVar[tuple[View, ...]] = ()
+    """The views that do as well."""
+
     feature: ClassVar[Feature | None] = None
-    """The dense feature that the score is linear in; ``None`` where it is not linear."""
+    """The dense feature that the score is linear in, or the first of several; ``None`` where it is not linear."""
+
+    def features(self, rows: IndexRows) -> tuple[Feature, ...]:
+        """Return the dense features of an index that the score is linear in."""
+        return () if self.feature is None else (self.feature,)
 
     def summarise(self, examples: np.ndarray, widths: Sequence[int]) -> dict[str, np.ndarray]:
         """Return what the method keeps of the examples' pooled activations (E, 2, D)."""
@@ -149,7 +163,13 @@ class Linear(Method):
         queries = [self.query(examples, rows) for examples in capabilities]
         if any(query.layer is not None for query in queries):
             return [best(_quotients(query, rows), k, allowed) for query in queries]
-        hits = rows.search(self.feature, np.stack([query.vector for query in queries]), k, allowed, mode)
+        features = self.features(rows)
+        stacked = {feature: np.stack([query.parts[feature] for query in queries]) for feature in features}
+        if len(features) == 1:
+            hits = rows.search(features[0], stacked[features[0]], k, allowed, mode)
+        else:
+            sums = [rows.scores(feature, vectors) for feature, vectors in stacked.items()]
+            hits = best_of_each(np.sum(sums, axis=0), k, allowed)
         # In double precision, so that a large constant does not make neighbouring scores equal.
         return [
             Hits(ranked.scores.astype(np.float64) + query.constant, ranked.ordinals)

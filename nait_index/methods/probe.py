@@ -1,8 +1,12 @@
 """Probe: a small classifier that tells the examples from the rest of the corpus, applied to every row.
 
-A method of this project. Each row is its unit vector u (mean and drift of the neurons, centred, layer by layer, as for
-``contrast``). A logistic regression is trained with the examples as positives and a random sample of the corpus as
-negatives, and a row's score is its log-odds:
+A method of this project. Each row is a unit vector u: of its neurons (mean and drift, centred, layer by layer, as for
+``contrast``), of its words (:mod:`nait_index.signatures.words`), or, where the index has several views, of all of them,
+
+    u = (u₁, …, u_V)/√V
+
+A logistic regression is trained with the examples as positives and a random sample of the corpus as negatives, and a
+row's score is its log-odds:
 
     score(u) = w · u + b
     w, b     = argmin  −½·mean_{examples} log p − ½·Σ_i ν_i log(1 − p_i) + λ/2·‖w‖²    p = sigmoid(score)
@@ -15,15 +19,20 @@ Of u only the signature s is stored, its leading coordinates. The remainders of 
 their lengths are known, since ‖u‖ = 1: so each training vector is s with one more coordinate on an axis of its own,
 √(1 − ‖s‖²). Without it the regression would be overconfident and rely on faint components.
 
+``probe-neurons``, ``probe-words`` and ``probe-hidden`` are the same with one view alone: what the classifier gives and
+what a view gives can be told apart. The vector of ``probe-hidden`` is the mean of the last hidden states less that of
+the corpus, scaled to length 1.
+
 Why not the mean of the examples: a skill is seldom one cloud (a benchmark's many tasks, a translation set's many
 languages), and what matters is not what the examples have most of but what sets them apart from other rows like them.
 """
 
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 
+from nait_index.config import View
 from nait_index.errors import CapabilityError
 from nait_index.methods.base import NO_DIRECTION, Examples, Linear, Query
 from nait_index.search.rows import IndexRows
@@ -40,22 +49,66 @@ _QUERIES, _NEIGHBOURS = 16, 16
 
 
 class Probe(Linear):
-    """Log-odds of being one of the examples rather than any row of the corpus."""
+    """Log-odds of being one of the examples rather than any row of the corpus, by neurons and words together."""
 
     feature: ClassVar[Feature] = Feature.UNIT
+    instead: ClassVar[tuple[View, ...]] = (View.WORDS,)
+    joined: ClassVar[tuple[Feature, ...]] = (Feature.UNIT, Feature.WORDS)
+
+    def features(self, rows: IndexRows) -> tuple[Feature, ...]:
+        """Return those of the joined features that the index holds."""
+        return tuple(feature for feature in self.joined if rows.holds(feature))
 
     def make_query(self, examples: Examples, rows: IndexRows) -> Query:
         """Train the classifier.
 
-        :raises CapabilityError: the examples' activations are those of the corpus mean.
+        :raises CapabilityError: nothing tells the examples apart from the corpus mean.
         """
-        steps = rows.steps(self.feature)
-        positives = examples.signatures[dense_column(self.feature)]
-        positives = positives[positives.any(axis=1)] * steps
-        if not len(positives):
+        features = self.features(rows)
+        share = np.float32(len(features) ** -0.5)
+        stored = [examples.signatures[dense_column(feature)] for feature in features]
+        known = np.any([signatures.any(axis=1) for signatures in stored], axis=0)
+        if not known.any():
             raise CapabilityError(NO_DIRECTION)
-        classifier = train(positives, rows.first(self.feature, SAMPLE) * steps)
-        return replace(classifier, vector=classifier.vector * steps)
+        samples = [rows.first(feature, SAMPLE) for feature in features]
+
+        def joined(signatures: Sequence[np.ndarray]) -> np.ndarray:
+            parts = zip(signatures, features, strict=True)
+            return np.concatenate([rows.vectors(part, feature) * share for part, feature in parts], axis=1)
+
+        classifier = train(joined(stored)[known], joined(samples))
+        ends = np.cumsum([sample.shape[1] for sample in samples])
+        vectors = [
+            vector * share * rows.steps(feature)
+            for vector, feature in zip(np.split(classifier.vector, ends[:-1]), features, strict=True)
+        ]
+        beside = dict(zip(features[1:], vectors[1:], strict=True))
+        return Query(features[0], vectors[0], classifier.constant, beside=beside)
+
+
+class ProbeNeurons(Probe):
+    """The same log-odds by neurons alone."""
+
+    instead: ClassVar[tuple[View, ...]] = ()
+    joined: ClassVar[tuple[Feature, ...]] = (Feature.UNIT,)
+
+
+class ProbeWords(Probe):
+    """The same log-odds by words alone."""
+
+    view: ClassVar[View | None] = View.WORDS
+    feature: ClassVar[Feature] = Feature.WORDS
+    instead: ClassVar[tuple[View, ...]] = ()
+    joined: ClassVar[tuple[Feature, ...]] = (Feature.WORDS,)
+
+
+class ProbeHidden(Probe):
+    """The same log-odds by the mean last hidden state alone."""
+
+    view: ClassVar[View | None] = View.HIDDEN
+    feature: ClassVar[Feature] = Feature.HIDDEN
+    instead: ClassVar[tuple[View, ...]] = ()
+    joined: ClassVar[tuple[Feature, ...]] = (Feature.HIDDEN,)
 
 
 def sample_queries(rows: IndexRows) -> np.ndarray:

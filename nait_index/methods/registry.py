@@ -22,6 +22,9 @@ class MethodName(StrEnum):
         return member
 
     PROBE = "probe", "probe.Probe"
+    PROBE_NEURONS = "probe-neurons", "probe.ProbeNeurons"
+    PROBE_WORDS = "probe-words", "probe.ProbeWords"
+    PROBE_HIDDEN = "probe-hidden", "probe.ProbeHidden"
     CONTRAST = "contrast", "contrast.Contrast"
     NAIT = "nait", "nait.Nait"
     NAIT_DRIFT = "nait-drift", "nait.NaitDrift"

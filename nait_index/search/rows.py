@@ -5,6 +5,7 @@ Rows are in table order; an ordinal is a row's position in that order.
 
 import logging
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,9 +16,9 @@ from nait_index.errors import NaitError, StoreError, UnknownRowError
 from nait_index.search.approximate import Approximate
 from nait_index.search.exact import ExactScan, ScanStamp
 from nait_index.search.hits import Hits, best_of_each, rescored
-from nait_index.signatures.features import Feature
+from nait_index.signatures.features import POOLINGS, Feature
 from nait_index.signatures.pca import Compressor
-from nait_index.signatures.views import dense_column
+from nait_index.signatures.views import HIDDEN_MEAN, VIEW_OF, dense_column
 from nait_index.spelling import did_you_mean_id
 from nait_index.store.filters import matching_rows, plain_columns
 from nait_index.store.fitted import load_landmarks
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 logger = logging.getLogger(__name__)
+
+_CENTRED = 1024
+"""Rows whose mean is subtracted from last hidden states: the first of the table, which are in random order."""
 
 
 class IndexRows:
@@ -48,6 +52,7 @@ class IndexRows:
         landmarks_hash: str | None = None,
     ) -> None:
         self.topk = signatures.topk
+        self.views = signatures.views
         self.compressor = compressor
         #: (2, D) mean pooled activations of the corpus; and the number of neurons of every captured layer.
         self.center, self.widths = compressor.center, compressor.widths
@@ -152,9 +157,28 @@ class IndexRows:
         """Read one signature column of some rows, as the table keeps it: (m, width)."""
         return self._table.signatures_at(ordinals, column)
 
+    def holds(self, feature: Feature) -> bool:
+        """Report whether the index has the view that a feature needs."""
+        return VIEW_OF[feature] in self.views
+
     def first(self, feature: Feature, count: int) -> np.ndarray:
         """Read the scanned signatures of the first rows, a random sample of the corpus: (at most ``count``, d)."""
+        if feature is Feature.HIDDEN:
+            return self.signatures(np.arange(min(count, len(self))), HIDDEN_MEAN)
         return np.array(self.exact(feature).rows[:count])
+
+    def vectors(self, signatures: np.ndarray, feature: Feature) -> np.ndarray:
+        """Turn signatures (m, d) of rows or examples into the coordinates that a query is multiplied with, float32."""
+        if feature is not Feature.HIDDEN:
+            return np.asarray(signatures * self.steps(feature))
+        centred = signatures.astype(np.float32) - self._hidden_center
+        lengths = np.linalg.norm(centred, axis=1, keepdims=True)
+        return np.asarray(np.divide(centred, lengths, out=np.zeros_like(centred), where=lengths > 0))
+
+    @cached_property
+    def _hidden_center(self) -> np.ndarray:
+        """(H,) mean of the last hidden states of the first rows."""
+        return np.asarray(self.first(Feature.HIDDEN, _CENTRED).mean(axis=0, dtype=np.float64), np.float32)
 
     def landmarks(self) -> tuple[np.ndarray, np.ndarray]:
         """Read the landmarks that are still rows of the index: ordinals (m,) and gradients (m, width) float16.
@@ -181,7 +205,7 @@ class IndexRows:
 
     def steps(self, feature: Feature) -> np.ndarray:
         """Return what one unit of each number of a signature is worth (d,) float32."""
-        return self.compressor.steps[feature]
+        return np.ones(1, np.float32) if feature is Feature.HIDDEN else self.compressor.steps[feature]
 
     # ---- queries ----------------------------------------------------------------------------------------------------
 
@@ -200,6 +224,10 @@ class IndexRows:
 
     def scores(self, feature: Feature, queries: np.ndarray) -> np.ndarray:
         """Compute the inner products of every row's scanned signature with queries (q, d), in one pass: (q, n)."""
+        if feature is Feature.HIDDEN:
+            parts = [queries @ self.vectors(block, feature).T for block in self.blocks(HIDDEN_MEAN)]
+            # Rounded, so that equal rows tie whichever block of a product they are in.
+            return np.asarray(np.round(np.concatenate(parts, axis=1), 5), np.float32)
         return self.exact(feature).scores(queries)
 
     def search(
@@ -210,7 +238,7 @@ class IndexRows:
         if approximate is not None:
             return [approximate.search(query, k) for query in queries]
         coarse = self.scores(feature, queries)
-        if self.compressor.dim(feature) == self.exact(feature).stamp.dim:
+        if feature is Feature.HIDDEN or self.compressor.dim(feature) == self.exact(feature).stamp.dim:
             return best_of_each(coarse, k, allowed)
         column = dense_column(feature)
         return list(rescored(lambda ordinals: self.signatures(ordinals, column), coarse, queries, k, allowed))
@@ -235,12 +263,12 @@ class IndexRows:
 
     def stamp(self, feature: Feature) -> ScanStamp:
         """Return the state of the table that the scan of a feature must match."""
-        dim = self.compressor.dim(feature)
+        dim, is_neurons = self.compressor.dim(feature), feature in POOLINGS
         return ScanStamp(
             table_version=self._table.version,
             rows=len(self._table),
-            dim=dim if self._scanned is None else min(dim, self._scanned),
-            dtype=str(self.compressor.dtype),
+            dim=min(dim, self._scanned) if is_neurons and self._scanned is not None else dim,
+            dtype=str(self.compressor.dtype if is_neurons else np.dtype(np.int8)),
         )
 
     def exact(self, feature: Feature) -> ExactScan:

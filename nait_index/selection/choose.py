@@ -22,6 +22,7 @@ from nait_index.selection.provenance import CoverageSize, Decontamination, Prove
 from nait_index.selection.ranking import Ranked, RankingRequest, rank
 from nait_index.selection.selection import Selection
 from nait_index.selection.tasks import CoreChooser, CoreWish, draws_by_default
+from nait_index.signatures.features import Feature
 from nait_index.signatures.sparse import neuron_offsets
 from nait_index.signatures.views import TOPK_NUMBERS
 from nait_index.spelling import did_you_mean, parse_enum
@@ -88,12 +89,12 @@ class Chooser:
         :raises StoreError: it lacks the view. :raises SelectionError: there is no such method.
         """
         name = parse_enum(MethodName, method, "method", SelectionError)
-        self._check_view(f"method {name}", method_of(name).view)
+        self._check_view(f"method {name}", method_of(name).view, method_of(name).instead)
         return name
 
-    def _check_view(self, user: str, view: View | None) -> None:
+    def _check_view(self, user: str, view: View | None, instead: Sequence[View] = ()) -> None:
         views = self.manifest.fingerprint.signatures.views
-        if view is not None and view not in views:
+        if view is not None and not {view, *instead} & set(views):
             options = f"--views {','.join([*views, view])}" + (" --sae FOLDER" if view is View.SAE else "")
             raise StoreError(
                 f"{user} needs the view {view}, which {self.layout.name} was built without; build another index with "
@@ -199,14 +200,15 @@ class Chooser:
         return replace(request, search=plan.mode), provenance
 
     def _plan(self, request: RankingRequest) -> Plan:
-        feature = method_of(request.method).feature
-        if feature is None:
+        features = method_of(request.method).features(self.rows)
+        if not features or Feature.HIDDEN in features:
             return Plan(SearchMode.EXACT, f"{request.method} scores every one of the {len(self.rows):,} rows")
-        approximate = self.rows.approximate(feature) if request.search is SearchMode.APPROXIMATE else None
-        recall, scanned = None if approximate is None else approximate.recall, self.rows.stamp(feature)
-        width = scanned.dim * np.dtype(scanned.dtype).itemsize
+        wanted = request.search is SearchMode.APPROXIMATE and len(features) == 1
+        approximate = self.rows.approximate(features[0]) if wanted else None
+        recall, scanned = None if approximate is None else approximate.recall, [*map(self.rows.stamp, features)]
+        width = sum(stamp.dim * np.dtype(stamp.dtype).itemsize for stamp in scanned)
         filtered, queries = request.allowed is not None or request.decontaminate, len(request.capabilities)
-        return make_plan(request.search, request.k, scanned.rows, width, queries, filtered=filtered, recall=recall)
+        return make_plan(request.search, request.k, len(self.rows), width, queries, filtered=filtered, recall=recall)
 
     def _choose(
         self, request: RankingRequest, choose: Callable[[RankingRequest], Selection]

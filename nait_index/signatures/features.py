@@ -17,15 +17,17 @@ import numpy as np
 
 
 class Feature(StrEnum):
-    """The three vectors."""
+    """The vectors that methods compare: three of neurons, and the unit vectors of words and of last hidden states."""
 
     MEAN = "mean"
     DRIFT = "drift"
     UNIT = "unit"
+    WORDS = "words"
+    HIDDEN = "hidden"
 
 
 POOLINGS = {Feature.MEAN: (0,), Feature.DRIFT: (1,), Feature.UNIT: (0, 1)}
-"""Which poolings enter a vector, in order."""
+"""Which poolings enter a vector of neurons, in order."""
 
 
 def layer_slices(widths: Sequence[int]) -> list[slice]:

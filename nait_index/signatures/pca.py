@@ -12,12 +12,14 @@ time: its memory is n² + n·N numbers beside the components themselves, whateve
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 
+from nait_index.signatures.eigen import top_eigenpairs
 from nait_index.signatures.features import POOLINGS, Feature, feature_blocks, layer_slices, unit_block
+from nait_index.signatures.words import Document, Vocabulary, fit_vocabulary
 
 PooledBlock = Callable[[int, slice], np.ndarray]
 """Reads one block (n, N) of the reservoir's pooled activations: pooling number, slice of neurons."""
@@ -75,16 +77,18 @@ class Compressor:
     :param widths: neurons of every layer; :param center: (2, D) float32, the corpus mean as the reservoir gives it.
     :param bases: empty where signatures are the whole vectors (``--pca-dim full``), in float32.
     :param steps: (d,) float32 for each feature: what one unit of each code is worth.
+    :param vocabulary: returns what signatures of words are made with, where the index has them.
     """
 
     widths: tuple[int, ...]
     center: np.ndarray
     bases: Mapping[BasisName, Basis]
     steps: Mapping[Feature, np.ndarray]
+    vocabulary: Callable[[], Vocabulary] | None = None
 
     @property
     def dtype(self) -> "np.dtype[np.signedinteger | np.floating]":
-        """The dtype of signatures."""
+        """The dtype of signatures of neurons."""
         return np.dtype(np.int8) if self.bases else np.dtype(np.float32)
 
     def dim(self, feature: Feature) -> int:
@@ -94,7 +98,7 @@ class Compressor:
     @property
     def dims(self) -> dict[Feature, int] | None:
         """The width of every feature's signature; ``None`` where signatures are whole vectors."""
-        return {feature: self.dim(feature) for feature in Feature} if self.bases else None
+        return {feature: self.dim(feature) for feature in POOLINGS} if self.bases else None
 
     def compress(self, pooled: np.ndarray, feature: Feature, multiply: Product = np.matmul) -> np.ndarray:
         """Turn pooled activations (n, 2, D) into signatures (n, d).
@@ -112,6 +116,11 @@ class Compressor:
             projected += multiply(block, components[:, start:end].T)
             start = end
         return self.round(projected, feature)
+
+    def compress_words(self, documents: Sequence[Document]) -> np.ndarray:
+        """Turn the terms of n rows into signatures (n, d)."""
+        assert self.vocabulary is not None
+        return self.round(self.vocabulary().project(documents), Feature.WORDS)
 
     def components(self, feature: Feature) -> np.ndarray:
         """Return the directions (d, F) that a feature is projected on."""
@@ -160,7 +169,7 @@ def fit(read: PooledBlock, widths: Sequence[int], dims: Dims | None) -> Compress
         for neurons in layer_slices(widths):
             center[pooling, neurons] = read(pooling, neurons).mean(axis=0, dtype=np.float64)
     if dims is None:
-        ones = {feature: np.ones(len(POOLINGS[feature]) * sum(widths), np.float32) for feature in Feature}
+        ones = {feature: np.ones(len(POOLINGS[feature]) * sum(widths), np.float32) for feature in POOLINGS}
         return Compressor(tuple(widths), center, {}, ones)
     total = sum(widths)
     balance = _balance(read, center, widths)
@@ -169,14 +178,25 @@ def fit(read: PooledBlock, widths: Sequence[int], dims: Dims | None) -> Compress
     # The first half of the raw sample are means, the second are drifts; see _raw_blocks.
     means = (len(along) + 1) // 2
     steps = {
-        Feature.MEAN: _steps(along[:means]),
-        Feature.DRIFT: _steps(along[means:, : dims[Feature.DRIFT]] / balance),
-        Feature.UNIT: _steps(unit_along),
+        Feature.MEAN: steps_of(along[:means]),
+        Feature.DRIFT: steps_of(along[means:, : dims[Feature.DRIFT]] / balance),
+        Feature.UNIT: steps_of(unit_along),
     }
     return Compressor(tuple(widths), center, {BasisName.RAW: raw, BasisName.UNIT: unit}, steps)
 
 
-def _steps(along: np.ndarray) -> np.ndarray:
+def with_words(compressor: Compressor, documents: Sequence[Document], dim: int) -> Compressor:
+    """Add what makes signatures of words, fitted to the terms of the reservoir's rows.
+
+    :param dim: width of the signatures.
+    """
+    vocabulary, along = fit_vocabulary(documents, dim)
+    return replace(
+        compressor, steps={**compressor.steps, Feature.WORDS: steps_of(along)}, vocabulary=lambda: vocabulary
+    )
+
+
+def steps_of(along: np.ndarray) -> np.ndarray:
     """Return the steps (d,) that cover the coordinates (n, d) of a sample."""
     reach = np.abs(along).max(axis=0, initial=0) * _HEADROOM / LEVELS
     return np.where(reach > 0, reach, 1).astype(np.float32)
@@ -219,7 +239,7 @@ def _components(blocks: Callable[[], Iterator[np.ndarray]], length: int, dim: in
     gram: np.ndarray | float = 0.0
     for block in blocks():
         gram = gram + (block @ block.T).astype(np.float64)
-    values, vectors = _top_eigenpairs(np.asarray(gram), dim)
+    values, vectors = top_eigenpairs(np.asarray(gram), dim)
     loadings = (vectors / np.sqrt(values)).T.astype(np.float32)
     components = np.empty((len(loadings), length), dtype=np.float32)
     start = 0
@@ -229,21 +249,3 @@ def _components(blocks: Callable[[], Iterator[np.ndarray]], length: int, dim: in
         start = end
     variances = (values / len(vectors)).astype(np.float32)
     return Basis(components, variances), (vectors * np.sqrt(values)).astype(np.float32)
-
-
-def _top_eigenpairs(gram: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the largest ``dim`` eigenvalues of a Gram matrix that are not rounding noise, descending, with vectors.
-
-    The sign of every vector is fixed by its largest entry, so that a refit gives the same components.
-    """
-    from scipy.linalg import eigh
-
-    n = len(gram)
-    values, vectors = eigh(gram, subset_by_index=[max(0, n - dim), n - 1])
-    values, vectors = values[::-1], vectors[:, ::-1]
-    largest = max(float(values[0]), 1e-30)
-    kept = values > largest * 1e-7
-    kept[0] = True
-    values, vectors = np.maximum(values[kept], 1e-30), vectors[:, kept]
-    signs = np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(vectors.shape[1])])
-    return values, vectors * signs

@@ -17,7 +17,7 @@ HALF_LIMIT = float(np.finfo(np.float16).max)
 
 def number_dtype(widths: Sequence[int]) -> "np.dtype[np.unsignedinteger]":
     """Return the smallest dtype that numbers the neurons of every layer, or the latents of one autoencoder."""
-    return np.dtype(np.uint16 if max(widths) <= 2**16 else np.uint32)
+    return np.dtype(np.uint16 if max(widths, default=0) <= 2**16 else np.uint32)
 
 
 def kept(widths: Sequence[int], k: int) -> int:

@@ -1,10 +1,11 @@
 """The views: which columns each kind of signature has, and how they are made.
 
-The columns of the view ``pca`` that need the fitted basis are made by :func:`dense_columns`, those of the view ``grad``
-by a pass of its own; all others directly from what the forward pass pools.
+The columns of the view ``pca`` that need the fitted basis are made by :func:`dense_columns`, those of the view
+``words`` by :func:`word_columns`, those of the view ``grad`` by a pass of its own; all others directly from what the
+forward pass pools.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from nait_index.config import SignatureConfig, View
 from nait_index.signatures.features import POOLINGS, Feature, layer_norms
 from nait_index.signatures.pca import Compressor, Dims, Product
 from nait_index.signatures.sparse import HALF_LIMIT, kept, number_dtype, top_codes, top_neurons
+from nait_index.signatures.words import Document
 
 NORMS = "pca_norms"
 TOPK_NUMBERS, TOPK_VALUES = "topk_neurons", "topk_values"
@@ -21,6 +23,13 @@ HIDDEN_MEAN, HIDDEN_WEIGHTED = "hidden_mean", "hidden_weighted"
 SAE_NUMBERS, SAE_VALUES = "sae_codes", "sae_values"
 GRADIENT = "grad"
 """Of unit length: the step of Adam on a row; of an example, its plain gradient, of length 0 where it has none."""
+WORDS = "words_lsa"
+
+VIEW_OF = dict.fromkeys(POOLINGS, View.PCA) | {Feature.WORDS: View.WORDS, Feature.HIDDEN: View.HIDDEN}
+"""The view that holds each feature."""
+
+SCANNED = (Feature.UNIT, Feature.WORDS)
+"""The features that a copy is made of when an index is built, for searches to scan."""
 
 ColumnTypes = Mapping[str, tuple["np.dtype[Any]", int]]
 """Dtype and width of signature columns, by name."""
@@ -28,9 +37,12 @@ ColumnTypes = Mapping[str, tuple["np.dtype[Any]", int]]
 _HALF = np.dtype(np.float16)
 
 
-def dense_column(feature: str) -> str:
-    """Return the name of the column of a dense signature."""
-    return f"pca_{feature}"
+_ELSEWHERE = {Feature.WORDS: WORDS, Feature.HIDDEN: HIDDEN_MEAN}
+
+
+def dense_column(feature: Feature) -> str:
+    """Return the name of the column that a feature is compared by."""
+    return _ELSEWHERE.get(feature, f"pca_{feature}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +64,18 @@ def column_types(config: SignatureConfig, widths: Widths, dims: Mapping[Feature,
 
     :param dims: width d of each dense signature; ``None`` where they are whole vectors.
     """
-    whole = {feature: len(POOLINGS[feature]) * sum(widths.neurons) for feature in Feature}
+    whole = {feature: len(POOLINGS[feature]) * sum(widths.neurons) for feature in POOLINGS}
     dense = np.dtype(np.float32 if dims is None else np.int8)
     neurons, codes = kept(widths.neurons, config.topk), min(config.sae_keep, widths.latents)
     types: Mapping[View, ColumnTypes] = {
-        View.PCA: {dense_column(feature): (dense, (dims or whole)[feature]) for feature in Feature}
+        View.PCA: {dense_column(feature): (dense, (dims or whole)[feature]) for feature in POOLINGS}
         | {NORMS: (np.dtype(np.float32), len(widths.neurons))},
         View.TOPK: {TOPK_NUMBERS: (number_dtype(widths.neurons), neurons), TOPK_VALUES: (_HALF, neurons)},
         View.HIDDEN: dict.fromkeys((HIDDEN_MEAN, HIDDEN_WEIGHTED), (_HALF, widths.hidden)),
         View.SAE: {SAE_NUMBERS: (number_dtype((widths.latents,)), codes), SAE_VALUES: (_HALF, codes)},
         View.GRAD: gradient_column(config),
         View.LANDMARKS: {},  # in a file of their own
+        View.WORDS: {WORDS: (np.dtype(np.int8), config.words_dim)},
     }
     return {name: column for view in config.views for name, column in types[view].items()}
 
@@ -121,13 +134,18 @@ def dense_columns(
         dense_column(feature): np.concatenate(
             [compressor.compress(pooled[start : start + rows], feature, multiply) for start in starts]
         )
-        for feature in Feature
+        for feature in POOLINGS
     }
+
+
+def word_columns(
+    documents: Sequence[Document], config: SignatureConfig, compressor: Compressor
+) -> dict[str, np.ndarray]:
+    """Make the columns of the view ``words`` from the terms of n rows, each (n, width)."""
+    return {WORDS: compressor.compress_words(documents)} if View.WORDS in config.views else {}
 
 
 def empty_columns(size: int, types: ColumnTypes, *, dense: bool) -> dict[str, np.ndarray]:
-    """Allocate ``size`` rows of zeros for the columns that need no basis, and with ``dense`` for all."""
-    needing = {dense_column(feature) for feature in Feature}
-    return {
-        name: np.zeros((size, width), dtype) for name, (dtype, width) in types.items() if dense or name not in needing
-    }
+    """Allocate ``size`` rows of zeros for what the model fills; with ``dense``, for what needs the basis too."""
+    left_out = {WORDS} if dense else {WORDS, *(dense_column(feature) for feature in POOLINGS)}
+    return {name: np.zeros((size, width), dtype) for name, (dtype, width) in types.items() if name not in left_out}

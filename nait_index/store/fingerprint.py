@@ -47,9 +47,14 @@ class Fingerprint:
         return cls(signatures=signatures, **{name: value for name, value in record.items() if name not in names})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all fields in one dictionary, those of the signatures among them."""
+        """Return all fields in one dictionary, those of the signatures among them.
+
+        The setting of the view ``words`` is left out where there is none, so that older indexes keep their digests.
+        """
         record = asdict(self)
         settings: dict[str, Any] = record.pop("signatures")
+        if View.WORDS not in self.signatures.views:
+            del settings["words_dim"]
         return record | settings
 
     @property
@@ -65,11 +70,11 @@ class Fingerprint:
         :raises FingerprintError: names every setting that differs, with both values.
         """
         mine, theirs = self.to_dict(), other.to_dict()
-        different = [name for name in mine if mine[name] != theirs[name]]
+        different = [name for name in mine if mine[name] != theirs.get(name)]
         if {"weights", "model_config"} & set(different):
             different = [name for name in different if name not in ("layers", "widths")]  # they follow from the model
         if different:
-            values = {name: f"{_short(mine[name])} here, {_short(theirs[name])} there" for name in different}
+            values = {name: f"{_short(mine[name])} here, {_short(theirs.get(name))} there" for name in different}
             values |= {name: "not the same" for name in _HASHES if name in values}
             if models[0] != models[1] and different[0] in _HASHES:
                 values[different[0]] = f"of {models[0]} here, of {models[1]} there"

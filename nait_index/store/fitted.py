@@ -2,14 +2,15 @@
 
 ``basis.safetensors`` holds the small parts of the compressor and is read whenever an index is opened.
 ``components.safetensors`` is as large as a model's layer and read when something is projected, which selecting by a
-stored capability seldom needs; the first file holds the hash of the second. ``warmup.safetensors`` holds the adapters
-of the views of gradients, as bytes that this module does not interpret, and ``landmarks.safetensors`` the gradients of
-the view ``landmarks``.
+stored capability seldom needs, and so is ``vocabulary.safetensors``, which the view ``words`` needs; the first file
+holds the hashes of these. ``warmup.safetensors`` holds the adapters of the views of gradients, as bytes that this
+module does not interpret, and ``landmarks.safetensors`` the gradients of the view ``landmarks``.
 """
 
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from nait_index.errors import StoreError
 from nait_index.files import hash_bytes, hash_file
 from nait_index.signatures.features import Feature
 from nait_index.signatures.pca import Basis, BasisName, Compressor
+from nait_index.signatures.words import Vocabulary
 from nait_index.store.layout import Layout
 
 
@@ -31,6 +33,8 @@ def save_compressor(layout: Layout, compressor: Compressor) -> str:
     small = {"center": compressor.center} | {f"steps.{feature}": steps for feature, steps in compressor.steps.items()}
     # A single entry: safetensors orders several arbitrarily, and the same basis must have the same hash.
     settings = {"widths": compressor.widths, "bases": list(compressor.bases), "components": components}
+    if compressor.vocabulary is not None:
+        settings["vocabulary"] = _save_vocabulary(layout, compressor.vocabulary())
     return save_fitted(layout, layout.basis, save(small, metadata={"compressor": json.dumps(settings)}))
 
 
@@ -44,12 +48,38 @@ def load_compressor(layout: Layout, expected_hash: str | None) -> Compressor:
 
     data = load_fitted(layout, layout.basis, expected_hash)
     arrays = load(data)
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    settings = json.loads(header["__metadata__"]["compressor"])
+    settings = json.loads(_metadata(data)["compressor"])
     names = [BasisName(name) for name in settings["bases"]]
-    steps = {feature: arrays[f"steps.{feature}"] for feature in Feature}
+    steps = {feature: arrays[f"steps.{feature}"] for feature in Feature if f"steps.{feature}" in arrays}
     bases = _StoredBases(layout, names, settings["components"])
-    return Compressor(tuple(settings["widths"]), arrays["center"], bases, steps)
+    words = settings.get("vocabulary")
+    vocabulary = None if words is None else cache(partial(_load_vocabulary, layout, words))
+    return Compressor(tuple(settings["widths"]), arrays["center"], bases, steps, vocabulary)
+
+
+def _save_vocabulary(layout: Layout, vocabulary: Vocabulary) -> str:
+    from safetensors.numpy import save
+
+    terms = np.frombuffer("\n".join(vocabulary.terms).encode(), np.uint8)
+    arrays = {"terms": terms, "rarity": vocabulary.rarity, "components": np.ascontiguousarray(vocabulary.components)}
+    return save_fitted(layout, layout.vocabulary, save(arrays, metadata={"unseen": repr(vocabulary.unseen)}))
+
+
+def _load_vocabulary(layout: Layout, expected_hash: str) -> Vocabulary:
+    from safetensors.numpy import load
+
+    data = load_fitted(layout, layout.vocabulary, expected_hash)
+    arrays = load(data)
+    terms = arrays["terms"].tobytes().decode()
+    unseen = float(_metadata(data)["unseen"])
+    return Vocabulary(tuple(terms.split("\n")) if terms else (), arrays["rarity"], unseen, arrays["components"])
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    """Return the texts in the header of a safetensors file."""
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    metadata: dict[str, str] = header["__metadata__"]
+    return metadata
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ class Layout:
         self.seals = self.root / "seals.json"
         self.basis = self.root / "basis.safetensors"
         self.components = self.root / "components.safetensors"
+        self.vocabulary = self.root / "vocabulary.safetensors"
         self.warmup = self.root / "warmup.safetensors"
         self.landmarks = self.root / "landmarks.safetensors"
         self.rejected = self.root / "rejected.jsonl"

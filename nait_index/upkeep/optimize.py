@@ -9,6 +9,7 @@ from nait_index.errors import StoreError
 from nait_index.methods.probe import sample_queries
 from nait_index.search.rows import IndexRows
 from nait_index.signatures.features import Feature
+from nait_index.signatures.views import SCANNED
 from nait_index.store.capabilities import CapabilityTable
 from nait_index.store.integrity import seal_files
 from nait_index.store.layout import Layout
@@ -72,11 +73,12 @@ def optimize(layout: Layout, keep_days: float) -> Optimized:
 
 def prepare_search(layout: Layout, manifest: Manifest, rows: IndexRows, *, approximate: bool) -> None:
     """Make the exact scan of the present version, and its approximate search if wanted or if the index had one."""
-    if View.PCA in manifest.fingerprint.signatures.views:
-        rows.exact(Feature.UNIT)
-        if approximate or manifest.approximate:
-            rows.make_approximate(Feature.UNIT, sample_queries(rows))
-            mark_approximate(layout)
+    for feature in SCANNED:
+        if rows.holds(feature):
+            rows.exact(feature)
+    if View.PCA in rows.views and (approximate or manifest.approximate):
+        rows.make_approximate(Feature.UNIT, sample_queries(rows))
+        mark_approximate(layout)
 
 
 def _merge(layout: Layout, manifest: Manifest, table: SampleTable) -> Manifest:

@@ -13,7 +13,7 @@ from nait_index.corpus import SAMPLE_COLUMNS, restore_sample
 from nait_index.errors import NaitError
 from nait_index.search.exact import ExactScan, ScanStamp
 from nait_index.search.rows import IndexRows
-from nait_index.signatures.features import Feature
+from nait_index.signatures.features import POOLINGS, Feature
 from nait_index.signatures.pca import Compressor
 from nait_index.signatures.views import dense_column
 from nait_index.store.integrity import check_files
@@ -115,7 +115,7 @@ def _versions(layout: Layout, manifest: Manifest) -> Check:
 def _scans(layout: Layout, table: SampleTable, rows: IndexRows) -> Iterator[Check]:
     """Compare every existing scan copy with the table, vector by vector."""
     folder = layout.engine(table.version)
-    for feature in Feature:
+    for feature in (*POOLINGS, Feature.WORDS):
         column = dense_column(feature)
         if (folder / f"{column}.npy").is_file():
             logger.info("checking the scan copy of %s", feature)
