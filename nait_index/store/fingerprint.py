@@ -49,13 +49,13 @@ class Fingerprint:
     def to_dict(self) -> dict[str, Any]:
         """Return all fields in one dictionary, those of the signatures among them.
 
-        The setting of the view ``words`` is left out where there is none, so that older indexes keep their digests.
+        The settings of some views are left out where the index has none of them, so that older indexes keep their
+        digests.
         """
-        record = asdict(self)
+        record, views = asdict(self), set(self.signatures.views)
         settings: dict[str, Any] = record.pop("signatures")
-        if View.WORDS not in self.signatures.views:
-            del settings["words_dim"]
-        return record | settings
+        unused = {name for name, users in _OF_VIEWS.items() if not users & views}
+        return record | {name: value for name, value in settings.items() if name not in unused}
 
     @property
     def digest(self) -> str:
@@ -92,6 +92,14 @@ def differing(settings: str, owner: str) -> FingerprintError:
         "index"
     )
 
+
+_OF_VIEWS = {
+    "words_dim": {View.WORDS},
+    "grad_layers": {View.GRAD, View.LANDMARKS},
+    "grad_checkpoints": {View.GRAD, View.LANDMARKS},
+    "landmarks": {View.LANDMARKS},
+}
+"""Settings that only some views have."""
 
 _HASHES = ("weights", "model_config", "tokenizer", "template")
 """The settings of which a fingerprint holds hashes, which would mean nothing to a reader."""
