@@ -10,10 +10,18 @@ import pytest
 
 from benchmarks.pool import FinishedProcess
 from benchmarks.quality import captured as captured_module
-from benchmarks.quality.capture import DEFAULT, WITH_FEW, TrainedOnSimilarities, precision, summary, variants
+from benchmarks.quality.capture import (
+    DEFAULT,
+    WITH_FEW,
+    TrainedOnCoordinates,
+    TrainedOnSimilarities,
+    precision,
+    summary,
+    variants,
+)
 from benchmarks.quality.captured import Captured, CaptureSettings, CaptureSite, capture, sub_pool
 from benchmarks.quality.draws import Draw, DrawKind, DrawPlan
-from benchmarks.quality.kernels import Kind, Part, Resamples, combined, part_sums
+from benchmarks.quality.kernels import Kind, Part, Resamples, combined, leading_coordinates, part_sums, unit_cosines
 from benchmarks.quality.retrieval_figures import differences, figures_of, means, merged
 from benchmarks.quality.retrieval_tables import compared_table, few_table, layers_table, rest_table
 from nait_index.activations.encoder import Encoder
@@ -130,14 +138,19 @@ def test_parts_add_up_to_what_the_package_computes_from_whole_vectors() -> None:
     pooled = captured.pooled[:, :, columns].astype(np.float32)
     center = pooled[:30].mean(axis=0)
     units = feature_vectors(pooled, center, Feature.UNIT, WIDTHS)
-    assert np.allclose(cosines, units @ units.T, atol=1e-5)
+    assert np.allclose(cosines, units @ units[:30].T, atol=1e-5)
+    assert np.allclose(unit_cosines(captured), units @ units.T, atol=1e-5)
     drawn = 30 + Draw(DrawKind.REDRAW, 2).rows(10)
     query = Contrast().direction(Contrast().summarise(pooled[drawn], WIDTHS), center, WIDTHS)
     scores = resamples.scores_of(contrasts)("gsm8k", "redraw 2", drawn)
     assert np.allclose(scores, units[:30] @ query.vector, atol=1e-5)
-    trained = TrainedOnSimilarities(captured, cosines).scores("gsm8k", "redraw 2", drawn - 30)
+    whole = TrainedOnSimilarities(captured, unit_cosines(captured)).scores("gsm8k", "redraw 2", drawn - 30)
     expected = units[:30] @ train(units[drawn], units[:30]).vector
-    assert np.allclose(trained, expected, atol=1e-3 * np.abs(expected).max())
+    assert np.allclose(whole, expected, atol=1e-3 * np.abs(expected).max())
+    projected = TrainedOnCoordinates(captured, lambda: leading_coordinates(cosines, 9)).scores("gsm8k", "", drawn - 30)
+    _, _, components = np.linalg.svd(units[:30], full_matrices=False)
+    short = units @ components[:9].T
+    assert np.allclose(projected, short[:30] @ train(short[drawn], short[:30]).vector, atol=1e-2)
 
 
 def test_variants_without_the_first_token_need_a_token_that_begins_every_row() -> None:

@@ -4,13 +4,14 @@ The papers leave open which activations to keep. Here a model runs once over a p
 sources, and over examples of nine capabilities; then `probe` and `contrast` rank the rows by parts of what was
 captured: some layers or all, mean or drift or both, neurons or the residual stream or the last hidden states, centred
 or not, with or without the token that begins every row, with few bytes or all. Precision is as in :mod:`.retrieval`. A
-variant is compared with the default over the same resamples of the examples.
+variant is compared with the default over the same resamples of the examples. For `probe`, a variant is what 256 leading
+coordinates keep of it, not rounded, unless its name says otherwise.
 """
 
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,13 @@ from benchmarks.quality.kernels import (
     combined,
     leading_coordinates,
     part_sums,
-    trained_rows,
     unit_cosines,
 )
 from benchmarks.quality.run_cache import RunCache, digest
 from nait_index.methods.probe import SAMPLE, train
 
 FEW = (4, 16)
+COORDINATES = 256
 SIZES = (256, 1024)
 DEFAULT = "neurons, all layers, mean and drift"
 WITH_FEW = (
@@ -59,7 +60,7 @@ _BOTH = (CapturePooling.MEAN, CapturePooling.DRIFT)
 @click.option("--rows", default=3000, show_default=True, help="Rows of the part of the pool.")
 @click.option("--examples", default=64, show_default=True, help="Most examples of a capability.")
 @click.option("--max-length", default=256, show_default=True)
-@click.option("--draws", default=10, show_default=True, help="Resamples of the examples for the interval.")
+@click.option("--draws", default=6, show_default=True, help="Resamples of the examples for the interval.")
 @click.option("--few-draws", default=3, show_default=True, help="Draws of few examples.")
 @click.option(
     "--cache", "folder", type=click.Path(path_type=Path), default=ROOT / "benchmarks" / ".cache", help="For resuming."
@@ -147,7 +148,7 @@ class Measurement:
 
     def precisions(self, variant: str, method: str, scores: Scorer) -> Precisions:
         """Measure a variant for every draw of every capability."""
-        has_few = variant in WITH_FEW or variant.endswith("bytes")
+        has_few = variant in WITH_FEW or variant.endswith(tuple(f"{size:,} bytes" for size in SIZES))
         plan, measured = self.plan if has_few else replace(self.plan, few=()), {}
         for name, numbers in self.captured.examples.items():
             key = digest(self.captured.identity, variant, method, name, [str(draw) for draw in plan])
@@ -177,19 +178,29 @@ def measure(measurement: Measurement) -> dict[str, dict[str, Precisions]]:
     for variant, parts in variants():
         if all(part in sums for part in parts):  # not where no token begins every row
             cosines, contrasts = combined(sums, parts)
-            probe = TrainedOnSimilarities(captured, cosines)
+            probe = TrainedOnCoordinates(captured, partial(leading_coordinates, cosines, COORDINATES))
             measured[variant] = {
                 "probe": measurement.precisions(variant, "probe", probe.scores),
                 "contrast": measurement.precisions(variant, "contrast", resamples.scores_of(contrasts)),
             }
             _report(variant, measured[variant]["probe"])
-    del sums
-    coordinates = leading_coordinates(unit_cosines(captured), len(captured.groups), max(SIZES))
-    for size in SIZES:
-        variant = f"{DEFAULT}, {size:,} bytes"
-        signatures = eight_bits(coordinates[: len(captured.groups), :size], coordinates[:, :size])
-        probe_of = TrainedOnCoordinates(captured, signatures)
-        measured[variant] = {"probe": measurement.precisions(variant, "probe", probe_of.scores)}
+    return measured | _sizes(measurement)
+
+
+def _sizes(measurement: Measurement) -> dict[str, dict[str, Precisions]]:
+    """Measure what the bytes of a signature are worth."""
+    captured, measured = measurement.captured, {}
+    cosines, pool = unit_cosines(captured), len(captured.groups)
+    coordinates = leading_coordinates(cosines[:, :pool], max(SIZES))
+    scorers: dict[str, Scorer] = {
+        f"{size:,} bytes": TrainedOnCoordinates(
+            captured, partial(eight_bits, coordinates[:pool, :size], coordinates[:, :size])
+        ).scores
+        for size in SIZES
+    }
+    for size, scores in (scorers | {"all bytes": TrainedOnSimilarities(captured, cosines).scores}).items():
+        variant = f"{DEFAULT}, {size}"
+        measured[variant] = {"probe": measurement.precisions(variant, "probe", scores)}
         _report(variant, measured[variant]["probe"])
     return measured
 
@@ -210,43 +221,47 @@ def _resamples(measurement: Measurement) -> Resamples:
 
 
 class TrainedOnSimilarities:
-    """The classifier of `probe` on whole vectors, of which only the inner products (n, m) are known."""
+    """The classifier of `probe` on whole vectors, of which only the inner products (n, n) are known."""
 
     def __init__(self, captured: Captured, cosines: np.ndarray) -> None:
-        self._captured, self._cosines, self._trained = captured, cosines, trained_rows(captured)
+        self._captured, self._cosines = captured, cosines
         self._space = lru_cache(maxsize=1)(self._coordinates)
 
     def scores(self, name: str, draw: str, chosen: np.ndarray) -> np.ndarray:
         """Train on some examples of a capability, and score the rows of the sub-pool."""
-        columns, points, back = self._space(name)
-        sample = len(columns) - len(self._captured.examples[name])
+        rows, points, back = self._space(name)
+        sample = len(rows) - len(self._captured.examples[name])
         weights = train(points[sample + chosen], points[:sample]).vector
-        return np.asarray(self._cosines[: len(self._captured.groups)][:, columns] @ (back @ weights))
+        return np.asarray(self._cosines[: len(self._captured.groups)][:, rows] @ (back @ weights))
 
     def _coordinates(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the columns trained on, coordinates with the same inner products, and what maps weights back."""
+        """Return the rows trained on, coordinates with the same inner products, and what maps weights back."""
         from scipy.linalg import eigh
 
-        is_used = np.isin(self._trained, self._captured.examples[name]) | (self._trained < len(self._captured.groups))
-        columns = np.flatnonzero(is_used)
-        values, vectors = eigh(self._cosines[self._trained[columns]][:, columns].astype(np.float64))
+        sample = np.arange(min(SAMPLE, len(self._captured.groups)))
+        rows = np.concatenate([sample, self._captured.examples[name]])
+        values, vectors = eigh(self._cosines[np.ix_(rows, rows)].astype(np.float64))
         kept = values > values[-1] * 1e-9
         values, vectors = values[kept], vectors[:, kept]
-        points, back = (vectors * np.sqrt(values), vectors / np.sqrt(values))
-        return columns, points.astype(np.float32), back.astype(np.float32)
+        points, back = vectors * np.sqrt(values), vectors / np.sqrt(values)
+        return rows, points.astype(np.float32), back.astype(np.float32)
 
 
 class TrainedOnCoordinates:
-    """The classifier of `probe` on signatures (n, d)."""
+    """The classifier of `probe` on coordinates (n, d), which are computed when they are first needed."""
 
-    def __init__(self, captured: Captured, signatures: np.ndarray) -> None:
-        self._captured, self._signatures = captured, signatures
+    def __init__(self, captured: Captured, coordinates: Callable[[], np.ndarray]) -> None:
+        self._captured, self._make = captured, coordinates
+
+    @cached_property
+    def _coordinates(self) -> np.ndarray:
+        return self._make()
 
     def scores(self, name: str, draw: str, chosen: np.ndarray) -> np.ndarray:
         """Train on some examples of a capability, and score the rows of the sub-pool."""
         pool = len(self._captured.groups)
-        examples = self._signatures[self._captured.examples[name][chosen]]
-        return np.asarray(self._signatures[:pool] @ train(examples, self._signatures[: min(SAMPLE, pool)]).vector)
+        examples = self._coordinates[self._captured.examples[name][chosen]]
+        return np.asarray(self._coordinates[:pool] @ train(examples, self._coordinates[: min(SAMPLE, pool)]).vector)
 
 
 def summary(measured: Mapping[str, Mapping[str, Precisions]]) -> dict[str, Any]:

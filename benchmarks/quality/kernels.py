@@ -55,7 +55,7 @@ class Part:
 class PartSums:
     """Sums over a part's layers.
 
-    :param cosines: (n, m) between all n rows and the m rows that classifiers are trained on.
+    :param cosines: (n, m) between all n rows and the m rows that represent the corpus.
     :param contrasts: (resamples, pool) cosine to each resample's mean. :param layers: how many were added up.
     """
 
@@ -83,22 +83,17 @@ class Resamples:
         return lambda capability, draw, chosen: contrasts[self.position[capability, draw]]
 
 
-def trained_rows(captured: Captured) -> np.ndarray:
-    """Return the rows that classifiers are trained on: the beginning of the sub-pool, and all examples."""
-    sample = np.arange(min(SAMPLE, len(captured.groups)))
-    return np.concatenate([sample, *captured.examples.values()])
-
-
 def part_sums(captured: Captured, resamples: Resamples) -> dict[Part, PartSums]:
     """Compute every part."""
     sums: dict[Part, PartSums] = {}
-    trained, pool = trained_rows(captured), len(captured.groups)
+    pool = len(captured.groups)
+    sample = min(SAMPLE, pool)
     for part, block in _blocks(captured):
         unit, means = _unit(block), _unit(resamples.weights @ block)
         if part not in sums:
-            shapes = (len(block), len(trained)), (len(means), pool)
+            shapes = (len(block), sample), (len(means), pool)
             sums[part] = PartSums(*(np.zeros(shape, np.float32) for shape in shapes))
-        sums[part].cosines += unit @ unit[trained].T
+        sums[part].cosines += unit @ unit[:sample].T
         sums[part].contrasts += means @ unit[:pool].T
         sums[part].layers += 1
     return sums
@@ -150,11 +145,12 @@ def unit_cosines(captured: Captured) -> np.ndarray:
     return total / np.float32(layers)
 
 
-def leading_coordinates(cosines: np.ndarray, pool: int, dim: int) -> np.ndarray:
-    """Project all rows (n, n) on the leading principal components of the sub-pool: (n, dim)."""
+def leading_coordinates(cosines: np.ndarray, dim: int) -> np.ndarray:
+    """Project all rows on the leading principal components of the first m rows: from (n, m), (n, at most ``dim``)."""
     from scipy.linalg import eigh
 
-    values, vectors = eigh(cosines[:pool, :pool].astype(np.float64), subset_by_index=[max(0, pool - dim), pool - 1])
+    m = cosines.shape[1]
+    values, vectors = eigh(cosines[:m].astype(np.float64), subset_by_index=[max(0, m - dim), m - 1])
     values, vectors = values[::-1], vectors[:, ::-1]
     kept = values > values[0] * 1e-7
-    return np.asarray(cosines[:, :pool] @ (vectors[:, kept] / np.sqrt(values[kept])).astype(np.float32))
+    return np.asarray(cosines @ (vectors[:, kept] / np.sqrt(values[kept])).astype(np.float32))
