@@ -6,8 +6,8 @@ The interval is ±1.96 standard deviations over resamples of the examples, with 
 method; so the interval of a difference between two methods is that of the differences in the same resamples. All is
 repeated with 4, 16 and 64 of the examples only, averaged over several draws.
 
-``--beside NAME=INDEX`` measures the methods that need a model on an index of the same rows made with another model,
-and lists them as ``METHOD (NAME)``.
+``--beside NAME=INDEX`` adds an index of the same rows, made with another model or other views: methods that need its
+model are listed as ``METHOD (NAME)``, and of the others those that the first index cannot serve.
 """
 
 import json
@@ -97,7 +97,8 @@ def main(
     draws, few_draws = (2, 1) if quick else (draws, few_draws)
     opened = NaitIndex(index) if index else _build(folder / f"retrieval-{name}-{limit}.nait", model, limit)
     plan = RetrievalPlan(DrawPlan(draws, FEW, few_draws), examples, RunCache(folder / "retrieval.jsonl"))
-    pools = [MeasuredIndex(opened, _usable(opened, methods)), *(_beside(word, opened, methods) for word in beside)]
+    pools = [MeasuredIndex(opened, _usable(opened, methods))]
+    pools += [_beside(word, pools[0], methods) for word in beside]
     _announce(pools, len(capabilities) * len(plan.draws))
     measured: dict[str, dict[str, Any]] = {capability: {} for capability in capabilities}
     for pool in pools:
@@ -147,21 +148,28 @@ def _usable(index: NaitIndex, methods: str | None) -> list[MethodName]:
     if methods is not None:
         return [MethodName(method) for method in methods.split(",")]
     views = index.manifest.fingerprint.signatures.views
-    return [method for method in MethodName if method_of(method).view in (None, *views)]
+    return [
+        method
+        for method in MethodName
+        if method_of(method).view is None or {method_of(method).view, *method_of(method).instead} & set(views)
+    ]
 
 
-def _beside(word: str, index: NaitIndex, methods: str | None) -> "MeasuredIndex":
-    """Open an index of the same rows, for the methods that need its model."""
+def _beside(word: str, first: "MeasuredIndex", methods: str | None) -> "MeasuredIndex":
+    """Open an index of the same rows, for the methods that the first cannot serve, or not with the same model."""
     suffix, _, path = word.partition("=")
-    other = NaitIndex(path)
-    if _ids(other) != _ids(index):
+    index = NaitIndex(path)
+    if _ids(index) != _ids(first.index):
         raise click.BadParameter(f"{path} does not hold the same rows as the index", param_hint="--beside")
-    return MeasuredIndex(other, [method for method in _usable(other, methods) if needs_model(method)], suffix)
+    views = index.manifest.fingerprint.signatures.views
+    usable = [method for method in _usable(index, methods) if method_of(method).view in views]
+    wanted = [method for method in usable if needs_model(method) or method not in first.methods]
+    return MeasuredIndex(index, wanted, suffix)
 
 
 def needs_model(method: MethodName) -> bool:
     """Report whether a method's scores depend on the model that the index was built with."""
-    return method_of(method).view is not None
+    return method_of(method).view not in (None, View.WORDS)
 
 
 def _ids(index: NaitIndex) -> list[str]:
@@ -196,7 +204,7 @@ class MeasuredIndex:
 
     def label(self, method: MethodName) -> str:
         """Return the name of a method in the results."""
-        return f"{method} ({self.suffix})" if self.suffix else str(method)
+        return f"{method} ({self.suffix})" if self.suffix and needs_model(method) else str(method)
 
     def measure(self, name: str, plan: RetrievalPlan) -> dict[str, Any]:
         """Measure every method on one capability."""
