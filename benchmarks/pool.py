@@ -50,6 +50,7 @@ CORE = ("gsm8k", "humaneval", "knowledge")
     metavar="INDEX JSON LOG",
     help="An index, what its build printed with --json, and what /usr/bin/time -v printed of it.",
 )
+@click.option("--build-only", is_flag=True, help="Store and query no capability, which takes long with a large model.")
 def main(
     name: str,
     model: str,
@@ -58,6 +59,7 @@ def main(
     corpus: Path | None,
     keep: Path | None,
     built: tuple[Path, Path, Path] | None,
+    build_only: bool,
 ) -> None:
     """Run the measurement and write results/pool-NAME.json."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -69,16 +71,33 @@ def main(
             source = corpus or shared_data() / "pool.jsonl"
             arguments = ["--model", model, "--max-length", str(max_length)] + (["--limit", str(limit)] if limit else [])
             build = _run("build", str(index), str(source), *arguments)
-        result |= measure(index, build, Path(scratch))
+        result |= build_facts(index, build)
+        if not build_only:
+            result |= measure(index, Path(scratch))
     path = ROOT / "benchmarks" / "results" / f"pool-{name}.json"
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     click.echo(json.dumps(result, indent=1))
 
 
-def measure(index: Path, build: "FinishedProcess", scratch: Path) -> dict[str, Any]:
+def build_facts(index: Path, build: "FinishedProcess") -> dict[str, Any]:
+    """Return what a build took and made."""
+    built, facts = json.loads(build.output), NaitIndex(index).info()
+    return {
+        "build": built
+        | {
+            "wall_seconds": round(build.seconds, 1),
+            "tokens_per_second": round(built["tokens"] / built["seconds"]),
+            "tokens_per_cpu_second": round(built["tokens"] / build.cpu_seconds),
+            "peak_memory_gib": round(build.peak_mib / 1024, 2),
+        },
+        "bytes_per_row": {name: view["bytes_per_row"] for name, view in facts["views"].items()},
+        "size_on_disk": facts["size_on_disk"],
+    }
+
+
+def measure(index: Path, scratch: Path) -> dict[str, Any]:
     """Store the capabilities in an index, query one, and compute the core."""
     data = shared_data()
-    built = json.loads(build.output)
     stored_before = {summary["name"] for summary in NaitIndex(index).capabilities()}
     for capability in GROUPS:
         if capability not in stored_before:
@@ -87,17 +106,7 @@ def measure(index: Path, build: "FinishedProcess", scratch: Path) -> dict[str, A
     output = ["--force", "-o", str(scratch / "out.jsonl")]
     from_file = _run("query", str(index), "-e", str(data / "capabilities" / "gsm8k.jsonl"), *output)
     stored = [_run("query", str(index), "-c", "gsm8k", *output) for _ in range(5)]
-    opened = NaitIndex(index)
-    facts = json.loads(_run("info", str(index)).output)
     return {
-        "build": built
-        | {
-            "wall_seconds": round(build.seconds, 1),
-            "tokens_per_second": round(built["tokens"] / built["seconds"]),
-            "peak_memory_gib": round(build.peak_mib / 1024, 2),
-        },
-        "bytes_per_row": {name: view["bytes_per_row"] for name, view in facts["views"].items()},
-        "size_on_disk": facts["size_on_disk"],
         "query_seconds": {
             "file of 400 examples": round(from_file.seconds, 2),
             "stored": round(min(run.seconds for run in stored), 2),
@@ -106,7 +115,7 @@ def measure(index: Path, build: "FinishedProcess", scratch: Path) -> dict[str, A
             "peak": round(max(run.peak_mib for run in stored)),
             "engine file": round(next((index / "engine").glob("*/pca_unit.npy")).stat().st_size / 2**20),
         },
-        "core": core(opened),
+        "core": core(NaitIndex(index)),
     }
 
 
@@ -124,9 +133,10 @@ def _group(row: str) -> str:
 
 @dataclass(frozen=True)
 class FinishedProcess:
-    """A finished process: seconds from start to end, its peak resident memory, and what it printed."""
+    """A finished process: seconds from start to end and of computing, peak resident memory, and what it printed."""
 
     seconds: float
+    cpu_seconds: float
     peak_mib: float
     output: str
 
@@ -136,12 +146,13 @@ class FinishedProcess:
         text = log.read_text(encoding="utf-8")
         elapsed = re.search(r"Elapsed \(wall clock\).*: ([\d:.]+)$", text, re.MULTILINE)
         peak = re.search(r"Maximum resident set size \(kbytes\): (\d+)", text)
+        computing = re.findall(r"(?:User|System) time \(seconds\): ([\d.]+)", text)
         if elapsed is None or peak is None:
             raise click.ClickException(f"{log} does not hold what /usr/bin/time -v prints")
         seconds = 0.0
         for part in elapsed[1].split(":"):
             seconds = 60 * seconds + float(part)
-        return cls(seconds, int(peak[1]) / 1024, output.read_text(encoding="utf-8"))
+        return cls(seconds, sum(map(float, computing)), int(peak[1]) / 1024, output.read_text(encoding="utf-8"))
 
 
 def _run(*words: str, machine: bool = True) -> FinishedProcess:
@@ -157,7 +168,8 @@ def _run(*words: str, machine: bool = True) -> FinishedProcess:
         if process.returncode:
             errors.seek(0)
             raise click.ClickException(errors.read().strip())
-    return FinishedProcess(time.monotonic() - started, usage.ru_maxrss / 1024, output)
+    computing = usage.ru_utime + usage.ru_stime
+    return FinishedProcess(time.monotonic() - started, computing, usage.ru_maxrss / 1024, output)
 
 
 if __name__ == "__main__":

@@ -220,11 +220,13 @@ def test_an_earlier_build_is_read_from_what_it_and_time_printed(tmp_path: Path) 
     log = tmp_path / "build.log"
     log.write_text(
         "encoding: 10 of 10 rows\n"
+        "\tUser time (seconds): 40.50\n"
+        "\tSystem time (seconds): 1.50\n"
         "\tElapsed (wall clock) time (h:mm:ss or m:ss): 1:02:03\n"
         "\tMaximum resident set size (kbytes): 2097152\n"
     )
     process = FinishedProcess.read(tmp_path / "build.json", log)
-    assert process == FinishedProcess(3723.0, 2048.0, '{"tokens": 5}')
+    assert process == FinishedProcess(3723.0, 42.0, 2048.0, '{"tokens": 5}')
     log.write_text(log.read_text().replace("1:02:03", "16:01.50"))
     assert FinishedProcess.read(tmp_path / "build.json", log).seconds == 961.5
     log.write_text("encoding: 10 of 10 rows\n")
