@@ -72,6 +72,7 @@ def _signature_options(command: opt.Command) -> opt.Command:
     help="Folder or hub name of a Hugging Face model. Like all settings, INDEX's own where there is one.",
 )  # fmt: skip
 @_signature_options
+@click.option("--no-model", is_flag=True, help="Load no model: the same as --views words.")
 @click.option("--layers", default=_MODEL.layers, help="Layers to read: all, last, or numbers such as 8,16 or -1.")
 @click.option(
     "--site",
@@ -113,6 +114,7 @@ def build(
     unanswered: Unanswered | None,
     media: Media | None,
     split: str | None,
+    no_model: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -128,6 +130,10 @@ def build(
     from nait_index.index import NaitIndex
 
     given = opt.given_names() | ({"name"} if "model" in opt.given_names() else set())
+    if no_model:
+        if "views" in given and options["views"] != (View.WORDS,):
+            raise click.UsageError("--no-model is --views words; give one of them")
+        options["views"], given = (View.WORDS,), given | {"views"}
     config, signatures = NaitIndex.settings(
         index.path,
         ModelConfig(name=model, **opt.taken(options, _MODEL)),
@@ -135,7 +141,8 @@ def build(
         given,
         storage=index.storage,
     )
-    _note_model(config, model, index.path)
+    if signatures.needs_model:
+        _note_model(config, model, index.path)
     reading: dict[str, Any] = {"row_format": row_format, "limit": limit, "unanswered": unanswered}
     reading |= {"media": media, "split": split}
     if dry_run:

@@ -81,7 +81,8 @@ def _print_explanation(explanation: "Explanation") -> None:
     if explanation.read is not None:
         _print_read(explanation.read)
     total = f"{explanation.score:.4f} = {explanation.baseline:.4f} of {explanation.zero}"
-    difference = f"{explanation.score - explanation.baseline:+.4f} of its {unit}s"
+    difference = f"{sum(part.contribution for part in explanation.layers):+.4f} of its {unit}s"
+    difference += "".join(f" {part.contribution:+.4f} of its {part.name}" for part in explanation.views)
     click.echo(f"\n{one_line(explanation.capability)}, {explanation.method}: {total} {difference}")
     above = f"above {math.floor(10 * position.percentile) / 10}% of the rows: {'in' if position.is_in else 'out'}"
     taken = f"the first {position.chosen:,} are taken, down to {position.cut:.4f}"

@@ -258,3 +258,8 @@ class SignatureConfig:
             raise NaitError(f"--seed must be from 0 to 2^64 - 1, not {self.seed}")
         if self.reservoir < 2:
             raise NaitError(f"the reservoir must hold at least 2 samples to fit a basis, not {self.reservoir}")
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether one of the views needs a model."""
+        return set(self.views) != {View.WORDS}

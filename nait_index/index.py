@@ -17,7 +17,6 @@ from nait_index.building.estimate import Estimate, estimate
 from nait_index.building.reading import TextRestorer
 from nait_index.building.report import BuildReport, ProgressCallback
 from nait_index.building.settings import recorded_settings, settle
-from nait_index.building.without_model import needs_model
 from nait_index.capabilities.capability import Capability
 from nait_index.capabilities.examples import EncodingProgress, load_example_encoder
 from nait_index.capabilities.library import CapabilityLibrary
@@ -257,8 +256,10 @@ class NaitIndex:
     ) -> Estimate:
         """Estimate the cost of a build; nothing is written. The parameters are those of :meth:`build`."""
         config = model if isinstance(model, ModelConfig) else ModelConfig(name=model)
-        if signatures is not None and not needs_model(signatures):
-            raise NaitError("--dry-run estimates what a model takes, and these views need none: build takes seconds")
+        if signatures is not None and not signatures.needs_model:
+            raise NaitError(
+                "there is nothing to estimate: the view words needs no model, and takes seconds; leave out --dry-run"
+            )
         rules = RowRules().changed(unanswered, media)
         items = read_corpus(path_list(corpus), row_format, limit, config.reasoning, rules, split)
         with closing(IndexEncoder(config, signatures or SignatureConfig())) as encoder:

@@ -24,6 +24,7 @@ from nait_index.methods.registry import MethodName, method_of
 from nait_index.search.exact import ExactScan, ScanStamp
 from nait_index.search.hits import Hits, best
 from nait_index.signatures.features import Feature
+from nait_index.signatures.views import dense_column
 from tools.demo.corpus import Split, generate
 
 Scores = dict[str, float]
@@ -62,24 +63,30 @@ class FakeRows:
     def blocks(self, column: str) -> Iterator[np.ndarray]:
         yield from np.split(self._columns[column], self._cuts)
 
-    def project(self, direction: np.ndarray, feature: str) -> np.ndarray:
+    def project(self, direction: np.ndarray, feature: Feature) -> np.ndarray:
         assert self._steps is None
         return direction.astype(np.float32)
 
-    def steps(self, feature: str) -> np.ndarray:
-        width = self._columns[f"pca_{feature}"].shape[1]
+    def steps(self, feature: Feature) -> np.ndarray:
+        width = self._columns[dense_column(feature)].shape[1]
         return np.ones(width, np.float32) if self._steps is None else self._steps
 
-    def first(self, feature: str, count: int) -> np.ndarray:
-        return self._columns[f"pca_{feature}"][:count]
+    def holds(self, feature: Feature) -> bool:
+        return dense_column(feature) in self._columns
 
-    def scores(self, feature: str, queries: np.ndarray) -> np.ndarray:
-        stored = self._columns[f"pca_{feature}"]
+    def vectors(self, signatures: np.ndarray, feature: Feature) -> np.ndarray:
+        return np.asarray(signatures * self.steps(feature))
+
+    def first(self, feature: Feature, count: int) -> np.ndarray:
+        return self._columns[dense_column(feature)][:count]
+
+    def scores(self, feature: Feature, queries: np.ndarray) -> np.ndarray:
+        stored = self._columns[dense_column(feature)]
         stamp = ScanStamp(1, len(self), stored.shape[1], str(stored.dtype))
-        return ExactScan.build(self.blocks(f"pca_{feature}"), stamp).scores(queries)
+        return ExactScan.build(self.blocks(dense_column(feature)), stamp).scores(queries)
 
     def search(
-        self, feature: str, queries: np.ndarray, k: int, allowed: np.ndarray | None, mode: SearchMode
+        self, feature: Feature, queries: np.ndarray, k: int, allowed: np.ndarray | None, mode: SearchMode
     ) -> list[Hits]:
         assert mode is SearchMode.EXACT
         return [best(scores, k, allowed) for scores in self.scores(feature, queries)]

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import fields, replace
 
 from nait_index.config import Device, ModelConfig, Precision, SignatureConfig
-from nait_index.errors import StoreError
+from nait_index.errors import NaitError, StoreError
 from nait_index.store.fingerprint import differing
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest, interrupted, load_manifest
@@ -23,7 +23,17 @@ def settle(
     :param given: names of the settings that were given; the others are defaults.
     :raises FingerprintError: a view was given that the index was not built with.
     :raises IncompleteIndexError: what is there is to be finished by another command.
+    :raises NaitError: a model was given that no view needs.
     """
+    model, signatures = _settled(layout, model, signatures, given)
+    if "name" in given and not signatures.needs_model:
+        raise NaitError(f"the view words needs no model; leave out --model {model.name}, or add views with --views")
+    return model, signatures
+
+
+def _settled(
+    layout: Layout, model: ModelConfig, signatures: SignatureConfig, given: Collection[str]
+) -> tuple[ModelConfig, SignatureConfig]:
     if layout.read(layout.manifest) is None:
         return model, signatures
     manifest = load_manifest(layout)

@@ -8,7 +8,7 @@ import numpy as np
 from nait_index.activations.encoder import Tokens
 from nait_index.building.encoder import Advance, Columns, IndexEncoder, facts_of
 from nait_index.building.shards import ShardFacts
-from nait_index.config import NO_MODEL, ModelConfig, SignatureConfig, View
+from nait_index.config import NO_MODEL, ModelConfig, SignatureConfig
 from nait_index.corpus import Template, TemplateName, make_template
 from nait_index.corpus.words import words
 from nait_index.signatures.pca import Compressor
@@ -16,20 +16,13 @@ from nait_index.signatures.views import Widths
 from nait_index.store.fingerprint import Fingerprint
 from nait_index.types import MarkedText, Reasoning
 
-_MODEL_FREE = {View.WORDS}
-
-
-def needs_model(signatures: SignatureConfig) -> bool:
-    """Report whether one of the views needs a model."""
-    return not set(signatures.views) <= _MODEL_FREE
-
 
 def open_encoder(model: ModelConfig, signatures: SignatureConfig, template: Template | None = None) -> IndexEncoder:
     """Load the model of an index, or none if its views need none.
 
     :raises ModelError: it cannot be loaded.
     """
-    if needs_model(signatures):
+    if signatures.needs_model:
         return IndexEncoder(model, signatures, template)
     return TextEncoder(model, signatures)
 

@@ -7,14 +7,14 @@ x̂ = Cᵀs, and a score w·s + b is a sum over them:
 
 The rows of C are orthonormal, so nothing is lost or added but by rounding: (Cᵀw)·(Cᵀs) = w·s. b is the score of a row
 whose neurons are those of the corpus mean. NAS divides the score by the length of the row's activations, and with it
-every part.
+every part. What ``probe`` adds by the words of a row is one more part, which is not split among neurons.
 """
 
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from nait_index.insight.parts import Block
+from nait_index.insight.parts import Block, LayerPart
 from nait_index.methods.base import Examples, Query
 from nait_index.search.hits import Hits, best
 from nait_index.search.rows import IndexRows
@@ -40,6 +40,7 @@ class DenseParts:
         self._examples = examples
         self._constant = query.constant
         self._divisor = query.layer
+        self._beside = {feature: rows.as_scored(vector, feature) for feature, vector in query.beside.items()}
         vector = rows.as_scored(query.vector, self.feature, finely=self._divisor is None)
         coordinates = vector / rows.steps(self.feature)
         #: (F,) what one unit of each neuron's feature adds.
@@ -58,6 +59,14 @@ class DenseParts:
             return 0.0, np.zeros(len(self.direction))
         signatures = self._rows.signatures(np.array([ordinal]), dense_column(self.feature))
         return self._constant / length, self.direction * self._spread(signatures)[0] / length
+
+    def beside(self, ordinals: np.ndarray) -> tuple[LayerPart, ...]:
+        """Return what other views add to the scores of some rows, on average."""
+        means = {
+            feature: self._rows.signatures(ordinals, dense_column(feature)).mean(axis=0, dtype=np.float64) @ vector
+            for feature, vector in self._beside.items()
+        }
+        return tuple(LayerPart(None, str(feature), float(mean)) for feature, mean in means.items())
 
     def mean(self, ordinals: np.ndarray) -> np.ndarray:
         """Return the mean parts of some rows: (F,) float64."""

@@ -59,12 +59,12 @@ def parts_of(rows: IndexRows, request: RankingRequest, layers: tuple[int, ...]) 
 def layer_shares(
     rows: IndexRows, request: RankingRequest, layers: tuple[int, ...], ordinals: np.ndarray
 ) -> LayerShares:
-    """Decompose the mean score of some rows (k,) by layer.
+    """Decompose the mean score of some rows (k,) by layer, and by the views beside the neurons.
 
     :raises SelectionError: as for :func:`parts_of`.
     """
     parts = parts_of(rows, request, layers)
-    return LayerShares(by_layer(parts.blocks, parts.mean(ordinals)))
+    return LayerShares((*by_layer(parts.blocks, parts.mean(ordinals)), *parts.beside(ordinals)))
 
 
 def explain(
@@ -88,17 +88,18 @@ def explain(
         raise SelectionError(f"row {row_id!r} does not pass --where, so it has no rank; leave out --where")
     position = position_of(rows, scores, ordinal, request.k)
     baseline, values = parts.of(ordinal)
-    neurons = _neurons(rows, parts, values, ordinal, depth)
+    neurons, views = _neurons(rows, parts, values, ordinal, depth), parts.beside(np.array([ordinal]))
     return Explanation(
         id=row_id,
         row=rows.take([ordinal], ["row"])["row"][0],
         capability=capability.name,
         method=str(request.method),
-        score=baseline + float(values.sum()),
+        score=baseline + float(values.sum()) + sum(part.contribution for part in views),
         baseline=baseline,
         zero=parts.zero,
         unit=parts.unit,
         layers=by_layer(parts.blocks, values),
+        views=views,
         neurons=neurons,
         rest=float(values.sum()) - sum(part.contribution for part in neurons),
         nearest=_nearest(parts, capability.examples, ordinal, depth.examples),

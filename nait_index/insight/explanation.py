@@ -84,10 +84,11 @@ class RankPosition:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One row's score for one capability: ``score = baseline + Σ layers``, and ``Σ layers = Σ neurons + rest``.
+    """One row's score for one capability: ``score = baseline + Σ layers + Σ views``; ``Σ layers = Σ neurons + rest``.
 
     :param baseline: the score of a row whose parts are all 0; :param zero: that row, in words.
     :param unit: ``neuron``, or ``feature`` of a sparse autoencoder.
+    :param views: what other views than neurons add, which are not taken apart.
     :param neurons: those that add or subtract most; :param rest: the sum of all others.
     :param nearest: the examples that are most similar to the row.
     :param flips: how many of the neurons that count most for the row (against it, if it is not chosen) would have to be
@@ -106,6 +107,7 @@ class Explanation:
     zero: str
     unit: str
     layers: tuple[LayerPart, ...]
+    views: tuple[LayerPart, ...]
     neurons: tuple[NeuronPart, ...]
     rest: float
     nearest: tuple[NearestExample, ...]
@@ -117,10 +119,10 @@ class Explanation:
 
     @property
     def words_rest(self) -> float | None:
-        """What the words do not account for, since signatures are compressed: the score less baseline and words."""
-        return (
-            None if self.words is None else self.score - self.baseline - sum(word.contribution for word in self.words)
-        )
+        """What the words do not account for, since signatures are compressed: what neurons add, less the words."""
+        if self.words is None:
+            return None
+        return self.score - self.baseline - sum(part.contribution for part in (*self.views, *self.words))
 
     @property
     def changes(self) -> tuple[str, ...]:
@@ -160,6 +162,7 @@ class Explanation:
             "flips": self.flips,
             "changes": list(self.changes),
             "layers": [asdict(part) for part in self.layers],
+            "views": [{"view": part.name, "contribution": part.contribution} for part in self.views],
             f"{self.unit}s": [part.to_dict() for part in self.neurons],
             "rest": self.rest,
             "nearest": [asdict(near) for near in self.nearest],

@@ -24,7 +24,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class LayerPart:
-    """What one layer, in one pooling, adds to a score."""
+    """What one layer, in one pooling, adds to a score; or another view than neurons, named in place of a pooling."""
 
     layer: int | None
     pooling: str | None
@@ -33,8 +33,9 @@ class LayerPart:
     @property
     def name(self) -> str:
         """The layer and pooling in words."""
-        layer = "features" if self.layer is None else f"layer {self.layer}"
-        return layer if self.pooling is None else f"{layer} {self.pooling}"
+        if self.layer is None:
+            return self.pooling or "features"
+        return f"layer {self.layer}" if self.pooling is None else f"layer {self.layer} {self.pooling}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from nait_index.errors import SelectionError
-from nait_index.insight.parts import Block
+from nait_index.insight.parts import Block, LayerPart
 from nait_index.methods.base import Examples
 from nait_index.methods.mona import jaccard, mean_of
 from nait_index.methods.nag import profile_of
@@ -52,6 +52,10 @@ class _SparseParts:
                 hits[i] = Hits(scores[order], ordinals[order])
             start += len(listed)
         return hits
+
+    def beside(self, ordinals: np.ndarray) -> tuple[LayerPart, ...]:
+        """Return nothing: no other view adds to these scores."""
+        return ()
 
     def token_direction(self, ordinal: int) -> Callable[[np.ndarray], np.ndarray]:
         """Refuse, since the score is not linear in the activations.

@@ -18,7 +18,7 @@ from nait_index.search.exact import ExactScan, ScanStamp
 from nait_index.search.hits import Hits, best_of_each, rescored
 from nait_index.signatures.features import POOLINGS, Feature
 from nait_index.signatures.pca import Compressor
-from nait_index.signatures.views import HIDDEN_MEAN, VIEW_OF, dense_column
+from nait_index.signatures.views import HIDDEN_MEAN, SCANNED, VIEW_OF, dense_column
 from nait_index.spelling import did_you_mean_id
 from nait_index.store.filters import matching_rows, plain_columns
 from nait_index.store.fitted import load_landmarks
@@ -194,13 +194,14 @@ class IndexRows:
         return ordinals[kept], landmarks.gradients[kept]
 
     def coordinates(self, ordinals: np.ndarray, width: int) -> np.ndarray:
-        """Read the leading coordinates of the ``unit`` vectors of some rows: (m, at most ``width``) float32.
+        """Read the leading coordinates of the vectors of some rows' neurons or else words: (m, ≤ ``width``) float32.
 
-        :raises StoreError: the index lacks the view ``pca``.
+        :raises StoreError: the index lacks the views ``pca`` and ``words``.
         """
-        if dense_column(Feature.UNIT) not in self._table.schema().names:
-            raise StoreError("this needs the view pca, which the index was built without")
-        rows, steps = self.exact(Feature.UNIT).rows, self.steps(Feature.UNIT)
+        feature = next(filter(self.holds, SCANNED), None)
+        if feature is None:
+            raise StoreError("this needs the view pca or words, which the index was built without")
+        rows, steps = self.exact(feature).rows, self.steps(feature)
         return np.asarray(rows[ordinals, :width] * steps[: rows.shape[1]][:width], np.float32)
 
     def steps(self, feature: Feature) -> np.ndarray:

@@ -9,17 +9,19 @@ import numpy as np
 
 from nait_index.capabilities.examples import ExampleEncoder
 from nait_index.config import View
-from nait_index.corpus import SAMPLE_COLUMNS, restore_sample
+from nait_index.corpus import SAMPLE_COLUMNS, plain_text, restore_sample
+from nait_index.corpus.words import terms
 from nait_index.errors import NaitError
 from nait_index.search.exact import ExactScan, ScanStamp
 from nait_index.search.rows import IndexRows
 from nait_index.signatures.features import POOLINGS, Feature
 from nait_index.signatures.pca import Compressor
-from nait_index.signatures.views import dense_column
+from nait_index.signatures.views import WORDS, dense_column
 from nait_index.store.integrity import check_files
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest
 from nait_index.store.samples import SampleTable
+from nait_index.types import Reasoning
 from nait_index.upkeep.describe import count_rejected
 
 logger = logging.getLogger(__name__)
@@ -51,6 +53,7 @@ def verify(
         return [files]
     checks = [files, _count(manifest, table), _rejected(layout), _content(table), _components(rows.compressor)]
     checks += [_versions(layout, manifest), *_scans(layout, table, rows)]
+    checks += [] if View.WORDS not in rows.views else [_words(table, rows.compressor, manifest.reasoning, sample)]
     return [*checks, _encoding(manifest, table, rows.compressor, encoder, sample)]
 
 
@@ -134,6 +137,22 @@ def _compare(folder: Path, column: str, rows: IndexRows, stamp: ScanStamp) -> tu
         same &= np.array_equal(exact.rows[start:end], stored[:, : stamp.dim])
         start = end
     return same, f"{start} vectors compared" if same else f"not the table's vectors; delete the folder {folder}"
+
+
+def _words(table: SampleTable, compressor: Compressor, reasoning: Reasoning, sample: int) -> Check:
+    """Make the signatures of some rows' words again and compare them with the stored ones, which must be the same."""
+    picked = np.sort(np.random.default_rng().permutation(len(table))[:sample])
+    records = table.take(picked, [*SAMPLE_COLUMNS, WORDS]).to_pylist()
+    try:
+        documents = [terms(plain_text(restore_sample(record, reasoning).parts)) for record in records]
+        again = compressor.compress_words(documents)
+    except NaitError as error:
+        return Check("words", False, str(error))
+    stored = np.array([record[WORDS] for record in records]).reshape(again.shape)
+    # One step of one number: sums may be rounded differently on another processor.
+    wrong = np.flatnonzero(np.abs(again.astype(int) - stored).max(axis=1, initial=0) > 1).tolist()
+    detail = f"{len(records)} rows made again"
+    return Check("words", not wrong, f"{detail}; row {records[wrong[0]]['id']!r} differs" if wrong else detail)
 
 
 def _encoding(
