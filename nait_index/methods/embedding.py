@@ -12,6 +12,7 @@ import numpy as np
 from nait_index.config import View
 from nait_index.methods.base import Examples, Scored
 from nait_index.search.rows import IndexRows
+from nait_index.signatures.features import unit_rows
 from nait_index.signatures.views import HIDDEN_MEAN
 
 
@@ -24,13 +25,6 @@ class Embedding(Scored):
         """Score every row: (n,) float32, in [−1, 1]."""
         centroid = unit_rows(unit_rows(examples.signatures[HIDDEN_MEAN]).mean(axis=0, keepdims=True))[0]
         return rounded(np.concatenate([unit_rows(block) @ centroid for block in rows.blocks(HIDDEN_MEAN)]))
-
-
-def unit_rows(values: np.ndarray) -> np.ndarray:
-    """Scale rows (n, d) to length 1, float32; a row of zeros stays zero."""
-    values = values.astype(np.float32)
-    lengths = np.linalg.norm(values, axis=1, keepdims=True)
-    return np.asarray(np.divide(values, lengths, out=np.zeros_like(values), where=lengths > 0))
 
 
 def rounded(cosines: np.ndarray) -> np.ndarray:

@@ -12,9 +12,10 @@ import numpy as np
 
 from nait_index.config import View
 from nait_index.methods.base import Examples, Method, Scored
-from nait_index.methods.embedding import rounded, unit_rows
+from nait_index.methods.embedding import rounded
 from nait_index.search.hits import Hits
 from nait_index.search.rows import IndexRows
+from nait_index.signatures.features import unit_rows
 from nait_index.signatures.views import HIDDEN_WEIGHTED
 
 _CELLS = 2**26

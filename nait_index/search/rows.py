@@ -16,7 +16,7 @@ from nait_index.errors import NaitError, StoreError, UnknownRowError
 from nait_index.search.approximate import Approximate
 from nait_index.search.exact import ExactScan, ScanStamp
 from nait_index.search.hits import Hits, best_of_each, rescored
-from nait_index.signatures.features import POOLINGS, Feature
+from nait_index.signatures.features import POOLINGS, Feature, unit_rows
 from nait_index.signatures.pca import Compressor
 from nait_index.signatures.views import HIDDEN_MEAN, SCANNED, VIEW_OF, dense_column
 from nait_index.spelling import did_you_mean_id
@@ -171,9 +171,7 @@ class IndexRows:
         """Turn signatures (m, d) of rows or examples into the coordinates that a query is multiplied with, float32."""
         if feature is not Feature.HIDDEN:
             return np.asarray(signatures * self.steps(feature))
-        centred = signatures.astype(np.float32) - self._hidden_center
-        lengths = np.linalg.norm(centred, axis=1, keepdims=True)
-        return np.asarray(np.divide(centred, lengths, out=np.zeros_like(centred), where=lengths > 0))
+        return unit_rows(signatures.astype(np.float32) - self._hidden_center)
 
     @cached_property
     def _hidden_center(self) -> np.ndarray:

@@ -50,6 +50,13 @@ def unit_block(centered: np.ndarray, layers: int) -> np.ndarray:
     return scaled
 
 
+def unit_rows(values: np.ndarray) -> np.ndarray:
+    """Scale rows (n, d) to length 1, float32; a row of zeros stays zero."""
+    values = values.astype(np.float32)
+    lengths = np.linalg.norm(values, axis=1, keepdims=True)
+    return np.asarray(np.divide(values, lengths, out=np.zeros_like(values), where=lengths > 0))
+
+
 def feature_blocks(
     pooled: np.ndarray, center: np.ndarray, feature: Feature, widths: Sequence[int]
 ) -> Iterator[np.ndarray]:

@@ -2,12 +2,12 @@
 
 With tf the count of a term t in a row, and df the number of the reservoir's n rows that hold it:
 
-    x[t] = (1 + ln tf) · (1 + ln((1 + n)/(1 + df)))        u = x / ‖x‖
+    x[t] = (1 + ln tf) · (1 + ln((1 + n)/(1 + df)))        u = Cx/‖Cx‖
 
-The signature holds the coordinates of u on the leading components of the reservoir (latent semantic analysis:
-Deerwester et al. 1990), at 8 bits each like those of neurons. Only terms that several rows of the reservoir share have
-a place among the components. All others count in ‖x‖, so that a row of rare words has a short signature: what is left
-out of u is as long as √(1 − ‖s‖²), which methods may use.
+The rows of C are the leading components of the reservoir's vectors x/‖x‖ (latent semantic analysis: Deerwester et al.
+1990), and the signature holds u at 8 bits a number like those of neurons. Only terms that several rows of the reservoir
+share have a place in x; a row without any is a row of zeros. Scaling to length 1 after the projection makes an inner
+product a cosine of what the components know of two rows, however many of their words are rare.
 
 Terms are words and, in scripts without spaces, characters and pairs of them; see :mod:`nait_index.corpus.words`.
 """
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nait_index.signatures.eigen import top_eigenpairs
+from nait_index.signatures.features import unit_rows
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -38,37 +39,30 @@ class Vocabulary:
     """The terms that signatures know, and the components that documents are projected on.
 
     :param terms: V terms; :param rarity: (V,) float32, the weight of each.
-    :param unseen: the weight of all other terms. :param components: (V, d) float16, columns orthonormal.
+    :param components: (V, d) float16, columns orthonormal.
     """
 
     terms: tuple[str, ...]
     rarity: np.ndarray
-    unseen: float
     components: np.ndarray
 
     def project(self, documents: Sequence[Document]) -> np.ndarray:
-        """Return the coordinates of documents (n, d) float32."""
-        return np.asarray(self.vectors(documents) @ self._components, dtype=np.float32)
+        """Return the coordinates of documents (n, d) float32, of length 1; zeros where no term is known."""
+        return unit_rows(np.asarray(self.vectors(documents) @ self._components, dtype=np.float32))
 
     def vectors(self, documents: Sequence[Document]) -> "csr_matrix":
-        """Return the unit vectors of documents (n, V) float32, sparse; shorter by what the vocabulary does not know."""
+        """Return the unit vectors of documents (n, V) float32, sparse."""
         from scipy.sparse import csr_matrix
 
-        columns, weights, starts = [], [], [0]
+        columns, weights, starts = [np.zeros(0, np.int32)], [np.zeros(0, np.float32)], [0]
         for document in documents:
-            counts = Counter(document)
-            known = [(self._numbers[term], count) for term, count in counts.items() if term in self._numbers]
-            numbers = np.fromiter((number for number, _ in known), np.int32, len(known))
-            rare = np.fromiter((count for term, count in counts.items() if term not in self._numbers), np.float64)
-            values = (1 + np.log([count for _, count in known])) * self.rarity[numbers]
-            length = np.sqrt(values @ values + np.square((1 + np.log(rare)) * self.unseen).sum())
+            counts = Counter(term for term in document if term in self._numbers)
+            numbers = np.fromiter((self._numbers[term] for term in counts), np.int32, len(counts))
+            values = (1 + np.log(np.fromiter(counts.values(), np.float64, len(counts)))) * self.rarity[numbers]
             columns.append(numbers)
-            weights.append((values / max(length, 1e-30)).astype(np.float32))
-            starts.append(starts[-1] + len(known))
-        shape = (len(documents), len(self.terms))
-        if not documents:
-            return csr_matrix(shape, dtype=np.float32)
-        return csr_matrix((np.concatenate(weights), np.concatenate(columns), starts), shape)
+            weights.append((values / max(float(np.linalg.norm(values)), 1e-30)).astype(np.float32))
+            starts.append(starts[-1] + len(counts))
+        return csr_matrix((np.concatenate(weights), np.concatenate(columns), starts), (len(documents), len(self.terms)))
 
     @cached_property
     def _numbers(self) -> dict[str, int]:
@@ -89,10 +83,10 @@ def fit_vocabulary(documents: Sequence[Document], dim: int) -> tuple[Vocabulary,
     terms = tuple(sorted(shared, key=lambda term: (-frequencies[term], term))[:_MOST_TERMS])
     held = np.array([frequencies[term] for term in terms])
     rarity = (1 + np.log((1 + n) / (1 + held))).astype(np.float32)
-    empty = Vocabulary(terms, rarity, float(1 + np.log((1 + n) / 2)), np.zeros((len(terms), dim), np.float16))
+    vocabulary = Vocabulary(terms, rarity, np.zeros((len(terms), dim), np.float16))
     if not terms:
-        return empty, np.zeros((n, dim), np.float32)
-    vectors = empty.vectors(documents)
+        return vocabulary, np.zeros((n, dim), np.float32)
+    vectors = vocabulary.vectors(documents)
     values, loadings = top_eigenpairs((vectors @ vectors.T).toarray().astype(np.float64), dim)
-    empty.components[:, : len(values)] = vectors.T @ (loadings / np.sqrt(values))
-    return empty, empty.project(documents)
+    vocabulary.components[:, : len(values)] = vectors.T @ (loadings / np.sqrt(values))
+    return vocabulary, vocabulary.project(documents)

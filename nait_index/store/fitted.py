@@ -48,7 +48,8 @@ def load_compressor(layout: Layout, expected_hash: str | None) -> Compressor:
 
     data = load_fitted(layout, layout.basis, expected_hash)
     arrays = load(data)
-    settings = json.loads(_metadata(data)["compressor"])
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    settings = json.loads(header["__metadata__"]["compressor"])
     names = [BasisName(name) for name in settings["bases"]]
     steps = {feature: arrays[f"steps.{feature}"] for feature in Feature if f"steps.{feature}" in arrays}
     bases = _StoredBases(layout, names, settings["components"])
@@ -62,24 +63,15 @@ def _save_vocabulary(layout: Layout, vocabulary: Vocabulary) -> str:
 
     terms = np.frombuffer("\n".join(vocabulary.terms).encode(), np.uint8)
     arrays = {"terms": terms, "rarity": vocabulary.rarity, "components": np.ascontiguousarray(vocabulary.components)}
-    return save_fitted(layout, layout.vocabulary, save(arrays, metadata={"unseen": repr(vocabulary.unseen)}))
+    return save_fitted(layout, layout.vocabulary, save(arrays))
 
 
 def _load_vocabulary(layout: Layout, expected_hash: str) -> Vocabulary:
     from safetensors.numpy import load
 
-    data = load_fitted(layout, layout.vocabulary, expected_hash)
-    arrays = load(data)
+    arrays = load(load_fitted(layout, layout.vocabulary, expected_hash))
     terms = arrays["terms"].tobytes().decode()
-    unseen = float(_metadata(data)["unseen"])
-    return Vocabulary(tuple(terms.split("\n")) if terms else (), arrays["rarity"], unseen, arrays["components"])
-
-
-def _metadata(data: bytes) -> dict[str, str]:
-    """Return the texts in the header of a safetensors file."""
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    metadata: dict[str, str] = header["__metadata__"]
-    return metadata
+    return Vocabulary(tuple(terms.split("\n")) if terms else (), arrays["rarity"], arrays["components"])
 
 
 @dataclass(frozen=True, slots=True)
