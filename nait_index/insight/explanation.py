@@ -122,7 +122,8 @@ class Explanation:
         """What the words do not account for, since signatures are compressed: what neurons add, less the words."""
         if self.words is None:
             return None
-        return self.score - self.baseline - sum(part.contribution for part in (*self.views, *self.words))
+        by_views = sum(part.contribution for part in self.views)
+        return self.score - self.baseline - by_views - sum(word.contribution for word in self.words)
 
     @property
     def changes(self) -> tuple[str, ...]:
