@@ -238,6 +238,7 @@ def test_every_row_says_which_tasks_it_serves_and_how_well(blend: dict[str, floa
     for sample_id, serves, ranks in zip(core, core.details["serves"], core.details["ranks"], strict=True):
         assert ranks == {name: ids.index(sample_id) + 1 for name, ids in ranked.items()}
         assert serves == sorted((name for name in NAMES if ranks[name] <= 8), key=lambda name: ranks[name])
+    assert all(set(serves) == set(NAMES) for serves in index.core(NAMES, top="100%", bootstrap=0).details["serves"])
     summary = core.provenance.core
     assert summary is not None
     assert summary.kept == {name: len(set(core) & set(ids[:8])) for name, ids in ranked.items()}
@@ -265,6 +266,7 @@ def test_stability_is_measured_unless_it_takes_long(folder: Path, index: NaitInd
     core = index.core(NAMES, top=9)
     assert len(core.details["stability"]) == 9
     assert {share * DRAWS % 1 for share in core.details["stability"]} == {0}
+    assert 0 < min(core.details["stability"]) < 1
     summary = core.provenance.core
     assert summary is not None
     assert (summary.bootstrap, summary.stability) == (DRAWS, round(float(np.mean(core.details["stability"])), 4))
