@@ -190,6 +190,8 @@ def test_landmarks_that_are_damaged_or_gone_are_named(
     file = Layout(root).landmarks
     file.write_bytes(file.read_bytes()[:-1])
     for problem in ("is damaged", "is missing"):
+        (check,) = [check for check in NaitIndex(root).verify() if check.name == "landmarks"]
+        assert (check.passed, problem in check.detail) == (False, True)
         with pytest.raises(StoreError, match=rf"landmarks\.safetensors {problem}"):
             NaitIndex(root).query(capability, method="influence")
         file.unlink(missing_ok=True)

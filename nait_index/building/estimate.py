@@ -14,6 +14,7 @@ from nait_index.building.footprint import footprint
 from nait_index.building.intake import Counts, Intake, Spool, WorkRow
 from nait_index.building.report import cut_rows, losses, not_read_whole
 from nait_index.building.shards import SHARD_ROWS
+from nait_index.config import View
 from nait_index.corpus import rejected_writer
 from nait_index.corpus.unread import unread_sentences
 from nait_index.store.manifest import Manifest
@@ -79,7 +80,7 @@ def estimate(items: Iterable[Sample | Rejected], encoder: IndexEncoder) -> Estim
     total = int(sum(len(text.ids) for text in tokens) * share)
     seconds = time.monotonic() - started
     logger.info("running part of the sample, to measure the speed")
-    seconds += _warm_up(encoder, sample)
+    seconds += _prepare_gradients(encoder, sample, counts.new)
     pace = measure_pace(encoder, [text for text in tokens if len(text.ids)])
     neurons = sum(encoder.widths.neurons)
     seconds += pace.seconds * share
@@ -144,8 +145,8 @@ def _read(items: Iterable[Sample | Rejected], encoder: IndexEncoder) -> tuple[Co
     return counts, sample, spooled
 
 
-def _warm_up(encoder: IndexEncoder, sample: Sequence[WorkRow]) -> float:
-    """Warm up the gradients on few texts, if the view ``grad`` needs them, and forecast how long that takes on many."""
+def _prepare_gradients(encoder: IndexEncoder, sample: Sequence[WorkRow], rows: int) -> float:
+    """Warm up the gradients on few texts, and forecast how long that takes on many, and the landmarks after it."""
     if not encoder.has_gradients or not sample:
         return 0.0
     encoder.load_gradients()
@@ -154,4 +155,7 @@ def _warm_up(encoder: IndexEncoder, sample: Sequence[WorkRow]) -> float:
     few = by_length[middle : middle + 2]  # of typical length
     started = time.monotonic()
     encoder.warm_up(few)
-    return (time.monotonic() - started) * min(len(sample), GradientSettings().warmup_batch) / len(few)
+    settings = GradientSettings()
+    per_text = (time.monotonic() - started) / (settings.warmup_steps * len(few))
+    landmarks = encoder.signatures.landmarks if View.LANDMARKS in encoder.signatures.views else 0
+    return per_text * (settings.warmup_steps * min(len(sample), settings.warmup_batch) + min(landmarks, rows))

@@ -5,10 +5,18 @@ from dataclasses import dataclass
 from nait_index.building.basis import fitted_shards
 from nait_index.building.encoder import IndexEncoder
 from nait_index.building.shards import SHARD_ROWS
-from nait_index.config import SignatureConfig
+from nait_index.config import SignatureConfig, View
 from nait_index.signatures.features import POOLINGS, Feature
 from nait_index.signatures.pca import BASIS_OF, BasisName
-from nait_index.signatures.views import SCANNED, Widths, column_types, dense_column, dims_of
+from nait_index.signatures.views import (
+    GRADIENT,
+    SCANNED,
+    Widths,
+    column_types,
+    dense_column,
+    dims_of,
+    gradient_column,
+)
 
 _EXAMPLES = 64
 """Examples of the stored capability whose size is forecast."""
@@ -18,7 +26,7 @@ _EXAMPLES = 64
 class Footprint:
     """Bytes on disk.
 
-    :param per_row: of one row's signatures. :param basis: of the two files of the basis, whatever the number of rows.
+    :param per_row: of one row's signatures. :param basis: of the two files of the basis, and of the landmarks.
     :param table: of all rows with their signatures; :param shard: of those of the first shard.
     :param scan: of the copy that a search reads.
     :param staged: of whole activations, which wait on disk until the basis is fitted on them.
@@ -63,13 +71,19 @@ def footprint(encoder: IndexEncoder, rows: int, row_bytes: float, *, fitted_on: 
     summary = 4 * (3 * sum(widths.neurons) + max(widths.neurons, default=0))
     return Footprint(
         per_row=per_row,
-        basis=_basis_bytes(widths, dims),
+        basis=_basis_bytes(widths, dims) + _landmark_bytes(config, rows),
         table=int(rows * (per_row + row_bytes)),
         shard=int(min(rows, SHARD_ROWS) * (per_row + row_bytes)),
         scan=rows * scanned,
         staged=staged * (8 * sum(widths.neurons) + direct),
         capability=int(_EXAMPLES * (per_row + row_bytes)) + summary,
     )
+
+
+def _landmark_bytes(config: SignatureConfig, rows: int) -> int:
+    """Compute the bytes of the landmarks' positions and gradients."""
+    (_, width) = gradient_column(config)[GRADIENT]
+    return min(rows, config.landmarks) * (8 + 2 * width) if View.LANDMARKS in config.views else 0
 
 
 def _dims(config: SignatureConfig, rows: int) -> dict[Feature, int] | None:

@@ -17,6 +17,7 @@ from nait_index.search.rows import IndexRows
 from nait_index.signatures.features import POOLINGS, Feature
 from nait_index.signatures.pca import Compressor
 from nait_index.signatures.views import WORDS, dense_column
+from nait_index.store.fitted import load_landmarks
 from nait_index.store.integrity import check_files
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest
@@ -52,6 +53,8 @@ def verify(
     if not files.passed:
         return [files]
     checks = [files, _count(manifest, table), _rejected(layout), _content(table), _components(rows.compressor)]
+    if View.LANDMARKS in manifest.fingerprint.signatures.views:
+        checks.append(_landmarks(layout, manifest))
     checks += [_versions(layout, manifest), *_scans(layout, table, rows)]
     checks += [] if View.WORDS not in rows.views else [_words(table, rows.compressor, manifest.reasoning, sample)]
     return [*checks, _encoding(manifest, table, rows.compressor, encoder, sample)]
@@ -98,6 +101,15 @@ def _components(compressor: Compressor) -> Check:
     except NaitError as error:
         return Check("components", False, str(error))
     return Check("components", True, " and ".join(sizes) or "none: the signatures are not compressed")
+
+
+def _landmarks(layout: Layout, manifest: Manifest) -> Check:
+    """Read the landmarks, which only ``influence`` does."""
+    try:
+        landmarks = load_landmarks(layout, manifest.landmarks_hash)
+    except NaitError as error:
+        return Check("landmarks", False, str(error))
+    return Check("landmarks", True, f"{len(landmarks.positions)}, with their gradients")
 
 
 def _versions(layout: Layout, manifest: Manifest) -> Check:

@@ -82,6 +82,7 @@ class GradientEncoder:
         self._checkpoints: tuple[Checkpoint, ...] = ()
         self._words: torch.Tensor | None = None
         self._loaded: Checkpoint | None = None
+        #: By weight, β1·m and β2·v + ε.
         self._moments: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
 
     @property
@@ -140,7 +141,10 @@ class GradientEncoder:
             return torch.tensor(values, device=self.model.device).flatten()
 
         first, second = checkpoint.first, checkpoint.second
-        self._moments = {name: (flat(first[name]), flat(second[name])) for name in self.adapters.layers}
+        self._moments = {
+            name: (BETAS[0] * flat(first[name]), BETAS[1] * flat(second[name]) + EPSILON)
+            for name in self.adapters.layers
+        }
         self._loaded = checkpoint
 
     def rows(self, tokens: Sequence[Tokens]) -> Iterator[Gradients]:
@@ -156,9 +160,8 @@ class GradientEncoder:
 
     def _adam_step(self, name: str, gradients: "torch.Tensor") -> "torch.Tensor":
         first, second = self._moments[name]
-        first = BETAS[0] * first + (1 - BETAS[0]) * gradients
-        second = BETAS[1] * second + (1 - BETAS[1]) * gradients.square()
-        return first / (second + EPSILON).sqrt()
+        step = second.addcmul(gradients, gradients, value=1 - BETAS[1]).rsqrt_()
+        return step.mul_(first.add(gradients, alpha=1 - BETAS[0]))
 
     def _encode(self, tokens: Sequence[Tokens], feature: Feature) -> Iterator[Gradients]:
         if not self._checkpoints:
