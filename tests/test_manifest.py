@@ -103,7 +103,7 @@ def test_a_difference_in_any_one_field_is_refused_by_its_name_alone(
         build_small(index, corpus, model=model)
     message = str(raised.value)
     assert "\n" not in message
-    assert [name for name in FIELDS if f"{name} (" in message] == [field]
+    assert [name for name in FIELDS if f" {name} (" in message] == [field]
 
 
 def test_another_autoencoder_is_refused_by_its_name_alone(index: Path) -> None:
