@@ -124,7 +124,7 @@ def _losses_among(
 def _hidden_at(head: "nn.Module", chosen: "torch.Tensor", *, run_head: bool) -> "Iterator[list[torch.Tensor]]":
     """Let the output head of a model see the given positions (B, T) alone, as one row of them, and collect these.
 
-    :param run_head: ``False`` lets it see no more than one of them.
+    :param run_head: ``False`` lets it return them as they are.
     """
     collected: list[torch.Tensor] = []
 
@@ -132,13 +132,16 @@ def _hidden_at(head: "nn.Module", chosen: "torch.Tensor", *, run_head: bool) -> 
         if args[0].shape[:2] != chosen.shape:
             return None
         collected.append(args[0][chosen])
-        return (collected[0][None, : None if run_head else 1], *args[1:])
+        return (collected[0][None], *args[1:])
 
     handle = head.register_forward_pre_hook(select)
+    if not run_head:
+        head.forward = lambda hidden: hidden
     try:
         yield collected
     finally:
         handle.remove()
+        head.__dict__.pop("forward", None)
 
 
 @contextmanager
