@@ -459,7 +459,7 @@ def test_the_demo_writes_index_selections_and_core(tmp_path: Path, monkeypatch: 
     outcome = _ok("demo", out)
     assert {path.name for path in out.iterdir()} >= {"demo.nait", "corpus.jsonl", "core.jsonl", "arithmetic.jsonl"}
     assert outcome.out.count("rank  score") >= 3
-    assert "\ncore: 240 rows that serve arithmetic, logic, tables; " in outcome.out
+    assert "\ncore: 9 rows that serve arithmetic, logic, tables; " in outcome.out
     assert outcome.out.startswith("read ")
     assert re.search(
         r"^logic: \d+ of 96 rows chosen; \d of the 8 rows that are labelled logic are among them",

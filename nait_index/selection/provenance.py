@@ -42,14 +42,14 @@ class CoreSummary:
     @property
     def sentences(self) -> list[str]:
         """What a core holds, a line each."""
-        lines = [] if self.chance is None else [f"{self.rows:,} rows where chance would give {self.chance:,.1f}"]
+        lines = [] if self.chance is None else [f"{_rows(self.rows)} where chance would give {self.chance:,.1f}"]
         if self.kept is not None and self.rows:
             kept = ", ".join(f"{rows:,} ({name})" for name, rows in self.kept.items())
-            lines.append(f"of the {self.alone:,} rows that each would choose alone, it holds {kept}")
+            lines.append(f"of the {_rows(self.alone or 0)} that each would choose alone, it holds {kept}")
         if self.shared is not None and self.rows:
             levels = [f"{rows:,} by at least {level}" for level, rows in enumerate(self.shared[2:], start=3) if rows]
             more = f" ({', '.join(levels)})" if levels else ""
-            lines.append(f"{self.shared[1]:,} rows are shared: several would choose them alone{more}")
+            lines.append(f"{_rows(self.shared[1])} shared: several would choose them alone{more}")
         if self.stability is not None:
             lines.append(
                 f"a row stays in {self.stability:.0%} of {self.bootstrap} resamples of the examples on average"
@@ -62,8 +62,8 @@ class CoreSummary:
         if self.votes is None or self.agreement is None or self.alone is None or self.rows >= self.alone:
             return []
         levels = list(range(self.votes - 1, 1, -1))[:_LEVELS]
-        fewer = ", ".join(f"--votes {level} would give {self.agreement[level - 1]:,} rows" for level in levels)
-        return [f"{fewer}{'; ' if fewer else ''}leave --votes out for exactly {self.alone:,} rows that serve all"]
+        fewer = ", ".join(f"--votes {level} would give {_rows(self.agreement[level - 1])}" for level in levels)
+        return [f"{fewer}{'; ' if fewer else ''}leave --votes out for exactly {_rows(self.alone)}, for all"]
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> "CoreSummary":
@@ -75,6 +75,10 @@ class CoreSummary:
         """Return what a sidecar holds of it."""
         named = {_CORE_ROWS if name == "rows" else name: value for name, value in asdict(self).items()}
         return {name: value for name, value in named.items() if value is not None or name == "votes"}
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} {'row' if count == 1 else 'rows'}"
 
 
 @dataclass(frozen=True, slots=True)
