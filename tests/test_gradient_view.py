@@ -258,7 +258,9 @@ def test_a_warm_up_that_is_damaged_or_gone_is_named(
     assert build(root, corpus, more).report is not None
 
 
-@pytest.mark.parametrize("changes", [{"grad_dim": WIDTH + 1}, {"seed": 1}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{"grad_dim": WIDTH + 1}, {"grad_layers": 1}, {"grad_checkpoints": 2}, {"seed": 1}], ids=str
+)
 def test_other_gradients_are_refused_by_name(
     changes: dict[str, int], build: Callable[..., NaitIndex], whole: Path, corpus: Path
 ) -> None:

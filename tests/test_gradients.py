@@ -12,9 +12,10 @@ import tiny_models
 from conftest import TinyModels
 
 from nait_index.activations.batches import AnswerTokens
-from nait_index.activations.encoder import Tokens
+from nait_index.activations.encoder import Encoder, Tokens
 from nait_index.activations.gradients import encoder as gradients_module
 from nait_index.activations.gradients.adapters import Adapters, GradientSettings
+from nait_index.activations.gradients.answers import mark_answers
 from nait_index.activations.gradients.encoder import GradientEncoder, Gradients
 from nait_index.activations.gradients.per_sample import (
     Batch,
@@ -34,6 +35,7 @@ from nait_index.activations.gradients.warmup import (
 from nait_index.activations.loading import load_model
 from nait_index.config import Device, ModelConfig
 from nait_index.errors import ArchitectureError, ModelError, NaitError, StoreError
+from nait_index.types import MarkedText
 
 torch = pytest.importorskip("torch")
 
@@ -228,6 +230,63 @@ def test_the_projection_estimates_the_cosines_of_whole_gradients(make: MakeGradi
     whole = np.stack([np.concatenate([p.ravel() for p in reference(encoder, text).values()]) for text in texts])
     whole /= np.linalg.norm(whole, axis=1, keepdims=True)
     np.testing.assert_allclose(values @ values.T, whole @ whole.T, atol=5 / np.sqrt(settings.width))
+
+
+# ---- what a training step reads --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def reader() -> Iterator[Encoder]:
+    with Encoder(ModelConfig(device=Device.CPU, max_length=24)) as encoder:
+        yield encoder
+
+
+def read(reader: Encoder, text: str, *answers: str) -> tuple[str, str, int]:
+    """Return what a step reads of a text and what counts of it, as text without special tokens, and how much it is."""
+    spans = tuple((text.rindex(answer), text.rindex(answer) + len(answer)) for answer in answers)
+    texts, tokens = [MarkedText(text, spans)], reader.tokenize([text], add_special_tokens=True)
+    (marked,) = mark_answers(reader, texts, tokens, add_special_tokens=True)
+    assert marked.trained is not None
+    decode = reader.model.tokenizer.decode
+    ids, counts = marked.trained.ids, marked.trained.counts
+    return decode(ids, skip_special_tokens=True), decode(ids[counts]), len(ids)
+
+
+def test_the_tokens_of_the_answer_count_and_the_one_that_ends_it(reader: Encoder) -> None:
+    end = reader.model.tokenizer.eos_token
+    whole, counted, _ = read(reader, "Name a river.\nThe Rhine", "The Rhine")
+    assert (whole, counted.strip()) == ("Name a river.\nThe Rhine", f"The Rhine{end}")
+    _, counted, _ = read(reader, "Name a river. The Rhine flows.", "The Rhine")
+    assert counted.strip() == "The Rhine"
+
+
+def test_a_long_prompt_loses_its_end_and_then_the_answer_its_own(reader: Encoder) -> None:
+    prompt, answer = "Once upon a time there was a king. " * 9, "The king was old."
+    whole, counted, count = read(reader, f"{prompt}\n{answer}", answer)
+    assert counted.strip().startswith(answer)
+    assert whole.startswith("Once upon a time")
+    assert count == 24
+    long = "The king was old and had a son. " * 9
+    whole, counted, count = read(reader, f"{prompt}\n{long}", long)
+    assert (whole.startswith("Once upon"), count) == (True, 24)
+    assert "The king was old" in counted
+
+
+def test_a_very_long_prompt_is_not_tokenised_whole(reader: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    tokenizer = reader.model.tokenizer
+    call = type(tokenizer).__call__
+
+    def counted(self: Any, texts: list[str], **options: Any) -> Any:
+        seen.extend(map(len, texts))
+        return call(self, texts, **options)
+
+    monkeypatch.setattr(type(tokenizer), "__call__", counted)
+    texts = [MarkedText("word " * 50_000 + "The end.", ((250_000, 250_008),))]
+    (marked,) = mark_answers(reader, texts, [Tokens(NO_TEXT, True)], add_special_tokens=True)
+    assert max(seen) < 4000
+    assert marked.trained is not None
+    assert "The end." in tokenizer.decode(marked.trained.ids[marked.trained.counts])
 
 
 # ---- what cannot be used ---------------------------------------------------------------------------------------------

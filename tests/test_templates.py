@@ -7,6 +7,7 @@ import pytest
 
 from nait_index.corpus import RowTemplateError, make_template
 from nait_index.corpus.formats import row_parts
+from nait_index.corpus.spans import answer_spans
 from nait_index.corpus.templates import to_messages
 from nait_index.errors import TemplateError
 from nait_index.types import Part, Role, RowFormat
@@ -282,3 +283,42 @@ def test_chat_templates_like_those_of_well_known_models(
     tokenizer.chat_template = source
     read = make_template("chat", tokenizer).read(row_parts(row, RowFormat.MESSAGES))
     assert (read.text, read.left_out) == (text, left_out)
+
+
+# ---- answers in the text ---------------------------------------------------------------------------------------------
+
+
+def _answers(text: str, *parts: Part) -> list[str]:
+    return [text[start:end] for start, end in answer_spans(text, parts)]
+
+
+def test_an_answer_is_looked_for_after_what_was_asked() -> None:
+    question, answer = Part(Role.USER, "Is 4 more than 4?"), Part(Role.ASSISTANT, "4")
+    text = "Is 4 more than 4?\n4"
+    assert answer_spans(text, [question, answer]) == ((len(text) - 1, len(text)),)
+
+
+def test_every_answer_of_a_conversation_counts_and_what_lies_between_does_not() -> None:
+    turns = [Part(Role.USER, "Hi"), Part(Role.ASSISTANT, "Hello"), Part(Role.USER, "Bye"), Part(Role.ASSISTANT, "Hi")]
+    assert _answers("<u>Hi<a>Hello<u>Bye<a>Hi<end>", *turns) == ["Hello", "Hi"]
+
+
+def test_an_answer_is_found_stripped_and_without_its_reasoning() -> None:
+    question = Part(Role.USER, "Why?")
+    assert _answers("Why? Because.", question, Part(Role.ASSISTANT, "\nBecause.\n")) == ["Because."]
+    reasoned = Part(Role.ASSISTANT, "<think>Hm.</think>Because.", "Hm.", "Because.")
+    assert _answers("Why? Because.", question, reasoned) == ["Because."]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [Part(Role.TEXT, "A tale.")],
+        [Part(Role.ASSISTANT, "A tale.")],
+        [Part(Role.USER, "A tale.")],
+        [Part(Role.USER, "A"), Part(Role.ASSISTANT, "STORY")],
+    ],
+    ids=["plain text", "only an answer", "only a question", "an answer that the template rewrites"],
+)
+def test_a_text_counts_whole_where_no_answer_can_be_told_from_a_question(parts: list[Part]) -> None:
+    assert answer_spans("A tale.", parts) == ((0, 7),)
