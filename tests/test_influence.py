@@ -156,6 +156,10 @@ def test_landmarks_live_on_as_rows_come_and_go(
     assert len(again.columns.landmarks()[0]) == LANDMARKS
     assert len(again.query("skill", top=5, method="influence").ids) == 5
     nait_index("capability", "export", root, "skill", "-o", tmp_path / "skill.cap")
+    nait_index("capability", "remove", root, "skill")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nait_index.capabilities.library._encoded_again", None)  # of this index: taken as it is
+        assert nait_index("capability", "import", root, tmp_path / "skill.cap").code == 0
     other = build(tmp_path / "other.nait", corpus)
     nait_index("capability", "import", tmp_path / "other.nait", tmp_path / "skill.cap")
     assert len(NaitIndex(tmp_path / "other.nait").query("skill", top=5, method="influence").ids) == 5
