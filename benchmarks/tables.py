@@ -21,7 +21,7 @@ from benchmarks.cost_tables import (
 )
 from benchmarks.environment import ROOT
 from benchmarks.families.tables import counts_table, refused_table, whole_table
-from benchmarks.quality.retrieval_tables import compared_table, few_table, layers_table, rest_table
+from benchmarks.quality.retrieval_tables import compared_table, few_table, influence_table, layers_table, rest_table
 from benchmarks.quality.teaching_tables import teaching_tables
 from benchmarks.scaling_tables import far_table, per_million_table, shift_table, workers_table
 from nait_index.methods.registry import MethodName
@@ -263,6 +263,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **{f"retrieval-{model}": partial(capability_table, model) for model in (*MODELS, "less")},
     "retrieval-gemma": partial(capability_table, "gemma"),
     "compared-gemma": partial(cost_table, compared_table, "retrieval-gemma"),
+    "influence": partial(cost_table, influence_table, "influence-bundled"),
     "capture-layers": partial(cost_table, layers_table, "capture-gemma"),
     "capture-rest": partial(cost_table, rest_table, "capture-gemma"),
     "capture-few": partial(cost_table, few_table, "capture-gemma"),

@@ -35,6 +35,21 @@ def compared_table(result: Result) -> Table:
     return [*header, *(f"against `{base}`" for base in bases)], rows
 
 
+def influence_table(result: Result) -> Table:
+    """Tabulate how faithful predictions of influence are: the rank correlation, and the overlap of the best tenth."""
+    figures = result["figures"]
+    names = [name for name in next(iter(figures.values())) if name != "examples"]
+    rows = []
+    for name in names:
+        kind, _, count = name.partition(" ")
+        label = f"{kind}, {int(count):,} landmarks" if count else f"`{kind}`"
+        pairs = [(capability[name]["rank correlation"], capability[name]["overlap"]) for capability in figures.values()]
+        mean = tuple(sum(values) / len(pairs) for values in zip(*pairs, strict=True))
+        cells = [f"{correlation:.2f} / {shared:.2f}" for correlation, shared in [*pairs, mean]]
+        rows.append((label, cells))
+    return ["", *figures, "mean"], rows
+
+
 def layers_table(result: Result) -> Table:
     """Tabulate layers and poolings of both sites."""
     rows = [
