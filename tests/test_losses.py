@@ -14,7 +14,7 @@ from nait_index.corpus.formats import row_parts
 from nait_index.corpus.losses import left_out
 from nait_index.corpus.unread import UnreadFields
 from nait_index.errors import ModelError, TemplateError
-from nait_index.types import Origin, Part, Role, RowFormat, Sample
+from nait_index.types import MarkedText, Origin, Part, Role, RowFormat, Sample
 
 S, TOOLS, U, I, A, TOOL = Role.SYSTEM, Role.TOOLS, Role.USER, Role.INPUT, Role.ASSISTANT, Role.TOOL  # noqa: E741
 
@@ -318,7 +318,7 @@ def test_what_the_model_read_is_what_was_encoded(cut: Path) -> None:
         read = index.row_read(row["id"])
         assert (read.problem, bool(read.cut)) == ("", row["truncated"])
         assert read.left_out == (("tool turns",) if int(row["id"][1:]) % 2 else ())
-        (tokens,) = encoder.tokenize([read.marked])
+        (tokens,) = encoder.tokenize([MarkedText(read.text, ())])
         assert len(tokens.ids) == row["n_tokens"]
         whole = encoder.template.read(index.columns.sample(index.columns.ordinal(row["id"])).parts).text
         assert whole[: len(read.text)] == read.text
