@@ -212,7 +212,7 @@ class SignatureConfig:
     """
 
     views: tuple[View, ...] = field(
-        default=(View.PCA, View.TOPK), metadata=_option(f"Kinds of signatures to store: {', '.join(View)}.")
+        default=(View.PCA, View.TOPK, View.WORDS), metadata=_option(f"Kinds of signatures to store: {', '.join(View)}.")
     )
     pca_dim: int | None = field(
         default=1024, metadata=_option("Bytes per row that a search scans, or 'full'.", least=1)
@@ -238,7 +238,7 @@ class SignatureConfig:
         metadata=_option("Checkpoints of the warm-up; gradients are taken at each.", least=1),
     )
     landmarks: int = field(default=2048, metadata=_option("Rows whose gradients the view landmarks takes.", least=2))
-    words_dim: int = field(default=512, metadata=_option("Bytes per row in the words view.", least=1))
+    words_dim: int = field(default=256, metadata=_option("Bytes per row in the words view.", least=1))
     reservoir: int = 4096
     seed: int = field(default=0, metadata=_option("Seed for the encoding order."))
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from nait_index.config import SearchMode, View
 from nait_index.errors import CapabilityError
-from nait_index.search.hits import Hits, best, best_of_each
+from nait_index.search.hits import Hits, best
 from nait_index.search.rows import IndexRows
 from nait_index.signatures.features import Feature
 from nait_index.signatures.views import NORMS
@@ -168,8 +168,7 @@ class Linear(Method):
         if len(features) == 1:
             hits = rows.search(features[0], stacked[features[0]], k, allowed, mode)
         else:
-            sums = [rows.scores(feature, vectors) for feature, vectors in stacked.items()]
-            hits = best_of_each(np.sum(sums, axis=0), k, allowed)
+            hits = rows.search_together(stacked, k, allowed, mode)
         # In double precision, so that a large constant does not make neighbouring scores equal.
         return [
             Hits(ranked.scores.astype(np.float64) + query.constant, ranked.ordinals)

@@ -65,25 +65,14 @@ class Probe(Linear):
         :raises CapabilityError: nothing tells the examples apart from the corpus mean.
         """
         features = self.features(rows)
-        share = np.float32(len(features) ** -0.5)
         stored = [examples.signatures[dense_column(feature)] for feature in features]
         known = np.any([signatures.any(axis=1) for signatures in stored], axis=0)
         if not known.any():
             raise CapabilityError(NO_DIRECTION)
-        samples = [rows.first(feature, SAMPLE) for feature in features]
-
-        def joined(signatures: Sequence[np.ndarray]) -> np.ndarray:
-            parts = zip(signatures, features, strict=True)
-            return np.concatenate([rows.vectors(part, feature) * share for part, feature in parts], axis=1)
-
-        classifier = train(joined(stored)[known], joined(samples))
-        ends = np.cumsum([sample.shape[1] for sample in samples])
-        vectors = [
-            vector * share * rows.steps(feature)
-            for vector, feature in zip(np.split(classifier.vector, ends[:-1]), features, strict=True)
-        ]
-        beside = dict(zip(features[1:], vectors[1:], strict=True))
-        return Query(features[0], vectors[0], classifier.constant, beside=beside)
+        classifier = train(_joined(rows, features, stored)[known], _sample(rows, features))
+        vectors = _split(rows, features, classifier.vector)
+        beside = {feature: vectors[feature] for feature in features[1:]}
+        return Query(features[0], vectors[features[0]], classifier.constant, beside=beside)
 
 
 class ProbeNeurons(Probe):
@@ -111,12 +100,34 @@ class ProbeHidden(Probe):
     joined: ClassVar[tuple[Feature, ...]] = (Feature.HIDDEN,)
 
 
-def sample_queries(rows: IndexRows) -> np.ndarray:
-    """Make realistic queries from the corpus alone: (q, d). The neighbours of random rows serve as examples."""
-    steps = rows.steps(Probe.feature)
-    sample = rows.first(Probe.feature, SAMPLE) * steps
+def sample_queries(rows: IndexRows, features: Sequence[Feature]) -> dict[Feature, np.ndarray]:
+    """Make realistic queries from the corpus alone, (q, d) for each of some features joined.
+
+    The neighbours of random rows serve as examples.
+    """
+    sample = _sample(rows, features)
     near = np.argsort(-(sample[:_QUERIES] @ sample.T), axis=1, kind="stable")[:, :_NEIGHBOURS]
-    return np.stack([train(sample[examples], sample).vector * steps for examples in near])
+    return _split(rows, features, np.stack([train(sample[examples], sample).vector for examples in near]))
+
+
+def _joined(rows: IndexRows, features: Sequence[Feature], stored: Sequence[np.ndarray]) -> np.ndarray:
+    """Put the vectors of several features side by side, scaled to length 1 together: (m, d) from signatures."""
+    share = np.float32(len(features) ** -0.5)
+    parts = [rows.vectors(signatures, feature) for signatures, feature in zip(stored, features, strict=True)]
+    return np.concatenate(parts, axis=1) * share
+
+
+def _sample(rows: IndexRows, features: Sequence[Feature]) -> np.ndarray:
+    """Return the joined vectors of a random sample of the corpus."""
+    return _joined(rows, features, [rows.first(feature, SAMPLE) for feature in features])
+
+
+def _split(rows: IndexRows, features: Sequence[Feature], vectors: np.ndarray) -> dict[Feature, np.ndarray]:
+    """Split queries of joined vectors (…, d) into those of each feature's signature."""
+    widths = [rows.first(feature, 1).shape[1] for feature in features]
+    share = np.float32(len(features) ** -0.5)
+    parts = np.split(vectors, np.cumsum(widths)[:-1], axis=-1)
+    return {feature: part * share * rows.steps(feature) for feature, part in zip(features, parts, strict=True)}
 
 
 def train(examples: np.ndarray, sample: np.ndarray) -> Query:

@@ -15,14 +15,13 @@ import numpy as np
 from nait_index.config import SearchMode
 from nait_index.errors import NaitError
 from nait_index.files import atomic_write, hash_bytes
-from nait_index.search.exact import ExactScan
 from nait_index.search.hits import Hits, best
+from nait_index.search.joint import LEADING, Scan
 from nait_index.store.sealed import read_sealed, write_sealed
 
 MOST = 1000
 """Most rows that an approximate search returns; for more, an exact scan costs little more."""
 
-_COORDINATES = 256
 _DEPTHS = (4, 8, 16, 32)
 _MEASURED = 100  # rows requested when recall is measured
 _WANTED = 0.99
@@ -89,28 +88,28 @@ class Approximate:
     :param index: FAISS's. :param steps: (d,) what one unit of each code is worth.
     """
 
-    def __init__(self, index: Any, exact: ExactScan, steps: np.ndarray, recall: Recall) -> None:  # noqa: ANN401 - untyped
+    def __init__(self, index: Any, exact: Scan, steps: np.ndarray, recall: Recall) -> None:  # noqa: ANN401 - untyped
         self.recall = recall
         self._index = index
         self._exact = exact
         self._steps = steps
-        self._width = min(_COORDINATES, exact.stamp.dim)
+        self._width = min(LEADING, exact.stamp.dim)
         index.nprobe = recall.visited
 
     @classmethod
-    def build(cls, exact: ExactScan, steps: np.ndarray, queries: np.ndarray) -> "Approximate":
+    def build(cls, exact: Scan, steps: np.ndarray, queries: np.ndarray) -> "Approximate":
         """Cluster the rows, and measure how many cells must be visited.
 
         :param queries: (q, d) float32 in the units of the codes, like those that will be asked.
         :raises NaitError: there are too few rows for it to be useful.
         """
-        rows = exact.rows
-        if len(rows) < _LEAST_ROWS:
+        rows = exact.stamp.rows
+        if rows < _LEAST_ROWS:
             raise NaitError(
-                f"approximate search needs at least {_LEAST_ROWS:,} rows, and this index has {len(rows):,}; leave "
+                f"approximate search needs at least {_LEAST_ROWS:,} rows, and this index has {rows:,}; leave "
                 "out --approximate: an exact scan takes milliseconds"
             )
-        index = _clustered(rows, steps)
+        index = _clustered(exact, steps)
         cells = index.nlist
         expected = [set(best(scores, _MEASURED).ordinals[:_MEASURED].tolist()) for scores in exact.scores(queries)]
 
@@ -158,7 +157,7 @@ class Approximate:
         write_sealed(folder / f"{name}.ivf.json", facts)
 
     @classmethod
-    def load(cls, folder: Path, name: str, exact: ExactScan, steps: np.ndarray) -> "Approximate | None":
+    def load(cls, folder: Path, name: str, exact: Scan, steps: np.ndarray) -> "Approximate | None":
         """Read a search; ``None`` where there is none for this state of the table."""
         from safetensors import SafetensorError
         from safetensors.numpy import load
@@ -169,22 +168,23 @@ class Approximate:
             if facts is None or facts["stamp"] != asdict(exact.stamp) or facts["hash"] != hash_bytes(data):
                 return None
             recall = Recall(**facts["recall"])
-            index = _index_of(load(data), len(exact.rows), recall.cells)
+            index = _index_of(load(data), exact.stamp.rows, recall.cells)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError):
             return None
         return cls(index, exact, steps, recall)
 
 
-def _clustered(rows: np.ndarray, steps: np.ndarray) -> Any:  # noqa: ANN401
-    """Train FAISS's inverted lists on the leading coordinates of codes (n, d), and add all rows."""
+def _clustered(exact: Scan, steps: np.ndarray) -> Any:  # noqa: ANN401
+    """Train FAISS's inverted lists on the leading coordinates of all rows, and add them."""
     faiss = import_faiss()
-    width, cells = min(_COORDINATES, rows.shape[1]), round(len(rows) ** 0.5)
+    rows, width = exact.stamp.rows, min(LEADING, exact.stamp.dim)
+    cells = round(rows**0.5)
     index = faiss.index_factory(width, f"IVF{cells},SQ8", faiss.METRIC_INNER_PRODUCT)
     index.parallel_mode = 1  # over the cells of one query
     index.cp.niter, index.cp.seed = 10, 0
-    index.train(_coordinates(rows[: 64 * cells], steps, width))
-    for start in range(0, len(rows), _BLOCK):
-        index.add(_coordinates(rows[start : start + _BLOCK], steps, width))
+    index.train(_coordinates(exact.block(0, 64 * cells), steps, width))
+    for start in range(0, rows, _BLOCK):
+        index.add(_coordinates(exact.block(start, start + _BLOCK), steps, width))
     return index
 
 

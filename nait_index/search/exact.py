@@ -103,6 +103,10 @@ class ExactScan:
             return None
         return cls(rows, float(facts["longest"]), stamp)
 
+    def block(self, start: int, end: int) -> np.ndarray:
+        """Return the codes of some rows in table order."""
+        return self.rows[start:end]
+
     def is_whole(self, folder: Path, name: str) -> bool:
         """Read every byte and return whether the copy is as it was written."""
         facts = read_sealed(folder / f"{name}.json")

@@ -4,7 +4,7 @@ Rows are in table order; an ordinal is a row's position in that order.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from nait_index.errors import NaitError, StoreError, UnknownRowError
 from nait_index.search.approximate import Approximate
 from nait_index.search.exact import ExactScan, ScanStamp
 from nait_index.search.hits import Hits, best_of_each, rescored
+from nait_index.search.joint import JointScan
 from nait_index.signatures.features import POOLINGS, Feature, unit_rows
 from nait_index.signatures.pca import Compressor
 from nait_index.signatures.views import HIDDEN_MEAN, SCANNED, VIEW_OF, dense_column
@@ -63,7 +64,7 @@ class IndexRows:
         self._table = table
         self._folder = layout.engine(table.version)
         self._scans: dict[Feature, ExactScan] = {}
-        self._approximate: dict[Feature, Approximate | None] = {}
+        self._approximate: dict[tuple[Feature, ...], Approximate | None] = {}
         self._ids: list[str] | None = None
         self._landmarks_hash = landmarks_hash
 
@@ -242,23 +243,39 @@ class IndexRows:
         column = dense_column(feature)
         return list(rescored(lambda ordinals: self.signatures(ordinals, column), coarse, queries, k, allowed))
 
+    def search_together(
+        self, vectors: Mapping[Feature, np.ndarray], k: int, allowed: np.ndarray | None, mode: SearchMode
+    ) -> list[Hits]:
+        """Return the rows of largest sum of inner products with the queries (q, d) of several features."""
+        approximate = self.approximate(*vectors) if mode is SearchMode.APPROXIMATE else None
+        if approximate is not None:
+            return [approximate.search(query, k) for query in self._scan(*vectors)[0].arrange([*vectors.values()])]
+        return best_of_each(np.sum([self.scores(*part) for part in vectors.items()], axis=0), k, allowed)
+
     # ---- the scans --------------------------------------------------------------------------------------------------
 
-    def approximate(self, feature: Feature) -> Approximate | None:
-        """Open the approximate search of a feature; ``None`` where there is none for this state of the table."""
-        if feature not in self._approximate:
-            column, steps = dense_column(feature), self.steps(feature)
-            self._approximate[feature] = Approximate.load(self._folder, column, self.exact(feature), steps)
-        return self._approximate[feature]
+    def approximate(self, *features: Feature) -> Approximate | None:
+        """Open the approximate search of some features; ``None`` where there is none for this state of the table."""
+        if features not in self._approximate:
+            scan, steps = self._scan(*features)
+            self._approximate[features] = Approximate.load(self._folder, _name_of(features), scan, steps)
+        return self._approximate[features]
 
-    def make_approximate(self, feature: Feature, queries: np.ndarray) -> None:
-        """Make the approximate search of a feature.
+    def make_approximate(self, queries: Mapping[Feature, np.ndarray]) -> None:
+        """Make the approximate search of some features.
 
-        :param queries: (q, d) like those that will be asked; the recall is measured on them.
+        :param queries: (q, d) for each, like those that will be asked; the recall is measured on them.
         """
-        made = Approximate.build(self.exact(feature), self.steps(feature), queries)
-        made.save(self._folder, dense_column(feature))
-        self._approximate[feature] = made
+        features = tuple(queries)
+        scan, steps = self._scan(*features)
+        made = Approximate.build(scan, steps, scan.arrange([*queries.values()]))
+        made.save(self._folder, _name_of(features))
+        self._approximate[features] = made
+
+    def _scan(self, *features: Feature) -> tuple[JointScan, np.ndarray]:
+        """Return the scans of some features side by side, and the steps of their columns."""
+        scan = JointScan([self.exact(feature) for feature in features])
+        return scan, scan.arrange([self.steps(feature)[: self.stamp(feature).dim] for feature in features])
 
     def stamp(self, feature: Feature) -> ScanStamp:
         """Return the state of the table that the scan of a feature must match."""
@@ -298,3 +315,8 @@ class IndexRows:
             looks.remember(path)
             looks.save()
         return exact
+
+
+def _name_of(features: Sequence[Feature]) -> str:
+    """Return the name of the files of an approximate search."""
+    return "+".join(dense_column(feature) for feature in features)

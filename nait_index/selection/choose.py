@@ -203,8 +203,7 @@ class Chooser:
         features = method_of(request.method).features(self.rows)
         if not features or Feature.HIDDEN in features:
             return Plan(SearchMode.EXACT, f"{request.method} scores every one of the {len(self.rows):,} rows")
-        wanted = request.search is SearchMode.APPROXIMATE and len(features) == 1
-        approximate = self.rows.approximate(features[0]) if wanted else None
+        approximate = self.rows.approximate(*features) if request.search is SearchMode.APPROXIMATE else None
         recall, scanned = None if approximate is None else approximate.recall, [*map(self.rows.stamp, features)]
         width = sum(stamp.dim * np.dtype(stamp.dtype).itemsize for stamp in scanned)
         filtered, queries = request.allowed is not None or request.decontaminate, len(request.capabilities)

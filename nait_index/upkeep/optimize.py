@@ -4,11 +4,9 @@ import logging
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from nait_index.config import View
 from nait_index.errors import StoreError
-from nait_index.methods.probe import sample_queries
+from nait_index.methods.probe import Probe, ProbeNeurons, sample_queries
 from nait_index.search.rows import IndexRows
-from nait_index.signatures.features import Feature
 from nait_index.signatures.views import SCANNED
 from nait_index.store.capabilities import CapabilityTable
 from nait_index.store.integrity import seal_files
@@ -76,8 +74,10 @@ def prepare_search(layout: Layout, manifest: Manifest, rows: IndexRows, *, appro
     for feature in SCANNED:
         if rows.holds(feature):
             rows.exact(feature)
-    if View.PCA in rows.views and (approximate or manifest.approximate):
-        rows.make_approximate(Feature.UNIT, sample_queries(rows))
+    scanned = {features for method in (Probe(), ProbeNeurons()) if (features := method.features(rows))}
+    if scanned and (approximate or manifest.approximate):
+        for features in sorted(scanned):
+            rows.make_approximate(sample_queries(rows, features))
         mark_approximate(layout)
 
 

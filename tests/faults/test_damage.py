@@ -102,7 +102,7 @@ def rich(files: Files, model: Path, tmp_path_factory: pytest.TempPathFactory) ->
         from nait_index.methods.probe import sample_queries
         from nait_index.signatures.features import Feature
 
-        rows.make_approximate(Feature.UNIT, sample_queries(rows))
+        rows.make_approximate(sample_queries(rows, [Feature.UNIT]))
     time.sleep(1.1)  # what was written just now is not taken down as checked
     for method in ("probe", "nait", "nait-drift"):
         run_here(["query", str(root), "-c", "own", "--method", method])
