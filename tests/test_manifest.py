@@ -442,9 +442,10 @@ def test_a_damaged_engine_is_made_again(damage: Callable[[Path], None], name: st
 
 
 def test_a_deleted_engine_folder_is_made_again_for_every_method(index: Path) -> None:
-    wanted = {method: _ranking(index, method) for method in ("contrast", "nait", "nait-drift")}
+    wanted = {method: _ranking(index, method) for method in ("contrast", "nait", "nait-drift", "probe-words")}
     names = [path.name for path in _files(index)]
-    assert names == [f"pca_{feature}.{kind}" for feature in ("drift", "mean", "unit") for kind in ("json", "npy")]
+    columns = ("pca_drift", "pca_mean", "pca_unit", "words_lsa")
+    assert names == [f"{column}.{kind}" for column in columns for kind in ("json", "npy")]
     shutil.rmtree(index / "engine")
     assert {method: _ranking(index, method) for method in wanted} == wanted
     assert [path.name for path in _files(index)] == names

@@ -207,7 +207,7 @@ def test_probe_trains_on_neurons_and_words_side_by_side(joint: NaitIndex, exampl
 def test_probe_of_one_view_is_the_same_as_that_of_an_index_with_it_alone(
     joint: NaitIndex, corpus: Path, examples: Path, tmp_path: Path
 ) -> None:
-    neurons = build_small(tmp_path / "neurons.nait", corpus)
+    neurons = build_small(tmp_path / "neurons.nait", corpus, signatures=small_signatures(views=(View.PCA,)))
     words = build_words(tmp_path / "words.nait", corpus)
     for index, method in ((neurons, "probe-neurons"), (words, "probe-words")):
         alone = index.query(index.make_capability(examples), top="100%")
