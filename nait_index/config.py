@@ -238,7 +238,7 @@ class SignatureConfig:
         metadata=_option("Checkpoints of the warm-up; gradients are taken at each.", least=1),
     )
     landmarks: int = field(default=2048, metadata=_option("Rows whose gradients the view landmarks takes.", least=2))
-    words_dim: int = field(default=256, metadata=_option("Bytes per row in the words view.", least=1))
+    words_dim: int = field(default=128, metadata=_option("Bytes per row in the words view.", least=1))
     reservoir: int = 4096
     seed: int = field(default=0, metadata=_option("Seed for the encoding order."))
 

@@ -160,7 +160,7 @@ def test_capabilities_are_compared_and_taken_apart(index: NaitIndex, facts: Fact
     assert facts.comparison.overlap.tolist() == index.compare(top=REQUEST.top).overlap.tolist()
     layers = facts.capabilities[0].layers
     assert layers is not None
-    assert len(layers.names) == index.info()["layers"]
+    assert layers.names == (*map(str, range(index.info()["layers"])), "words")
     assert sum(sum(shares) for shares in layers.shares.values()) == pytest.approx(1)
     assert gather(index, ReportRequest(method="length", bootstrap=0)).capabilities[0].layers is None  # type: ignore[arg-type]
 

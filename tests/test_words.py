@@ -86,6 +86,11 @@ def test_pairs_of_characters_are_terms_only_where_there_are_no_spaces() -> None:
     assert terms("两个 is 2") == ["两", "个", "is", "2", "两个"]
 
 
+def test_marks_and_beginnings_of_lines_are_terms_but_combining_marks_are_none() -> None:
+    assert terms("if x:\n    f(x);\nend") == ["if", "x", "f", "x", "end", ":", "(", ");", "↵    ", "↵"]
+    assert terms("हिन्दी, เก่า।") == ["हिन्दी", "เ", "ก่", "า", "เก่", "ก่า", ",", "।"]
+
+
 def _empty() -> Compressor:
     return Compressor((), np.zeros((2, 0), np.float32), {}, {})
 

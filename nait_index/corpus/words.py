@@ -20,12 +20,16 @@ _MARKS_END = 0x10000
 """Scripts beyond are rare, and would make Python's regular expressions ten times slower."""
 _INVISIBLE = frozenset("\u115f\u1160\u2800\u3164\ufe0e\ufe0f\uffa0")
 """Fillers, the empty pattern of Braille, and what chooses a form of the character before: not spaces in Unicode."""
+_LINE = "↵"
+"""Begins the term of a line's beginning, followed by the spaces there, as no word or run of marks is."""
+
+_LINE_BEGINNING = re.compile(r"\n([ \t]{0,16})")
 _JOINERS = "\u200c\u200d"  # zero-width, inside words of Persian and Indic scripts
 
 
 def words(text: str) -> list[str]:
     """Return the words of a text in their order."""
-    unspaced, run = _patterns()
+    unspaced, run, _ = _patterns()
     text = unicodedata.normalize("NFKC", text).casefold()
     if not text.isascii():
         text = unspaced.sub(r" \g<0> ", text)
@@ -33,13 +37,18 @@ def words(text: str) -> list[str]:
 
 
 def terms(text: str) -> list[str]:
-    """Return the words of a text and, in scripts without spaces, every two neighbouring characters as well."""
-    singles = words(text)
+    """Return what a text is made of, whatever its script: its words, its marks, and how its lines begin.
+
+    Marks are runs of punctuation and symbols; a line's beginning is a line break with the spaces that follow. In
+    scripts without spaces, every two neighbouring characters are a term as well.
+    """
+    singles, (unspaced, _, mark) = words(text), _patterns()
+    marks = mark.findall(unicodedata.normalize("NFKC", text))
+    lines = [_LINE + spaces for spaces in _LINE_BEGINNING.findall(text)]
     if text.isascii():
-        return singles
-    unspaced, _ = _patterns()
-    pairs = (first + second for first, second in pairwise(singles) if unspaced.match(first) and unspaced.match(second))
-    return [*singles, *pairs]
+        return [*singles, *marks, *lines]
+    pairs = [one + two for one, two in pairwise(singles) if unspaced.match(one) and unspaced.match(two)]
+    return [*singles, *pairs, *marks, *lines]
 
 
 def is_visible(text: str) -> bool:
@@ -51,8 +60,11 @@ def is_visible(text: str) -> bool:
 
 
 @cache
-def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Return the patterns of a word in a script without spaces, and of any word, both with the marks that follow."""
+def _patterns() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
+    """Return the patterns of a word in a script without spaces, of any word, and of a run of punctuation and symbols.
+
+    Combining marks belong to the word that they follow.
+    """
     characters = (chr(code) for code in range(_MARKS_END) if unicodedata.category(chr(code)).startswith("M"))
     marks = re.escape("".join(characters) + _JOINERS)
-    return re.compile(rf"[{_UNSPACED}][{marks}]*"), re.compile(rf"[\w{marks}]+")
+    return re.compile(rf"[{_UNSPACED}][{marks}]*"), re.compile(rf"[\w{marks}]+"), re.compile(rf"[^\w\s{marks}]+")

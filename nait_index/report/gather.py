@@ -190,11 +190,11 @@ def _layers(context: ReportContext, name: str) -> LayerFacts | None:
     except NaitError as error:
         context.note(f"Layers are left out: {error}.")
         return None
-    layers = list(dict.fromkeys(part.layer for part in computed.parts))
+    labels = [(part.pooling or "all") if part.layer is None else str(part.layer) for part in computed.parts]
+    names = tuple(dict.fromkeys(labels))
     shares: dict[str, list[float]] = {}
-    for part, share in zip(computed.parts, computed.shares, strict=True):
-        shares.setdefault(part.pooling or "", [0.0] * len(layers))[layers.index(part.layer)] += share
-    names = tuple("all" if layer is None else str(layer) for layer in layers)
+    for part, label, share in zip(computed.parts, labels, computed.shares, strict=True):
+        shares.setdefault(part.pooling or "", [0.0] * len(names))[names.index(label)] += share
     return LayerFacts(names, {pooling: tuple(values) for pooling, values in shares.items()})
 
 
