@@ -13,6 +13,7 @@ from nait_index.errors import NaitError
 from nait_index.search.approximate import MOST, Approximate, Recall, make_plan
 from nait_index.search.exact import ExactScan, ScanStamp
 from nait_index.search.hits import best
+from nait_index.search.joint import JointScan
 
 ROWS, WIDTH = 12_000, 64
 RECALL = Recall(cells=110, visited=8, depth=4, queries=5, lowest=0.97, mean=0.995)
@@ -84,6 +85,29 @@ def test_few_rows_are_refused(exact: ExactScan) -> None:
     few = ExactScan(exact.rows[:500], 1.0, ScanStamp(1, 500, WIDTH, "int8"))
     with pytest.raises(NaitError, match="this index has 500"):
         Approximate.build(few, STEPS, queries(exact, 1, seed=1))
+
+
+def test_scans_side_by_side_score_the_sum_and_are_searched_like_one(exact: ExactScan) -> None:
+    first, second = (
+        ExactScan.build([exact.rows[:, columns]], ScanStamp(1, ROWS, WIDTH // 2, "int8"))
+        for columns in (slice(0, None, 2), slice(1, None, 2))
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nait_index.search.joint.LEADING", 24)  # so that not all columns lead
+        scan = JointScan([first, second])
+    asked = queries(exact, 8, seed=1)
+    arranged = scan.arrange([asked[:, 0::2], asked[:, 1::2]])
+    assert sorted(scan.arrange([np.arange(32), np.arange(32, 64)])[:24].tolist()) == [*range(12), *range(32, 44)]
+    sums = first.scores(asked[:, 0::2]) + second.scores(asked[:, 1::2])
+    np.testing.assert_array_equal(scan.scores(arranged), sums)
+    np.testing.assert_array_equal(scan.scores_at(np.array([7, 3]), arranged), sums[:, [7, 3]])
+    np.testing.assert_array_equal(scan.block(5, 9)[:, :12], first.rows[5:9, :12])
+    made = Approximate.build(scan, scan.arrange([STEPS[0::2], STEPS[1::2]]), arranged)
+    assert made.recall.mean >= 0.99
+    for query, scores in zip(arranged, sums, strict=True):
+        hits = made.search(query, 100)
+        assert len({*best(scores, 100).ordinals.tolist()} & {*hits.ordinals.tolist()}) >= 95
+        np.testing.assert_array_equal(hits.scores, scores[hits.ordinals])
 
 
 @pytest.mark.parametrize(

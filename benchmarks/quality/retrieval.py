@@ -137,7 +137,7 @@ def _facts(index: NaitIndex) -> dict[str, Any]:
 
 def _build(path: Path, model: str, limit: int | None) -> NaitIndex:
     path.parent.mkdir(parents=True, exist_ok=True)
-    views = SignatureConfig(views=(View.PCA, View.TOPK, View.HIDDEN))
+    views = SignatureConfig(views=(View.PCA, View.TOPK, View.HIDDEN, View.WORDS))
     return NaitIndex.build(
         path, shared_data() / "pool.jsonl", model=ModelConfig(model, max_length=256), signatures=views, limit=limit
     )
