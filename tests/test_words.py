@@ -13,7 +13,7 @@ from nait_index import NaitIndex
 from nait_index.config import View
 from nait_index.corpus.words import terms
 from nait_index.errors import StoreError
-from nait_index.methods.probe import SAMPLE, train
+from nait_index.methods.probe import SAMPLE, Probe, train
 from nait_index.signatures.features import Feature
 from nait_index.signatures.pca import Compressor, with_words
 from nait_index.signatures.words import fit_vocabulary
@@ -182,6 +182,21 @@ def test_a_damaged_vocabulary_is_reported(tmp_path: Path, corpus: Path, examples
     assert [check.name for check in index.verify() if check.passed is False] == ["words"]
 
 
+def test_words_that_are_not_the_rows_are_reported(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = build_words(tmp_path / "words.nait", corpus)
+    made = Compressor.compress_words
+
+    def altered(self: Compressor, documents: Sequence[Sequence[str]]) -> np.ndarray:
+        codes = made(self, documents)
+        codes[3, 0] += 2 if codes[3, 0] < 100 else -2
+        return codes
+
+    monkeypatch.setattr(Compressor, "compress_words", altered)
+    assert [check.name for check in index.verify() if check.passed is False] == ["words"]
+
+
 # ---- several views together ------------------------------------------------------------------------------------------
 
 
@@ -254,10 +269,15 @@ def test_an_explanation_says_what_words_add(joint: NaitIndex, examples: Path) ->
 def test_capabilities_are_compared_by_both_views(joint: NaitIndex, examples: Path, tmp_path: Path) -> None:
     names = write_lines(tmp_path / "names.jsonl", small_rows(20, first=100)[::2])
     pair = [joint.make_capability(examples), joint.make_capability(names)]
-    cosine = {method: joint.compare(pair, method=method).cosine for method in ("probe", "probe-neurons", "probe-words")}
-    assert cosine["probe"] is not None
-    assert cosine["probe"][0, 1] < 0
-    assert len({float(matrix[0, 1]) for matrix in cosine.values() if matrix is not None}) == 3
+    cosine = joint.compare(pair).cosine
+    rows, directions = joint.columns, []
+    for capability in pair:
+        parts = Probe().query(capability.examples, rows).parts
+        directions.append(np.concatenate([vector / rows.steps(feature) for feature, vector in parts.items()]))
+    assert len(directions[0]) == sum(rows.stamp(feature).dim for feature in (Feature.UNIT, Feature.WORDS))
+    expected = directions[0] @ directions[1] / np.prod([np.linalg.norm(direction) for direction in directions])
+    assert cosine is not None
+    assert cosine[0, 1] == pytest.approx(expected, abs=1e-5)
 
 
 def test_shards_of_every_size_have_the_same_words(tmp_path: Path, corpus: Path, joint: NaitIndex) -> None:
