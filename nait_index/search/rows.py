@@ -258,7 +258,9 @@ class IndexRows:
         """Open the approximate search of some features; ``None`` where there is none for this state of the table."""
         if features not in self._approximate:
             scan, steps = self._scan(*features)
-            self._approximate[features] = Approximate.load(self._folder, _name_of(features), scan, steps)
+            self._approximate[features] = Approximate.load(
+                self._folder, "+".join(map(dense_column, features)), scan, steps
+            )
         return self._approximate[features]
 
     def make_approximate(self, queries: Mapping[Feature, np.ndarray]) -> None:
@@ -269,7 +271,7 @@ class IndexRows:
         features = tuple(queries)
         scan, steps = self._scan(*features)
         made = Approximate.build(scan, steps, scan.arrange([*queries.values()]))
-        made.save(self._folder, _name_of(features))
+        made.save(self._folder, "+".join(map(dense_column, features)))
         self._approximate[features] = made
 
     def _scan(self, *features: Feature) -> tuple[JointScan, np.ndarray]:
@@ -315,8 +317,3 @@ class IndexRows:
             looks.remember(path)
             looks.save()
         return exact
-
-
-def _name_of(features: Sequence[Feature]) -> str:
-    """Return the name of the files of an approximate search."""
-    return "+".join(dense_column(feature) for feature in features)
