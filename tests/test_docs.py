@@ -31,6 +31,7 @@ SUBSTITUTES = {
     r"Qwen/[\w.-]+": "bundled",  # a real model
     r"-n 2000\b": "-n 90",  # the demo's 2,400 rows are 120 here
     r"-n 400\b": "-n 30",
+    "--tokens 1000 --steps 8": "--tokens 100 --steps 4",
     "logic-0056": "logic-0005",
     r"--top \d{3}\b": "--top 20",
 }
