@@ -91,9 +91,12 @@ def test_filters_hold_for_every_one_of_them(kind: str, method: str, indexes: Map
         assert [ranked] == built.rank([name], method, 7, allowed)
 
 
-@pytest.mark.parametrize(("method", "passes"), [("probe", 1), ("contrast", 1), ("nait", 1), ("nas", 3)])
+@pytest.mark.parametrize(
+    ("method", "passes", "queries"),
+    [("probe", 2, 6), ("probe-neurons", 1, 3), ("contrast", 1, 3), ("nait", 1, 3), ("nas", 3, 3)],
+)
 def test_the_signatures_are_scanned_once_for_all(
-    method: str, passes: int, indexes: Mapping[str, Built], monkeypatch: pytest.MonkeyPatch
+    method: str, passes: int, queries: int, indexes: Mapping[str, Built], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores, seen = ExactScan.scores, list[int]()
 
@@ -104,7 +107,8 @@ def test_the_signatures_are_scanned_once_for_all(
     monkeypatch.setattr(ExactScan, "scores", counted)
     built = indexes["fine"]
     built.rank(list(built.capabilities), method, 5)
-    assert (len(seen), sum(seen)) == (passes, 3)
+    # The joint probe scans two views, each once for all three capabilities.
+    assert (len(seen), sum(seen)) == (passes, queries)
 
 
 def test_the_index_gives_each_capability_its_own_ranking(indexes: Mapping[str, Built], tmp_path: Path) -> None:
