@@ -311,7 +311,7 @@ def test_a_build_begun_here_is_finished_by_a_worker(corpus: Path, model: Path, w
     assert _committed(root) == STAGED + 2
     code, out, err = Process(root, corpus, model, ALL).wait()
     notes = [f"rejected rows, with reasons: {root}/rejected.jsonl", "truncated rows were cut at 64 tokens"]
-    assert (code, sorted(err)) == (0, notes), err
+    assert (code, sorted(_unhurried(err))) == (0, notes), err
     facts = json.loads(out)
     assert (facts["rows"], facts["present"]) == (ROWS + 1, (STAGED + 2) * SHARD)
     _assert_same(root, whole)
@@ -327,9 +327,15 @@ def test_a_worker_with_another_model_ends_the_build_in_one_line(corpus: Path, mo
     save_file(weights, folder / "other.safetensors", metadata={"format": "pt"})
     root = tmp_path / "own.nait"
     code, out, err = Process(root, corpus, folder, (View.PCA,), before=_SWAP).wait()
+    err = _unhurried(err)
     assert (code, out, len(err)) == (1, "", 1), err
     assert err[0].startswith(f"Error: the model '{folder}' on {socket.gethostname()} is not the one")
     assert "differ in weights;" in err[0]
+
+
+def _unhurried(lines: Sequence[str]) -> list[str]:
+    """Return the lines without that of a stage, which a pipe gets every half minute, on a machine that is busy."""
+    return [line for line in lines if line != "reading"]
 
 
 def _runs(pid: int) -> bool:
