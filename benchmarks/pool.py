@@ -20,6 +20,7 @@ from typing import Any
 import click
 
 from benchmarks.environment import ROOT, environment, shared_data
+from nait_index.config import ModelConfig, SignatureConfig, View
 from nait_index.index import NaitIndex
 
 GROUPS = {
@@ -34,6 +35,7 @@ GROUPS = {
     "roleplay": "dialogue",
 }
 CORE = ("gsm8k", "humaneval", "knowledge")
+VIEWS = (View.PCA, View.TOPK, View.HIDDEN, View.WORDS)
 
 
 @click.command()
@@ -170,6 +172,13 @@ def _run(*words: str, machine: bool = True) -> FinishedProcess:
             raise click.ClickException(errors.read().strip())
     computing = usage.ru_utime + usage.ru_stime
     return FinishedProcess(time.monotonic() - started, computing, usage.ru_maxrss / 1024, output)
+
+
+def build_index(path: Path, model: str, limit: int | None) -> NaitIndex:
+    """Build an index of the pool's first rows for the measurements of quality, or open it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    config, signatures = ModelConfig(model, max_length=256), SignatureConfig(views=VIEWS)
+    return NaitIndex.build(path, shared_data() / "pool.jsonl", model=config, signatures=signatures, limit=limit)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ _METHODS = click.Choice([str(name) for name in MethodName])
 @click.option("--seeds", default=3, help="Runs of each choice; the seed also decides which examples are held out.")
 @click.option("--held-out", default=32, help="Held-out examples to measure on, at most.")
 @click.option("--max-length", default=256, help="Most tokens of a row.")
-@click.option("--layers", type=int, help="Adapters in this many upper layers only, which is faster. Default: all.")
+@click.option("--layers", default=0, help="Adapters in this many upper layers only, which is faster; 0 for all.")
 @click.option("--rate", default=5e-4, help="Learning rate.")
 @opt.model_options
 @click.option(
@@ -57,9 +57,10 @@ def prove(index: IndexTarget, output: Path, dry_run: bool, as_json: bool, **opti
       nait-index prove alpaca.nait -c math --dry-run
       nait-index prove alpaca.nait -c math -c code --seeds 5 -o proof.json
     """
-    from nait_index.proving.prove import open_prover
+    from nait_index.proving.prove import PICTURE, RUNS, check_output, open_prover
 
-    prover = open_prover(index.open(), runs=output.with_suffix(".runs.jsonl"), **_settings(options))
+    check_output(output)
+    prover = open_prover(index.open(), runs=output.with_suffix(RUNS), **_settings(options))
     cost = prover.cost()
     note(f"{len(prover.planned.runs)} runs, {cost.runs} of them still to do: about {_duration(cost.seconds)}")
     if dry_run:
@@ -68,7 +69,7 @@ def prove(index: IndexTarget, output: Path, dry_run: bool, as_json: bool, **opti
         return
     proof = prover.run(_progress)
     proof.write(output)
-    picture = proof.draw(output.with_suffix(".png"))
+    picture = proof.draw(output.with_suffix(PICTURE))
     note(f"wrote {output}" + (f" and {picture}" if picture else "; a picture needs nait-index[report]"))
     if as_json:
         print_json(proof.to_dict())

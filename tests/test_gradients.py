@@ -11,18 +11,14 @@ import pytest
 import tiny_models
 from conftest import TinyModels
 
+from nait_index.activations.answer_losses import AnswerBatch, has_plain_head
+from nait_index.activations.answers import mark_answers
 from nait_index.activations.batches import AnswerTokens
 from nait_index.activations.encoder import Encoder, Tokens
 from nait_index.activations.gradients import encoder as gradients_module
 from nait_index.activations.gradients.adapters import Adapters, GradientSettings
-from nait_index.activations.gradients.answers import mark_answers
 from nait_index.activations.gradients.encoder import GradientEncoder, Gradients
-from nait_index.activations.gradients.per_sample import (
-    Batch,
-    has_plain_head,
-    per_sample_gradients,
-    sample_losses,
-)
+from nait_index.activations.gradients.per_sample import per_sample_gradients, sample_losses
 from nait_index.activations.gradients.projection import Projection
 from nait_index.activations.gradients.warmup import (
     Checkpoint,
@@ -117,7 +113,7 @@ def shaken(encoder: GradientEncoder) -> GradientEncoder:
 def test_a_batch_gives_what_autograd_gives_one_sample_at_a_time(make: MakeGradients, family: str) -> None:
     encoder, texts = shaken(make(family, warm=False)), tokens()
     model: Any = encoder.model.module
-    batch = Batch.of([trained(text) for text in texts], encoder.model.device)
+    batch = AnswerBatch.of([trained(text) for text in texts], encoder.model.device)
     gradients: dict[str, np.ndarray] = {}
     take = lambda name, values: gradients.update({name: values.detach().numpy()})  # noqa: E731
     with per_sample_gradients(model.get_input_embeddings(), encoder.adapters.layers, batch.ids.shape, take) as backward:
@@ -323,7 +319,7 @@ def test_a_batch_that_does_not_fit_is_halved(make: MakeGradients, monkeypatch: p
     encoder, texts = make(), tokens()
     expected, _ = collect(encoder.rows(texts), len(texts))
 
-    def small_memory(model: Any, batch: Batch, words: Any = None) -> Any:
+    def small_memory(model: Any, batch: AnswerBatch, words: Any = None) -> Any:
         if len(batch.ids) > limit:
             raise MemoryError
         return sample_losses(model, batch)
@@ -360,7 +356,7 @@ def test_without_peft_the_message_says_how_to_install_it(make: MakeGradients, mo
 
 
 def mean_loss(encoder: GradientEncoder, texts: Sequence[Tokens]) -> float:
-    batch = Batch.of([trained(text) for text in texts], encoder.model.device)
+    batch = AnswerBatch.of([trained(text) for text in texts], encoder.model.device)
     with torch.inference_mode():
         return float(sample_losses(encoder.model.module, batch).mean())
 
@@ -497,7 +493,7 @@ def test_a_loss_among_some_words_is_the_softmax_over_them_and_the_word_itself(ma
     encoder, texts = make(), tokens()
     model: Any = encoder.model.module
     words = np.arange(3, tiny_models.VOCABULARY, 4)
-    batch = Batch.of([trained(text, 1) for text in texts], encoder.model.device)
+    batch = AnswerBatch.of([trained(text, 1) for text in texts], encoder.model.device)
     assert has_plain_head(model, batch.ids[:1])
     with torch.inference_mode():
         losses = sample_losses(model, batch, torch.from_numpy(words)).numpy()
@@ -534,7 +530,7 @@ def test_adapters_on_the_upper_layers_alone_have_the_same_gradients(make: MakeGr
     assert len({name.split(".lora_")[0].split(".")[2] for name in encoder.adapters.layers}) == 1
     assert encoder.adapters.source is not encoder.model.module.get_input_embeddings()
     model: Any = encoder.model.module
-    batch = Batch.of([trained(text) for text in texts], encoder.model.device)
+    batch = AnswerBatch.of([trained(text) for text in texts], encoder.model.device)
     gradients: dict[str, np.ndarray] = {}
     take = lambda name, values: gradients.update({name: values.detach().numpy()})  # noqa: E731
     with per_sample_gradients(encoder.adapters.source, encoder.adapters.layers, batch.ids.shape, take) as backward:

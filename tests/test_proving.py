@@ -9,29 +9,32 @@ import numpy as np
 import pytest
 from helpers import build_small, nait_index, refusal, small_rows, write_lines
 
+from nait_index.activations.answer_losses import AnswerBatch, answer_logits
+from nait_index.activations.answers import shortened
+from nait_index.activations.batches import AnswerTokens
 from nait_index.activations.loaded import LoadedModel
 from nait_index.activations.loading import load_model
 from nait_index.config import Device, ModelConfig
 from nait_index.corpus import make_template, read_corpus
+from nait_index.corpus.spans import answer_spans
 from nait_index.errors import CapabilityError, NaitError, SelectionError
 from nait_index.proving.heldout import HeldOut, closed_answers, hold_out, split
-from nait_index.proving.lessons import plan_course
+from nait_index.proving.lessons import LessonMaker, plan_course
 from nait_index.proving.measures import likeliest, measure
 from nait_index.proving.proof import BM25, RANDOM, Arm, Planned, ProofPlan, Results, plan_runs, verdict
 from nait_index.proving.recipe import Recipe
 from nait_index.proving.runs import Bench, Measured, Outcome, Run, RunStore
 from nait_index.proving.statistics import RunPair, average, relative_loss
-from nait_index.proving.tokens import Lesson, LessonMaker, answer_spans, kept_places
-from nait_index.proving.tuning import answer_losses, batches, narrow_head, tuned
+from nait_index.proving.tuning import tuned
 from nait_index.types import Part, Role, Sample
 
 RECIPE = Recipe(answer_tokens=60, steps=4, max_length=32, rank=2, alpha=4, learning_rate=1e-2)
 
 
-def lesson(prompt: int, answer: int, first: int = 3) -> Lesson:
+def lesson(prompt: int, answer: int, first: int = 3) -> AnswerTokens:
     """Make a lesson of different tokens."""
     ids = np.arange(first, first + prompt + answer) % 50 + 3
-    return Lesson(ids.astype(np.int64), np.arange(prompt + answer) >= prompt)
+    return AnswerTokens(ids.astype(np.int64), np.arange(prompt + answer) >= prompt)
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +59,8 @@ def test_answers_are_found_in_a_rendered_text() -> None:
     parts = [Part(Role.USER, "one"), Part(Role.ASSISTANT, " one "), Part(Role.USER, "two"), Part(Role.ASSISTANT, "2")]
     text = "<user>one<bot>one<user>two<bot>2"
     assert [text[slice(*span)] for span in answer_spans(text, parts)] == ["one", "2"]
-    assert answer_spans("just text", [Part(Role.TEXT, "just text")]) == [(0, 9)]
-    with pytest.raises(ValueError, match="changed its assistant"):
-        answer_spans("one", parts)
+    assert answer_spans("just text", [Part(Role.TEXT, "just text")]) == ((0, 9),)
+    assert answer_spans("one", parts) == ((0, 3),)
 
 
 @pytest.mark.parametrize(
@@ -73,15 +75,15 @@ def test_answers_are_found_in_a_rendered_text() -> None:
     ],
 )
 def test_a_row_that_is_too_long_keeps_its_answer(prompt: int, answer: int, kept: list[int]) -> None:
-    assert kept_places(np.arange(prompt + answer) >= prompt, 8).tolist() == kept
+    assert shortened(np.arange(prompt + answer) >= prompt, 8).tolist() == kept
 
 
 def test_a_lesson_asks_for_the_answer_and_the_end(tmp_path: Path, maker: LessonMaker) -> None:
     made = maker.lessons(samples(tmp_path, [{"instruction": "Name a river.", "output": "the Ural"}]))[0]
-    text = maker.tokenizer.decode(made.ids[made.answer])
+    text = maker.tokenizer.decode(made.ids[made.counts])
     assert "the Ural" in text
     assert made.ids[-1] == maker.tokenizer.eos_token_id
-    assert made.answer[-1]
+    assert made.counts[-1]
     assert "river" not in text
 
 
@@ -89,9 +91,9 @@ def test_every_run_learns_from_equally_many_tokens_of_answers() -> None:
     corpus = [lesson(5, 1 + row % 9, row) for row in range(40)]
     for chosen in (np.arange(40), np.array([3]), np.arange(0, 40, 9)):
         course = plan_course(chosen, 40, 1, RECIPE, lambda rows: [corpus[row] for row in rows])
-        assert sum(each.answer_tokens for step in course.steps for each in step) == RECIPE.answer_tokens
+        assert sum(each.answer_length for step in course.steps for each in step) == RECIPE.answer_tokens
         assert course.rows <= len(chosen)
-        steps = [sum(each.answer_tokens for each in step) for step in course.steps]
+        steps = [sum(each.answer_length for each in step) for step in course.steps]
         assert len(steps) == RECIPE.steps
         assert max(steps) - min(steps) <= 9
 
@@ -127,9 +129,9 @@ def test_answer_losses_are_those_of_each_lesson_alone(loaded: LoadedModel) -> No
         ids = torch.from_numpy(one.ids)[None]
         with torch.inference_mode():
             logits = loaded.module(input_ids=ids).logits[0, :-1]
-            each = cross_entropy(logits, ids[0, 1:], reduction="none")[torch.from_numpy(one.answer[1:])]
+            each = cross_entropy(logits, ids[0, 1:], reduction="none")[torch.from_numpy(one.counts[1:])]
         assert measured.losses[number] == pytest.approx(float(each.sum()), rel=1e-4)
-        assert measured.tokens[number] == one.answer_tokens
+        assert measured.tokens[number] == one.answer_length
 
 
 def test_fine_tuning_teaches_and_leaves_the_model_as_it_was(loaded: LoadedModel) -> None:
@@ -158,21 +160,23 @@ def test_adapters_only_where_they_are_wanted(loaded: LoadedModel) -> None:
     assert adapted == {str(last)}
 
 
-def test_a_narrow_head_is_a_softmax_over_its_tokens(tiny_model: Any) -> None:
+def test_few_words_are_a_softmax_over_them(loaded: LoadedModel) -> None:
     import torch
 
-    model = load_model(ModelConfig(name=str(tiny_model("llama")), device=Device.CPU), causal=True)
     one = lesson(3, 5)
-    batch = next(batches([one], model.device))
+    batch = AnswerBatch.of([one], loaded.device)
     with torch.inference_mode():
-        whole = model.module(**batch.inputs).logits[0, :-1][torch.from_numpy(one.answer[1:])]
+        whole = loaded.module(input_ids=batch.ids, attention_mask=batch.mask).logits[0, :-1][batch.counts[0, 1:]]
         kept = np.unique(one.ids)
         expected = [
             float(torch.logsumexp(row[kept], 0) - row[token])
-            for row, token in zip(whole, one.ids[one.answer], strict=True)
+            for row, token in zip(whole, one.ids[one.counts], strict=True)
         ]
-        narrow_head(model.module, kept)
-        assert answer_losses(model.module, batch).tolist() == pytest.approx(expected, rel=1e-4)
+        logits = answer_logits(loaded.module, batch, torch.from_numpy(kept))
+    assert logits.losses().tolist() == pytest.approx(expected, rel=1e-4)
+    tokens = one.ids[one.counts]
+    best = [int(kept[int(row[kept].argmax())]) == token for row, token in zip(whole, tokens, strict=True)]
+    assert logits.likeliest().tolist() == best
 
 
 # ---- held-out examples --------------------------------------------------------------------------------------------
@@ -388,13 +392,18 @@ def test_what_cannot_be_proved_is_said_in_one_line(index: Path, tmp_path: Path, 
     assert "at least 1 seed" in refusal("prove", index, "-e", examples, *out, "--seeds", "0")
     assert "fewer than the" in refusal("prove", index, "-e", examples, *out, "--tokens", "1")
     assert not (tmp_path / "proof.json").exists()
+    for name in ("mine.json", "mine.png"):
+        (tmp_path / name).write_text("{}")
+        assert f"{name} exists" in refusal("prove", index, "-e", examples, "-o", tmp_path / "mine.json", *SMALL)
+        assert (tmp_path / name).read_text() == "{}"
+        (tmp_path / name).unlink()
 
 
 def test_settings_that_learn_nothing_are_refused() -> None:
     for change in (
         {"answer_tokens": 0},
         {"rank": 0},
-        {"layers": 0},
+        {"layers": -1},
         {"max_length": 7},
         {"answer_tokens": 3, "steps": 4},
     ):

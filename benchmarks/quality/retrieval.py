@@ -22,13 +22,13 @@ import click
 import numpy as np
 
 from benchmarks.environment import ROOT, environment, shared_data
-from benchmarks.pool import GROUPS
+from benchmarks.pool import GROUPS, build_index
 from benchmarks.quality.draws import Draw, DrawKind, DrawPlan
 from benchmarks.quality.retrieval_figures import differences, figures_of, means, merged, roc_auc
 from benchmarks.quality.run_cache import RunCache, digest
 from nait_index import NaitIndex
 from nait_index.capabilities.capability import Capability, resampled
-from nait_index.config import ModelConfig, SignatureConfig, View
+from nait_index.config import View
 from nait_index.methods import bm25, dsir
 from nait_index.methods.base import Examples
 from nait_index.methods.registry import MethodName, method_of
@@ -95,7 +95,7 @@ def main(
     """Run the measurement and write results/retrieval-NAME.json."""
     limit, capabilities = (2000, ("gsm8k", "translation")) if quick else (None, tuple(GROUPS))
     draws, few_draws = (2, 1) if quick else (draws, few_draws)
-    opened = NaitIndex(index) if index else _build(folder / f"retrieval-{name}-{limit}.nait", model, limit)
+    opened = NaitIndex(index) if index else build_index(folder / f"pool-{Path(model).name}-{limit}.nait", model, limit)
     plan = RetrievalPlan(DrawPlan(draws, FEW, few_draws), examples, RunCache(folder / "retrieval.jsonl"))
     pools = [MeasuredIndex(opened, _usable(opened, methods))]
     pools += [_beside(word, pools[0], methods) for word in beside]
@@ -133,14 +133,6 @@ def _announce(pools: Sequence["MeasuredIndex"], draws: int) -> None:
 
 def _facts(index: NaitIndex) -> dict[str, Any]:
     return {key: index.info()[key] for key in ("rows", "truncated", "layers", "neurons", "bytes_per_row")}
-
-
-def _build(path: Path, model: str, limit: int | None) -> NaitIndex:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    views = SignatureConfig(views=(View.PCA, View.TOPK, View.HIDDEN, View.WORDS))
-    return NaitIndex.build(
-        path, shared_data() / "pool.jsonl", model=ModelConfig(model, max_length=256), signatures=views, limit=limit
-    )
 
 
 def _usable(index: NaitIndex, methods: str | None) -> list[MethodName]:

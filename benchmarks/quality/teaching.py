@@ -10,7 +10,7 @@ two processes can share the work.
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +18,19 @@ import click
 import numpy as np
 
 from benchmarks.environment import ROOT, environment, shared_data
-from benchmarks.pool import GROUPS
+from benchmarks.pool import GROUPS, build_index
 from nait_index import NaitIndex
 from nait_index.activations.device import settled_precision
 from nait_index.activations.loading import load_model
-from nait_index.config import Device, ModelConfig, Precision, SignatureConfig, View
+from nait_index.config import Device, ModelConfig, Precision
 from nait_index.corpus import make_template, read_corpus
 from nait_index.proving.choices import fixed, untrained
 from nait_index.proving.heldout import split
+from nait_index.proving.lessons import LessonMaker
 from nait_index.proving.proof import RANDOM, Arm, ProofPlan, Results, estimate_cost, plan_runs
 from nait_index.proving.prove import reader
 from nait_index.proving.recipe import Recipe
 from nait_index.proving.runs import Bench, RunStore
-from nait_index.proving.tokens import LessonMaker
 from nait_index.types import Sample
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -104,22 +104,10 @@ def _store(index: NaitIndex, name: str, samples: Sequence[Sample]) -> None:
         index.add_capability(name, file)
 
 
-@dataclass(frozen=True)
-class Setup:
-    """All that a measurement needs."""
-
-    teacher: Teacher
-    plan: ProofPlan
-    bench: Bench
-    maker: LessonMaker
-
-
 @click.command()
 @click.argument("name", default="bundled")
 @click.option("--model", default="bundled", show_default=True, help="Folder of a causal language model.")
-@click.option(
-    "--index", "path", help="An index of the pool, in which capabilities are stored; by default one is built."
-)
+@click.option("--index", help="An index of the pool, in which capabilities are stored; by default one is built.")
 @click.option("--beside", multiple=True, metavar="NAME=INDEX", help="Another index of the same rows, for METHOD@NAME.")
 @click.option("--arms", default=ARMS, show_default=True, help="Comma-separated.")
 @click.option("--capabilities", default=",".join(CAPABILITIES), show_default=True)
@@ -143,36 +131,38 @@ def main(name: str, quick: bool, part: str, suffix: str, cache: Path, **options:
             "held_out": 8,
             "answer_tokens": 400,
             "steps": 4,
+            "layers": 0,
         }
     recipe = Recipe(
         answer_tokens=options["answer_tokens"],
         steps=options["steps"],
         max_length=options["max_length"],
-        layers=options["layers"] or None,
+        layers=options["layers"],
         learning_rate=options["rate"],
     )
-    setup = prepare(options, recipe, cache / "teaching-runs.jsonl")
-    opened = NaitIndex(options["path"])
-    rows = len(opened)
-    read = reader(opened.columns, setup.maker, opened.manifest.reasoning)
-    planned = plan_runs(setup.plan, rows, recipe, setup.maker, read)
+    path = options["index"] or cache / f"pool-{Path(options['model']).name}-{2000 if quick else None}.nait"
+    index = NaitIndex(path) if options["index"] else build_index(path, options["model"], 2000 if quick else None)
+    plan = make_plan(index, options)
+    bench, maker = open_bench(index, plan, options["model"], recipe, RunStore(cache / "teaching-runs.jsonl"))
+    read = reader(index.columns, maker, index.manifest.reasoning)
+    planned = plan_runs(plan, len(index), recipe, maker, read)
     number, parts = map(int, part.split("/"))
-    cost = estimate_cost(setup.bench, planned)
+    cost = estimate_cost(bench, planned)
     click.echo(f"{len(planned.runs)} runs, {cost.runs} missing: about {cost.seconds / 60:.0f} min", err=True)
     mine = planned.runs[number - 1 :: parts]
     outcomes = []
-    for done, outcome in enumerate(setup.bench.run_all(mine), 1):
+    for done, outcome in enumerate(bench.run_all(mine), 1):
         outcomes.append(outcome)
         click.echo(
             f"{done}/{len(mine)} {mine[done - 1]}: {outcome.train_seconds + outcome.measure_seconds:.0f} s", err=True
         )
     if parts > 1:
         return
-    results = Results(setup.plan, planned, outcomes)
+    results = Results(plan, planned, outcomes)
     result = {
         "environment": environment(),
         "model": Path(options["model"]).name,
-        "pool_rows": rows,
+        "pool_rows": len(index),
         "share": SHARE,
         "held_out": options["held_out"],
         "recipe": asdict(recipe),
@@ -185,40 +175,35 @@ def main(name: str, quick: bool, part: str, suffix: str, cache: Path, **options:
     click.echo(f"written to {path}", err=True)
 
 
-def _build(path: Path, model: str, *, quick: bool) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    views = SignatureConfig(views=(View.PCA, View.TOPK, View.HIDDEN, View.WORDS))
-    settings, limit = ModelConfig(model, max_length=256), 2000 if quick else None
-    NaitIndex.build(path, shared_data() / "pool.jsonl", model=settings, signatures=views, limit=limit)
-    return path
-
-
-def prepare(options: Mapping[str, Any], recipe: Recipe, runs: Path) -> Setup:
-    """Open the indexes, read the examples and load the model."""
+def make_plan(index: NaitIndex, options: Mapping[str, Any]) -> ProofPlan:
+    """Read the examples, store what each seed shows of them, and make the arms."""
     names = options["capabilities"].split(",")
     unknown = [name for name in names if name not in GROUPS]
     if unknown:
-        raise click.BadParameter(f"{unknown[0]} is not one of {', '.join(GROUPS)}")
+        raise click.BadParameter(f"{unknown[0]} is not one of {', '.join(GROUPS)}", param_hint="--capabilities")
     samples = {name: _samples(shared_data() / "capabilities" / f"{name}.jsonl") for name in names}
-    indexes = {"": NaitIndex(options["path"])} | {
-        name: NaitIndex(path) for name, _, path in (pair.partition("=") for pair in options["beside"])
-    }
-    teacher = Teacher(indexes, samples, options["seeds"])
+    beside = (pair.partition("=") for pair in options["beside"])
+    teacher = Teacher({"": index} | {name: NaitIndex(path) for name, _, path in beside}, samples, options["seeds"])
     arms = tuple(map(teacher.arm, options["arms"].split(",")))
     kinds = {name: [json.loads(sample.row)["source"] for sample in of_it] for name, of_it in samples.items()}
-    plan = ProofPlan(arms, samples, options["seeds"], options["held_out"], kinds)
-    config = ModelConfig(options["model"], dtype=settled_precision(Precision.AUTO, Device.AUTO))
+    return ProofPlan(arms, samples, options["seeds"], options["held_out"], kinds)
+
+
+def open_bench(
+    index: NaitIndex, plan: ProofPlan, model: str, recipe: Recipe, store: RunStore
+) -> tuple[Bench, LessonMaker]:
+    """Load the model that copies are fine-tuned of, to predict the words of all answers."""
+    config = ModelConfig(model, dtype=settled_precision(Precision.AUTO, Device.AUTO))
     loaded = load_model(config, causal=True)
     maker = LessonMaker(loaded.tokenizer, make_template(config.template, loaded.tokenizer), recipe.max_length)
-    vocabulary = _answer_vocabulary(indexes[""], samples, maker)
-    return Setup(teacher, plan, Bench(loaded, recipe, RunStore(runs), vocabulary), maker)
+    return Bench(loaded, recipe, store, _answer_vocabulary(index, plan.capabilities, maker)), maker
 
 
 def _answer_vocabulary(index: NaitIndex, samples: Mapping[str, Sequence[Sample]], maker: LessonMaker) -> np.ndarray:
     """Return the tokens that occur in any answer of the pool or of the examples."""
     read = reader(index.columns, maker, index.manifest.reasoning)
     lessons = [*read(range(len(index))), *(lesson for of_it in samples.values() for lesson in maker.lessons(of_it))]
-    return np.unique(np.concatenate([lesson.ids[lesson.answer] for lesson in lessons]))
+    return np.unique(np.concatenate([lesson.ids[lesson.counts] for lesson in lessons]))
 
 
 def _samples(path: Path) -> list[Sample]:

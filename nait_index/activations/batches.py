@@ -63,11 +63,17 @@ class Target:
 class AnswerTokens:
     """What a training step reads of a text, and which of its tokens count in the loss: those of the answers.
 
-    :param ids: (T,) int64 token ids. :param counts: (T,) bool.
+    :param ids: (T,) int64 token ids. :param counts: (T,) bool. :param is_cut: whether its end did not fit.
     """
 
     ids: np.ndarray
     counts: np.ndarray
+    is_cut: bool = False
+
+    @property
+    def answer_length(self) -> int:
+        """Number of tokens that count."""
+        return int(self.counts.sum())
 
 
 def token_budget(

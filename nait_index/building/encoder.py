@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from nait_index.activations.answers import mark_answers
 from nait_index.activations.beginnings import most_characters
 from nait_index.activations.capture import Probes
 from nait_index.activations.device import multiply, settled_precision
 from nait_index.activations.encoder import Encoder, Pooled, Tokens
 from nait_index.activations.gradients.adapters import GradientSettings
-from nait_index.activations.gradients.answers import mark_answers
 from nait_index.activations.gradients.encoder import GradientEncoder, Gradients
 from nait_index.activations.gradients.warmup import warmup_from_bytes, warmup_to_bytes
 from nait_index.activations.sae.formats import load_sae

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from nait_index.activations.batches import AnswerTokens
 from nait_index.errors import CapabilityError
 from nait_index.files import hash_bytes
-from nait_index.proving.tokens import Lesson, LessonMaker
+from nait_index.proving.lessons import LessonMaker
 from nait_index.types import Part, Role, Sample
 
 MOST_OPTIONS = 8
@@ -22,15 +23,15 @@ class HeldOut:
     :param question: (o,) which lesson an option belongs to; :param right: (o,) whether it is the right answer.
     """
 
-    lessons: tuple[Lesson, ...]
-    options: tuple[Lesson, ...] = ()
+    lessons: tuple[AnswerTokens, ...]
+    options: tuple[AnswerTokens, ...] = ()
     question: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     right: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
 
     @property
     def digest(self) -> str:
         """Hash of everything."""
-        parts = [lesson.ids.tobytes() + lesson.answer.tobytes() for lesson in (*self.lessons, *self.options)]
+        parts = [lesson.ids.tobytes() + lesson.counts.tobytes() for lesson in (*self.lessons, *self.options)]
         return hash_bytes(b"".join([*parts, self.question.tobytes(), self.right.tobytes()]))
 
 

@@ -1,4 +1,7 @@
-"""Which of the chosen rows a run reads, in which order, and how they are divided into steps.
+"""Rows as lessons: which of the chosen ones a run reads, in which order, and how they are divided into steps.
+
+A lesson is what a training step reads of a row: the text that the index reads (same template), of which the tokens of
+the answer count in the loss, given the prompt; a row without a prompt counts whole.
 
 For a seed there is one random order of the whole corpus. A run takes its chosen rows in that order, until their answers
 have as many tokens as the recipe says. So rows that two choices share come at the same places in both, and what differs
@@ -8,17 +11,50 @@ between two runs of a seed is the choice alone.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
-from nait_index.errors import SelectionError
+from nait_index.activations.answers import answer_tokens
+from nait_index.activations.batches import AnswerTokens
+from nait_index.corpus import Template
+from nait_index.errors import ModelError, SelectionError
 from nait_index.proving.recipe import Recipe
-from nait_index.proving.tokens import Lesson
+from nait_index.types import Sample
 
-Read = Callable[[Sequence[int]], Sequence[Lesson]]
+Read = Callable[[Sequence[int]], Sequence[AnswerTokens]]
 """Reads the rows of the corpus with some ordinals as lessons."""
 
 _CHUNK = 64
+
+
+@dataclass(frozen=True, slots=True)
+class LessonMaker:
+    """Turns samples into lessons.
+
+    :param tokenizer: of transformers. :param longest: most tokens of a lesson; the end of its prompt is cut first.
+    :raises ModelError: the tokenizer cannot tell answers from prompts.
+    """
+
+    tokenizer: Any
+    template: Template
+    longest: int
+
+    def __post_init__(self) -> None:
+        if not self.tokenizer.is_fast:
+            raise ModelError(
+                "the model's tokenizer does not report which characters a token covers, so that answers cannot be told "
+                "from prompts; name a model with a fast tokenizer"
+            )
+
+    def lessons(self, samples: Sequence[Sample]) -> list[AnswerTokens]:
+        """Tokenise samples. The first token of a text never counts, since nothing before it could predict it."""
+        texts = [self.template.read(sample.parts).marked for sample in samples]
+        special = self.template.adds_special_tokens
+        lessons = answer_tokens(self.tokenizer, texts, self.longest, add_special_tokens=special) if texts else []
+        for lesson in lessons:
+            lesson.counts[:1] = False
+        return lessons
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +64,7 @@ class Course:
     :param steps: the lessons of every step. :param rows: how many different rows they are.
     """
 
-    steps: tuple[tuple[Lesson, ...], ...]
+    steps: tuple[tuple[AnswerTokens, ...], ...]
     rows: int
 
     @property
@@ -43,11 +79,11 @@ def plan_course(chosen: np.ndarray, rows: int, seed: int, recipe: Recipe, read: 
     :param chosen: ordinals of the rows to choose from; :param rows: number of rows of the corpus.
     :raises SelectionError: none of the first rows has an answer within the longest length.
     """
-    drawn: list[Lesson] = []
+    drawn: list[AnswerTokens] = []
     seen: set[int] = set()
     left, without = recipe.answer_tokens, 0
     for ordinal, lesson in _read_in_chunks(_order(chosen, rows, seed), read):
-        if lesson.answer_tokens == 0:
+        if lesson.answer_length == 0:
             without += 1
             if without > 10 * _CHUNK + 2 * len(drawn):
                 raise SelectionError("the chosen rows have no answers to train on, or their prompts fill --max-length")
@@ -55,7 +91,7 @@ def plan_course(chosen: np.ndarray, rows: int, seed: int, recipe: Recipe, read: 
         lesson = _shortened(lesson, left)
         drawn.append(lesson)
         seen.add(ordinal)
-        left -= lesson.answer_tokens
+        left -= lesson.answer_length
         if left == 0:
             break
     return Course(_in_steps(drawn, recipe), len(seen))
@@ -69,22 +105,22 @@ def _order(chosen: np.ndarray, rows: int, seed: int) -> Iterator[int]:
         yield from chosen[np.argsort(place[chosen], kind="stable")].tolist()
 
 
-def _read_in_chunks(order: Iterator[int], read: Read) -> Iterator[tuple[int, Lesson]]:
+def _read_in_chunks(order: Iterator[int], read: Read) -> Iterator[tuple[int, AnswerTokens]]:
     while chunk := list(islice(order, _CHUNK)):
         yield from zip(chunk, read(chunk), strict=True)
 
 
-def _shortened(lesson: Lesson, left: int) -> Lesson:
+def _shortened(lesson: AnswerTokens, left: int) -> AnswerTokens:
     """Return a lesson of at most ``left`` tokens to predict."""
-    if lesson.answer_tokens <= left:
+    if lesson.answer_length <= left:
         return lesson
-    end = int(np.flatnonzero(lesson.answer)[left - 1]) + 1
-    return replace(lesson, ids=lesson.ids[:end], answer=lesson.answer[:end], is_cut=True)
+    end = int(np.flatnonzero(lesson.counts)[left - 1]) + 1
+    return replace(lesson, ids=lesson.ids[:end], counts=lesson.counts[:end], is_cut=True)
 
 
-def _in_steps(drawn: Sequence[Lesson], recipe: Recipe) -> tuple[tuple[Lesson, ...], ...]:
+def _in_steps(drawn: Sequence[AnswerTokens], recipe: Recipe) -> tuple[tuple[AnswerTokens, ...], ...]:
     """Divide lessons into steps of about equally many tokens to predict, by where the middle of each answer falls."""
-    counts = np.array([lesson.answer_tokens for lesson in drawn])
+    counts = np.array([lesson.answer_length for lesson in drawn])
     middles = np.cumsum(counts) - counts / 2
     numbers = np.floor(middles / recipe.answer_tokens * recipe.steps).astype(int)
     steps = (tuple(drawn[i] for i in np.flatnonzero(numbers == number).tolist()) for number in range(recipe.steps))

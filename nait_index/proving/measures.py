@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nait_index.proving.tokens import Lesson
-from nait_index.proving.tuning import answer_logits, batches, wanted_logits
+from nait_index.activations.answer_losses import AnswerBatch, answer_logits
+from nait_index.activations.batches import AnswerTokens
+from nait_index.proving.tuning import batches
 
 if TYPE_CHECKING:
     import torch
@@ -27,21 +28,28 @@ class RowLosses:
     exact: np.ndarray
 
 
-def measure(model: Any, lessons: Sequence[Lesson], device: "torch.device") -> RowLosses:  # noqa: ANN401
-    """Measure a model on lessons, in their order."""
+def measure(
+    model: Any,  # noqa: ANN401 - a model of transformers
+    lessons: Sequence[AnswerTokens],
+    device: "torch.device",
+    words: "torch.Tensor | None" = None,
+) -> RowLosses:
+    """Measure a model on lessons, in their order.
+
+    :param words: that tokens are predicted among, as for :func:`answer_logits`.
+    """
     import torch
-    from torch.nn.functional import cross_entropy
 
     losses, wrong = np.zeros(len(lessons)), np.zeros(len(lessons))
-    for batch in batches(lessons, device):
+    for numbers in batches(lessons, device):
+        batch = AnswerBatch.of([lessons[number] for number in numbers], device)
         with torch.inference_mode():
-            logits = answer_logits(model, batch)
-            wanted = wanted_logits(model, batch)
-            each = cross_entropy(logits, wanted, reduction="none").double().cpu().numpy()
-            missed = (logits.argmax(-1) != wanted).cpu().numpy()
-        np.add.at(losses, batch.rows, each)
-        np.add.at(wrong, batch.rows, missed)
-    tokens = np.array([lesson.answer_tokens for lesson in lessons])
+            logits = answer_logits(model, batch, words)
+            each, right = logits.losses().double().cpu().numpy(), logits.likeliest().cpu().numpy()
+        rows = numbers[batch.samples.cpu().numpy()]
+        np.add.at(losses, rows, each)
+        np.add.at(wrong, rows, ~right)
+    tokens = np.array([lesson.answer_length for lesson in lessons])
     whole = np.array([not lesson.is_cut for lesson in lessons])
     return RowLosses(losses, tokens, (wrong == 0) & whole & (tokens > 0))
 

@@ -7,18 +7,17 @@ compared pairwise, so that what differs between them is the choice.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from nait_index.errors import NaitError, SelectionError
+from nait_index.errors import SelectionError
 from nait_index.proving.heldout import HeldOut, hold_out, split
-from nait_index.proving.lessons import Course, Read, plan_course
+from nait_index.proving.lessons import LessonMaker, Read, plan_course
 from nait_index.proving.recipe import Recipe
 from nait_index.proving.runs import Bench, Outcome, Run
 from nait_index.proving.statistics import Interval, LogRatio, RunPair, average, relative_loss
-from nait_index.proving.tokens import LessonMaker
 from nait_index.types import Sample
 
 RANDOM, BM25 = "random", "bm25"
@@ -93,7 +92,7 @@ def _held_out(plan: ProofPlan, name: str, seed: int, maker: LessonMaker) -> Held
     samples = plan.capabilities[name]
     rows = split(len(samples), seed)[1][: plan.held_out]
     held = hold_out(samples, rows, maker, plan.kinds.get(name))
-    if not any(lesson.answer_tokens for lesson in held.lessons):
+    if not any(lesson.answer_length for lesson in held.lessons):
         raise SelectionError(f"no held-out example of '{name}' has an answer within --max-length; give a larger one")
     return held
 
@@ -230,18 +229,3 @@ def estimate_cost(bench: Bench, planned: Planned) -> Cost:
         seconds += a_measured * sum(len(lesson.ids) for lesson in lessons)
         seconds += 0.0 if run.course is None else a_trained * run.course.tokens
     return Cost(len(missing), seconds)
-
-
-def check_plan(plan: ProofPlan) -> None:
-    """Check that a plan can be compared.
-
-    :raises NaitError: it has no seed, no capability, or two arms of one name.
-    """
-    names = [arm.name for arm in plan.arms]
-    if plan.seeds < 1 or not plan.capabilities or len(set(names)) < len(names):
-        raise NaitError("a proof needs at least one seed and one capability, and arms with different names")
-
-
-def described(recipe: Recipe, course: Course | None = None) -> dict[str, Any]:
-    """Return the settings of the runs, as JSON can hold them."""
-    return asdict(recipe) | ({} if course is None else {"steps_done": len(course.steps)})

@@ -2,30 +2,34 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from nait_index.activations.batches import AnswerTokens
 from nait_index.activations.device import settled_precision
 from nait_index.activations.loaded import LoadedModel
 from nait_index.activations.loading import load_model
 from nait_index.config import Precision
 from nait_index.corpus import SAMPLE_COLUMNS, make_template, read_examples, read_text, restore_sample
-from nait_index.errors import CapabilityError, NaitError
+from nait_index.errors import CapabilityError, NaitError, OutputExistsError
 from nait_index.files import atomic_write
 from nait_index.index import NaitIndex
 from nait_index.methods.registry import DEFAULT_METHOD, MethodName
 from nait_index.proving.choices import Choices, untrained
-from nait_index.proving.lessons import Read
+from nait_index.proving.lessons import LessonMaker, Read
 from nait_index.proving.picture import draw
 from nait_index.proving.proof import BM25, Cost, Planned, ProofPlan, Results, estimate_cost, plan_runs, verdict
 from nait_index.proving.recipe import Recipe
 from nait_index.proving.runs import Bench, RunProgress, RunStore
-from nait_index.proving.tokens import Lesson, LessonMaker
 from nait_index.search.rows import IndexRows
 from nait_index.selection.budget import Budget, Top
 from nait_index.spelling import normal_name
 from nait_index.types import Reasoning, Rejected, RowFormat, Sample
+
+PICTURE, RUNS = ".png", ".runs.jsonl"
+"""What the files beside a proof end in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +165,21 @@ def open_prover(
     return Prover(index, samples, settings or ProofSettings(), RunStore(Path(runs)), tune)
 
 
+def check_output(path: Path) -> None:
+    """Check that a proof may be written to a path: nothing is there, or an earlier proof.
+
+    :raises OutputExistsError: something else is there.
+    """
+    picture = path.with_suffix(PICTURE)
+    if path.exists():
+        with suppress(OSError, ValueError):
+            if "verdict" in json.loads(path.read_text(encoding="utf-8")):
+                return
+    taken = next((file for file in (path, picture) if file.exists()), None)
+    if taken is not None:
+        raise OutputExistsError(f"{taken} exists and is not of an earlier proof; choose another name with -o")
+
+
 def _answered(name: str, items: Iterable[Sample | Rejected]) -> list[Sample]:
     """Return the examples that have an answer.
 
@@ -177,9 +196,9 @@ def _answered(name: str, items: Iterable[Sample | Rejected]) -> list[Sample]:
 
 def reader(rows: IndexRows, maker: LessonMaker, reasoning: Reasoning) -> Read:
     """Return what reads rows of an index as lessons, each of them once."""
-    known: dict[int, Lesson] = {}
+    known: dict[int, AnswerTokens] = {}
 
-    def read(ordinals: Sequence[int]) -> list[Lesson]:
+    def read(ordinals: Sequence[int]) -> list[AnswerTokens]:
         new = [ordinal for ordinal in dict.fromkeys(ordinals) if ordinal not in known]
         if new:
             columns = rows.take(new, SAMPLE_COLUMNS)

@@ -15,7 +15,7 @@ class Recipe:
     :param answer_tokens: tokens that a run learns to predict, over all steps.
     :param max_length: most tokens of a row; the end of its prompt is cut first, then its answer.
     :param rank: of the adapters; :param alpha: their scale is α/r.
-    :param layers: adapters in the upper layers only, this many; ``None`` for all layers.
+    :param layers: adapters in the upper layers only, this many; 0 for all of them.
     :param warmup: share of the steps in which the learning rate rises.
     :param version: raised when the code changes what a run computes, so that stored runs are not reused.
     """
@@ -25,7 +25,7 @@ class Recipe:
     max_length: int = 256
     rank: int = 16
     alpha: int = 32
-    layers: int | None = None
+    layers: int = 0
     learning_rate: float = 5e-4
     warmup: float = 0.1
     version: int = 1
@@ -33,7 +33,7 @@ class Recipe:
     def __post_init__(self) -> None:
         if min(self.answer_tokens, self.steps, self.max_length - 7, self.rank, self.alpha) < 1:
             raise NaitError("tokens, steps, rank and alpha must be at least 1, and a row at least 8 tokens long")
-        if self.layers is not None and self.layers < 1:
-            raise NaitError("adapters in 0 layers learn nothing; name at least 1")
+        if self.layers < 0:
+            raise NaitError(f"--layers must be at least 0, not {self.layers}; 0 is all of them")
         if self.answer_tokens < self.steps:
             raise NaitError(f"{self.answer_tokens} answer tokens are fewer than the {self.steps} steps")

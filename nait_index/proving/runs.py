@@ -1,8 +1,10 @@
 """Runs: one copy of the model, fine-tuned on one choice with one seed, and measured. Finished ones are kept."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from nait_index.proving.heldout import HeldOut
 from nait_index.proving.lessons import Course
 from nait_index.proving.measures import likeliest, measure
 from nait_index.proving.recipe import Recipe
-from nait_index.proving.tuning import narrow_head, tuned
+from nait_index.proving.tuning import tuned, words_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +97,9 @@ class RunStore:
                 if not line.endswith(b"\n"):  # another process is writing it, or was killed doing so
                     break
                 self._read += len(line)
-                try:
+                with suppress(ValueError, LookupError, TypeError):  # a run that cannot be read is done again
                     record = json.loads(line)
-                except ValueError:
-                    continue
-                self._outcomes[record["key"]] = _outcome(record)
+                    self._outcomes[record["key"]] = _outcome(record)
 
     def get(self, key: str) -> Outcome | None:
         """Return the outcome of a run, ``None`` if it was not done yet."""
@@ -108,18 +108,21 @@ class RunStore:
     def add(self, key: str, run: Run, outcome: Outcome) -> None:
         """Append the outcome of a run."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        line = json.dumps({"key": key, "run": str(run)} | _record(outcome))
-        ended = not self._path.exists() or self._path.stat().st_size == 0 or self._path.read_bytes()[-1:] == b"\n"
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(("" if ended else "\n") + line + "\n")
+        line = json.dumps({"key": key, "run": str(run)} | _record(outcome)).encode()
+        with self._path.open("a+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 1))
+            torn = size > 0 and file.read() != b"\n"  # by a process that was killed
+            file.write((b"\n" if torn else b"") + line + b"\n")
         self._outcomes[key] = outcome
 
 
 class Bench:
     """Does runs on one model, with one recipe.
 
-    :param loaded: a causal model, which is changed where ``vocabulary`` is given.
-    :param vocabulary: the tokens to predict, if not all; they must hold all those of the answers.
+    :param loaded: a causal model.
+    :param vocabulary: (W,) int64 sorted, the words that tokens are predicted among, so that a large vocabulary costs no
+        more than the words that occur; all where it is ``None``, or the model's head is not a plain product.
     """
 
     def __init__(
@@ -128,9 +131,8 @@ class Bench:
         self.loaded = loaded
         self.recipe = recipe
         self.store = store
-        self._vocabulary = "all" if vocabulary is None else hash_bytes(vocabulary.tobytes())
-        if vocabulary is not None:
-            narrow_head(loaded.module, vocabulary)
+        self._words = None if vocabulary is None else words_of(loaded, vocabulary)
+        self._vocabulary = "all" if self._words is None else hash_bytes(self._words.cpu().numpy().tobytes())
 
     def key(self, run: Run) -> str:
         """Return the hash of everything that decides a run's outcome."""
@@ -158,23 +160,23 @@ class Bench:
     def do(self, run: Run) -> Outcome:
         """Fine-tune, and measure."""
         started = time.monotonic()
-        with tuned(self.loaded, run.course, self.recipe, run.seed) as model:
+        with tuned(self.loaded, run.course, self.recipe, run.seed, self._words) as model:
             trained = time.monotonic()
             measured = {name: self._measure(model, held) for name, held in run.held_out.items()}
         rows, tokens = (0, 0) if run.course is None else (run.course.rows, run.course.tokens)
         return Outcome(rows, tokens, trained - started, time.monotonic() - trained, measured)
 
     def _measure(self, model: Any, held: HeldOut) -> Measured:  # noqa: ANN401 - a model of transformers
-        rows = measure(model, held.lessons, self.loaded.device)
+        rows = measure(model, held.lessons, self.loaded.device, self._words)
         options = np.zeros(0, bool)
         if held.options:
-            losses = measure(model, held.options, self.loaded.device).losses
+            losses = measure(model, held.options, self.loaded.device, self._words).losses
             options = likeliest(losses, held.question, held.right)
         return Measured(rows.losses, rows.tokens, rows.exact, options)
 
 
 def _bytes_of(course: Course) -> bytes:
-    parts = [lesson.ids.tobytes() + lesson.answer.tobytes() for step in course.steps for lesson in step]
+    parts = [lesson.ids.tobytes() + lesson.counts.tobytes() for step in course.steps for lesson in step]
     return b"".join([*parts, json.dumps([len(step) for step in course.steps]).encode()])
 
 

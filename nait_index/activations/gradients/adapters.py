@@ -75,7 +75,7 @@ class Adapters:
         names = linear_layers(model)
         if not names:
             raise ArchitectureError("no linear layer was found in this model to add the adapters of the gradients to")
-        self.source, names = _upper(model, names, settings.layers)
+        self.source, names = upper_layers(model, names, settings.layers)
         if fused := sum(holds_experts(module) and hasattr(module, "down_proj") for module in model.modules()):
             logger.warning("%d layers of fused experts have no adapters: gradients leave their parameters out", fused)
         _inject(model, names, settings)
@@ -135,8 +135,11 @@ def linear_layers(model: Any) -> list[str]:  # noqa: ANN401 - a transformers mod
     return [name for name, _ in model.named_modules() if name in ran]
 
 
-def _upper(model: Any, names: list[str], count: int) -> tuple["nn.Module", list[str]]:  # noqa: ANN401
-    """Keep the layers of the last ``count`` blocks, and return the module before them as well."""
+def upper_layers(model: Any, names: list[str], count: int) -> tuple["nn.Module", list[str]]:  # noqa: ANN401
+    """Return the module before the last ``count`` blocks of a model, and those of some layers that are in them.
+
+    :param names: paths of layers; :param count: 0 for all blocks.
+    """
     blocks = list(dict.fromkeys(match[1] for name in names if (match := re.match(r"(.*?\.\d+)\.", name))))
     if not 0 < count < len(blocks):
         return model.get_input_embeddings(), names

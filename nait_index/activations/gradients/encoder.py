@@ -21,15 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nait_index.activations.answer_losses import AnswerBatch, has_plain_head
 from nait_index.activations.batches import AnswerTokens, check_known, library_errors, run_batches, token_budget
 from nait_index.activations.encoder import Tokens
 from nait_index.activations.gradients.adapters import Adapters, GradientSettings
-from nait_index.activations.gradients.per_sample import (
-    Batch,
-    has_plain_head,
-    per_sample_gradients,
-    sample_losses,
-)
+from nait_index.activations.gradients.per_sample import per_sample_gradients, sample_losses
 from nait_index.activations.gradients.projection import Projection
 from nait_index.activations.gradients.warmup import BETAS, EPSILON, Checkpoint, Warmup, warm_up
 from nait_index.activations.likelihood import try_predictions
@@ -187,7 +183,7 @@ class GradientEncoder:
         import torch
 
         model: Any = self.model.module
-        batch = Batch.of(texts, self.model.device)
+        batch = AnswerBatch.of(texts, self.model.device)
         out = torch.zeros(len(texts), self.settings.width, device=self.model.device)
 
         def take(name: str, gradients: "torch.Tensor") -> None:

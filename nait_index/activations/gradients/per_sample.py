@@ -4,13 +4,8 @@ The loss is the mean negative log-likelihood of the tokens of S, each given thos
 
     ℓ = −(1/|S|) Σ_{t ∈ S} log p(token t | tokens before t)
 
-S holds the tokens of the answers. With a large vocabulary, the output head costs more than all layers of a small model;
-so p may be taken over some of its words alone, which then are the only rivals of the token that is to be predicted:
-
-    −log p(y) = log(exp z_y + Σ_{w ∈ W, w ≠ y} exp z_w) − z_y      z the logits
-
-The weight of a linear layer y = W·x, which
-processes T tokens of sample b, has the gradient
+S holds the tokens of the answers, see :mod:`nait_index.activations.answer_losses`. The weight of a linear layer
+y = W·x, which processes T tokens of sample b, has the gradient
 
     ∂ℓ_b/∂W = Σ_t (∂ℓ_b/∂y_bt) ⊗ x_bt
 
@@ -19,14 +14,11 @@ and as the losses of a batch are summed and its samples do not see one another, 
 so nothing flows back there.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from nait_index.activations.batches import AnswerTokens, pad
+from nait_index.activations.answer_losses import AnswerBatch, answer_logits
 from nait_index.errors import ArchitectureError
 
 if TYPE_CHECKING:
@@ -40,108 +32,16 @@ Take = Callable[[str, "torch.Tensor"], None]
 """Receives the name of a layer and its weight's gradients (B, out, in), float32, as soon as they are known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Padded texts. Padding is on the right, where no token of a causal model sees it.
-
-    :param ids: (B, T) int64. :param mask: (B, T) int64, 1 for a token, 0 for padding.
-    :param counts: (B, T) bool, whether a token's prediction is part of the loss.
-    """
-
-    ids: "torch.Tensor"
-    mask: "torch.Tensor"
-    counts: "torch.Tensor"
-
-    @classmethod
-    def of(cls, texts: Sequence[AnswerTokens], device: "torch.device") -> "Batch":
-        """Pad texts with token 0; any token would do."""
-        import torch
-
-        ids, mask = pad([text.ids for text in texts])
-        counts = np.zeros(mask.shape, dtype=bool)
-        for row, text in enumerate(texts):
-            counts[row, : len(text.ids)] = text.counts
-        return cls(*(torch.from_numpy(array).to(device) for array in (ids, mask, counts)))
-
-
-def sample_losses(model: Any, batch: Batch, words: "torch.Tensor | None" = None) -> "torch.Tensor":  # noqa: ANN401
+def sample_losses(model: Any, batch: AnswerBatch, words: "torch.Tensor | None" = None) -> "torch.Tensor":  # noqa: ANN401
     """Compute ℓ of every sample: (B,) float32, differentiable.
 
-    :param model: a transformers model.
-    :param words: (W,) int64 sorted, the rivals of each token; ``None`` for the whole vocabulary. The logits must be the
-        plain products of hidden states and the head's weights then, see :func:`has_plain_head`.
-    """
-    import torch
-    from torch.nn.functional import cross_entropy
-
-    # The token before each token that counts predicts it.
-    before, tokens = batch.counts.roll(-1, dims=1), batch.ids[batch.counts]
-    head = model.get_output_embeddings()
-    with _hidden_at(head, before, run_head=words is None) as hidden:
-        logits = model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False).logits
-    if words is None:
-        logits = logits[0] if hidden else logits[before]
-        losses = cross_entropy(logits.float(), tokens, reduction="none")
-    else:
-        losses = _losses_among(hidden[0], head.weight, tokens, words)
-    sums = torch.zeros(len(batch.ids), device=losses.device).index_add(0, before.nonzero()[:, 0], losses)
-    return sums / before.sum(dim=1)
-
-
-def has_plain_head(model: Any, ids: "torch.Tensor") -> bool:  # noqa: ANN401 - a transformers model
-    """Decide whether the logits are the plain products of hidden states and the head's weights.
-
-    :param ids: (1, T) some text.
+    :param model: a transformers model. :param words: as for :func:`answer_logits`.
     """
     import torch
 
-    head = model.get_output_embeddings()
-    if not isinstance(head, torch.nn.Linear) or head.bias is not None:
-        return False
-    everywhere = torch.ones_like(ids, dtype=torch.bool)
-    with torch.inference_mode(), _hidden_at(head, everywhere, run_head=True) as hidden:
-        logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
-    return bool(hidden) and torch.equal(logits[0], head(hidden[0]))
-
-
-def _losses_among(
-    hidden: "torch.Tensor", weight: "torch.Tensor", tokens: "torch.Tensor", words: "torch.Tensor"
-) -> "torch.Tensor":
-    """Compute −log p of tokens (n,) after hidden states (n, H), among some words and the token itself: (n,) float32."""
-    import torch
-
-    rivals = (hidden @ weight[words].T).float()
-    logits = (hidden.float() * weight[tokens].float()).sum(dim=1)
-    place = torch.searchsorted(words, tokens).clamp(max=len(words) - 1)
-    known = words[place] == tokens
-    total = rivals.logsumexp(dim=1)
-    return torch.where(known, total, torch.logaddexp(total, logits)) - torch.where(
-        known, rivals.gather(1, place[:, None])[:, 0], logits
-    )
-
-
-@contextmanager
-def _hidden_at(head: "nn.Module", chosen: "torch.Tensor", *, run_head: bool) -> "Iterator[list[torch.Tensor]]":
-    """Let the output head of a model see the given positions (B, T) alone, as one row of them, and collect these.
-
-    :param run_head: ``False`` lets it return them as they are.
-    """
-    collected: list[torch.Tensor] = []
-
-    def select(_: "nn.Module", args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        if args[0].shape[:2] != chosen.shape:
-            return None
-        collected.append(args[0][chosen])
-        return (collected[0][None], *args[1:])
-
-    handle = head.register_forward_pre_hook(select)
-    if not run_head:
-        head.forward = lambda hidden: hidden
-    try:
-        yield collected
-    finally:
-        handle.remove()
-        head.__dict__.pop("forward", None)
+    losses = answer_logits(model, batch, words).losses()
+    sums = torch.zeros(len(batch.ids), device=losses.device).index_add(0, batch.samples, losses)
+    return sums / batch.counts.sum(dim=1)
 
 
 @contextmanager

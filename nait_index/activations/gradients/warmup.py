@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nait_index.activations.answer_losses import AnswerBatch
 from nait_index.activations.batches import AnswerTokens, BatchRule, run_batches
 from nait_index.activations.gradients.adapters import Adapters, GradientSettings
-from nait_index.activations.gradients.per_sample import Batch, sample_losses
+from nait_index.activations.gradients.per_sample import sample_losses
 from nait_index.errors import ModelError, StoreError
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def _set_gradients(
     among = torch.from_numpy(words).to(device) if len(words) else None
 
     def forward(rows: np.ndarray) -> "tuple[torch.Tensor, ...]":
-        batch = Batch.of([texts[row] for row in rows], device)
+        batch = AnswerBatch.of([texts[row] for row in rows], device)
         total = sample_losses(model, batch, among).sum() / len(texts)
         return torch.autograd.grad(total, list(weights.values()), materialize_grads=True)
 

@@ -7,6 +7,7 @@ like the text whose activations are read, it would often have no answer left.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -27,24 +28,42 @@ def mark_answers(
     """
     if not encoder.model.tokenizer.is_fast or not texts:
         return list(tokens)
-    short = [_joined(marked, _CHARACTERS_PER_TOKEN * encoder.max_length) for marked in texts]
     with library_errors(encoder.rule, "tokenizer"):
-        encoded = encoder.model.tokenizer(
-            [marked.text for marked in short],
-            add_special_tokens=add_special_tokens,
-            return_offsets_mapping=True,
-            return_attention_mask=False,
-            verbose=False,
+        trained = answer_tokens(
+            encoder.model.tokenizer, texts, encoder.max_length, add_special_tokens=add_special_tokens
         )
-    marked = []
-    for text, part, ids, offsets in zip(tokens, short, encoded["input_ids"], encoded["offset_mapping"], strict=True):
+    return [replace(text, trained=of_text) for text, of_text in zip(tokens, trained, strict=True)]
+
+
+def answer_tokens(
+    tokenizer: Any,  # noqa: ANN401 - a tokenizer of transformers
+    texts: Sequence[MarkedText],
+    longest: int,
+    *,
+    add_special_tokens: bool,
+) -> list[AnswerTokens]:
+    """Tokenise texts as a training step reads them, at most ``longest`` tokens each.
+
+    :param tokenizer: a fast one, which reports which characters a token covers.
+    """
+    short = [_joined(marked, _CHARACTERS_PER_TOKEN * longest) for marked in texts]
+    encoded = tokenizer(
+        [marked.text for marked in short],
+        add_special_tokens=add_special_tokens,
+        return_offsets_mapping=True,
+        return_attention_mask=False,
+        verbose=False,
+    )
+    made = []
+    for part, ids, offsets in zip(short, encoded["input_ids"], encoded["offset_mapping"], strict=True):
         counts = _within(np.array(offsets, dtype=np.int64).reshape(-1, 2), part.answers)
         trained = AnswerTokens(np.array(ids, dtype=np.int64), counts)
         if part.answers[-1][1] >= len(part.text):
-            trained = _with_end(trained, encoder.model.tokenizer.eos_token_id)
-        kept = shortened(trained.counts, encoder.max_length)
-        marked.append(replace(text, trained=AnswerTokens(trained.ids[kept], trained.counts[kept])))
-    return marked
+            trained = _with_end(trained, tokenizer.eos_token_id)
+        kept = shortened(trained.counts, longest)
+        is_cut = bool(len(kept)) and bool(kept[-1] < len(trained.ids) - 1)
+        made.append(AnswerTokens(trained.ids[kept], trained.counts[kept], is_cut))
+    return made
 
 
 def shortened(counts: np.ndarray, longest: int) -> np.ndarray:
