@@ -12,8 +12,8 @@ from .options import IndexTarget
 from .output import note, print_json, print_table
 
 if TYPE_CHECKING:
-    from nait_index.proving.proof import Results
     from nait_index.proving.prove import Proof
+    from nait_index.proving.results import Results
     from nait_index.proving.runs import Run
 
 _METHODS = click.Choice([str(name) for name in MethodName])
@@ -116,7 +116,7 @@ def _print(proof: "Proof") -> None:
 
 
 def _cells(results: "Results", arm: str) -> list[str]:
-    from nait_index.proving.proof import RANDOM
+    from nait_index.proving.plan import RANDOM
 
     names = results.capabilities
     if arm == RANDOM:

@@ -21,8 +21,9 @@ from nait_index.errors import CapabilityError, NaitError, SelectionError
 from nait_index.proving.heldout import HeldOut, closed_answers, hold_out, split
 from nait_index.proving.lessons import LessonMaker, plan_course
 from nait_index.proving.measures import likeliest, measure
-from nait_index.proving.proof import BM25, RANDOM, Arm, Planned, ProofPlan, Results, plan_runs, verdict
+from nait_index.proving.plan import BM25, RANDOM, Arm, Planned, ProofPlan, plan_runs
 from nait_index.proving.recipe import Recipe
+from nait_index.proving.results import Results, verdict
 from nait_index.proving.runs import Bench, Measured, Outcome, Run, RunStore
 from nait_index.proving.statistics import RunPair, average, relative_loss
 from nait_index.proving.tuning import tuned

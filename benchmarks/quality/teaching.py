@@ -27,9 +27,10 @@ from nait_index.corpus import make_template, read_corpus
 from nait_index.proving.choices import fixed, untrained
 from nait_index.proving.heldout import split
 from nait_index.proving.lessons import LessonMaker
-from nait_index.proving.proof import RANDOM, Arm, ProofPlan, Results, estimate_cost, plan_runs
+from nait_index.proving.plan import RANDOM, Arm, ProofPlan, estimate_cost, plan_runs
 from nait_index.proving.prove import reader
 from nait_index.proving.recipe import Recipe
+from nait_index.proving.results import Results
 from nait_index.proving.runs import Bench, RunStore
 from nait_index.types import Sample
 

@@ -10,7 +10,7 @@ from nait_index.capabilities.capability import Capability
 from nait_index.index import NaitIndex
 from nait_index.methods.registry import MethodName
 from nait_index.proving.heldout import split
-from nait_index.proving.proof import RANDOM, Arm, Choose
+from nait_index.proving.plan import RANDOM, Arm, Choose
 from nait_index.selection.budget import Budget, Top
 from nait_index.types import Sample
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from nait_index.proving.proof import RANDOM, Results
+from nait_index.proving.plan import RANDOM
+from nait_index.proving.results import Results
 
 _COLOR, _LINE = "#1f6feb", "#57606a"
 

@@ -20,8 +20,9 @@ from nait_index.methods.registry import DEFAULT_METHOD, MethodName
 from nait_index.proving.choices import Choices, untrained
 from nait_index.proving.lessons import LessonMaker, Read
 from nait_index.proving.picture import draw
-from nait_index.proving.proof import BM25, Cost, Planned, ProofPlan, Results, estimate_cost, plan_runs, verdict
+from nait_index.proving.plan import BM25, Cost, Planned, ProofPlan, estimate_cost, plan_runs
 from nait_index.proving.recipe import Recipe
+from nait_index.proving.results import Results, verdict
 from nait_index.proving.runs import Bench, RunProgress, RunStore
 from nait_index.search.rows import IndexRows
 from nait_index.selection.budget import Budget, Top
