@@ -652,6 +652,8 @@ def test_method_without_its_view_is_refused_with_the_command(
         built.index.check_method(method)
         return
     more = " --sae FOLDER" if NEEDED[method] == "sae" else ""
+    if NEEDED[method] == "landmarks" and view == "pca":
+        more = ", or add it with 'nait-index landmarks'"
     message = rf"^method {method} needs the view {NEEDED[method]}, .* without; .*--views {view},{NEEDED[method]}{more}$"
     with pytest.raises(StoreError, match=message):
         built.index.query(built.capability, method=method)

@@ -96,9 +96,10 @@ class Chooser:
         views = self.manifest.fingerprint.signatures.views
         if view is not None and not {view, *instead} & set(views):
             options = f"--views {','.join([*views, view])}" + (" --sae FOLDER" if view is View.SAE else "")
+            later = ", or add it with 'nait-index landmarks'" if view is View.LANDMARKS and View.PCA in views else ""
             raise StoreError(
                 f"{user} needs the view {view}, which {self.layout.name} was built without; build another index with "
-                f"'nait-index build' and {options}"
+                f"'nait-index build' and {options}{later}"
             )
 
     def _available(self, allowed: np.ndarray | None) -> int:
