@@ -88,6 +88,11 @@ def test_a_lesson_asks_for_the_answer_and_the_end(tmp_path: Path, maker: LessonM
     assert "river" not in text
 
 
+def test_a_row_of_plain_text_counts_but_for_its_first_token(tmp_path: Path, loaded: LoadedModel) -> None:
+    made = LessonMaker(loaded.tokenizer, make_template("text"), 512).lessons(samples(tmp_path, [{"text": "The Ural."}]))
+    assert made[0].counts.tolist() == [False] + [True] * (len(made[0].ids) - 1)
+
+
 def test_every_run_learns_from_equally_many_tokens_of_answers() -> None:
     corpus = [lesson(5, 1 + row % 9, row) for row in range(40)]
     for chosen in (np.arange(40), np.array([3]), np.arange(0, 40, 9)):
