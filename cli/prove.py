@@ -35,6 +35,7 @@ _METHODS = click.Choice([str(name) for name in MethodName])
 @click.option("--steps", default=20, help="Steps of each run.")
 @click.option("--seeds", default=3, help="Runs of each choice; the seed also decides which examples are held out.")
 @click.option("--held-out", default=32, help="Held-out examples to measure on, at most.")
+@click.option("--chrf", is_flag=True, help="Also generate the held-out answers, and compare them by chrF.")
 @click.option("--max-length", default=256, help="Most tokens of a row.")
 @click.option("--layers", default=0, help="Adapters in this many upper layers only, which is faster; 0 for all.")
 @click.option("--rate", default=5e-4, help="Learning rate.")
@@ -90,7 +91,15 @@ def _settings(options: dict[str, Any]) -> dict[str, Any]:
         learning_rate=options["rate"],
     )
     methods = tuple(MethodName(method) for method in options["methods"])
-    settings = ProofSettings(methods, options["top"], options["where"], options["seeds"], options["held_out"], recipe)
+    settings = ProofSettings(
+        methods,
+        options["top"],
+        options["where"],
+        options["seeds"],
+        options["held_out"],
+        chrf=options["chrf"],
+        recipe=recipe,
+    )
     return {
         "capabilities": options["names"],
         "files": options["files"],
@@ -111,6 +120,12 @@ def _print(proof: "Proof") -> None:
     rows = [[arm, *_cells(results, arm)] for arm in results.arms]
     click.echo("answer loss against random rows, with the limits between which it lies in 95 % of cases\n")
     print_table(header, rows)
+    if proof.settings.chrf:
+        click.echo("\nchrF of the answers that it generates, of 100\n")
+        print_table(
+            ["trained on", *results.capabilities],
+            [[arm, *(_chrf(results, arm, name) for name in results.capabilities)] for arm in results.arms],
+        )
     click.echo(f"\n{proof.sentence}")
     click.echo(f"choosing took {proof.ratio:.3f} times as long as one fine-tuning")
 
@@ -123,6 +138,10 @@ def _cells(results: "Results", arm: str) -> list[str]:
         return [f"{results.accuracy(arm, name)['loss']:.3f} a token" for name in names] + [""] * (len(names) > 1)
     cells = [str(results.compare(arm, name).interval()) for name in names]
     return [*cells, str(results.mean(arm).interval())] if len(names) > 1 else cells
+
+
+def _chrf(results: "Results", arm: str, capability: str) -> str:
+    return f"{results.accuracy(arm, capability)['chrf']:.1f}"
 
 
 def _duration(seconds: float) -> str:

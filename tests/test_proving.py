@@ -19,8 +19,8 @@ from nait_index.corpus import make_template, read_corpus
 from nait_index.corpus.spans import answer_spans
 from nait_index.errors import CapabilityError, NaitError, SelectionError
 from nait_index.proving.heldout import HeldOut, closed_answers, hold_out, split
-from nait_index.proving.lessons import LessonMaker, plan_course
-from nait_index.proving.measures import likeliest, measure
+from nait_index.proving.lessons import LessonMaker, plan_course, plan_epoch
+from nait_index.proving.measures import chrf, likeliest, measure
 from nait_index.proving.plan import BM25, RANDOM, Arm, Planned, ProofPlan, plan_runs
 from nait_index.proving.recipe import Recipe
 from nait_index.proving.results import Results, verdict
@@ -118,8 +118,20 @@ def test_choices_that_share_rows_read_them_in_the_same_order() -> None:
 
 
 def test_rows_without_answers_teach_nothing() -> None:
-    with pytest.raises(SelectionError, match="no answers"):
-        plan_course(np.arange(9), 9, 0, RECIPE, lambda rows: [lesson(4, 0) for _ in rows])
+    for plan in (plan_course, plan_epoch):
+        with pytest.raises(SelectionError, match="no answers"):
+            plan(np.arange(9), 9, 0, RECIPE, lambda rows: [lesson(4, 0) for _ in rows])
+
+
+def test_an_epoch_reads_every_chosen_row_once() -> None:
+    corpus = [lesson(5, row % 9, row) for row in range(40)]
+    chosen = np.arange(1, 40, 3)
+    course = plan_epoch(chosen, 40, 1, RECIPE, lambda rows: [corpus[row] for row in rows])
+    read = [each.ids.tobytes() for step in course.steps for each in step]
+    assert sorted(read) == sorted(corpus[row].ids.tobytes() for row in chosen if row % 9)
+    assert course.rows == len(read)
+    sizes = [sum(each.answer_length for each in step) for step in course.steps]
+    assert max(sizes[:-1]) <= RECIPE.answer_tokens / RECIPE.steps + 9
 
 
 # ---- fine-tuning --------------------------------------------------------------------------------------------------
@@ -164,6 +176,22 @@ def test_adapters_only_where_they_are_wanted(loaded: LoadedModel) -> None:
         adapted = {name.split(".layers.")[1][0] for name, _ in model.named_parameters() if "lora" in name}
     last = loaded.module.config.num_hidden_layers - 1
     assert adapted == {str(last)}
+
+
+def test_generated_answers_are_compared_with_the_right_ones(loaded: LoadedModel) -> None:
+    import torch
+
+    prompts = [lesson(5, 0, 4), lesson(3, 0, 11)]
+    held = []
+    for prompt in prompts:
+        with torch.inference_mode():
+            ids = loaded.module.generate(torch.from_numpy(prompt.ids)[None], max_new_tokens=6, do_sample=False)[0]
+        held.append(AnswerTokens(ids.numpy(), np.arange(len(ids)) >= len(prompt.ids)))
+    assert chrf(loaded.module, loaded.tokenizer, held, loaded.device).tolist() == [100.0, 100.0]
+    other = [AnswerTokens(np.where(one.counts, one.ids[::-1], one.ids), one.counts) for one in held]
+    scores = chrf(loaded.module, loaded.tokenizer, [other[0], lesson(4, 0), held[1]], loaded.device)
+    assert scores[0] < 100
+    assert scores[1:].tolist() == [0.0, 100.0]
 
 
 def test_few_words_are_a_softmax_over_them(loaded: LoadedModel) -> None:
@@ -330,10 +358,11 @@ def test_a_key_depends_on_recipe_seed_course_and_held_out_rows(loaded: LoadedMod
                 {"course": None},
                 {"course": replace(course, steps=course.steps[1:])},
                 {"held_out": {"skill": HeldOut((lesson(4, 7),))}},
+                {"held_out": {"skill": HeldOut((lesson(4, 6),), generate=True)}},
             )
         ),
     ]
-    assert len({key, *others}) == 6
+    assert len({key, *others}) == 7
 
 
 def test_seeds_show_other_halves_and_measure_the_rest(tmp_path: Path, maker: LessonMaker) -> None:
@@ -368,7 +397,7 @@ def index(tmp_path_factory: pytest.TempPathFactory, tiny_model: Any) -> Path:
 
 def test_the_command_proves_writes_and_resumes(index: Path, tmp_path: Path) -> None:
     out = tmp_path / "proof.json"
-    words = ["prove", index, "-e", index.parent / "examples.jsonl", "-o", out, "--top", "20%", *SMALL]
+    words = ["prove", index, "-e", index.parent / "examples.jsonl", "-o", out, "--top", "20%", "--chrf", *SMALL]
     dry = nait_index(*words, "--dry-run")
     assert dry.code == 0
     assert "4 runs, 4 of them still to do" in dry.err
@@ -381,6 +410,8 @@ def test_the_command_proves_writes_and_resumes(index: Path, tmp_path: Path) -> N
     assert set(result["against_random"]) == {"untrained", "probe", "bm25"}
     assert result["settings"]["recipe"]["answer_tokens"] == 40
     assert result["verdict"] in first.out
+    assert 0 <= result["measured"]["probe"]["examples"]["chrf"] <= 100
+    assert "chrF" in first.out
     assert out.with_suffix(".png").stat().st_size > 1000
     again = nait_index(*words, "--json")
     assert "0 of them still to do" in again.err

@@ -5,6 +5,10 @@ each arm chooses for a capability, with equally many tokens of answers, and meas
 halves of the examples that each seed shows are stored in the index as capabilities, so they are encoded once; runs are
 stored by their content, so a measurement can be stopped and resumed, and ``--part 1/2`` does every second run, so that
 two processes can share the work.
+
+``--epoch`` compares as the papers do instead: every arm chooses among the landmarks of the index alone, a random
+sample of a few thousand rows, and a run reads what it chose once, however many tokens these are; ``full`` reads all of
+them once. There, ``less`` needs no view of its own: the gradients of landmarks are in the index.
 """
 
 import json
@@ -24,19 +28,24 @@ from nait_index.activations.device import settled_precision
 from nait_index.activations.loading import load_model
 from nait_index.config import Device, ModelConfig, Precision
 from nait_index.corpus import make_template, read_corpus
+from nait_index.methods.registry import DEFAULT_METHOD, MethodName
 from nait_index.proving.choices import fixed, untrained
 from nait_index.proving.heldout import split
-from nait_index.proving.lessons import LessonMaker
+from nait_index.proving.lessons import LessonMaker, plan_course, plan_epoch
 from nait_index.proving.plan import RANDOM, Arm, ProofPlan, estimate_cost, plan_runs
 from nait_index.proving.prove import reader
 from nait_index.proving.recipe import Recipe
 from nait_index.proving.results import Results
 from nait_index.proving.runs import Bench, RunStore
+from nait_index.selection.selection import Selection
+from nait_index.signatures.views import GRADIENT
 from nait_index.types import Sample
 
 RESULTS = ROOT / "benchmarks" / "results"
 SHARE, VOTING_SHARE = "10%", "30%"
 CAPABILITIES = ("translation", "multilingual_qa", "knowledge", "bbh", "gsm8k")
+GENERATED = frozenset({"translation"})
+"""Capabilities whose answers are also generated and compared by chrF."""
 ARMS = (
     "untrained,random,probe,bm25,core:balanced,core:round-robin,probe-neurons,probe-words,nait,contrast,embedding,"
     "low:probe,full,core:joint,core:worst-rank,core:votes"
@@ -48,17 +57,25 @@ class Teacher:
 
     ``METHOD`` is what a method chooses, ``METHOD@NAME`` with another index, ``low:METHOD`` the rows it ranks lowest,
     and ``core:RULE`` one choice for all capabilities together; ``core:votes`` are the rows that more than half of them
-    have among their best 30 %.
+    have among their best 30 %, and ``core:METHOD`` the same by another method.
 
     :param indexes: of the same rows, by name; the first is the one without a name.
+    :param among: ordinals of the rows to choose from; ``None`` for all.
     """
 
-    def __init__(self, indexes: Mapping[str, NaitIndex], samples: Mapping[str, Sequence[Sample]], seeds: int) -> None:
+    def __init__(
+        self,
+        indexes: Mapping[str, NaitIndex],
+        samples: Mapping[str, Sequence[Sample]],
+        seeds: int,
+        among: np.ndarray | None = None,
+    ) -> None:
         self._indexes = indexes
         self._index = indexes[""]
         self._capabilities = list(samples)
-        self._n = len(self._index)
-        self._size = max(1, self._n // 10)
+        self._among = np.arange(len(self._index)) if among is None else np.sort(among)
+        self._size = max(1, len(self._among) // 10)
+        self._by_landmarks = among is not None
         self._ordinals = {sample_id: place for place, sample_id in enumerate(self._index.columns.ids())}
         for name, index in indexes.items():
             stored = {row["name"] for row in index.capabilities()}
@@ -75,26 +92,38 @@ class Teacher:
         if name == RANDOM:
             return fixed(name, self._random)
         if name == "full":
-            return fixed(name, lambda _, seed: np.arange(self._n))
+            return fixed(name, lambda _, seed: self._among)
         if name.startswith("core:"):
             return fixed(name, lambda _, seed: self._core(name.removeprefix("core:"), seed))
         method, _, index = name.removeprefix("low:").partition("@")
         return Arm(name, lambda capability, seed: self._rows(method, index, f"{capability}.{seed}", name[:4] == "low:"))
 
     def _random(self, _: str | None, seed: int) -> np.ndarray:
-        return np.random.default_rng([seed, 11]).choice(self._n, self._size, replace=False)
+        return np.random.default_rng([seed, 11]).choice(self._among, self._size, replace=False)
 
     def _rows(self, method: str, index: str, capability: str, low: bool) -> np.ndarray:
-        chosen = self._indexes[index].query(capability, method=method, top="100%" if low else SHARE)
-        ids = chosen.ids[-self._size :] if low else chosen.ids
-        return np.array([self._ordinals[sample_id] for sample_id in ids])
+        if method == MethodName.LESS and self._by_landmarks:
+            ranked = self._by_gradients(capability)
+        else:
+            ranked = self._ordered(self._indexes[index].query(capability, method=method, top="100%"))
+            ranked = ranked[np.isin(ranked, self._among)]
+        return ranked[-self._size :] if low else ranked[: self._size]
+
+    def _by_gradients(self, capability: str) -> np.ndarray:
+        """Return the landmarks as ``less`` orders them."""
+        ordinals, gradients = self._index.columns.landmarks()
+        examples = self._index.capability(capability).examples.signatures[GRADIENT].astype(np.float32)
+        return np.asarray(ordinals[np.argsort(-gradients.astype(np.float32) @ examples.mean(axis=0), kind="stable")])
 
     def _core(self, rule: str, seed: int) -> np.ndarray:
         names = [f"{capability}.{seed}" for capability in self._capabilities]
-        if rule == "votes":
-            chosen = self._index.core(names, top=VOTING_SHARE, votes=len(names) // 2 + 1, bootstrap=0)
-            return np.array([self._ordinals[sample_id] for sample_id in chosen.ids[: self._size]])
-        chosen = self._index.core(names, top=SHARE, rule=rule, bootstrap=0)
+        if rule == "votes" or rule in list(MethodName):
+            method = DEFAULT_METHOD if rule == "votes" else rule
+            chosen = self._index.core(names, method=method, top=VOTING_SHARE, votes=len(names) // 2 + 1, bootstrap=0)
+            return self._ordered(chosen)[: self._size]
+        return self._ordered(self._index.core(names, top=SHARE, rule=rule, bootstrap=0))
+
+    def _ordered(self, chosen: Selection) -> np.ndarray:
         return np.array([self._ordinals[sample_id] for sample_id in chosen.ids])
 
 
@@ -119,6 +148,7 @@ def _store(index: NaitIndex, name: str, samples: Sequence[Sample]) -> None:
 @click.option("--max-length", default=192, show_default=True, type=click.IntRange(8))
 @click.option("--layers", default=6, show_default=True, help="Adapters in this many upper layers; 0 for all.")
 @click.option("--rate", default=5e-4, show_default=True, help="Learning rate.")
+@click.option("--epoch", is_flag=True, help="Read once what is chosen among the landmarks, however long it is.")
 @click.option("--part", default="1/1", show_default=True, help="Do this part of the runs, and write no result.")
 @click.option("--cache", default=ROOT / "benchmarks" / ".cache", type=click.Path(path_type=Path))
 @click.option("--suffix", default="", help="Of the result's name, for a check of one setting.")
@@ -163,17 +193,26 @@ def main(name: str, quick: bool, part: str, suffix: str, cache: Path, **options:
     result = {
         "environment": environment(),
         "model": Path(options["model"]).name,
-        "pool_rows": len(index),
+        "pool_rows": len(index.columns.landmarks()[0]) if options["epoch"] else len(index),
         "share": SHARE,
+        "epoch": options["epoch"],
         "held_out": options["held_out"],
         "recipe": asdict(recipe),
         "run_seconds": round(sum(one.train_seconds + one.measure_seconds for one in outcomes)),
         **results.to_dict(),
+        "full_minus": _against_full(results),
     }
     path = (cache if quick else RESULTS) / f"teaching-{name}{suffix}.json"
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     click.echo(json.dumps(result["against_random"], indent=1))
     click.echo(f"written to {path}", err=True)
+
+
+def _against_full(results: Results) -> dict[str, Any]:
+    """Compare every arm with the whole pool, for the claim that a tenth is enough."""
+    if "full" not in results.arms:
+        return {}
+    return {arm: results.mean(arm, "full").interval().to_dict() for arm in results.arms if arm != "full"}
 
 
 def make_plan(index: NaitIndex, options: Mapping[str, Any]) -> ProofPlan:
@@ -184,10 +223,13 @@ def make_plan(index: NaitIndex, options: Mapping[str, Any]) -> ProofPlan:
         raise click.BadParameter(f"{unknown[0]} is not one of {', '.join(GROUPS)}", param_hint="--capabilities")
     samples = {name: _samples(shared_data() / "capabilities" / f"{name}.jsonl") for name in names}
     beside = (pair.partition("=") for pair in options["beside"])
-    teacher = Teacher({"": index} | {name: NaitIndex(path) for name, _, path in beside}, samples, options["seeds"])
+    indexes = {"": index} | {name: NaitIndex(path) for name, _, path in beside}
+    among = index.columns.landmarks()[0] if options["epoch"] else None
+    teacher = Teacher(indexes, samples, options["seeds"], among)
     arms = tuple(map(teacher.arm, options["arms"].split(",")))
     kinds = {name: [json.loads(sample.row)["source"] for sample in of_it] for name, of_it in samples.items()}
-    return ProofPlan(arms, samples, options["seeds"], options["held_out"], kinds)
+    course = plan_epoch if options["epoch"] else plan_course
+    return ProofPlan(arms, samples, options["seeds"], options["held_out"], kinds, GENERATED, course)
 
 
 def open_bench(

@@ -21,18 +21,21 @@ class HeldOut:
 
     :param lessons: the held-out examples. :param options: of closed questions, each with every possible answer.
     :param question: (o,) which lesson an option belongs to; :param right: (o,) whether it is the right answer.
+    :param generate: whether answers are generated too, and compared with the right ones.
     """
 
     lessons: tuple[AnswerTokens, ...]
     options: tuple[AnswerTokens, ...] = ()
     question: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     right: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    generate: bool = False
 
     @property
     def digest(self) -> str:
         """Hash of everything."""
         parts = [lesson.ids.tobytes() + lesson.counts.tobytes() for lesson in (*self.lessons, *self.options)]
-        return hash_bytes(b"".join([*parts, self.question.tobytes(), self.right.tobytes()]))
+        parts += [self.question.tobytes(), self.right.tobytes(), b"generate" * self.generate]
+        return hash_bytes(b"".join(parts))
 
 
 def split(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

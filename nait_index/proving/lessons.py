@@ -97,6 +97,22 @@ def plan_course(chosen: np.ndarray, rows: int, seed: int, recipe: Recipe, read: 
     return Course(_in_steps(drawn, recipe), len(seen))
 
 
+def plan_epoch(chosen: np.ndarray, rows: int, seed: int, recipe: Recipe, read: Read) -> Course:
+    """Let a run read every chosen row once, in steps as large as the recipe's.
+
+    :raises SelectionError: none of the rows has an answer within the longest length.
+    """
+    once = islice(_order(chosen, rows, seed), len(chosen))
+    drawn = [lesson for _, lesson in _read_in_chunks(once, read) if lesson.answer_length]
+    if not drawn:
+        raise SelectionError("the chosen rows have no answers to train on, or their prompts fill --max-length")
+    return Course(_in_steps(drawn, recipe), len(drawn))
+
+
+CoursePlanner = Callable[[np.ndarray, int, int, Recipe, Read], Course]
+"""As :func:`plan_course`."""
+
+
 def _order(chosen: np.ndarray, rows: int, seed: int) -> Iterator[int]:
     """Yield the chosen rows in the seed's order of the corpus, and again in other orders, endlessly."""
     rng = np.random.default_rng([seed, 7])

@@ -12,7 +12,7 @@ import numpy as np
 
 from nait_index.errors import SelectionError
 from nait_index.proving.heldout import HeldOut, hold_out, split
-from nait_index.proving.lessons import LessonMaker, Read, plan_course
+from nait_index.proving.lessons import CoursePlanner, LessonMaker, Read, plan_course
 from nait_index.proving.recipe import Recipe
 from nait_index.proving.runs import Bench, Run
 from nait_index.types import Sample
@@ -41,6 +41,8 @@ class ProofPlan:
 
     :param capabilities: the examples of each. :param held_out: measure on at most this many of the held-out ones.
     :param kinds: of every example, by capability, where those of one kind have the same possible answers.
+    :param generate: capabilities whose answers are generated too, and compared with the right ones.
+    :param course: draws what a run reads of its choice.
     """
 
     arms: tuple[Arm, ...]
@@ -48,6 +50,8 @@ class ProofPlan:
     seeds: int = 3
     held_out: int = 32
     kinds: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    generate: frozenset[str] = frozenset()
+    course: CoursePlanner = plan_course
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ def plan_runs(plan: ProofPlan, rows: int, recipe: Recipe, maker: LessonMaker, re
                 started = time.monotonic()
                 chosen = None if arm.choose is None else arm.choose(target, seed)
                 seconds.setdefault(arm.name, []).append(time.monotonic() - started)
-                course = None if chosen is None else plan_course(chosen, rows, seed, recipe, read)
+                course = None if chosen is None else plan.course(chosen, rows, seed, recipe, read)
                 runs.append(Run(arm.name, target, seed, course, held if target is None else {target: held[target]}))
     return Planned(tuple(runs), {name: float(np.mean(times)) for name, times in seconds.items()})
 
@@ -88,7 +92,7 @@ def plan_runs(plan: ProofPlan, rows: int, recipe: Recipe, maker: LessonMaker, re
 def _held_out(plan: ProofPlan, name: str, seed: int, maker: LessonMaker) -> HeldOut:
     samples = plan.capabilities[name]
     rows = split(len(samples), seed)[1][: plan.held_out]
-    held = hold_out(samples, rows, maker, plan.kinds.get(name))
+    held = replace(hold_out(samples, rows, maker, plan.kinds.get(name)), generate=name in plan.generate)
     if not any(lesson.answer_length for lesson in held.lessons):
         raise SelectionError(f"no held-out example of '{name}' has an answer within --max-length; give a larger one")
     return held

@@ -39,6 +39,7 @@ class ProofSettings:
 
     :param methods: each of them is an arm, beside random rows and ``bm25``. :param top: rows that each of them chooses.
     :param seeds: runs of every arm; :param held_out: examples of a capability that are measured, at most.
+    :param chrf: also generate their answers, and say how near these come to the right ones.
     """
 
     methods: tuple[MethodName, ...] = (DEFAULT_METHOD,)
@@ -46,6 +47,7 @@ class ProofSettings:
     where: str | None = None
     seeds: int = 3
     held_out: int = 32
+    chrf: bool = False
     recipe: Recipe = field(default_factory=Recipe)
 
     def __post_init__(self) -> None:
@@ -116,7 +118,8 @@ class Prover:
         choices = Choices(index, samples, settings.top, settings.where)
         methods = [method for method in settings.methods if method not in (BM25, MethodName.RANDOM)]
         arms = [untrained(), choices.random(), *map(choices.method, [*methods, MethodName.BM25])]
-        self.plan = ProofPlan(tuple(arms), samples, settings.seeds, settings.held_out)
+        generate = frozenset(samples if settings.chrf else ())
+        self.plan = ProofPlan(tuple(arms), samples, settings.seeds, settings.held_out, generate=generate)
         read = reader(index.columns, maker, index.manifest.reasoning)
         self.planned: Planned = plan_runs(self.plan, len(index), settings.recipe, maker, read)
         self.bench = Bench(self.loaded, settings.recipe, store)

@@ -48,7 +48,10 @@ class Results:
         return average([self.compare(arm, capability, base) for capability in self.capabilities])
 
     def accuracy(self, arm: str, capability: str) -> dict[str, float]:
-        """Return the mean loss per token, and the shares of exact answers and, for closed questions, of right ones."""
+        """Return the mean loss per token, the share of exact answers, and what else was measured.
+
+        For closed questions, ``options`` is the share of right ones; of generated answers, ``chrf`` is the mean.
+        """
         measured = [outcome.measured[capability] for outcome in self.of(arm, capability)]
         shares = {
             "loss": float(np.mean([one.loss for one in measured])),
@@ -56,6 +59,8 @@ class Results:
         }
         if all(len(one.options) for one in measured):
             shares["options"] = float(np.mean([one.options.mean() for one in measured]))
+        if all(len(one.chrf) for one in measured):
+            shares["chrf"] = float(np.mean([one.chrf.mean() for one in measured]))
         return {name: round(share, 4) for name, share in shares.items()}
 
     def to_dict(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from nait_index.activations.loaded import LoadedModel
 from nait_index.files import hash_bytes
 from nait_index.proving.heldout import HeldOut
 from nait_index.proving.lessons import Course
-from nait_index.proving.measures import likeliest, measure
+from nait_index.proving.measures import chrf, likeliest, measure
 from nait_index.proving.recipe import Recipe
 from nait_index.proving.tuning import tuned, words_of
 
@@ -47,12 +47,14 @@ class Measured:
     """What a run made of one capability, (n,) each: summed loss and tokens of every held-out answer, exact or not.
 
     :param options: (n,) whether the right one of the possible answers was the likeliest; empty for open questions.
+    :param chrf: (n,) how near generated answers come to the right ones, 0 to 100; empty where none were generated.
     """
 
     losses: np.ndarray
     tokens: np.ndarray
     exact: np.ndarray
     options: np.ndarray
+    chrf: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     @property
     def loss(self) -> float:
@@ -172,7 +174,10 @@ class Bench:
         if held.options:
             losses = measure(model, held.options, self.loaded.device, self._words).losses
             options = likeliest(losses, held.question, held.right)
-        return Measured(rows.losses, rows.tokens, rows.exact, options)
+        near = np.zeros(0)
+        if held.generate:
+            near = chrf(model, self.loaded.tokenizer, held.lessons, self.loaded.device)
+        return Measured(rows.losses, rows.tokens, rows.exact, options, near)
 
 
 def _bytes_of(course: Course) -> bytes:
@@ -187,6 +192,7 @@ def _record(outcome: Outcome) -> dict[str, Any]:
             "tokens": values.tokens.tolist(),
             "exact": values.exact.astype(int).tolist(),
             "options": values.options.astype(int).tolist(),
+            "chrf": values.chrf.round(4).tolist(),
         }
         for name, values in outcome.measured.items()
     }
@@ -201,6 +207,7 @@ def _outcome(record: Mapping[str, Any]) -> Outcome:
             np.array(values["tokens"]),
             np.array(values["exact"], bool),
             np.array(values["options"], bool),
+            np.array(values.get("chrf", [])),
         )
         for name, values in record["measured"].items()
     }
