@@ -22,7 +22,7 @@ from benchmarks.cost_tables import (
 from benchmarks.environment import ROOT
 from benchmarks.families.tables import counts_table, refused_table, whole_table
 from benchmarks.quality.retrieval_tables import compared_table, few_table, influence_table, layers_table, rest_table
-from benchmarks.quality.teaching_tables import teaching_tables
+from benchmarks.quality.teaching_tables import choices_table, claims_table, cores_table, measured_table, settings_table
 from benchmarks.scaling_tables import far_table, per_million_table, shift_table, workers_table
 from nait_index.methods.registry import MethodName
 
@@ -151,11 +151,21 @@ def capability_table(model: str) -> str:
     return _render(["", *result["capabilities"]], rows)
 
 
-def teaching_table(name: str) -> str:
-    """Render one of the tables of what selections teach."""
-    result = json.loads((RESULTS / "teaching-bundled.json").read_text(encoding="utf-8"))
-    header, rows = teaching_tables(result)[name]
-    return _render(header, rows)
+TAUGHT = {
+    "as above": "teaching-gemma",
+    "adapters in all layers": "teaching-gemma-layers",
+    "half the learning rate": "teaching-gemma-rate",
+}
+"""Results of what choices teach, by what their settings change."""
+
+
+def teaching_settings_table() -> str:
+    """Tabulate what choices teach under several settings."""
+    results = {
+        title: json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")) for title, name in TAUGHT.items()
+    }
+    header, rows = settings_table(results)
+    return _render(header, rows) + _where(list(results.values()))
 
 
 def cost_table(make: Callable[[Any], Any], *names: str, many: bool = False) -> str:
@@ -268,7 +278,13 @@ TABLES: dict[str, Callable[[], str]] = {
     "capture-rest": partial(cost_table, rest_table, "capture-gemma"),
     "capture-few": partial(cost_table, few_table, "capture-gemma"),
     **{f"method-{method}": partial(method_table, method) for method in MethodName if method is not MethodName.LESS},
-    **{name: partial(teaching_table, name) for name in ("teaching", "teaching-transfer", "teaching-claims")},
+    "teaching": partial(cost_table, choices_table, "teaching-gemma"),
+    "teaching-cores": partial(cost_table, cores_table, "teaching-gemma"),
+    "teaching-measured": partial(cost_table, measured_table, "teaching-gemma"),
+    "teaching-claims": partial(cost_table, claims_table, "teaching-gemma"),
+    "teaching-epoch": partial(cost_table, choices_table, "teaching-gemma-epoch"),
+    "teaching-epoch-claims": partial(cost_table, claims_table, "teaching-gemma-epoch"),
+    "teaching-settings": teaching_settings_table,
 }
 
 
