@@ -22,7 +22,14 @@ from benchmarks.cost_tables import (
 from benchmarks.environment import ROOT
 from benchmarks.families.tables import counts_table, refused_table, whole_table
 from benchmarks.quality.retrieval_tables import compared_table, few_table, influence_table, layers_table, rest_table
-from benchmarks.quality.teaching_tables import choices_table, claims_table, cores_table, measured_table, settings_table
+from benchmarks.quality.teaching_tables import (
+    brief_table,
+    choices_table,
+    claims_table,
+    cores_table,
+    measured_table,
+    settings_table,
+)
 from benchmarks.scaling_tables import far_table, per_million_table, shift_table, workers_table
 from nait_index.methods.registry import MethodName
 
@@ -278,6 +285,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "capture-rest": partial(cost_table, rest_table, "capture-gemma"),
     "capture-few": partial(cost_table, few_table, "capture-gemma"),
     **{f"method-{method}": partial(method_table, method) for method in MethodName if method is not MethodName.LESS},
+    "teaching-brief": partial(cost_table, brief_table, "teaching-gemma", "retrieval-gemma", many=True),
     "teaching": partial(cost_table, choices_table, "teaching-gemma"),
     "teaching-cores": partial(cost_table, cores_table, "teaching-gemma"),
     "teaching-measured": partial(cost_table, measured_table, "teaching-gemma"),
