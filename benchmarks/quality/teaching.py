@@ -44,8 +44,6 @@ from nait_index.types import Sample
 RESULTS = ROOT / "benchmarks" / "results"
 SHARE, VOTING_SHARE = "10%", "30%"
 CAPABILITIES = ("translation", "multilingual_qa", "knowledge", "bbh", "gsm8k")
-GENERATED = frozenset({"translation"})
-"""Capabilities whose answers are also generated and compared by chrF."""
 ARMS = (
     "untrained,random,probe,bm25,core:balanced,core:round-robin,probe-neurons,probe-words,nait,contrast,embedding,"
     "low:probe,full,core:joint,core:worst-rank,core:votes"
@@ -148,6 +146,7 @@ def _store(index: NaitIndex, name: str, samples: Sequence[Sample]) -> None:
 @click.option("--max-length", default=192, show_default=True, type=click.IntRange(8))
 @click.option("--layers", default=6, show_default=True, help="Adapters in this many upper layers; 0 for all.")
 @click.option("--rate", default=5e-4, show_default=True, help="Learning rate.")
+@click.option("--generate", default="", help="Capabilities whose answers are also generated, and compared by chrF.")
 @click.option("--epoch", is_flag=True, help="Read once what is chosen among the landmarks, however long it is.")
 @click.option("--part", default="1/1", show_default=True, help="Do this part of the runs, and write no result.")
 @click.option("--cache", default=ROOT / "benchmarks" / ".cache", type=click.Path(path_type=Path))
@@ -228,8 +227,9 @@ def make_plan(index: NaitIndex, options: Mapping[str, Any]) -> ProofPlan:
     teacher = Teacher(indexes, samples, options["seeds"], among)
     arms = tuple(map(teacher.arm, options["arms"].split(",")))
     kinds = {name: [json.loads(sample.row)["source"] for sample in of_it] for name, of_it in samples.items()}
+    generated = frozenset(filter(None, options["generate"].split(",")))
     course = plan_epoch if options["epoch"] else plan_course
-    return ProofPlan(arms, samples, options["seeds"], options["held_out"], kinds, GENERATED, course)
+    return ProofPlan(arms, samples, options["seeds"], options["held_out"], kinds, generated, course)
 
 
 def open_bench(
