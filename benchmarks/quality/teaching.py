@@ -53,7 +53,8 @@ ARMS = (
 class Teacher:
     """Makes arms from their names.
 
-    ``METHOD`` is what a method chooses, ``METHOD@NAME`` with another index, ``low:METHOD`` the rows it ranks lowest,
+    ``METHOD`` is what a method chooses, ``METHOD+METHOD`` what two do by the mean of their ranks, ``METHOD@NAME`` what
+    one does with another index, ``low:METHOD`` the rows it ranks lowest,
     and ``core:RULE`` one choice for all capabilities together; ``core:votes`` are the rows that more than half of them
     have among their best 30 %, and ``core:METHOD`` the same by another method.
 
@@ -69,6 +70,7 @@ class Teacher:
         among: np.ndarray | None = None,
     ) -> None:
         self._indexes = indexes
+        self._n = len(indexes[""])
         self._index = indexes[""]
         self._capabilities = list(samples)
         self._among = np.arange(len(self._index)) if among is None else np.sort(among)
@@ -100,12 +102,19 @@ class Teacher:
         return np.random.default_rng([seed, 11]).choice(self._among, self._size, replace=False)
 
     def _rows(self, method: str, index: str, capability: str, low: bool) -> np.ndarray:
-        if method == MethodName.LESS and self._by_landmarks:
-            ranked = self._by_gradients(capability)
-        else:
-            ranked = self._ordered(self._indexes[index].query(capability, method=method, top="100%"))
-            ranked = ranked[np.isin(ranked, self._among)]
+        orders = [self._order(name, index, capability) for name in method.split("+")]
+        places = np.zeros(self._n)
+        for order in orders:
+            places[order] += np.arange(len(order))
+        ranked = orders[0] if len(orders) == 1 else self._among[np.argsort(places[self._among], kind="stable")]
         return ranked[-self._size :] if low else ranked[: self._size]
+
+    def _order(self, method: str, index: str, capability: str) -> np.ndarray:
+        """Return the rows that may be chosen, best first."""
+        if method == MethodName.LESS and self._by_landmarks:
+            return self._by_gradients(capability)
+        ranked = self._ordered(self._indexes[index].query(capability, method=method, top="100%"))
+        return ranked[np.isin(ranked, self._among)]
 
     def _by_gradients(self, capability: str) -> np.ndarray:
         """Return the landmarks as ``less`` orders them."""
