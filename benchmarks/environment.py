@@ -44,7 +44,8 @@ def _module() -> str:
 
 def _short(word: str) -> str:
     """Shorten absolute paths, which differ between machines."""
-    return Path(word).name if word.startswith("/") else word
+    name, equals, path = word.rpartition("=")
+    return f"{name}{equals}{Path(path).name}" if path.startswith("/") else word
 
 
 def _git(*words: str) -> str:

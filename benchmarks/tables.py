@@ -285,7 +285,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "capture-rest": partial(cost_table, rest_table, "capture-gemma"),
     "capture-few": partial(cost_table, few_table, "capture-gemma"),
     **{f"method-{method}": partial(method_table, method) for method in MethodName if method is not MethodName.LESS},
-    "teaching-brief": partial(cost_table, brief_table, "teaching-gemma", "retrieval-gemma", many=True),
+    "teaching-brief": partial(cost_table, brief_table, "teaching-gemma"),
     "teaching": partial(cost_table, choices_table, "teaching-gemma"),
     "teaching-cores": partial(cost_table, cores_table, "teaching-gemma"),
     "teaching-measured": partial(cost_table, measured_table, "teaching-gemma"),

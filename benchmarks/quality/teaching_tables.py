@@ -1,6 +1,6 @@
 """The tables of the results of :mod:`benchmarks.quality.teaching`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 Table = tuple[list[str], list[tuple[str, list[str]]]]
@@ -29,21 +29,19 @@ def choices_table(result: Mapping[str, Any]) -> Table:
     return ["trained on the tenth of", *names, "mean against random rows", "mean against `bm25`"], rows
 
 
-def brief_table(results: Sequence[Mapping[str, Any]]) -> Table:
-    """Tabulate the means of a result of teaching, and of one of retrieval by the same model beside them."""
-    taught, found = results
+def brief_table(result: Mapping[str, Any]) -> Table:
+    """Tabulate the means over the capabilities."""
     rows = [
         (
             f"`{arm}`",
             [
-                interval(taught["against_random"][arm]["mean"]),
-                interval(taught["against_bm25"][arm]["mean"]) if arm in taught["against_bm25"] else "",
-                _precision(found["means"].get(arm.replace("@minilm", " (minilm)"))),
+                interval(result["against_random"][arm]["mean"]),
+                interval(result["against_bm25"][arm]["mean"]) if arm in result["against_bm25"] else "",
             ],
         )
-        for arm in _best_first(taught)
+        for arm in _best_first(result)
     ]
-    return ["trained on", "answer loss against random rows", "against `bm25`", "right rows found"], rows
+    return ["trained on", "answer loss against random rows", "against `bm25`"], rows
 
 
 def cores_table(result: Mapping[str, Any]) -> Table:
@@ -133,10 +131,6 @@ def interval(limits: Mapping[str, float]) -> str:
 def _best_first(result: Mapping[str, Any]) -> list[str]:
     against = result["against_random"]
     return sorted(against, key=lambda arm: float(against[arm]["mean"]["mean"]))
-
-
-def _precision(means: Mapping[str, float] | None) -> str:
-    return "–" if means is None else f"{means['precision']:.3f} ± {means['interval']:.3f}"
 
 
 def _percent(share: float) -> str:
