@@ -124,13 +124,14 @@ def test_rows_without_answers_teach_nothing() -> None:
 
 
 def test_an_epoch_reads_every_chosen_row_once() -> None:
-    corpus = [lesson(5, row % 9, row) for row in range(40)]
-    chosen = np.arange(1, 40, 3)
-    course = plan_epoch(chosen, 40, 1, RECIPE, lambda rows: [corpus[row] for row in rows])
+    corpus = [lesson(5, row % 9, row) for row in range(400)]
+    chosen = np.arange(1, 400, 3)
+    course = plan_epoch(chosen, 400, 1, RECIPE, lambda rows: [corpus[row] for row in rows])
     read = [each.ids.tobytes() for step in course.steps for each in step]
     assert sorted(read) == sorted(corpus[row].ids.tobytes() for row in chosen if row % 9)
     assert course.rows == len(read)
     sizes = [sum(each.answer_length for each in step) for step in course.steps]
+    assert len(sizes) > 5 * RECIPE.steps
     assert max(sizes[:-1]) <= RECIPE.answer_tokens / RECIPE.steps + 9
 
 

@@ -139,5 +139,6 @@ def _in_steps(drawn: Sequence[AnswerTokens], recipe: Recipe) -> tuple[tuple[Answ
     counts = np.array([lesson.answer_length for lesson in drawn])
     middles = np.cumsum(counts) - counts / 2
     numbers = np.floor(middles / recipe.answer_tokens * recipe.steps).astype(int)
-    steps = (tuple(drawn[i] for i in np.flatnonzero(numbers == number).tolist()) for number in range(recipe.steps))
+    count = int(numbers.max()) + 1
+    steps = (tuple(drawn[i] for i in np.flatnonzero(numbers == number).tolist()) for number in range(count))
     return tuple(step for step in steps if step)
