@@ -28,6 +28,7 @@ from nait_index.activations.device import settled_precision
 from nait_index.activations.loading import load_model
 from nait_index.config import Device, ModelConfig, Precision
 from nait_index.corpus import make_template, read_corpus
+from nait_index.methods.less import Less
 from nait_index.methods.registry import DEFAULT_METHOD, MethodName
 from nait_index.proving.choices import fixed, untrained
 from nait_index.proving.heldout import split
@@ -53,10 +54,10 @@ ARMS = (
 class Teacher:
     """Makes arms from their names.
 
-    ``METHOD`` is what a method chooses, ``METHOD+METHOD`` what two do by the mean of their ranks, ``METHOD@NAME`` what
-    one does with another index, ``low:METHOD`` the rows it ranks lowest,
-    and ``core:RULE`` one choice for all capabilities together; ``core:votes`` are the rows that more than half of them
-    have among their best 30 %, and ``core:METHOD`` the same by another method.
+    ``METHOD`` is what a method chooses, ``METHOD+METHOD`` what several do by the mean of their ranks, ``METHOD@NAME``
+    what one does with another index, ``low:METHOD`` the rows it ranks lowest, and ``core:RULE`` one choice for all
+    capabilities together; ``core:votes`` are the rows that more than half of them have among their best 30 %, and
+    ``core:METHOD`` the same by another method.
 
     :param indexes: of the same rows, by name; the first is the one without a name.
     :param among: ordinals of the rows to choose from; ``None`` for all.
@@ -70,7 +71,6 @@ class Teacher:
         among: np.ndarray | None = None,
     ) -> None:
         self._indexes = indexes
-        self._n = len(indexes[""])
         self._index = indexes[""]
         self._capabilities = list(samples)
         self._among = np.arange(len(self._index)) if among is None else np.sort(among)
@@ -102,11 +102,13 @@ class Teacher:
         return np.random.default_rng([seed, 11]).choice(self._among, self._size, replace=False)
 
     def _rows(self, method: str, index: str, capability: str, low: bool) -> np.ndarray:
-        orders = [self._order(name, index, capability) for name in method.split("+")]
-        places = np.zeros(self._n)
-        for order in orders:
-            places[order] += np.arange(len(order))
-        ranked = orders[0] if len(orders) == 1 else self._among[np.argsort(places[self._among], kind="stable")]
+        places = np.zeros(len(self._index))
+        for name in method.split("+"):
+            place = np.full(len(self._index), len(self._among))  # of rows that a method does not rank
+            order = self._order(name, index, capability)
+            place[order] = np.arange(len(order))
+            places += place
+        ranked = self._among[np.argsort(places[self._among], kind="stable")]
         return ranked[-self._size :] if low else ranked[: self._size]
 
     def _order(self, method: str, index: str, capability: str) -> np.ndarray:
@@ -120,7 +122,8 @@ class Teacher:
         """Return the landmarks as ``less`` orders them."""
         ordinals, gradients = self._index.columns.landmarks()
         examples = self._index.capability(capability).examples.signatures[GRADIENT].astype(np.float32)
-        return np.asarray(ordinals[np.argsort(-gradients.astype(np.float32) @ examples.mean(axis=0), kind="stable")])
+        scores = gradients.astype(np.float32) @ Less().targets(examples)[0]
+        return np.asarray(ordinals[np.argsort(-scores, kind="stable")])
 
     def _core(self, rule: str, seed: int) -> np.ndarray:
         names = [f"{capability}.{seed}" for capability in self._capabilities]
