@@ -442,6 +442,8 @@ def test_settings_that_learn_nothing_are_refused() -> None:
         {"answer_tokens": 0},
         {"rank": 0},
         {"layers": -1},
+        {"learning_rate": 0.0},
+        {"learning_rate": float("nan")},
         {"max_length": 7},
         {"answer_tokens": 3, "steps": 4},
     ):

@@ -192,7 +192,7 @@ def _answered(name: str, items: Iterable[Sample | Rejected]) -> list[Sample]:
     samples = [item for item in items if isinstance(item, Sample) and item.answered]
     if len(samples) < 2:
         raise CapabilityError(
-            f"'{name}' has {len(samples)} examples with an answer; half of them are shown to the methods and half are "
+            f"'{name}' has {len(samples)} example{'s' * (len(samples) != 1)} with an answer; half of them are shown to the methods and half are "
             "held out, so give at least 2, better 64"
         )
     return samples

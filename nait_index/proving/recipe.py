@@ -35,5 +35,7 @@ class Recipe:
             raise NaitError("tokens, steps, rank and alpha must be at least 1, and a row at least 8 tokens long")
         if self.layers < 0:
             raise NaitError(f"--layers must be at least 0, not {self.layers}; 0 is all of them")
+        if not 0 < self.learning_rate < 1:
+            raise NaitError(f"--rate must be above 0 and below 1, such as 0.0005, not {self.learning_rate:g}")
         if self.answer_tokens < self.steps:
             raise NaitError(f"{self.answer_tokens} answer tokens are fewer than the {self.steps} steps")
