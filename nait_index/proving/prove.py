@@ -193,8 +193,8 @@ def _answered(name: str, items: Iterable[Sample | Rejected]) -> list[Sample]:
     if len(samples) < 2:
         there = "1 example" if len(samples) == 1 else f"{len(samples)} examples"
         raise CapabilityError(
-            f"'{name}' has {there} with an answer; half of them are shown to the methods and half are held out, so give "
-            "at least 2, better 64"
+            f"'{name}' has {there} with an answer; half of them are shown to the methods and half are held out, so "
+            "give at least 2, better 64"
         )
     return samples
 
