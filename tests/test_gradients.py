@@ -12,7 +12,7 @@ import tiny_models
 from conftest import TinyModels
 
 from nait_index.activations.answer_losses import AnswerBatch, has_plain_head
-from nait_index.activations.answers import mark_answers
+from nait_index.activations.answer_tokens import mark_answers
 from nait_index.activations.batches import AnswerTokens
 from nait_index.activations.encoder import Encoder, Tokens
 from nait_index.activations.gradients import encoder as gradients_module

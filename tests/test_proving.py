@@ -10,7 +10,7 @@ import pytest
 from helpers import build_small, nait_index, refusal, small_rows, write_lines
 
 from nait_index.activations.answer_losses import AnswerBatch, answer_logits
-from nait_index.activations.answers import shortened
+from nait_index.activations.answer_tokens import shortened
 from nait_index.activations.batches import AnswerTokens
 from nait_index.activations.loaded import LoadedModel
 from nait_index.activations.loading import load_model

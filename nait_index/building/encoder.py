@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nait_index.activations.answers import mark_answers
+from nait_index.activations.answer_tokens import mark_answers
 from nait_index.activations.beginnings import most_characters
 from nait_index.activations.capture import Probes
 from nait_index.activations.device import multiply, settled_precision

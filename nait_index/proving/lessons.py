@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from nait_index.activations.answers import answer_tokens
+from nait_index.activations.answer_tokens import answer_tokens
 from nait_index.activations.batches import AnswerTokens
 from nait_index.corpus import Template
 from nait_index.errors import ModelError, SelectionError
