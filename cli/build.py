@@ -17,7 +17,7 @@ from nait_index.config import (
     View,
 )
 from nait_index.errors import NaitError
-from nait_index.types import Reasoning, RowFormat
+from nait_index.types import ReadPart, Reasoning, RowFormat, Side
 
 from . import options as opt
 from .completion import a_file, a_folder
@@ -47,6 +47,12 @@ def _pca_dim(_: click.Context, __: click.Parameter, text: str) -> int | None:
     if not text.isdecimal():
         raise click.BadParameter(f"'{text}' is neither a number nor 'full'", param_hint="--pca-dim")
     return int(text)
+
+
+def _columns(context: click.Context, _: click.Parameter, text: str) -> tuple[tuple[str, str], ...]:
+    from nait_index.corpus.columns import parse_columns
+
+    return () if context.resilient_parsing else parse_columns(text)
 
 
 def _signature_options(command: opt.Command) -> opt.Command:
@@ -85,6 +91,18 @@ def _signature_options(command: opt.Command) -> opt.Command:
 @opt.enum_option(
     Reasoning, "--reasoning", default=_MODEL.reasoning,
     help="Whether the model reads the reasoning of answers: <think> blocks, and fields such as reasoning_content.",
+)  # fmt: skip
+@opt.enum_option(
+    ReadPart, "--read", default=_MODEL.read,
+    help="Which part of a row the model reads: all of it, what comes before its last answer, or that answer alone.",
+)  # fmt: skip
+@opt.enum_option(
+    Side, "--side", default=_MODEL.side, help="Which answer it reads of rows with a preferred and a rejected one."
+)
+@click.option(
+    "--columns", default="", metavar="FIELD=COLUMN,...", callback=_columns,
+    help="Columns of other names, e.g. instruction=ask,output=reply.text; a dot leads into an object. Usual names of "
+    "question and answer are known.",
 )  # fmt: skip
 @click.option("--max-length", default=_MODEL.max_length, help="Maximum tokens per row; longer rows are truncated.")
 @click.option("--batch-tokens", type=int, help="Tokens per batch, including padding. Default: 2048, or 65536 on a GPU.")

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("nait_index.cli")
 
+CONVERTIBLE = [str(name) for name in RowFormat if name not in (RowFormat.TEXT, RowFormat.PREFERENCE)]
+"""The formats that rows can be converted to."""
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _SETTINGS = ("version", "model", "device")
@@ -249,7 +252,7 @@ output_options = all_of(
         "file, or a folder for datasets.load_from_disk.",
     ),
     click.option(
-        "--as", "format", type=click.Choice([str(name) for name in RowFormat if name is not RowFormat.TEXT]),
+        "--as", "format", type=click.Choice(CONVERTIBLE),
         help="Convert the rows to this format; rows that cannot be converted go to OUT.rejected.jsonl. Default: leave "
         "them unchanged.",
     ),

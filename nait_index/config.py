@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from nait_index.errors import ModelError, NaitError
-from nait_index.types import Reasoning
+from nait_index.types import Reading, ReadPart, Reasoning, Side
 
 BUNDLED_MODEL = "bundled"
 """Name of the small model that comes with the package."""
@@ -161,7 +161,9 @@ class ModelConfig:
     :param name: folder or hub name of the model; ``bundled`` is the one inside the package.
     :param site: ``mlp`` finds the neurons by family; anything else is a module path with ``{i}`` for the layer.
     :param layers: ``all``, ``last``, or comma-separated layer numbers; negative numbers count from the end.
-    :param reasoning: whether the model reads the reasoning of answers.
+    :param reasoning: whether the model reads the reasoning of answers. :param read: which part of a row it reads.
+    :param side: which answer it reads of a row that holds a preferred and a rejected one.
+    :param columns: pairs of a field of a known format and the column that holds it.
     :param gradient_dtype: precision of gradients; ``None`` is that of ``dtype``.
     :param batch_tokens: most tokens per batch, with padding; ``None`` is 65,536 on a GPU and 2,048 on a CPU, whose
         caches overflow with larger batches (MiniLM on 2 cores runs a third faster than with 8,192).
@@ -172,6 +174,9 @@ class ModelConfig:
     layers: str = "all"
     template: str = "auto"
     reasoning: Reasoning = Reasoning.KEEP
+    read: ReadPart = ReadPart.ALL
+    side: Side = Side.CHOSEN
+    columns: tuple[tuple[str, str], ...] = ()
     max_length: int = 2048
     dtype: Precision = Precision.AUTO
     device: Device = Device.AUTO
@@ -186,6 +191,18 @@ class ModelConfig:
             raise ModelError(f"--batch-tokens must be at least 1, not {self.batch_tokens}")
         if self.layers not in ("all", "last") and not re.fullmatch(r"-?\d+(,-?\d+)*", self.layers):
             raise ModelError(f"--layers '{self.layers}' is not one of: all, last, layer numbers such as 8,16 or -1")
+        if self.read is ReadPart.ANSWER and self.template not in ("auto", "text"):
+            raise ModelError(f"--template {self.template} needs a question, and --read answer reads none; leave it out")
+
+    @property
+    def reading(self) -> Reading:
+        """What is read of rows."""
+        return Reading(self.reasoning, self.read, self.side, self.columns)
+
+    @property
+    def template_name(self) -> str:
+        """The template that rows are rendered with; answers alone are plain text."""
+        return "text" if self.read is ReadPart.ANSWER else self.template
 
 
 def _option(text: str, *, least: int | None = None, metavar: str | None = None) -> dict[str, Any]:

@@ -174,7 +174,7 @@ class NaitIndex:
         given = {"name"} if isinstance(model, str) else ()
         config, settled = settle(layout, named, SignatureConfig(), given)
         config, signatures = model if isinstance(model, ModelConfig) else config, signatures or settled
-        items = read_corpus(files, row_format, limit, config.reasoning, rules, split)
+        items = read_corpus(files, row_format, limit, config.reading, rules, split)
         open_runner = runner_for(runner or RunnerConfig())
         with Builder(layout, config, signatures, progress, open_runner, replace_rows=replace, rules=rules) as builder:
             report = builder.run(items, [str(file) for file in files])
@@ -261,7 +261,7 @@ class NaitIndex:
                 "there is nothing to estimate: the view words needs no model, and takes seconds; leave out --dry-run"
             )
         rules = RowRules().changed(unanswered, media)
-        items = read_corpus(path_list(corpus), row_format, limit, config.reasoning, rules, split)
+        items = read_corpus(path_list(corpus), row_format, limit, config.reading, rules, split)
         with closing(IndexEncoder(config, signatures or SignatureConfig())) as encoder:
             return estimate(items, encoder)
 
@@ -464,9 +464,9 @@ class NaitIndex:
     @cached_property
     def columns(self) -> IndexRows:
         """The rows of the index and what is known of them, by column."""
-        signatures, reasoning = self.manifest.fingerprint.signatures, self.manifest.reasoning
+        signatures, reading = self.manifest.fingerprint.signatures, self.manifest.reading
         landmarks = self.manifest.landmarks_hash
-        return IndexRows(self.layout, self._table, self._compressor, signatures, reasoning, landmarks)
+        return IndexRows(self.layout, self._table, self._compressor, signatures, reading, landmarks)
 
     def info(self) -> dict[str, Any]:
         """Describe the index: counts, model, layers, views with their bytes per row, fingerprint, capabilities."""

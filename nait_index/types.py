@@ -6,7 +6,7 @@ D = sum of the captured layers' neurons (L·N where all are alike), n samples, d
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ class RowFormat(StrEnum):
     SHAREGPT = "sharegpt"
     MESSAGES = "messages"
     PROMPT_COMPLETION = "prompt-completion"
+    PREFERENCE = "preference"
     TEXT = "text"
 
 
@@ -33,6 +34,43 @@ class Reasoning(StrEnum):
 
     KEEP = "keep"
     DROP = "drop"
+
+
+class ReadPart(StrEnum):
+    """Which part of a row is read: all of it, what comes before its last answer, or that answer alone."""
+
+    ALL = "all"
+    PROMPT = "prompt"
+    ANSWER = "answer"
+
+
+class Side(StrEnum):
+    """Which answer is read of a row that holds a preferred and a rejected one."""
+
+    CHOSEN = "chosen"
+    REJECTED = "rejected"
+    BOTH = "both"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is read of rows; a different reading gives different numbers.
+
+    :param columns: pairs of a field of a known format and the column that holds it, such as ``("output", "reply")``.
+    """
+
+    reasoning: Reasoning = Reasoning.KEEP
+    read: ReadPart = ReadPart.ALL
+    side: Side = Side.CHOSEN
+    columns: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def whole(self) -> "Reading":
+        """The same for whole rows, as training reads them."""
+        return replace(self, read=ReadPart.ALL)
+
+
+DEFAULT_READING = Reading()
 
 
 class Role(StrEnum):

@@ -8,11 +8,11 @@ from nait_index.corpus.answers import missing_answer
 from nait_index.corpus.formats import detect_format, row_parts
 from nait_index.corpus.rows import RowError
 from nait_index.errors import CorpusError
-from nait_index.types import Part, Reasoning, Role, RowFormat
+from nait_index.types import Part, Reading, Reasoning, Role, RowFormat
 
 S, TOOLS, U, I, A, TOOL = Role.SYSTEM, Role.TOOLS, Role.USER, Role.INPUT, Role.ASSISTANT, Role.TOOL  # noqa: E741
 ALPACA, SHAREGPT, MESSAGES = RowFormat.ALPACA, RowFormat.SHAREGPT, RowFormat.MESSAGES
-PROMPT, TEXT = RowFormat.PROMPT_COMPLETION, RowFormat.TEXT
+PROMPT, TEXT, PREFERENCE = RowFormat.PROMPT_COMPLETION, RowFormat.TEXT, RowFormat.PREFERENCE
 CALL = {"type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
 CALL_JSON = '[{"type": "function", "function": {"name": "add", "arguments": {"a": 1}}}]'
 
@@ -245,7 +245,7 @@ HUMAN = {"from": "human", "value": "q"}
         unanswered("'completion' is empty", PROMPT, prompt=[ASKED], completion=[]),
         unanswered("'completion' is empty", PROMPT, prompt="q", completion="<think>\n</think>\n\n"),
         unanswered("no 'completion'; the row has 'chosen'", PROMPT, prompt="q", completion=None, chosen="1"),
-        unanswered("no 'completion'; the row has 'response'", PROMPT, prompt="q", response="1"),
+        unanswered("no 'completion'; the row has 'final_answer'", PROMPT, prompt="q", final_answer="1"),
         unanswered("the last turn of 'completion' is the user's", PROMPT, prompt=[ASKED], completion=[SAID, ASKED]),
         unanswered(None, MESSAGES, messages=[ASKED, {"role": "assistant", "tool_calls": [CALL]}]),
         unanswered(None, MESSAGES, messages=[ASKED, {"role": "assistant", "content": [{"type": "text", "text": "a"}]}]),
@@ -272,7 +272,7 @@ def test_a_row_without_an_answer(row_format: RowFormat, row: dict[str, Any], rea
 def test_an_answer_that_is_only_reasoning(row_format: RowFormat, row: dict[str, Any]) -> None:
     """It is an answer if the reasoning is read."""
     assert missing_answer(row, row_format) is None
-    assert "is empty without its reasoning" in str(missing_answer(row, row_format, Reasoning.DROP))
+    assert "is empty without its reasoning" in str(missing_answer(row, row_format, Reading(Reasoning.DROP)))
 
 
 def test_calls_in_lone_surrogates_stay_writable() -> None:
@@ -292,7 +292,8 @@ def test_calls_in_lone_surrogates_stay_writable() -> None:
         ([{"text": "a"}, {"instruction": "a"}], ALPACA),
         ([{"other": 1}, {"text": "a"}], TEXT),
         ([{"prompt": "a", "text": "a"}], TEXT),
-        ([{"prompt": "a", "chosen": "b", "rejected": "c"}], PROMPT),
+        ([{"prompt": "a", "chosen": "b", "rejected": "c"}], PREFERENCE),
+        ([{"prompt": "a", "chosen": "b", "rejected": None}], PROMPT),
         ([{"prompt": "a", "completion": None}], PROMPT),
     ],
 )
@@ -304,10 +305,10 @@ def test_detection_by_majority_then_priority(rows: list[dict[str, Any]], expecte
 def test_no_format_names_found_and_wanted_fields() -> None:
     """The message is enough to repair the file."""
     with pytest.raises(CorpusError) as error:
-        detect_format([{"question": "a", "answer": "b"}], "qa.jsonl")
+        detect_format([{"ask": "a", "reply": "b"}], "qa.jsonl")
     message = str(error.value)
     assert message.startswith("qa.jsonl: ")
-    assert "'answer', 'question'" in message
-    assert "prompt and completion" in message
-    assert "--format" in message
+    assert "'ask', 'reply'" in message
+    assert "prompt, question" in message
+    assert "--columns" in message
     assert "\n" not in message

@@ -82,6 +82,8 @@ def _ranking(root: Path, method: str = "contrast", where: str | None = None) -> 
 def _other(value: Any) -> Any:
     if isinstance(value, tuple):
         return value[:-1]
+    if value in ("all", "chosen"):
+        return {"all": "answer", "chosen": "both"}[value]
     return value + 1 if isinstance(value, int) else f"{value}x"
 
 

@@ -714,7 +714,7 @@ def test_paths_are_checked_before_rows_are_read(tmp_path: Path) -> None:
         ("rows.json", b'[{"text": "a", "text": "b"}]', "an object has the key 'text' twice"),
         ("rows.json", b"[" * 100_000, "nested too deep to be read; write one object per line"),
         ("rows.json", b"[" + b"1" * 5000 + b"]", "an integer in this JSON list has too many digits"),
-        ("rows.jsonl", b'{"question": "a"}', "the fields of the first rows ('question') match no row format"),
+        ("rows.jsonl", b'{"ask": "a"}', "the fields of the first rows ('ask') match no row format"),
         ("rows.csv", b'text\n"a\nb\n', "row 1: a quote that opens here is never closed"),
         ("rows.csv", b'"te"xt\n', "the first line is not a CSV header"),
         ("rows.csv", b"text,text\na,b\n", "has two columns named 'text'; rename one"),

@@ -17,7 +17,7 @@ from nait_index.errors import NaitError
 from nait_index.handover.convert import convert
 from nait_index.handover.handover import OutputOptions, hand_over
 from nait_index.handover.rows import ChosenRow
-from nait_index.types import Part, Reasoning, Role, RowFormat
+from nait_index.types import Part, Reading, Reasoning, Role, RowFormat
 
 ALPACA, SHAREGPT, MESSAGES = RowFormat.ALPACA, RowFormat.SHAREGPT, RowFormat.MESSAGES
 PAIRS = RowFormat.PROMPT_COMPLETION
@@ -66,7 +66,7 @@ def test_reasoning_is_read_as_a_block_or_dropped(form: RowFormat, row: dict[str,
     """The same text whichever way a row holds it, so that the same reasoning gives the same numbers."""
     asked, answer = row_parts(row, form)
     assert (asked.text, answer.role, answer.text) == ("Name a river.", Role.ASSISTANT, INLINE)
-    assert row_parts(row, form, Reasoning.DROP) == (asked, Part(Role.ASSISTANT, "The Ural."))
+    assert row_parts(row, form, Reading(Reasoning.DROP)) == (asked, Part(Role.ASSISTANT, "The Ural."))
 
 
 @pytest.mark.parametrize("value", [True, 3, None, "on", "High", "", [], {}])
@@ -77,7 +77,7 @@ def test_a_field_that_only_says_whether_to_reason_is_not_read(value: Any) -> Non
 def test_an_answer_that_is_only_reasoning_is_empty_without_it() -> None:
     row = answered(content="", reasoning_content="It is long.")
     assert row_parts(row, MESSAGES)[1].text == "<think>\nIt is long.\n</think>"
-    assert [part.role for part in row_parts(row, MESSAGES, Reasoning.DROP)] == [Role.USER]
+    assert [part.role for part in row_parts(row, MESSAGES, Reading(Reasoning.DROP))] == [Role.USER]
 
 
 def test_reasoning_in_several_places_is_read_from_all_of_them() -> None:

@@ -22,7 +22,7 @@ from nait_index.files import check_absent, check_writable, remove_abandoned, tog
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest, library_versions, load_finished
 from nait_index.store.samples import SampleTable
-from nait_index.types import Reasoning, RowFormat, Sample
+from nait_index.types import Reading, RowFormat, Sample
 
 logger = logging.getLogger(__name__)
 
@@ -63,9 +63,9 @@ def train_sae(
     with Encoder(config) as encoder:
         site = _site(encoder, layer)
         path = site_module(encoder.sites, site, encoder.model.module)
-        form = make_template(config.template, encoder.model.tokenizer)
+        form = make_template(config.template_name, encoder.model.tokenizer)
         digest, asked = hashlib.blake2b(digest_size=16), _asked(encoder, site, settings)
-        texts = _hashed(_texts(sources, manifest, form, config.reasoning, row_format), digest)
+        texts = _hashed(_texts(sources, manifest, form, config.reading, row_format), digest)
         if known is not None:
             deque(texts, 0)
             return _repeated(out, known, asked | {"texts": digest.hexdigest()})
@@ -135,7 +135,7 @@ def _model(
         indexed = {key: manifest.model[key] for key in ("name", "site", "template", "max_length")}
         config = replace(config, **indexed, dtype=Precision(manifest.model["dtype"]))
     if manifest is not None:
-        config = replace(config, reasoning=manifest.reasoning)
+        config = replace(config, **asdict(manifest.reading))
     named: dict[str, Any] = {"name": name, "template": template, "max_length": max_length}
     return replace(config, **{key: value for key, value in named.items() if value is not None})
 
@@ -151,15 +151,15 @@ def _texts(
     sources: Sequence[str | Path],
     manifest: Manifest | None,
     template: Template,
-    reasoning: Reasoning,
+    reading: Reading,
     row_format: RowFormat | None,
 ) -> Iterator[str]:
     """Render every usable row."""
     if manifest is None:
-        samples = read_corpus(sources, row_format, reasoning=reasoning, rules=RowRules(Unanswered.INDEX, Media.TEXT))
+        samples = read_corpus(sources, row_format, reading=reading, rules=RowRules(Unanswered.INDEX, Media.TEXT))
     else:
         table = SampleTable(Layout(sources[0]), manifest.table_version)
-        samples = (restore_sample(record, reasoning) for record in table.records(SAMPLE_COLUMNS))
+        samples = (restore_sample(record, reading) for record in table.records(SAMPLE_COLUMNS))
     for sample in samples:
         if isinstance(sample, Sample):
             try:

@@ -191,7 +191,7 @@ class Builder:
         """Return the terms of the usable rows of one of the staged shards."""
         facts, rows = staged[number].facts(), spool.read(shards[number])
         assert facts is not None
-        return documents_of([rows[row] for row in facts.usable], self._encoder.reasoning)
+        return documents_of([rows[row] for row in facts.usable], self._encoder.reading)
 
     def _stage(self, spool: Spool, shards: Sequence[RowNumbers]) -> list[StagedShard]:
         """Run shards and keep their whole activations on disk, except those that an earlier start has staged."""
@@ -266,7 +266,7 @@ class Builder:
 
     def _commit_shard(self, committer: Committer, shard: EncodedShard, compressor: Compressor) -> None:
         """Add what is made of the rows' words to an encoded shard, and commit it."""
-        documents = documents_of(shard.rows, self._encoder.reasoning) if View.WORDS in self._signatures.views else ()
+        documents = documents_of(shard.rows, self._encoder.reading) if View.WORDS in self._signatures.views else ()
         columns = word_columns(documents, self._signatures, compressor)
         committer.commit(replace(shard, columns={**shard.columns, **columns}))
 

@@ -37,8 +37,8 @@ from nait_index.signatures.views import (
     empty_columns,
     gradient_column,
 )
-from nait_index.store.fingerprint import Fingerprint
-from nait_index.types import MarkedText, Reasoning
+from nait_index.store.fingerprint import Fingerprint, recorded_reading
+from nait_index.types import MarkedText, Reading
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class IndexEncoder:
         self.signatures = signatures
         model = replace(model, gradient_dtype=gradient_precision(model, model.device))
         encoder = self.model_encoder = Encoder(model, probes=_probes(signatures))
-        self.template = template or make_template(model.template, encoder.model.tokenizer)
+        self.template = template or make_template(model.template_name, encoder.model.tokenizer)
         latents = 0 if encoder.probes.sae is None else encoder.probes.sae.latents
         self.widths = Widths(encoder.widths, encoder.hidden_size, latents)
         self._gradients: GradientEncoder | None = None
@@ -87,7 +87,7 @@ class IndexEncoder:
             model_config=encoder.model.config_hash,
             tokenizer=encoder.model.tokenizer_hash,
             template=self.template.content_hash,
-            reasoning=str(encoder.config.reasoning),
+            **recorded_reading(encoder.config.reading),
             site=encoder.config.site,
             layers=encoder.layers,
             widths=encoder.widths,
@@ -120,9 +120,9 @@ class IndexEncoder:
         return str(self.model_encoder.model.dtype).removeprefix("torch.")
 
     @property
-    def reasoning(self) -> Reasoning:
-        """Whether the reasoning of answers is read."""
-        return self.model_encoder.config.reasoning
+    def reading(self) -> Reading:
+        """What is read of rows."""
+        return self.model_encoder.config.reading
 
     @property
     def max_length(self) -> int:

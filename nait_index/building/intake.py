@@ -25,7 +25,7 @@ from nait_index.corpus.unread import UnreadFields
 from nait_index.corpus.words import terms
 from nait_index.errors import CorpusError
 from nait_index.store.samples import LEFT_OUT_SEPARATOR, SampleTable
-from nait_index.types import MarkedText, Origin, Reasoning, Rejected, RejectionCause, RowFormat, Sample
+from nait_index.types import MarkedText, Origin, Reading, Rejected, RejectionCause, RowFormat, Sample
 
 _LONGEST_ID_JSON = 16_384
 """Bytes at the beginning of a spool's line that hold the id: at most 1,024 characters, each of at most twelve bytes."""
@@ -52,13 +52,13 @@ class WorkRow:
     left_out: str
 
 
-def documents_of(rows: Iterable[WorkRow], reasoning: Reasoning) -> list[list[str]]:
+def documents_of(rows: Iterable[WorkRow], reading: Reading) -> list[list[str]]:
     """Return the terms of some rows, of the same text that ``bm25`` and ``dsir`` read."""
     records = (
         {"id": row.id, "row": row.row, "format": row.format, "file": row.origin.file, "file_row": row.origin.row}
         for row in rows
     )
-    return [terms(plain_text(restore_sample(record, reasoning).parts)) for record in records]
+    return [terms(plain_text(restore_sample(record, reading).parts)) for record in records]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,14 @@
 """The settings of a build: those that were given, else those of the index that is there, else the defaults."""
 
 from collections.abc import Collection
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 
-from nait_index.config import Device, ModelConfig, Precision, SignatureConfig
+from nait_index.config import Device, ModelConfig, Precision, SignatureConfig, View
 from nait_index.errors import NaitError, StoreError
 from nait_index.store.fingerprint import differing
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest, interrupted, load_manifest
+from nait_index.types import ReadPart
 
 _OF_THE_RUN = {"device", "batch_tokens", "padding_side"}
 """Settings of a model that change no number, which an index does not record."""
@@ -23,9 +24,13 @@ def settle(
     :param given: names of the settings that were given; the others are defaults.
     :raises FingerprintError: a view was given that the index was not built with.
     :raises IncompleteIndexError: what is there is to be finished by another command.
-    :raises NaitError: a model was given that no view needs.
+    :raises NaitError: a model was given that no view needs, or a view needs answers where none are read.
     """
     model, signatures = _settled(layout, model, signatures, given)
+    if model.read is ReadPart.PROMPT and {View.GRAD, View.LANDMARKS} & set(signatures.views):
+        raise NaitError(
+            "the views grad and landmarks need answers, and --read prompt reads none; leave one of them out"
+        )
     if "name" in given and not signatures.needs_model:
         raise NaitError(f"the view words needs no model; leave out --model {model.name}, or add views with --views")
     return model, signatures
@@ -66,7 +71,7 @@ def recorded_settings(manifest: Manifest, model: str | None, device: Device) -> 
             site=record["site"],
             layers=record["layers"],
             template=record["template"],
-            reasoning=manifest.reasoning,
+            **asdict(manifest.reading),
             max_length=record["max_length"],
             dtype=Precision(record["dtype"]),
             gradient_dtype=None if record["gradient_dtype"] is None else Precision(record["gradient_dtype"]),

@@ -13,8 +13,8 @@ from nait_index.corpus import Template, TemplateName, make_template
 from nait_index.corpus.words import words
 from nait_index.signatures.pca import Compressor
 from nait_index.signatures.views import Widths
-from nait_index.store.fingerprint import Fingerprint
-from nait_index.types import MarkedText, Reasoning
+from nait_index.store.fingerprint import Fingerprint, recorded_reading
+from nait_index.types import MarkedText, Reading
 
 
 def open_encoder(model: ModelConfig, signatures: SignatureConfig, template: Template | None = None) -> IndexEncoder:
@@ -34,7 +34,7 @@ class TextEncoder(IndexEncoder):
         self.signatures = signatures
         self.template = make_template(TemplateName.TEXT)
         self.widths = Widths((), 0)
-        self._reasoning = model.reasoning
+        self._reading = model.reading
 
     def close(self) -> None:
         """Release nothing."""
@@ -47,7 +47,7 @@ class TextEncoder(IndexEncoder):
             model_config="",
             tokenizer="",
             template=self.template.content_hash,
-            reasoning=str(self._reasoning),
+            **recorded_reading(self._reading),
             site="",
             layers=(),
             widths=(),
@@ -74,9 +74,9 @@ class TextEncoder(IndexEncoder):
         }
 
     @property
-    def reasoning(self) -> Reasoning:
-        """Whether the reasoning of answers is read."""
-        return self._reasoning
+    def reading(self) -> Reading:
+        """What is read of rows."""
+        return self._reading
 
     @property
     def max_length(self) -> int:

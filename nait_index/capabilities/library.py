@@ -29,7 +29,7 @@ from nait_index.store.locks import write_lock
 from nait_index.store.manifest import Manifest
 from nait_index.store.publish import publish, settled_capabilities
 from nait_index.store.samples import SampleTable
-from nait_index.types import Reasoning, RowFormat, Sample
+from nait_index.types import Reading, RowFormat, Sample
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class CapabilityLibrary:
         self.table = CapabilityTable(layout, manifest.head.capabilities_version)
         self._layout = layout
         self._manifest = manifest
-        self._reasoning = manifest.reasoning
+        self._reading = manifest.reading
         self._encoder = encoder
         self._changed = changed
         self._read: dict[str, Capability] = {}  # kept, since they cache the queries that methods made of them
@@ -69,7 +69,7 @@ class CapabilityLibrary:
         """
         paths, name = path_list(files), None if name is None else parse_capability_name(name)
         # Before the model is loaded: a wrong path is reported at once.
-        rows = read_examples(paths, row_format, self._reasoning, self._manifest.rules)
+        rows = read_examples(paths, row_format, self._reading, self._manifest.rules)
         return self._encoder().encode(rows, name or normal_name(Path(paths[0]).stem), str(paths[0]))
 
     def make_from(
@@ -86,7 +86,7 @@ class CapabilityLibrary:
         """
         name = parse_capability_name(name)
         text = rows if isinstance(rows, str) else to_json(list(rows))
-        items = list(read_text(text, name, row_format, self._reasoning, self._manifest.rules))
+        items = list(read_text(text, name, row_format, self._reading, self._manifest.rules))
         if limit is not None and len(items) > limit:
             raise CapabilityError(f"{name}: {len(items):,} examples are more than the {limit:,} allowed; give fewer")
         return self._encoder().encode(items, name, name, progress)
@@ -94,7 +94,7 @@ class CapabilityLibrary:
     def add(self, name: str, files: Files, row_format: RowFormat | None, *, force: bool) -> Capability:
         """Make a capability from example files and store it, unless it is stored already with the same examples."""
         name, paths = parse_capability_name(name), path_list(files)
-        rows = read_examples(paths, row_format, self._reasoning, self._manifest.rules)
+        rows = read_examples(paths, row_format, self._reading, self._manifest.rules)
         samples = [row for row in rows if isinstance(row, Sample)]
         if self._is_stored(name, samples, len(rows), force=force):
             return self.get(name)
@@ -141,7 +141,7 @@ class CapabilityLibrary:
             stored = self._stored(name)
             if stored.fingerprint != self._manifest.fingerprint.digest:
                 raise CapabilityError(f"capability '{name}' was made for another index; add it again from its examples")
-            samples, state = _samples(stored, self._reasoning), self._manifest.state
+            samples, state = _samples(stored, self._reading), self._manifest.state
             texts = tuple(plain_text(sample.parts) for sample in samples)
             asked = tuple(asked_text(sample.parts) for sample in samples)
             examples = Examples(texts, _arrays_of(stored, "summary"), _arrays_of(stored, "signatures"))
@@ -155,7 +155,7 @@ class CapabilityLibrary:
     def pooled(self, capability: Capability) -> np.ndarray:
         """Return the pooled activations of a capability's examples, encoding those of a stored one again."""
         if capability.pooled is None:
-            capability = self._encoder().encode_again(_samples(self._stored(capability.name), self._reasoning))
+            capability = self._encoder().encode_again(_samples(self._stored(capability.name), self._reading))
             assert capability.pooled is not None
         return capability.pooled
 
@@ -191,13 +191,13 @@ class CapabilityLibrary:
                 "model, template or length; add the examples themselves with 'nait-index capability add'"
             )
         try:
-            samples = _samples(stored, self._reasoning)
+            samples = _samples(stored, self._reading)
         except (ValueError, NaitError) as error:
             raise CapabilityError(f"{path} holds examples that cannot be read ({error}); export it again") from error
         if self._is_stored(stored.name, samples, len(samples) + stored.rejected, force=force):
             return self.get(stored.name)
         if basis != self._manifest.basis or not self._fits(stored):
-            stored = _encoded_again(stored, self._encoder(), self._reasoning)
+            stored = _encoded_again(stored, self._encoder(), self._reading)
         self._put(stored, force=force)
         return self.get(stored.name)
 
@@ -269,14 +269,14 @@ class CapabilityLibrary:
         return True
 
 
-def adopt_all(old: CapabilityTable, new: CapabilityTable, encoder: ExampleEncoder, reasoning: Reasoning) -> None:
+def adopt_all(old: CapabilityTable, new: CapabilityTable, encoder: ExampleEncoder, reading: Reading) -> None:
     """Store all capabilities of one index in another, encoding their examples again; the caller publishes them."""
     names = old.names()
     for number, name in enumerate(names, start=1):
         logger.info("encoding the capability %s again, %d of %d", name, number, len(names))
         stored = old.get(name)
         assert stored is not None
-        new.put(_encoded_again(stored, encoder, reasoning))
+        new.put(_encoded_again(stored, encoder, reading))
 
 
 def move_all(table: CapabilityTable, encoder: ExampleEncoder, manifest: Manifest) -> None:
@@ -284,19 +284,19 @@ def move_all(table: CapabilityTable, encoder: ExampleEncoder, manifest: Manifest
     for name in table.names():
         stored = table.get(name)
         assert stored is not None
-        again = _encoded_again(stored, encoder, manifest.reasoning)
+        again = _encoded_again(stored, encoder, manifest.reading)
         table.put(replace(again, fingerprint=manifest.fingerprint.digest))
 
 
-def _encoded_again(stored: StoredCapability, encoder: ExampleEncoder, reasoning: Reasoning) -> StoredCapability:
-    return replace(stored, arrays=_arrays(encoder.encode_again(_samples(stored, reasoning))))
+def _encoded_again(stored: StoredCapability, encoder: ExampleEncoder, reading: Reading) -> StoredCapability:
+    return replace(stored, arrays=_arrays(encoder.encode_again(_samples(stored, reading))))
 
 
-def _samples(stored: StoredCapability, reasoning: Reasoning) -> list[Sample]:
+def _samples(stored: StoredCapability, reading: Reading) -> list[Sample]:
     file = f"capability {stored.name}"
     records = enumerate(zip(stored.rows, stored.formats, strict=True), start=1)
     return [
-        restore_sample({"id": str(number), "row": row, "format": form, "file": file, "file_row": number}, reasoning)
+        restore_sample({"id": str(number), "row": row, "format": form, "file": file, "file_row": number}, reading)
         for number, (row, form) in records
     ]
 

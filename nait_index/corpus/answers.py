@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from nait_index.corpus.formats import ROLES, Fields, name_of, row_parts
+from nait_index.corpus.columns import Fields, answer_name, lookup
+from nait_index.corpus.formats import ROLES, known_fields, name_of, row_parts
 from nait_index.corpus.reasoning import segments
 from nait_index.corpus.rows import RowError
 from nait_index.corpus.words import is_visible
-from nait_index.types import Reasoning, Role, RowFormat
+from nait_index.types import DEFAULT_READING, Reading, Reasoning, Role, RowFormat
 
 _NAMED_FIELDS = 3  # fields that a reason names at most
 _ANSWERS = frozenset(
@@ -18,14 +19,13 @@ _ANSWERS = frozenset(
 """Names under which data sets hold answers, in lower case."""
 _ANSWER_FIELDS = {
     RowFormat.ALPACA: ("output", "response"),
-    RowFormat.PROMPT_COMPLETION: ("completion",),
     RowFormat.MESSAGES: ("messages",),
     RowFormat.SHAREGPT: ("conversations", "conversation"),
 }
 _NO_QUESTION = {"instruction": "", "prompt": ""} | dict.fromkeys(("input", "context", "system", "history", "tools"))
 
 
-def missing_answer(row: Fields, row_format: RowFormat, reasoning: Reasoning = Reasoning.KEEP) -> str | None:
+def missing_answer(row: Fields, row_format: RowFormat, reading: Reading = DEFAULT_READING) -> str | None:
     """Return why a row has no answer, or ``None`` if it has one. Text without roles is its own answer.
 
     A call of a tool is an answer, and so is reasoning that is read. An earlier answer that is empty would be trained on
@@ -33,10 +33,13 @@ def missing_answer(row: Fields, row_format: RowFormat, reasoning: Reasoning = Re
 
     :param row: one that :func:`~nait_index.corpus.formats.row_parts` can split.
     """
+    row, row_format = known_fields(row, row_format, reading)
+    reasoning = reading.reasoning
     if row_format is RowFormat.TEXT:
         return None
-    field = name_of(row, *_ANSWER_FIELDS[row_format])
-    value = row.get(field)
+    is_pair = row_format is RowFormat.PROMPT_COMPLETION
+    field = answer_name(row) if is_pair else name_of(row, *_ANSWER_FIELDS[row_format])
+    value = lookup(row, field)
     turns = value if isinstance(value, list) else None
     if turns:
         role = _last_role(turns[-1], {"messages": turns[-1:]}, RowFormat.MESSAGES, reasoning)
@@ -60,7 +63,7 @@ def _last_role(turn: object, row: Fields, row_format: RowFormat, reasoning: Reas
     if reasoning is Reasoning.KEEP and _is_plain(_answer_text(turn)):
         return Role.ASSISTANT
     try:
-        last = row_parts(row, row_format, reasoning)[-1]
+        last = row_parts(row, row_format, Reading(reasoning))[-1]
     except RowError:  # no text: any other fault of the row would have been raised before
         return None
     # A block of reasoning with nothing in it, and nothing after it, is no answer.

@@ -5,18 +5,27 @@ belongs is never converted silently: such a row is refused.
 """
 
 import reprlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from nait_index.corpus.columns import (
+    ANSWERS,
+    QUESTIONS,
+    Fields,
+    answer_name,
+    is_pair,
+    lookup,
+    one_answer,
+    question_name,
+    with_columns,
+)
 from nait_index.corpus.media import media_of_piece
 from nait_index.corpus.reasoning import PIECES, inlined, reasoning_of, reasoning_text, without_blocks
 from nait_index.corpus.rows import RowError, json_kind, refuse_surrogates, to_json
 from nait_index.corpus.words import is_visible
 from nait_index.errors import CorpusError
-from nait_index.types import Part, Reasoning, Role, RowFormat, canonical
-
-Fields = Mapping[str, Any]
+from nait_index.types import DEFAULT_READING, Part, Reading, ReadPart, Reasoning, Role, RowFormat, canonical
 
 ROLES = {
     "system": Role.SYSTEM,
@@ -35,43 +44,45 @@ ROLES = {
 PAIRED = ("system", "human", "user", "assistant")
 """Keys of an object that holds a question and its answer, in reading order."""
 _NAMED_FIELDS = 20  # fields that a message lists at most
-# The fields that identify a format, as alternatives. If a row has those of several formats, the first listed wins:
-# conversations before their flattened copies, and `text` last because it often repeats the others rendered.
-_REQUIRED: dict[RowFormat, tuple[tuple[str, ...], ...]] = {
-    RowFormat.MESSAGES: (("messages",),),
-    RowFormat.SHAREGPT: (("conversations",), ("conversation",)),
-    RowFormat.ALPACA: (("instruction",),),
-    RowFormat.PROMPT_COMPLETION: (("prompt", "completion"),),
-    RowFormat.TEXT: (("text",),),
+# What identifies a format. If a row has the fields of several, the first listed wins: two answers before the copy of
+# one, conversations before their flattened copies, and `text` last because it often repeats the others rendered.
+_IDENTIFIED: dict[RowFormat, Callable[[Fields], bool]] = {
+    RowFormat.PREFERENCE: lambda row: _has(row, "chosen") and _has(row, "rejected"),
+    RowFormat.MESSAGES: lambda row: _has(row, "messages"),
+    RowFormat.SHAREGPT: lambda row: _has(row, "conversations") or _has(row, "conversation"),
+    RowFormat.ALPACA: lambda row: _has(row, "instruction"),
+    RowFormat.PROMPT_COMPLETION: is_pair,
+    RowFormat.TEXT: lambda row: _has(row, "text"),
 }
+_KNOWN = (
+    "messages; conversations; instruction; chosen and rejected; text; or a question "
+    f"({', '.join(QUESTIONS)}) and its answer ({', '.join(ANSWERS)})"
+)
 
 
-def detect_format(rows: Iterable[Fields], name: str) -> RowFormat:
+def detect_format(rows: Iterable[Fields], name: str, columns: Sequence[tuple[str, str]] = ()) -> RowFormat:
     """Return the format that most of a file's first rows have.
 
-    :param name: the file's name, for the message.
+    :param name: the file's name, for the message. :param columns: as for :func:`with_columns`.
     :raises CorpusError: no row has the fields of any format.
     """
-    votes = dict.fromkeys(_REQUIRED, 0)
+    votes = dict.fromkeys(_IDENTIFIED, 0)
     seen: set[str] = set()
-    prompts = False
+    asked = False
     for row in rows:
         seen.update(row)
-        prompts = prompts or row.get("prompt") is not None
-        matching = next((form for form, required_fields in _REQUIRED.items() if _has(row, required_fields)), None)
+        row = with_columns(row, columns)
+        asked = asked or _has(row, question_name(row))
+        matching = next((form for form, is_of in _IDENTIFIED.items() if is_of(row)), None)
         if matching:
             votes[matching] += 1
-    if not any(votes.values()) and prompts:
+    if not any(votes.values()) and asked:
         return RowFormat.PROMPT_COMPLETION  # without answers, or with answers of another name
     if not any(votes.values()):
-        known = "; ".join(
-            f"{form}: {' or '.join(' and '.join(fields) for fields in alternatives)}"
-            for form, alternatives in _REQUIRED.items()
-        )
         fields = ", ".join(map(repr, sorted(seen)[:_NAMED_FIELDS])) or "none"
         raise CorpusError(
-            f"{name}: the fields of the first rows ({fields}) match no row format. "
-            f"Known formats: {known}. Rename the fields, or name the format with --format"
+            f"{name}: the fields of the first rows ({fields}) match no row format. Known are: {_KNOWN}. Say which is "
+            "which, as in 'build --columns instruction=ask,output=reply'"
         )
     return max(votes, key=votes.__getitem__)
 
@@ -84,17 +95,54 @@ def parts_of(row: Fields) -> tuple[Part, ...]:
     return row_parts(row, detect_format([row], "this row"))
 
 
-def row_parts(row: Fields, row_format: RowFormat, reasoning: Reasoning = Reasoning.KEEP) -> tuple[Part, ...]:
+def row_parts(row: Fields, row_format: RowFormat, reading: Reading = DEFAULT_READING) -> tuple[Part, ...]:
     """Split a row into its non-empty parts, in reading order.
 
-    :param reasoning: whether the reasoning of answers is part of them.
-    :raises RowError: a field is missing or of the wrong type, a role is unknown, or there is no text at all.
+    :param reading: which of them are read.
+    :raises RowError: a field is missing or of the wrong type, a role is unknown, or there is no text to read.
     """
-    read = _with_reasoning if reasoning is Reasoning.KEEP else without_blocks
+    return read_parts(_whole_parts(row, row_format, reading), reading.read)
+
+
+def _whole_parts(row: Fields, row_format: RowFormat, reading: Reading) -> tuple[Part, ...]:
+    row, row_format = known_fields(row, row_format, reading)
+    read = _with_reasoning if reading.reasoning is Reasoning.KEEP else without_blocks
     parts = tuple(part for part in map(read, _FORMATS[row_format](row)) if is_visible(part.text))
     if not parts:
         raise RowError("no text: every text field is empty")
     return parts
+
+
+def known_fields(row: Fields, row_format: RowFormat, reading: Reading) -> tuple[Fields, RowFormat]:
+    """Return a row with the fields of a format under their own names and with one answer, and that format.
+
+    :raises RowError: one of two answers is of the wrong type.
+    """
+    row = with_columns(row, reading.columns)
+    if row_format is not RowFormat.PREFERENCE:
+        return row, row_format
+    for field in ("chosen", "rejected"):
+        required(row, field)
+    return one_answer(row, reading.side)
+
+
+def read_parts(parts: tuple[Part, ...], read: ReadPart) -> tuple[Part, ...]:
+    """Return those parts of a row that are read: all, those before its last answer, or that answer.
+
+    An answer alone is text without a role. Text without roles is read whole.
+
+    :raises RowError: there is no such part.
+    """
+    if read is ReadPart.ALL or {part.role for part in parts} == {Role.TEXT}:
+        return parts
+    end = len(parts) - 1 if parts[-1].role is Role.ASSISTANT else len(parts)
+    if read is ReadPart.PROMPT:
+        if not end:
+            raise RowError("no question, and the index reads questions alone")
+        return parts[:end]
+    if end == len(parts):
+        raise RowError("no answer, and the index reads answers alone")
+    return (Part(Role.TEXT, parts[-1].text),)
 
 
 def _with_reasoning(part: Part) -> Part:
@@ -102,8 +150,8 @@ def _with_reasoning(part: Part) -> Part:
     return Part(part.role, part.text) if text == part.text else replace(part, text=text, answer=part.text)
 
 
-def _has(row: Fields, alternatives: tuple[tuple[str, ...], ...]) -> bool:
-    return any(all(row.get(field) is not None for field in fields) for fields in alternatives)
+def _has(row: Fields, field: str) -> bool:
+    return row.get(field) is not None
 
 
 def _alpaca(row: Fields) -> Iterator[Part]:
@@ -124,8 +172,8 @@ def _alpaca(row: Fields) -> Iterator[Part]:
 
 def _prompt_completion(row: Fields) -> Iterator[Part]:
     yield from _tools(row)
-    for field, role in (("prompt", Role.USER), ("completion", Role.ASSISTANT)):
-        value = required(row, field) if role is Role.USER else row.get(field)
+    for field, role in ((question_name(row), Role.USER), (answer_name(row), Role.ASSISTANT)):
+        value = required(row, field) if role is Role.USER else lookup(row, field)
         if isinstance(value, list):
             yield from _turns(value, field)
         else:

@@ -14,7 +14,7 @@ from typing import Any
 from nait_index.config import Media, RowRules, Unanswered
 from nait_index.corpus.answers import missing_answer
 from nait_index.corpus.folders import ALL_SPLITS, STDIN, STDIN_NAME, CorpusFile, display_name
-from nait_index.corpus.formats import detect_format, row_parts
+from nait_index.corpus.formats import detect_format, read_parts, row_parts
 from nait_index.corpus.media import carried_media
 from nait_index.corpus.readers import corpus_files, read_rows, read_whole
 from nait_index.corpus.rows import RawRow, RowError, json_kind, parse_row, printable, refuse_surrogates, to_json
@@ -22,7 +22,7 @@ from nait_index.corpus.text_rows import pasted_rows
 from nait_index.corpus.words import is_visible
 from nait_index.errors import CorpusError, NaitError
 from nait_index.spelling import parse_enum
-from nait_index.types import Origin, Reasoning, Rejected, RejectionCause, RowFormat, Sample
+from nait_index.types import DEFAULT_READING, Origin, Reading, Rejected, RejectionCause, RowFormat, Sample
 
 SAMPLE_COLUMNS = ("id", "row", "format", "file", "file_row")
 """The columns of a stored row that :func:`restore_sample` reads."""
@@ -49,7 +49,7 @@ def read_corpus(
     paths: Sequence[str | Path],
     row_format: RowFormat | None = None,
     limit: int | None = None,
-    reasoning: Reasoning = Reasoning.KEEP,
+    reading: Reading = DEFAULT_READING,
     rules: RowRules = _DEFAULT_RULES,
     split: str | None = None,
 ) -> Iterator[Sample | Rejected]:
@@ -61,7 +61,7 @@ def read_corpus(
     Memory is constant except for what detects repeated ids: about 150 bytes per row.
 
     :param row_format: the rows' format; by default detected for each file from its first rows.
-    :param limit: read at most this many rows. :param reasoning: whether the reasoning of answers is read.
+    :param limit: read at most this many rows. :param reading: what of a row is read.
     :param rules: what becomes of rows that have no answer, or that carry more than text.
     :param split: of folders that hold several: its name, or ``all``, which adds a field ``split`` to the rows. Ids that
         are generated then name the split: ``<folder name>/<split>:<row>``.
@@ -76,14 +76,14 @@ def read_corpus(
         if file.path.resolve() in seen:
             raise CorpusError(f"{display_name(file.path)}: given twice; name each corpus file once")
         seen.add(file.path.resolve())
-    return islice(_read(sources, _Settings(row_format, reasoning, rules, split)), limit)
+    return islice(_read(sources, _Settings(row_format, reading, rules, split)), limit)
 
 
 def read_text(
     text: str,
     name: str,
     row_format: RowFormat | None = None,
-    reasoning: Reasoning = Reasoning.KEEP,
+    reading: Reading = DEFAULT_READING,
     rules: RowRules = _DEFAULT_RULES,
 ) -> Iterator[Sample | Rejected]:
     """Read examples from a text: a JSON list, JSON lines, or plain text with blank lines between rows.
@@ -94,8 +94,8 @@ def read_text(
     :param row_format: the rows' format; by default detected from the first rows.
     :raises CorpusError: it is empty, or cannot be read.
     """
-    rows, ids = _with_format(pasted_rows(text, name), name, row_format), _Ids()
-    settings = _Settings(row_format, reasoning, replace(rules, unanswered=Unanswered.INDEX), split=None)
+    rows, ids = _with_format(pasted_rows(text, name), name, row_format, reading), _Ids()
+    settings = _Settings(row_format, reading, replace(rules, unanswered=Unanswered.INDEX), split=None)
     first = next(rows, None)
     if first is None:
         raise CorpusError(f"{name}: empty, there is not one row in it")
@@ -106,7 +106,7 @@ def read_text(
 def read_examples(
     paths: Sequence[str | Path],
     row_format: RowFormat | None = None,
-    reasoning: Reasoning = Reasoning.KEEP,
+    reading: Reading = DEFAULT_READING,
     rules: RowRules = _DEFAULT_RULES,
 ) -> list[Sample | Rejected]:
     """Read files of examples: corpus files, whose rows need no answers, and ``.txt`` files, as :func:`read_text` does.
@@ -117,17 +117,17 @@ def read_examples(
     files = [path for path in map(Path, paths) if path not in texts]
     # The files first, so that all paths are checked before rows are read.
     rules = replace(rules, unanswered=Unanswered.INDEX)
-    read = list(read_corpus(files, row_format, reasoning=reasoning, rules=rules)) if files else []
+    read = list(read_corpus(files, row_format, reading=reading, rules=rules)) if files else []
     for path in texts:
-        read += read_text(read_whole(path), display_name(path), row_format, reasoning, rules)
+        read += read_text(read_whole(path), display_name(path), row_format, reading, rules)
     return read
 
 
-def restore_sample(record: Mapping[str, Any], reasoning: Reasoning = Reasoning.KEEP) -> Sample:
+def restore_sample(record: Mapping[str, Any], reading: Reading = DEFAULT_READING) -> Sample:
     """Parse a stored row into a sample again.
 
     :param record: the row's ``SAMPLE_COLUMNS``; ``file`` and ``file_row``, which only messages name, may be absent.
-    :param reasoning: as the index was built.
+    :param reading: as the index was built.
     :raises CorpusError: the row or its format is not valid any more.
     """
     origin = Origin(record.get("file", ""), record.get("file_row", 0))
@@ -135,7 +135,7 @@ def restore_sample(record: Mapping[str, Any], reasoning: Reasoning = Reasoning.K
     raw = parse_row(origin, record["row"])
     if isinstance(raw, Rejected):
         raise CorpusError(f"{origin}: {raw.reason}")
-    return Sample(record["id"], raw.text, row_parts(raw.fields, row_format, reasoning), origin, row_format)
+    return Sample(record["id"], raw.text, row_parts(raw.fields, row_format, reading), origin, row_format)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ class _Settings:
     """What :func:`read_corpus` was asked for."""
 
     row_format: RowFormat | None
-    reasoning: Reasoning
+    reading: Reading
     rules: RowRules
     split: str | None
 
@@ -156,7 +156,7 @@ def _read(sources: Sequence[tuple[Path, list[CorpusFile]]], settings: _Settings)
             name = _name(path, file, settings.split)
             with closing(read_rows(file.path)) as raw_rows:
                 rows = map(partial(_in_split, file.split), raw_rows)
-                for row, form in _with_format(rows, display_name(file.path), settings.row_format):
+                for row, form in _with_format(rows, display_name(file.path), settings.row_format, settings.reading):
                     numbers[name] += 1
                     number = row.origin.row if file.path == path else numbers[name]
                     yield _sample(row, form, settings, ids, (path, name, number))
@@ -186,7 +186,7 @@ def _in_split(split: str | None, row: RawRow | Rejected) -> RawRow | Rejected:
 
 
 def _with_format(
-    rows: Iterator[RawRow | Rejected], name: str, row_format: RowFormat | None
+    rows: Iterator[RawRow | Rejected], name: str, row_format: RowFormat | None, reading: Reading
 ) -> Iterator[tuple[RawRow | Rejected, RowFormat]]:
     """Yield the rows of one file, each with the file's format."""
     head: list[RawRow | Rejected] = []
@@ -204,7 +204,7 @@ def _with_format(
             "one per line in JSON lines, or all in one list in .json"
         )
     if head:
-        form = row_format or detect_format(parsed, name)
+        form = row_format or detect_format(parsed, name, reading.columns)
         yield from ((row, form) for row in chain(head, rows))
 
 
@@ -217,10 +217,11 @@ def _sample(
     if media is not None and (settings.rules.media is Media.REJECT or media.in_bytes):
         return Rejected(row.origin, media.reason, row.text, RejectionCause.MEDIA)
     try:
-        parts = row_parts(row.fields, row_format, settings.reasoning)
-        missing = missing_answer(row.fields, row_format, settings.reasoning)
+        parts = row_parts(row.fields, row_format, settings.reading.whole)
+        missing = missing_answer(row.fields, row_format, settings.reading)
         if missing is not None and settings.rules.unanswered is Unanswered.REJECT:
             return Rejected(row.origin, missing, row.text, RejectionCause.UNANSWERED)
+        parts = read_parts(parts, settings.reading.read)
         sample_id = _given_id(row.fields) or ids.generate(*place)
         ids.claim(sample_id, row.origin)
     except RowError as error:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from nait_index.corpus.columns import ANSWERS, CONVERSATIONS, QUESTIONS
 from nait_index.corpus.formats import ROLES, name_of
 from nait_index.corpus.reasoning import FIELDS, reasoning_text
 from nait_index.corpus.templates import plain_text
@@ -32,7 +33,8 @@ _READ = {
     RowFormat.ALPACA: {"history", "tools"},
     RowFormat.SHAREGPT: {"conversations", "conversation", "tools"},
     RowFormat.MESSAGES: {"messages", "tools"},
-    RowFormat.PROMPT_COMPLETION: {"prompt", "completion", "tools"},
+    RowFormat.PROMPT_COMPLETION: {*QUESTIONS, *ANSWERS, "tools"},
+    RowFormat.PREFERENCE: {*CONVERSATIONS, "prompt", "chosen", "rejected", "history", "tools"},
     RowFormat.TEXT: {"text"},
 }
 _READ_OF_TURNS = {"role", "from", "content", "value", "tool_calls", "function_call"}

@@ -155,7 +155,7 @@ class Session:
 
     def row(self, sample_id: str) -> dict[str, Any]:
         """Return one row with all of its text."""
-        row = shown_row(self.index.rows([sample_id])[0], self.index.manifest.reasoning, whole=True)
+        row = shown_row(self.index.rows([sample_id])[0], self.index.manifest.reading, whole=True)
         return row | {"read": self.index.row_read(sample_id).to_dict()}
 
     def write(self, request: ChoiceRequest, folder: Path) -> tuple[Path, Path]:
@@ -214,7 +214,7 @@ class Session:
         return [
             {"rank": rank + 1, "score": selection.scores[rank]}
             | {name: values[rank] for name, values in selection.details.items()}
-            | shown_row(row, self.index.manifest.reasoning)
+            | shown_row(row, self.index.manifest.reading)
             for rank, row in zip(ranks, rows, strict=True)
         ]
 

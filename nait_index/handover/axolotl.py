@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from nait_index.corpus import to_json
+from nait_index.corpus.columns import answer_name, question_name
 from nait_index.corpus.formats import ROLES
+from nait_index.handover import preferences
 from nait_index.handover.rows import OutRow, Shape, UnreadableError, check_text, first_with_role
 from nait_index.handover.writers import OutputKind
 from nait_index.types import RowFormat
@@ -20,19 +22,23 @@ def block(rows: Sequence[OutRow], shape: Shape, out: Path, kind: OutputKind) -> 
         row.check_no_media()
     file = {"path": str(out.resolve())} | ({"ds_type": kind.loader} if kind.loader else {})
     entry = "\n    ".join(f"{key}: {to_json(value)}" for key, value in (file | _reader(rows, shape)).items())
-    return f"# Axolotl: add this to your configuration.\ndatasets:\n  - {entry}\n"
+    kind_of_training = "rl: dpo\n" if shape.format is RowFormat.PREFERENCE else ""
+    return f"# Axolotl: add this to your configuration.\n{kind_of_training}datasets:\n  - {entry}\n"
 
 
 def _reader(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
     if shape.format is RowFormat.ALPACA:
         return _alpaca(rows, shape)
     if shape.format is RowFormat.PROMPT_COMPLETION:
-        check_text(rows, "prompt", "completion")
+        asked, answered = question_name(rows[0].fields), answer_name(rows[0].fields)
+        check_text(rows, asked, answered)
         for row in rows:
             row.check_no_reasoning()
-        names = {"field_instruction": "prompt", "field_output": "completion"}
+        names = {"field_instruction": asked, "field_output": answered}
         # The prompt unchanged; columns "system" and "input" are not added to it.
         return {"type": names | {"format": "{instruction}", "no_input_format": "{instruction}", "system_format": ""}}
+    if shape.format is RowFormat.PREFERENCE:
+        return preferences.axolotl(rows)
     if shape.format is RowFormat.TEXT:
         check_text(rows, "text")
         return {"type": "completion", "field": "text"}

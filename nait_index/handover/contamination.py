@@ -86,7 +86,7 @@ class Contamination:
         """Return the matches of the rows that repeat an example, by row id."""
         matches = {}
         for row in rows:
-            parts = row_parts(json.loads(row.row), row.format)
+            parts = row_parts(json.loads(row.row), row.format, row.reading)
             match = self.match(asked_text(parts), plain_text(parts))
             if match is not None:
                 matches[row.id] = match

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from nait_index.corpus.columns import answer_name, lookup, question_name
 from nait_index.corpus.formats import (
     PAIRED,
     ROLES,
@@ -74,8 +75,8 @@ def read_conversation(row: Fields, row_format: RowFormat) -> Conversation:
         columns, turns = ["system", "history", "instruction", more, answer], tuple(_alpaca(row, more, answer))
         columns += _reasoning_fields(row)
     elif row_format is RowFormat.PROMPT_COMPLETION:
-        columns, turns = ["prompt", "completion"], tuple(_prompt_completion(row))
-        columns += [] if isinstance(row["completion"], list) else _reasoning_fields(row)
+        columns, turns = [question_name(row), answer_name(row)], tuple(_prompt_completion(row))
+        columns += [] if isinstance(lookup(row, columns[1]), list) else _reasoning_fields(row)
     else:
         name = name_of(row, *CONVERSATIONS[row_format])
         columns, turns = ["system", name], (*_system(row), *_turns(required(row, name), name))
@@ -102,8 +103,8 @@ def _alpaca(row: Fields, more: str, answer: str) -> Iterator[Turn]:
 
 
 def _prompt_completion(row: Fields) -> Iterator[Turn]:
-    for name, role in (("prompt", Role.USER), ("completion", Role.ASSISTANT)):
-        value = required(row, name)
+    for name, role in ((question_name(row), Role.USER), (answer_name(row), Role.ASSISTANT)):
+        value = required(row, name) if role is Role.USER else lookup(row, name)
         if isinstance(value, list):
             yield from _turns(value, name)
         else:

@@ -18,6 +18,7 @@ from typing import Any
 
 from nait_index.corpus import to_json
 from nait_index.corpus.answers import missing_answer
+from nait_index.corpus.formats import known_fields
 from nait_index.corpus.reasoning import inlined, reasoning_of
 from nait_index.corpus.rows import RowError
 from nait_index.errors import NaitError
@@ -33,9 +34,6 @@ _TURN_KEYS = {
     RowFormat.SHAREGPT: frozenset({"from", "value"}),
 }
 """Keys of the turns of each format, which no other field of a turn can have."""
-
-TARGETS = tuple(target for target in RowFormat if target is not RowFormat.TEXT)
-"""The formats that rows can be converted to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,7 @@ def convert_rows(
     lost: Counter[str] = Counter()
     for number, row in enumerate(rows):
         fields = json.loads(row.row)
-        missing = missing_answer(fields, row.format)
+        missing = missing_answer(fields, row.format, row.reading)
         if missing is not None:
             refused.append(Refused(row, number, missing))
             continue
@@ -73,7 +71,7 @@ def convert_rows(
             converted.append(OutRow(row.id, number, _one_line(row.row), row.format))
             continue
         try:
-            new, keys = convert(fields, row.format, target)
+            new, keys = convert(*known_fields(fields, row.format, row.reading), target)
             missing = missing_answer(new, target)
             if missing is not None:
                 raise RowError(missing)
@@ -229,3 +227,6 @@ _WRITERS: dict[RowFormat, Callable[[Conversation], dict[str, Any]]] = {
     RowFormat.MESSAGES: _messages,
     RowFormat.PROMPT_COMPLETION: _prompt_completion,
 }
+
+TARGETS = tuple(_WRITERS)
+"""The formats that rows can be converted to."""

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from nait_index.corpus import to_json
+from nait_index.corpus.columns import answer_name, question_name
 from nait_index.corpus.formats import ROLES, name_of
 from nait_index.corpus.media import media_columns
 from nait_index.errors import NaitError, OutputExistsError
+from nait_index.handover import preferences
 from nait_index.handover.rows import SHAREGPT_ROLES, OutRow, Shape, UnreadableError, check_text, first_with_role
 from nait_index.types import Role, RowFormat
 
@@ -39,10 +41,13 @@ def entry(rows: Sequence[OutRow], shape: Shape, out: Path) -> dict[str, Any]:
     if shape.format is RowFormat.ALPACA:
         settings = _alpaca(rows, shape)
     elif shape.format is RowFormat.PROMPT_COMPLETION:
-        check_text(rows, "prompt", "completion")
+        names = question_name(rows[0].fields), answer_name(rows[0].fields)
+        check_text(rows, *names)
         for row in rows:
             row.check_no_reasoning()
-        settings = {"formatting": "alpaca", "columns": {"prompt": "prompt", "response": "completion"}}
+        settings = {"formatting": "alpaca", "columns": dict(zip(("prompt", "response"), names, strict=True))}
+    elif shape.format is RowFormat.PREFERENCE:
+        settings = preferences.llamafactory(rows)
     elif shape.format is RowFormat.TEXT:
         check_text(rows, "text")
         settings = {"formatting": "alpaca", "columns": {"prompt": "text"}}

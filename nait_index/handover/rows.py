@@ -9,7 +9,7 @@ from typing import Any
 from nait_index.corpus.formats import PAIRED, ROLES, name_of
 from nait_index.corpus.media import carried_media
 from nait_index.corpus.reasoning import FIELDS, reasoning_of
-from nait_index.types import Role, RowFormat
+from nait_index.types import DEFAULT_READING, Reading, Role, RowFormat
 
 CONVERSATIONS = {RowFormat.SHAREGPT: ("conversations", "conversation"), RowFormat.MESSAGES: ("messages",)}
 """The columns that may hold the conversation."""
@@ -29,6 +29,7 @@ class ChosenRow:
 
     :param row: the original row as JSON text.
     :param tokens: its length as the index counted it. :param cut: whether the index read only the beginning.
+    :param reading: how its columns are read.
     """
 
     id: str
@@ -36,6 +37,7 @@ class ChosenRow:
     format: RowFormat
     tokens: int
     cut: bool
+    reading: Reading = DEFAULT_READING
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ rename roles, and truncates rows at 1,024 tokens by default.
 from collections.abc import Sequence
 from pathlib import Path
 
+from nait_index.handover import preferences
 from nait_index.handover.rows import Lengths, OutRow, Shape, UnreadableError, check_text
 from nait_index.handover.writers import OutputKind
 from nait_index.types import RowFormat
@@ -20,11 +21,11 @@ import sys
 from pathlib import Path
 
 from datasets import {loader}
-from trl import SFTConfig, SFTTrainer
+from trl import {trainer}Config, {trainer}Trainer
 
 ROWS = Path(__file__).resolve().with_name({name!r})
 COLUMNS = {columns!r}
-SETTINGS = {{  # arguments of SFTConfig
+SETTINGS = {{  # arguments of {trainer}Config
     "output_dir": {output!r},
     # Longer rows are truncated. {lengths}.
     "max_length": {length},
@@ -32,9 +33,9 @@ SETTINGS = {{  # arguments of SFTConfig
 
 
 def trainer(model, **settings):
-    """Return the trainer; settings are more arguments of SFTConfig."""
+    """Return the trainer; settings are more arguments of {trainer}Config."""
     rows = {loader}({arguments}).select_columns(COLUMNS)
-    return SFTTrainer(model=model, args=SFTConfig(**SETTINGS | settings), train_dataset=rows)
+    return {trainer}Trainer(model=model, args={trainer}Config(**SETTINGS | settings), train_dataset=rows)
 
 
 if __name__ == "__main__":
@@ -55,12 +56,13 @@ def script(rows: Sequence[OutRow], shape: Shape, out: Path, kind: OutputKind, le
         row.check_no_media()
     columns = _columns(rows, shape, kind)
     return _SCRIPT.format(
-        hint=_HINT if shape.format is RowFormat.MESSAGES or isinstance(rows[0].fields.get("prompt"), list) else "",
+        hint=_HINT if shape.format is RowFormat.MESSAGES or _has_turns(rows[0]) else "",
         name=out.name,
         loader="load_dataset" if kind.loader else "load_from_disk",
         arguments=f'"{kind.loader}", data_files=str(ROWS), split="train"' if kind.loader else "str(ROWS)",
         columns=columns + (["tools"] if "tools" in shape.columns and "text" not in columns else []),
-        output=out.stem + "-sft",
+        trainer="DPO" if shape.format is RowFormat.PREFERENCE else "SFT",
+        output=f"{out.stem}-{'dpo' if shape.format is RowFormat.PREFERENCE else 'sft'}",
         lengths=lengths.over(LENGTH).capitalize(),
         length=LENGTH,
     )
@@ -72,6 +74,8 @@ def _columns(rows: Sequence[OutRow], shape: Shape, kind: OutputKind) -> list[str
         return ["text"]
     if shape.format is RowFormat.PROMPT_COMPLETION:
         return _prompt_completion(rows, kind)
+    if shape.format is RowFormat.PREFERENCE:
+        return preferences.trl(rows)
     if shape.format is not RowFormat.MESSAGES:
         raise UnreadableError(rows[0], f"TRL does not read {shape.format} rows")
     if "system" in shape.columns:
@@ -105,3 +109,7 @@ def _check_turns(row: OutRow, name: str, kind: OutputKind) -> None:
         raise UnreadableError(
             row, "in a table the arguments of its calls are text, which templates quote", "write .jsonl"
         )
+
+
+def _has_turns(row: OutRow) -> bool:
+    return any(isinstance(row.fields.get(name), list) for name in ("prompt", "chosen"))

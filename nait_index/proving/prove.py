@@ -27,7 +27,7 @@ from nait_index.proving.runs import Bench, RunProgress, RunStore
 from nait_index.search.rows import IndexRows
 from nait_index.selection.budget import Budget, Top
 from nait_index.spelling import normal_name
-from nait_index.types import Reasoning, Rejected, RowFormat, Sample
+from nait_index.types import Reading, Rejected, RowFormat, Sample
 
 PICTURE, RUNS = ".png", ".runs.jsonl"
 """What the files beside a proof end in."""
@@ -120,7 +120,7 @@ class Prover:
         arms = [untrained(), choices.random(), *map(choices.method, [*methods, MethodName.BM25])]
         generate = frozenset(samples if settings.chrf else ())
         self.plan = ProofPlan(tuple(arms), samples, settings.seeds, settings.held_out, generate=generate)
-        read = reader(index.columns, maker, index.manifest.reasoning)
+        read = reader(index.columns, maker, index.manifest.reading.whole)
         self.planned: Planned = plan_runs(self.plan, len(index), settings.recipe, maker, read)
         self.bench = Bench(self.loaded, settings.recipe, store)
 
@@ -154,16 +154,16 @@ def open_prover(
     :param tune: folder or hub name of the model to fine-tune copies of; by default the index's own.
     :raises CapabilityError: there are no examples, or too few with an answer.
     """
-    reasoning, rules = index.manifest.reasoning, index.manifest.rules
+    reading, rules = index.manifest.reading.whole, index.manifest.rules
     samples = {
-        name: _answered(name, read_text("\n".join(index.capability_rows(name)), name, None, reasoning, rules))
+        name: _answered(name, read_text("\n".join(index.capability_rows(name)), name, None, reading, rules))
         for name in capabilities
     }
     for file in files:
         name = normal_name(Path(file).stem)
         if name in samples:
             raise CapabilityError(f"capability '{name}' is given twice")
-        samples[name] = _answered(name, read_examples([file], row_format, reasoning, rules))
+        samples[name] = _answered(name, read_examples([file], row_format, reading, rules))
     if not samples:
         raise CapabilityError("name at least one capability with -c, or a file of examples with -e")
     return Prover(index, samples, settings or ProofSettings(), RunStore(Path(runs)), tune)
@@ -199,7 +199,7 @@ def _answered(name: str, items: Iterable[Sample | Rejected]) -> list[Sample]:
     return samples
 
 
-def reader(rows: IndexRows, maker: LessonMaker, reasoning: Reasoning) -> Read:
+def reader(rows: IndexRows, maker: LessonMaker, reading: Reading) -> Read:
     """Return what reads rows of an index as lessons, each of them once."""
     known: dict[int, AnswerTokens] = {}
 
@@ -208,7 +208,7 @@ def reader(rows: IndexRows, maker: LessonMaker, reasoning: Reasoning) -> Read:
         if new:
             columns = rows.take(new, SAMPLE_COLUMNS)
             records = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-            samples = [restore_sample(record, reasoning) for record in records]
+            samples = [restore_sample(record, reading) for record in records]
             known.update(zip(new, maker.lessons(samples), strict=True))
         return [known[ordinal] for ordinal in ordinals]
 

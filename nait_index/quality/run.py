@@ -19,7 +19,7 @@ from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest, load_finished
 from nait_index.store.samples import SampleTable
 from nait_index.store.scores import check_name, publish_scores
-from nait_index.types import Reasoning
+from nait_index.types import Reading
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ def score_index(
     layout.pull(path)
     with Journal(path, quality.settings, force=force) as journal:
         if isinstance(spec, Judge) and confirm is not None:
-            cost = spec.estimate(_pending_rows(table, journal, manifest.reasoning, on_failure=lambda score: None))
+            cost = spec.estimate(_pending_rows(table, journal, manifest.reading.whole, on_failure=lambda score: None))
             if cost.rows and not confirm(cost):
                 raise NaitError("not confirmed, so nothing was sent")
         run = _Run(table, journal, manifest, progress)
@@ -124,11 +124,11 @@ def score_index(
 
 
 def _pending_rows(
-    table: SampleTable, journal: Journal, reasoning: Reasoning, on_failure: Callable[[Score], None]
+    table: SampleTable, journal: Journal, reading: Reading, on_failure: Callable[[Score], None]
 ) -> Iterator[QualityRow]:
     """Yield the rows that need work, in the order of the table.
 
-    :param reasoning: whether the reasoning of answers is part of them.
+    :param reading: what of a row is read.
     :param on_failure: called with the score of each row that cannot be restored.
     """
     for record in table.records([*SAMPLE_COLUMNS, "content_hash", "n_tokens"]):
@@ -136,7 +136,7 @@ def _pending_rows(
         if journal.is_done(row_id, content):
             continue
         try:
-            parts = restore_sample(record, reasoning).parts
+            parts = restore_sample(record, reading).parts
         except CorpusError as error:
             on_failure(Score(QualityRow(row_id, content, (), tokens), None, Status.FAILED, str(error)))
         else:
@@ -150,7 +150,7 @@ class _Run:
         self, table: SampleTable, journal: Journal, manifest: Manifest, progress: ScoreProgress | None
     ) -> None:
         self._table, self._journal, self._progress = table, journal, progress
-        self._rows, self._reasoning = manifest.rows, manifest.reasoning
+        self._rows, self._reading = manifest.rows, manifest.reading.whole
         self.reused = self.computed = self._failed = self._scored = self._tokens = self._left = 0
         for row in table.records(["id", "content_hash", "n_tokens"]):
             is_done = journal.is_done(row["id"], row["content_hash"])
@@ -164,7 +164,7 @@ class _Run:
         :raises NaitError: no row could be scored.
         """
         self._journal.begin()
-        with closing(quality.score(_pending_rows(self._table, self._journal, self._reasoning, self._add))) as scores:
+        with closing(quality.score(_pending_rows(self._table, self._journal, self._reading, self._add))) as scores:
             for score in scores:
                 self._add(score)
         if self._failed and not self._scored and not self.reused:

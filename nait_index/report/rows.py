@@ -10,7 +10,7 @@ from nait_index.corpus import restore_sample
 from nait_index.errors import NaitError
 from nait_index.index import NaitIndex
 from nait_index.report.context import CapabilityChoice
-from nait_index.types import Reasoning, RowRead
+from nait_index.types import Reading, RowRead
 
 _MAX_ROW_BYTES = 30_000
 
@@ -100,13 +100,13 @@ class RowViewer:
 def read_texts(index: NaitIndex, positions: Sequence[int] | np.ndarray) -> list[RowText]:
     """Read the text of the rows at some positions of the table; a row that cannot be parsed is shown as its JSON."""
     columns = index.columns.take(positions, ["id", "row", "format"])
-    reasoning = index.manifest.reasoning
-    return [_text(dict(zip(columns, values, strict=True)), reasoning) for values in zip(*columns.values(), strict=True)]
+    reading = index.manifest.reading
+    return [_text(dict(zip(columns, values, strict=True)), reading) for values in zip(*columns.values(), strict=True)]
 
 
-def _text(record: Mapping[str, Any], reasoning: Reasoning) -> RowText:
+def _text(record: Mapping[str, Any], reading: Reading) -> RowText:
     try:
-        parts = restore_sample(record, reasoning).parts
+        parts = restore_sample(record, reading).parts
     except NaitError:
         return RowText((("row", printable(record["row"])),))
     return RowText(tuple((str(part.role), printable(part.text)) for part in parts))

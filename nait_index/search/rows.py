@@ -26,7 +26,7 @@ from nait_index.store.fitted import load_landmarks
 from nait_index.store.integrity import Looks
 from nait_index.store.layout import Layout
 from nait_index.store.samples import SampleTable
-from nait_index.types import Reasoning, Sample
+from nait_index.types import DEFAULT_READING, Reading, Sample
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,7 +49,7 @@ class IndexRows:
         table: SampleTable,
         compressor: Compressor,
         signatures: SignatureConfig,
-        reasoning: Reasoning = Reasoning.KEEP,
+        reading: Reading = DEFAULT_READING,
         landmarks_hash: str | None = None,
     ) -> None:
         self.topk = signatures.topk
@@ -59,7 +59,8 @@ class IndexRows:
         self.center, self.widths = compressor.center, compressor.widths
         #: Leading numbers of a dense signature that a search scans; ``None`` for all that the table keeps.
         self._scanned = signatures.pca_dim
-        self._reasoning = reasoning
+        #: What of a row is read.
+        self.reading = reading
         self._layout = layout
         self._table = table
         self._folder = layout.engine(table.version)
@@ -82,7 +83,7 @@ class IndexRows:
     def texts(self) -> Iterator[str]:
         """Yield the text of every row, its parts joined by newlines."""
         for record in self._table.records(["id", "row", "format"]):
-            yield plain_text(restore_sample(record, self._reasoning).parts)
+            yield plain_text(restore_sample(record, self.reading).parts)
 
     def column_names(self) -> list[str]:
         """Return the names of the plain columns, which is all but the signatures."""
@@ -123,7 +124,7 @@ class IndexRows:
 
     def sample(self, ordinal: int) -> Sample:
         """Read one row as a sample."""
-        return restore_sample(self._table.take([ordinal], SAMPLE_COLUMNS).to_pylist()[0], self._reasoning)
+        return restore_sample(self._table.take([ordinal], SAMPLE_COLUMNS).to_pylist()[0], self.reading)
 
     # ---- filters ----------------------------------------------------------------------------------------------------
 

@@ -136,7 +136,14 @@ class Chooser:
             k = request.available if several and how is Combine.MEAN else request.k
             ranked = rank(self.rows, request.examples, request, k)
             if not several and weights is None:
-                return Selection(ranked[0].ids, ranked[0].scores, ranked[0].ordinals, provenance, self.rows.take)
+                return Selection(
+                    ranked[0].ids,
+                    ranked[0].scores,
+                    ranked[0].ordinals,
+                    provenance,
+                    self.rows.take,
+                    reading=self.rows.reading,
+                )
             names = [capability.name for capability in request.capabilities]
             rankings = dict(zip(names, ranked, strict=True))
             chosen = combine({name: ranked.ids for name, ranked in rankings.items()}, how, request.k, weights)
@@ -166,7 +173,9 @@ class Chooser:
         sources = [(rankings[name], ranks[name][sample_id]) for sample_id, name in chosen]
         scores = tuple(ranked.scores[i] for ranked, i in sources)
         ordinals = tuple(ranked.ordinals[i] for ranked, i in sources)
-        return Selection(ids, scores, ordinals, provenance, self.rows.take, {"capability": list(names)})
+        return Selection(
+            ids, scores, ordinals, provenance, self.rows.take, {"capability": list(names)}, reading=self.rows.reading
+        )
 
     # ---- core -------------------------------------------------------------------------------------------------------
 
@@ -276,6 +285,7 @@ class Chooser:
                     rounds=int(chosen.rounds.max()),
                 ),
             ),
+            reading=self.rows.reading,
             fetch=self.rows.take,
             details={"round": chosen.rounds.tolist()},
         )
@@ -286,7 +296,7 @@ class Chooser:
         if not len(ordinals):
             raise SelectionError("no row passes --where; widen it")
         ids, provenance = tuple(self.rows.take_ids(ordinals)), self._provenance(None, where, len(ordinals))
-        return Selection(ids, (), tuple(ordinals.tolist()), provenance, self.rows.take)
+        return Selection(ids, (), tuple(ordinals.tolist()), provenance, self.rows.take, reading=self.rows.reading)
 
     def load(self, sidecar: Path) -> Selection:
         """Read the selection that a sidecar describes."""
@@ -300,4 +310,4 @@ class Chooser:
                 "chosen from, or its version with --at"
             )
         ordinals = tuple(ordinal_of[sample_id] for sample_id in ids)
-        return Selection(ids, scores, ordinals, provenance, self.rows.take, columns)
+        return Selection(ids, scores, ordinals, provenance, self.rows.take, columns, reading=self.rows.reading)

@@ -14,7 +14,7 @@ from nait_index.handover.rows import ChosenRow
 from nait_index.handover.writers import OutputKind, kind_of, to_dataset, to_table
 from nait_index.selection.provenance import Provenance
 from nait_index.spelling import parse_enum
-from nait_index.types import RowFormat
+from nait_index.types import DEFAULT_READING, Reading, RowFormat
 
 if TYPE_CHECKING:
     import datasets
@@ -29,7 +29,7 @@ class Selection:
     :param provenance: what the rows were chosen from and how: enough to choose them again.
     :param fetch: reads columns of the rows with some ordinals.
     :param details: what else is known of each row, by column (the capability that chose it, its votes, …).
-    :param asked: the question of each example, by capability, if known.
+    :param asked: the question of each example, by capability, if known. :param reading: what the index reads of rows.
     """
 
     ids: tuple[str, ...]
@@ -39,6 +39,7 @@ class Selection:
     fetch: Callable[[Sequence[int], Sequence[str]], Mapping[str, list[Any]]] = field(repr=False)
     details: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     asked: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
+    reading: Reading = field(default=DEFAULT_READING, repr=False)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -132,4 +133,7 @@ class Selection:
     def _chosen(self) -> list[ChosenRow]:
         columns = self.fetch(self.ordinals, ["row", "format", "n_tokens", "truncated"])
         rows = zip(self.ids, *columns.values(), strict=True)
-        return [ChosenRow(row_id, row, RowFormat(form), tokens, cut) for row_id, row, form, tokens, cut in rows]
+        reading = self.reading.whole
+        return [
+            ChosenRow(row_id, row, RowFormat(form), tokens, cut, reading) for row_id, row, form, tokens, cut in rows
+        ]

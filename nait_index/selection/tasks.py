@@ -78,6 +78,7 @@ class CoreChooser:
             provenance=replace(provenance, core=self._summary(names, ranks, core, request)),
             fetch=self._rows.take,
             details=details,
+            reading=self._rows.reading,
         )
 
     def with_stability(

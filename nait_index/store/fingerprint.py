@@ -9,6 +9,7 @@ from typing import Any
 from nait_index.config import SignatureConfig, View
 from nait_index.errors import FingerprintError, NaitError
 from nait_index.store.sealed import check_types
+from nait_index.types import Reading, ReadPart, Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,7 @@ class Fingerprint:
     """All settings that affect numbers: indexes of one fingerprint hold the same numbers for the same row.
 
     :param signatures: the settings of the views, with the content hash of the sparse autoencoder for its folder.
+    :param columns: the fields of known formats that columns of other names hold, such as ``output=reply``.
     """
 
     weights: str
@@ -29,6 +31,9 @@ class Fingerprint:
     max_length: int
     dtype: str
     signatures: SignatureConfig
+    read: str = ReadPart.ALL
+    side: str = Side.CHOSEN
+    columns: str = ""
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "Fingerprint":
@@ -49,12 +54,13 @@ class Fingerprint:
     def to_dict(self) -> dict[str, Any]:
         """Return all fields in one dictionary, those of the signatures among them.
 
-        The settings of some views are left out where the index has none of them, so that older indexes keep their
-        digests.
+        Left out are the settings of views that the index has not, and readings that are the usual ones, so that older
+        indexes keep their digests.
         """
         record, views = asdict(self), set(self.signatures.views)
         settings: dict[str, Any] = record.pop("signatures")
         unused = {name for name, users in _OF_VIEWS.items() if not users & views}
+        record = {name: value for name, value in record.items() if _USUAL.get(name) != value}
         return record | {name: value for name, value in settings.items() if name not in unused}
 
     @property
@@ -69,7 +75,7 @@ class Fingerprint:
         :param owner: what has the other one; :param models: names of this one's model and the other's, for the message.
         :raises FingerprintError: names every setting that differs, with both values.
         """
-        mine, theirs = self.to_dict(), other.to_dict()
+        mine, theirs = (dict(_USUAL) | mark.to_dict() for mark in (self, other))
         different = [name for name in mine if mine[name] != theirs.get(name)]
         if {"weights", "model_config"} & set(different):
             different = [name for name in different if name not in ("layers", "widths")]  # they follow from the model
@@ -92,6 +98,19 @@ def differing(settings: str, owner: str) -> FingerprintError:
         "index"
     )
 
+
+def recorded_reading(reading: Reading) -> dict[str, str]:
+    """Return the fields of a fingerprint that say what is read of rows."""
+    columns = ",".join(f"{field}={column}" for field, column in reading.columns)
+    return {
+        "reasoning": str(reading.reasoning),
+        "read": str(reading.read),
+        "side": str(reading.side),
+        "columns": columns,
+    }
+
+
+_USUAL = {"read": ReadPart.ALL, "side": Side.CHOSEN, "columns": ""}
 
 _OF_VIEWS = {
     "words_dim": {View.WORDS},

@@ -15,7 +15,7 @@ from nait_index.spelling import did_you_mean, did_you_mean_path
 from nait_index.store.fingerprint import Fingerprint
 from nait_index.store.layout import Layout
 from nait_index.store.sealed import check_types, seal, unseal
-from nait_index.types import Reasoning
+from nait_index.types import Reading, ReadPart, Reasoning, Side
 
 SCHEMA_VERSION = 5
 _LIBRARIES = ("nait-index", "torch", "transformers", "tokenizers", "numpy", "lancedb", "pylance")
@@ -130,9 +130,13 @@ class Manifest:
         return self.head.table_version if self.history else None
 
     @property
-    def reasoning(self) -> Reasoning:
-        """Whether the model read the reasoning of answers."""
-        return Reasoning.DROP if self.fingerprint.reasoning == Reasoning.DROP else Reasoning.KEEP
+    def reading(self) -> Reading:
+        """What the model read of rows."""
+        mark = self.fingerprint
+        reasoning = Reasoning.DROP if mark.reasoning == Reasoning.DROP else Reasoning.KEEP
+        pairs = (pair.partition("=") for pair in mark.columns.split(",") if pair)
+        columns = tuple((field, column) for field, _, column in pairs)
+        return Reading(reasoning, ReadPart(mark.read), Side(mark.side), columns)
 
     @property
     def basis(self) -> str:

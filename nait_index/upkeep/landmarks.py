@@ -78,7 +78,7 @@ def _take(layout: Layout, manifest: Manifest, encoder: IndexEncoder) -> Manifest
     table = SampleTable(layout, manifest.table_version)
     count = min(len(table), max(encoder.signatures.landmarks, warm_up_rows(len(table))))
     records = table.take(np.arange(count), [*SAMPLE_COLUMNS, "position"]).to_pylist()
-    samples = (restore_sample(record, manifest.reasoning) for record in records)
+    samples = (restore_sample(record, manifest.reading) for record in records)
     texts = [encoder.template.read(sample.parts).marked for sample in samples]
     if manifest.warmup_hash is None:
         warmup = encoder.warm_up(texts[: warm_up_rows(len(table))])

@@ -23,7 +23,7 @@ from nait_index.store.locks import write_lock
 from nait_index.store.manifest import Manifest, RebuildOrigin, load_manifest
 from nait_index.store.samples import SampleTable
 from nait_index.store.scores import copy_score, score_names
-from nait_index.types import Reasoning, Rejected, Sample
+from nait_index.types import Reading, Rejected, Sample
 
 logger = logging.getLogger(__name__)
 
@@ -60,13 +60,13 @@ def rebuild(
         if stored.names():
             drop_torn_versions(new, new.capabilities)
             compressor = load_compressor(new, unpublished.basis_hash)
-            adopt_all(stored, capabilities, example_encoder(new, unpublished, encoder, compressor), manifest.reasoning)
+            adopt_all(stored, capabilities, example_encoder(new, unpublished, encoder, compressor), manifest.reading)
         return {"capabilities_version": capabilities.version}
 
     with Builder(
         new, config, signatures, progress, rebuilt_from=origin, complete=complete, rules=manifest.rules
     ) as builder:
-        return builder.run(_samples(table, manifest.reasoning), manifest.sources)
+        return builder.run(_samples(table, manifest.reading), manifest.sources)
 
 
 def _is_done(new: Layout, origin: RebuildOrigin) -> bool:
@@ -102,8 +102,8 @@ def _nothing_done(new: Layout) -> BuildReport:
     )  # fmt: skip
 
 
-def _samples(table: SampleTable, reasoning: Reasoning) -> Iterator[Sample | Rejected]:
+def _samples(table: SampleTable, reading: Reading) -> Iterator[Sample | Rejected]:
     order = np.argsort(table.numbers("position"), kind="stable")
     for start in range(0, len(order), _BATCH_ROWS):
         for record in table.take(order[start : start + _BATCH_ROWS], SAMPLE_COLUMNS).to_pylist():
-            yield restore_sample(record, reasoning)
+            yield restore_sample(record, reading)

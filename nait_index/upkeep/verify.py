@@ -22,7 +22,7 @@ from nait_index.store.integrity import check_files
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest
 from nait_index.store.samples import SampleTable
-from nait_index.types import Reasoning
+from nait_index.types import Reading
 from nait_index.upkeep.describe import count_rejected
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def verify(
     if View.LANDMARKS in manifest.fingerprint.signatures.views:
         checks.append(_landmarks(layout, manifest))
     checks += [_versions(layout, manifest), *_scans(layout, table, rows)]
-    checks += [] if View.WORDS not in rows.views else [_words(table, rows.compressor, manifest.reasoning, sample)]
+    checks += [] if View.WORDS not in rows.views else [_words(table, rows.compressor, manifest.reading, sample)]
     return [*checks, _encoding(manifest, table, rows.compressor, encoder, sample)]
 
 
@@ -151,12 +151,12 @@ def _compare(folder: Path, column: str, rows: IndexRows, stamp: ScanStamp) -> tu
     return same, f"{start} vectors compared" if same else f"not the table's vectors; delete the folder {folder}"
 
 
-def _words(table: SampleTable, compressor: Compressor, reasoning: Reasoning, sample: int) -> Check:
+def _words(table: SampleTable, compressor: Compressor, reading: Reading, sample: int) -> Check:
     """Make the signatures of some rows' words again and compare them with the stored ones, which must be the same."""
     picked = np.sort(np.random.default_rng().permutation(len(table))[:sample])
     records = table.take(picked, [*SAMPLE_COLUMNS, WORDS]).to_pylist()
     try:
-        documents = [terms(plain_text(restore_sample(record, reasoning).parts)) for record in records]
+        documents = [terms(plain_text(restore_sample(record, reading).parts)) for record in records]
         again = compressor.compress_words(documents)
     except NaitError as error:
         return Check("words", False, str(error))
@@ -178,7 +178,7 @@ def _encoding(
     column, steps = dense_column(Feature.UNIT), compressor.steps[Feature.UNIT]
     records = table.take(picked, [*SAMPLE_COLUMNS, column]).to_pylist()
     try:
-        samples = [restore_sample(record, manifest.reasoning) for record in records]
+        samples = [restore_sample(record, manifest.reading) for record in records]
         encoded = encoder().encode_again(samples).examples
     except NaitError as error:
         return Check("encoding", None, f"not checked: {error}")

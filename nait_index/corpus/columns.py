@@ -1,0 +1,171 @@
+"""A row as it comes → the fields that a format is read from: columns of other names, and rows with two answers."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nait_index.corpus.rows import RowError, json_kind
+from nait_index.errors import NaitError
+from nait_index.spelling import did_you_mean
+from nait_index.types import RowFormat, Side
+
+Fields = Mapping[str, Any]
+
+QUESTIONS = ("prompt", "question", "problem", "query", "input")
+"""Columns that hold the question of a pair, the first of them that a row has."""
+
+ANSWERS = ("completion", "response", "output", "solution", "answer", "reward_model.ground_truth", "label")
+"""Columns that hold its answer; a dot leads into an object."""
+
+CONVERSATIONS = ("messages", "conversations", "conversation")
+FIELDS = frozenset(
+    "instruction input output context response system history tools prompt completion messages conversations text "
+    "chosen rejected".split()
+)
+"""Fields of known formats, which ``--columns`` can name others for."""
+
+_ANSWER_ROLES = ("assistant", "gpt", "model", "chatbot")
+_BETWEEN = "\n\n"
+_SPEAKERS = re.compile(r"(?:^|\n\n)(Human|Assistant):")
+_ROLE_OF = {"Human": "user", "Assistant": "assistant"}
+
+
+def parse_columns(text: str) -> tuple[tuple[str, str], ...]:
+    """Parse pairs of a field of a known format and the column that holds it: ``instruction=ask,output=reply``.
+
+    :raises NaitError: it is not of this form, or there is no such field.
+    """
+    pairs = [tuple(part.strip() for part in pair.split("=", 1)) for pair in text.split(",")] if text.strip() else []
+    columns = []
+    for pair in pairs:
+        if len(pair) != 2 or not all(pair):
+            raise NaitError(
+                "--columns is not of the form FIELD=COLUMN,FIELD=COLUMN, such as instruction=ask,output=reply"
+            )
+        if pair[0] not in FIELDS:
+            hint = did_you_mean(pair[0], FIELDS) or f"; choose one of: {', '.join(sorted(FIELDS))}"
+            raise NaitError(f"--columns: there is no field '{pair[0]}'{hint}")
+        columns.append((pair[0], pair[1]))
+    if len({field for field, _ in columns}) < len(columns):
+        raise NaitError("--columns names a field twice")
+    return tuple(columns)
+
+
+def lookup(row: Fields, name: str) -> Any:  # noqa: ANN401 - any JSON
+    """Return the value of a column, whose name may lead into objects with dots; ``None`` if there is none."""
+    if name in row:
+        return row[name]
+    first, dot, rest = name.partition(".")
+    inner = row.get(first)
+    return lookup(inner, rest) if dot and isinstance(inner, dict) else None
+
+
+def with_columns(row: Fields, columns: Sequence[tuple[str, str]]) -> Fields:
+    """Return a row with the fields of a known format instead of columns of other names.
+
+    :param columns: pairs of a field and the column that holds it.
+    """
+    found = {field: value for field, column in columns if (value := lookup(row, column)) is not None}
+    if not found:
+        return row
+    moved = {column for field, column in columns if field in found}
+    return {name: value for name, value in row.items() if name not in moved} | found
+
+
+def question_name(row: Fields) -> str:
+    """Return the column that holds the question of a pair."""
+    return next((name for name in QUESTIONS if row.get(name) is not None), QUESTIONS[0])
+
+
+def answer_name(row: Fields) -> str:
+    """Return the column that holds the answer of a pair, text or turns if there is any; ``label: true`` is none."""
+    asked = question_name(row)
+    names = (name for name in ANSWERS if name != asked and isinstance(lookup(row, name), str | list))
+    others = (name for name in ANSWERS if name not in (asked, "label") and row.get(name) is not None)
+    return next(names, next(others, ANSWERS[0]))
+
+
+def is_pair(row: Fields) -> bool:
+    """Return whether a row has a question and an answer."""
+    return row.get(question_name(row)) is not None and lookup(row, answer_name(row)) is not None
+
+
+def one_answer(row: Fields, side: Side) -> tuple[Fields, RowFormat]:
+    """Return a row with a preferred and a rejected answer as a row with one, and the format of that.
+
+    Each answer is text, a turn, a list of turns, or a whole conversation.
+
+    :param side: which answer; of both, one follows the other.
+    :raises RowError: an answer is something else.
+    """
+    answers = [_turns(row[name], name) for name in ("chosen", "rejected") if side in (name, Side.BOTH)]
+    rest = {name: value for name, value in row.items() if name not in ("chosen", "rejected")}
+    whole = [answer for answer in answers if isinstance(answer, list) and not _is_answer(answer[0])]
+    if whole:
+        kept = {name: value for name, value in rest.items() if name in ("system", "tools")}
+        ends = [answer[-1:] for answer in answers[1:] if isinstance(answer, list)]
+        return kept | {"messages": _merged([whole[0], *ends])}, RowFormat.MESSAGES
+    name = next((name for name in CONVERSATIONS if isinstance(rest.get(name), list)), None)
+    if name is not None:
+        form = RowFormat.MESSAGES if name == "messages" else RowFormat.SHAREGPT
+        return rest | {name: _merged([list(rest[name]), *map(_as_turns, answers)])}, form
+    asked = "instruction" if rest.get("instruction") is not None else question_name(rest)
+    texts = [answer for answer in answers if isinstance(answer, str)]
+    if rest.get(asked) is None:
+        talks = [_dialogue(text) for text in texts]
+        if talks and len(talks) == len(answers) and all(talks):
+            return rest | {"messages": _merged([talks[0], *(talk[-1:] for talk in talks[1:])])}, RowFormat.MESSAGES
+        if len(texts) == len(answers):
+            return {"text": _BETWEEN.join(texts)}, RowFormat.TEXT
+        raise RowError("answers without a question: there is no 'prompt'")
+    answer: Any = _BETWEEN.join(texts) if len(texts) == len(answers) else _merged([*map(_as_turns, answers)])
+    if asked == "instruction":
+        text = answer if isinstance(answer, str) else _BETWEEN.join(str(_text_of(turn)) for turn in answer)
+        return rest | {"output": text}, RowFormat.ALPACA
+    kept = {name: value for name, value in rest.items() if name != asked}
+    return kept | {"prompt": rest[asked], "completion": answer}, RowFormat.PROMPT_COMPLETION
+
+
+def _dialogue(text: str) -> list[dict[str, str]]:
+    """Split a text of ``Human:`` and ``Assistant:`` paragraphs into turns, none if it is not one."""
+    pieces = _SPEAKERS.split(text)
+    roles = [_ROLE_OF[speaker] for speaker in pieces[1::2]]
+    if pieces[0].strip() or not roles or roles[-1] != "assistant":
+        return []
+    return [{"role": role, "content": content.strip()} for role, content in zip(roles, pieces[2::2], strict=True)]
+
+
+def _turns(answer: object, name: str) -> str | list[Any]:
+    if isinstance(answer, dict):
+        return [answer]
+    if isinstance(answer, list) and answer and all(isinstance(turn, dict) for turn in answer):
+        return answer
+    if not isinstance(answer, str):
+        raise RowError(f"field {name!r} is {json_kind(answer)}, expected text or turns")
+    return answer
+
+
+def _as_turns(answer: str | list[Any]) -> list[Any]:
+    return [{"role": "assistant", "content": answer}] if isinstance(answer, str) else answer
+
+
+def _is_answer(turn: Fields) -> bool:
+    return turn.get("role", turn.get("from")) in _ANSWER_ROLES
+
+
+def _text_of(turn: Fields) -> Any:  # noqa: ANN401
+    return turn.get("content", turn.get("value"))
+
+
+def _merged(parts: Sequence[list[Any]]) -> list[Any]:
+    """Join turns; of two answers in a row, which many chat templates refuse, one turn is made."""
+    turns: list[Any] = []
+    for turn in (turn for part in parts for turn in part):
+        last = turns[-1] if turns else None
+        if last is not None and _is_answer(last) and _is_answer(turn):
+            texts = _text_of(last), _text_of(turn)
+            if all(isinstance(text, str) for text in texts):
+                turns[-1] = last | {"content" if "content" in last else "value": _BETWEEN.join(texts)}
+                continue
+        turns.append(turn)
+    return turns

@@ -1,0 +1,183 @@
+"""Columns as they come: questions and answers of many names, rows with two answers, and what is read of a row."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import nait_index, refusal, small_signatures, write_lines
+
+from nait_index import NaitIndex
+from nait_index.config import ModelConfig
+from nait_index.corpus import parts_of
+from nait_index.corpus.columns import parse_columns, with_columns
+from nait_index.corpus.formats import detect_format, row_parts
+from nait_index.errors import CorpusError, ModelError, NaitError
+from nait_index.handover.convert import convert_rows
+from nait_index.handover.rows import ChosenRow
+from nait_index.types import Reading, ReadPart, Role, RowFormat, Side
+
+U, A = Role.USER, Role.ASSISTANT
+
+
+def turn(role: str, text: str) -> dict[str, str]:
+    return {"role": role, "content": text}
+
+
+def spoken(row: Mapping[str, Any], reading: Reading | None = None) -> list[tuple[Role, str]]:
+    parts = row_parts(row, detect_format([row], "rows"), reading or Reading())
+    return [(part.role, part.text) for part in parts]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"question": "q", "answer": "a"},
+        {"prompt": "q", "response": "a"},
+        {"prompt": "q", "completion": "a", "label": True},
+        {"problem": "q", "solution": "a", "answer": "42"},
+        {"query": "q", "response": "a"},
+        {"input": "q", "output": "a"},
+        {"prompt": "q", "label": "a"},
+        {"prompt": "q", "answer": "a", "text": "q a"},
+        {"instruction": "q", "context": "", "response": "a", "category": "open_qa"},
+        {"prompt": [turn("user", "q")], "reward_model": {"style": "rule", "ground_truth": "a"}, "data_source": "d"},
+        {"prompt": "q", "chosen": "a", "rejected": "b"},
+        {"question": "q", "chosen": "a", "rejected": "b"},
+        {"instruction": "q", "input": "", "chosen": "a", "rejected": "b"},
+        {"prompt": [turn("user", "q")], "chosen": [turn("assistant", "a")], "rejected": [turn("assistant", "b")]},
+        {"prompt": "q", "chosen": [turn("user", "q"), turn("assistant", "a")], "rejected": [turn("assistant", "b")]},
+        {
+            "conversations": [{"from": "human", "value": "q"}],
+            "chosen": {"from": "gpt", "value": "a"},
+            "rejected": {"from": "gpt", "value": "b"},
+        },
+        {"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: q\n\nAssistant: b"},
+    ],
+)
+def test_question_and_answer_are_known_by_themselves(row: dict[str, Any]) -> None:
+    assert spoken(row) == [(U, "q"), (A, "a")]
+    assert spoken(row, Reading(read=ReadPart.PROMPT)) == [(U, "q")]
+    assert spoken(row, Reading(read=ReadPart.ANSWER)) == [(Role.TEXT, "a")]
+    if "rejected" in row:
+        assert spoken(row, Reading(side=Side.REJECTED)) == [(U, "q"), (A, "b")]
+        assert spoken(row, Reading(side=Side.BOTH)) == [(U, "q"), (A, "a\n\nb")]
+
+
+def test_answers_that_are_not_text_are_no_answers() -> None:
+    with pytest.raises(CorpusError, match="is a number"):
+        parts_of({"question": "q", "answer": 4})
+    assert detect_format([{"text": "t", "label": 1}], "rows") is RowFormat.TEXT
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"prompt": "q", "chosen": 1, "rejected": "b"}, "'chosen' is a number"),
+        ({"prompt": "q", "chosen": "a", "rejected": None}, "'rejected' is missing"),
+        ({"chosen": [turn("assistant", "a")], "rejected": [turn("assistant", "b")]}, "without a question"),
+    ],
+)
+def test_rows_of_two_answers_that_cannot_be_read(row: dict[str, Any], reason: str) -> None:
+    with pytest.raises(CorpusError, match=reason):
+        row_parts(row, RowFormat.PREFERENCE)
+
+
+def test_any_other_columns_are_named() -> None:
+    columns = parse_columns("instruction=ask, output=reply.text")
+    row = {"ask": "q", "reply": {"text": "a", "by": "x"}, "id": 7}
+    assert with_columns(row, columns) == {"reply": row["reply"], "id": 7, "instruction": "q", "output": "a"}
+    assert detect_format([row], "rows", columns) is RowFormat.ALPACA
+    assert [part.text for part in row_parts(row, RowFormat.ALPACA, Reading(columns=columns))] == ["q", "a"]
+    usual = {"instruction": "q", "output": "a"}
+    assert with_columns(usual, columns) is usual
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("instruction", "FIELD=COLUMN"),
+        ("=a", "FIELD=COLUMN"),
+        ("outptu=a", "did you mean output"),
+        ("text=a,text=b", "twice"),
+    ],
+)
+def test_columns_that_cannot_be_used(text: str, problem: str) -> None:
+    with pytest.raises(NaitError, match=problem):
+        parse_columns(text)
+
+
+def test_an_answer_alone_has_no_question_for_a_template() -> None:
+    assert ModelConfig(read=ReadPart.ANSWER).template_name == "text"
+    with pytest.raises(ModelError, match="--read answer"):
+        ModelConfig(read=ReadPart.ANSWER, template="chat")
+
+
+def test_rows_of_two_answers_are_converted_to_the_preferred_one() -> None:
+    row = {"prompt": "q", "chosen": "a", "rejected": "b", "source": "s"}
+    chosen = [ChosenRow("1", json.dumps(row), RowFormat.PREFERENCE, 5, cut=False)]
+    (same,), _, _ = convert_rows(chosen, None)
+    assert json.loads(same.text) == row
+    (written,), _, _ = convert_rows(chosen, RowFormat.MESSAGES)
+    assert json.loads(written.text) == {"messages": [turn("user", "q"), turn("assistant", "a")], "source": "s"}
+
+
+# ---- the command ---------------------------------------------------------------------------------------------------
+
+ROWS = [{"ask": f"What is {n} + {n}?", "reply": {"text": f"It is {2 * n}."}, "n": n} for n in range(30)]
+
+
+def test_an_index_of_other_columns_is_built_queried_and_exported(tmp_path: Path, tiny_model: Any) -> None:
+    corpus, index = write_lines(tmp_path / "rows.jsonl", ROWS), tmp_path / "small.nait"
+    model = ["--model", tiny_model("llama"), "--max-length", "48", "--pca-dim", "8"]
+    assert "match no row format" in refusal("build", index, corpus, *model)
+    columns = ["--columns", "instruction=ask,output=reply.text"]
+    assert nait_index("build", index, corpus, *model, *columns).code == 0
+    examples = write_lines(tmp_path / "examples.jsonl", [{"question": "What is 3 + 4?", "answer": "It is 7."}] * 3)
+    out = tmp_path / "out.jsonl"
+    assert nait_index("query", index, "-e", examples, "--top", "5", "-o", out).code == 0
+    assert all(json.loads(line) in ROWS for line in out.read_text().splitlines())
+    asked = nait_index("query", index, "-e", examples, "--top", "5", "-o", tmp_path / "m.jsonl", "--as", "messages")
+    assert asked.code == 0, asked.err
+    first = json.loads((tmp_path / "m.jsonl").read_text().splitlines()[0])
+    assert [message["role"] for message in first["messages"]] == ["user", "assistant"]
+    more = write_lines(tmp_path / "more.jsonl", [{"ask": "Why?", "reply": {"text": "Because."}}])
+    assert nait_index("add", index, more).code == 0
+    assert "columns" in refusal("build", index, corpus, *model, "--columns", "prompt=ask,completion=reply.text")
+
+
+@pytest.mark.parametrize(("read", "texts"), [("prompt", "What is"), ("answer", "It is")])
+def test_an_index_of_questions_or_answers_alone(tmp_path: Path, tiny_model: Any, read: str, texts: str) -> None:
+    rows = [{"question": row["ask"], "answer": row["reply"]["text"]} for row in ROWS]
+    corpus, index = write_lines(tmp_path / "rows.jsonl", rows), tmp_path / "small.nait"
+    words = ["build", index, corpus, "--model", tiny_model("llama"), "--max-length", "48", "--pca-dim", "8"]
+    assert nait_index(*words, "--read", read).code == 0
+    opened = NaitIndex(index)
+    assert all(text.startswith(texts) for text in opened.columns.texts())
+    other = {"prompt": "answer", "answer": "prompt"}[read]
+    assert "read" in refusal(*words, "--read", other)
+    assert nait_index(*words).code == 0  # as the index was built
+    examples = write_lines(tmp_path / "examples.jsonl", [{"prompt": "What is 3 + 4?"}])
+    asked = nait_index("query", index, "-e", examples, "--top", "5")
+    assert (asked.code == 0) == (read == "prompt"), asked.err
+
+
+def test_gradients_need_answers(tmp_path: Path, tiny_model: Any) -> None:
+    corpus = write_lines(tmp_path / "rows.jsonl", [{"question": "q", "answer": "a"}])
+    words = ["build", tmp_path / "x.nait", corpus, "--model", tiny_model("llama"), "--views", "pca,grad"]
+    assert "--read prompt" in refusal(*words, "--read", "prompt")
+
+
+def test_preferences_are_indexed_by_one_side_and_exported_untouched(tmp_path: Path, tiny_model: Any) -> None:
+    rows = [{"prompt": f"What is {n}?", "chosen": f"It is {n}.", "rejected": "No idea."} for n in range(30)]
+    corpus = write_lines(tmp_path / "rows.jsonl", rows)
+    for side in Side:
+        model = ModelConfig(str(tiny_model("llama")), max_length=48, side=side)
+        index = NaitIndex.build(tmp_path / f"{side}.nait", corpus, model=model, signatures=small_signatures())
+        assert ("No idea." in next(index.columns.texts())) == (side is not Side.CHOSEN)
+    out = tmp_path / "out.jsonl"
+    words = ["query", tmp_path / "chosen.nait", "-e", corpus, "--top", "5", "-o", out, "--for", "trl"]
+    assert nait_index(*words).code == 0
+    assert all(json.loads(line) in rows for line in out.read_text().splitlines())
+    assert "DPOTrainer" in (tmp_path / "out.jsonl.trl.py").read_text()
