@@ -33,7 +33,7 @@ from nait_index.config import (
     SignatureConfig,
     Unanswered,
 )
-from nait_index.corpus import path_list, read_corpus
+from nait_index.corpus import Corpus, corpus_list, label_of, read_corpus
 from nait_index.distributed.runner import runner_for
 from nait_index.errors import CorpusError, NaitError, StoreError
 from nait_index.insight.compare import Comparison, compare
@@ -64,7 +64,6 @@ from nait_index.upkeep.verify import Check, verify
 from nait_index.upkeep.versions import list_versions, remove_tag, restore_version, tag_version
 
 PathLike = str | Path
-Files = PathLike | Sequence[PathLike]
 logger = logging.getLogger(__name__)
 
 
@@ -138,7 +137,7 @@ class NaitIndex:
     def build(
         cls,
         path: PathLike,
-        corpus: Files,
+        corpus: Corpus,
         *,
         model: str | ModelConfig | None = None,
         signatures: SignatureConfig | None = None,
@@ -155,7 +154,9 @@ class NaitIndex:
     ) -> "NaitIndex":
         """Build an index, finish an interrupted build, or add new rows; then open it.
 
-        :param corpus: files or folders of instruction rows; ``-`` is standard input.
+        :param corpus: one or several of: files, folders or patterns, addresses such as ``s3://…``, data sets of the
+            Hub, a ``datasets.Dataset``, a frame of pandas or polars, any iterable of dictionaries; ``-`` is standard
+            input.
         :param model: a folder or hub name, or a full configuration; by default, as ``signatures``, that of the index
             that is there, else the bundled model. :param limit: read at most this many rows.
         :param approximate: also build an approximate search, for choosing few of very many rows; see :meth:`query`.
@@ -168,16 +169,16 @@ class NaitIndex:
         :returns: the index, with an account of the build in ``report``.
         :raises NaitError: the build cannot be done; its type and message say why.
         """
-        files, layout = path_list(corpus), Layout(path, storage)
+        sources, layout = corpus_list(corpus), Layout(path, storage)
         rules = recorded_rules(layout).changed(unanswered, media)
         named = ModelConfig() if model is None else ModelConfig(name=model) if isinstance(model, str) else model
         given = {"name"} if isinstance(model, str) else ()
         config, settled = settle(layout, named, SignatureConfig(), given)
         config, signatures = model if isinstance(model, ModelConfig) else config, signatures or settled
-        items = read_corpus(files, row_format, limit, config.reading, rules, split)
+        items = read_corpus(sources, row_format, limit, config.reading, rules, split)
         open_runner = runner_for(runner or RunnerConfig())
         with Builder(layout, config, signatures, progress, open_runner, replace_rows=replace, rules=rules) as builder:
-            report = builder.run(items, [str(file) for file in files])
+            report = builder.run(items, [*map(label_of, sources)])
         index = cls(path, model=config.name, device=config.device, storage=storage)
         index.report = report
         prepare_search(layout, index.manifest, index.columns, approximate=approximate)
@@ -203,7 +204,7 @@ class NaitIndex:
     def add(
         cls,
         path: PathLike,
-        corpus: Files,
+        corpus: Corpus,
         *,
         row_format: RowFormat | None = None,
         limit: int | None = None,
@@ -244,7 +245,7 @@ class NaitIndex:
 
     @staticmethod
     def estimate(
-        corpus: Files,
+        corpus: Corpus,
         *,
         model: str | ModelConfig = BUNDLED_MODEL,
         signatures: SignatureConfig | None = None,
@@ -261,14 +262,14 @@ class NaitIndex:
                 "there is nothing to estimate: the view words needs no model, and takes seconds; leave out --dry-run"
             )
         rules = RowRules().changed(unanswered, media)
-        items = read_corpus(path_list(corpus), row_format, limit, config.reading, rules, split)
+        items = read_corpus(corpus_list(corpus), row_format, limit, config.reading, rules, split)
         with closing(IndexEncoder(config, signatures or SignatureConfig())) as encoder:
             return estimate(items, encoder)
 
     # ---- capabilities ---------------------------------------------------------------------------------------------
 
     def make_capability(
-        self, files: Files, name: str | None = None, *, row_format: RowFormat | None = None
+        self, files: Corpus, name: str | None = None, *, row_format: RowFormat | None = None
     ) -> Capability:
         """Make a capability from example files without storing it.
 
@@ -301,7 +302,7 @@ class NaitIndex:
         return self._library.store(capability, name, force=force)
 
     def add_capability(
-        self, name: str, files: Files, *, row_format: RowFormat | None = None, force: bool = False
+        self, name: str, files: Corpus, *, row_format: RowFormat | None = None, force: bool = False
     ) -> Capability:
         """Make a capability from example files and store it."""
         self._check_newest()

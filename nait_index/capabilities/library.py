@@ -11,7 +11,17 @@ import numpy as np
 
 from nait_index.capabilities.capability import Capability, summarise
 from nait_index.capabilities.examples import EncodingProgress, ExampleEncoder
-from nait_index.corpus import asked_text, path_list, plain_text, read_examples, read_text, restore_sample, to_json
+from nait_index.corpus import (
+    Corpus,
+    asked_text,
+    corpus_list,
+    label_of,
+    plain_text,
+    read_examples,
+    read_text,
+    restore_sample,
+    to_json,
+)
 from nait_index.errors import CapabilityError, CapabilityExistsError, NaitError, UnknownCapabilityError
 from nait_index.files import check_writable, remove_abandoned
 from nait_index.methods.base import Examples
@@ -34,8 +44,6 @@ from nait_index.types import Reading, RowFormat, Sample
 logger = logging.getLogger(__name__)
 
 _NAMED = 8  # capabilities that a message lists
-
-Files = str | Path | Sequence[str | Path]
 
 
 class CapabilityLibrary:
@@ -62,15 +70,15 @@ class CapabilityLibrary:
 
     # ---- from examples ----------------------------------------------------------------------------------------------
 
-    def make(self, files: Files, name: str | None, row_format: RowFormat | None) -> Capability:
+    def make(self, files: Corpus, name: str | None, row_format: RowFormat | None) -> Capability:
         """Make a capability from example files without storing it.
 
         :param name: the stem of the first file by default.
         """
-        paths, name = path_list(files), None if name is None else parse_capability_name(name)
+        paths, name = corpus_list(files), None if name is None else parse_capability_name(name)
         # Before the model is loaded: a wrong path is reported at once.
         rows = read_examples(paths, row_format, self._reading, self._manifest.rules)
-        return self._encoder().encode(rows, name or normal_name(Path(paths[0]).stem), str(paths[0]))
+        return self._encoder().encode(rows, name or normal_name(Path(label_of(paths[0])).stem), label_of(paths[0]))
 
     def make_from(
         self,
@@ -91,14 +99,14 @@ class CapabilityLibrary:
             raise CapabilityError(f"{name}: {len(items):,} examples are more than the {limit:,} allowed; give fewer")
         return self._encoder().encode(items, name, name, progress)
 
-    def add(self, name: str, files: Files, row_format: RowFormat | None, *, force: bool) -> Capability:
+    def add(self, name: str, files: Corpus, row_format: RowFormat | None, *, force: bool) -> Capability:
         """Make a capability from example files and store it, unless it is stored already with the same examples."""
-        name, paths = parse_capability_name(name), path_list(files)
+        name, paths = parse_capability_name(name), corpus_list(files)
         rows = read_examples(paths, row_format, self._reading, self._manifest.rules)
         samples = [row for row in rows if isinstance(row, Sample)]
         if self._is_stored(name, samples, len(rows), force=force):
             return self.get(name)
-        return self.store(self._encoder().encode(rows, name, str(paths[0])), force=force)
+        return self.store(self._encoder().encode(rows, name, label_of(paths[0])), force=force)
 
     def store(self, capability: Capability, name: str | None = None, *, force: bool) -> Capability:
         """Store a capability that was just made, without encoding its examples again.

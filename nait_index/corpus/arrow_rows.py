@@ -41,11 +41,20 @@ def arrow_rows(file: Path, name: str, kind: str) -> Iterator[RawRow | Rejected]:
     :param name: the file's name in messages and origins. :param kind: "Parquet" or "Arrow".
     :raises CorpusError: it is damaged.
     """
+    return table_rows(_parquet_batches(file) if kind == "Parquet" else _arrow_batches(file), name, kind)
+
+
+def table_rows(batches: "Iterator[pa.RecordBatch]", name: str, kind: str) -> Iterator[RawRow | Rejected]:
+    """Read the rows of a table.
+
+    :param name: in messages and origins. :param kind: of what the batches are from, for messages.
+    :raises CorpusError: it is damaged.
+    """
     import pyarrow as pa
 
     try:
         number = 0
-        for batch in _parquet_batches(file) if kind == "Parquet" else _arrow_batches(file):
+        for batch in batches:
             refuse_repeated(batch.schema.names, name)
             batch.validate(full=True)  # Arrow trusts the offsets in a file, and would follow damaged ones out of memory
             read = _row_reader(batch.schema)
@@ -61,6 +70,27 @@ def arrow_rows(file: Path, name: str, kind: str) -> Iterator[RawRow | Rejected]:
         raise CorpusError(
             f"{name}: not a complete and valid {kind} file ({one_line(error)}); fetch or write it again"
         ) from error
+
+
+def object_row(value: object, name: str, number: int) -> RawRow | Rejected:
+    """Read one row that is in memory as a dictionary."""
+    origin = Origin(name, number)
+    if not isinstance(value, Mapping):
+        return Rejected(origin, f"a row must be a dictionary, this is {type(value).__name__}", printable(str(value)))
+    try:
+        text = to_json({key: inner for key, inner in value.items() if not _is_missing(inner)}, default=_as_json)
+    except (ValueError, TypeError, RecursionError) as error:
+        return Rejected(origin, f"holds a value that cannot be read: {one_line(error)}", "")
+    return parse_row(origin, text)
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
+
+
+def _as_json(value: Any) -> Any:  # noqa: ANN401
+    """Return numbers and arrays of NumPy as JSON has them, and anything else as text."""
+    return value.tolist() if hasattr(value, "tolist") else _as_text(value)
 
 
 def _parquet_batches(file: Path) -> "Iterator[pa.RecordBatch]":

@@ -1,7 +1,6 @@
 """Corpus files -> samples: every row is either usable and has a unique id, or rejected with a reason."""
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -13,11 +12,12 @@ from typing import Any
 
 from nait_index.config import Media, RowRules, Unanswered
 from nait_index.corpus.answers import missing_answer
-from nait_index.corpus.folders import ALL_SPLITS, STDIN, STDIN_NAME, CorpusFile, display_name
+from nait_index.corpus.folders import ALL_SPLITS, display_name
 from nait_index.corpus.formats import detect_format, read_parts, row_parts
 from nait_index.corpus.media import carried_media
-from nait_index.corpus.readers import corpus_files, read_rows, read_whole
-from nait_index.corpus.rows import RawRow, RowError, json_kind, parse_row, printable, refuse_surrogates, to_json
+from nait_index.corpus.readers import read_whole
+from nait_index.corpus.rows import RawRow, RowError, json_kind, parse_row, refuse_surrogates, to_json
+from nait_index.corpus.sources import Part, Source, open_source
 from nait_index.corpus.text_rows import pasted_rows
 from nait_index.corpus.words import is_visible
 from nait_index.errors import CorpusError, NaitError
@@ -34,29 +34,18 @@ _HEAD_ROWS = 32  # parsed rows from which a file's format is detected
 _HEAD_LIMIT = 1000  # one of these first rows must be a JSON object, or the whole file is refused
 
 
-def path_list(paths: str | Path | Sequence[str | Path]) -> list[str | Path]:
-    """Return one or several paths as a list.
-
-    :raises NaitError: there is none.
-    """
-    several = [paths] if isinstance(paths, str | Path) else list(paths)
-    if not several:
-        raise NaitError("no file was given")
-    return several
-
-
 def read_corpus(
-    paths: Sequence[str | Path],
+    sources: Sequence[Any],
     row_format: RowFormat | None = None,
     limit: int | None = None,
     reading: Reading = DEFAULT_READING,
     rules: RowRules = _DEFAULT_RULES,
     split: str | None = None,
 ) -> Iterator[Sample | Rejected]:
-    """Read the rows of corpus files, in the order of the files and of the rows in them.
+    """Read the rows of a corpus, in the order of its sources and of the rows in them.
 
     A row's id is its field ``id`` (text or an integer), else ``<file name>:<row>``; ``-`` is standard input. Of rows
-    with the same id, the first usable one is kept. All paths are checked when this is called, before any row is read.
+    with the same id, the first usable one is kept. All sources are checked when this is called, before any row is read.
 
     Memory is constant except for what detects repeated ids: about 150 bytes per row.
 
@@ -70,13 +59,13 @@ def read_corpus(
     """
     if limit is not None and limit < 1:
         raise NaitError(f"--limit must be at least 1, not {limit}")
-    sources = [(path, corpus_files(path, split)) for path in map(Path, paths)]
-    seen: set[Path] = set()
-    for file in chain.from_iterable(files for _, files in sources):
-        if file.path.resolve() in seen:
-            raise CorpusError(f"{display_name(file.path)}: given twice; name each corpus file once")
-        seen.add(file.path.resolve())
-    return islice(_read(sources, _Settings(row_format, reading, rules, split)), limit)
+    opened = [open_source(source, split) for source in sources]
+    seen: set[object] = set()
+    for part in chain.from_iterable(source.parts for source in opened):
+        if part.key in seen:
+            raise CorpusError(f"{part.name}: given twice; name each corpus file once")
+        seen.add(part.key)
+    return islice(_read(opened, _Settings(row_format, reading, rules, split)), limit)
 
 
 def read_text(
@@ -100,25 +89,25 @@ def read_text(
     if first is None:
         raise CorpusError(f"{name}: empty, there is not one row in it")
     for row, form in chain([first], rows):
-        yield _sample(row, form, settings, ids, (Path(name), name, row.origin.row))
+        yield _sample(row, form, settings, ids, (name, name, row.origin.row))
 
 
 def read_examples(
-    paths: Sequence[str | Path],
+    sources: Sequence[Any],
     row_format: RowFormat | None = None,
     reading: Reading = DEFAULT_READING,
     rules: RowRules = _DEFAULT_RULES,
 ) -> list[Sample | Rejected]:
-    """Read files of examples: corpus files, whose rows need no answers, and ``.txt`` files, as :func:`read_text` does.
+    """Read examples: as a corpus, whose rows need no answers, and ``.txt`` files, as :func:`read_text` does.
 
-    :raises CorpusError: a file cannot be read.
+    :raises CorpusError: one of them cannot be read.
     """
-    texts = [path for path in map(Path, paths) if path.suffix.lower() == ".txt"]
-    files = [path for path in map(Path, paths) if path not in texts]
-    # The files first, so that all paths are checked before rows are read.
+    texts = [source for source in sources if isinstance(source, str | Path) and str(source).lower().endswith(".txt")]
+    others = [source for source in sources if not any(source is text for text in texts)]
+    # The others first, so that all of them are checked before rows are read.
     rules = replace(rules, unanswered=Unanswered.INDEX)
-    read = list(read_corpus(files, row_format, reading=reading, rules=rules)) if files else []
-    for path in texts:
+    read = list(read_corpus(others, row_format, reading=reading, rules=rules)) if others else []
+    for path in map(Path, texts):
         read += read_text(read_whole(path), display_name(path), row_format, reading, rules)
     return read
 
@@ -148,30 +137,29 @@ class _Settings:
     split: str | None
 
 
-def _read(sources: Sequence[tuple[Path, list[CorpusFile]]], settings: _Settings) -> Iterator[Sample | Rejected]:
+def _read(sources: Sequence[Source], settings: _Settings) -> Iterator[Sample | Rejected]:
     ids = _Ids()
-    for path, files in sources:
+    for source in sources:
         numbers: Counter[str] = Counter()
-        for file in files:
-            name = _name(path, file, settings.split)
-            with closing(read_rows(file.path)) as raw_rows:
-                rows = map(partial(_in_split, file.split), raw_rows)
-                for row, form in _with_format(rows, display_name(file.path), settings.row_format, settings.reading):
-                    numbers[name] += 1
-                    number = row.origin.row if file.path == path else numbers[name]
-                    yield _sample(row, form, settings, ids, (path, name, number))
+        for part in source.parts:
+            stem = _stem(source, part, settings.split)
+            with closing(part.rows()) as raw_rows:
+                rows = map(partial(_in_split, part.split), raw_rows)
+                for row, form in _with_format(rows, part.name, settings.row_format, settings.reading):
+                    numbers[stem] += 1
+                    number = row.origin.row if source.is_one_part else numbers[stem]
+                    yield _sample(row, form, settings, ids, (source.label, stem, number))
         if not numbers:
-            raise CorpusError(f"{display_name(path)}: empty, there is not one row in it")
+            raise CorpusError(f"{source.label}: empty, there is not one row in it")
 
 
-def _name(path: Path, file: CorpusFile, split: str | None) -> str:
-    """Return what the ids of a file's rows begin with, if they have none: the name of the path, and the split chosen.
+def _stem(source: Source, part: Part, split: str | None) -> str:
+    """Return what the ids of a part's rows begin with, if they have none: the source's name, and the split chosen.
 
     :param split: that was asked for.
     """
-    name = STDIN_NAME if path == STDIN else printable(Path(os.path.abspath(path)).name)
-    chosen = file.split if split == ALL_SPLITS else split
-    return name if chosen is None or file.path == path else f"{name}/{chosen}"
+    chosen = part.split if split == ALL_SPLITS else split
+    return source.stem if chosen is None or source.is_one_part else f"{source.stem}/{chosen}"
 
 
 def _in_split(split: str | None, row: RawRow | Rejected) -> RawRow | Rejected:
@@ -209,7 +197,7 @@ def _with_format(
 
 
 def _sample(
-    row: RawRow | Rejected, row_format: RowFormat, settings: _Settings, ids: "_Ids", place: tuple[Path, str, int]
+    row: RawRow | Rejected, row_format: RowFormat, settings: _Settings, ids: "_Ids", place: tuple[str, str, int]
 ) -> Sample | Rejected:
     if isinstance(row, Rejected):
         return row
@@ -249,18 +237,18 @@ class _Ids:
     def __init__(self) -> None:
         self._first_rows: dict[bytes, int] = {}  # digest of the id -> number of the file and row, packed as one integer
         self._files: dict[str, int] = {}
-        self._named: dict[str, Path] = {}
+        self._named: dict[str, str] = {}
 
-    def generate(self, path: Path, name: str, row: int) -> str:
+    def generate(self, label: str, name: str, row: int) -> str:
         """Generate the id of a row that has none.
 
         :param name: what it begins with.
         :raises CorpusError: another path has the same file name and also rows without ids.
         """
-        other = self._named.setdefault(name, path)
-        if other != path:
+        other = self._named.setdefault(name, label)
+        if other != label:
             raise CorpusError(
-                f"{display_name(path)}: has rows without an id, and so has {display_name(other)}, which has the same "
+                f"{label}: has rows without an id, and so has {other}, which has the same "
                 'name, so that generated ids would clash; rename one file, or give its rows a field "id"'
             )
         return f"{name}:{row}"

@@ -28,7 +28,7 @@ _STREAMED: dict[str, Callable[[BinaryIO, str], Iterator[RawRow | Rejected]]] = {
     ".csv": csv_rows,
 }
 _ARROW = (".parquet", ".arrow", ".feather")
-_SUFFIXES = (*_STREAMED, *(f"{suffix}.gz" for suffix in _STREAMED), *_ARROW)
+SUFFIXES = (*_STREAMED, *(f"{suffix}.gz" for suffix in _STREAMED), *_ARROW)
 
 
 def corpus_files(path: Path, split: str | None = None) -> list[CorpusFile]:
@@ -44,20 +44,21 @@ def corpus_files(path: Path, split: str | None = None) -> list[CorpusFile]:
         raise CorpusError(f"{display_name(path)!r} cannot be the name of a file")
     with _explained(path):
         path.stat()
-        files = choose_split(path, path_files(path, _SUFFIXES), split)
+        files = choose_split(path, path_files(path, SUFFIXES), split)
     for file in (file.path for file in files):
-        if suffix_of(file) not in _SUFFIXES:
+        if suffix_of(file) not in SUFFIXES:
             problem = f"unknown extension {suffix_of(file)}" if file.suffix else "a name without extension"
-            raise CorpusError(f"{display_name(file)}: {problem}; known are {', '.join(_SUFFIXES)}")
+            raise CorpusError(f"{display_name(file)}: {problem}; known are {', '.join(SUFFIXES)}")
     return files
 
 
-def read_rows(file: Path) -> Generator[RawRow | Rejected, None, None]:
+def read_rows(file: Path, name: str | None = None) -> Generator[RawRow | Rejected, None, None]:
     """Stream the rows of one file.
 
+    :param name: what it is called in messages; its own by default.
     :raises CorpusError: the file cannot be read, or only up to a point.
     """
-    name, suffix = display_name(file), suffix_of(file)
+    name, suffix = name or display_name(file), suffix_of(file)
     with _explained(file):
         if file == STDIN:
             yield from json_rows(sys.stdin.buffer, name)
