@@ -11,7 +11,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from nait_index.corpus.rows import printable
 from nait_index.errors import CorpusError
@@ -46,7 +46,7 @@ def display_name(file: Path) -> str:
     return STDIN_NAME if file == STDIN else printable(str(file))
 
 
-def suffix_of(file: Path) -> str:
+def suffix_of(file: PurePath) -> str:
     """Return the ending that tells a file's kind, such as ``.jsonl.gz``."""
     suffixes = [suffix.lower() for suffix in file.suffixes[-2:]]
     return "".join(suffixes) if suffixes[-1:] == [".gz"] else "".join(suffixes[-1:])

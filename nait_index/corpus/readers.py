@@ -10,7 +10,7 @@ import sys
 import zlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO, cast
 
 from nait_index.corpus.arrow_rows import arrow_rows
@@ -45,11 +45,20 @@ def corpus_files(path: Path, split: str | None = None) -> list[CorpusFile]:
     with _explained(path):
         path.stat()
         files = choose_split(path, path_files(path, SUFFIXES), split)
-    for file in (file.path for file in files):
-        if suffix_of(file) not in SUFFIXES:
-            problem = f"unknown extension {suffix_of(file)}" if file.suffix else "a name without extension"
-            raise CorpusError(f"{display_name(file)}: {problem}; known are {', '.join(SUFFIXES)}")
+    for file in files:
+        check_suffix(file.path, display_name(file.path))
     return files
+
+
+def check_suffix(file: PurePath, name: str) -> None:
+    """Check that a file is of a kind that can be read.
+
+    :param name: what it is called in the message.
+    :raises CorpusError: it is not.
+    """
+    if suffix_of(file) not in SUFFIXES:
+        problem = f"unknown extension {suffix_of(file)}" if file.suffix else "a name without extension"
+        raise CorpusError(f"{name}: {problem}; known are {', '.join(SUFFIXES)}")
 
 
 def read_rows(file: Path, name: str | None = None) -> Generator[RawRow | Rejected, None, None]:

@@ -20,7 +20,7 @@ from typing import Any
 
 from nait_index.corpus.arrow_rows import object_row, table_rows
 from nait_index.corpus.folders import ALL_SPLITS, STDIN, STDIN_NAME, display_name
-from nait_index.corpus.readers import SUFFIXES, corpus_files, read_rows
+from nait_index.corpus.readers import SUFFIXES, check_suffix, corpus_files, read_rows
 from nait_index.corpus.rows import RawRow, printable
 from nait_index.errors import CorpusError, NaitError, one_line
 from nait_index.spelling import did_you_mean
@@ -130,6 +130,7 @@ def _remote(url: str, split: str | None) -> Source:
             found = sorted(name for name in system.ls(path, detail=False) if name.endswith(SUFFIXES))
         else:
             system.info(path)
+            check_suffix(PurePosixPath(path.split("?")[0]), url)
             found = [path]
     if not found:
         raise CorpusError(f"{url}: there is no file that ends in {', '.join(SUFFIXES)}")

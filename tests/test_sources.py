@@ -1,0 +1,166 @@
+"""Corpora from where they lie: patterns, addresses, the Hub, and rows in memory."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import small_signatures, write_lines
+from hub_stand_in import serving
+
+from nait_index import NaitIndex
+from nait_index.config import ModelConfig
+from nait_index.corpus import corpus_list, read_corpus
+from nait_index.errors import CorpusError, NaitError
+from nait_index.types import Rejected, Sample
+
+ROWS = [{"question": f"What is {n} + {n}?", "answer": f"It is {2 * n}."} for n in range(12)]
+
+
+def ids(*sources: Any, split: str | None = None) -> list[str]:
+    return [item.id for item in read_corpus(sources, split=split) if isinstance(item, Sample)]
+
+
+def stored(*sources: Any) -> list[dict[str, Any]]:
+    return [json.loads(item.row) for item in read_corpus(sources) if isinstance(item, Sample)]
+
+
+def test_one_or_several_sources() -> None:
+    assert corpus_list("a.jsonl") == ["a.jsonl"]
+    assert corpus_list([Path("a"), "b"]) == [Path("a"), "b"]
+    assert corpus_list(ROWS) == [ROWS]
+    with pytest.raises(NaitError, match="no file"):
+        corpus_list([])
+
+
+def test_a_pattern_names_files_in_their_order(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        write_lines(tmp_path / f"part-{name}.jsonl", ROWS[:2])
+    (tmp_path / "other.txt").write_text("x")
+    found = [item.origin.file for item in read_corpus([str(tmp_path / "part-*.jsonl")])]
+    assert [Path(name).name for name in found] == ["part-a.jsonl"] * 2 + ["part-b.jsonl"] * 2
+    with pytest.raises(CorpusError, match="no such file"):
+        list(read_corpus([str(tmp_path / "none-*.jsonl")]))
+
+
+# ---- in memory ------------------------------------------------------------------------------------------------------
+
+
+def test_rows_in_memory() -> None:
+    assert ids(ROWS) == [f"rows:{number}" for number in range(1, 13)]
+    assert stored(iter(ROWS)) == ROWS
+    with pytest.raises(CorpusError, match="not a corpus"):
+        ids(3)
+    with pytest.raises(CorpusError, match="empty"):
+        ids(iter([]))
+    items = list(read_corpus([[*ROWS[:1], {"question": "q", "answer": {1, 2}}, {"question": {"a": float("nan")}}]]))
+    assert [isinstance(item, Rejected) for item in items] == [False, True, True]
+
+
+def test_a_data_set_a_stream_and_a_frame_are_read_alike() -> None:
+    import datasets
+    import pandas as pd
+
+    data = datasets.Dataset.from_list([row | {"score": 0.5, "note": None} for row in ROWS])
+    expected = [row | {"score": 0.5} for row in ROWS]
+    assert stored(data) == stored(data.to_iterable_dataset()) == expected
+    assert stored(pd.DataFrame(expected)) == expected
+    assert stored(data.select(range(3))) == expected[:3]
+    both = datasets.DatasetDict(train=data, test=data.select(range(2)))
+    with pytest.raises(CorpusError, match="splits train, test"):
+        ids(both)
+    assert len(ids(both, split="test")) == 2
+    assert ids(both, split="all")[-1] == "rows/test:2"
+
+
+def test_an_index_is_built_of_rows_in_memory_and_asked_with_them(tmp_path: Path, tiny_model: Any) -> None:
+    model = ModelConfig(str(tiny_model("llama")), max_length=48)
+    index = NaitIndex.build(tmp_path / "x.nait", ROWS, model=model, signatures=small_signatures())
+    assert index.manifest.sources == ("rows",)
+    index.add_capability("sums", ROWS[:4])
+    assert len(index.query("sums", top=3)) == 3
+    more = [{"id": "new", "question": "Why?", "answer": "Because."}]
+    assert len(NaitIndex.add(tmp_path / "x.nait", more)) == 13
+
+
+# ---- addresses ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def remote() -> Iterator[str]:
+    import fsspec
+
+    system = fsspec.filesystem("memory")
+    for name in ("b", "a"):
+        system.pipe(f"/corpus/{name}.jsonl", b"".join(json.dumps(row).encode() + b"\n" for row in ROWS[:3]))
+    system.pipe("/corpus/notes.md", b"#")
+    yield "memory://corpus"
+    system.rm("/corpus", recursive=True)
+
+
+def test_files_folders_and_patterns_at_an_address(remote: str) -> None:
+    assert ids(f"{remote}/a.jsonl") == ["a.jsonl:1", "a.jsonl:2", "a.jsonl:3"]
+    assert ids(remote) == [f"corpus:{number}" for number in range(1, 7)]
+    first = next(iter(read_corpus([f"{remote}/*.jsonl"])))
+    assert first.origin.file == "memory://corpus/a.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [("nope.jsonl", "no such file"), ("*.csv", "no file that ends"), ("notes.md", "unknown extension")],
+)
+def test_an_address_with_nothing_to_read(remote: str, name: str, problem: str) -> None:
+    with pytest.raises(CorpusError, match=problem):
+        ids(f"{remote}/{name}")
+
+
+def test_an_address_of_no_known_kind() -> None:
+    with pytest.raises(CorpusError, match="nosuch"):
+        ids("nosuch://bucket/rows.jsonl")
+
+
+# ---- the Hub --------------------------------------------------------------------------------------------------------
+
+_SCRIPT = """
+import json, sys
+from nait_index.corpus import read_corpus
+from nait_index.errors import CorpusError
+for text in sys.argv[1:]:
+    source, _, split = text.partition("#")
+    try:
+        print(json.dumps([item.id for item in read_corpus([source], split=split or None)]))
+    except CorpusError as error:
+        print(json.dumps(str(error)))
+"""
+
+
+def test_data_sets_of_the_hub(tmp_path: Path) -> None:
+    """In a process of its own, since the libraries read the Hub's address when they are imported."""
+    pytest.importorskip("datasets")
+    lines = b"".join(json.dumps(row).encode() + b"\n" for row in ROWS[:2])
+    names = [
+        "acme/sums",
+        "acme/sums#train",
+        "acme/sums#tset",
+        "acme/sums#all",
+        "hf://datasets/acme/sums@main:default/test",
+        "hf://datasets/acme/sums/data/test.jsonl",
+        "acme/nothing",
+    ]
+    with serving("acme/sums", {"data/train.jsonl": lines, "data/test.jsonl": lines, "README.md": b"#"}) as address:
+        environment = os.environ | {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path)}
+        ran = subprocess.run(
+            [sys.executable, "-c", _SCRIPT, *names], env=environment, capture_output=True, text=True, check=True
+        )
+    several, train, wrong, every, test, file, nothing = map(json.loads, ran.stdout.splitlines())
+    assert "splits train, test; take one with --split" in several
+    assert train == ["acme/sums/train:1", "acme/sums/train:2"]
+    assert "no split 'tset'" in wrong
+    assert every == ["acme/sums/train:1", "acme/sums/train:2", "acme/sums/test:1", "acme/sums/test:2"]
+    assert test == ["acme/sums/test:1", "acme/sums/test:2"]
+    assert file == ["test.jsonl:1", "test.jsonl:2"]
+    assert "neither a file or folder here, nor a data set" in nothing
