@@ -180,6 +180,7 @@ def _open(index: IndexTarget, options: Options) -> tuple["NaitIndex", list["str 
     from nait_index.selection.blend import parse_weights
 
     names, files = options.pop("names"), options.pop("files")
+    unlike_names, unlike_files = options.pop("unlike_names"), options.pop("unlike_files")
     if not names and not files:
         raise click.UsageError("name a capability with -c NAME, or give a file of examples with -e FILE")
     options["blend"] = parse_weights(options["blend"]) if options["blend"] else {}
@@ -187,7 +188,10 @@ def _open(index: IndexTarget, options: Options) -> tuple["NaitIndex", list["str 
     opened = index.open()
     opened.check_method(options["method"])
     made = [opened.make_capability(file, row_format=row_format) for file in files]
-    for capability in made:
+    unlike = [opened.make_capability(file, row_format=row_format) for file in unlike_files]
+    if unlike_names or unlike:
+        options["unlike"] = [*unlike_names, *unlike]
+    for capability in (*made, *unlike):
         cut = f", {capability.truncated} truncated" if capability.truncated else ""
         note(f"{capability.name}: {counted(len(capability), 'example')}{cut}{rejected_text(capability)}")
         for warning in capability.warnings:

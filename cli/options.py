@@ -212,6 +212,14 @@ def runner_options(command: Command) -> Any:
 selection_options = all_of(
     capabilities_option("A stored capability. Repeatable."),
     examples_option,
+    click.option(
+        "-n", "--not", "unlike_names", multiple=True, metavar="NAME", shell_complete=a_capability,
+        help="A stored capability that is not wanted, for probe and contrast. Repeatable.",
+    ),
+    click.option(
+        "--unlike", "unlike_files", multiple=True, metavar="FILE", shell_complete=a_file,
+        help="File of examples of what is not wanted. Repeatable.",
+    ),
     method_option,
     top_option(
         "10%", "N|P%|auto",

@@ -85,6 +85,7 @@ class NaitIndex:
     ``blend``         weights w of quality scores, by column: the score becomes (1 − Σ|w|) · rank by the method +
                       Σ |w| · rank by the column, with ranks from 0 to 1; a negative weight prefers low values
     ``decontaminate`` leave out rows that are like an example, and choose the next best instead
+    ``unlike``        capabilities that are not wanted, for methods that heed them: ``probe``, its kin, and ``contrast``
     ``row_format``    the format of the rows in files; by default detected for each file from its first rows
     ``progress``      called as the work advances; it may raise to stop
     ``storage``       options of an object store, such as ``region`` and ``endpoint``
@@ -366,6 +367,7 @@ class NaitIndex:
         blend: Mapping[str, float] | None = None,
         search: SearchMode | str = SearchMode.EXACT,
         decontaminate: bool = False,
+        unlike: CapabilityLike | Sequence[CapabilityLike] = (),
     ) -> Selection:
         """Choose the rows that teach a capability, or several together.
 
@@ -374,7 +376,9 @@ class NaitIndex:
         :param search: ``approximate`` finds few rows of many faster, if the index was built for it; what was done, and
             why, is in ``provenance.plan``.
         """
-        request = self._chooser.request(capabilities, top, method, where, blend, search, decontaminate=decontaminate)
+        request = self._chooser.request(
+            capabilities, top, method, where, blend, search, decontaminate=decontaminate, unlike=unlike
+        )
         return self._chooser.query(request, combine, weights)
 
     def core(
@@ -389,6 +393,7 @@ class NaitIndex:
         blend: Mapping[str, float] | None = None,
         bootstrap: int | None = None,
         decontaminate: bool = False,
+        unlike: CapabilityLike | Sequence[CapabilityLike] = (),
     ) -> Selection:
         """Choose exactly ``top`` rows that serve several capabilities, best first.
 
@@ -403,7 +408,9 @@ class NaitIndex:
             first, and ``details["ranks"]`` its rank for each; ``provenance.core`` is how many of its rows each
             capability keeps, and how many are shared.
         """
-        request = self._chooser.request(capabilities, top, method, where, blend, decontaminate=decontaminate)
+        request = self._chooser.request(
+            capabilities, top, method, where, blend, decontaminate=decontaminate, unlike=unlike
+        )
         return self._chooser.core(request, rule, votes, bootstrap)
 
     def cover(self, *, top: Top = "15%", where: str | None = None, rare: bool = False) -> Selection:

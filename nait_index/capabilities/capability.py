@@ -77,4 +77,5 @@ def resampled(
         tuple(examples.texts[i] for i in drawn),
         {} if pooled is None else summarise(pooled[drawn], widths, methods),
         {name: values[drawn] for name, values in examples.signatures.items()},
+        examples.unlike,
     )

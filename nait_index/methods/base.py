@@ -29,12 +29,14 @@ class Examples:
     :param texts: rendered as plain text, in order.
     :param summary: what methods keep of the examples' full activations, by name.
     :param signatures: the examples' signatures, (E, width) each, by column of the table.
+    :param unlike: examples of what is not wanted, by capability.
     :param queries: the query that each method made of them, with the rows it is for; a cache.
     """
 
     texts: Sequence[str]
     summary: Summary
     signatures: Mapping[str, np.ndarray]
+    unlike: "tuple[Examples, ...]" = field(default=(), repr=False)
     queries: "dict[Method, tuple[IndexRows, Query]]" = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -71,6 +73,9 @@ class Method(ABC):
 
     instead: ClassVar[tuple[View, ...]] = ()
     """The views that do as well."""
+
+    takes_unlike: ClassVar[bool] = False
+    """Whether it heeds examples of what is not wanted."""
 
     feature: ClassVar[Feature | None] = None
     """The dense feature that the score is linear in, or the first of several; ``None`` where it is not linear."""

@@ -15,6 +15,9 @@ The sample also holds rows that teach the skill (positive-unlabelled learning). 
 maximum of the similarity to the examples, Σ_e exp(κ/σ · u·e), σ the standard deviation of u·v over the sample; the most
 similar tenth gets no weight ν as negatives, the second tenth a rising one.
 
+Examples of what is not wanted are negatives as well and have half of the negatives' weight; rows of the sample that are
+more like them than like the examples are not spared.
+
 Of u only the signature s is stored, its leading coordinates. The remainders of two rows are almost orthogonal, and
 their lengths are known, since ‖u‖ = 1: so each training vector is s with one more coordinate on an axis of its own,
 √(1 − ‖s‖²). Without it the regression would be overconfident and rely on faint components.
@@ -54,6 +57,7 @@ class Probe(Linear):
     feature: ClassVar[Feature] = Feature.UNIT
     instead: ClassVar[tuple[View, ...]] = (View.WORDS,)
     joined: ClassVar[tuple[Feature, ...]] = (Feature.UNIT, Feature.WORDS)
+    takes_unlike: ClassVar[bool] = True
 
     def features(self, rows: IndexRows) -> tuple[Feature, ...]:
         """Return those of the joined features that the index holds."""
@@ -65,11 +69,11 @@ class Probe(Linear):
         :raises CapabilityError: nothing tells the examples apart from the corpus mean.
         """
         features = self.features(rows)
-        stored = [examples.signatures[dense_column(feature)] for feature in features]
-        known = np.any([signatures.any(axis=1) for signatures in stored], axis=0)
-        if not known.any():
+        wanted = _vectors(rows, features, examples)
+        if not len(wanted):
             raise CapabilityError(NO_DIRECTION)
-        classifier = train(_joined(rows, features, stored)[known], _sample(rows, features))
+        unlike = [_vectors(rows, features, unwanted) for unwanted in examples.unlike]
+        classifier = train(wanted, _sample(rows, features), np.concatenate(unlike) if unlike else None)
         vectors = _split(rows, features, classifier.vector)
         beside = {feature: vectors[feature] for feature in features[1:]}
         return Query(features[0], vectors[features[0]], classifier.constant, beside=beside)
@@ -117,6 +121,13 @@ def _joined(rows: IndexRows, features: Sequence[Feature], stored: Sequence[np.nd
     return np.concatenate(parts, axis=1) * share
 
 
+def _vectors(rows: IndexRows, features: Sequence[Feature], examples: Examples) -> np.ndarray:
+    """Return the joined vectors of those examples that have any: (E, d)."""
+    stored = [examples.signatures[dense_column(feature)] for feature in features]
+    known = np.any([signatures.any(axis=1) for signatures in stored], axis=0)
+    return _joined(rows, features, stored)[known]
+
+
 def _sample(rows: IndexRows, features: Sequence[Feature]) -> np.ndarray:
     """Return the joined vectors of a random sample of the corpus."""
     return _joined(rows, features, [rows.first(feature, SAMPLE) for feature in features])
@@ -130,15 +141,27 @@ def _split(rows: IndexRows, features: Sequence[Feature], vectors: np.ndarray) ->
     return {feature: part * share * rows.steps(feature) for feature, part in zip(features, parts, strict=True)}
 
 
-def train(examples: np.ndarray, sample: np.ndarray) -> Query:
+def train(examples: np.ndarray, sample: np.ndarray, unlike: np.ndarray | None = None) -> Query:
     """Train on leading coordinates of unit vectors: examples (E, d) and a sample of the corpus (m, d), float32.
 
+    :param unlike: (u, d) examples of what is not wanted.
     :returns: the log-odds in terms of such coordinates.
     """
-    negatives = negative_weights(likeness(sample, examples))
-    points = np.concatenate([examples, sample]).astype(np.float32)
+    like = likeness(sample, examples)
+    if unlike is None or not len(unlike):
+        groups, shares = [examples, sample], [0.5, 0.5 * negative_weights(like)]
+    else:
+        contested = likeness(sample, unlike) > like
+        groups = [examples, sample, unlike]
+        shares = [0.5, 0.25 * negative_weights(like, contested), 0.25]
+    points = np.concatenate(groups).astype(np.float32)
     positive = np.arange(len(points)) < len(examples)
-    mass = np.concatenate([np.full(len(examples), 0.5 / len(examples)), 0.5 * negatives])
+    mass = np.concatenate(
+        [
+            share if np.ndim(share) else np.full(len(group), share / len(group))
+            for group, share in zip(groups, shares, strict=True)
+        ]
+    )
     left_out = np.sqrt(np.maximum(0, 1 - np.einsum("nd,nd->n", points, points)))
     theta = logistic_regression(points, left_out, positive, mass, _PENALTY)
     return Query(Feature.UNIT, theta[:-1].astype(np.float32), float(theta[-1]))
@@ -157,10 +180,15 @@ def similarity_spread(sample: np.ndarray) -> float:
     return spread if spread > 1e-3 else 1.0
 
 
-def negative_weights(likeness: np.ndarray) -> np.ndarray:
-    """Compute the weight of every row of the sample as a negative: (m,), summing to 1, 0 for the most similar tenth."""
+def negative_weights(likeness: np.ndarray, contested: np.ndarray | None = None) -> np.ndarray:
+    """Compute the weight of every row of the sample as a negative: (m,), summing to 1, 0 for the most similar tenth.
+
+    :param contested: (m,) bool, rows that have their whole weight all the same.
+    """
     quantiles = (-likeness).argsort(kind="stable").argsort(kind="stable") / len(likeness)
     weights = np.clip((quantiles - _SPARED) / (_FULL - _SPARED), 0, 1)
+    if contested is not None:
+        weights[contested] = 1
     total = weights.sum()
     return np.asarray(weights / total if total > 0 else np.full(len(likeness), 1 / len(likeness)))
 

@@ -59,9 +59,11 @@ class Chooser:
         search: SearchMode | str = SearchMode.EXACT,
         *,
         decontaminate: bool = False,
+        unlike: CapabilityLike | Sequence[CapabilityLike] = (),
     ) -> RankingRequest:
         """Parse the arguments of a query, and determine which rows may be chosen.
 
+        :param unlike: capabilities that are not wanted.
         :raises SelectionError: one of them cannot be used. :raises StoreError: the index lacks the method's view.
         """
         resolved, blend = self.library.resolve(capabilities), dict(blend or {})
@@ -70,6 +72,10 @@ class Chooser:
         if repeated:
             raise SelectionError(f"capability '{repeated[0]}' is given twice")
         checked = self.check_method(method)
+        unwanted = self._unwanted(unlike, names, checked)
+        if unwanted:
+            made = tuple(capability.examples for capability in unwanted)
+            resolved = [replace(item, examples=replace(item.examples, unlike=made, queries={})) for item in resolved]
         budget, allowed = Budget.parse(top), self.rows.allowed(where)
         quality = {name: self._quality(name) for name in blend}
         if quality:
@@ -81,7 +87,22 @@ class Chooser:
                     "or widen --where"
                 )
         mode, available = parse_enum(SearchMode, search, "search", SelectionError), self._available(allowed)
-        return RankingRequest(resolved, checked, budget, available, allowed, where, blend, quality, mode, decontaminate)
+        return RankingRequest(
+            resolved, checked, budget, available, allowed, where, blend, quality, mode, decontaminate, unwanted
+        )
+
+    def _unwanted(
+        self, unlike: CapabilityLike | Sequence[CapabilityLike], names: Sequence[str], method: MethodName
+    ) -> list[Capability]:
+        """Return the capabilities that are not wanted, if the method can heed them."""
+        unwanted = self.library.resolve(unlike)
+        both = next((item.name for item in unwanted if item.name in names), None)
+        if both is not None:
+            raise SelectionError(f"capability '{both}' cannot be wanted and unwanted at once")
+        if unwanted and not method_of(method).takes_unlike:
+            able = ", ".join(name for name in MethodName if method_of(name).takes_unlike)
+            raise SelectionError(f"method {method} does not heed examples of what is not wanted; use one of: {able}")
+        return unwanted
 
     def check_method(self, method: MethodName | str) -> MethodName:
         """Parse a method's name, and check that the index has the view that the method needs.
@@ -206,7 +227,9 @@ class Chooser:
         counts = {item.name: {"examples": len(item), "truncated": item.truncated} for item in request.capabilities}
         provenance = self._provenance(str(request.method), request.where, request.available)
         budget, blend = request.budget.text, request.blend
+        unlike = {item.name: {"examples": len(item), "truncated": item.truncated} for item in request.unlike}
         provenance = replace(provenance, plan=plan.why, capabilities=counts, budget=budget, blend=blend)
+        provenance = replace(provenance, unlike=unlike or None)
         return replace(request, search=plan.mode), provenance
 
     def _plan(self, request: RankingRequest) -> Plan:

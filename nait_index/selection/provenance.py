@@ -118,7 +118,8 @@ class Provenance:
     :param index: path or URI. :param version: of the index. :param fingerprint: of its settings; :param basis: of its
         fitted compressor. :param max_length: tokens after which rows were cut. :param rounding: how a share is rounded.
     :param method: ``None`` if nothing ranks the rows. :param plan: how the search was done, and why.
-    :param capabilities: numbers of examples, used and truncated, by capability.
+    :param capabilities: numbers of examples, used and truncated, by capability; :param unlike: of those that are not
+        wanted.
     :param budget: as it was given. :param where: the SQL filter. :param blend: weights of quality scores, by column.
     :param available: rows that pass the filter and have all scores that are blended in.
     :param combined: how the rankings of several capabilities became one. :param weights: of the capabilities, or of
@@ -136,6 +137,7 @@ class Provenance:
     method: str | None
     plan: str | None = None
     capabilities: Mapping[str, Mapping[str, int]] | None = None
+    unlike: Mapping[str, Mapping[str, int]] | None = None
     budget: str | None = None
     where: str | None = None
     blend: Mapping[str, float] | None = None

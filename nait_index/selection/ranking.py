@@ -28,6 +28,7 @@ class RankingRequest:
     :param blend: weights of the quality scores that are blended in, by column; :param quality: (n,) each, those scores.
     :param search: how dense signatures are searched.
     :param decontaminate: whether rows that are like an example are left out, and the next best chosen instead.
+    :param unlike: capabilities that are not wanted, whose examples those of ``capabilities`` know.
     """
 
     capabilities: Sequence[Capability]
@@ -40,6 +41,7 @@ class RankingRequest:
     quality: Mapping[str, np.ndarray] = field(default_factory=dict)
     search: SearchMode = SearchMode.EXACT
     decontaminate: bool = False
+    unlike: Sequence[Capability] = ()
 
     @property
     def k(self) -> int:
