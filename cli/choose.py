@@ -30,6 +30,9 @@ Options = dict[str, Any]
     help="approximate is faster for up to 1,000 rows out of very many; the index must be built with --approximate.",
 )  # fmt: skip
 @opt.output_options
+@click.option(
+    "--margin", type=click.IntRange(min=0), default=0, metavar="N", help="Also show N rows that just missed the cut."
+)
 @click.option("--explain-plan", is_flag=True, help="Report how the index was searched, and why.")
 def query(index: IndexTarget, search: SearchMode, explain_plan: bool, as_json: bool, **options: Any) -> None:
     """Choose the rows of INDEX that teach a capability.
@@ -226,9 +229,13 @@ def _show(selection: "Selection", output: "OutputOptions | None", as_json: bool,
         for sentence in written.notes:
             note(sentence)
     if as_json:
-        print_json(provenance.to_dict() | {"rows": len(selection), "selected": selection.records()})
+        missed = {} if selection.missed is None else {"missed": selection.missed.records()}
+        print_json(provenance.to_dict() | {"rows": len(selection), "selected": selection.records()} | missed)
     elif output is None:
         print_selection(selection, PREVIEW_ROWS)
+    if selection.missed is not None and not as_json:
+        click.echo("\njust missed the cut\n")
+        print_selection(selection.missed, len(selection.missed))
     if provenance.decontaminated is not None:
         removed = provenance.decontaminated.removed
         note(f"decontaminated: {counted(removed, 'row')} like an example left out")

@@ -368,9 +368,11 @@ class NaitIndex:
         search: SearchMode | str = SearchMode.EXACT,
         decontaminate: bool = False,
         unlike: CapabilityLike | Sequence[CapabilityLike] = (),
+        margin: int = 0,
     ) -> Selection:
         """Choose the rows that teach a capability, or several together.
 
+        :param margin: also show so many of the rows that just missed the cut, in ``missed``; for one capability.
         :param combine: how several rankings become one: ``union`` (``top`` rows of each), or ``mean``, ``round-robin``
             or ``weighted``, which give exactly ``top`` rows; :param weights: of each capability, for ``weighted``.
         :param search: ``approximate`` finds few rows of many faster, if the index was built for it; what was done, and
@@ -379,7 +381,7 @@ class NaitIndex:
         request = self._chooser.request(
             capabilities, top, method, where, blend, search, decontaminate=decontaminate, unlike=unlike
         )
-        return self._chooser.query(request, combine, weights)
+        return self._chooser.query(request, combine, weights, margin)
 
     def core(
         self,

@@ -57,7 +57,7 @@ def test_rows_in_memory() -> None:
         ids(3)
     with pytest.raises(CorpusError, match="empty"):
         ids(iter([]))
-    items = list(read_corpus([[*ROWS[:1], {"question": "q", "answer": {1, 2}}, {"question": {"a": float("nan")}}]]))
+    items = list(read_corpus([[*ROWS[:1], {"question": "q", "answer": 3}, {"question": {"a": float("nan")}}]]))
     assert [isinstance(item, Rejected) for item in items] == [False, True, True]
 
 
@@ -106,7 +106,8 @@ def test_files_folders_and_patterns_at_an_address(remote: str) -> None:
     assert ids(f"{remote}/a.jsonl") == ["a.jsonl:1", "a.jsonl:2", "a.jsonl:3"]
     assert ids(remote) == [f"corpus:{number}" for number in range(1, 7)]
     first = next(iter(read_corpus([f"{remote}/*.jsonl"])))
-    assert first.origin.file == "memory://corpus/a.jsonl"
+    assert first.origin.file.startswith("memory://")
+    assert first.origin.file.endswith("corpus/a.jsonl")
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,8 @@ def test_data_sets_of_the_hub(tmp_path: Path) -> None:
         "acme/nothing",
     ]
     with serving("acme/sums", {"data/train.jsonl": lines, "data/test.jsonl": lines, "README.md": b"#"}) as address:
-        environment = os.environ | {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path)}
+        environment = {name: value for name, value in os.environ.items() if not name.endswith("OFFLINE")}
+        environment |= {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path)}
         ran = subprocess.run(
             [sys.executable, "-c", _SCRIPT, *names], env=environment, capture_output=True, text=True, check=True
         )

@@ -141,12 +141,18 @@ class Chooser:
         request: RankingRequest,
         combine_by: Combine | str = Combine.UNION,
         weights: Mapping[str, float] | None = None,
+        margin: int = 0,
     ) -> Selection:
-        """Choose what one capability ranks highest, or combine what several rank highest."""
+        """Choose what one capability ranks highest, or combine what several rank highest.
+
+        :param margin: of one capability, show as many of the rows that just missed the cut.
+        """
         how = parse_enum(Combine, combine_by, "way to combine", SelectionError)
         if not request.capabilities:
             raise SelectionError("name at least one capability with -c, or a file of examples with -e")
         several = len(request.capabilities) > 1
+        if margin and several:
+            raise SelectionError("--margin shows what just missed the cut of one capability; query them one by one")
         if request.budget.is_auto and not several:
             return self._by_curve(request, weights)
         request, provenance = self._planned(request)
@@ -170,7 +176,21 @@ class Chooser:
             chosen = combine({name: ranked.ids for name, ranked in rankings.items()}, how, request.k, weights)
             return self._combined(rankings, chosen, provenance)
 
-        return self._choose(request, choose)[0]
+        selection, request = self._choose(request, choose)
+        return selection if not margin else self._with_margin(selection, request, margin)
+
+    def _with_margin(self, selection: Selection, request: RankingRequest, margin: int) -> Selection:
+        """Add the rows that come after those that were chosen."""
+        k = min(len(selection) + margin, request.available)
+        if k == len(selection):
+            return selection
+        after = rank(self.rows, request.examples, replace(request, search=SearchMode.EXACT), k)[0]
+        chosen = set(selection.ids)
+        rows = zip(after.ids, after.scores, after.ordinals, strict=True)
+        ids, scores, ordinals = zip(*(row for row in rows if row[0] not in chosen), strict=True)
+        before = len(selection)
+        missed = replace(selection, ids=ids, scores=scores, ordinals=ordinals, details={}, asked={}, before=before)
+        return replace(selection, missed=missed)
 
     def _by_curve(self, request: RankingRequest, weights: Mapping[str, float] | None) -> Selection:
         """Choose what one capability ranks highest, as many rows as its score curve suggests."""

@@ -29,6 +29,8 @@ class Selection:
     :param provenance: what the rows were chosen from and how: enough to choose them again.
     :param fetch: reads columns of the rows with some ordinals.
     :param details: what else is known of each row, by column (the capability that chose it, its votes, …).
+    :param missed: the next best rows, which just missed the cut, if they were asked for. :param before: how many rows
+        rank before these.
     :param asked: the question of each example, by capability, if known. :param reading: what the index reads of rows.
     """
 
@@ -39,6 +41,8 @@ class Selection:
     fetch: Callable[[Sequence[int], Sequence[str]], Mapping[str, list[Any]]] = field(repr=False)
     details: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     asked: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
+    missed: "Selection | None" = field(default=None, repr=False)
+    before: int = field(default=0, repr=False)
     reading: Reading = field(default=DEFAULT_READING, repr=False)
 
     def __len__(self) -> int:
@@ -67,7 +71,7 @@ class Selection:
         columns = {"id": self.ids, **({"score": self.scores} if self.scores else {}), **self.details}
         return [
             {"rank": rank} | dict(zip(columns, values, strict=True))
-            for rank, values in enumerate(zip(*columns.values(), strict=True), start=1)
+            for rank, values in enumerate(zip(*columns.values(), strict=True), start=self.before + 1)
         ]
 
     def like_examples(self) -> dict[str, Match]:
@@ -106,7 +110,10 @@ class Selection:
         if self.asked:
             contamination = Contamination(self.asked)
             provenance = replace(provenance, contamination=contamination.report(contamination.find(chosen)))
-        return hand_over(chosen, self.records(), provenance.to_dict(), options)
+        facts = provenance.to_dict()
+        if self.missed is not None:
+            facts["missed"] = self.missed.records()
+        return hand_over(chosen, self.records(), facts, options)
 
     def to_jsonl(self, path: str | Path, *, force: bool = False, scores: bool = False) -> Path:
         """Write the original rows unchanged, as JSON lines; see :meth:`write`.
