@@ -147,19 +147,15 @@ def train(examples: np.ndarray, sample: np.ndarray, unlike: np.ndarray | None = 
     :param unlike: (u, d) examples of what is not wanted.
     :returns: the log-odds in terms of such coordinates.
     """
-    like = likeness(sample, examples)
-    if unlike is None or not len(unlike):
-        groups, shares = [examples, sample], [0.5, 0.5 * negative_weights(like)]
-    else:
-        contested = likeness(sample, unlike) > like
-        groups = [examples, sample, unlike]
-        shares = [0.5, 0.25 * negative_weights(like, contested), 0.25]
-    points = np.concatenate(groups).astype(np.float32)
+    like, unlike = likeness(sample, examples), sample[:0] if unlike is None else unlike
+    contested = likeness(sample, unlike) > like if len(unlike) else None
+    points = np.concatenate([examples, sample, unlike]).astype(np.float32)
     positive = np.arange(len(points)) < len(examples)
     mass = np.concatenate(
         [
-            share if np.ndim(share) else np.full(len(group), share / len(group))
-            for group, share in zip(groups, shares, strict=True)
+            np.full(len(examples), 0.5 / len(examples)),
+            (0.25 if len(unlike) else 0.5) * negative_weights(like, contested),
+            np.full(len(unlike), 0.25 / max(1, len(unlike))),
         ]
     )
     left_out = np.sqrt(np.maximum(0, 1 - np.einsum("nd,nd->n", points, points)))
