@@ -239,6 +239,8 @@ def _show(selection: "Selection", output: "OutputOptions | None", as_json: bool,
     if provenance.decontaminated is not None:
         removed = provenance.decontaminated.removed
         note(f"decontaminated: {counted(removed, 'row')} like an example left out")
+    if provenance.deduplicated is not None:
+        note(f"deduplicated: {counted(provenance.deduplicated.removed, 'row')} like a better one left out")
     is_cut = output is None and not as_json and len(selection) > PREVIEW_ROWS
     more = f"; the first {PREVIEW_ROWS} are shown, -o writes all" if is_cut else ""
     by = f" by {provenance.method}" if provenance.method else ""

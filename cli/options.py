@@ -237,6 +237,11 @@ selection_options = all_of(
         "--decontaminate", is_flag=True,
         help="Leave out rows that closely match an example, and choose the next best instead.",
     ),
+    click.option(
+        "--dedup", type=float, metavar="SHARE",
+        help="Leave out rows that share this much of their wording with a better one, e.g. 0.9, and choose the next "
+        "best instead.",
+    ),
 )  # fmt: skip
 """What ``query``, ``core`` and ``export`` choose by."""
 

@@ -85,6 +85,8 @@ class NaitIndex:
     ``blend``         weights w of quality scores, by column: the score becomes (1 − Σ|w|) · rank by the method +
                       Σ |w| · rank by the column, with ranks from 0 to 1; a negative weight prefers low values
     ``decontaminate`` leave out rows that are like an example, and choose the next best instead
+    ``dedup``         leave out rows whose wording is that of a better one to this share (0.2 to 1), and choose the next
+                      best instead; see ``nait_index/selection/duplicates.py``
     ``unlike``        capabilities that are not wanted, for methods that heed them: ``probe``, its kin, and ``contrast``
     ``row_format``    the format of the rows in files; by default detected for each file from its first rows
     ``progress``      called as the work advances; it may raise to stop
@@ -368,6 +370,7 @@ class NaitIndex:
         search: SearchMode | str = SearchMode.EXACT,
         decontaminate: bool = False,
         unlike: CapabilityLike | Sequence[CapabilityLike] = (),
+        dedup: float | None = None,
         margin: int = 0,
     ) -> Selection:
         """Choose the rows that teach a capability, or several together.
@@ -379,7 +382,7 @@ class NaitIndex:
             why, is in ``provenance.plan``.
         """
         request = self._chooser.request(
-            capabilities, top, method, where, blend, search, decontaminate=decontaminate, unlike=unlike
+            capabilities, top, method, where, blend, search, decontaminate=decontaminate, unlike=unlike, dedup=dedup
         )
         return self._chooser.query(request, combine, weights, margin)
 
@@ -396,6 +399,7 @@ class NaitIndex:
         bootstrap: int | None = None,
         decontaminate: bool = False,
         unlike: CapabilityLike | Sequence[CapabilityLike] = (),
+        dedup: float | None = None,
     ) -> Selection:
         """Choose exactly ``top`` rows that serve several capabilities, best first.
 
@@ -411,7 +415,7 @@ class NaitIndex:
             capability keeps, and how many are shared.
         """
         request = self._chooser.request(
-            capabilities, top, method, where, blend, decontaminate=decontaminate, unlike=unlike
+            capabilities, top, method, where, blend, decontaminate=decontaminate, unlike=unlike, dedup=dedup
         )
         return self._chooser.core(request, rule, votes, bootstrap)
 

@@ -18,7 +18,8 @@ from nait_index.search.rows import IndexRows
 from nait_index.selection.budget import ALL_ROWS, ROUNDING, Budget, Top, suggest
 from nait_index.selection.combine import combine
 from nait_index.selection.coverage import cover, rarity
-from nait_index.selection.provenance import CoverageSize, Decontamination, Provenance, read_sidecar
+from nait_index.selection.duplicates import Duplicate, check_threshold, find_duplicates
+from nait_index.selection.provenance import CoverageSize, Decontamination, Deduplication, Provenance, read_sidecar
 from nait_index.selection.ranking import Ranked, RankingRequest, rank
 from nait_index.selection.selection import Selection
 from nait_index.selection.tasks import CoreChooser, CoreWish, draws_by_default
@@ -60,10 +61,11 @@ class Chooser:
         *,
         decontaminate: bool = False,
         unlike: CapabilityLike | Sequence[CapabilityLike] = (),
+        dedup: float | None = None,
     ) -> RankingRequest:
         """Parse the arguments of a query, and determine which rows may be chosen.
 
-        :param unlike: capabilities that are not wanted.
+        :param unlike: capabilities that are not wanted. :param dedup: likeness from which on rows are near-duplicates.
         :raises SelectionError: one of them cannot be used. :raises StoreError: the index lacks the method's view.
         """
         resolved, blend = self.library.resolve(capabilities), dict(blend or {})
@@ -72,6 +74,7 @@ class Chooser:
         if repeated:
             raise SelectionError(f"capability '{repeated[0]}' is given twice")
         checked = self.check_method(method)
+        dedup = None if dedup is None else check_threshold(dedup)
         unwanted = self._unwanted(unlike, names, checked)
         if unwanted:
             made = tuple(capability.examples for capability in unwanted)
@@ -88,7 +91,7 @@ class Chooser:
                 )
         mode, available = parse_enum(SearchMode, search, "search", SelectionError), self._available(allowed)
         return RankingRequest(
-            resolved, checked, budget, available, allowed, where, blend, quality, mode, decontaminate, unwanted
+            resolved, checked, budget, available, allowed, where, blend, quality, mode, decontaminate, unwanted, dedup
         )
 
     def _unwanted(
@@ -197,9 +200,9 @@ class Chooser:
         if weights is not None:
             raise SelectionError("--weight is for several capabilities, and --top auto for one; leave --weight out")
         exact = replace(request, search=SearchMode.EXACT)
-        ranking = self.query(replace(exact, budget=ALL_ROWS, decontaminate=False))
+        ranking = self.query(replace(exact, budget=ALL_ROWS, decontaminate=False, dedup=None))
         suggestion = suggest(ranking.scores)
-        if request.decontaminate:
+        if request.decontaminate or request.dedup is not None:
             chosen = self.query(replace(exact, budget=Budget.parse(suggestion.rows)))
         else:
             chosen = ranking.first(suggestion.rows)
@@ -259,31 +262,47 @@ class Chooser:
         approximate = self.rows.approximate(*features) if request.search is SearchMode.APPROXIMATE else None
         recall, scanned = None if approximate is None else approximate.recall, [*map(self.rows.stamp, features)]
         width = sum(stamp.dim * np.dtype(stamp.dtype).itemsize for stamp in scanned)
-        filtered, queries = request.allowed is not None or request.decontaminate, len(request.capabilities)
-        return make_plan(request.search, request.k, len(self.rows), width, queries, filtered=filtered, recall=recall)
+        is_filtered = request.allowed is not None or request.decontaminate or request.dedup is not None
+        queries = len(request.capabilities)
+        return make_plan(request.search, request.k, len(self.rows), width, queries, filtered=is_filtered, recall=recall)
 
     def _choose(
         self, request: RankingRequest, choose: Callable[[RankingRequest], Selection]
     ) -> tuple[Selection, RankingRequest]:
-        """Choose; and to decontaminate, choose again without the rows that are like an example, until there are none.
+        """Choose; and choose again without rows that are like an example or repeat a better one, until there are none.
 
         :returns: the selection, and the request that it answers in the end.
         """
         asked = {capability.name: capability.asked for capability in request.capabilities}
         selection = replace(choose(request), asked=asked)
-        if not request.decontaminate:
-            return selection, request
         removed: dict[str, Match] = {}
-        while matches := selection.like_examples():
-            removed |= matches
+        repeated: dict[str, Duplicate] = {}
+        while unwanted := self._left_out(selection, request):
+            removed |= unwanted[0]
+            repeated |= unwanted[1]
             ordinal_of = dict(zip(selection.ids, selection.ordinals, strict=True))
-            request = request.without([ordinal_of[sample_id] for sample_id in matches], self.manifest.rows)
+            out = [ordinal_of[sample_id] for of_kind in unwanted for sample_id in of_kind]
+            request = request.without(out, self.manifest.rows)
             if not request.available:
-                raise SelectionError("--decontaminate leaves no row: all that may be chosen are like an example")
+                raise SelectionError("--decontaminate and --dedup leave no row: all that may be chosen are left out")
             selection = replace(choose(request), asked=asked)
-        rows = [{"id": sample_id} | asdict(match) for sample_id, match in removed.items()]
-        provenance = replace(selection.provenance, decontaminated=Decontamination(len(rows), rows))
+        provenance = selection.provenance
+        if request.decontaminate:
+            rows = [{"id": sample_id} | asdict(match) for sample_id, match in removed.items()]
+            provenance = replace(provenance, decontaminated=Decontamination(len(rows), rows))
+        if request.dedup is not None:
+            rows = [{"id": sample_id} | asdict(repeat) for sample_id, repeat in repeated.items()]
+            provenance = replace(provenance, deduplicated=Deduplication(request.dedup, len(rows), rows))
         return replace(selection, provenance=provenance), request
+
+    def _left_out(
+        self, selection: Selection, request: RankingRequest
+    ) -> tuple[dict[str, Match], dict[str, Duplicate]] | None:
+        """Return the chosen rows that are like an example, and those that repeat a better one; ``None`` if none is."""
+        matches = selection.like_examples() if request.decontaminate else {}
+        rest = selection.chosen_rows(without=matches)
+        repeats = {} if request.dedup is None else find_duplicates(rest, request.dedup)
+        return (matches, repeats) if matches or repeats else None
 
     def _provenance(self, method: str | None, where: str | None, available: int) -> Provenance:
         return Provenance(

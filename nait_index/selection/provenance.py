@@ -109,6 +109,19 @@ class Decontamination:
     rows: list[dict[str, Any]]
 
 
+@dataclass(frozen=True, slots=True)
+class Deduplication:
+    """Rows that were left out because they are near-duplicates of a better one.
+
+    :param threshold: least likeness of near-duplicates. :param removed: how many. :param rows: the id of each, and the
+        row that it is like.
+    """
+
+    threshold: float
+    removed: int
+    rows: list[dict[str, Any]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
     """What a selection was chosen from and how: enough to choose it again.
@@ -143,6 +156,7 @@ class Provenance:
     blend: Mapping[str, float] | None = None
     available: int
     decontaminated: Decontamination | None = None
+    deduplicated: Deduplication | None = None
     combined: str | None = None
     weights: Mapping[str, float] | str | None = None
     core: CoreSummary | None = None
@@ -167,6 +181,8 @@ class Provenance:
             known["coverage"] = CoverageSize(**known["coverage"])
         if "decontaminated" in known:
             known["decontaminated"] = Decontamination(**known["decontaminated"])
+        if "deduplicated" in known:
+            known["deduplicated"] = Deduplication(**known["deduplicated"])
         return cls(**known)
 
     def to_dict(self) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class RankingRequest:
     :param search: how dense signatures are searched.
     :param decontaminate: whether rows that are like an example are left out, and the next best chosen instead.
     :param unlike: capabilities that are not wanted, whose examples those of ``capabilities`` know.
+    :param dedup: likeness from which on rows are near-duplicates, of which the best is kept.
     """
 
     capabilities: Sequence[Capability]
@@ -42,6 +43,7 @@ class RankingRequest:
     search: SearchMode = SearchMode.EXACT
     decontaminate: bool = False
     unlike: Sequence[Capability] = ()
+    dedup: float | None = None
 
     @property
     def k(self) -> int:

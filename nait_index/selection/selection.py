@@ -1,6 +1,6 @@
 """What a query, a core or a cover returns: ranked rows with scores and provenance."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,7 +76,7 @@ class Selection:
 
     def like_examples(self) -> dict[str, Match]:
         """Return the chosen rows that repeat one of the examples, exactly or nearly, by id."""
-        return Contamination(self.asked).find(self._chosen())
+        return Contamination(self.asked).find(self.chosen_rows())
 
     def write(
         self,
@@ -106,7 +106,7 @@ class Selection:
         """Write the rows with options that are parsed already; see :meth:`write`."""
         if (options.scores or options.weights) and not self.scores:
             raise SelectionError("nothing ranks these rows, so there are no scores or weights; choose with -c or -e")
-        chosen, provenance = self._chosen(), self.provenance
+        chosen, provenance = self.chosen_rows(), self.provenance
         if self.asked:
             contamination = Contamination(self.asked)
             provenance = replace(provenance, contamination=contamination.report(contamination.find(chosen)))
@@ -131,16 +131,18 @@ class Selection:
         :raises NaitError: a row has no answer, cannot be converted, or does not fit in one table with the others.
         """
         target = None if format is None else parse_enum(RowFormat, format, "format")
-        rows, refused, _ = convert_rows(self._chosen(), target)
+        rows, refused, _ = convert_rows(self.chosen_rows(), target)
         if refused:
             what = "a training row" if format is None else f"converted to {format}"
             raise NaitError(f"row {refused[0].row.id!r} cannot be {what}: {refused[0].reason}")
         return to_dataset(to_table(rows, "a dataset"))
 
-    def _chosen(self) -> list[ChosenRow]:
+    def chosen_rows(self, without: Collection[str] = ()) -> list[ChosenRow]:
+        """Return the chosen rows as the index stores them, best first, except those with some ids."""
         columns = self.fetch(self.ordinals, ["row", "format", "n_tokens", "truncated"])
-        rows = zip(self.ids, *columns.values(), strict=True)
-        reading = self.reading.whole
+        rows, reading = zip(self.ids, *columns.values(), strict=True), self.reading.whole
         return [
-            ChosenRow(row_id, row, RowFormat(form), tokens, cut, reading) for row_id, row, form, tokens, cut in rows
+            ChosenRow(row_id, row, RowFormat(form), tokens, cut, reading)
+            for row_id, row, form, tokens, cut in rows
+            if row_id not in without
         ]
