@@ -222,9 +222,9 @@ selection_options = all_of(
     ),
     method_option,
     top_option(
-        "10%", "N|P%|auto",
-        "Number or share of rows to select per capability; a share is rounded down, to at least 1. In query, auto "
-        "suggests a number from the score curve and explains it.",
+        "10%", "N|P%|N-tokens|auto",
+        "Number or share of rows to select per capability (a share is rounded down, to at least 1), or as many as some "
+        "tokens allow, e.g. 2M-tokens. In query, auto suggests a number from the score curve and explains it.",
     ),
     where_option,
     click.option(

@@ -8,7 +8,7 @@ from helpers import build_small, nait_index, refusal, write_lines
 
 from nait_index import NaitIndex
 from nait_index.errors import SelectionError
-from nait_index.selection.budget import knee, suggest, two_groups
+from nait_index.selection.budget import Budget, knee, suggest, two_groups
 from tools.demo.corpus import Split, generate
 
 
@@ -87,3 +87,31 @@ def test_where_no_single_curve_tells_auto_is_refused(index: NaitIndex) -> None:
     assert "one capability" in refusal("cover", root, "--top", "auto")
     assert "leave --weight out" in refusal("query", root, "-c", "code", "--top", "auto", "--weight", "tables=2")
     assert "found no bend" in refusal("query", root, "-c", "code", "--top", "auto", "--method", "random")
+
+
+# ---- a budget in tokens ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"), [("2M-tokens", 2_000_000), ("1.5k tokens", 1500), ("700tokens", 700), ("3B-Tokens", 3 * 10**9)]
+)
+def test_budgets_in_tokens_are_parsed(text: str, tokens: int) -> None:
+    budget = Budget.parse(text)
+    assert (budget.tokens, budget.is_auto) == (tokens, False)
+    with pytest.raises(SelectionError, match="for 'query' and 'core'"):
+        budget.resolve(10)
+
+
+def test_the_best_rows_are_taken_that_the_tokens_allow(index: NaitIndex) -> None:
+    whole = index.query("code", top="100%")
+    lengths = np.cumsum(whole.fetch(whole.ordinals, ["n_tokens"])["n_tokens"])
+    for wish in (int(lengths[0]), int(lengths[40]) + 1, int(lengths[-1]), int(lengths[-1]) * 2):
+        chosen = index.query("code", top=f"{wish}-tokens")
+        assert chosen.ids == whole.ids[: int((lengths <= wish).sum())]
+        assert chosen.provenance.budget == f"{wish}-tokens"
+    with pytest.raises(SelectionError, match="the best row alone"):
+        index.query("code", top=f"{int(lengths[0]) - 1}-tokens")
+    core = index.core(["code", "tables"], top="2k-tokens", bootstrap=0)
+    taken = sum(core.fetch(core.ordinals, ["n_tokens"])["n_tokens"])
+    assert 1800 < taken <= 2000
+    assert "number of rows here" in refusal("cover", index.layout.name, "--top", "2k-tokens")

@@ -1,4 +1,4 @@
-"""How many rows to choose: a number, a share, or ``auto``, which reads a number off the score curve.
+"""How many rows to choose: a number, a share, as many as some tokens allow, or what ``auto`` reads off the scores.
 
 Scores in falling order make a curve that usually drops steeply while rows still teach the skill, and then levels off.
 ``auto`` cuts where the scores of the better half of the rows separate best into two groups, high and low: where the
@@ -23,34 +23,43 @@ _STRAIGHT = 0.05
 # Evenly distributed scores deviate from a straight line by this, times 1/√n, one time in twenty (Kolmogorov, Smirnov).
 _BY_CHANCE = 1.36
 _MIN_ROWS = 20
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A number of rows, or a share of those that may be chosen, rounded down but never below one row.
+    """A number of rows, a share of those that may be chosen (rounded down, but never below one row), or of tokens.
 
-    Neither is set for ``auto``, for which :func:`suggest` reads a number off a score curve.
+    None is set for ``auto``, for which :func:`suggest` reads a number off a score curve. With ``tokens``, ``rows`` is
+    how many are tried first.
     """
 
     text: str
     rows: int | None = None
     share: Fraction | None = None
+    tokens: int | None = None
 
     @classmethod
     def parse(cls, top: "Top") -> "Budget":
-        """Parse ``10%``, ``0.5%``, ``500`` or ``auto``; a budget is returned unchanged.
+        """Parse ``10%``, ``0.5%``, ``500``, ``2M-tokens`` or ``auto``; a budget is returned unchanged.
 
         :raises SelectionError: it is none of these, selects nothing, or more than everything.
         """
         if isinstance(top, Budget):
             return top
         text = str(top).strip()
+        if match := re.fullmatch(r"(\d{1,12}(?:\.\d{1,6})?)([kmb]?)[- ]?tokens", text.lower()):
+            tokens = int(Fraction(match[1]) * _UNITS[match[2]])
+            if tokens < 1:
+                raise SelectionError(f"--top {text} selects nothing; give at least 1 token")
+            return cls(text, tokens=tokens)
         match = re.fullmatch(r"(?P<rows>\d{1,18})|(?P<percent>\d{1,18}(?:\.\d{1,18})?)\s*%|auto", text)
         if match is None:
             share_meant = re.fullmatch(r"0?\.\d{1,18}", text)
             meant = f"; did you mean {100 * float(text):g}%?" if share_meant and float(text) else ""
             raise SelectionError(
-                f"--top '{text}' is neither a share such as 10% nor a number of rows such as 500, nor auto{meant}"
+                f"--top '{text}' is neither a share such as 10% nor a number of rows such as 500, of tokens such as "
+                f"2M-tokens, nor auto{meant}"
             )
         rows = int(match["rows"]) if match["rows"] else None
         share = Fraction(match["percent"]) / 100 if match["percent"] else None
@@ -63,14 +72,16 @@ class Budget:
     @property
     def is_auto(self) -> bool:
         """Whether the score curve decides."""
-        return self.rows is None and self.share is None
+        return self.rows is None and self.share is None and self.tokens is None
 
     def resolve(self, available: int) -> int:
         """Return how many of ``available`` rows to choose.
 
-        :raises SelectionError: there are not that many, or the budget is ``auto``.
+        :raises SelectionError: there are not that many, or the budget is ``auto`` or in tokens.
         """
         rows = self.rows if self.share is None else max(1, int(available * self.share))
+        if rows is None and self.tokens is not None:
+            raise SelectionError("a budget in tokens is for 'query' and 'core'; give a share or a number of rows here")
         if rows is None:
             raise SelectionError(
                 "--top auto reads the score curve of one capability, in 'nait-index query'; give a share or a number "

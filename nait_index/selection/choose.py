@@ -90,6 +90,10 @@ class Chooser:
                     "or widen --where"
                 )
         mode, available = parse_enum(SearchMode, search, "search", SelectionError), self._available(allowed)
+        if budget.tokens is not None:
+            lengths = self.rows.numbers("n_tokens")
+            mean = float(lengths.mean() if allowed is None else lengths[allowed].mean())
+            budget = replace(budget, rows=min(available, max(1, round(budget.tokens / max(mean, 1)))))
         return RankingRequest(
             resolved, checked, budget, available, allowed, where, blend, quality, mode, decontaminate, unwanted, dedup
         )
@@ -274,7 +278,7 @@ class Chooser:
         :returns: the selection, and the request that it answers in the end.
         """
         asked = {capability.name: capability.asked for capability in request.capabilities}
-        selection = replace(choose(request), asked=asked)
+        selection = replace(self._within_tokens(request, choose), asked=asked)
         removed: dict[str, Match] = {}
         repeated: dict[str, Duplicate] = {}
         while unwanted := self._left_out(selection, request):
@@ -285,7 +289,7 @@ class Chooser:
             request = request.without(out, self.manifest.rows)
             if not request.available:
                 raise SelectionError("--decontaminate and --dedup leave no row: all that may be chosen are left out")
-            selection = replace(choose(request), asked=asked)
+            selection = replace(self._within_tokens(request, choose), asked=asked)
         provenance = selection.provenance
         if request.decontaminate:
             rows = [{"id": sample_id} | asdict(match) for sample_id, match in removed.items()]
@@ -294,6 +298,23 @@ class Chooser:
             rows = [{"id": sample_id} | asdict(repeat) for sample_id, repeat in repeated.items()]
             provenance = replace(provenance, deduplicated=Deduplication(request.dedup, len(rows), rows))
         return replace(selection, provenance=provenance), request
+
+    def _within_tokens(self, request: RankingRequest, choose: Callable[[RankingRequest], Selection]) -> Selection:
+        """Choose; of a budget in tokens, as many rows, best first, as it allows."""
+        budget = request.budget
+        if budget.tokens is None:
+            return choose(request)
+        lengths, k = self.rows.numbers("n_tokens"), request.k
+        while True:
+            selection = choose(replace(request, budget=replace(budget, rows=k)))
+            total = np.cumsum(lengths[list(selection.ordinals)])
+            if k == request.available or not len(total) or total[-1] >= budget.tokens:
+                break
+            k = min(request.available, max(k + 1, int(1.05 * k * budget.tokens / total[-1])))
+        kept = int((total <= budget.tokens).sum())
+        if not kept and len(total):
+            raise SelectionError(f"--top {budget.text} is less than the {total[0]:,.0f} tokens of the best row alone")
+        return selection.first(kept)
 
     def _left_out(
         self, selection: Selection, request: RankingRequest

@@ -67,7 +67,13 @@ class RankingRequest:
         allowed[list(ordinals)] = False
         left = int(allowed.sum())
         k = min(self.k, left)
-        return replace(self, allowed=allowed, available=left, budget=Budget(str(k), k), search=SearchMode.EXACT)
+        return replace(
+            self,
+            allowed=allowed,
+            available=left,
+            budget=replace(self.budget, rows=k, share=None),
+            search=SearchMode.EXACT,
+        )
 
 
 @dataclass(frozen=True, slots=True)
