@@ -22,6 +22,7 @@ from .look import explore, info, report, rows, verify
 from .maintain import landmarks, optimize, rebuild, remove, restore, tag, versions
 from .output import one_line, open_closed_streams, wants_color
 from .prove import prove
+from .recipe import recipe, run, try_
 from .score import score
 
 _VERBOSE = click.Option(
@@ -83,11 +84,12 @@ def cli() -> None:
 
 cli.add_jobs(
     {
-        "Get started": (demo, completion),
+        "Get started": (demo, try_, completion),
         "Build": (build, add, landmarks, score, sae),
         "Choose": (query, core, cover, capability),
         "Look": (report, explore, info, rows, explain, compare, prove, verify),
         "Hand over": (export,),
+        "Replay": (run, recipe),
         "Maintain": (versions, tag, restore, remove, rebuild, optimize),
     }
 )

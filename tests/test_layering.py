@@ -33,7 +33,7 @@ BELOW: dict[str, set[str]] = {name: GROUND for name in BESIDE_ONE_ANOTHER} | {
 }
 """What each part may import of the package, besides itself."""
 
-TOP = {"__init__", "index", "demo", "explore", "proving", "report"}
+TOP = {"__init__", "index", "demo", "explore", "proving", "recipes", "report"}
 """What may import everything: the facade, and what stands on it."""
 
 EXCEPTIONS = {("store/fitted.py", "signatures")}

@@ -1,0 +1,59 @@
+"""From a corpus and files of examples to chosen rows and a report, in one folder."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nait_index.building.report import ProgressCallback
+from nait_index.errors import NaitError
+from nait_index.index import NaitIndex
+from nait_index.selection.budget import Top
+from nait_index.selection.selection import Selection
+from nait_index.spelling import normal_name
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What was made.
+
+    :param selections: by capability, with the file of its rows. :param report: the page; ``None`` if it could not be
+        written, for the reason ``no_report``.
+    """
+
+    index: NaitIndex
+    selections: Mapping[str, tuple[Selection, Path]]
+    report: Path | None
+    no_report: str = ""
+
+
+def attempt(
+    folder: Path,
+    corpus: Sequence[str],
+    examples: Sequence[str],
+    *,
+    model: str,
+    top: Top = "10%",
+    limit: int | None = None,
+    progress: ProgressCallback | None = None,
+) -> Attempt:
+    """Build where there is no index, store the examples, choose, and write rows and report; again, it goes on.
+
+    :raises NaitError: a step cannot be done.
+    """
+    from nait_index.report import ReportRequest, write_report
+
+    folder.mkdir(parents=True, exist_ok=True)
+    index = NaitIndex.build(folder / "index.nait", list(corpus), model=model, limit=limit, progress=progress)
+    selections = {}
+    for file in examples:
+        name = normal_name(Path(file).stem)
+        index.add_capability(name, file, force=True)
+        selection = index.query(name, top=top)
+        selection.write(folder / f"{name}.jsonl", force=True)
+        selections[name] = selection, folder / f"{name}.jsonl"
+    page = folder / "report.html"
+    try:
+        write_report(index, page, ReportRequest(names=tuple(selections), top=top), force=True)
+    except NaitError as error:
+        return Attempt(index, selections, None, f"no report: {error}")
+    return Attempt(index, selections, page)
