@@ -102,7 +102,7 @@ BAD_FILES: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
     "list of strings": ("corpus.json", b'["one", "two"]', ("corpus.json, row 1", "object", "text")),
     "strings a line": ("corpus.jsonl", b'"one"\n"two"\n', ("corpus.jsonl, row 1", "object", "text")),
     "no text": ("corpus.jsonl", b'{"text": ""}\n{"text": "  "}\n', ("corpus.jsonl, row 1", "no text")),
-    "unknown fields": ("corpus.jsonl", b'{"q": "a", "a": "b"}\n', ("corpus.jsonl", "'q'", "--format")),
+    "unknown fields": ("corpus.jsonl", b'{"q": "a", "a": "b"}\n', ("corpus.jsonl", "'q'", "--columns")),
     "lone surrogate": ("corpus.jsonl", LONE.encode() + b"\n", ("corpus.jsonl, row 1", "surrogate", "U+D83D")),
     "not UTF-8": ("corpus.jsonl", b'{"text": "\xff\xfe"}\n', ("corpus.jsonl, row 1", "UTF-8")),
     "not gzip": ("corpus.jsonl.gz", b'{"text": "a"}\n', ("corpus.jsonl.gz", "gzip")),

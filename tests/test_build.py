@@ -149,6 +149,7 @@ _AS_FORMAT: dict[RowFormat, Callable[[str, str], dict[str, Any]]] = {
     },
     RowFormat.PROMPT_COMPLETION: lambda ask, answer: {"prompt": ask, "completion": answer},
     RowFormat.TEXT: lambda ask, answer: {"text": f"{ask}\n{answer}"},
+    RowFormat.PREFERENCE: lambda ask, answer: {"prompt": ask, "chosen": answer, "rejected": "No."},
 }
 
 

@@ -498,7 +498,7 @@ def test_previews_show_what_is_read_whatever_the_fields_are_called(tmp_path: Pat
         {"prompt": "Why?", "completion": "Because.", "meta": {"by": "nobody"}},
         {"messages": [{"role": "user", "content": "Add 1."}, {"role": "assistant", "content": "2"}], "tools": "[{}]"},
         {"text": "plain", "source": "web"},
-        {"question": "unknown?", "fields": ["a", {"b": "c"}]},
+        {"asked": "unknown?", "fields": ["a", {"b": "c"}]},
     ]
     shown = ["Translate. into French bonjour", "Why? Because.", "Add 1. 2", "plain", "unknown? a c"]
     assert [preview(json.dumps(row)) for row in rows] == shown

@@ -173,7 +173,7 @@ def test_examples_in_a_text_file_are_those_of_the_page(place: Path, tmp_path: Pa
         (" \n\n ", "empty"),
         ('[{"text": "a"},', "not a valid JSON list"),
         ('["a", "b"]', "must be a JSON object"),
-        ('{"question": "a"}', "match no row format"),
+        ('{"asked": "a"}', "match no row format"),
         ('{"text": "a"', "not JSON"),
     ],
 )
@@ -355,7 +355,7 @@ def test_what_the_library_refuses_is_one_line(client: "TestClient", query: dict[
 
 
 def test_refused_examples_are_one_line(client: "TestClient", monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "match no row format" in pasted(client, '{"question": 1}', 422)["error"]
+    assert "match no row format" in pasted(client, '{"asked": 1}', 422)["error"]
     assert "empty" in pasted(client, "", 422)["error"]
     monkeypatch.setattr("nait_index.explore.session.MAX_EXAMPLES", 3)
     assert "5 examples are more than the 3 allowed" in pasted(client, as_lines(adding()), 422)["error"]

@@ -7,7 +7,6 @@ from pathlib import Path
 from nait_index.building.report import ProgressCallback
 from nait_index.errors import NaitError
 from nait_index.index import NaitIndex
-from nait_index.selection.budget import Top
 from nait_index.selection.selection import Selection
 from nait_index.spelling import normal_name
 
@@ -32,7 +31,7 @@ def attempt(
     examples: Sequence[str],
     *,
     model: str,
-    top: Top = "10%",
+    top: str = "10%",
     limit: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> Attempt:

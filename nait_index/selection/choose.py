@@ -206,7 +206,7 @@ class Chooser:
         exact = replace(request, search=SearchMode.EXACT)
         ranking = self.query(replace(exact, budget=ALL_ROWS, decontaminate=False, dedup=None))
         suggestion = suggest(ranking.scores)
-        if request.decontaminate or request.dedup is not None:
+        if request.cleaning:
             chosen = self.query(replace(exact, budget=Budget.parse(suggestion.rows)))
         else:
             chosen = ranking.first(suggestion.rows)
@@ -266,7 +266,7 @@ class Chooser:
         approximate = self.rows.approximate(*features) if request.search is SearchMode.APPROXIMATE else None
         recall, scanned = None if approximate is None else approximate.recall, [*map(self.rows.stamp, features)]
         width = sum(stamp.dim * np.dtype(stamp.dtype).itemsize for stamp in scanned)
-        is_filtered = request.allowed is not None or request.decontaminate or request.dedup is not None
+        is_filtered = request.allowed is not None or bool(request.cleaning)
         queries = len(request.capabilities)
         return make_plan(request.search, request.k, len(self.rows), width, queries, filtered=is_filtered, recall=recall)
 
@@ -288,7 +288,7 @@ class Chooser:
             out = [ordinal_of[sample_id] for of_kind in unwanted for sample_id in of_kind]
             request = request.without(out, self.manifest.rows)
             if not request.available:
-                raise SelectionError("--decontaminate and --dedup leave no row: all that may be chosen are left out")
+                raise SelectionError(f"{request.cleaning} leaves no row: all that may be chosen are left out")
             selection = replace(self._within_tokens(request, choose), asked=asked)
         provenance = selection.provenance
         if request.decontaminate:

@@ -54,6 +54,12 @@ class RankingRequest:
         return self.budget.resolve(self.available)
 
     @property
+    def cleaning(self) -> str:
+        """The options that leave rows out of what was chosen; empty if there are none."""
+        given = {"--decontaminate": self.decontaminate, "--dedup": self.dedup is not None}
+        return " with ".join(option for option, is_given in given.items() if is_given)
+
+    @property
     def examples(self) -> list[Examples]:
         """The examples of each capability."""
         return [capability.examples for capability in self.capabilities]
