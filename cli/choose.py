@@ -24,6 +24,7 @@ Options = dict[str, Any]
 @click.command(short_help="Choose the rows that teach a capability.")
 @opt.index_at_version
 @opt.selection_options
+@opt.filling_options
 @opt.combine_options
 @opt.enum_option(
     SearchMode, "--search", default=SearchMode.EXACT,
@@ -133,6 +134,7 @@ def cover(index: IndexTarget, as_json: bool, **options: Any) -> None:
     help="Write the rows of this earlier selection again, without choosing anew.",
 )  # fmt: skip
 @opt.selection_options
+@opt.filling_options
 @opt.combine_options
 @opt.output_options
 def export(index: IndexTarget, saved: Path | None, as_json: bool, **options: Any) -> None:
@@ -241,6 +243,9 @@ def _show(selection: "Selection", output: "OutputOptions | None", as_json: bool,
         note(f"decontaminated: {counted(removed, 'row')} like an example left out")
     if provenance.deduplicated is not None:
         note(f"deduplicated: {counted(provenance.deduplicated.removed, 'row')} like a better one left out")
+    if provenance.wanted is not None:
+        quotas = " ".join(f"--at-most {quota}" for quota in provenance.at_most or ())
+        note(f"{quotas} leaves {len(selection):,} of {counted(provenance.wanted, 'row')}; raise it for more")
     is_cut = output is None and not as_json and len(selection) > PREVIEW_ROWS
     more = f"; the first {PREVIEW_ROWS} are shown, -o writes all" if is_cut else ""
     by = f" by {provenance.method}" if provenance.method else ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from nait_index.config import Combine, Device, Media, RunnerConfig, RunnerKind, Trainer, Unanswered
+from nait_index.config import Combine, Device, Media, RunnerConfig, RunnerKind, Selector, Trainer, Unanswered
 from nait_index.methods.registry import DEFAULT_METHOD, MethodName
 from nait_index.types import RowFormat
 
@@ -242,8 +242,28 @@ selection_options = all_of(
         help="Leave out rows that share this much of their wording with a better one, e.g. 0.9, and choose the next "
         "best instead.",
     ),
+    click.option(
+        "--at-most", multiple=True, metavar="COLUMN=N|P%",
+        help="Choose at most this many rows, or this share, with the same value in a column or field of the rows, e.g. "
+        "source=20%. Repeatable.",
+    ),
 )  # fmt: skip
 """What ``query``, ``core`` and ``export`` choose by."""
+
+filling_options = all_of(
+    enum_option(
+        Selector, "--select", default=Selector.TOP,
+        help="Which of the best rows to take: the best scores (top), those nearest to each example in turn "
+        "(round-robin), those that activate neurons of their own (coverage), or those that together explain the "
+        "examples (gip).",
+    ),
+    click.option(
+        "--mix", metavar="random=N|P%",
+        help="Draw this many of the rows, or this share, at random from all others, e.g. random=30%, against "
+        "forgetting.",
+    ),
+)  # fmt: skip
+"""How ``query`` and ``export`` fill up a budget."""
 
 combine_options = all_of(
     enum_option(

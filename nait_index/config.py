@@ -67,6 +67,15 @@ class SearchMode(StrEnum):
     APPROXIMATE = "approximate"
 
 
+class Selector(StrEnum):
+    """Which of the best rows of one capability are taken."""
+
+    TOP = "top"
+    ROUND_ROBIN = "round-robin"
+    COVERAGE = "coverage"
+    GIP = "gip"
+
+
 class Trainer(StrEnum):
     """The trainers that selections can be written for."""
 

@@ -30,6 +30,7 @@ from nait_index.config import (
     RowRules,
     RunnerConfig,
     SearchMode,
+    Selector,
     SignatureConfig,
     Unanswered,
 )
@@ -142,7 +143,7 @@ class NaitIndex:
         path: PathLike,
         corpus: Corpus,
         *,
-        model: str | ModelConfig | None = None,
+        model: PathLike | ModelConfig | None = None,
         signatures: SignatureConfig | None = None,
         row_format: RowFormat | None = None,
         limit: int | None = None,
@@ -174,8 +175,7 @@ class NaitIndex:
         """
         sources, layout = corpus_list(corpus), Layout(path, storage)
         rules = recorded_rules(layout).changed(unanswered, media)
-        named = ModelConfig() if model is None else ModelConfig(name=model) if isinstance(model, str) else model
-        given = {"name"} if isinstance(model, str) else ()
+        named, given = _model_config(model), () if model is None or isinstance(model, ModelConfig) else {"name"}
         config, settled = settle(layout, named, SignatureConfig(), given)
         config, signatures = model if isinstance(model, ModelConfig) else config, signatures or settled
         items = read_corpus(sources, row_format, limit, config.reading, rules, split)
@@ -250,7 +250,7 @@ class NaitIndex:
     def estimate(
         corpus: Corpus,
         *,
-        model: str | ModelConfig = BUNDLED_MODEL,
+        model: PathLike | ModelConfig = BUNDLED_MODEL,
         signatures: SignatureConfig | None = None,
         row_format: RowFormat | None = None,
         limit: int | None = None,
@@ -259,7 +259,7 @@ class NaitIndex:
         split: str | None = None,
     ) -> Estimate:
         """Estimate the cost of a build; nothing is written. The parameters are those of :meth:`build`."""
-        config = model if isinstance(model, ModelConfig) else ModelConfig(name=model)
+        config = _model_config(model)
         if signatures is not None and not signatures.needs_model:
             raise NaitError(
                 "there is nothing to estimate: the view words needs no model, and takes seconds; leave out --dry-run"
@@ -371,9 +371,17 @@ class NaitIndex:
         decontaminate: bool = False,
         unlike: CapabilityLike | Sequence[CapabilityLike] = (),
         dedup: float | None = None,
+        at_most: str | Sequence[str] = (),
+        select: Selector | str = Selector.TOP,
+        mix: str | None = None,
         margin: int = 0,
     ) -> Selection:
         """Choose the rows that teach a capability, or several together.
+
+        :param unlike: capabilities that are not wanted. :param dedup: leave out rows that share this part of their
+            wording with a better one. :param at_most: quotas by a column or field, such as ``source=20%``.
+        :param select: which of the best rows are taken, see ``nait_index/selection/selectors.py``.
+        :param mix: a part that is drawn at random, such as ``random=30%``.
 
         :param margin: also show so many of the rows that just missed the cut, in ``missed``; for one capability.
         :param combine: how several rankings become one: ``union`` (``top`` rows of each), or ``mean``, ``round-robin``
@@ -382,7 +390,18 @@ class NaitIndex:
             why, is in ``provenance.plan``.
         """
         request = self._chooser.request(
-            capabilities, top, method, where, blend, search, decontaminate=decontaminate, unlike=unlike, dedup=dedup
+            capabilities,
+            top,
+            method,
+            where,
+            blend,
+            search,
+            decontaminate=decontaminate,
+            unlike=unlike,
+            dedup=dedup,
+            at_most=at_most,
+            select=select,
+            mix=mix,
         )
         return self._chooser.query(request, combine, weights, margin)
 
@@ -400,6 +419,7 @@ class NaitIndex:
         decontaminate: bool = False,
         unlike: CapabilityLike | Sequence[CapabilityLike] = (),
         dedup: float | None = None,
+        at_most: str | Sequence[str] = (),
     ) -> Selection:
         """Choose exactly ``top`` rows that serve several capabilities, best first.
 
@@ -415,7 +435,15 @@ class NaitIndex:
             capability keeps, and how many are shared.
         """
         request = self._chooser.request(
-            capabilities, top, method, where, blend, decontaminate=decontaminate, unlike=unlike, dedup=dedup
+            capabilities,
+            top,
+            method,
+            where,
+            blend,
+            decontaminate=decontaminate,
+            unlike=unlike,
+            dedup=dedup,
+            at_most=at_most,
         )
         return self._chooser.core(request, rule, votes, bootstrap)
 
@@ -671,3 +699,10 @@ class NaitIndex:
                 f"version {self.manifest.version} of {self.layout.name} was opened by name, and old versions are not "
                 "changed; leave out --at, or make it the last one with 'nait-index restore'"
             )
+
+
+def _model_config(model: PathLike | ModelConfig | None) -> ModelConfig:
+    """Return a model's configuration: its own, or that of its folder or name with all else by default."""
+    if isinstance(model, ModelConfig):
+        return model
+    return ModelConfig() if model is None else ModelConfig(name=str(model))

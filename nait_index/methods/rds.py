@@ -45,14 +45,22 @@ class Rds(Method):
         k = min(k, len(candidates))
         stored = np.concatenate([unit_rows(block) for block in rows.blocks(HIDDEN_WEIGHTED)])[candidates]
         targets = unit_rows(examples.signatures[HIDDEN_WEIGHTED])
-        ids = np.array(rows.ids())[candidates]
-        depth = 4 * -(-k // len(targets)) + 16
-        chosen: list[int] = []
-        while len(chosen) < k:
-            depth = min(2 * depth, len(candidates))
-            chosen = _take_turns([_nearest(similarity, depth, ids) for similarity in _similarities(targets, stored)], k)
+        chosen = nearest_in_turn(targets, stored, np.array(rows.ids())[candidates], k)
         scores = 1 - np.arange(k) / max(k, 1)
         return Hits(scores.astype(np.float64), candidates[np.array(chosen, dtype=np.int64)])
+
+
+def nearest_in_turn(targets: np.ndarray, stored: np.ndarray, ids: np.ndarray, k: int) -> list[int]:
+    """Let targets (E, d) take turns, each with the row of largest inner product that is left: positions of ``k`` rows.
+
+    :param stored: (n, d) rows; :param ids: (n,) of these, which break ties. :param k: at most n.
+    """
+    depth = 4 * -(-k // len(targets)) + 16
+    chosen: list[int] = []
+    while len(chosen) < k:
+        depth = min(2 * depth, len(stored))
+        chosen = _take_turns([_nearest(similarity, depth, ids) for similarity in _similarities(targets, stored)], k)
+    return chosen
 
 
 def _similarities(targets: np.ndarray, stored: np.ndarray) -> Iterator[np.ndarray]:

@@ -21,7 +21,7 @@ from nait_index.signatures.features import POOLINGS, Feature, unit_rows
 from nait_index.signatures.pca import Compressor
 from nait_index.signatures.views import HIDDEN_MEAN, SCANNED, VIEW_OF, dense_column
 from nait_index.spelling import did_you_mean_id
-from nait_index.store.filters import matching_rows, plain_columns
+from nait_index.store.filters import matching_rows, plain_columns, values_of
 from nait_index.store.fitted import load_landmarks
 from nait_index.store.integrity import Looks
 from nait_index.store.layout import Layout
@@ -106,6 +106,10 @@ class IndexRows:
     def numbers(self, column: str) -> np.ndarray:
         """Read one plain column of numbers (n,), NaN where there is none."""
         return self._table.numbers(column)
+
+    def values(self, column: str, option: str) -> list[Any]:
+        """Read a plain column or a field of all rows; see :func:`values_of`."""
+        return values_of(self._table, column, option)
 
     def ordinal(self, sample_id: str) -> int:
         """Return the ordinal of the row with an id.

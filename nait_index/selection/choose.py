@@ -9,7 +9,7 @@ import numpy as np
 
 from nait_index.capabilities.capability import Capability
 from nait_index.capabilities.library import CapabilityLibrary
-from nait_index.config import Combine, CoreRule, SearchMode, View
+from nait_index.config import Combine, CoreRule, SearchMode, Selector, View
 from nait_index.errors import SelectionError, StoreError
 from nait_index.handover.contamination import Match
 from nait_index.methods.registry import MethodName, method_of
@@ -20,8 +20,10 @@ from nait_index.selection.combine import combine
 from nait_index.selection.coverage import cover, rarity
 from nait_index.selection.duplicates import Duplicate, check_threshold, find_duplicates
 from nait_index.selection.provenance import CoverageSize, Decontamination, Deduplication, Provenance, read_sidecar
-from nait_index.selection.ranking import Ranked, RankingRequest, rank
+from nait_index.selection.quota import RANDOM, Mix, Quota, over_quota, value_codes, within_quota
+from nait_index.selection.ranking import Ranked, RankingRequest, rank, score_rows
 from nait_index.selection.selection import Selection
+from nait_index.selection.selectors import POOL, select
 from nait_index.selection.tasks import CoreChooser, CoreWish, draws_by_default
 from nait_index.signatures.features import Feature
 from nait_index.signatures.sparse import neuron_offsets
@@ -62,10 +64,15 @@ class Chooser:
         decontaminate: bool = False,
         unlike: CapabilityLike | Sequence[CapabilityLike] = (),
         dedup: float | None = None,
+        at_most: str | Sequence[str] = (),
+        select: Selector | str = Selector.TOP,
+        mix: str | None = None,
     ) -> RankingRequest:
         """Parse the arguments of a query, and determine which rows may be chosen.
 
         :param unlike: capabilities that are not wanted. :param dedup: likeness from which on rows are near-duplicates.
+        :param at_most: quotas such as ``source=20%``. :param select: which of the best rows are taken.
+        :param mix: the part that is drawn at random, such as ``random=30%``.
         :raises SelectionError: one of them cannot be used. :raises StoreError: the index lacks the method's view.
         """
         resolved, blend = self.library.resolve(capabilities), dict(blend or {})
@@ -75,6 +82,14 @@ class Chooser:
             raise SelectionError(f"capability '{repeated[0]}' is given twice")
         checked = self.check_method(method)
         dedup = None if dedup is None else check_threshold(dedup)
+        selector, mixed = (
+            parse_enum(Selector, select, "selector", SelectionError),
+            None if mix is None else Mix.parse(mix),
+        )
+        if selector is Selector.COVERAGE:
+            self._check_view("--select coverage", View.TOPK)
+        limits = [Quota.parse(text) for text in ([at_most] if isinstance(at_most, str) else at_most)]
+        quotas = [(quota, value_codes(self.rows.values(quota.column, "--at-most"))) for quota in limits]
         unwanted = self._unwanted(unlike, names, checked)
         if unwanted:
             made = tuple(capability.examples for capability in unwanted)
@@ -95,7 +110,21 @@ class Chooser:
             mean = float(lengths.mean() if allowed is None else lengths[allowed].mean())
             budget = replace(budget, rows=min(available, max(1, round(budget.tokens / max(mean, 1)))))
         return RankingRequest(
-            resolved, checked, budget, available, allowed, where, blend, quality, mode, decontaminate, unwanted, dedup
+            resolved,
+            checked,
+            budget,
+            available,
+            allowed,
+            where,
+            blend,
+            quality,
+            mode,
+            decontaminate,
+            unwanted,
+            dedup,
+            quotas,
+            selector,
+            mixed,
         )
 
     def _unwanted(
@@ -160,6 +189,12 @@ class Chooser:
         several = len(request.capabilities) > 1
         if margin and several:
             raise SelectionError("--margin shows what just missed the cut of one capability; query them one by one")
+        if margin and (request.mix or request.select is not Selector.TOP):
+            raise SelectionError("--margin shows what just missed the best scores; leave --select and --mix out")
+        if several and how is Combine.MEAN and request.select is not Selector.TOP:
+            raise SelectionError(
+                "--combine mean ranks every row, so there is nothing to --select; leave one of them out"
+            )
         if request.budget.is_auto and not several:
             return self._by_curve(request, weights)
         request, provenance = self._planned(request)
@@ -168,7 +203,7 @@ class Chooser:
 
         def choose(request: RankingRequest) -> Selection:
             k = request.available if several and how is Combine.MEAN else request.k
-            ranked = rank(self.rows, request.examples, request, k)
+            ranked = self._ranked(request, k)
             if not several and weights is None:
                 return Selection(
                     ranked[0].ids,
@@ -184,7 +219,46 @@ class Chooser:
             return self._combined(rankings, chosen, provenance)
 
         selection, request = self._choose(request, choose)
+        if request.mix is not None:
+            return self._mixed(selection, request, request.mix)
         return selection if not margin else self._with_margin(selection, request, margin)
+
+    def _ranked(self, request: RankingRequest, k: int) -> list[Ranked]:
+        """Rank the rows for each capability, and take ``k`` of the best as the request asks."""
+        if request.select is Selector.TOP:
+            return rank(self.rows, request.examples, request, k)
+        pool = min(POOL * k, request.available)
+        best = rank(self.rows, request.examples, replace(request, search=SearchMode.EXACT), pool)
+        return [
+            select(request.select, self.rows, examples, of_capability, k)
+            for examples, of_capability in zip(request.examples, best, strict=True)
+        ]
+
+    def _mixed(self, selection: Selection, request: RankingRequest, mix: Mix) -> Selection:
+        """Put rows that are drawn at random in the place of the last ones; their score is the mean of the method's."""
+        names = selection.details.get("capability", [request.capabilities[0].name] * len(selection))
+        lengths = self.rows.numbers("n_tokens") if request.budget.tokens else np.ones(len(self.rows))
+        total = request.budget.tokens or len(selection)
+        drawn = mix.of(total, "tokens" if request.budget.tokens else "rows")
+        kept = int((np.cumsum(lengths[list(selection.ordinals)]) <= total - drawn).sum())
+        if not kept:
+            raise SelectionError(f"--mix {mix} leaves less than the best row alone; give less")
+        may = np.ones(len(self.rows), bool) if request.allowed is None else request.allowed.copy()
+        may[list(selection.ordinals[:kept])] = False
+        seed = self.manifest.fingerprint.signatures.seed
+        others = np.random.default_rng(seed).permutation(np.flatnonzero(may))
+        for quota, codes in request.quotas:
+            others = within_quota(codes, selection.ordinals[:kept], others, quota.rows(len(selection)))
+        others = others[: int((np.cumsum(lengths[others]) <= drawn).sum())]
+        scores = score_rows(self.rows, request).mean(axis=0)[others]
+        best = selection.first(kept)
+        return replace(
+            best,
+            ids=(*best.ids, *self.rows.take_ids(others)),
+            scores=(*best.scores, *scores.tolist()),
+            ordinals=(*best.ordinals, *others.tolist()),
+            details={"capability": [*names[:kept], *[RANDOM] * len(others)]},
+        )
 
     def _with_margin(self, selection: Selection, request: RankingRequest, margin: int) -> Selection:
         """Add the rows that come after those that were chosen."""
@@ -256,7 +330,13 @@ class Chooser:
         budget, blend = request.budget.text, request.blend
         unlike = {item.name: {"examples": len(item), "truncated": item.truncated} for item in request.unlike}
         provenance = replace(provenance, plan=plan.why, capabilities=counts, budget=budget, blend=blend)
-        provenance = replace(provenance, unlike=unlike or None)
+        provenance = replace(
+            provenance,
+            unlike=unlike or None,
+            select=None if request.select is Selector.TOP else str(request.select),
+            at_most=[str(quota) for quota, _ in request.quotas] or None,
+            mix=None if request.mix is None else str(request.mix),
+        )
         return replace(request, search=plan.mode), provenance
 
     def _plan(self, request: RankingRequest) -> Plan:
@@ -273,7 +353,7 @@ class Chooser:
     def _choose(
         self, request: RankingRequest, choose: Callable[[RankingRequest], Selection]
     ) -> tuple[Selection, RankingRequest]:
-        """Choose; and choose again without rows that are like an example or repeat a better one, until there are none.
+        """Choose; and choose again without rows that are like an example, repeat a better one, or exceed a quota.
 
         :returns: the selection, and the request that it answers in the end.
         """
@@ -281,16 +361,25 @@ class Chooser:
         selection = replace(self._within_tokens(request, choose), asked=asked)
         removed: dict[str, Match] = {}
         repeated: dict[str, Duplicate] = {}
-        while unwanted := self._left_out(selection, request):
-            removed |= unwanted[0]
-            repeated |= unwanted[1]
+        total = len(selection)
+        while True:
+            matches, repeats = self._left_out(selection, request)
+            removed |= matches
+            repeated |= repeats
             ordinal_of = dict(zip(selection.ids, selection.ordinals, strict=True))
-            out = [ordinal_of[sample_id] for of_kind in unwanted for sample_id in of_kind]
-            request = request.without(out, self.manifest.rows)
+            out = {ordinal_of[sample_id] for sample_id in (*matches, *repeats)}
+            kept = [ordinal for ordinal in selection.ordinals if ordinal not in out]
+            for quota, codes in request.quotas:
+                out.update(over_quota(codes, kept, quota.rows(total)).tolist())
+            if out.isdisjoint(selection.ordinals):
+                break
+            request = request.without(sorted(out), self.manifest.rows)
             if not request.available:
                 raise SelectionError(f"{request.cleaning} leaves no row: all that may be chosen are left out")
             selection = replace(self._within_tokens(request, choose), asked=asked)
         provenance = selection.provenance
+        if request.quotas and len(selection) < total:
+            provenance = replace(provenance, wanted=total)
         if request.decontaminate:
             rows = [{"id": sample_id} | asdict(match) for sample_id, match in removed.items()]
             provenance = replace(provenance, decontaminated=Decontamination(len(rows), rows))
@@ -316,14 +405,12 @@ class Chooser:
             raise SelectionError(f"--top {budget.text} is less than the {total[0]:,.0f} tokens of the best row alone")
         return selection.first(kept)
 
-    def _left_out(
-        self, selection: Selection, request: RankingRequest
-    ) -> tuple[dict[str, Match], dict[str, Duplicate]] | None:
-        """Return the chosen rows that are like an example, and those that repeat a better one; ``None`` if none is."""
+    def _left_out(self, selection: Selection, request: RankingRequest) -> tuple[dict[str, Match], dict[str, Duplicate]]:
+        """Return the chosen rows that are like an example, and those that repeat a better one."""
         matches = selection.like_examples() if request.decontaminate else {}
-        rest = selection.chosen_rows(without=matches)
-        repeats = {} if request.dedup is None else find_duplicates(rest, request.dedup)
-        return (matches, repeats) if matches or repeats else None
+        if request.dedup is None:
+            return matches, {}
+        return matches, find_duplicates(selection.chosen_rows(without=matches), request.dedup)
 
     def _provenance(self, method: str | None, where: str | None, available: int) -> Provenance:
         return Provenance(

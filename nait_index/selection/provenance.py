@@ -135,6 +135,9 @@ class Provenance:
         wanted.
     :param budget: as it was given. :param where: the SQL filter. :param blend: weights of quality scores, by column.
     :param available: rows that pass the filter and have all scores that are blended in.
+    :param select: which of the best rows were taken, if not simply the best; :param at_most: quotas, as
+        they were given; :param wanted: rows that were asked for, if the quotas leave fewer.
+    :param mix: the part that was drawn at random, as it was given.
     :param combined: how the rankings of several capabilities became one. :param weights: of the capabilities, or of
         the neurons of a cover.
     :param auto: the suggested budget and its alternatives; :param reasons: for it, in words.
@@ -157,6 +160,10 @@ class Provenance:
     available: int
     decontaminated: Decontamination | None = None
     deduplicated: Deduplication | None = None
+    select: str | None = None
+    at_most: Sequence[str] | None = None
+    wanted: int | None = None
+    mix: str | None = None
     combined: str | None = None
     weights: Mapping[str, float] | str | None = None
     core: CoreSummary | None = None

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from nait_index.capabilities.capability import Capability
-from nait_index.config import SearchMode
+from nait_index.config import SearchMode, Selector
 from nait_index.methods.base import Examples
 from nait_index.methods.registry import MethodName, method_of
 from nait_index.search.hits import Hits, best
 from nait_index.search.rows import IndexRows
 from nait_index.selection.blend import blend
 from nait_index.selection.budget import Budget
+from nait_index.selection.quota import Mix, Quota
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ class RankingRequest:
     :param decontaminate: whether rows that are like an example are left out, and the next best chosen instead.
     :param unlike: capabilities that are not wanted, whose examples those of ``capabilities`` know.
     :param dedup: likeness from which on rows are near-duplicates, of which the best is kept.
+    :param quotas: how many of the chosen rows may have the same value, with the values of all rows (n,) as numbers.
+    :param select: which of the best rows are taken. :param mix: the part that is drawn at random.
     """
 
     capabilities: Sequence[Capability]
@@ -44,6 +47,9 @@ class RankingRequest:
     decontaminate: bool = False
     unlike: Sequence[Capability] = ()
     dedup: float | None = None
+    quotas: Sequence[tuple[Quota, np.ndarray]] = ()
+    select: Selector = Selector.TOP
+    mix: Mix | None = None
 
     @property
     def k(self) -> int:
@@ -56,7 +62,11 @@ class RankingRequest:
     @property
     def cleaning(self) -> str:
         """The options that leave rows out of what was chosen; empty if there are none."""
-        given = {"--decontaminate": self.decontaminate, "--dedup": self.dedup is not None}
+        given = {
+            "--decontaminate": self.decontaminate,
+            "--dedup": self.dedup is not None,
+            "--at-most": bool(self.quotas),
+        }
         return " with ".join(option for option, is_given in given.items() if is_given)
 
     @property

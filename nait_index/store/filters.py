@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nait_index.corpus.columns import lookup
 from nait_index.errors import SelectionError, StoreError
 from nait_index.spelling import did_you_mean
 from nait_index.store.dataset import explained
@@ -111,6 +112,25 @@ def _names(where: str) -> dict[str, Any]:
 def plain_columns(table: SampleTable) -> list[str]:
     """List the columns of the table that are not signatures."""
     return [name for name in table.schema().names if not name.startswith(SIGNATURE_PREFIXES)]
+
+
+def values_of(table: SampleTable, name: str, option: str) -> list[Any]:
+    """Read a plain column, or else a field of the rows, whose name may lead into objects with dots; None where absent.
+
+    :param option: what asks for it, for the message.
+    :raises SelectionError: there is no such column, and no row has the field.
+    """
+    if name in plain_columns(table):
+        values: list[Any] = table.read([name]).column(0).to_pylist()
+        return values
+    path = name.removeprefix(f"{FIELDS}.")
+    values = [lookup(_row(record), path) for record in table.records(["row"])]
+    if all(value is None for value in values):
+        fields = {field for record in islice(table.records(["row"]), _SAMPLED) for field in _row(record)}
+        known = sorted({*plain_columns(table), *fields})
+        hint = did_you_mean(name, known) or f"; there are: {', '.join(known)}"
+        raise SelectionError(f"{option}: there is no column or field '{name}'{hint}")
+    return values
 
 
 def _row(record: Mapping[str, Any]) -> dict[str, Any]:

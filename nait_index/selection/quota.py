@@ -1,0 +1,125 @@
+"""Quotas: at most so many of the chosen rows with the same value in a column, such as of one source; and a random part.
+
+A quota leaves out what ranks lowest of a value that has more than its part, and the next best rows of other values take
+the places.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nait_index.corpus import to_json
+from nait_index.errors import SelectionError
+from nait_index.selection.budget import Budget
+
+RANDOM = "random"
+"""What the capability of a row is called that was drawn at random."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """Most rows with the same value. :param column: of the table, or a field of the rows."""
+
+    column: str
+    most: Budget
+
+    @classmethod
+    def parse(cls, text: str) -> "Quota":
+        """Parse ``source=20%`` or ``source=500``.
+
+        :raises SelectionError: it is neither.
+        """
+        column, _, most = text.rpartition("=")
+        return cls(column.strip(), _part(most, f"--at-most '{text}'", "COLUMN=SHARE, such as source=20%", column))
+
+    def rows(self, chosen: int) -> int:
+        """Return how many of ``chosen`` rows may have the same value, at least one."""
+        if self.most.share is None:
+            return min(chosen, self.most.rows or chosen)
+        return max(1, int(chosen * self.most.share))
+
+    def __str__(self) -> str:
+        return f"{self.column}={self.most.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """The part of the chosen rows that is drawn at random from all others."""
+
+    part: Budget
+
+    @classmethod
+    def parse(cls, text: str) -> "Mix":
+        """Parse ``random=30%`` or ``random=500``.
+
+        :raises SelectionError: it is neither.
+        """
+        source, _, part = text.rpartition("=")
+        budget = _part(part, f"--mix '{text}'", f"{RANDOM}=SHARE, such as {RANDOM}=30%", source)
+        if source.strip() != RANDOM:
+            raise SelectionError(f"--mix '{text}': only rows drawn at random can be mixed in, as in {RANDOM}=30%")
+        if budget.share == 1:
+            raise SelectionError(f"--mix '{text}' leaves nothing to choose; give less than 100%")
+        return cls(budget)
+
+    def of(self, total: int, what: str) -> int:
+        """Return how much of a total is drawn at random.
+
+        :raises SelectionError: nothing would be left to choose.
+        """
+        drawn = int(total * self.part.share) if self.part.share is not None else self.part.rows or 0
+        if drawn >= total:
+            raise SelectionError(f"--mix {self} leaves none of the {total:,} {what} to choose; give less")
+        return drawn
+
+    def __str__(self) -> str:
+        return f"{RANDOM}={self.part.text}"
+
+
+def _part(text: str, given: str, form: str, name: str) -> Budget:
+    try:
+        budget = Budget.parse(text)
+    except SelectionError:
+        budget = Budget("")
+    if not name.strip() or (budget.rows is None and budget.share is None):
+        raise SelectionError(f"{given} is not of the form {form}")
+    return budget
+
+
+def value_codes(values: Sequence[Any]) -> np.ndarray:
+    """Return the values of a column as numbers, equal ones alike; rows without a value have one in common.
+
+    :returns: (n,) int64 from 0.
+    """
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(to_json(value), len(numbers)) for value in values], np.int64)
+
+
+def over_quota(codes: np.ndarray, chosen: Sequence[int], most: int) -> np.ndarray:
+    """Return the ordinals of rows that must not be chosen, so that no value has more than ``most`` rows.
+
+    :param codes: (n,) of the values of all rows; :param chosen: ordinals, best first.
+    :returns: those of chosen rows beyond the quota of their value, and with them every other row of that value.
+    """
+    of_chosen = codes[list(chosen)]
+    full = np.flatnonzero(np.bincount(of_chosen, minlength=codes.max(initial=0) + 1) > most)
+    out = np.isin(codes, full)
+    for value in full:
+        out[np.asarray(chosen)[of_chosen == value][:most]] = False
+    return np.flatnonzero(out)
+
+
+def within_quota(codes: np.ndarray, chosen: Sequence[int], others: np.ndarray, most: int) -> np.ndarray:
+    """Return those of other rows, in their order, that can be added to the chosen ones so that the quota holds.
+
+    :param codes: (n,) of the values of all rows; :param chosen: ordinals; :param others: (m,) ordinals.
+    """
+    used = np.bincount(codes[list(chosen)], minlength=codes.max(initial=0) + 1)
+    of_others = codes[others]
+    order = np.argsort(of_others, kind="stable")
+    starts = np.searchsorted(of_others[order], of_others[order])
+    places = np.empty(len(others), np.int64)
+    places[order] = np.arange(len(others)) - starts  # how many of the same value come before
+    return np.asarray(others[used[of_others] + places < most])
