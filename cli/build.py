@@ -229,8 +229,10 @@ def print_report(index: "NaitIndex", as_json: bool) -> None:
     """Print the report of a build that has just finished."""
     report = index.report
     assert report is not None
-    facts = asdict(report)
+    repeats = index.near_duplicates()
+    facts = asdict(report) | {"near_duplicates": asdict(repeats)}
     if not as_json:
+        facts["near_duplicates"] = f"{repeats.rows:,}" if repeats.counted == repeats.total else repeats.sentence
         facts = {name: value for name, value in facts.items() if value or name not in _SELDOM}
     for name in ("template", "max_length", "longest"):  # for the notes
         del facts[name]
@@ -244,6 +246,8 @@ def print_report(index: "NaitIndex", as_json: bool) -> None:
     print_facts(facts, as_json)
     for warning in report.warnings:
         note(warning)
+    if repeats.rows:
+        note(f"{repeats.sentence}; 'query --dedup {repeats.threshold}' leaves them out")
     if report.rejected:
         note(f"rejected rows, with reasons: {index.layout.rejected}")
 

@@ -103,6 +103,7 @@ def core(index: IndexTarget, as_json: bool, **options: Any) -> None:
 @opt.top_option("15%", "N|P%", "Number or share of rows to choose.")
 @opt.where_option
 @click.option("--rare", is_flag=True, help="Weight neurons by their rarity.")
+@opt.dedup_option
 @opt.output_options
 def cover(index: IndexTarget, as_json: bool, **options: Any) -> None:
     """Choose rows of INDEX that together activate the most neurons: diverse, without a target.
@@ -160,7 +161,7 @@ def export(index: IndexTarget, saved: Path | None, as_json: bool, **options: Any
         opened, capabilities = _open(index, options)
         _show(opened.query(capabilities, **options), output, as_json, "chosen")
     elif saved is None:
-        _show(index.open().select_all(where=options["where"]), output, as_json, "taken")
+        _show(index.open().select_all(where=options["where"], dedup=options["dedup"]), output, as_json, "taken")
     else:
         _show(index.open().load_selection(saved), output, as_json, f"taken from {saved}, chosen")
 
@@ -168,7 +169,7 @@ def export(index: IndexTarget, saved: Path | None, as_json: bool, **options: Any
 def _refuse_choosing(saved: Path | None) -> None:
     """Refuse options that say how to choose when nothing is chosen."""
     usable = {"index", "storage_option", "index_version", "saved", "output", "format", "trainers", "scores"}
-    usable |= {"weighted", "force", "as_json"} | ({"where"} if saved is None else set())
+    usable |= {"weighted", "force", "as_json"} | ({"where", "dedup"} if saved is None else set())
     context = click.get_current_context()
     for option in context.command.params:
         given = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE

@@ -169,6 +169,13 @@ def _budget(context: click.Context, _: click.Parameter, text: str) -> "Budget | 
 where_option = click.option("--where", metavar="SQL", help="Choose only among these rows, e.g. 'n_tokens < 1024'.")
 
 
+dedup_option = click.option(
+    "--dedup", type=float, metavar="SHARE",
+    help="Leave out rows that share this much of their wording with a better one, e.g. 0.9, and choose the next best "
+    "instead.",
+)  # fmt: skip
+
+
 choice_options = all_of(
     method_option, top_option("10%", "N|P%", "Number or share of rows to select per capability."), where_option
 )
@@ -237,11 +244,7 @@ selection_options = all_of(
         "--decontaminate", is_flag=True,
         help="Leave out rows that closely match an example, and choose the next best instead.",
     ),
-    click.option(
-        "--dedup", type=float, metavar="SHARE",
-        help="Leave out rows that share this much of their wording with a better one, e.g. 0.9, and choose the next "
-        "best instead.",
-    ),
+    dedup_option,
     click.option(
         "--at-most", multiple=True, metavar="COLUMN=N|P%",
         help="Choose at most this many rows, or this share, with the same value in a column or field of the rows, e.g. "

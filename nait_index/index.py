@@ -47,6 +47,7 @@ from nait_index.quality.score import QualitySpec
 from nait_index.search.rows import IndexRows
 from nait_index.selection.budget import ALL_ROWS, Top
 from nait_index.selection.choose import CapabilityLike, Chooser
+from nait_index.selection.duplicates import DuplicateCount, count_duplicates
 from nait_index.selection.ranking import score_rows
 from nait_index.selection.selection import Selection
 from nait_index.store.fitted import load_compressor
@@ -447,17 +448,19 @@ class NaitIndex:
         )
         return self._chooser.core(request, rule, votes, bootstrap)
 
-    def cover(self, *, top: Top = "15%", where: str | None = None, rare: bool = False) -> Selection:
+    def cover(
+        self, *, top: Top = "15%", where: str | None = None, rare: bool = False, dedup: float | None = None
+    ) -> Selection:
         """Choose rows that together activate the most neurons, for diversity and without a target (MADS).
 
         :param rare: weight every neuron by its rarity, ln(n / rows that activate it).
         :returns: in the order of choice; the score is what a row newly covers, ``details["round"]`` in which round.
         """
-        return self._chooser.cover(top, where, rare=rare)
+        return self._chooser.cover(top, where, rare=rare, dedup=dedup)
 
-    def select_all(self, *, where: str | None = None) -> Selection:
+    def select_all(self, *, where: str | None = None, dedup: float | None = None) -> Selection:
         """Choose all rows that pass a filter, in corpus order and without scores."""
-        return self._chooser.select_all(where)
+        return self._chooser.select_all(where, dedup)
 
     def load_selection(self, path: PathLike) -> Selection:
         """Read an earlier selection, to write it in another way.
@@ -513,6 +516,10 @@ class NaitIndex:
     def info(self) -> dict[str, Any]:
         """Describe the index: counts, model, layers, views with their bytes per row, fingerprint, capabilities."""
         return describe(self.layout, self.manifest, self._table)
+
+    def near_duplicates(self) -> DuplicateCount:
+        """Count the rows that nearly repeat another one; of a large index, in a random part of it."""
+        return count_duplicates(self.columns)
 
     def verify(self, sample: int = 32) -> list[Check]:
         """Check the index against itself: counts, hashes, the search, and a sample of rows encoded again."""

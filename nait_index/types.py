@@ -6,6 +6,7 @@ D = sum of the captured layers' neurons (L·N where all are alike), n samples, d
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -135,6 +136,15 @@ class Sample:
         """
         fields = {name: value for name, value in canonical(json.loads(self.row)).items() if value not in ("", [], {})}
         return hash_bytes(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode())
+
+
+def lookup(row: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401 - any JSON
+    """Return the value of a column, whose name may lead into objects with dots; ``None`` if there is none."""
+    if name in row:
+        return row[name]
+    first, dot, rest = name.partition(".")
+    inner = row.get(first)
+    return lookup(inner, rest) if dot and isinstance(inner, dict) else None
 
 
 def canonical(value: Any, key: str = "") -> Any:  # noqa: ANN401 - any JSON

@@ -2,11 +2,12 @@
 
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import nait_index, refusal
+from helpers import nait_index, read_lines, refusal, small_rows, write_lines
 
 from nait_index import NaitIndex
 from nait_index.config import SignatureConfig, View
@@ -94,3 +95,25 @@ def test_the_command(index: Path, tmp_path: Path) -> None:
     assert nait_index("export", index, "--from", tmp_path / "out.jsonl.meta.json", "-o", again).code == 0
     assert again.read_bytes() == out.read_bytes()
     assert "from 0.2" in refusal("query", index, "-c", "first", "--dedup", "9")
+
+
+def test_all_rows_and_a_cover_without_near_duplicates(index: Path, tmp_path: Path) -> None:
+    opened = NaitIndex(index)
+    counted = opened.near_duplicates()
+    assert (counted.rows, counted.counted, counted.total) == (60, 120, 120)
+    assert counted.sentence == "60 of 120 rows share at least 90% of their wording with another"
+    out = tmp_path / "all.jsonl"
+    asked = nait_index("export", index, "--dedup", "0.9", "-o", out)
+    assert asked.code == 0, asked.err
+    assert [row["id"] for row in read_lines(out)] == [f"{n}-0" for n in range(60)], "in corpus order, the first is kept"
+    assert json.loads((tmp_path / "all.jsonl.meta.json").read_bytes())["deduplicated"]["removed"] == 60
+
+
+def test_a_cover_is_filled_up(tiny_model: Callable[[str], Path], tmp_path: Path) -> None:
+    rows = [row | {"id": f"{row['id']}-{copy}"} for row in small_rows(12) for copy in range(3)]
+    built = NaitIndex.build(tmp_path / "x.nait", rows, model=tiny_model("llama"))
+    chosen = built.cover(top=12, dedup=0.9)
+    assert len({sample_id.rpartition("-")[0] for sample_id in chosen.ids}) == len(chosen) == 12
+    told = nait_index("build", tmp_path / "y.nait", write_lines(tmp_path / "rows.jsonl", rows), "--no-model")
+    assert told.code == 0, told.err
+    assert "24 of 36 rows share at least 90% of their wording with another; 'query --dedup 0.9'" in told.err

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from nait_index.corpus.columns import Fields, answer_name, lookup
+from nait_index.corpus.columns import Fields, answer_name
 from nait_index.corpus.formats import ROLES, known_fields, name_of, row_parts
 from nait_index.corpus.reasoning import segments
 from nait_index.corpus.rows import RowError
 from nait_index.corpus.words import is_visible
-from nait_index.types import DEFAULT_READING, Reading, Reasoning, Role, RowFormat
+from nait_index.types import DEFAULT_READING, Reading, Reasoning, Role, RowFormat, lookup
 
 _NAMED_FIELDS = 3  # fields that a reason names at most
 _ANSWERS = frozenset(

@@ -7,7 +7,7 @@ from typing import Any
 from nait_index.corpus.rows import RowError, json_kind
 from nait_index.errors import NaitError
 from nait_index.spelling import did_you_mean
-from nait_index.types import RowFormat, Side
+from nait_index.types import RowFormat, Side, lookup
 
 Fields = Mapping[str, Any]
 
@@ -49,15 +49,6 @@ def parse_columns(text: str) -> tuple[tuple[str, str], ...]:
     if len({field for field, _ in columns}) < len(columns):
         raise NaitError("--columns names a field twice")
     return tuple(columns)
-
-
-def lookup(row: Fields, name: str) -> Any:  # noqa: ANN401 - any JSON
-    """Return the value of a column, whose name may lead into objects with dots; ``None`` if there is none."""
-    if name in row:
-        return row[name]
-    first, dot, rest = name.partition(".")
-    inner = row.get(first)
-    return lookup(inner, rest) if dot and isinstance(inner, dict) else None
 
 
 def with_columns(row: Fields, columns: Sequence[tuple[str, str]]) -> Fields:

@@ -15,7 +15,6 @@ from nait_index.corpus.columns import (
     Fields,
     answer_name,
     is_pair,
-    lookup,
     one_answer,
     question_name,
     with_columns,
@@ -25,7 +24,7 @@ from nait_index.corpus.reasoning import PIECES, inlined, reasoning_of, reasoning
 from nait_index.corpus.rows import RowError, json_kind, refuse_surrogates, to_json
 from nait_index.corpus.words import is_visible
 from nait_index.errors import CorpusError
-from nait_index.types import DEFAULT_READING, Part, Reading, ReadPart, Reasoning, Role, RowFormat, canonical
+from nait_index.types import DEFAULT_READING, Part, Reading, ReadPart, Reasoning, Role, RowFormat, canonical, lookup
 
 ROLES = {
     "system": Role.SYSTEM,

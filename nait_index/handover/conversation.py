@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nait_index.corpus.columns import answer_name, lookup, question_name
+from nait_index.corpus.columns import answer_name, question_name
 from nait_index.corpus.formats import (
     PAIRED,
     ROLES,
@@ -24,7 +24,7 @@ from nait_index.corpus.media import media_columns
 from nait_index.corpus.reasoning import FIELDS, reasoning_of, reasoning_text
 from nait_index.corpus.rows import RowError, json_kind
 from nait_index.handover.rows import CONVERSATIONS
-from nait_index.types import Role, RowFormat
+from nait_index.types import Role, RowFormat, lookup
 
 Fields = Mapping[str, Any]
 Call = dict[str, Any]

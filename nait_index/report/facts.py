@@ -26,6 +26,7 @@ class CorpusFacts:
     :param lengths: rows by length in tokens. :param quantiles: 5, 50 and 95 % of the lengths in tokens.
     :param reasons: why rows were rejected, with counts. :param left_out: kinds of parts that the template leaves out of
         rows. :param unread: a sentence on each file with fields of text that are not read.
+    :param duplicates: a sentence on near-duplicates.
     """
 
     rows: int
@@ -41,6 +42,7 @@ class CorpusFacts:
     reasons: GroupCounts
     left_out: GroupCounts
     unread: tuple[str, ...]
+    duplicates: str
 
 
 @dataclass(frozen=True, slots=True)

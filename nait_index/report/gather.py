@@ -117,6 +117,7 @@ def _corpus(context: ReportContext, sources: Grouping, sample: RowSample) -> Cor
         reasons=reasons,
         left_out=tuple(context.index.manifest.head.left_out.items()),
         unread=tuple(printable(sentence) for sentence in unread_sentences(context.index.manifest.unread)),
+        duplicates=context.index.near_duplicates().sentence,
     )
 
 

@@ -427,7 +427,7 @@ class Chooser:
 
     # ---- without capabilities ---------------------------------------------------------------------------------------
 
-    def cover(self, top: Top, where: str | None, *, rare: bool) -> Selection:
+    def cover(self, top: Top, where: str | None, *, rare: bool, dedup: float | None = None) -> Selection:
         """Choose rows that together activate the most neurons, with no target (MADS)."""
         self._check_view("cover", View.TOPK)
         budget, allowed = Budget.parse(top), self.rows.allowed(where)
@@ -438,35 +438,65 @@ class Chooser:
         sets = np.concatenate([block + offsets for block in self.rows.blocks(TOPK_NUMBERS)])
         logger.info("choosing rows that cover the most neurons")
         weights = rarity(sets, sum(self.rows.widths)) if rare else None
-        chosen = cover(sets, self.rows.ids(), budget.resolve(available), weights, allowed)
-        return Selection(
-            ids=tuple(self.rows.take_ids(chosen.ordinals)),
-            scores=tuple(chosen.gains.tolist()),
-            ordinals=tuple(chosen.ordinals.tolist()),
-            provenance=replace(
-                self._provenance("cover", where, available),
-                budget=budget.text,
-                weights="rarity" if rare else None,
-                coverage=CoverageSize(
-                    covered=chosen.covered,
-                    coverable=chosen.coverable,
-                    neurons=sum(self.rows.widths),
-                    strongest=self.rows.topk,
-                    rounds=int(chosen.rounds.max()),
-                ),
-            ),
-            reading=self.rows.reading,
-            fetch=self.rows.take,
-            details={"round": chosen.rounds.tolist()},
+        provenance = replace(
+            self._provenance("cover", where, available), budget=budget.text, weights="rarity" if rare else None
         )
 
-    def select_all(self, where: str | None) -> Selection:
+        def choose(allowed: np.ndarray | None) -> Selection:
+            k = min(budget.resolve(available), self._available(allowed))
+            chosen = cover(sets, self.rows.ids(), k, weights, allowed)
+            size = CoverageSize(
+                covered=chosen.covered,
+                coverable=chosen.coverable,
+                neurons=sum(self.rows.widths),
+                strongest=self.rows.topk,
+                rounds=int(chosen.rounds.max()),
+            )
+            return Selection(
+                ids=tuple(self.rows.take_ids(chosen.ordinals)),
+                scores=tuple(chosen.gains.tolist()),
+                ordinals=tuple(chosen.ordinals.tolist()),
+                provenance=replace(provenance, coverage=size),
+                reading=self.rows.reading,
+                fetch=self.rows.take,
+                details={"round": chosen.rounds.tolist()},
+            )
+
+        return self._without_duplicates(choose, allowed, dedup)
+
+    def select_all(self, where: str | None, dedup: float | None = None) -> Selection:
         """Choose all rows that pass a filter, in corpus order."""
-        ordinals = self.rows.passing(where)
-        if not len(ordinals):
-            raise SelectionError("no row passes --where; widen it")
-        ids, provenance = tuple(self.rows.take_ids(ordinals)), self._provenance(None, where, len(ordinals))
-        return Selection(ids, (), tuple(ordinals.tolist()), provenance, self.rows.take, reading=self.rows.reading)
+        provenance = self._provenance(None, where, len(self.rows.passing(where)))
+
+        def choose(allowed: np.ndarray | None) -> Selection:
+            ordinals = self.rows.passing(where)
+            ordinals = ordinals if allowed is None else ordinals[allowed[ordinals]]
+            if not len(ordinals):
+                raise SelectionError("no row passes --where; widen it")
+            ids = tuple(self.rows.take_ids(ordinals))
+            return Selection(ids, (), tuple(ordinals.tolist()), provenance, self.rows.take, reading=self.rows.reading)
+
+        return self._without_duplicates(choose, None, dedup)
+
+    def _without_duplicates(
+        self, choose: Callable[[np.ndarray | None], Selection], allowed: np.ndarray | None, dedup: float | None
+    ) -> Selection:
+        """Choose, and choose again without rows that repeat an earlier one, until there are none.
+
+        :param choose: from the rows that are allowed. :param dedup: likeness of near-duplicates; ``None`` to keep them.
+        """
+        selection = choose(allowed)
+        if dedup is None:
+            return selection
+        threshold, repeated = check_threshold(dedup), dict[str, Duplicate]()
+        while repeats := find_duplicates(selection.chosen_rows(), threshold):
+            repeated |= repeats
+            allowed = np.ones(self.manifest.rows, bool) if allowed is None else allowed.copy()
+            allowed[[o for i, o in zip(selection.ids, selection.ordinals, strict=True) if i in repeats]] = False
+            selection = choose(allowed)
+        rows = [{"id": sample_id} | asdict(repeat) for sample_id, repeat in repeated.items()]
+        provenance = replace(selection.provenance, deduplicated=Deduplication(threshold, len(rows), rows))
+        return replace(selection, provenance=provenance)
 
     def load(self, sidecar: Path) -> Selection:
         """Read the selection that a sidecar describes."""

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nait_index.corpus.columns import lookup
 from nait_index.errors import SelectionError, StoreError
 from nait_index.spelling import did_you_mean
 from nait_index.store.dataset import explained
 from nait_index.store.samples import SIGNATURE_PREFIXES, SampleTable
+from nait_index.types import lookup
 
 if TYPE_CHECKING:
     import pyarrow as pa
