@@ -26,7 +26,7 @@ from benchmarks.pool import GROUPS, build_index
 from nait_index import NaitIndex
 from nait_index.activations.device import settled_precision
 from nait_index.activations.loading import load_model
-from nait_index.config import Device, ModelConfig, Precision
+from nait_index.config import Device, ModelConfig, Precision, Selector
 from nait_index.corpus import make_template, read_corpus
 from nait_index.methods.less import Less
 from nait_index.methods.registry import DEFAULT_METHOD, MethodName
@@ -55,9 +55,9 @@ class Teacher:
     """Makes arms from their names.
 
     ``METHOD`` is what a method chooses, ``METHOD+METHOD`` what several do by the mean of their ranks, ``METHOD@NAME``
-    what one does with another index, ``low:METHOD`` the rows it ranks lowest, and ``core:RULE`` one choice for all
-    capabilities together; ``core:votes`` are the rows that more than half of them have among their best 30 %, and
-    ``core:METHOD`` the same by another method.
+    what one does with another index, ``METHOD/SELECTOR`` what a selector takes of a method's best rows, ``low:METHOD``
+    the rows it ranks lowest, and ``core:RULE`` one choice for all capabilities together; ``core:votes`` are the rows
+    that more than half of them have among their best 30 %, and ``core:METHOD`` the same by another method.
 
     :param indexes: of the same rows, by name; the first is the one without a name.
     :param among: ordinals of the rows to choose from; ``None`` for all.
@@ -115,7 +115,9 @@ class Teacher:
         """Return the rows that may be chosen, best first."""
         if method == MethodName.LESS and self._by_landmarks:
             return self._by_gradients(capability)
-        ranked = self._ordered(self._indexes[index].query(capability, method=method, top="100%"))
+        method, _, selector = method.partition("/")
+        top, select = (self._size, Selector(selector)) if selector else ("100%", Selector.TOP)
+        ranked = self._ordered(self._indexes[index].query(capability, method=method, top=top, select=select))
         return ranked[np.isin(ranked, self._among)]
 
     def _by_gradients(self, capability: str) -> np.ndarray:
