@@ -15,6 +15,7 @@ from .output import PREVIEW_ROWS, counted, note, print_json, print_selection, re
 if TYPE_CHECKING:
     from nait_index.capabilities.capability import Capability
     from nait_index.handover.handover import OutputOptions
+    from nait_index.handover.hub import HubOptions
     from nait_index.index import NaitIndex
     from nait_index.selection.selection import Selection
 
@@ -205,21 +206,21 @@ def _open(index: IndexTarget, options: Options) -> tuple["NaitIndex", list["str 
     return opened, [*names, *made]
 
 
-def _output_options(options: Options) -> "OutputOptions | None":
+def _output_options(options: Options) -> "OutputOptions | HubOptions | None":
     """Take what ``output_options`` added out of a command's options, and check it before any work is done."""
-    from nait_index.handover.handover import OutputOptions
+    from nait_index.handover.hub import output_options
 
     path = options.pop("output")
     wishes = {name: options.pop(name) for name in ("format", "trainers", "scores", "force")}
     wishes["weights"] = options.pop("weighted")
     if path is not None:
-        return OutputOptions(path, **wishes)
+        return output_options(path, **wishes, command=opt.typed_command())
     if wishes["format"] or wishes["trainers"] or wishes["weights"]:
         raise click.UsageError("--as, --for and --weights apply to what -o writes; add -o OUT")
     return None
 
 
-def _show(selection: "Selection", output: "OutputOptions | None", as_json: bool, what: str) -> None:
+def _show(selection: "Selection", output: "OutputOptions | HubOptions | None", as_json: bool, what: str) -> None:
     """Write a selection if that was asked for, else print its first rows; then report its size."""
     provenance = selection.provenance
     if output is not None:
@@ -228,7 +229,8 @@ def _show(selection: "Selection", output: "OutputOptions | None", as_json: bool,
         if written.unchanged:
             note(f"{written.path} is there already, with {counted(written.rows, 'row')}; nothing was changed")
         else:
-            note(f"wrote {written.path} ({counted(written.rows, 'row')}) and {beside}")
+            where = "" if written.hub is None else f" to {written.hub}"
+            note(f"wrote {written.path} ({counted(written.rows, 'row')}) and {beside}{where}")
         for sentence in written.notes:
             note(sentence)
     if as_json:

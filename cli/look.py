@@ -1,10 +1,7 @@
 """``nait-index info``, ``rows``, ``verify``, ``report`` and ``explore``: looking at an index."""
 
 import json
-import sys
-from collections.abc import Sequence
 from pathlib import Path
-from shlex import join
 from typing import Any
 
 import click
@@ -130,22 +127,11 @@ def report(index: IndexTarget, names: tuple[str, ...], output: Path, force: bool
     from nait_index.report import ReportRequest, write_report
 
     check_writable(output, force=force)
-    request = ReportRequest(names=names or None, command=_without_secrets(sys.argv[1:]), **options)
+    request = ReportRequest(names=names or None, command=opt.typed_command(), **options)
     written = write_report(index.open(), output, request, force=force)
     for sentence in written.notes:
         note(sentence)
     note(f"wrote {written.path} ({written.size / 1e6:.1f} MB, {written.seconds:.0f} s); open it in a browser")
-
-
-def _without_secrets(words: Sequence[str]) -> str:
-    """Return the command as it was typed, but without the values of storage options, since pages are passed on."""
-    shown, option = ["nait-index"], "--storage-option"
-    for before, word in zip(("", *words), words, strict=False):
-        value = word.removeprefix(f"{option}=")
-        if before == option or value != word:
-            word = word.removesuffix(value) + value.partition("=")[0] + "=…"
-        shown.append(word)
-    return join(shown)
 
 
 @click.command(short_help="Explore an index in the browser.")

@@ -2,9 +2,11 @@
 
 import functools
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from shlex import join
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -86,6 +88,22 @@ def given_names() -> set[str]:
 def taken(options: dict[str, Any], kind: Any) -> dict[str, Any]:
     """Take the fields of a dataclass out of a command's options."""
     return {field.name: options.pop(field.name) for field in fields(kind) if field.name in options}
+
+
+def typed_command() -> str:
+    """Return the command as it was typed, but without the values of storage options, since files are passed on."""
+    return without_secrets(sys.argv[1:])
+
+
+def without_secrets(words: Sequence[str]) -> str:
+    """Return the words of a command, quoted for a shell, without the values of storage options."""
+    shown, option = ["nait-index"], "--storage-option"
+    for before, word in zip(("", *words), words, strict=False):
+        value = word.removeprefix(f"{option}=")
+        if before == option or value != word:
+            word = word.removesuffix(value) + value.partition("=")[0] + "=…"
+        shown.append(word)
+    return join(shown)
 
 
 def _storage(pairs: Sequence[str]) -> dict[str, str] | None:
@@ -284,8 +302,8 @@ combine_options = all_of(
 output_options = all_of(
     click.option(
         "-o", "--output", metavar="OUT", shell_complete=a_file,
-        help="Write the chosen rows, best first, and OUT.meta.json beside them. OUT is a .jsonl, .json or .parquet "
-        "file, or a folder for datasets.load_from_disk.",
+        help="Write the chosen rows, best first, and OUT.meta.json beside them. OUT is a .jsonl, .json, .parquet "
+        "or .csv file, a folder for datasets.load_from_disk, or a private data set of the Hub: hf://datasets/OWNER/NAME.",
     ),
     click.option(
         "--as", "format", type=click.Choice(CONVERTIBLE),
@@ -294,8 +312,8 @@ output_options = all_of(
     ),
     click.option(
         "--for", "trainers", multiple=True, type=click.Choice([str(name) for name in Trainer]),
-        help="Also write what this trainer needs to read OUT: an entry in dataset_info.json, OUT.axolotl.yaml, or "
-        "OUT.trl.py. Repeatable.",
+        help="Also write what this trainer needs to read OUT: an entry in dataset_info.json, or a file beside "
+        "OUT such as OUT.trl.py. Repeatable.",
     ),
     click.option("--scores", is_flag=True, help="Add rank and score to the written rows."),
     click.option(

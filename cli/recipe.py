@@ -35,7 +35,7 @@ def run(recipe: Path) -> None:
     from nait_index.recipes.run import run_recipe
 
     with build_progress() as progress:
-        outcome = run_recipe(read_recipe(recipe), note, progress)
+        outcome = run_recipe(read_recipe(recipe), note, progress, command=opt.typed_command())
     note(f"wrote {outcome.lock}")
 
 
@@ -89,7 +89,8 @@ def try_(corpus: tuple[str, ...], files: tuple[str, ...], model: str, output: Pa
     if not files:
         raise click.UsageError("give a file of examples with -e FILE")
     with build_progress() as progress:
-        made = attempt(output, corpus, files, model=model, progress=progress, **options)
+        command = opt.typed_command()
+        made = attempt(output, corpus, files, model=model, progress=progress, command=command, **options)
     for name, (selection, path) in made.selections.items():
         click.echo(
             f"\n{name}: {len(selection):,} of {counted(len(made.index), 'row')} chosen, in {path}; the best {_SHOWN}:"

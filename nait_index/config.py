@@ -82,6 +82,10 @@ class Trainer(StrEnum):
     LLAMAFACTORY = "llamafactory"
     AXOLOTL = "axolotl"
     TRL = "trl"
+    MS_SWIFT = "ms-swift"
+    VERL = "verl"
+    OPENRLHF = "openrlhf"
+    UNSLOTH = "unsloth"
 
 
 class Combine(StrEnum):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import build_small, nait_index, read_lines, refusal, small_rows, write_lines
-from nait_index_cli.look import _without_secrets
+from nait_index_cli.options import without_secrets
 from reports import HOSTILE, NAME, SOURCE, SUMS, hostile_index
 
 from nait_index import NaitIndex
@@ -372,7 +372,7 @@ def test_a_package_that_is_missing_is_named(
 
 def test_the_command_that_is_shown_holds_no_key() -> None:
     words = ["report", "s3://b/i", "--storage-option", "secret_key=k=1", "--storage-option=token=k2", "--top", "k=1"]
-    shown = _without_secrets(words)
+    shown = without_secrets(words)
     assert shown == join(["nait-index", *words[:3], "secret_key=…", "--storage-option=token=…", "--top", "k=1"])
 
 

@@ -72,7 +72,7 @@ def _list_rows(data: bytes, name: str) -> Rows:
         yield parse_row(Origin(name, number), to_json(row))
 
 
-# ---- CSV: the first line is the header, every value is text ---------------------------------------------------------
+# ---- CSV: the first line is the header, every value is text, and of lists it is JSON text ----------------------------
 
 
 def csv_rows(stream: BinaryIO, name: str) -> Rows:
@@ -137,7 +137,19 @@ def _csv_row(origin: Origin, header: list[str], values: list[str], record: str) 
         record.encode()
     except UnicodeEncodeError:
         return Rejected(origin, "not valid UTF-8", printable(record))
-    return parse_row(origin, to_json(dict(zip(header, values, strict=True))))
+    return parse_row(origin, to_json(dict(zip(header, map(_turns_or_text, values), strict=True))))
+
+
+def _turns_or_text(value: str) -> object:
+    """Return the turns of a conversation if a value is JSON text of them, else the value."""
+    if not value.startswith("[{"):
+        return value
+    try:
+        turns = json.loads(value, object_pairs_hook=unique_keys)
+    except (ValueError, RowError, RecursionError):
+        return value
+    is_turn = [isinstance(turn, dict) and ("role" in turn or "from" in turn) for turn in turns]
+    return turns if all(is_turn) else value
 
 
 # ---- pasted text: JSON in any layout, or plain text -----------------------------------------------------------------

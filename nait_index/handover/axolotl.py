@@ -12,6 +12,11 @@ from nait_index.handover.rows import OutRow, Shape, UnreadableError, check_text,
 from nait_index.handover.writers import OutputKind
 from nait_index.types import RowFormat
 
+_ABOUT = """\
+# Axolotl: add this to your configuration. To mix in a general set, add an entry for it below this one. Axolotl has no
+# ratio of data sets and reads all of each; "split: train[:5000]" in its entry takes 5,000 of its rows.
+"""
+
 
 def block(rows: Sequence[OutRow], shape: Shape, out: Path, kind: OutputKind) -> str:
     """Return the text of the block.
@@ -23,7 +28,7 @@ def block(rows: Sequence[OutRow], shape: Shape, out: Path, kind: OutputKind) -> 
     file = {"path": str(out.resolve())} | ({"ds_type": kind.loader} if kind.loader else {})
     entry = "\n    ".join(f"{key}: {to_json(value)}" for key, value in (file | _reader(rows, shape)).items())
     kind_of_training = "rl: dpo\n" if shape.format is RowFormat.PREFERENCE else ""
-    return f"# Axolotl: add this to your configuration.\n{kind_of_training}datasets:\n  - {entry}\n"
+    return f"{_ABOUT}{kind_of_training}datasets:\n  - {entry}\n"
 
 
 def _reader(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:

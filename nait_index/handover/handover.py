@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,10 +12,11 @@ from nait_index.corpus import to_json
 from nait_index.corpus.media import media_columns
 from nait_index.errors import NaitError
 from nait_index.files import abandoned, check_writable, remove_abandoned, together
-from nait_index.handover import axolotl, llamafactory, trl
+from nait_index.handover import llamafactory, trl
 from nait_index.handover.contamination import Likeness
 from nait_index.handover.convert import Refused, convert_rows
-from nait_index.handover.rows import TRAINING_FLAGS, ChosenRow, Lengths, OutRow, UnreadableError, shape_of
+from nait_index.handover.rows import ChosenRow, Lengths, OutRow
+from nait_index.handover.trainers import TRAINERS, configuration, ignored_fields
 from nait_index.handover.writers import OutputKind, check_rows_path, kind_of, write_rows
 from nait_index.spelling import parse_enum
 from nait_index.types import RowFormat
@@ -24,36 +24,14 @@ from nait_index.types import RowFormat
 WEIGHTS = "nait_weight of the i-th of n written rows is 2(n − i + 1)/(n + 1): linear in the row's position, with mean 1"
 
 
-@dataclass(frozen=True, slots=True)
-class TrainerFormats:
-    """The formats of a trainer.
-
-    :param never: those that it cannot read at all. :param remedy: the one to convert unreadable rows to.
-    :param all_fields: whether it passes all fields of a turn on to the chat template.
-    """
-
-    name: str
-    never: frozenset[RowFormat]
-    remedy: RowFormat
-    all_fields: bool = True
-
-
-TRAINERS = {
-    Trainer.LLAMAFACTORY: TrainerFormats(
-        "LLaMA-Factory", frozenset({RowFormat.PROMPT_COMPLETION}), remedy=RowFormat.SHAREGPT, all_fields=False
-    ),
-    Trainer.AXOLOTL: TrainerFormats("Axolotl", frozenset({RowFormat.PROMPT_COMPLETION}), remedy=RowFormat.MESSAGES),
-    Trainer.TRL: TrainerFormats("TRL", frozenset({RowFormat.ALPACA, RowFormat.SHAREGPT}), remedy=RowFormat.MESSAGES),
-}
-
-
 class OutputOptions:
     """Where and how rows are written, checked before any work is done.
 
-    :param path: ``.jsonl``, ``.json``, ``.parquet``, or a folder; a slash at its end is significant.
+    :param path: ``.jsonl``, ``.json``, ``.parquet``, ``.csv``, or a folder; a slash at its end is significant.
     :param format: what rows are converted to; ``None`` leaves them unchanged.
     :param trainers: those that get a configuration. :param scores: add ``nait_rank`` and ``nait_score``.
     :param weights: add ``nait_weight``, see :data:`WEIGHTS`. :param force: replace existing files.
+    :param command: what the user typed, for the sidecar.
     :raises OutputExistsError: a file exists already and ``force`` is not set.
     :raises NaitError: an option is unknown, or a file cannot be written.
 
@@ -69,12 +47,14 @@ class OutputOptions:
         scores: bool = False,
         weights: bool = False,
         force: bool = False,
+        command: str | None = None,
     ) -> None:
         self.format = None if format is None else parse_enum(RowFormat, format, "format")
         self.trainers = tuple(parse_enum(Trainer, name, "trainer") for name in trainers)
         self.path, self.kind = Path(path), kind_of(path)
-        self.scores, self.weights, self.force = scores, weights, force
-        self._check_trainers()
+        self.scores, self.weights, self.force, self.command = scores, weights, force, command
+        for trainer in self.trainers:
+            TRAINERS[trainer].check(self.kind, self.format)
         check_rows_path(self.path, self.kind)  # afterwards, the path has a name
         self.sidecar, self.rejected = self._beside(".meta.json"), self._beside(".rejected.jsonl")
         if any(self.companion(trainer) == self.path for trainer in self.trainers):
@@ -94,15 +74,6 @@ class OutputOptions:
         except (OSError, ValueError, TypeError, RecursionError):
             return False
 
-    def _check_trainers(self) -> None:
-        """Refuse a trainer that cannot read this kind of file, or any row of the target format."""
-        for trainer in self.trainers:
-            known = TRAINERS[trainer]
-            if trainer is Trainer.LLAMAFACTORY and self.kind is OutputKind.FOLDER:
-                raise NaitError(f"{known.name} cannot read a folder of datasets; write .jsonl, .json or .parquet")
-            if self.format in known.never:
-                raise NaitError(f"{known.name} does not read rows --as {self.format}; use --as {known.remedy}")
-
     @property
     def files_beside(self) -> list[Path]:
         """The files that may appear beside the rows, without ``dataset_info.json``, which is added to."""
@@ -113,7 +84,7 @@ class OutputOptions:
         """Return the path of the file that a trainer gets beside the rows."""
         if trainer is Trainer.LLAMAFACTORY:
             return self.path.with_name(llamafactory.FILE)
-        return self._beside(".axolotl.yaml" if trainer is Trainer.AXOLOTL else ".trl.py")
+        return self._beside(f".{trainer}{TRAINERS[trainer].suffix}")
 
     def _beside(self, suffix: str) -> Path:
         return self.path.with_name(self.path.name + suffix)
@@ -126,7 +97,7 @@ class WrittenFiles:
     :param rows: how many rows are in ``path``.
     :param refused: how many have no answer or could not be converted; those are in ``rejected``.
     :param configurations: the files for trainers. :param notes: sentences to show to the user.
-    :param unchanged: whether all of it was there already.
+    :param unchanged: whether all of it was there already. :param hub: the data set of the Hub that holds the files.
     """
 
     path: Path
@@ -137,6 +108,7 @@ class WrittenFiles:
     configurations: tuple[Path, ...]
     notes: tuple[str, ...]
     unchanged: bool = False
+    hub: str | None = None
 
 
 def hand_over(
@@ -155,15 +127,17 @@ def hand_over(
     lengths = Lengths([row.tokens for row in written], facts.get("max_length"), sum(row.cut for row in written))
     rows = [_with_columns(row, number, len(rows), records[row.number], options) for number, row in enumerate(rows)]
     configurations = {
-        options.companion(trainer): _configuration(trainer, rows, lengths, options) for trainer in options.trainers
+        options.companion(trainer): configuration(trainer, rows, lengths, out, options.kind, force=options.force)
+        for trainer in options.trainers
     }
-    more = {
+    more: dict[str, Any] = {} if options.command is None else {"command": options.command}
+    more |= {
         "rows": len(rows),
         "format": None if options.format is None else str(options.format),
         "tokens": lengths.to_dict(),
         "rejected": [dict(records[row.number]) | {"reason": row.reason} for row in refused],
         "left_out": lost,
-        "ignored": {str(trainer): dict(_ignored(trainer, rows)) for trainer in options.trainers},
+        "ignored": {str(trainer): dict(ignored_fields(trainer, rows)) for trainer in options.trainers},
         "nait_weight": WEIGHTS if options.weights else None,
         "selected": [records[row.number] for row in rows],
     }
@@ -191,39 +165,8 @@ def hand_over(
 def _check_not_empty(rows: Sequence[OutRow], refused: Sequence[Refused], options: OutputOptions) -> None:
     if refused and not rows:
         raise NaitError(f"{options.path}: not written, no row can be {_verb(options)}; the first is {_first(refused)}")
-    if not rows and (options.trainers or options.kind in (OutputKind.PARQUET, OutputKind.FOLDER)):
+    if not rows and (options.trainers or options.kind in (OutputKind.PARQUET, OutputKind.CSV, OutputKind.FOLDER)):
         raise NaitError(f"{options.path}: not written, no row was selected")
-
-
-def _configuration(trainer: Trainer, rows: Sequence[OutRow], lengths: Lengths, options: OutputOptions) -> str:
-    """Return the text of the file for a trainer.
-
-    :raises NaitError: the trainer cannot read the rows; the message names the row, the reason, and what helps.
-    :raises OutputExistsError: ``dataset_info.json`` has another entry of this name, and ``force`` is not set.
-    """
-    out, kind = options.path, options.kind
-    try:
-        shape = shape_of(rows)
-        match trainer:
-            case Trainer.LLAMAFACTORY:
-                return llamafactory.merged(out, llamafactory.entry(rows, shape, out), force=options.force)
-            case Trainer.AXOLOTL:
-                return axolotl.block(rows, shape, out, kind)
-            case Trainer.TRL:
-                return trl.script(rows, shape, out, kind, lengths)
-    except UnreadableError as error:
-        known = TRAINERS[trainer]
-        remedy = error.remedy or f"add --as {known.remedy}"
-        raise NaitError(f"{known.name} cannot read row {error.row.id!r}: {error}; {remedy}") from None
-
-
-def _ignored(trainer: Trainer, rows: Sequence[OutRow]) -> Counter[str]:
-    """Count the rows that have a field of turns which a trainer ignores, such as ``weight``, by the field's name."""
-    counts: Counter[str] = Counter()
-    for row in rows:
-        fields = row.turn_fields()
-        counts.update(sorted(fields & TRAINING_FLAGS if TRAINERS[trainer].all_fields else fields))
-    return counts
 
 
 def _with_columns(row: OutRow, position: int, count: int, record: Mapping[str, Any], options: OutputOptions) -> OutRow:

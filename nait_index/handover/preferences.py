@@ -8,7 +8,8 @@ from nait_index.handover.rows import OutRow, UnreadableError, check_text
 
 ANSWERS = ("chosen", "rejected")
 
-_REMEDY = "convert them to rows of one answer, such as --as messages, or write them without --for"
+REMEDY = "convert them to rows of one answer, such as --as messages, or write them without --for"
+"""What can be done with preferences that a trainer cannot read."""
 
 
 def llamafactory(rows: Sequence[OutRow]) -> dict[str, Any]:
@@ -23,10 +24,10 @@ def llamafactory(rows: Sequence[OutRow]) -> dict[str, Any]:
     if isinstance(first.get("conversations"), list):
         for row in rows:
             if not isinstance(row.fields.get("conversations"), list) or not all(map(row.fields.get, ANSWERS)):
-                raise UnreadableError(row, "it has no conversation with two answers", _REMEDY)
+                raise UnreadableError(row, "it has no conversation with two answers", REMEDY)
             turns = [row.fields[name] for name in ANSWERS]
             if not all(isinstance(turn, dict) and {"from", "value"} <= set(turn) for turn in turns):
-                raise UnreadableError(row, "its answers are not each one turn of 'from' and 'value'", _REMEDY)
+                raise UnreadableError(row, "its answers are not each one turn of 'from' and 'value'", REMEDY)
         columns = {"messages": "conversations"} | answers
         columns |= {name: name for name in ("system", "tools") if any(row.fields.get(name) for row in rows)}
         return {"ranking": True, "formatting": "sharegpt", "columns": columns}
@@ -60,12 +61,56 @@ def trl(rows: Sequence[OutRow]) -> list[str]:
         for name in columns:
             value = row.fields.get(name)
             if not isinstance(value, str | list) or type(value) is not kinds[name]:
-                raise UnreadableError(row, f"its {name!r} is not text or turns as in the first row", _REMEDY)
+                raise UnreadableError(row, f"its {name!r} is not text or turns as in the first row", REMEDY)
     return columns
+
+
+def swift(rows: Sequence[OutRow]) -> dict[str, str]:
+    """Return what ms-swift calls the columns of a question and two texts, or of two whole conversations.
+
+    :raises UnreadableError: a row has neither.
+    """
+    if isinstance(rows[0].fields.get("chosen"), list):
+        _check_conversations(rows)
+        return {"chosen": "messages", "rejected": "rejected_messages"}
+    asked = question_name(rows[0].fields)
+    _check_texts(rows, asked)
+    return {asked: "query", "chosen": "response", "rejected": "rejected_response"}
+
+
+def openrlhf(rows: Sequence[OutRow]) -> list[str]:
+    """Return the options of OpenRLHF's DPO. Texts are trained on as they are, without a chat template.
+
+    :raises UnreadableError: a row has no question and two answers, or not of the types of the first one's.
+    """
+    keys = ["--data.chosen_key chosen", "--data.rejected_key rejected"]
+    asked = question_name(rows[0].fields)
+    if not isinstance(rows[0].fields.get("chosen"), list):
+        _check_texts(rows, asked)
+        return [f"--data.prompt_key {asked}", *keys]
+    if not isinstance(rows[0].fields.get(asked), list):
+        _check_conversations(rows)
+        return [*keys, "--data.apply_chat_template"]
+    for row in rows:
+        if not all(isinstance(row.fields.get(name), list) for name in (asked, *ANSWERS)):
+            raise UnreadableError(row, "its question and answers are not all turns as in the first row", REMEDY)
+    return [f"--data.prompt_key {asked}", *keys, "--data.apply_chat_template"]
+
+
+def _check_conversations(rows: Sequence[OutRow]) -> None:
+    """Check that both answers are whole conversations of the usual turns."""
+    for row in rows:
+        for name in ANSWERS:
+            turns = row.fields.get(name)
+            if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+                raise UnreadableError(row, f"its {name!r} is not a conversation", REMEDY)
+            roles = [turn.get("role") for turn in turns]
+            if "user" not in roles or roles[-1] != "assistant":
+                raise UnreadableError(row, f"its {name!r} is not a question with its answer", REMEDY)
 
 
 def _check_texts(rows: Sequence[OutRow], asked: str) -> None:
     try:
         check_text(rows, asked, *ANSWERS)
     except UnreadableError as error:
-        raise UnreadableError(error.row, str(error), _REMEDY) from None
+        raise UnreadableError(error.row, str(error), REMEDY) from None

@@ -89,14 +89,15 @@ class OutRow:
             remedy = "write the rows without --for"
             raise UnreadableError(self, "it carries images, video or audio, which would be lost", remedy)
 
-    def check_no_reasoning(self, name: str | None = None) -> None:
+    def check_no_reasoning(self, name: str | None = None, remedy: str | None = None) -> None:
         """Refuse a row whose reasoning is in a field, which a trainer would pass over.
 
-        :param name: the column with the turns; ``None`` for a row without turns.
+        :param name: the column with the turns; ``None`` for a row without turns. :param remedy: see
+            :class:`UnreadableError`.
         :raises UnreadableError: it has one.
         """
         if any(map(reasoning_of, [self.fields] if name is None else self.turns(name))):
-            raise UnreadableError(self, "its reasoning is in a field that would be lost")
+            raise UnreadableError(self, "its reasoning is in a field that would be lost", remedy)
 
     def check_turns_are_text(self, name: str) -> None:
         """Refuse a row whose turns hold text or reasoning in pieces, which chat templates pass over or print as code.

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nait_index.handover import preferences
+from nait_index.handover.chat import check_column_is_empty, check_turns
 from nait_index.handover.rows import Lengths, OutRow, Shape, UnreadableError, check_text
 from nait_index.handover.writers import OutputKind
 from nait_index.types import RowFormat
@@ -35,6 +36,8 @@ SETTINGS = {{  # arguments of {trainer}Config
 def trainer(model, **settings):
     """Return the trainer; settings are more arguments of {trainer}Config."""
     rows = {loader}({arguments}).select_columns(COLUMNS)
+    # To mix in a general set of the same columns, half and half:
+    # rows = datasets.interleave_datasets([rows, general], probabilities=[0.5, 0.5], seed=0)
     return {trainer}Trainer(model=model, args={trainer}Config(**SETTINGS | settings), train_dataset=rows)
 
 
@@ -52,15 +55,13 @@ def script(rows: Sequence[OutRow], shape: Shape, out: Path, kind: OutputKind, le
 
     :raises UnreadableError: TRL cannot read a row.
     """
-    for row in rows:
-        row.check_no_media()
-    columns = _columns(rows, shape, kind)
+    loader, arguments = loading(kind)
     return _SCRIPT.format(
-        hint=_HINT if shape.format is RowFormat.MESSAGES or _has_turns(rows[0]) else "",
+        hint=_HINT if shape.format is RowFormat.MESSAGES or has_turns(rows[0]) else "",
         name=out.name,
-        loader="load_dataset" if kind.loader else "load_from_disk",
-        arguments=f'"{kind.loader}", data_files=str(ROWS), split="train"' if kind.loader else "str(ROWS)",
-        columns=columns + (["tools"] if "tools" in shape.columns and "text" not in columns else []),
+        loader=loader,
+        arguments=arguments,
+        columns=columns(rows, shape, kind),
         trainer="DPO" if shape.format is RowFormat.PREFERENCE else "SFT",
         output=f"{out.stem}-{'dpo' if shape.format is RowFormat.PREFERENCE else 'sft'}",
         lengths=lengths.over(LENGTH).capitalize(),
@@ -68,25 +69,45 @@ def script(rows: Sequence[OutRow], shape: Shape, out: Path, kind: OutputKind, le
     )
 
 
+def loading(kind: OutputKind) -> tuple[str, str]:
+    """Return the function of ``datasets`` that loads the file ``ROWS``, and its arguments, as code."""
+    if kind.loader is None:
+        return "load_from_disk", "str(ROWS)"
+    return "load_dataset", f'"{kind.loader}", data_files=str(ROWS), split="train"'
+
+
+def columns(rows: Sequence[OutRow], shape: Shape, kind: OutputKind) -> list[str]:
+    """Return the columns that TRL is to see.
+
+    :raises UnreadableError: TRL cannot read a row.
+    """
+    for row in rows:
+        row.check_no_media()
+    names = _columns(rows, shape, kind)
+    return names + (["tools"] if "tools" in shape.columns and "text" not in names else [])
+
+
 def _columns(rows: Sequence[OutRow], shape: Shape, kind: OutputKind) -> list[str]:
     if shape.format is RowFormat.TEXT:
         check_text(rows, "text")
         return ["text"]
     if shape.format is RowFormat.PROMPT_COMPLETION:
-        return _prompt_completion(rows, kind)
+        return prompt_completion(rows, kind, "TRL")
     if shape.format is RowFormat.PREFERENCE:
         return preferences.trl(rows)
     if shape.format is not RowFormat.MESSAGES:
         raise UnreadableError(rows[0], f"TRL does not read {shape.format} rows")
-    if "system" in shape.columns:
-        row = next(row for row in rows if row.fields.get("system"))
-        raise UnreadableError(row, "its column 'system' would be lost")
+    check_column_is_empty(rows, "system")
     for row in rows:
-        _check_turns(row, "messages", kind)
+        check_turns(row, "messages", kind, "TRL")
     return ["messages"]
 
 
-def _prompt_completion(rows: Sequence[OutRow], kind: OutputKind) -> list[str]:
+def prompt_completion(rows: Sequence[OutRow], kind: OutputKind, trainer: str) -> list[str]:
+    """Return the columns of prompts and completions, which must all be texts or all be turns.
+
+    :raises UnreadableError: a row has neither, or not what the first one has.
+    """
     lists = isinstance(rows[0].fields.get("prompt"), list)
     for row in rows:
         for name in ("prompt", "completion"):
@@ -94,22 +115,12 @@ def _prompt_completion(rows: Sequence[OutRow], kind: OutputKind) -> list[str]:
                 reason = f"its {name!r} is not {'a list' if lists else 'text'} as in the first row"
                 raise UnreadableError(row, reason, "add --as prompt-completion")
             if lists:
-                _check_turns(row, name, kind)
+                check_turns(row, name, kind, trainer)
         if not lists:
             row.check_no_reasoning()
     return ["prompt", "completion"]
 
 
-def _check_turns(row: OutRow, name: str, kind: OutputKind) -> None:
-    row.check_turns_are_text(name)
-    for turn in row.turns(name):
-        if turn.get("role") not in ("system", "user", "assistant", "tool"):
-            raise UnreadableError(row, f"a turn has the role {turn.get('role')!r}, and TRL does not rename roles")
-    if kind in (OutputKind.PARQUET, OutputKind.FOLDER) and row.calls_tools(name):
-        raise UnreadableError(
-            row, "in a table the arguments of its calls are text, which templates quote", "write .jsonl"
-        )
-
-
-def _has_turns(row: OutRow) -> bool:
+def has_turns(row: OutRow) -> bool:
+    """Return whether a row of prompts or preferences holds turns, which need a chat template."""
     return any(isinstance(row.fields.get(name), list) for name in ("prompt", "chosen"))

@@ -3,8 +3,11 @@
 In a table every column has one type. What is absent is null, and so is an empty object. Objects with different keys
 share one type, so each would get the other's keys as nulls; that would change definitions of tools and arguments of
 calls, which are therefore written as JSON text. Axolotl reads both that way, TRL and LLaMA-Factory the definitions.
+In CSV every value is text, and lists and objects are JSON text.
 """
 
+import csv
+import io
 import os
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -29,12 +32,13 @@ class OutputKind(StrEnum):
     JSONL = ".jsonl"
     JSON = ".json"
     PARQUET = ".parquet"
+    CSV = ".csv"
     FOLDER = ""
 
     @property
     def loader(self) -> str | None:
         """The kind's name in ``datasets.load_dataset``; ``None`` for a folder, which ``load_from_disk`` opens."""
-        return {".jsonl": "json", ".json": "json", ".parquet": "parquet"}.get(self)
+        return {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}.get(self)
 
 
 def kind_of(path: str | Path) -> OutputKind:
@@ -85,6 +89,8 @@ def write_rows(rows: Sequence[OutRow], path: Path, kind: OutputKind, batch: Toge
             import pyarrow.parquet as pq
 
             pq.write_table(to_table(rows, str(path)), file)
+        elif kind is OutputKind.CSV:
+            file.write(to_csv(rows, str(path)))
         elif kind is OutputKind.JSONL:
             file.writelines(row.text.encode() + b"\n" for row in rows)
         else:
@@ -108,6 +114,30 @@ def to_table(rows: Sequence[OutRow], name: str) -> "pa.Table":
         )
     columns = dict.fromkeys(column for row in rows for column in row.fields)
     return pa.table({column: _array(rows, column, name) for column in columns})
+
+
+def to_csv(rows: Sequence[OutRow], name: str) -> bytes:
+    """Return rows as CSV in UTF-8. What is absent or null is an empty cell.
+
+    :param name: of the output, for error messages.
+    :raises NaitError: a row holds text that is not Unicode.
+    """
+    columns = list(dict.fromkeys(column for row in rows for column in row.fields))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_cell(row.fields.get(column)) for column in columns])
+    try:
+        return text.getvalue().encode()
+    except UnicodeEncodeError:
+        raise NaitError(f"{name}: a row holds half of a character, which CSV cannot; write .jsonl") from None
+
+
+def _cell(value: Any) -> str:  # noqa: ANN401 - any JSON
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else to_json(value)
 
 
 def to_dataset(table: "pa.Table") -> "datasets.Dataset":

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nait_index.building.report import ProgressCallback
 from nait_index.errors import NaitError
+from nait_index.handover.handover import OutputOptions
 from nait_index.index import NaitIndex
 from nait_index.selection.selection import Selection
 from nait_index.spelling import normal_name
@@ -34,9 +35,11 @@ def attempt(
     top: str = "10%",
     limit: int | None = None,
     progress: ProgressCallback | None = None,
+    command: str | None = None,
 ) -> Attempt:
     """Build where there is no index, store the examples, choose, and write rows and report; again, it goes on.
 
+    :param command: what the user typed, for the sidecars.
     :raises NaitError: a step cannot be done.
     """
     from nait_index.report import ReportRequest, write_report
@@ -48,7 +51,7 @@ def attempt(
         name = normal_name(Path(file).stem)
         index.add_capability(name, file, force=True)
         selection = index.query(name, top=top)
-        selection.write(folder / f"{name}.jsonl", force=True)
+        selection.write_output(OutputOptions(folder / f"{name}.jsonl", force=True, command=command))
         selections[name] = selection, folder / f"{name}.jsonl"
     page = folder / "report.html"
     try:

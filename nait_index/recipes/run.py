@@ -32,12 +32,15 @@ class Outcome:
     lock: Path
 
 
-def run_recipe(recipe: Recipe, tell: Tell, progress: ProgressCallback | None = None) -> Outcome:
+def run_recipe(
+    recipe: Recipe, tell: Tell, progress: ProgressCallback | None = None, *, command: str | None = None
+) -> Outcome:
     """Do what a recipe says. Interrupted, it goes on where it was when it is run again.
 
     The lock file that it writes holds the hash of the recipe, the versions, the fingerprint of the index and its number
     of rows, the state of every capability, and the hash of every file.
 
+    :param command: what the user typed, for the sidecars.
     :raises NaitError: a step cannot be done; those before it stay done.
     """
     index = _built(recipe, tell, progress)
@@ -47,7 +50,7 @@ def run_recipe(recipe: Recipe, tell: Tell, progress: ProgressCallback | None = N
         now = {row["name"]: row["created"] for row in index.capabilities()}
         tell(f"capability {name}: {'as it was' if known.get(name) == now[name] else 'stored'}")
     for choice in recipe.choices:
-        _write(index, choice, tell)
+        _write(index, choice, tell, command)
     outputs = tuple(choice.output for choice in recipe.choices)
     with atomic_write(recipe.lock) as file:
         file.write((json.dumps(_lock(recipe, index, outputs), indent=1, ensure_ascii=False) + "\n").encode())
@@ -85,8 +88,8 @@ def _up_to_date(recipe: Recipe) -> NaitIndex | None:
     return index if lock["index"] == _state(index) else None
 
 
-def _write(index: NaitIndex, choice: Choice, tell: Tell) -> None:
-    output = OutputOptions(choice.output, force=True, **choice.written)
+def _write(index: NaitIndex, choice: Choice, tell: Tell, command: str | None) -> None:
+    output = OutputOptions(choice.output, force=True, command=command, **choice.written)
     choose = index.core if choice.is_core else index.query
     before = hash_file(choice.output) if choice.output.is_file() else None
     written = choose(list(choice.capabilities), **choice.options).write_output(output)

@@ -10,6 +10,7 @@ from nait_index.errors import NaitError, SelectionError
 from nait_index.handover.contamination import Contamination, Match
 from nait_index.handover.convert import convert_rows
 from nait_index.handover.handover import OutputOptions, WrittenFiles, hand_over
+from nait_index.handover.hub import HubOptions, output_options
 from nait_index.handover.rows import ChosenRow
 from nait_index.handover.writers import OutputKind, kind_of, to_dataset, to_table
 from nait_index.selection.provenance import Provenance
@@ -90,19 +91,20 @@ class Selection:
     ) -> WrittenFiles:
         """Write the rows, best first, and ``PATH.meta.json`` with provenance and scores beside them: all or nothing.
 
-        :param path: ``.jsonl``, ``.json``, ``.parquet``, or a folder that ``datasets.load_from_disk`` opens.
+        :param path: ``.jsonl``, ``.json``, ``.parquet``, ``.csv``, a folder that ``datasets.load_from_disk`` opens, or
+            ``hf://datasets/OWNER/NAME``, a data set of the Hub, which is private if it is new.
         :param format: what the rows are converted to; by default they stay unchanged, byte for byte. Rows that cannot
             be converted go to ``PATH.rejected.jsonl``.
-        :param trainers: ``llamafactory``, ``axolotl``, ``trl``: write what they need to read the rows.
+        :param trainers: those that get what they need to read the rows, such as ``trl``.
         :param scores: add ``nait_rank`` and ``nait_score`` to the rows; :param weights: add ``nait_weight``, linear in
             the rank, with mean 1.
         :raises OutputExistsError: a file exists and ``force`` is not set. :raises NaitError: it cannot be written.
         """
         return self.write_output(
-            OutputOptions(path, format=format, trainers=trainers, scores=scores, weights=weights, force=force)
+            output_options(path, format=format, trainers=trainers, scores=scores, weights=weights, force=force)
         )
 
-    def write_output(self, options: OutputOptions) -> WrittenFiles:
+    def write_output(self, options: OutputOptions | HubOptions) -> WrittenFiles:
         """Write the rows with options that are parsed already; see :meth:`write`."""
         if (options.scores or options.weights) and not self.scores:
             raise SelectionError("nothing ranks these rows, so there are no scores or weights; choose with -c or -e")
@@ -113,6 +115,8 @@ class Selection:
         facts = provenance.to_dict()
         if self.missed is not None:
             facts["missed"] = self.missed.records()
+        if isinstance(options, HubOptions):
+            return options.push(lambda inner: hand_over(chosen, self.records(), facts, inner))
         return hand_over(chosen, self.records(), facts, options)
 
     def to_jsonl(self, path: str | Path, *, force: bool = False, scores: bool = False) -> Path:
