@@ -22,6 +22,7 @@ from click.shell_completion import ShellComplete
 from helpers import build_small, nait_index, read_lines, refusal, small_rows, write_lines
 from nait_index_cli import log, output, progress
 from nait_index_cli.completion import capability_names
+from nait_index_cli.headings import BUILDING, CHOOSING
 from nait_index_cli.main import cli, main
 from rich.cells import cell_len
 
@@ -128,6 +129,25 @@ def test_the_group_alone_shows_its_help() -> None:
     shown = outcome.err or outcome.out  # of click 8.1
     assert "Build:\n  build " in shown
     assert "\\n" not in shown
+
+
+@pytest.mark.parametrize("name", ["query", "core", "cover", "export", "build", "add"])
+def test_long_helps_list_every_option_once_under_a_heading(name: str) -> None:
+    command, shown = cli.commands[name], nait_index(name, "--help").out
+    options = [option for option in command.params if isinstance(option, click.Option)]
+    listed = re.findall(r"^  (?:-\w, )?(--[a-z-]+)", shown.split("\n\nWhat to choose:\n")[-1].split("\n\nThe model:\n")[-1], re.MULTILINE)
+    assert sorted(listed) == sorted(["--help", *(option.opts[-1] for option in options)])
+    assert "\nOptions:" not in shown
+    assert listed[0] in ("--capability", "--rare", "--model")
+    assert listed[-2:] == ["--verbose", "--help"]
+
+
+def test_headings_name_only_options_that_there_are() -> None:
+    for headings, names in ((CHOOSING, ("query", "core", "cover", "export")), (BUILDING, ("build", "add"))):
+        known = {name for command in names for option in cli.commands[command].params for name in option.opts}
+        listed = [name for names in headings.values() for name in names]
+        assert set(listed) <= known
+        assert len(listed) == len(set(listed))
 
 
 def test_help_starts_at_once() -> None:
