@@ -135,7 +135,11 @@ def test_the_group_alone_shows_its_help() -> None:
 def test_long_helps_list_every_option_once_under_a_heading(name: str) -> None:
     command, shown = cli.commands[name], nait_index(name, "--help").out
     options = [option for option in command.params if isinstance(option, click.Option)]
-    listed = re.findall(r"^  (?:-\w, )?(--[a-z-]+)", shown.split("\n\nWhat to choose:\n")[-1].split("\n\nThe model:\n")[-1], re.MULTILINE)
+    listed = re.findall(
+        r"^  (?:-\w, )?(--[a-z-]+)",
+        shown.split("\n\nWhat to choose:\n")[-1].split("\n\nThe model:\n")[-1],
+        re.MULTILINE,
+    )
     assert sorted(listed) == sorted(["--help", *(option.opts[-1] for option in options)])
     assert "\nOptions:" not in shown
     assert listed[0] in ("--capability", "--rare", "--model")
