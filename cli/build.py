@@ -21,6 +21,7 @@ from nait_index.types import ReadPart, Reasoning, RowFormat, Side
 
 from . import options as opt
 from .completion import a_file, a_folder
+from .headings import BUILDING, Grouped
 from .options import IndexTarget
 from .output import fidelity_text, note, print_facts
 from .progress import build_progress, duration, training_progress
@@ -70,7 +71,7 @@ def _signature_options(command: opt.Command) -> opt.Command:
     return command
 
 
-@click.command(short_help="Encode a corpus with a model; store one signature per row.")
+@click.command(cls=Grouped, headings=BUILDING, short_help="Encode a corpus with a model; store one signature per row.")
 @opt.index_argument
 @click.argument("corpus", nargs=-1, required=True, metavar="CORPUS...", shell_complete=a_file)
 @click.option(
@@ -252,7 +253,7 @@ def print_report(index: "NaitIndex", as_json: bool) -> None:
         note(f"rejected rows, with reasons: {index.layout.rejected}")
 
 
-@click.command(short_help="Add rows, with the model and settings of the build.")
+@click.command(cls=Grouped, headings=BUILDING, short_help="Add rows, with the model and settings of the build.")
 @opt.index_argument
 @click.argument("corpus", nargs=-1, required=True, metavar="MORE...", shell_complete=a_file)
 @opt.replace_option

@@ -9,6 +9,7 @@ from click.core import ParameterSource
 from nait_index.config import CoreRule, SearchMode
 
 from . import options as opt
+from .headings import CHOOSING, Grouped
 from .options import IndexTarget
 from .output import PREVIEW_ROWS, counted, note, print_json, print_selection, rejected_text
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 Options = dict[str, Any]
 
 
-@click.command(short_help="Choose the rows that teach a capability.")
+@click.command(cls=Grouped, headings=CHOOSING, short_help="Choose the rows that teach a capability.")
 @opt.index_at_version
 @opt.selection_options
 @opt.filling_options
@@ -57,7 +58,7 @@ def query(index: IndexTarget, search: SearchMode, explain_plan: bool, as_json: b
     _show(selection, output, as_json, "chosen")
 
 
-@click.command(short_help="Choose one set of rows for several capabilities.")
+@click.command(cls=Grouped, headings=CHOOSING, short_help="Choose one set of rows for several capabilities.")
 @opt.index_at_version
 @opt.enum_option(
     CoreRule,
@@ -99,7 +100,7 @@ def core(index: IndexTarget, as_json: bool, **options: Any) -> None:
         note(f"core: {sentence}")
 
 
-@click.command(short_help="Choose diverse rows, without a target.")
+@click.command(cls=Grouped, headings=CHOOSING, short_help="Choose diverse rows, without a target.")
 @opt.index_at_version
 @opt.top_option("15%", "N|P%", "Number or share of rows to choose.")
 @opt.where_option
@@ -129,7 +130,7 @@ def cover(index: IndexTarget, as_json: bool, **options: Any) -> None:
     )
 
 
-@click.command(short_help="Write rows for a trainer.")
+@click.command(cls=Grouped, headings=CHOOSING, short_help="Write rows for a trainer.")
 @opt.index_at_version
 @click.option(
     "--from", "saved", type=click.Path(path_type=Path, dir_okay=False), metavar="OUT.meta.json",

@@ -36,17 +36,18 @@ def _commands(commands: Mapping[str, click.Command], context: click.Context, pat
 
 
 def _command(command: click.Command, context: click.Context, path: tuple[str, ...]) -> Iterator[str]:
+    from nait_index_cli.headings import option_records
+
     yield f"{'#' * (2 + len(path))} {' '.join(path)}"
     usage = " ".join(command.collect_usage_pieces(context))
     yield f"```text\n{context.command_path} {usage}\n```"
     for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
         yield _paragraph(paragraph)
-    records = [
-        option.get_help_record(context) for option in command.get_params(context) if isinstance(option, click.Option)
-    ]
-    rows = [f"| `{names}` | {_text(text)} |" for names, text in filter(None, records) if not _EVERYWHERE.search(names)]
-    if rows:
-        yield "\n".join(["| option | what it does |", "|---|---|", *rows])
+    for heading, records in option_records(command, context).items():
+        rows = [f"| `{names}` | {_text(text)} |" for names, text in records if not _EVERYWHERE.search(names)]
+        if rows:
+            title = "option" if heading == "Options" else heading
+            yield "\n".join([f"| {title} | what it does |", "|---|---|", *rows])
 
 
 def _paragraph(text: str) -> str:

@@ -99,7 +99,7 @@ def open_source(source: Any, split: str | None = None) -> Source:  # noqa: ANN40
     if _URL.match(text):
         return _remote(text, split)
     path = Path(text)
-    if _HUB_NAME.fullmatch(text) and not path.exists() and not path.parent.exists() and path.suffix not in SUFFIXES:
+    if is_elsewhere(text):
         return _hub(text, text, None, None, split)
     if _MAGIC.search(text) and not path.exists() and (found := sorted(glob.glob(text, recursive=True))):
         files = [file for name in found for file in corpus_files(Path(name), split)]
@@ -110,6 +110,18 @@ def open_source(source: Any, split: str | None = None) -> Source:  # noqa: ANN40
     return Source(
         display_name(path), stem, tuple(_file(file.path, file.split) for file in files), files[0].path == path
     )
+
+
+def is_elsewhere(name: str, folder: Path = Path()) -> bool:
+    """Return whether a name is an address or a data set of the Hub, and no path relative to a folder."""
+    path = folder / name
+    is_hub_name = _HUB_NAME.fullmatch(name) and path.suffix not in SUFFIXES
+    return bool(_URL.match(name)) or bool(is_hub_name and not path.exists() and not path.parent.exists())
+
+
+def is_pattern(name: str) -> bool:
+    """Return whether a name may stand for several files."""
+    return bool(_MAGIC.search(name))
 
 
 def _file(path: Path, split: str | None) -> Part:

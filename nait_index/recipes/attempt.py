@@ -1,5 +1,6 @@
 """From a corpus and files of examples to chosen rows and a report, in one folder."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from nait_index.errors import NaitError
 from nait_index.handover.handover import OutputOptions
 from nait_index.index import NaitIndex
 from nait_index.selection.selection import Selection
-from nait_index.spelling import normal_name
+from nait_index.spelling import parse_capability_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +45,38 @@ def attempt(
     """
     from nait_index.report import ReportRequest, write_report
 
+    outputs = _outputs(folder, corpus, examples)
     folder.mkdir(parents=True, exist_ok=True)
     index = NaitIndex.build(folder / "index.nait", list(corpus), model=model, limit=limit, progress=progress)
     selections = {}
-    for file in examples:
-        name = normal_name(Path(file).stem)
+    for name, (file, output) in outputs.items():
         index.add_capability(name, file, force=True)
         selection = index.query(name, top=top)
-        selection.write_output(OutputOptions(folder / f"{name}.jsonl", force=True, command=command))
-        selections[name] = selection, folder / f"{name}.jsonl"
+        selection.write_output(OutputOptions(output, force=True, command=command))
+        selections[name] = selection, output
     page = folder / "report.html"
     try:
         write_report(index, page, ReportRequest(names=tuple(selections), top=top), force=True)
     except NaitError as error:
         return Attempt(index, selections, None, f"no report: {error}")
     return Attempt(index, selections, page)
+
+
+def _outputs(folder: Path, corpus: Sequence[str], examples: Sequence[str]) -> dict[str, tuple[str, Path]]:
+    """Return the examples and the output of every capability, by name.
+
+    :raises NaitError: two have one name, or an output would replace something else.
+    """
+    inputs = {Path(name).resolve() for name in (*corpus, *examples)}
+    outputs: dict[str, tuple[str, Path]] = {}
+    for file in examples:
+        name = parse_capability_name(Path(file).stem)
+        output = folder / f"{name}.jsonl"
+        if name in outputs:
+            raise NaitError(f"{outputs[name][0]} and {file} would both be the capability '{name}'; rename one of them")
+        if output.resolve() in inputs:
+            raise NaitError(f"the rows chosen for {file} would replace {output}; choose another folder with -o")
+        if os.path.lexists(output) and not os.path.lexists(f"{output}.meta.json"):
+            raise NaitError(f"{output} exists, and is no selection; choose another folder with -o")
+        outputs[name] = file, output
+    return outputs

@@ -1,25 +1,31 @@
 """A recipe of what was chosen by hand, from the file beside the chosen rows."""
 
-from collections.abc import Mapping
+import glob
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from nait_index.config import ModelConfig, SignatureConfig
-from nait_index.errors import NaitError
+from nait_index.config import ModelConfig, RowRules, SignatureConfig
+from nait_index.corpus.sources import is_elsewhere
+from nait_index.errors import NaitError, UnknownCapabilityError
 from nait_index.files import atomic_write, check_writable
 from nait_index.index import NaitIndex
 from nait_index.selection.provenance import Provenance, read_sidecar
 from nait_index.spelling import normal_name
 
-_BUILD = ("max_length", "template", "layers", "site")
+_MODEL = ("max_length", "template", "layers", "site", "dtype", "reasoning", "read", "side")
 
 
 def write_recipe(index: NaitIndex, sidecar: Path, path: Path, *, force: bool = False) -> list[Path]:
     """Write a recipe that builds such an index and chooses these rows, and the examples of its capabilities beside it.
 
+    An index does not record which part of its corpus was read (``--limit``, ``--split``, ``--format``).
+
     :param sidecar: ``….meta.json`` beside the rows, or what ``--json`` printed.
     :returns: the files that were written, the recipe first.
-    :raises NaitError: a capability is no longer stored, or nothing was chosen by capabilities.
+    :raises NaitError: the corpus is not where it was, a capability is not stored, or none was chosen for.
     """
     import yaml
 
@@ -28,14 +34,14 @@ def write_recipe(index: NaitIndex, sidecar: Path, path: Path, *, force: bool = F
         raise NaitError(f"{sidecar}: was not chosen for capabilities, so that there is nothing to replay")
     names = [*provenance.capabilities, *(provenance.unlike or {})]
     examples = {name: path.with_name(f"{path.stem}-{normal_name(name)}.jsonl") for name in names}
-    texts = {examples[name]: "".join(row + "\n" for row in index.capability_rows(name)) for name in names}
+    texts = {examples[name]: "".join(row + "\n" for row in _examples(index, name)) for name in names}
     rows = sidecar.name.removesuffix(".meta.json")
     record = {
         "index": f"{path.stem}.nait",
-        "corpus": list(index.manifest.sources),
-        "build": _build(index),
+        "corpus": [_source(name, path, index) for name in index.manifest.sources],
+        "build": _build(index, path),
         "capabilities": {name: file.name for name, file in examples.items()},
-        "choose": [_choice(provenance, f"{path.stem}-{rows}")],
+        "choose": [_choice(provenance, f"{path.stem}-{rows if Path(rows).suffix else f'{rows}/'}")],
     }
     text = yaml.safe_dump(record, sort_keys=False, allow_unicode=True)
     for file in (path, *examples.values()):
@@ -46,22 +52,67 @@ def write_recipe(index: NaitIndex, sidecar: Path, path: Path, *, force: bool = F
     return [path, *examples.values()]
 
 
-def _build(index: NaitIndex) -> dict[str, Any]:
+def _examples(index: NaitIndex, name: str) -> list[str]:
+    try:
+        return index.capability_rows(name)
+    except UnknownCapabilityError as error:
+        raise NaitError(
+            f"{index.layout.name} does not hold the examples of '{name}'; store them with 'nait-index capability add', "
+            "and choose again with -c"
+        ) from error
+
+
+def _source(name: str, path: Path, index: NaitIndex) -> str:
+    """Return how a recipe names a part of the corpus.
+
+    :raises NaitError: it is not there.
+    """
+    if is_elsewhere(name):
+        return name
+    if name == "-" or not (os.path.lexists(name) or glob.glob(name, recursive=True)):
+        raise NaitError(
+            f"{index.layout.name} was built from {name}, which is not here; run this in the folder where it was built"
+        )
+    return _relative(name, path)
+
+
+def _relative(name: str, path: Path) -> str:
+    """Return a path as a recipe names it: relative to the recipe if it is below its folder, else absolute."""
+    absolute, folder = os.path.abspath(name), os.path.abspath(path.parent)
+    return os.path.relpath(absolute, folder) if absolute.startswith(folder + os.sep) else absolute
+
+
+def _build(index: NaitIndex, path: Path) -> dict[str, Any]:
     """Return the settings of an index, without those that are the defaults."""
     model, signatures = index.recorded_settings()
-    usual, usual_signatures = ModelConfig(), SignatureConfig()
-    build: dict[str, Any] = {"model": model.name}
-    build |= {name: getattr(model, name) for name in _BUILD if getattr(model, name) != getattr(usual, name)}
-    reading = {"reasoning": model.reasoning, "read": model.read, "side": model.side}
-    build |= {name: str(value) for name, value in reading.items() if value != getattr(usual, name)}
+    build: dict[str, Any] = {}
+    if signatures.needs_model:
+        build["model"] = _relative(model.name, path) if Path(model.name).exists() else model.name
+        build |= _unusual(model, ModelConfig(), _MODEL)
+        if Path(model.template).is_file():
+            build["template"] = _relative(model.template, path)
+    else:
+        build |= _unusual(model, ModelConfig(), ("reasoning", "read", "side"))
     if model.columns:
         build["columns"] = dict(model.columns)
-    if signatures.views != usual_signatures.views:
-        build["views"] = [str(view) for view in signatures.views]
-    numbers = ("pca_dim", "fine_dim", "landmarks", "grad_layers", "seed")
-    kept = {name: getattr(signatures, name) for name in numbers}
-    build |= {name: value for name, value in kept.items() if value not in (None, getattr(usual_signatures, name))}
+    views = {setting.name for setting in fields(signatures) if "help" in setting.metadata}
+    build |= _unusual(signatures, SignatureConfig(), sorted(views))
+    if signatures.sae is not None:
+        build["sae"] = _relative(signatures.sae, path) if Path(signatures.sae).exists() else signatures.sae
+    build |= _unusual(index.manifest.rules, RowRules(), ("unanswered", "media"))
     return {name.replace("_", "-"): value for name, value in build.items()}
+
+
+def _unusual(settings: object, usual: object, names: Sequence[str]) -> dict[str, Any]:
+    """Return the settings that are not the usual ones, as YAML writes them."""
+    values = {name: getattr(settings, name) for name in names}
+    return {name: _plain(value) for name, value in values.items() if value != getattr(usual, name)}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, tuple):
+        return [str(item) for item in value]
+    return "full" if value is None else str(value) if isinstance(value, str) else value
 
 
 def _choice(provenance: Provenance, output: str) -> Mapping[str, Any]:
@@ -79,6 +130,9 @@ def _choice(provenance: Provenance, output: str) -> Mapping[str, Any]:
         "rule": None if core is None else core.rule,
         "votes": None if core is None else core.votes,
         "dedup": None if provenance.deduplicated is None else provenance.deduplicated.threshold,
+        "at-most": list(provenance.at_most or ()),
+        "select": provenance.select,
+        "mix": provenance.mix,
         "decontaminate": True if provenance.decontaminated is not None else None,
     }
     return choice | {name: value for name, value in facts.items() if value}

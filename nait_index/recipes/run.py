@@ -1,17 +1,19 @@
 """Do what a recipe says: build, store the capabilities, choose and write; what is up to date is left as it is."""
 
+import glob
 import json
+import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from nait_index.building.report import ProgressCallback
-from nait_index.config import ModelConfig, SignatureConfig
-from nait_index.files import atomic_write, hash_file
-from nait_index.handover.handover import OutputOptions
+from nait_index.config import Device, ModelConfig, SignatureConfig
+from nait_index.errors import IncompleteIndexError, NotAnIndexError
+from nait_index.files import atomic_write, hash_bytes, hash_file
 from nait_index.index import NaitIndex
 from nait_index.recipes.recipe import Choice, Recipe
 
@@ -28,7 +30,7 @@ class Outcome:
     """
 
     index: NaitIndex
-    outputs: tuple[Path, ...]
+    outputs: tuple[str, ...]
     lock: Path
 
 
@@ -38,23 +40,22 @@ def run_recipe(
     """Do what a recipe says. Interrupted, it goes on where it was when it is run again.
 
     The lock file that it writes holds the hash of the recipe, the versions, the fingerprint of the index and its number
-    of rows, the state of every capability, and the hash of every file.
+    of rows, the hash of the examples of every capability, and that of every file of rows.
 
     :param command: what the user typed, for the sidecars.
     :raises NaitError: a step cannot be done; those before it stay done.
     """
-    index = _built(recipe, tell, progress)
+    with recipe.document.at("corpus" if recipe.corpus else "index"):
+        index = _built(recipe, tell, progress)
     for name, files in recipe.capabilities.items():
-        known = {row["name"]: row["created"] for row in index.capabilities()}
-        index.add_capability(name, list(files), force=True)
-        now = {row["name"]: row["created"] for row in index.capabilities()}
-        tell(f"capability {name}: {'as it was' if known.get(name) == now[name] else 'stored'}")
-    for choice in recipe.choices:
-        _write(index, choice, tell, command)
-    outputs = tuple(choice.output for choice in recipe.choices)
+        with recipe.document.at("capabilities", name):
+            _store(index, name, files, tell)
+    for position, choice in enumerate(recipe.choices):
+        with recipe.document.at("choose", position):
+            _write(index, choice, tell, command)
     with atomic_write(recipe.lock) as file:
-        file.write((json.dumps(_lock(recipe, index, outputs), indent=1, ensure_ascii=False) + "\n").encode())
-    return Outcome(index, outputs, recipe.lock)
+        file.write((json.dumps(_lock(recipe, index), indent=1, ensure_ascii=False) + "\n").encode())
+    return Outcome(index, tuple(choice.path for choice in recipe.choices), recipe.lock)
 
 
 def _built(recipe: Recipe, tell: Tell, progress: ProgressCallback | None) -> NaitIndex:
@@ -67,12 +68,17 @@ def _built(recipe: Recipe, tell: Tell, progress: ProgressCallback | None) -> Nai
         SignatureConfig(**recipe.signatures),
         {*recipe.model, *recipe.signatures},
     )
-    index = NaitIndex.build(
-        recipe.index, list(recipe.corpus), model=config, signatures=signatures, progress=progress, **recipe.rows
-    )
+    corpus = list(recipe.corpus.values())
+    index = NaitIndex.build(recipe.index, corpus, model=config, signatures=signatures, progress=progress, **recipe.rows)
     report = index.report
     assert report is not None
     tell(f"{recipe.index}: {report.indexed:,} rows indexed, {report.present:,} present, {report.rejected:,} rejected")
+    if report.rejected:
+        tell(f"rejected rows, with reasons: {index.layout.rejected}")
+    for warning in report.warnings:
+        tell(warning)
+    if (gone := index.manifest.rows - report.indexed - report.present) > 0:
+        tell(f"{gone:,} rows of the index are not in the corpus of the recipe; remove {recipe.index} to be rid of them")
     return index
 
 
@@ -80,31 +86,54 @@ def _up_to_date(recipe: Recipe) -> NaitIndex | None:
     """Return the index if the lock says that it was made by this recipe from the files as they are."""
     try:
         lock = json.loads(recipe.lock.read_text(encoding="utf-8"))
-        if lock["recipe"] != recipe.digest or lock["corpus"] != _stamps(recipe):
+        if lock["build"] != recipe.build_digest or lock["corpus"] != _stamps(recipe):
             return None
-        index = NaitIndex(recipe.index)
-    except (OSError, ValueError, LookupError, TypeError):
+        index = NaitIndex(recipe.index, model=recipe.model.get("name"), device=recipe.model.get("device", Device.AUTO))
+        return index if lock["index"] == _state(index) else None
+    except (OSError, ValueError, LookupError, TypeError, NotAnIndexError, IncompleteIndexError):
         return None
-    return index if lock["index"] == _state(index) else None
+
+
+def _store(index: NaitIndex, name: str, files: Sequence[str], tell: Tell) -> None:
+    before = index.manifest.version
+    stored = index.add_capability(name, list(files), force=True)
+    if index.manifest.version == before:
+        tell(f"capability {name}: as it was")
+        return
+    rejected = f", {stored.rejected} rejected" if stored.rejected else ""
+    tell(f"capability {name}: {len(stored)} examples stored{rejected}")
+    for warning in stored.warnings:
+        tell(f"capability {name}: {warning}")
 
 
 def _write(index: NaitIndex, choice: Choice, tell: Tell, command: str | None) -> None:
-    output = OutputOptions(choice.output, force=True, command=command, **choice.written)
     choose = index.core if choice.is_core else index.query
-    before = hash_file(choice.output) if choice.output.is_file() else None
-    written = choose(list(choice.capabilities), **choice.options).write_output(output)
-    same = before is not None and before == hash_file(choice.output)
-    tell(f"{choice.output}: {written.rows:,} rows{', as they were' if same else ''}")
+    path = Path(choice.path)
+    before = hash_file(path) if path.is_file() else None
+    written = choose(list(choice.capabilities), **choice.options).write_output(
+        choice.output_options(force=True, command=command)
+    )
+    same = before is not None and before == hash_file(path)
+    tell(f"{path}: {written.rows:,} rows{', as they were' if same else ''}")
+    for sentence in () if same else written.notes:
+        tell(sentence)
 
 
 def _stamps(recipe: Recipe) -> dict[str, Any]:
     """Return size and time of the corpus files that lie here, by name; other sources always count as the same."""
     stamps: dict[str, Any] = {}
-    for name in recipe.corpus:
-        path = Path(name)
-        files = sorted(path.rglob("*")) if path.is_dir() else [path] if path.is_file() else []
-        stamps[name] = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files if file.is_file()]
+    for name, path in recipe.corpus.items():
+        files = [file for file in _files(path) if file.is_file()]
+        stamps[name] = [
+            [os.path.relpath(file, recipe.document.folder), file.stat().st_size, file.stat().st_mtime_ns]
+            for file in files
+        ]
     return stamps
+
+
+def _files(path: str) -> list[Path]:
+    there = [Path(path)] if os.path.lexists(path) else [Path(name) for name in glob.glob(path, recursive=True)]
+    return sorted(file for place in there for file in (place.rglob("*") if place.is_dir() else (place,)))
 
 
 def _state(index: NaitIndex) -> dict[str, Any]:
@@ -112,15 +141,17 @@ def _state(index: NaitIndex) -> dict[str, Any]:
     return {"fingerprint": manifest.fingerprint.digest, "basis": manifest.basis, "rows": manifest.rows}
 
 
-def _lock(recipe: Recipe, index: NaitIndex, outputs: tuple[Path, ...]) -> Mapping[str, Any]:
+def _lock(recipe: Recipe, index: NaitIndex) -> Mapping[str, Any]:
+    outputs = {choice.output: Path(choice.path) for choice in recipe.choices}
     return {
         "recipe": recipe.digest,
+        "build": recipe.build_digest,
         "versions": {"nait-index": version("nait-index"), "python": platform.python_version()},
         "libraries": dict(index.manifest.libraries),
         "corpus": _stamps(recipe),
         "index": _state(index),
         "capabilities": {
-            row["name"]: row["examples"] for row in index.capabilities() if row["name"] in recipe.capabilities
+            name: hash_bytes("\n".join(index.capability_rows(name)).encode()) for name in recipe.capabilities
         },
-        "outputs": {str(path): hash_file(path) for path in outputs if path.is_file()},
+        "outputs": {name: hash_file(path) for name, path in outputs.items() if path.is_file()},
     }
