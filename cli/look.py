@@ -54,13 +54,15 @@ def rows(index: IndexTarget, ids: tuple[str, ...], where: str | None, limit: int
     Example:
       nait-index rows alpaca.nait --where 'n_tokens > 1000' --json
     """
-    matching = index.open().rows(list(ids) or None, where=where, limit=limit + 1)
+    opened = index.open()
+    matching = opened.rows(list(ids) or None, where=where, limit=limit + 1)
     shown = matching[:limit]
     if as_json:
         for row in shown:
             print_json(row | {"row": json.loads(row["row"])}, indent=None)
         return
-    print_table(("id", "tokens", "row"), [(row["id"], row["n_tokens"], preview(row["row"])) for row in shown])
+    reading = opened.manifest.reading
+    print_table(("id", "tokens", "row"), [(row["id"], row["n_tokens"], preview(row["row"], reading)) for row in shown])
     if not matching:
         note("no row matches")
     if len(matching) > limit:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from nait_index.capabilities.capability import Capability
     from nait_index.selection.selection import Selection
+    from nait_index.types import Reading
 
 PREVIEW_ROWS = 20
 _GAP = 2
@@ -155,7 +156,10 @@ def print_selection(selection: "Selection", count: int) -> None:
     shown = [name for name, values in selection.details.items() if not any(isinstance(value, dict) for value in values)]
     names = ("rank", "score", *shown, "id")
     rows = zip(selection.records()[:count], selection.rows(count), strict=True)
-    print_table((*names, "row"), [(*(record[name] for name in names), preview(row)) for record, row in rows])
+    print_table(
+        (*names, "row"),
+        [(*(record[name] for name in names), preview(row, selection.reading)) for record, row in rows],
+    )
 
 
 def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
@@ -185,15 +189,20 @@ def rejected_text(capability: "Capability") -> str:
     return questions + (f", {capability.rejected} rejected{first}" if capability.rejected else "")
 
 
-def preview(row: str) -> str:
-    """Return the beginning of a row's text, on one line: what a model reads of it, but not the definitions of tools."""
+def preview(row: str, reading: "Reading | None" = None) -> str:
+    """Return the beginning of a row's text, on one line: what a model reads of it, but not the definitions of tools.
+
+    :param reading: how the index reads rows; as usual, if nothing else is known.
+    """
     from nait_index.corpus import parts_of
     from nait_index.errors import CorpusError
-    from nait_index.types import Role
+    from nait_index.types import DEFAULT_READING, Role
 
     fields = json.loads(row)
     try:
-        texts = [part.text for part in parts_of(fields) if part.role is not Role.TOOLS]
+        texts = [
+            part.text for part in parts_of(fields, (reading or DEFAULT_READING).whole) if part.role is not Role.TOOLS
+        ]
     except CorpusError:
         texts = []
     beginnings = (text[:_PREVIEWED] for text in texts or _texts(fields))

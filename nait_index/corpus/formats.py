@@ -86,12 +86,12 @@ def detect_format(rows: Iterable[Fields], name: str, columns: Sequence[tuple[str
     return max(votes, key=votes.__getitem__)
 
 
-def parts_of(row: Fields) -> tuple[Part, ...]:
+def parts_of(row: Fields, reading: Reading = DEFAULT_READING) -> tuple[Part, ...]:
     """Split a row by the format that its fields have.
 
     :raises CorpusError: they have none, or it cannot be read.
     """
-    return row_parts(row, detect_format([row], "this row"))
+    return row_parts(row, detect_format([row], "this row", reading.columns), reading)
 
 
 def row_parts(row: Fields, row_format: RowFormat, reading: Reading = DEFAULT_READING) -> tuple[Part, ...]:
