@@ -21,7 +21,6 @@ ADDRESS = "hf://datasets/acme/sums"
 def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hub")
     build_small(folder / "small.nait", write_lines(folder / "corpus.jsonl", small_rows(16)))
-    write_lines(folder / "examples.jsonl", small_rows(4, first=100))
     return folder / "small.nait"
 
 
@@ -36,16 +35,16 @@ def run(endpoint: str, folder: Path, *arguments: str | Path) -> "subprocess.Comp
 
 def test_a_selection_is_written_to_a_private_data_set(index: Path, tmp_path: Path) -> None:
     made: dict[str, Any] = {}
-    asked = ["query", index, "-e", index.parent / "examples.jsonl", "--top", "3", "-o", ADDRESS]
+    asked = ["export", index, "-o", ADDRESS]
     with serving("acme/sums", {}, made) as address:
         ran = run(address, tmp_path, *asked)
         assert ran.returncode == 0, ran.stderr
-        assert f"wrote train.jsonl (3 rows) and train.jsonl.meta.json to {ADDRESS}" in ran.stderr
+        assert f"wrote train.jsonl (16 rows) and train.jsonl.meta.json to {ADDRESS}" in ran.stderr
         files = made.pop("files")
         assert (made["type"], made["name"], made["organization"]) == ("dataset", "sums", "acme")
         assert made.get("private") is True or made.get("visibility") == "private"
         assert sorted(files) == ["README.md", "train.jsonl", "train.jsonl.meta.json"]
-        assert len(files["train.jsonl"].splitlines()) == 3
+        assert len(files["train.jsonl"].splitlines()) == 16
         sidecar = json.loads(files["train.jsonl.meta.json"])
         assert sidecar["command"].endswith(f"-o {ADDRESS}")
         _check_card(files["README.md"].decode(), sidecar)
@@ -53,10 +52,10 @@ def test_a_selection_is_written_to_a_private_data_set(index: Path, tmp_path: Pat
         ran = run(address, tmp_path, *asked)
         assert ran.returncode == 1
         assert f"{ADDRESS} exists already; replace its rows with --force" in ran.stderr
-        ran = run(address, tmp_path, *asked[:-3], "2", "-o", ADDRESS, "--force", "--as", "messages", "--scores")
+        ran = run(address, tmp_path, *asked, "--force", "--as", "messages", "--where", "id in ('row-001', 'row-004')")
         assert ran.returncode == 0, ran.stderr
         rows = [json.loads(row) for row in made["files"]["train.jsonl"].splitlines()]
-        assert [row["nait_rank"] for row in rows] == [1, 2]
+        assert [row["id"] for row in rows] == ["row-001", "row-004"]
         assert "messages" in rows[0]
 
 
@@ -69,7 +68,7 @@ def _check_card(card: str, sidecar: dict[str, Any]) -> None:
     assert config["data_files"] == [{"split": "train", "path": "train.jsonl"}]
     facts = json.loads(body.split("```json\n")[1].split("```")[0])
     assert facts == {key: value for key, value in sidecar.items() if key in facts}
-    assert {"index", "version", "method", "budget", "rows", "command"} <= set(facts)
+    assert {"index", "version", "method", "rows", "command"} <= set(facts)
     assert "selected" not in facts
 
 
