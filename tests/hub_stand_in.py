@@ -1,5 +1,9 @@
-"""A stand-in for the Hub: serves one data set from memory, in the way that ``datasets`` asks for it."""
+"""A stand-in for the Hub: keeps one data set in memory, as ``datasets`` and ``huggingface_hub`` ask for it.
 
+Files are uploaded as the small ones of the Hub are: their content is in the commit.
+"""
+
+import base64
 import hashlib
 import json
 import threading
@@ -14,12 +18,14 @@ _COMMIT = "a" * 40
 
 
 @contextmanager
-def serving(name: str, files: Mapping[str, bytes]) -> Iterator[str]:
+def serving(name: str, files: Mapping[str, bytes], made: dict[str, Any] | None = None) -> Iterator[str]:
     """Serve a data set, and yield the address that ``HF_ENDPOINT`` is to be set to.
 
-    :param name: ``OWNER/NAME``. :param files: content by path.
+    :param name: ``OWNER/NAME``. :param files: content by path. :param made: if given, there is no data set yet; it gets
+        what the client asks for when it creates one, and then its files.
     """
-    handler = type("Handler", (_Handler,), {"name": name, "files": dict(files)})
+    settings = {"name": name, "files": dict(files), "made": made}
+    handler = type("Handler", (_Handler,), settings)
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -32,13 +38,16 @@ def serving(name: str, files: Mapping[str, bytes]) -> Iterator[str]:
 class _Handler(BaseHTTPRequestHandler):
     name: str
     files: dict[str, bytes]
+    made: dict[str, Any] | None
 
     def log_message(self, *_: object) -> None:
         """Print nothing."""
 
     def do_GET(self) -> None:
         path, api = unquote(urlparse(self.path).path), f"/api/datasets/{self.name}"
-        if path == api or path.startswith(f"{api}/revision/"):
+        if self.made == {}:
+            self._refuse("RepoNotFound")
+        elif path == api or path.startswith(f"{api}/revision/"):
             siblings = [{"rfilename": file} for file in self.files]
             self._answer({"_id": "1", "id": self.name, "sha": _COMMIT, "siblings": siblings, "tags": []})
         elif path.startswith(f"{api}/tree/"):
@@ -52,6 +61,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.made is not None and self._is_upload(body):
+            return
         if "/paths-info/" not in self.path:
             self._refuse("RepoNotFound")
             return
@@ -60,6 +71,33 @@ class _Handler(BaseHTTPRequestHandler):
         except ValueError:
             names = parse_qs(body.decode()).get("paths", [])
         self._answer([self._info(name) for name in names if name in self.files])
+
+    def _is_upload(self, body: bytes) -> bool:
+        """Answer what creates a data set and commits files, or return that it is something else."""
+        assert self.made is not None
+        api, here = f"/api/datasets/{self.name}", f"http://{self.headers['Host']}"
+        if self.path == "/api/repos/create":
+            asked = json.loads(body)
+            if self.made == {}:
+                self.made.update(asked)
+            self._answer({"url": f"{here}/datasets/{self.name}", "id": self.name})
+        elif self.path == "/api/validate-yaml":  # of the card
+            self._answer({"errors": [], "warnings": []})
+        elif self.path.startswith(f"{api}/preupload/"):
+            paths = [file["path"] for file in json.loads(body)["files"]]
+            answer = [{"path": path, "uploadMode": "regular", "shouldIgnore": False} for path in paths]
+            self._answer({"files": answer})
+        elif self.path.startswith(f"{api}/commit/"):
+            for line in map(json.loads, body.splitlines()):
+                if line["key"] == "file":
+                    self.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+                elif line["key"] == "deletedFile":
+                    del self.files[line["value"]["path"]]
+            self.made["files"] = dict(self.files)
+            self._answer({"commitUrl": f"{here}/datasets/{self.name}/commit/{_COMMIT}", "commitOid": _COMMIT})
+        else:
+            return False
+        return True
 
     def _info(self, name: str) -> dict[str, Any]:
         content = self.files[name]

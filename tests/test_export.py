@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -121,11 +122,12 @@ def test_the_suffix_tells_the_kind() -> None:
         "a.jsonl": OutputKind.JSONL,
         "a.JSON": OutputKind.JSON,
         "b/a.parquet": OutputKind.PARQUET,
+        "a.csv": OutputKind.CSV,
         "a": OutputKind.FOLDER,
     }
     assert {name: kind_of(name) for name in wanted} == wanted
     assert kind_of("a.v2/") is OutputKind.FOLDER
-    with pytest.raises(NaitError, match=r"cannot write \.v2; use \.jsonl, \.json, \.parquet, or a / at the end"):
+    with pytest.raises(NaitError, match=r"cannot write \.v2; use \.jsonl, \.json, \.parquet, \.csv, or a / at the end"):
         kind_of("a.v2")
 
 
@@ -165,6 +167,37 @@ def test_rows_that_were_written_are_read_as_the_same_rows(tmp_path: Path, name: 
         assert isinstance(sample, Sample)
         assert isinstance(other, Sample)
         assert (sample.parts, sample.content_hash) == (other.parts, other.content_hash)
+
+
+# ---- CSV ------------------------------------------------------------------------------------------------------------
+
+
+def test_flat_rows_come_back_from_csv(tmp_path: Path) -> None:
+    """Text survives, whatever is in it; numbers and what is absent become text."""
+    texts = ['say "no", then\tgo', "two\nlines\r\nand more", " spaces ", "é 漢 🙂", "007", "'=1+1", '[{"a": 1}]', "[{"]
+    rows: list[dict[str, Any]] = [{"id": f"r{number}", "text": text} for number, text in enumerate(texts)]
+    put(tmp_path / "out.csv", [*rows, {"id": "n", "text": "t", "n": 1.5, "ok": True, "none": None}], RowFormat.TEXT)
+    *kept, last = (
+        json.loads(sample.row) for sample in read_corpus([tmp_path / "out.csv"]) if isinstance(sample, Sample)
+    )
+    assert kept == [row | {"n": "", "ok": "", "none": ""} for row in rows]
+    assert last == {"id": "n", "text": "t", "n": "1.5", "ok": "true", "none": ""}
+
+
+def test_turns_come_back_from_csv(tmp_path: Path) -> None:
+    rows = [
+        CHATS[0],
+        {"id": "s", "messages": [{"role": "user", "content": '"q",\n'}, {"role": "assistant", "content": "é"}]},
+    ]
+    put(tmp_path / "out.csv", rows)
+    kept = [json.loads(sample.row) for sample in read_corpus([tmp_path / "out.csv"]) if isinstance(sample, Sample)]
+    assert [row["messages"] for row in kept] == [row["messages"] for row in rows]
+
+
+def test_half_a_character_is_not_for_csv(tmp_path: Path) -> None:
+    with pytest.raises(NaitError, match=r"a row holds half of a character, which CSV cannot; write \.jsonl"):
+        put(tmp_path / "out.csv", [{"text": "\ud800"}], RowFormat.TEXT)
+    assert names(tmp_path) == []
 
 
 # ---- rows without an answer ------------------------------------------------------------------------------------------
@@ -415,7 +448,9 @@ def test_a_selection_is_written_again_in_another_way(index: Path, tmp_path: Path
     assert nait_index("export", index, "--from", first.sidecar, "-o", tmp_path / "b.jsonl").code == 0
     direct.to_jsonl(tmp_path / "c.jsonl")
     assert (tmp_path / "b.jsonl").read_bytes() == (tmp_path / "c.jsonl").read_bytes()
-    assert (tmp_path / "b.jsonl.meta.json").read_bytes() == (tmp_path / "c.jsonl.meta.json").read_bytes()
+    sidecars = [json.loads((tmp_path / f"{name}.jsonl.meta.json").read_bytes()) for name in "bc"]
+    assert sidecars[0].pop("command").startswith("nait-index export ")
+    assert sidecars[0] == sidecars[1]
 
 
 @pytest.mark.parametrize(
@@ -447,6 +482,17 @@ def test_rounding_is_said(index: Path, tmp_path: Path) -> None:
     sidecar = json.loads(written.sidecar.read_bytes())
     assert sidecar["rows"] == len(sidecar["selected"]) == 27 // 10
     assert sidecar["rounding"] == "a share of the rows is rounded down, and never below one row"
+
+
+def test_the_sidecar_holds_the_command_without_secrets(index: Path, tmp_path: Path) -> None:
+    """As typed; from Python there is none."""
+    out = tmp_path / "it's here.jsonl"
+    words = ["export", index, "--where", "format = 'alpaca'", "-o", out]
+    assert nait_index(*words).code == 0
+    sidecar = json.loads(out.with_name(f"{out.name}.meta.json").read_bytes())
+    assert sidecar["command"] == shlex.join(["nait-index", *map(str, words)])
+    written = NaitIndex(index).load_selection(out.with_name(f"{out.name}.meta.json")).write(tmp_path / "b.jsonl")
+    assert "command" not in json.loads(written.sidecar.read_bytes())
 
 
 def test_export_chooses_as_query_does(index: Path, tmp_path: Path) -> None:

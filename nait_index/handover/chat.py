@@ -23,11 +23,12 @@ def check_turns(row: OutRow, name: str, kind: OutputKind, trainer: str) -> None:
         )
 
 
-def check_column_is_empty(rows: Sequence[OutRow], name: str) -> None:
+def check_column_is_empty(rows: Sequence[OutRow], name: str, remedy: str | None = None) -> None:
     """Check that no row has anything in a column that the trainer does not read.
 
+    :param remedy: see :class:`UnreadableError`.
     :raises UnreadableError: a row has.
     """
     row = next((row for row in rows if row.fields.get(name)), None)
     if row is not None:
-        raise UnreadableError(row, f"its column {name!r} would be lost")
+        raise UnreadableError(row, f"its column {name!r} would be lost", remedy)

@@ -15,6 +15,8 @@ from nait_index.config import Trainer
 from nait_index.corpus import to_json
 from nait_index.errors import NaitError, OutputExistsError, one_line
 from nait_index.handover.handover import OutputOptions, WrittenFiles
+from nait_index.spelling import parse_enum
+from nait_index.types import RowFormat
 
 PREFIX = "hf://datasets/"
 ROWS = "train.jsonl"
@@ -74,6 +76,8 @@ class HubOptions:
         self.address, self.force, self._wishes = address, force, wishes
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", self.name):
             raise NaitError(f"{address}: not a data set of the Hub; write it as {PREFIX}OWNER/NAME")
+        if wishes.get("format") is not None:
+            parse_enum(RowFormat, wishes["format"], "format")
         self.scores, self.weights = bool(wishes.get("scores")), bool(wishes.get("weights"))
         if self._call("repo_exists") and not force:
             raise OutputExistsError(f"{address} exists already; replace its rows with --force, or choose another name")

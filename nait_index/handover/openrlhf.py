@@ -37,7 +37,8 @@ def script(rows: Sequence[OutRow], shape: Shape, out: Path, kind: OutputKind, le
         module = "train_dpo"
     length = LENGTHS[module]
     notes = [
-        f"Longer rows are truncated, and left out if it is the prompt: {lengths.over(length)}.",
+        "Longer rows than data.max_len are truncated, or left out if the prompt alone is longer.",
+        f"{lengths.over(length).capitalize()}.",
         "To mix in a general set, half and half: --data.dataset OUT,GENERAL --data.dataset_probs 0.5,0.5",
     ]
     words = [f"deepspeed --module openrlhf.cli.{module}", '--model.model_name_or_path "$model"']
@@ -49,7 +50,7 @@ def _options(rows: Sequence[OutRow], shape: Shape, kind: OutputKind) -> list[str
     if shape.format is RowFormat.TEXT:
         check_text(rows, "text")
         return ["--data.input_key text", "--model.pretrain_mode_enable"]
-    check_column_is_empty(rows, "tools")
+    check_column_is_empty(rows, "tools", "use another trainer, or leave such rows out with --where")
     check_column_is_empty(rows, "system")
     if shape.format is RowFormat.PREFERENCE:
         return preferences.openrlhf(rows)
@@ -60,8 +61,6 @@ def _options(rows: Sequence[OutRow], shape: Shape, kind: OutputKind) -> list[str
         raise UnreadableError(rows[0], f"OpenRLHF does not read {shape.format} rows")
     for row in rows:
         check_turns(row, "messages", kind, "OpenRLHF")
-        if [turn["role"] for turn in row.turns("messages")][-1:] != ["assistant"]:
-            raise UnreadableError(row, "it does not end with an answer", "add --as prompt-completion")
     return ["--data.input_key messages", "--data.multiturn", "--data.apply_chat_template"]
 
 

@@ -36,7 +36,7 @@ SETTINGS = {{  # arguments of {trainer}Config
 def trainer(model, **settings):
     """Return the trainer; settings are more arguments of {trainer}Config."""
     rows = {loader}({arguments}).select_columns(COLUMNS)
-    # To mix in a general set of the same columns, half and half:
+    # To mix in a general set of the same columns, half and half, import datasets and add:
     # rows = datasets.interleave_datasets([rows, general], probabilities=[0.5, 0.5], seed=0)
     return {trainer}Trainer(model=model, args={trainer}Config(**SETTINGS | settings), train_dataset=rows)
 

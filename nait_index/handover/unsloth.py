@@ -26,7 +26,7 @@ from trl import {trainer}Config, {trainer}Trainer
 
 ROWS = Path(__file__).resolve().with_name({name!r})
 COLUMNS = {columns!r}
-LENGTH = {length}  # longer rows are truncated: {lengths}
+LENGTH = {length}  # Longer rows are truncated. {lengths}.
 ADAPTERS = {{"r": 16, "lora_alpha": 16, "lora_dropout": 0, "use_gradient_checkpointing": "unsloth"}}
 SETTINGS = {{"output_dir": {output!r}, "max_length": LENGTH}}  # arguments of {trainer}Config
 
@@ -36,7 +36,7 @@ def trainer(name, **settings):
     model, tokenizer = FastLanguageModel.from_pretrained(name, max_seq_length=LENGTH, load_in_4bit=True)
     model = FastLanguageModel.get_peft_model(model, **ADAPTERS)
     rows = {loader}({arguments}).select_columns(COLUMNS)
-    # To mix in a general set of the same columns, half and half:
+    # To mix in a general set of the same columns, half and half, import datasets and add:
     # rows = datasets.interleave_datasets([rows, general], probabilities=[0.5, 0.5], seed=0)
 {text}    config = {trainer}Config(**SETTINGS | settings)
     made = {trainer}Trainer(model=model, processing_class=tokenizer, args=config, train_dataset=rows)
@@ -51,17 +51,19 @@ _HINT = """
 MODEL needs a chat template. If it has none, give its tokenizer one with get_chat_template of unsloth.chat_templates.
 """
 _MASKING = "from unsloth.chat_templates import train_on_responses_only\n"
-_RENDER = """\
-    render = tokenizer.apply_chat_template
-    rows = rows.map(lambda row: {"text": render(row["messages"], TOOLStokenize=False)}, remove_columns=COLUMNS)
+_RENDER = """
+    def text_of(row):
+        return {"text": tokenizer.apply_chat_template(row["messages"], TOOLStokenize=False)}
+
+    rows = rows.map(text_of, remove_columns=COLUMNS)
 """
-_TOOLS = 'tools=tools_of(row["tools"]), '
+_TOOLS = "tools=tools_of(row), "
 _END = '    rows = rows.map(lambda row: {"text": row["text"] + tokenizer.eos_token})\n'
 _PATCH = "PatchDPOTrainer()\n\n"
 _TOOLS_OF = '''
-def tools_of(tools):
+def tools_of(row):
     """Return the tools of a row, which may be JSON text."""
-    return json.loads(tools) if isinstance(tools, str) else tools
+    return json.loads(row["tools"]) if isinstance(row["tools"], str) else row["tools"]
 
 '''
 
@@ -85,7 +87,7 @@ def script(rows: Sequence[OutRow], shape: Shape, out: Path, kind: OutputKind, le
         name=out.name,
         columns=columns,
         length=LENGTH,
-        lengths=lengths.over(LENGTH),
+        lengths=lengths.over(LENGTH).capitalize(),
         output=f"{out.stem}-{'dpo' if is_preference else 'sft'}",
         patch=_PATCH if is_preference else _TOOLS_OF if tools else "",
         text=_END if shape.format is RowFormat.TEXT else text,

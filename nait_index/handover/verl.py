@@ -43,7 +43,7 @@ def script(rows: Sequence[OutRow], shape: Shape, out: Path, kind: OutputKind, le
     _check_messages(rows, shape, kind)
     words = ['torchrun --standalone --nnodes=1 --nproc_per_node="${NPROC_PER_NODE:-1}" -m verl.trainer.sft_trainer']
     words += [files, "data.messages_key=messages", f"data.max_length={LENGTH}", 'model.path="$model"']
-    length = f"A longer row than data.max_length stops the run: {lengths.over(LENGTH)}."
+    length = f"A longer row than data.max_length stops the run. {lengths.over(LENGTH).capitalize()}."
     batch = f"An incomplete batch is left out: data.train_batch_size is {_BATCH}, and there are {len(rows):,} rows."
     return shell_script("verl", "SETTING=VALUE", [length, batch, _NO_RATIO], words)
 
