@@ -284,7 +284,7 @@ def _settings(document: Document, build: Mapping[str, Any]) -> tuple[dict[str, A
         named["layers"] = str(named["layers"])
     if named.get("pca_dim") == "full":
         named["pca_dim"] = None
-    known = {"model": {BUNDLED_MODEL}, "template": set(TemplateName), "sae": set()}
+    known: dict[str, set[str]] = {"model": {BUNDLED_MODEL}, "template": set(TemplateName), "sae": set()}
     for name, usual in known.items():
         if name in named and named[name] not in usual:
             named[name] = document.setting(named[name], "build", name)
