@@ -1,13 +1,13 @@
 # docker build -t nait-index .                              for CPUs
 # docker build -t nait-index:gpu --build-arg FOR=gpu .      for CUDA
-# docker run --rm -v "$PWD:/data" nait-index build corpus.nait corpus.jsonl --model /data/model
+# docker run --rm --user "$(id -u):$(id -g)" -v "$PWD:/data" nait-index build corpus.nait corpus.jsonl --model /data/model
 FROM python:3.11-slim
 
 ARG FOR=cpu
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 HF_HOME=/data/.cache
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 HF_HOME=/data/.cache HOME=/tmp
 
 WORKDIR /opt/nait-index
-COPY requirements.lock pyproject.toml README.md LICENSE ./
+COPY requirements.lock ./
 # The same versions for both, but for torch's build and the module faiss.
 RUN if [ "$FOR" = gpu ]; then \
       grep -v '^faiss-cpu==' requirements.lock > locked.txt && echo 'faiss-gpu-cu12' >> locked.txt && \
@@ -15,6 +15,7 @@ RUN if [ "$FOR" = gpu ]; then \
     else \
       pip install --extra-index-url https://download.pytorch.org/whl/cpu -r requirements.lock; \
     fi
+COPY pyproject.toml README.md LICENSE ./
 COPY nait_index nait_index
 COPY cli cli
 RUN pip install --no-deps .

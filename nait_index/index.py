@@ -503,8 +503,10 @@ class NaitIndex:
 
     def __repr__(self) -> str:
         head = self.manifest.head
-        capabilities = f"{len(head.capability_names)} capabilities"
-        return f"<NaitIndex {self.layout.name!r}, version {head.number}: {head.rows:,} rows, {capabilities}>"
+        names = ", ".join(head.capability_names[:3]) + (", …" if len(head.capability_names) > 3 else "")
+        views = ", ".join(self.manifest.fingerprint.signatures.views)
+        model = f"model {self.manifest.model['name']}, views {views}, capabilities: {names or 'none'}"
+        return f"<NaitIndex {self.layout.name!r}, version {head.number}: {head.rows:,} rows, {model}>"
 
     @cached_property
     def columns(self) -> IndexRows:

@@ -546,4 +546,4 @@ def test_what_python_shows_of_an_index_and_a_selection_says_what_they_are(folder
     assert f": {len(index):,} rows, " in repr(index)
     selection = index.query(index.make_capability(folder / "rewriting.jsonl"), top=5)
     best = ", ".join(repr(row) for row in selection.ids[:3])
-    assert repr(selection) == f"<Selection of 5 of {len(index):,} rows by probe: {best}, …>"
+    assert repr(selection) == f"<Selection of 5 of {len(index):,} rows for rewriting by probe: {best}, …>"

@@ -1,6 +1,8 @@
 """Recipes: read, refused by line, run, resumed, and made of a selection; and ``try``."""
 
 import json
+import shutil
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,10 @@ import pytest
 from helpers import nait_index, refusal, small_rows, write_lines
 
 from nait_index import NaitIndex
+from nait_index.config import Combine, CoreRule, SignatureConfig, View
+from nait_index.methods.registry import MethodName
 from nait_index.recipes.recipe import RecipeError, read_recipe, schema
+from nait_index.types import RowFormat
 
 TEXT = """\
 index: small.nait
@@ -69,7 +74,7 @@ def test_a_recipe_is_run_resumed_and_left_alone(folder: Path) -> None:
     assert set(lock["outputs"]) == {"first-rows.jsonl", "core.jsonl", "both.jsonl"}
     again = nait_index("run", recipe)
     assert "up to date" in again.err
-    assert "as it was" in again.err
+    assert again.err.count("is stored already, with these examples") == 2
     assert again.err.count("as they were") == 3
     assert json.loads((folder / "recipe.yaml.lock.json").read_text()) == lock
     write_lines(folder / "corpus.jsonl", small_rows(70))
@@ -99,6 +104,121 @@ def test_faults_are_named_by_line(folder: Path, old: str, new: str, problem: str
     message = refusal("run", recipe)
     assert problem in message
     assert not (folder / "small.nait").exists()
+
+
+CHOICE = "index: a.nait\ncorpus: corpus.jsonl\ncapabilities: {a: first.jsonl, b: second.jsonl}\nchoose:\n  - "
+START = "index: a.nait\ncorpus: corpus.jsonl\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "line 1: nothing is not a mapping"),
+        ("[" * 2000, "nested too deeply"),
+        (START + "1: 2\n", "line 3: to YAML, the name 1 is no text; put it in quotes"),
+        (START + "corpus: corpus.jsonl\n", "line 3: 'corpus' is there twice"),
+        (START + "build: &a {columns: *a}\n", "a mapping is not text"),
+        (START + "build: {limit: 2024-13-45}\n", "cannot be read: month must be in 1..12"),
+        (START + "build: {layers: foo}\n", "line 3 in build: --layers 'foo'"),
+        (START + "build: {columns: {nope: b}}\n", "line 3 in build.columns"),
+        (START + "build: {pca-dim: whole}\n", "'whole' is neither a number nor 'full'"),
+        (START + "build: {template: none.jinja}\n", "line 3 in build.template: there is no file or folder"),
+        (START + "build: {model: ./none}\n", "line 3 in build.model: there is no file or folder"),
+        (START + "capabilities: {a/b: first.jsonl}\n", "line 3 in capabilities.a/b: 'a/b' cannot name a capability"),
+        (START + "capabilities: {a: frist.jsonl}\n", "first.jsonl?"),
+        ("index: a.nait\ncorpus: [corpus.jsonl, none.jsonl]\n", "line 2 in corpus[2]: there is no file or folder"),
+        ("index: a.nait\ncorpus: '-'\n", "cannot read standard input"),
+        (CHOICE + "{for: aa, output: o.jsonl}\n", "line 5 in choose[1].for: there is no 'aa' under 'capabilities'"),
+        (CHOICE + "{for: a, not: c, output: o.jsonl}\n", "choose[1].not: there is no 'c'"),
+        (CHOICE + "{for: a, top: 0%, output: o.jsonl}\n", "choose[1].top: --top 0%"),
+        (CHOICE + "{for: a, rule: joint, output: o.jsonl}\n", "'rule' goes with 'core'"),
+        (CHOICE + "{core: [a, b], weight: {a: 1}, output: o.jsonl}\n", "'weight' goes with 'for'"),
+        (CHOICE + "{core: [a], output: o.jsonl}\n", "choose[1].core: name at least 2"),
+        (CHOICE + "{for: a, method: prob, output: o.jsonl}\n", "did you mean probe?"),
+        (CHOICE + "{for: a, output: corpus.jsonl}\n", "is the corpus; name another file"),
+        (CHOICE + "{for: a, output: second.jsonl}\n", "is the examples; name another file"),
+        (CHOICE + "{for: a, output: notes.jsonl}\n", "notes.jsonl exists, and is no selection"),
+        (CHOICE + "{for: a, output: o.jsonl}\n  - {for: b, output: ./o.jsonl}\n", "line 6 in choose[2].output"),
+        (CHOICE + "{for: a, output: none/o.jsonl}\n", "there is no folder"),
+        (CHOICE + "{for: a, output: o/, trainer: llamafactory}\n", "cannot read a folder of datasets"),
+    ],
+)
+def test_nothing_begins_before_a_recipe_is_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, problem: str
+) -> None:
+    for name in ("corpus", "first", "second", "notes"):
+        write_lines(tmp_path / f"{name}.jsonl", small_rows(2))
+    (tmp_path / "recipe.yaml").write_text(text)
+    monkeypatch.chdir("/")
+    message = refusal("run", tmp_path / "recipe.yaml")
+    assert message.startswith(str(tmp_path / "recipe.yaml"))
+    assert problem in message
+    assert not (tmp_path / "a.nait").exists()
+
+
+def test_a_recipe_without_a_model_follows_its_corpus_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_lines(tmp_path / "corpus.jsonl", small_rows(40))
+    write_lines(tmp_path / "first.jsonl", small_rows(8, first=100))
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        START + "build: {views: [words]}\ncapabilities: {a: first.jsonl}\nchoose:\n"
+        "  - {for: a, method: bm25, top: 5, output: rows/}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert nait_index("run", "recipe.yaml").code == 0
+    lock = (tmp_path / "recipe.yaml.lock.json").read_bytes()
+    monkeypatch.chdir("/")
+    again = nait_index("run", recipe)
+    assert "up to date" in again.err
+    assert "rows: 5 rows, as they were" in again.err
+    assert (tmp_path / "recipe.yaml.lock.json").read_bytes() == lock
+    recipe.write_text(recipe.read_text() + "  - {for: a, method: bm25, top: 3, output: three.jsonl}\n")
+    assert "up to date" in nait_index("run", recipe).err
+
+    rows = small_rows(30)
+    rows[0] = {**rows[0], "output": "another answer altogether"}
+    write_lines(tmp_path / "corpus.jsonl", rows)
+    for _ in range(2):
+        assert "10 rows of the index are not in the corpus" in nait_index("run", recipe).err
+    shutil.rmtree(tmp_path / "a.nait")
+    assert "30 rows indexed" in nait_index("run", recipe).err
+    recipe.write_text(recipe.read_text().replace("[words]", "[words], read: answer"))
+    assert "line 3 in build: this index and this build differ in read" in refusal("run", recipe)
+
+    recipe.write_text(recipe.read_text().replace(", read: answer", ""))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    assert nait_index("recipe", tmp_path / "a.nait", tmp_path / "three.jsonl.meta.json").code == 0
+    monkeypatch.chdir(tmp_path)
+    made = nait_index("recipe", tmp_path / "a.nait", "three.jsonl.meta.json", "-o", "again.yaml")
+    assert made.code == 0, made.err
+    assert nait_index("run", "again.yaml").code == 0
+    assert (tmp_path / "again-three.jsonl").read_bytes() == (tmp_path / "three.jsonl").read_bytes()
+
+
+def test_the_schema_has_every_setting_of_a_build_and_a_choice() -> None:
+    known = schema()["properties"]
+    views = {setting.name.replace("_", "-") for setting in fields(SignatureConfig) if "help" in setting.metadata}
+    assert views <= known["build"]["properties"].keys()
+    choose = known["choose"]["items"]["properties"]
+    assert choose["method"]["enum"] == list(MethodName)
+    assert choose["rule"]["enum"] == list(CoreRule)
+    assert choose["combine"]["enum"] == list(Combine)
+    assert known["build"]["properties"]["views"]["items"]["enum"] == list(View)
+    assert known["build"]["properties"]["format"]["enum"] == list(RowFormat)
+
+
+def test_trying_replaces_nothing_that_it_reads(tmp_path: Path) -> None:
+    write_lines(tmp_path / "corpus.jsonl", small_rows(4))
+    write_lines(tmp_path / "first.jsonl", small_rows(2))
+    corpus, first = tmp_path / "corpus.jsonl", tmp_path / "first.jsonl"
+    assert "would replace" in refusal("try", corpus, "-e", first, "-o", tmp_path)
+    assert "both be the capability 'first'" in refusal("try", corpus, "-e", first, "-e", first, "-o", tmp_path / "t")
+    assert "no such file" in refusal("try", corpus, "-e", tmp_path / "frist.jsonl", "-o", tmp_path / "t")
+    assert not (tmp_path / "t").exists()
 
 
 def test_a_recipe_that_is_not_there(tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nait_index.building.report import ProgressCallback
+from nait_index.corpus.sources import is_elsewhere, is_pattern
 from nait_index.errors import NaitError
 from nait_index.handover.handover import OutputOptions
 from nait_index.index import NaitIndex
 from nait_index.selection.selection import Selection
-from nait_index.spelling import parse_capability_name
+from nait_index.spelling import did_you_mean_path, parse_capability_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,8 @@ def _outputs(folder: Path, corpus: Sequence[str], examples: Sequence[str]) -> di
     inputs = {Path(name).resolve() for name in (*corpus, *examples)}
     outputs: dict[str, tuple[str, Path]] = {}
     for file in examples:
+        if not (Path(file).exists() or is_elsewhere(file) or is_pattern(file)):
+            raise NaitError(f"{file}: no such file{did_you_mean_path(file)}")  # before anything is built
         name = parse_capability_name(Path(file).stem)
         output = folder / f"{name}.jsonl"
         if name in outputs:

@@ -12,7 +12,14 @@ from typing import Any
 
 from nait_index.building.report import ProgressCallback
 from nait_index.config import Device, ModelConfig, SignatureConfig
-from nait_index.errors import IncompleteIndexError, NotAnIndexError
+from nait_index.errors import (
+    FingerprintError,
+    IncompleteIndexError,
+    ModelError,
+    NaitError,
+    NotAnIndexError,
+    TemplateError,
+)
 from nait_index.files import atomic_write, hash_bytes, hash_file
 from nait_index.index import NaitIndex
 from nait_index.recipes.recipe import Choice, Recipe
@@ -45,8 +52,11 @@ def run_recipe(
     :param command: what the user typed, for the sidecars.
     :raises NaitError: a step cannot be done; those before it stay done.
     """
-    with recipe.document.at("corpus" if recipe.corpus else "index"):
-        index = _built(recipe, tell, progress)
+    try:
+        index = _up_to_date(recipe, tell) or _build(recipe, tell, progress)
+    except NaitError as error:
+        of_settings = isinstance(error, FingerprintError | ModelError | TemplateError)
+        raise recipe.document.fault(["build" if of_settings else "corpus"], str(error)) from error
     for name, files in recipe.capabilities.items():
         with recipe.document.at("capabilities", name):
             _store(index, name, files, tell)
@@ -58,10 +68,7 @@ def run_recipe(
     return Outcome(index, tuple(choice.path for choice in recipe.choices), recipe.lock)
 
 
-def _built(recipe: Recipe, tell: Tell, progress: ProgressCallback | None) -> NaitIndex:
-    if (known := _up_to_date(recipe)) is not None:
-        tell(f"{recipe.index}: up to date, {known.manifest.rows:,} rows")
-        return known
+def _build(recipe: Recipe, tell: Tell, progress: ProgressCallback | None) -> NaitIndex:
     config, signatures = NaitIndex.settings(
         recipe.index,
         ModelConfig(**recipe.model),
@@ -69,7 +76,9 @@ def _built(recipe: Recipe, tell: Tell, progress: ProgressCallback | None) -> Nai
         {*recipe.model, *recipe.signatures},
     )
     corpus = list(recipe.corpus.values())
-    index = NaitIndex.build(recipe.index, corpus, model=config, signatures=signatures, progress=progress, **recipe.rows)
+    index = NaitIndex.build(
+        recipe.index, corpus, model=config, signatures=signatures, progress=progress, replace=True, **recipe.rows
+    )
     report = index.report
     assert report is not None
     tell(f"{recipe.index}: {report.indexed:,} rows indexed, {report.present:,} present, {report.rejected:,} rejected")
@@ -77,29 +86,36 @@ def _built(recipe: Recipe, tell: Tell, progress: ProgressCallback | None) -> Nai
         tell(f"rejected rows, with reasons: {index.layout.rejected}")
     for warning in report.warnings:
         tell(warning)
-    if (gone := index.manifest.rows - report.indexed - report.present) > 0:
+    if gone := _gone(index):
         tell(f"{gone:,} rows of the index are not in the corpus of the recipe; remove {recipe.index} to be rid of them")
     return index
 
 
-def _up_to_date(recipe: Recipe) -> NaitIndex | None:
+def _up_to_date(recipe: Recipe, tell: Tell) -> NaitIndex | None:
     """Return the index if the lock says that it was made by this recipe from the files as they are."""
     try:
         lock = json.loads(recipe.lock.read_text(encoding="utf-8"))
         if lock["build"] != recipe.build_digest or lock["corpus"] != _stamps(recipe):
             return None
         index = NaitIndex(recipe.index, model=recipe.model.get("name"), device=recipe.model.get("device", Device.AUTO))
-        return index if lock["index"] == _state(index) else None
+        if lock["index"] != _state(index) or lock["gone"]:
+            return None
     except (OSError, ValueError, LookupError, TypeError, NotAnIndexError, IncompleteIndexError):
         return None
+    tell(f"{recipe.index}: up to date, {index.manifest.rows:,} rows")
+    return index
+
+
+def _gone(index: NaitIndex) -> int:
+    """Return how many rows of an index that was just built are no longer in its corpus."""
+    return 0 if index.report is None else index.manifest.rows - index.report.indexed - index.report.present
 
 
 def _store(index: NaitIndex, name: str, files: Sequence[str], tell: Tell) -> None:
     before = index.manifest.version
     stored = index.add_capability(name, list(files), force=True)
     if index.manifest.version == before:
-        tell(f"capability {name}: as it was")
-        return
+        return  # which was reported
     rejected = f", {stored.rejected} rejected" if stored.rejected else ""
     tell(f"capability {name}: {len(stored)} examples stored{rejected}")
     for warning in stored.warnings:
@@ -109,14 +125,21 @@ def _store(index: NaitIndex, name: str, files: Sequence[str], tell: Tell) -> Non
 def _write(index: NaitIndex, choice: Choice, tell: Tell, command: str | None) -> None:
     choose = index.core if choice.is_core else index.query
     path = Path(choice.path)
-    before = hash_file(path) if path.is_file() else None
+    before = _hash(path)
     written = choose(list(choice.capabilities), **choice.options).write_output(
         choice.output_options(force=True, command=command)
     )
-    same = before is not None and before == hash_file(path)
+    same = before is not None and before == _hash(path)
     tell(f"{path}: {written.rows:,} rows{', as they were' if same else ''}")
     for sentence in () if same else written.notes:
         tell(sentence)
+
+
+def _hash(path: Path) -> str | None:
+    """Return the hash of a file of rows, or of the tables in a folder of them; ``None`` if there is none."""
+    if not path.is_dir():
+        return hash_file(path) if path.is_file() else None
+    return hash_bytes("".join(hash_file(table) for table in sorted(path.rglob("*.arrow"))).encode())
 
 
 def _stamps(recipe: Recipe) -> dict[str, Any]:
@@ -150,8 +173,9 @@ def _lock(recipe: Recipe, index: NaitIndex) -> Mapping[str, Any]:
         "libraries": dict(index.manifest.libraries),
         "corpus": _stamps(recipe),
         "index": _state(index),
+        "gone": _gone(index),
         "capabilities": {
             name: hash_bytes("\n".join(index.capability_rows(name)).encode()) for name in recipe.capabilities
         },
-        "outputs": {name: hash_file(path) for name, path in outputs.items() if path.is_file()},
+        "outputs": {name: _hash(path) for name, path in outputs.items()},
     }

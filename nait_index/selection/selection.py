@@ -51,7 +51,8 @@ class Selection:
 
     def __repr__(self) -> str:
         best = ", ".join(map(repr, self.ids[:3])) + (", …" if len(self) > 3 else "")
-        by = f" by {self.provenance.method}" if self.provenance.method else ""
+        names = ", ".join(self.provenance.capabilities or ())
+        by = (f" for {names}" if names else "") + (f" by {self.provenance.method}" if self.provenance.method else "")
         return f"<Selection of {len(self):,} of {self.provenance.available:,} rows{by}: {best}>"
 
     def __iter__(self) -> Iterator[str]:
