@@ -171,7 +171,9 @@ def export(index: IndexTarget, saved: Path | None, as_json: bool, **options: Any
 def _refuse_choosing(saved: Path | None) -> None:
     """Refuse options that say how to choose when nothing is chosen."""
     usable = {"index", "storage_option", "index_version", "saved", "output", "format", "trainers", "scores"}
-    usable |= {"weighted", "force", "as_json"} | ({"where", "dedup"} if saved is None else set())
+    usable |= {"weighted", "shuffle", "validation", "seed", "force", "as_json"} | (
+        {"where", "dedup"} if saved is None else set()
+    )
     context = click.get_current_context()
     for option in context.command.params:
         given = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
@@ -212,12 +214,13 @@ def _output_options(options: Options) -> "OutputOptions | HubOptions | None":
     from nait_index.handover.hub import output_options
 
     path = options.pop("output")
-    wishes = {name: options.pop(name) for name in ("format", "trainers", "scores", "force")}
+    names = ("format", "trainers", "scores", "force", "shuffle", "validation", "seed")
+    wishes = {name: options.pop(name) for name in names}
     wishes["weights"] = options.pop("weighted")
     if path is not None:
         return output_options(path, **wishes, command=opt.typed_command())
-    if wishes["format"] or wishes["trainers"] or wishes["weights"]:
-        raise click.UsageError("--as, --for and --weights apply to what -o writes; add -o OUT")
+    if any(wishes[name] for name in ("format", "trainers", "weights", "shuffle", "validation")):
+        raise click.UsageError("--as, --for, --weights, --shuffle and --validation apply to what -o writes; add -o OUT")
     return None
 
 

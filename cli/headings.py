@@ -13,7 +13,17 @@ CHOOSING: Headings = {
     "How many": ("--top", "--select", "--mix"),
     "From which rows": ("--where", "--at", "--decontaminate", "--dedup", "--at-most", "--blend"),
     "Several capabilities": ("--rule", "--votes", "--combine", "--weight"),
-    "How to write it": ("--output", "--as", "--for", "--scores", "--weights", "--force"),
+    "How to write it": (
+        "--output",
+        "--as",
+        "--for",
+        "--scores",
+        "--weights",
+        "--shuffle",
+        "--validation",
+        "--seed",
+        "--force",
+    ),
     "How to show it": ("--json", "--margin", "--explain-plan"),
     "Rarely needed": ("--bootstrap", "--format", "--search", "--model", "--device", "--storage-option"),
 }

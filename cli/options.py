@@ -320,6 +320,13 @@ output_options = all_of(
         "--weights", "weighted", is_flag=True,
         help="Add nait_weight to the written rows: linear in the rank, with mean 1.",
     ),
+    click.option("--shuffle", is_flag=True, help="Write the rows in random order, not best first."),
+    click.option(
+        "--validation", metavar="N|P%",
+        help="Keep this many of the rows, or this share, drawn at random, for validation: OUT.validation.jsonl for "
+        "OUT.jsonl.",
+    ),
+    click.option("--seed", type=int, default=0, show_default=True, help="Of --shuffle and --validation."),
     force_option,
     json_option,
 )  # fmt: skip

@@ -15,6 +15,7 @@ from nait_index.files import abandoned, check_writable, remove_abandoned, togeth
 from nait_index.handover import llamafactory, trl
 from nait_index.handover.contamination import Likeness
 from nait_index.handover.convert import Refused, convert_rows
+from nait_index.handover.order import Order
 from nait_index.handover.rows import ChosenRow, Lengths, OutRow
 from nait_index.handover.trainers import TRAINERS, configuration, ignored_fields
 from nait_index.handover.writers import OutputKind, check_rows_path, kind_of, write_rows
@@ -31,11 +32,14 @@ class OutputOptions:
     :param format: what rows are converted to; ``None`` leaves them unchanged.
     :param trainers: those that get a configuration. :param scores: add ``nait_rank`` and ``nait_score``.
     :param weights: add ``nait_weight``, see :data:`WEIGHTS`. :param force: replace existing files.
+    :param shuffle: write the rows in random order instead of best first. :param validation: how many of them, as a
+        number or a share, drawn at random, go to a file of their own; :param seed: of both.
     :param command: what the user typed, for the sidecar.
     :raises OutputExistsError: a file exists already and ``force`` is not set.
     :raises NaitError: an option is unknown, or a file cannot be written.
 
-    ``sidecar`` is the file that describes the rows, ``rejected`` that of the rows that could not be written.
+    ``sidecar`` is the file that describes the rows, ``rejected`` that of the rows that could not be written, and
+    ``held_out`` that of the rows for validation.
     """
 
     def __init__(
@@ -47,8 +51,12 @@ class OutputOptions:
         scores: bool = False,
         weights: bool = False,
         force: bool = False,
+        shuffle: bool = False,
+        validation: str | int | None = None,
+        seed: int = 0,
         command: str | None = None,
     ) -> None:
+        self.order = Order.parse(shuffle, validation, seed)
         self.format = None if format is None else parse_enum(RowFormat, format, "format")
         self.trainers = tuple(parse_enum(Trainer, name, "trainer") for name in trainers)
         self.path, self.kind = Path(path), kind_of(path)
@@ -57,6 +65,7 @@ class OutputOptions:
             TRAINERS[trainer].check(self.kind, self.format)
         check_rows_path(self.path, self.kind)  # afterwards, the path has a name
         self.sidecar, self.rejected = self._beside(".meta.json"), self._beside(".rejected.jsonl")
+        self.held_out = self.path.with_name(f"{self.path.stem}.validation{self.path.suffix}")
         if any(self.companion(trainer) == self.path for trainer in self.trainers):
             raise NaitError(f"{path}: the trainer needs a file of this name beside the rows; choose another name")
         for file in (self.path, *self.files_beside):
@@ -78,7 +87,8 @@ class OutputOptions:
     def files_beside(self) -> list[Path]:
         """The files that may appear beside the rows, without ``dataset_info.json``, which is added to."""
         companions = [self.companion(trainer) for trainer in self.trainers if trainer is not Trainer.LLAMAFACTORY]
-        return [self.sidecar, *companions, self.rejected]
+        held_out = [] if self.order.validation is None else [self.held_out]
+        return [self.sidecar, *companions, self.rejected, *held_out]
 
     def companion(self, trainer: Trainer) -> Path:
         """Return the path of the file that a trainer gets beside the rows."""
@@ -126,13 +136,15 @@ def hand_over(
     written = [chosen[row.number] for row in rows]
     lengths = Lengths([row.tokens for row in written], facts.get("max_length"), sum(row.cut for row in written))
     rows = [_with_columns(row, number, len(rows), records[row.number], options) for number, row in enumerate(rows)]
+    taught, held_out = options.order.split(rows)
     configurations = {
-        options.companion(trainer): configuration(trainer, rows, lengths, out, options.kind, force=options.force)
+        options.companion(trainer): configuration(trainer, taught, lengths, out, options.kind, force=options.force)
         for trainer in options.trainers
     }
     more: dict[str, Any] = {} if options.command is None else {"command": options.command}
     more |= {
-        "rows": len(rows),
+        "rows": len(taught),
+        **options.order.facts(options.held_out.name, held_out),
         "format": None if options.format is None else str(options.format),
         "tokens": lengths.to_dict(),
         "rejected": [dict(records[row.number]) | {"reason": row.reason} for row in refused],
@@ -142,7 +154,9 @@ def hand_over(
         "selected": [records[row.number] for row in rows],
     }
     with together() as batch:
-        write_rows(rows, out, options.kind, batch)
+        write_rows(taught, out, options.kind, batch)
+        if held_out:
+            write_rows(held_out, options.held_out, options.kind, batch)
         for path, text in configurations.items():
             with batch.file(path) as file:
                 file.write(text.encode())
@@ -158,7 +172,7 @@ def hand_over(
     remove_abandoned(out.parent)
     notes = tuple(_notes(rows, lengths, refused, dict(facts) | more, options))
     return WrittenFiles(
-        out, len(rows), options.sidecar, len(refused), options.rejected, tuple(configurations), notes, unchanged
+        out, len(taught), options.sidecar, len(refused), options.rejected, tuple(configurations), notes, unchanged
     )
 
 
@@ -192,6 +206,8 @@ def _notes(
     options: OutputOptions,
 ) -> Iterator[str]:
     target = options.format
+    if held_out := facts.get("validation"):
+        yield f"{held_out['rows']:,} rows for validation are in {options.held_out}"
     if refused:
         count = f"{len(refused):,} {'row' if len(refused) == 1 else 'rows'}"
         yield f"{count} cannot be {_verb(options)}, see {options.rejected}; the first is {_first(refused)}"

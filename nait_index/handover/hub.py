@@ -22,7 +22,7 @@ PREFIX = "hf://datasets/"
 ROWS = "train.jsonl"
 """The file with the rows, whose name says which split they are."""
 
-_LISTS = ("selected", "rejected", "missed", "decontaminated", "deduplicated", "contamination")
+_LISTS = ("selected", "rejected", "missed", "decontaminated", "deduplicated", "contamination", "validation")
 """What a sidecar holds of single rows, which a card does not repeat."""
 
 _CARD = """\
@@ -32,7 +32,7 @@ configs:
   data_files:
   - split: train
     path: {rows}
-tags:
+{more}tags:
 - nait-index
 ---
 
@@ -93,7 +93,7 @@ class HubOptions:
             Path(folder, "README.md").write_text(_card(written), encoding="utf-8")
             self._call("create_repo", private=True, exist_ok=True)
             message = f"{written.rows:,} rows chosen by nait-index"
-            self._call("upload_folder", folder_path=folder, commit_message=message, delete_patterns=f"{ROWS}*")
+            self._call("upload_folder", folder_path=folder, commit_message=message, delete_patterns="train.*")
         sidecar, rejected = Path(written.sidecar.name), Path(written.rejected.name)
         notes = tuple(note.replace(f"{folder}/", "") for note in written.notes)
         return replace(written, path=Path(ROWS), sidecar=sidecar, rejected=rejected, notes=notes, hub=self.address)
@@ -110,5 +110,7 @@ class HubOptions:
 
 def _card(written: WrittenFiles) -> str:
     sidecar = json.loads(written.sidecar.read_bytes())
+    held_out = sidecar.get("validation")
+    more = f"  - split: validation\n    path: {held_out['file']}\n" if held_out else ""
     facts = to_json({name: value for name, value in sidecar.items() if name not in _LISTS}, indent=2)
-    return _CARD.format(rows=ROWS, count=written.rows, sidecar=written.sidecar.name, facts=facts)
+    return _CARD.format(rows=ROWS, more=more, count=written.rows, sidecar=written.sidecar.name, facts=facts)

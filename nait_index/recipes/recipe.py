@@ -49,6 +49,7 @@ _OF_ROWS = {"format": "row_format", "split": "split", "limit": "limit", "unanswe
 _OF_QUERIES = ("for", "core", "output", "not", "weight")
 _OF_UNIONS, _OF_CORES = ("combine", "weight"), ("rule", "votes", "bootstrap")
 _OF_OUTPUT = {"as": "format", "trainer": "trainers", "scores": "scores", "weights": "weights"}
+_OF_OUTPUT |= {name: name for name in ("shuffle", "validation", "seed")}
 
 
 class RecipeError(NaitError):

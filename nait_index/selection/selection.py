@@ -89,6 +89,9 @@ class Selection:
         scores: bool = False,
         weights: bool = False,
         force: bool = False,
+        shuffle: bool = False,
+        validation: str | int | None = None,
+        seed: int = 0,
     ) -> WrittenFiles:
         """Write the rows, best first, and ``PATH.meta.json`` with provenance and scores beside them: all or nothing.
 
@@ -99,10 +102,22 @@ class Selection:
         :param trainers: those that get what they need to read the rows, such as ``trl``.
         :param scores: add ``nait_rank`` and ``nait_score`` to the rows; :param weights: add ``nait_weight``, linear in
             the rank, with mean 1.
+        :param shuffle: write the rows in random order; :param validation: put this number or share of them, drawn at
+            random, into ``PATH`` with ``.validation`` before its suffix; :param seed: of both.
         :raises OutputExistsError: a file exists and ``force`` is not set. :raises NaitError: it cannot be written.
         """
         return self.write_output(
-            output_options(path, format=format, trainers=trainers, scores=scores, weights=weights, force=force)
+            output_options(
+                path,
+                format=format,
+                trainers=trainers,
+                scores=scores,
+                weights=weights,
+                force=force,
+                shuffle=shuffle,
+                validation=validation,
+                seed=seed,
+            )
         )
 
     def write_output(self, options: OutputOptions | HubOptions) -> WrittenFiles:
