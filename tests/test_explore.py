@@ -4,12 +4,14 @@ import json
 import logging
 import shutil
 import socket
+from collections.abc import Iterable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers import build_small, refusal, small_rows, write_lines
+from helpers import build_small, refusal, small_rows, small_signatures, write_lines
 
 from nait_index import NaitIndex
 from nait_index.config import View
@@ -21,7 +23,7 @@ from nait_index.store.locks import write_lock
 if TYPE_CHECKING:
     from starlette.testclient import TestClient
 
-    from nait_index.explore.session import Session
+    from nait_index.explore.session import ChoiceRequest, Session
 
 pytest.importorskip("starlette", reason="starlette is not installed: pip install 'nait-index[explore]'")
 pytest.importorskip("httpx", reason="httpx is not installed, which asks the page in these tests")
@@ -381,6 +383,131 @@ def test_foreseen_errors_have_their_status(client: "TestClient", place: Path) ->
         assert client.post("/api/keep", json={"pasted": key, "name": "x"}).status_code == 409
     for name, status in (("adding", 409), ("<script>", 422), ("x" * 201, 422)):
         assert client.post("/api/keep", json={"pasted": key, "name": name}).status_code == status
+
+
+# ---- thumbs ------------------------------------------------------------------------------------------------------
+
+SUMS, WORDS = ([f"row-{number:03}" for number in range(first, ROWS - 1, 2)] for first in (1, 0))
+
+
+def with_thumbs(request: "ChoiceRequest", liked: Iterable[str] = (), disliked: Iterable[str] = ()) -> "ChoiceRequest":
+    from nait_index.explore.thumbs import Thumbs
+
+    return replace(request, thumbs=Thumbs(frozenset(liked), frozenset(disliked)))
+
+
+def asked(**options: Any) -> "ChoiceRequest":
+    from nait_index.explore.session import ChoiceRequest
+
+    return ChoiceRequest(**options)
+
+
+def rows_of(index: NaitIndex, ids: list[str]) -> list[dict[str, Any]]:
+    return [json.loads(row["row"]) for row in index.rows(ids)]
+
+
+@pytest.mark.parametrize("method", ["probe", "probe-neurons", "probe-words"])
+def test_rows_like_those_with_a_thumb_move(session: "Session", method: str) -> None:
+    def mean_rank(request: "ChoiceRequest", ids: list[str]) -> float:
+        order = session.choose(request).ids
+        return sum(map(order.index, ids)) / len(ids)
+
+    naming = asked(names=("naming",), top="100%", method=method)
+    assert mean_rank(with_thumbs(naming, liked=SUMS[:4]), SUMS[4:]) < mean_rank(naming, SUMS[4:]) - 3
+    mixed = session.encode(as_lines([*adding(4), *small_rows(8, first=200)[::2]]))["pasted"]
+    both = asked(pasted=mixed, top="100%", method=method)
+    assert mean_rank(with_thumbs(both, disliked=SUMS[:4]), SUMS[4:]) > mean_rank(both, SUMS[4:]) + 3
+    # A liked row may be chosen, and so may a disliked one, which only ranks lower.
+    ids = session.choose(with_thumbs(naming, SUMS[:1], SUMS[1:2])).ids
+    assert len(ids) == ROWS
+    assert ids.index(SUMS[0]) < ids.index(SUMS[1])
+
+
+def test_hidden_states_of_rows_are_enough_as_well(tmp_path: Path) -> None:
+    from nait_index.explore.session import Session
+
+    corpus = write_lines(tmp_path / "corpus.jsonl", small_rows(20))
+    index = build_small(tmp_path / "x.nait", corpus, signatures=small_signatures(views=(View.HIDDEN,)))
+    index.store_capability(index.make_capability_from(adding()), "adding")
+    request = asked(names=("adding",), top="100%", method="probe-hidden")
+    plain, refined = (Session(index).choose(each) for each in (request, with_thumbs(request, WORDS[:3], SUMS[:3])))
+    assert refined.ids.index(WORDS[0]) < plain.ids.index(WORDS[0])
+
+
+def test_thumbs_are_examples_of_a_query(session: "Session") -> None:
+    """Encoded by the model, the same rows choose the same."""
+    index, liked, disliked = session.index, WORDS[:3], SUMS[:2]
+    unlike = index.make_capability_from(rows_of(index, disliked), "disliked")
+    every = {"adding": adding(), "naming": small_rows(8, first=200)[::2]}
+    made = [index.make_capability_from([*rows, *rows_of(index, liked)], name) for name, rows in every.items()]
+    for count in (1, 2):
+        request = with_thumbs(asked(names=tuple(every)[:count], top="40%"), liked, disliked)
+        chosen = session.choose(request)
+        expected = index.query(made[:count], top="40%", unlike=unlike)
+        assert chosen.ids == expected.ids
+        assert chosen.scores == pytest.approx(expected.scores, abs=1e-3)
+        assert len(session.describe(request)["skills"]) == count
+    only = with_thumbs(asked(names=("adding",), top="40%"), disliked=disliked)
+    assert session.choose(only).ids == index.query("adding", top="40%", unlike=unlike).ids
+
+
+def test_thumbs_in_any_order_are_one_choice(session: "Session") -> None:
+    request = asked(names=("adding",), top="30%")
+    plain, chosen = session.choose(request), session.choose(with_thumbs(request, WORDS[:3], SUMS[:3]))
+    assert session.choose(with_thumbs(request, WORDS[2::-1], [*SUMS[2::-1], SUMS[0]])) is chosen
+    for other in ((WORDS[:2], SUMS[:3]), (WORDS[:3], SUMS[:2]), (SUMS[:3], WORDS[:3])):
+        assert session.choose(with_thumbs(request, *other)).scores != chosen.scores
+    assert session.choose(request) is plain
+    key = session.encode(as_lines(small_rows(8, first=200)[::2]))["pasted"]
+    session.store(key, "adding", force=True)
+    assert session.choose(with_thumbs(request, WORDS[:3], SUMS[:3])).scores != chosen.scores
+
+
+def test_sidecars_list_the_rows_with_thumbs(client: "TestClient", place: Path, tmp_path: Path) -> None:
+    from nait_index.explore.session import Session
+
+    ask: dict[str, Any] = {"name": "adding", "top": "auto", "like": WORDS[2::-1], "unlike": SUMS[:1]}
+    seen = fetched(client, "/api/rows", **ask, first=0, count=100)
+    rows, meta = client.get("/download/rows", params=ask), client.get("/download/meta", params=ask)
+    assert [json.loads(line)["id"] for line in rows.text.splitlines()] == [row["id"] for row in seen]
+    facts = meta.json()
+    assert (facts["liked"], facts["disliked"]) == (WORDS[:3], SUMS[:1])
+    assert facts["capabilities"] == {"adding": {"examples": 8, "truncated": 0}}
+    plain = client.get("/download/meta", params={"name": "adding"}).json()
+    assert not {"liked", "disliked", "unlike"} & plain.keys()
+    (tmp_path / "out.jsonl.meta.json").write_bytes(meta.content)
+    kept = NaitIndex(place).load_selection(tmp_path / "out.jsonl.meta.json").provenance
+    again = with_thumbs(asked(names=("adding",), top="auto"), kept.liked or (), kept.disliked or ())
+    assert list(Session(NaitIndex(place)).choose(again).ids) == [row["id"] for row in seen]
+    message = refusal("recipe", place, tmp_path / "out.jsonl.meta.json", "-o", tmp_path / "recipe.yaml")
+    assert "liked and disliked rows refined this choice" in message
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ({"like": "row-00"}, "there is no row with id 'row-00'"),
+        ({"like": "row-001", "unlike": ["row-003", ""]}, "there is no row with id ''"),
+        ({"like": ["row-001", "row-003"], "unlike": "row-003"}, "row 'row-003' cannot be liked and disliked at once"),
+        ({"like": [f"x{n}" for n in range(60)], "unlike": [f"y{n}" for n in range(41)]}, "101 liked and disliked rows"),
+        ({"like": "row-001", "method": "bm25"}, "method bm25 heeds no unwanted examples; to like and dislike rows"),
+        ({"unlike": "row-001", "method": "contrast"}, "method contrast needs full activations, which rows do not keep"),
+    ],
+)
+def test_thumbs_that_cannot_be_used_are_refused(client: "TestClient", query: dict[str, Any], message: str) -> None:
+    for path in ("/api/choice", "/api/rows", "/download/rows", "/download/meta"):
+        answer = client.get(path, params={"name": "adding", "first": 0, "count": 5} | query)
+        assert (answer.status_code, list(answer.json())) == (422, ["error"])
+        assert message in answer.json()["error"]
+        assert "\n" not in answer.json()["error"]
+
+
+def test_the_page_knows_which_methods_take_thumbs(client: "TestClient", session: "Session") -> None:
+    able = {method["name"] for method in session.methods() if not method["refusal"]}
+    assert able == {"probe", "probe-neurons", "probe-words"}
+    text = client.get("/").text
+    assert 'data-refusal="" selected' in text
+    assert 'data-refusal="method bm25 heeds no unwanted examples; ' in text
 
 
 # ---- keeping and taking along ------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -199,6 +199,57 @@ def test_everything_is_within_reach_of_the_keyboard(looked: Watched, served: Ser
     page.locator(".skill .said", has_text="By bm25").wait_for()
     made = NaitIndex(served.place).make_capability_from(page.input_value("#text"))
     assert ids(page) == list(NaitIndex(served.place).query(made, top="12%", method="bm25").ids)
+
+
+def test_thumbs_refine_the_choice(looked: Watched, served: Served) -> None:
+    from nait_index.explore.session import ChoiceRequest, Session
+    from nait_index.explore.thumbs import Thumbs
+
+    def chosen(liked: Iterable[str] = (), disliked: Iterable[str] = ()) -> list[str]:
+        thumbs = Thumbs(frozenset(liked), frozenset(disliked))
+        return list(session.choose(ChoiceRequest(names=("naming",), top="10", thumbs=thumbs)).ids)
+
+    def refined(text: str) -> None:
+        page.locator("#refined", has_text=re.compile(f"^{text} · clear$")).wait_for()
+        page.locator("#found:not(.stale)").wait_for()
+
+    page, session = looked.page, Session(NaitIndex(served.place))
+    page.check("input[value=stored]", force=True)
+    page.check("#capabilities input[value=naming]")
+    page.fill("#top", "10")
+    page.keyboard.press("Enter")
+    choice_of(page, 10)
+    first, second, *_, last = chosen()
+    like, dislike = (
+        page.locator("#rows").get_by_role("button", name=f"{word} row {last}", exact=True)
+        for word in ("Like", "Dislike")
+    )
+    like.focus()
+    page.keyboard.press("Enter")
+    refined("refined by 1 liked row")
+    assert (like.get_attribute("aria-pressed"), dislike.get_attribute("aria-pressed")) == ("true", "false")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == f"Like row {last}"
+    assert ids(page) == chosen([last])
+    for row_id in (first, second):
+        page.locator("#rows").get_by_role("button", name=f"Dislike row {row_id}", exact=True).click()
+    refined("refined by 1 liked, 2 disliked rows")
+    assert ids(page) == chosen([last], [first, second])
+    assert f"like={last}" in (page.get_attribute("#download-rows", "href") or "")
+
+    page.select_option("#method", "bm25")
+    page.locator(".skill .said", has_text="By bm25").wait_for()
+    refined("not refined by 1 liked, 2 disliked rows")
+    thumb = page.locator("#rows .thumb").first
+    assert thumb.is_disabled()
+    assert (thumb.get_attribute("title") or "").startswith("method bm25 heeds no unwanted examples; ")
+    page.select_option("#method", "probe")
+    page.locator(".skill .said", has_text="By probe").wait_for()
+    refined("refined by 1 liked, 2 disliked rows")
+    page.click("#clear")
+    page.locator("#refined").wait_for(state="hidden")
+    choice_of(page, 10)
+    assert ids(page) == chosen()
+    assert page.locator(".thumb[aria-pressed=true]").count() == 0
 
 
 def test_what_is_wrong_is_said_beside_its_field(looked: Watched) -> None:

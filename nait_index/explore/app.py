@@ -34,6 +34,7 @@ from nait_index.errors import (
 )
 from nait_index.explore.guard import Guard
 from nait_index.explore.session import MAX_EXAMPLES, ChoiceRequest, Session
+from nait_index.explore.thumbs import Thumbs
 from nait_index.methods.registry import DEFAULT_METHOD
 from nait_index.report.wording import short_name
 
@@ -279,6 +280,7 @@ def _choice_request(request: Request) -> ChoiceRequest:
         top=query.get("top", "").strip() or "10%",
         method=query.get("method") or str(DEFAULT_METHOD),
         where=query.get("where", "").strip() or None,
+        thumbs=Thumbs(frozenset(query.getlist("like")), frozenset(query.getlist("unlike"))),
     )
 
 

@@ -7,7 +7,7 @@ one caller at a time; while one is encoding (:meth:`Session.encode`, :meth:`Sess
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,8 +15,10 @@ from nait_index.capabilities.capability import Capability
 from nait_index.capabilities.examples import EncodingProgress
 from nait_index.errors import CapabilityError, CapabilityExistsError, NaitError, UnknownCapabilityError
 from nait_index.explore.display import CorpusGroups, curve, shown_row
+from nait_index.explore.thumbs import Thumbs, as_examples, refined, refusal_of
 from nait_index.files import hash_bytes
 from nait_index.index import NaitIndex
+from nait_index.methods.base import Examples
 from nait_index.methods.registry import DEFAULT_METHOD, MethodName, method_of
 from nait_index.selection.budget import Budget
 from nait_index.selection.selection import Selection
@@ -41,6 +43,7 @@ class ChoiceRequest:
     """What is to be chosen.
 
     :param names: stored capabilities. :param pasted: the key of pasted examples, as :meth:`Session.encode` returned it.
+    :param thumbs: rows that refine the examples.
     """
 
     names: tuple[str, ...] = ()
@@ -48,6 +51,7 @@ class ChoiceRequest:
     top: str = "10%"
     method: str = str(DEFAULT_METHOD)
     where: str | None = None
+    thumbs: Thumbs = field(default_factory=Thumbs)
 
     def each(self) -> list["ChoiceRequest"]:
         """Return the same request for each set of examples alone."""
@@ -66,18 +70,21 @@ class Session:
         self._encoded: _Recent[Capability] = _Recent(16)
         self._rankings: _Recent[Selection] = _Recent(4)
         self._choices: _Recent[Selection] = _Recent(8)
+        self._marked: _Recent[Examples] = _Recent(4)
+        self._refined: _Recent[Capability] = _Recent(8)
         self._allowed: _Recent[Any] = _Recent(4)
         self._corpus: CorpusGroups | None = None
 
     def methods(self) -> list[dict[str, str]]:
-        """List the methods that the index has the views for, each with a line on what its score is."""
+        """List the methods that the index has the views for: what each one's score is, and why it takes no thumbs."""
         usable = []
         for name in MethodName:
             try:
                 self.index.check_method(name)
             except NaitError:
                 continue
-            usable.append({"name": str(name), "score": (method_of(name).__doc__ or "").split("\n")[0].rstrip(".")})
+            score = (method_of(name).__doc__ or "").split("\n")[0].rstrip(".")
+            usable.append({"name": str(name), "score": score, "refusal": refusal_of(name)})
         return usable
 
     def capabilities(self) -> list[dict[str, Any]]:
@@ -126,7 +133,7 @@ class Session:
             message = f"a capability '{name}' is stored already; tick Replace, or choose another name"
             raise CapabilityExistsError(message) from None
         # Choices name the version of the index, and a stored capability may have been replaced.
-        for recent in (self._choices, self._rankings):
+        for recent in (self._choices, self._rankings, self._refined):
             recent.clear()
         return {"name": stored.name, "examples": len(stored), "version": self.index.manifest.version}
 
@@ -167,13 +174,15 @@ class Session:
     def choose(self, request: ChoiceRequest) -> Selection:
         """Choose rows as :meth:`NaitIndex.query` does.
 
-        :raises NaitError: the budget, method or filter cannot be used, or the pasted examples are no longer held.
+        :raises NaitError: the budget, method, filter or thumbs cannot be used, or the pasted examples are no longer
+            held.
         """
         return self._choices.get_or_make(request, lambda: self._choose(request))
 
     def _choose(self, request: ChoiceRequest) -> Selection:
         budget = Budget.parse(request.top)
         self.index.check_method(request.method)
+        request.thumbs.check(MethodName(request.method))
         is_linear = method_of(MethodName(request.method)).feature is not None
         if len(request.each()) == 1 and not budget.is_auto and not is_linear:
             # Each row's score is independent of the budget: the choice is the beginning of the whole ranking.
@@ -184,7 +193,8 @@ class Session:
 
     def _query(self, request: ChoiceRequest) -> Selection:
         capabilities = self._capabilities(request)
-        return self.index.query(capabilities, top=request.top, method=request.method, where=request.where)
+        selection = self.index.query(capabilities, top=request.top, method=request.method, where=request.where)
+        return replace(selection, provenance=request.thumbs.record(selection.provenance))
 
     def _ranking(self, request: ChoiceRequest) -> Selection:
         """Rank rows for one set of examples, beyond those that are chosen."""
@@ -221,7 +231,23 @@ class Session:
     def _capabilities(self, request: ChoiceRequest) -> list[str | Capability]:
         if not request.names and request.pasted is None:
             raise CapabilityError("paste some examples, or pick a stored capability")
+        if request.thumbs:
+            return [self._refine(single) for single in request.each()]
         return [*request.names] if request.pasted is None else [*request.names, self._pasted(request.pasted)]
+
+    def _refine(self, single: ChoiceRequest) -> Capability:
+        """Return one set of examples, refined; the same object again, which keeps the query that was made of it."""
+        method, thumbs = MethodName(single.method), single.thumbs
+
+        def examples(ids: frozenset[str]) -> Examples:
+            return self._marked.get_or_make((ids, method), lambda: as_examples(self.index.columns, ids, method))
+
+        def refine() -> Capability:
+            key, names = single.pasted, single.names
+            plain = self.index.capability(names[0]) if key is None else self._pasted(key)
+            return refined(plain, examples(thumbs.liked), examples(thumbs.disliked))
+
+        return self._refined.get_or_make((single.names, single.pasted, method, thumbs), refine)
 
     def _pasted(self, key: str) -> Capability:
         capability = self._encoded.get(key)

@@ -25,13 +25,16 @@ def write_recipe(index: NaitIndex, sidecar: Path, path: Path, *, force: bool = F
 
     :param sidecar: ``….meta.json`` beside the rows, or what ``--json`` printed.
     :returns: the files that were written, the recipe first.
-    :raises NaitError: the corpus is not where it was, a capability is not stored, or none was chosen for.
+    :raises NaitError: the corpus is not where it was, a capability is not stored, none was chosen for, or rows that
+        were liked or disliked refined the choice.
     """
     import yaml
 
     provenance = read_sidecar(sidecar)[1]
     if not provenance.capabilities:
         raise NaitError(f"{sidecar}: was not chosen for capabilities, so that there is nothing to replay")
+    if provenance.liked or provenance.disliked:
+        raise NaitError(f"{sidecar}: liked and disliked rows refined this choice, and a recipe cannot hold them")
     names = [*provenance.capabilities, *(provenance.unlike or {})]
     examples = {name: path.with_name(f"{path.stem}-{normal_name(name)}.jsonl") for name in names}
     texts = {examples[name]: "".join(row + "\n" for row in _examples(index, name)) for name in names}

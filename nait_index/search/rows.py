@@ -116,9 +116,13 @@ class IndexRows:
 
         :raises UnknownRowError: there is no such row.
         """
-        return self._ordinals([sample_id])[0]
+        return self.ordinals([sample_id])[0]
 
-    def _ordinals(self, ids: Sequence[str]) -> list[int]:
+    def ordinals(self, ids: Sequence[str]) -> list[int]:
+        """Return the ordinals of the rows with some ids, in that order.
+
+        :raises UnknownRowError: there is no row with one of them.
+        """
         known = self._table.ordinals(ids)
         for sample_id in ids:
             if sample_id not in known:
@@ -149,7 +153,7 @@ class IndexRows:
 
         :raises UnknownRowError: an id is not in the index.
         """
-        ordinals = self.passing(where) if ids is None else self._ordinals(ids)
+        ordinals = self.passing(where) if ids is None else self.ordinals(ids)
         rows: list[dict[str, Any]] = self._table.take(ordinals[:limit], ["id", *columns]).to_pylist()
         return rows
 

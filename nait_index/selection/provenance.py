@@ -133,6 +133,8 @@ class Provenance:
     :param method: ``None`` if nothing ranks the rows. :param plan: how the search was done, and why.
     :param capabilities: numbers of examples, used and truncated, by capability; :param unlike: of those that are not
         wanted.
+    :param liked: ids of rows that are among the examples of every capability; :param disliked: of rows that are
+        examples of what is not wanted.
     :param budget: as it was given. :param where: the SQL filter. :param blend: weights of quality scores, by column.
     :param available: rows that pass the filter and have all scores that are blended in.
     :param select: which of the best rows were taken, if not simply the best; :param at_most: quotas, as
@@ -154,6 +156,8 @@ class Provenance:
     plan: str | None = None
     capabilities: Mapping[str, Mapping[str, int]] | None = None
     unlike: Mapping[str, Mapping[str, int]] | None = None
+    liked: Sequence[str] | None = None
+    disliked: Sequence[str] | None = None
     budget: str | None = None
     where: str | None = None
     blend: Mapping[str, float] | None = None

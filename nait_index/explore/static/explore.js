@@ -6,6 +6,7 @@ const SHARES = [0.1, 0.2, 0.5, 1, 1.5, 2, 3, 4, 5, 7, 10, 12, 15, 20, 25, 30, 40
 const editable = document.body.dataset.editable === "true";
 
 const state = { pasted: null, pastedText: "", first: 0, choice: null, encoding: null, asking: null, paging: null };
+const marks = { like: new Set(), unlike: new Set() }; // ids of the rows with a thumb up, and with a thumb down
 
 // ---- talking to the server ------------------------------------------------------------------------------------
 
@@ -33,9 +34,11 @@ function wanted() {
   query.set("top", $("top").value);
   query.set("method", $("method").value);
   query.set("where", $("where").value);
+  if (!refusal()) for (const [mark, ids] of Object.entries(marks)) for (const id of ids) query.append(mark, id);
   return query;
 }
 
+const refusal = () => $("method").selectedOptions[0]?.dataset.refusal ?? ""; // why the method takes no thumbs
 const source = () => document.querySelector("input[name=source]:checked").value;
 const picked = () => [...document.querySelectorAll("#capabilities input:checked")].map((box) => box.value);
 
@@ -206,8 +209,10 @@ async function choose() {
     const choice = await ask(`/api/choice?${query}`, { signal: asking.signal });
     const rows = await ask(`/api/rows?${query}&first=0&count=${PAGE}`, { signal: asking.signal });
     state.choice = choice;
-    draw(choice);
-    drawRows(rows, 0);
+    keepFocus(() => {
+      draw(choice);
+      drawRows(rows, 0);
+    });
     state.query = query;
     setDownloads(query);
     const seconds = ((performance.now() - began) / 1000).toFixed(1);
@@ -245,6 +250,51 @@ async function turn(first) {
   }
 }
 
+// ---- thumbs ---------------------------------------------------------------------------------------------------
+
+function mark(button) {
+  const { mark, id } = button.dataset;
+  if (!marks[mark].delete(id)) {
+    marks.like.delete(id);
+    marks.unlike.delete(id);
+    marks[mark].add(id);
+  }
+  showMarks();
+  choose();
+}
+
+function clearMarks() {
+  marks.like.clear();
+  marks.unlike.clear();
+  showMarks();
+  $("results").focus({ preventScroll: true });
+  choose();
+}
+
+function showMarks() {
+  const why = refusal();
+  for (const button of document.querySelectorAll(".thumb")) {
+    button.setAttribute("aria-pressed", String(marks[button.dataset.mark].has(button.dataset.id)));
+    button.disabled = Boolean(why);
+    button.title = why || (button.dataset.mark === "like" ? "More rows like this" : "Fewer rows like this");
+  }
+  const liked = marks.like.size, disliked = marks.unlike.size;
+  const counts = [liked && `${count(liked)} liked`, disliked && `${count(disliked)} disliked`].filter(Boolean).join(", ");
+  $("refined").hidden = !counts;
+  $("refined").firstElementChild.textContent = `${why ? "not refined" : "refined"} by ${counts} ${liked + disliked === 1 ? "row" : "rows"}`;
+}
+
+// A thumb that was pressed is drawn anew, perhaps elsewhere or on another page; the keyboard goes on from there.
+function keepFocus(redraw) {
+  const pressed = document.activeElement?.closest(".thumb");
+  const area = pressed?.closest("#rows, #skills"), preventScroll = !pressed?.matches(":focus-visible");
+  redraw();
+  if (!pressed) return;
+  const isSame = ({ dataset }) => dataset.id === pressed.dataset.id && dataset.mark === pressed.dataset.mark;
+  const next = [...area.querySelectorAll(".thumb")].find(isSame) ?? ($("refined").hidden ? $("results") : $("clear"));
+  next.focus({ preventScroll });
+}
+
 // ---- drawing --------------------------------------------------------------------------------------------------
 
 const count = (number) => number.toLocaleString("en");
@@ -271,6 +321,7 @@ function draw(choice) {
   $("reasons").replaceChildren(...choice.reasons.map((reason) => make("li", {}, reason)));
   $("skills").replaceChildren(...choice.skills.map((facts, number) => skill(facts, number, choice)));
   $("balance").replaceChildren(...choice.balance.map(balance));
+  showMarks();
 }
 
 function skill(facts, number, choice) {
@@ -372,6 +423,7 @@ function balance(field) {
 function drawRows(rows, first) {
   state.first = first;
   $("rows").replaceChildren(...rows.map(row));
+  showMarks();
   const last = first + rows.length, all = state.choice.rows;
   $("where-in-pages").textContent = rows.length ? `${count(first + 1)} to ${count(last)} of ${count(all)}` : "";
   $("earlier").disabled = first === 0;
@@ -379,7 +431,8 @@ function drawRows(rows, first) {
 }
 
 function row(shown) {
-  const box = $("row-template").content.cloneNode(true).firstElementChild;
+  const rated = $("row-template").content.cloneNode(true).firstElementChild;
+  const box = rated.querySelector(".row");
   const [rank, preview, aside] = box.querySelector("summary").children;
   rank.textContent = count(shown.rank);
   preview.textContent = shown.parts.map((part) => part.text).join("  ›  ");
@@ -388,7 +441,12 @@ function row(shown) {
   const facts = [shown.source, `${count(shown.tokens)} tokens${shown.truncated ? ", cut" : ""}`, `score ${figures(shown.score, 6)}`, `id ${shown.id}`];
   box.querySelector(".facts").textContent = facts.join(" · ");
   box.addEventListener("toggle", () => box.open && !box.dataset.whole && open(box, shown));
-  return box;
+  for (const thumb of rated.querySelectorAll(".thumb")) {
+    thumb.dataset.id = shown.id;
+    thumb.setAttribute("aria-label", `${thumb.dataset.mark === "like" ? "Like" : "Dislike"} row ${shown.id}`);
+    thumb.addEventListener("click", () => mark(thumb));
+  }
+  return rated;
 }
 
 async function open(box, shown) {
@@ -484,7 +542,7 @@ function begin() {
   }
   $("slider").addEventListener("input", () => { slide(); soon(); });
   $("top").addEventListener("change", () => { placeSlider(); soon(); });
-  $("method").addEventListener("change", () => { explainMethod(); choose(); });
+  $("method").addEventListener("change", () => { explainMethod(); showMarks(); choose(); });
   $("where").addEventListener("change", soon);
   $("file").addEventListener("change", readFile);
   $("text").addEventListener("input", updateKeep);
@@ -500,6 +558,7 @@ function begin() {
     });
     $("keep-button").addEventListener("click", keep);
   }
+  $("clear").addEventListener("click", clearMarks);
   $("earlier").addEventListener("click", () => turn(Math.max(0, state.first - PAGE)));
   $("later").addEventListener("click", () => turn(state.first + PAGE));
   window.addEventListener("resize", () => { if (state.choice && !$("found").hidden) draw(state.choice); });
