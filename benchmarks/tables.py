@@ -272,6 +272,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "teaching-cores": partial(cost_table, cores_table, "teaching-gemma"),
     "teaching-measured": partial(cost_table, measured_table, "teaching-gemma"),
     "teaching-claims": partial(cost_table, claims_table, "teaching-gemma"),
+    "teaching-epoch": partial(cost_table, choices_table, "teaching-gemma-epoch"),
+    "teaching-epoch-claims": partial(cost_table, claims_table, "teaching-gemma-epoch"),
 }
 
 
