@@ -185,8 +185,15 @@ class MeasuredIndex:
 
     def __init__(self, index: NaitIndex, methods: Sequence[MethodName], suffix: str = "") -> None:
         self.index, self.methods, self.suffix = index, methods, suffix
-        fingerprint = index.manifest.fingerprint
-        self._rows = HeldRows(index.layout, index._table, index._compressor, fingerprint.signatures)
+        manifest, fingerprint = index.manifest, index.manifest.fingerprint
+        self._rows = HeldRows(
+            index.layout,
+            index._table,
+            index._compressor,
+            fingerprint.signatures,
+            manifest.reading,
+            manifest.landmarks_hash,
+        )
         pool = [digest(_ids(index))]
         # Methods that read only the rows' text give the same scores on every index of them.
         self._state = {
