@@ -138,7 +138,7 @@ class IndexRows:
 
     def allowed(self, where: str | None) -> np.ndarray | None:
         """Return which rows (n,) bool pass a SQL filter; ``None`` without a filter."""
-        return None if where is None else matching_rows(self._table, where)
+        return None if where is None else matching_rows(self._table, where, self._folder)
 
     def passing(self, where: str | None) -> np.ndarray:
         """Return the ordinals of the rows that pass a SQL filter, in the order of the corpus."""

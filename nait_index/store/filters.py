@@ -1,15 +1,13 @@
 """SQL conditions on rows: over the table's plain columns, and over any field of the rows themselves.
 
 A condition that names a field, such as ``source = 'gsm8k'`` or ``metadata.lang = 'en'``, is evaluated by reading that
-field from the rows' JSON into a table in memory and running the same SQL on it. Nothing is stored twice, the schema
-does not change when rows with new fields are added, and old versions can be filtered the same way.
+field from the rows' JSON into a table in memory (:mod:`nait_index.store.fields`) and running the same SQL on it. The
+schema does not change when rows with new fields are added, and old versions can be filtered the same way.
 """
 
-import json
-import logging
 import re
-from collections.abc import Mapping
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,18 +15,14 @@ import numpy as np
 from nait_index.errors import SelectionError, StoreError
 from nait_index.spelling import did_you_mean
 from nait_index.store.dataset import explained
+from nait_index.store.fields import WHOLE, Tree, field_columns, fields_of
 from nait_index.store.samples import SIGNATURE_PREFIXES, SampleTable
 from nait_index.types import lookup
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-logger = logging.getLogger(__name__)
-
 _ORDINAL = "place_in_table_order"
-FIELDS = "fields"
-"""``fields.NAME`` is always a field of the rows, even if the table has a column NAME."""
-
 _LONGEST = 10_000  # characters
 _DEEPEST = 12  # parentheses: the parser is recursive, and some nested ones double its time
 _MOST_SIGNS = 50  # arithmetic operators, and NOTs: the parser recurses into each
@@ -46,9 +40,10 @@ _SAMPLED = 256  # rows whose fields a message lists
 _TOKEN = re.compile(r"""'(?:[^']|'')*'|"[^"]*"|`([^`]+)`|([^\W\d]\w*)|(.)""", re.DOTALL)
 
 
-def matching_rows(table: SampleTable, where: str) -> np.ndarray:
+def matching_rows(table: SampleTable, where: str, folder: Path | None = None) -> np.ndarray:
     """Return for which rows (n,) bool, in table order, a SQL condition holds.
 
+    :param folder: where fields that conditions name are kept as columns; ``None`` to keep none.
     :raises SelectionError: the condition cannot be evaluated.
     """
     names = _names(where)
@@ -59,12 +54,13 @@ def matching_rows(table: SampleTable, where: str) -> np.ndarray:
         # Not all names are columns of the table: the others are fields of the rows, or unknown.
         plain = plain_columns(table)
         fields = {name: inner for name, inner in names.items() if name not in plain}
-        if FIELDS not in fields and not any(fields.keys() & _row(record).keys() for record in table.records(["row"])):
+        if WHOLE not in fields and not any(
+            fields.keys() & fields_of(record).keys() for record in table.records(["row"])
+        ):
             raise _refusal(table, where, error) from error
     import lance
 
-    logger.info("reading %s of every row", ", ".join(fields) or "the columns")
-    rows = _in_memory(table, [name for name in plain if name in names], fields)
+    rows = _in_memory(table, [name for name in plain if name in names], fields, folder)
     mask = np.zeros(len(rows), dtype=bool)
     try:
         with explained("", ""):
@@ -123,63 +119,24 @@ def values_of(table: SampleTable, name: str, option: str) -> list[Any]:
     if name in plain_columns(table):
         values: list[Any] = table.read([name]).column(0).to_pylist()
         return values
-    path = name.removeprefix(f"{FIELDS}.")
-    values = [lookup(_row(record), path) for record in table.records(["row"])]
+    path = name.removeprefix(f"{WHOLE}.")
+    values = [lookup(fields_of(record), path) for record in table.records(["row"])]
     if all(value is None for value in values):
-        fields = {field for record in islice(table.records(["row"]), _SAMPLED) for field in _row(record)}
+        fields = {field for record in islice(table.records(["row"]), _SAMPLED) for field in fields_of(record)}
         known = sorted({*plain_columns(table), *fields})
         hint = did_you_mean(name, known) or f"; there are: {', '.join(known)}"
         raise SelectionError(f"{option}: there is no column or field '{name}'{hint}")
     return values
 
 
-def _row(record: Mapping[str, Any]) -> dict[str, Any]:
-    fields: dict[str, Any] = json.loads(record["row"])
-    return fields
-
-
-def _in_memory(table: SampleTable, columns: list[str], fields: Mapping[str, Any]) -> "pa.Table":
+def _in_memory(table: SampleTable, columns: list[str], fields: Tree, folder: Path | None) -> "pa.Table":
     import pyarrow as pa
 
-    values: dict[str, list[Any]] = {name: [] for name in (*columns, *fields)}
-    for record in table.records(list(dict.fromkeys(["row", *columns]))):
-        row = _row(record)
-        for name in columns:
-            values[name].append(record[name])
-        for name in fields:
-            values[name].append(row if name == FIELDS else row.get(name))
-    schema = table.schema()
-    arrays = {_ORDINAL: pa.array(np.arange(len(table)))}
-    arrays |= {name: pa.array(values[name], schema.field(name).type) for name in columns}
-    present = [name for name in fields if any(value is not None for value in values[name])]
-    return pa.table(arrays | {name: _array(values[name], fields[name]) for name in present})
-
-
-def _array(values: list[Any], inner: Mapping[str, Any]) -> "pa.Array":
-    """Turn the values of a field into one column of their common type; mixed types become text."""
-    import pyarrow as pa
-
-    if inner and any(isinstance(value, dict) for value in values):
-        parts = {name: [value.get(name) if isinstance(value, dict) else None for value in values] for name in inner}
-        return pa.StructArray.from_arrays([_array(part, inner[name]) for name, part in parts.items()], list(parts))
-    kinds = {type(value) for value in values if value is not None}
-    if kinds == {bool}:
-        return pa.array(values, pa.bool_())
-    if kinds == {int} and all(value is None or -(2**63) <= value < 2**63 for value in values):
-        return pa.array(values, pa.int64())
-    if kinds and kinds <= {int, float}:
-        return pa.array([None if value is None else _float(value) for value in values], pa.float64())
-    texts = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
-    # JSON can hold half a surrogate pair, Arrow cannot.
-    whole = [None if text is None else text.encode("utf-8", "replace").decode() for text in texts]
-    return pa.array(whole, pa.large_string())
-
-
-def _float(value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return float("inf") if value > 0 else float("-inf")
+    rows = table.read(columns) if columns else pa.table({})
+    rows = pa.table({_ORDINAL: pa.array(np.arange(len(table)))} | {name: rows[name] for name in columns})
+    for name, column in field_columns(table, fields, folder).items():
+        rows = rows.append_column(name, column)
+    return rows
 
 
 def _refusal(table: SampleTable, where: str, error: StoreError) -> SelectionError:
@@ -188,7 +145,7 @@ def _refusal(table: SampleTable, where: str, error: StoreError) -> SelectionErro
         message.split(", /")[0].split(" Valid fields are")[0].split(" Did you mean")[0].removeprefix("Schema error: ")
     )
     reason = reason[:200]
-    fields = dict.fromkeys(name for record in islice(table.records(["row"]), _SAMPLED) for name in _row(record))
+    fields = dict.fromkeys(name for record in islice(table.records(["row"]), _SAMPLED) for name in fields_of(record))
     names = [*plain_columns(table), *(name for name in fields if name.isprintable())]
     unknown = re.search(r"No field named ([^\s.]+)", reason)
     name = unknown[1].strip("\"'`") if unknown else ""
