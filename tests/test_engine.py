@@ -166,7 +166,7 @@ def test_an_engine_comes_back_from_disk_and_only_for_its_own_state_of_the_table(
     assert again is not None
     assert isinstance(again.rows, np.memmap)
     assert (again.scores(query) == make(rows).scores(query)).all()
-    assert again.is_whole(tmp_path, "x")
+    assert again.is_whole()
     assert ExactScan.open(tmp_path, "x", ScanStamp(4, 30, 16, dtype)) is None
     assert ExactScan.open(tmp_path, "y", stamp_of(rows)) is None
 
@@ -188,7 +188,7 @@ def test_a_flipped_bit_is_found_by_reading_everything(tmp_path: Path) -> None:
     (tmp_path / "x.npy").write_bytes(data)
     engine = ExactScan.open(tmp_path, "x", stamp_of(rows))
     assert engine is not None
-    assert not engine.is_whole(tmp_path, "x")
+    assert not engine.is_whole()
 
 
 @pytest.mark.parametrize("rows", [1, 3])

@@ -1,20 +1,22 @@
 """The exact scan of one signature column, from a copy of it: one file that is mapped into memory, not read on opening.
 
-The copy is a cache of the table, made again whenever the table has changed.
+The copy is a cache of the table, and belongs to one version of it (:mod:`nait_index.search.copies`).
 """
 
-import hashlib
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from nait_index.errors import StoreError
-from nait_index.files import atomic_write, explained, hash_bytes
+from nait_index.files import atomic_write, explained
+from nait_index.search.block_hashes import BLOCK, BlockHashes, hash_blocks
 from nait_index.search.scan import scan, whole
+from nait_index.store.fragments import Fragment
 from nait_index.store.sealed import read_sealed, write_sealed
 
 
@@ -35,12 +37,14 @@ class ExactScan:
     """A signature column, ready to be scanned.
 
     :param rows: (n, d) int8 or float32, in table order; :param longest: length of the longest row.
+    :param hashes: of the blocks of the file, where the rows are in one.
     """
 
-    def __init__(self, rows: np.ndarray, longest: float, stamp: ScanStamp) -> None:
+    def __init__(self, rows: np.ndarray, longest: float, stamp: ScanStamp, hashes: Sequence[str] = ()) -> None:
         self.rows = rows
         self.stamp = stamp
-        self._longest = longest
+        self.longest = longest
+        self.hashes = hashes
 
     @classmethod
     def build(cls, batches: Iterable[np.ndarray], stamp: ScanStamp) -> "ExactScan":
@@ -52,28 +56,43 @@ class ExactScan:
         longest = 0.0
         for start, part in _placed(batches, stamp):
             rows[start : start + len(part)] = part
-            longest = max(longest, _longest(part))
+            longest = max(longest, longest_of(part))
         return cls(rows, longest, stamp)
 
     @classmethod
-    def write(cls, folder: Path, name: str, batches: Iterable[np.ndarray], stamp: ScanStamp) -> None:
+    def write(
+        cls,
+        folder: Path,
+        name: str,
+        batches: "Iterable[np.ndarray | Copied]",
+        stamp: ScanStamp,
+        fragments: Sequence[Fragment] = (),
+    ) -> None:
         """Write the copy batch by batch. Its stamp is written last, so that a torn write is never opened.
 
+        :param fragments: which rows of the table these are.
         :raises NaitError: the files cannot be written. :raises StoreError: as for :meth:`build`.
         """
         stamp_path = folder / f"{name}.json"
         with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
             stamp_path.unlink(missing_ok=True)
-        longest, digest = 0.0, hashlib.blake2b(digest_size=16)
+        longest, hashes = 0.0, BlockHashes()
         with atomic_write(folder / f"{name}.npy") as file:
             file.write(_header(stamp))
             for _, part in _placed(batches, stamp):
-                data = np.ascontiguousarray(part)
-                file.write(data.data)
-                digest.update(data.data)
-                longest = max(longest, _longest(data))
-        write_sealed(stamp_path, {"stamp": asdict(stamp), "longest": longest, "hash": digest.hexdigest()})
+                data = _bytes(part.rows if isinstance(part, Copied) else part)
+                for start in range(0, len(data), BLOCK):
+                    file.write(data[start : start + BLOCK])
+                if isinstance(part, Copied):
+                    hashes.add(data, part.source.hashes, part.start * part.source.row_bytes)
+                    longest = max(longest, part.source.longest)
+                else:
+                    hashes.add(data)
+                    longest = max(longest, longest_of(part))
+        state = {"stamp": asdict(stamp)}
+        write_sealed(folder / f"{name}.rows.json", state | {"fragments": [part.record() for part in fragments]})
+        write_sealed(stamp_path, state | {"longest": longest, "hashes": hashes.digests()})
 
     @staticmethod
     def is_current(folder: Path, name: str, stamp: ScanStamp) -> bool:
@@ -101,16 +120,25 @@ class ExactScan:
             rows = np.memmap(path, np.dtype(stamp.dtype), "r", len(header), (stamp.rows, stamp.dim))
         except (OSError, ValueError):
             return None
-        return cls(rows, float(facts["longest"]), stamp)
+        return cls(rows, float(facts["longest"]), stamp, facts.get("hashes", ()))
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row in the file."""
+        return self.stamp.dim * np.dtype(self.stamp.dtype).itemsize
 
     def block(self, start: int, end: int) -> np.ndarray:
         """Return the codes of some rows in table order."""
         return self.rows[start:end]
 
-    def is_whole(self, folder: Path, name: str) -> bool:
-        """Read every byte and return whether the copy is as it was written."""
-        facts = read_sealed(folder / f"{name}.json")
-        return facts is not None and hash_bytes(self.rows.data) == facts["hash"]
+    def is_whole(self, first: int = 0) -> bool:
+        """Read every byte and return whether the copy is as it was written.
+
+        :param first: begin with the block of this row.
+        """
+        block = first * self.row_bytes // BLOCK
+        data = _bytes(self.rows)[block * BLOCK :]
+        return bool(self.hashes) and hash_blocks(data) == list(self.hashes[block:])
 
     def scores(self, queries: np.ndarray) -> np.ndarray:
         """Score every row by every query.
@@ -122,7 +150,7 @@ class ExactScan:
         threads = os.cpu_count() or 1
         if self.rows.dtype != np.int8:
             return scan(self.rows, queries, threads)
-        numbers, units = whole(queries, self._longest)
+        numbers, units = whole(queries, self.longest)
         scores = scan(self.rows, numbers, threads)
         scores *= units[:, None].astype(np.float32)
         return scores
@@ -132,31 +160,57 @@ class ExactScan:
         scanned = np.zeros_like(query)
         leading = query[: self.stamp.dim]
         if self.rows.dtype == np.int8:
-            numbers, units = whole(leading[None].astype(np.float32), self._longest)
+            numbers, units = whole(leading[None].astype(np.float32), self.longest)
             leading = numbers[0] * units[0]
         scanned[: self.stamp.dim] = leading
         return scanned
 
     def scores_at(self, ordinals: np.ndarray, queries: np.ndarray) -> np.ndarray:
         """Score the rows with these ordinals: (q, m) float32, the same numbers as :meth:`scores` gives them."""
-        some = ExactScan(np.asarray(self.rows[ordinals]), self._longest, self.stamp)
+        some = ExactScan(np.asarray(self.rows[ordinals]), self.longest, self.stamp)
         return some.scores(queries)
 
 
-def _placed(batches: Iterable[np.ndarray], stamp: ScanStamp) -> Iterable[tuple[int, np.ndarray]]:
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """Rows ``start`` to ``end`` of another copy, which are the same in a new one; its longest row is among the new."""
+
+    source: ExactScan
+    start: int
+    end: int
+
+    @property
+    def rows(self) -> np.ndarray:
+        """(end - start, d)."""
+        return self.source.rows[self.start : self.end]
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+
+_Batch = TypeVar("_Batch", np.ndarray, "np.ndarray | Copied")
+
+
+def _placed(batches: Iterable[_Batch], stamp: ScanStamp) -> Iterable[tuple[int, _Batch]]:
     """Yield the ordinal of each batch's first row, and its scanned columns."""
     start = 0
     for batch in batches:
         if start + len(batch) <= stamp.rows:
-            yield start, batch[:, : stamp.dim]
+            yield start, batch if isinstance(batch, Copied) else batch[:, : stamp.dim]
         start += len(batch)
     if start != stamp.rows:
         raise StoreError(f"the table returned {start} rows, not the expected {stamp.rows}; run 'nait-index verify'")
 
 
-def _longest(rows: np.ndarray) -> float:
+def longest_of(rows: np.ndarray) -> float:
+    """Return the length of the longest of some rows (b, d); 0 if there are none."""
     values = rows.astype(np.float32)
     return float(np.sqrt(np.einsum("nd,nd->n", values, values).max(initial=0)))
+
+
+def _bytes(rows: np.ndarray) -> memoryview:
+    """Return the bytes of rows, one after another, without copying where they lie so."""
+    return np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data
 
 
 def _header(stamp: ScanStamp) -> bytes:

@@ -12,8 +12,9 @@ import numpy as np
 
 from nait_index.config import SearchMode, SignatureConfig
 from nait_index.corpus import SAMPLE_COLUMNS, plain_text, restore_sample
-from nait_index.errors import NaitError, StoreError, UnknownRowError
+from nait_index.errors import StoreError, UnknownRowError
 from nait_index.search.approximate import Approximate
+from nait_index.search.copies import ScanCopies
 from nait_index.search.exact import ExactScan, ScanStamp
 from nait_index.search.hits import Hits, best_of_each, rescored
 from nait_index.search.joint import JointScan
@@ -23,7 +24,6 @@ from nait_index.signatures.views import HIDDEN_MEAN, SCANNED, VIEW_OF, dense_col
 from nait_index.spelling import did_you_mean_id
 from nait_index.store.filters import matching_rows, plain_columns, values_of
 from nait_index.store.fitted import load_landmarks
-from nait_index.store.integrity import Looks
 from nait_index.store.layout import Layout
 from nait_index.store.samples import SampleTable
 from nait_index.types import DEFAULT_READING, Reading, Sample
@@ -38,7 +38,7 @@ _CENTRED = 1024
 
 
 class IndexRows:
-    """All n rows of an index. Scans are opened when first needed, and rebuilt where they are out of date.
+    """All n rows of an index. Scans are opened when first needed, and brought up to date before.
 
     :param signatures: the settings that the index was built with. :param landmarks_hash: as the manifest records it.
     """
@@ -64,6 +64,7 @@ class IndexRows:
         self._layout = layout
         self._table = table
         self._folder = layout.engine(table.version)
+        self._copies = ScanCopies(layout, table)
         self._scans: dict[Feature, ExactScan] = {}
         self._approximate: dict[tuple[Feature, ...], Approximate | None] = {}
         self._ids: list[str] | None = None
@@ -302,27 +303,6 @@ class IndexRows:
         """Open the exact scan of a feature; make it where there is none for this state of the table."""
         if feature not in self._scans:
             column, stamp = dense_column(feature), self.stamp(feature)
-            self._scans[feature] = self._open(column, stamp) or self._make(column, stamp)
+            self._scans[feature] = self._copies.open(column, stamp)
             logger.info("scanning %s: %d rows of %d numbers", column, stamp.rows, stamp.dim)
         return self._scans[feature]
-
-    def _make(self, column: str, stamp: ScanStamp) -> ExactScan:
-        logger.info("building the exact scan of %s", column)
-        try:
-            ExactScan.write(self._folder, column, self.blocks(column), stamp)
-        except StoreError:
-            raise
-        except NaitError as error:  # only a cache: without it, the next start takes longer
-            logger.warning("the exact scan cannot be cached, so every start builds it again: %s", error)
-        return self._open(column, stamp) or ExactScan.build(self.blocks(column), stamp)
-
-    def _open(self, column: str, stamp: ScanStamp) -> ExactScan | None:
-        """Open the files of a scan; ``None`` where they are damaged."""
-        exact = ExactScan.open(self._folder, column, stamp)
-        path, looks = self._folder / f"{column}.npy", Looks(self._layout)
-        if exact is not None and not looks.same(path):
-            if not exact.is_whole(self._folder, column):
-                return None
-            looks.remember(path)
-            looks.save()
-        return exact

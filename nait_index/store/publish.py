@@ -5,13 +5,13 @@ change that is interrupted anywhere has not happened, and the next change delete
 """
 
 import logging
-import shutil
 from dataclasses import replace
 from typing import Any
 
 from nait_index.errors import IncompleteIndexError
 from nait_index.store.capabilities import CapabilityTable
 from nait_index.store.dataset import drop_torn_versions
+from nait_index.store.engines import prune
 from nait_index.store.integrity import check_files, seal_files
 from nait_index.store.layout import Layout
 from nait_index.store.locks import write_lock
@@ -34,10 +34,7 @@ def publish(layout: Layout, manifest: Manifest, change: str, **state: Any) -> Ma
     keep(layout, manifest)
     seal_files(layout, manifest)
     save_manifest(layout, manifest)
-    # The scan copies of other versions go; processes that have one mapped can still read it.
-    for folder in layout.engines.glob("*"):
-        if folder.is_dir() and folder != layout.engine(manifest.head.table_version):
-            shutil.rmtree(folder, ignore_errors=True)
+    prune(layout, manifest.head.table_version)
     logger.info("version %d of %s written", manifest.version, layout.name)
     return manifest
 

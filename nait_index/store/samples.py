@@ -11,6 +11,7 @@ import numpy as np
 
 from nait_index.config import View
 from nait_index.store.dataset import LanceTable, writing
+from nait_index.store.fragments import Fragment, list_fragments
 from nait_index.store.layout import Layout
 
 if TYPE_CHECKING:
@@ -105,10 +106,19 @@ class SampleTable(LanceTable):
         types = {field.name: field.type for field in self.schema() if pa.types.is_fixed_size_list(field.type)}
         return {name: (np.dtype(kind.value_type.to_pandas_dtype()), kind.list_size) for name, kind in types.items()}
 
-    def signatures(self, column: str) -> Iterator[np.ndarray]:
-        """Read one signature column in table order, by batches of rows: (b, width)."""
-        for batch in self._dataset().to_batches(columns=[column], scan_in_order=True):
+    def signatures(self, column: str, fragments: Sequence[Fragment] | None = None) -> Iterator[np.ndarray]:
+        """Read one signature column in table order, by batches of rows: (b, width).
+
+        :param fragments: read only their rows, in the order given; ``None`` reads all.
+        """
+        dataset = self._dataset()
+        wanted = None if fragments is None else [dataset.get_fragment(fragment.number) for fragment in fragments]
+        for batch in dataset.scanner(columns=[column], fragments=wanted, scan_in_order=True).to_batches():
             yield _to_numpy(batch.column(column))
+
+    def fragments_of(self, column: str) -> list[Fragment]:
+        """Return which rows each fragment of the table holds, and the file of a column that they are in."""
+        return list_fragments(self._dataset(), column)
 
     def signatures_at(self, ordinals: np.ndarray, column: str) -> np.ndarray:
         """Read one signature column of some rows, given by their ordinals in table order: (m, width)."""

@@ -141,7 +141,7 @@ def _compare(folder: Path, column: str, rows: IndexRows, stamp: ScanStamp) -> tu
     if not ExactScan.is_current(folder, column, stamp):
         return None, "not finished, or of an earlier state of the table; it is made again when it is needed"
     exact = ExactScan.open(folder, column, stamp)
-    if exact is None or not exact.is_whole(folder, column):
+    if exact is None or not exact.is_whole():
         return False, f"damaged; delete the folder {folder}, and it is made again"
     start, same = 0, True
     for stored in rows.blocks(column):

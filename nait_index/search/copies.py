@@ -1,0 +1,90 @@
+"""The scan copies of one version of the table: opened, made from those of another version, or else from the table."""
+
+import logging
+from pathlib import Path
+
+from nait_index.errors import NaitError, StoreError
+from nait_index.search.exact import ExactScan, ScanStamp
+from nait_index.search.renewal import plan_renewal
+from nait_index.store.engines import drop_older, other_copies
+from nait_index.store.fragments import Fragment
+from nait_index.store.integrity import Looks
+from nait_index.store.layout import Layout
+from nait_index.store.samples import SampleTable
+from nait_index.store.sealed import read_sealed
+
+logger = logging.getLogger(__name__)
+
+
+class ScanCopies:
+    """The scan copies of the version that a table is read at."""
+
+    def __init__(self, layout: Layout, table: SampleTable) -> None:
+        self._layout = layout
+        self._table = table
+        self._folder = layout.engine(table.version)
+
+    def open(self, column: str, stamp: ScanStamp) -> ExactScan:
+        """Open the copy of a column; make it where there is none for this state of the table.
+
+        :raises StoreError: the table does not have the rows of the stamp.
+        """
+        return self._checked(self._folder, column, stamp) or self._make(column, stamp)
+
+    def _make(self, column: str, stamp: ScanStamp) -> ExactScan:
+        try:
+            fragments = self._table.fragments_of(column)
+            if not self._renew(column, stamp, fragments):
+                logger.info("building the exact scan of %s", column)
+                ExactScan.write(self._folder, column, self._table.signatures(column), stamp, fragments)
+        except StoreError:
+            raise
+        except NaitError as error:  # only a cache: without it, the next start takes longer
+            logger.warning("the exact scan cannot be cached, so every start builds it again: %s", error)
+        made = ExactScan.open(self._folder, column, stamp)
+        if made is None:
+            return ExactScan.build(self._table.signatures(column), stamp)
+        drop_older(self._layout, column, stamp.table_version)
+        return made
+
+    def _renew(self, column: str, stamp: ScanStamp, fragments: list[Fragment]) -> bool:
+        """Make the copy from that of another version; return whether that was possible and certain."""
+        for folder in other_copies(self._layout, column, stamp.table_version)[:1]:
+            try:
+                return self._renew_from(folder, column, stamp, fragments)
+            except (NaitError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+                logger.info("the exact scan of %s cannot be made from %s: %s", column, folder, error)
+                # Where there is no room for two, the old one goes.
+                drop_older(self._layout, column, stamp.table_version)
+        return False
+
+    def _renew_from(self, folder: Path, column: str, stamp: ScanStamp, fragments: list[Fragment]) -> bool:
+        record = read_sealed(folder / f"{column}.rows.json")
+        if record is None:
+            return False
+        old, old_stamp = [Fragment.from_record(part) for part in record["fragments"]], ScanStamp(**record["stamp"])
+        alike = (old_stamp.dim, old_stamp.dtype, str(old_stamp.table_version)) == (stamp.dim, stamp.dtype, folder.name)
+        renewal = plan_renewal(old, fragments)
+        # Checking a large copy for the sake of a few of its rows would take longer than reading those.
+        worthwhile = 2 * renewal.copied >= old_stamp.rows > 0
+        if not alike or not worthwhile or sum(part.rows for part in old) != old_stamp.rows:
+            return False
+        source = self._checked(folder, column, old_stamp)
+        # A block that is copied whole keeps its hash; what gets a new one is compared with the old one first.
+        if source is None or not source.is_whole(renewal.leading):
+            return False
+        logger.info("bringing the exact scan of %s up to date", column)
+        batches = renewal.batches(source, lambda some: self._table.signatures(column, some))
+        ExactScan.write(self._folder, column, batches, stamp, fragments)
+        return True
+
+    def _checked(self, folder: Path, column: str, stamp: ScanStamp) -> ExactScan | None:
+        """Open the files of a copy; ``None`` where they are damaged."""
+        exact = ExactScan.open(folder, column, stamp)
+        path, looks = folder / f"{column}.npy", Looks(self._layout)
+        if exact is not None and not looks.same(path):
+            if not exact.is_whole():
+                return None
+            looks.remember(path)
+            looks.save()
+        return exact
