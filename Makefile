@@ -78,6 +78,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.speed.fit
 	$(BIN)/python -m benchmarks.speed.workers
 	$(BIN)/python -m benchmarks.speed.renewal
+	$(BIN)/python -m benchmarks.speed.filters
 	$(BIN)/python -m benchmarks.fidelity.curves minilm --model $(MINILM)
 	$(BIN)/python -m benchmarks.fidelity.curves bundled --model bundled
 	$(BIN)/python -m benchmarks.fidelity.curves shape --model shape --rows 6144 --max-length 64
@@ -93,6 +94,7 @@ bench-quick: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.search.speed --quick > /dev/null
 	$(BIN)/python -m benchmarks.speed.fit --quick > /dev/null
 	$(BIN)/python -m benchmarks.speed.renewal --quick > /dev/null
+	$(BIN)/python -m benchmarks.speed.filters --quick > /dev/null
 	$(BIN)/python -m benchmarks.sparse --quick > /dev/null
 	@if [ -f "$(NAIT_SHARED)/data/pool.jsonl" ]; then \
 	  NAIT_SHARED="$(NAIT_SHARED)" $(BIN)/python -m benchmarks.quality.retrieval quick --quick && \

@@ -132,6 +132,15 @@ def sparse_table(result: Result) -> Table:
     ]
 
 
+def filters_table(result: Result) -> Table:
+    """Tabulate the seconds that conditions take, the first time and again."""
+    rows = [
+        (f"`{where}`", [f"{seconds['made']:.2f}", f"{seconds['kept']:.2f}"])
+        for where, seconds in result["conditions"].items()
+    ]
+    return [f"condition on {result['rows']:,} rows", "first time, s", "again, s"], rows
+
+
 def memory_table(results: Sequence[Result]) -> Table:
     """Tabulate the MiB that a build takes beyond the loaded model, by rows."""
     sizes = sorted({size for result in results for size in result["mebibytes"]}, key=int)
