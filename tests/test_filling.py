@@ -148,6 +148,16 @@ def test_a_random_part_keeps_filters_quotas_and_budgets_in_tokens(opened: NaitIn
     assert Counter(several.details["capability"])["random"] == len(several) // 4
 
 
+def test_no_row_like_an_example_is_drawn_at_random(index: Path) -> None:
+    opened = NaitIndex(index)
+    rows = [json.loads(row) for row in opened.select_all().rows()]
+    examples = [row | {"id": f"shown-{row['id']}"} for row in rows if row["meta"]["source"] == "a"]
+    mixed = opened.query(opened.make_capability(examples), top=40, mix="random=75%", decontaminate=True, dedup=0.9)
+    assert len(mixed) == 40
+    assert mixed.like_examples() == {}
+    assert set(map(source, mixed.ids)) == {"b", "c"}
+
+
 @pytest.mark.parametrize("text", ["30%", "other=30%", "random=100%", "random=20", "random=x", "random=-1"])
 def test_mixes_that_cannot_be_used_are_refused(opened: NaitIndex, text: str) -> None:
     with pytest.raises(SelectionError, match="--mix"):

@@ -1,8 +1,8 @@
 """From capabilities to selections: what each ranks highest, their combination, their core; and coverage without any."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +11,17 @@ from nait_index.capabilities.capability import Capability
 from nait_index.capabilities.library import CapabilityLibrary
 from nait_index.config import Combine, CoreRule, SearchMode, Selector, View
 from nait_index.errors import SelectionError, StoreError
-from nait_index.handover.contamination import Match
 from nait_index.methods.registry import MethodName, method_of
 from nait_index.search.approximate import Plan, make_plan
 from nait_index.search.rows import IndexRows
 from nait_index.selection.budget import ALL_ROWS, ROUNDING, Budget, Top, suggest
 from nait_index.selection.combine import combine
 from nait_index.selection.coverage import cover, rarity
-from nait_index.selection.duplicates import Duplicate, check_threshold, find_duplicates
-from nait_index.selection.provenance import CoverageSize, Decontamination, Deduplication, Provenance, read_sidecar
-from nait_index.selection.quota import RANDOM, Mix, Quota, over_quota, value_codes, within_quota
-from nait_index.selection.ranking import Ranked, RankingRequest, rank, score_rows
+from nait_index.selection.duplicates import check_threshold
+from nait_index.selection.fill import fill, fill_without_duplicates, mix_in
+from nait_index.selection.provenance import CoverageSize, Provenance, read_sidecar
+from nait_index.selection.quota import Mix, Quota, value_codes
+from nait_index.selection.ranking import Ranked, RankingRequest, rank
 from nait_index.selection.selection import Selection
 from nait_index.selection.selectors import POOL, select
 from nait_index.selection.tasks import CoreChooser, CoreWish, draws_by_default
@@ -218,9 +218,9 @@ class Chooser:
             chosen = combine({name: ranked.ids for name, ranked in rankings.items()}, how, request.k, weights)
             return self._combined(rankings, chosen, provenance)
 
-        selection, request = self._choose(request, choose)
+        selection, request = fill(request, choose, self.rows)
         if request.mix is not None:
-            return self._mixed(selection, request, request.mix)
+            return mix_in(selection, request, request.mix, self.rows, self.manifest.fingerprint.signatures.seed)
         return selection if not margin else self._with_margin(selection, request, margin)
 
     def _ranked(self, request: RankingRequest, k: int) -> list[Ranked]:
@@ -233,32 +233,6 @@ class Chooser:
             select(request.select, self.rows, examples, of_capability, k)
             for examples, of_capability in zip(request.examples, best, strict=True)
         ]
-
-    def _mixed(self, selection: Selection, request: RankingRequest, mix: Mix) -> Selection:
-        """Put rows that are drawn at random in the place of the last ones; their score is the mean of the method's."""
-        names = selection.details.get("capability", [request.capabilities[0].name] * len(selection))
-        lengths = self.rows.numbers("n_tokens") if request.budget.tokens else np.ones(len(self.rows))
-        total = request.budget.tokens or len(selection)
-        drawn = mix.of(total, "tokens" if request.budget.tokens else "rows")
-        kept = int((np.cumsum(lengths[list(selection.ordinals)]) <= total - drawn).sum())
-        if not kept:
-            raise SelectionError(f"--mix {mix} leaves less than the best row alone; give less")
-        may = np.ones(len(self.rows), bool) if request.allowed is None else request.allowed.copy()
-        may[list(selection.ordinals[:kept])] = False
-        seed = self.manifest.fingerprint.signatures.seed
-        others = np.random.default_rng(seed).permutation(np.flatnonzero(may))
-        for quota, codes in request.quotas:
-            others = within_quota(codes, selection.ordinals[:kept], others, quota.rows(len(selection)))
-        others = others[: int((np.cumsum(lengths[others]) <= drawn).sum())]
-        scores = score_rows(self.rows, request).mean(axis=0)[others]
-        best = selection.first(kept)
-        return replace(
-            best,
-            ids=(*best.ids, *self.rows.take_ids(others)),
-            scores=(*best.scores, *scores.tolist()),
-            ordinals=(*best.ordinals, *others.tolist()),
-            details={"capability": [*names[:kept], *[RANDOM] * len(others)]},
-        )
 
     def _with_margin(self, selection: Selection, request: RankingRequest, margin: int) -> Selection:
         """Add the rows that come after those that were chosen."""
@@ -312,7 +286,7 @@ class Chooser:
         chooser = CoreChooser(self.rows, CoreWish.parse(rule, votes, len(request.capabilities)))
         request, provenance = self._planned(request)
         draws = draws_by_default(request) if bootstrap is None else bootstrap
-        selection, request = self._choose(request, lambda request: chooser.choose(request, provenance))
+        selection, request = fill(request, lambda request: chooser.choose(request, provenance), self.rows)
         seed = self.manifest.fingerprint.signatures.seed
         return (
             chooser.with_stability(selection, request, self.library, draws, seed)
@@ -349,68 +323,6 @@ class Chooser:
         is_filtered = request.allowed is not None or bool(request.cleaning)
         queries = len(request.capabilities)
         return make_plan(request.search, request.k, len(self.rows), width, queries, filtered=is_filtered, recall=recall)
-
-    def _choose(
-        self, request: RankingRequest, choose: Callable[[RankingRequest], Selection]
-    ) -> tuple[Selection, RankingRequest]:
-        """Choose; and choose again without rows that are like an example, repeat a better one, or exceed a quota.
-
-        :returns: the selection, and the request that it answers in the end.
-        """
-        asked = {capability.name: capability.asked for capability in request.capabilities}
-        selection = replace(self._within_tokens(request, choose), asked=asked)
-        removed: dict[str, Match] = {}
-        repeated: dict[str, Duplicate] = {}
-        total = len(selection)
-        while True:
-            matches, repeats = self._left_out(selection, request)
-            removed |= matches
-            repeated |= repeats
-            ordinal_of = dict(zip(selection.ids, selection.ordinals, strict=True))
-            out = {ordinal_of[sample_id] for sample_id in (*matches, *repeats)}
-            kept = [ordinal for ordinal in selection.ordinals if ordinal not in out]
-            for quota, codes in request.quotas:
-                out.update(over_quota(codes, kept, quota.rows(total)).tolist())
-            if out.isdisjoint(selection.ordinals):
-                break
-            request = request.without(sorted(out), self.manifest.rows)
-            if not request.available:
-                raise SelectionError(f"{request.cleaning} leaves no row: all that may be chosen are left out")
-            selection = replace(self._within_tokens(request, choose), asked=asked)
-        provenance = selection.provenance
-        if request.quotas and len(selection) < total:
-            provenance = replace(provenance, wanted=total)
-        if request.decontaminate:
-            rows = [{"id": sample_id} | asdict(match) for sample_id, match in removed.items()]
-            provenance = replace(provenance, decontaminated=Decontamination(len(rows), rows))
-        if request.dedup is not None:
-            rows = [{"id": sample_id} | asdict(repeat) for sample_id, repeat in repeated.items()]
-            provenance = replace(provenance, deduplicated=Deduplication(request.dedup, len(rows), rows))
-        return replace(selection, provenance=provenance), request
-
-    def _within_tokens(self, request: RankingRequest, choose: Callable[[RankingRequest], Selection]) -> Selection:
-        """Choose; of a budget in tokens, as many rows, best first, as it allows."""
-        budget = request.budget
-        if budget.tokens is None:
-            return choose(request)
-        lengths, k = self.rows.numbers("n_tokens"), request.k
-        while True:
-            selection = choose(replace(request, budget=replace(budget, rows=k)))
-            total = np.cumsum(lengths[list(selection.ordinals)])
-            if k == request.available or not len(total) or total[-1] >= budget.tokens:
-                break
-            k = min(request.available, max(k + 1, int(1.05 * k * budget.tokens / total[-1])))
-        kept = int((total <= budget.tokens).sum())
-        if not kept and len(total):
-            raise SelectionError(f"--top {budget.text} is less than the {total[0]:,.0f} tokens of the best row alone")
-        return selection.first(kept)
-
-    def _left_out(self, selection: Selection, request: RankingRequest) -> tuple[dict[str, Match], dict[str, Duplicate]]:
-        """Return the chosen rows that are like an example, and those that repeat a better one."""
-        matches = selection.like_examples() if request.decontaminate else {}
-        if request.dedup is None:
-            return matches, {}
-        return matches, find_duplicates(selection.chosen_rows(without=matches), request.dedup)
 
     def _provenance(self, method: str | None, where: str | None, available: int) -> Provenance:
         return Provenance(
@@ -462,7 +374,7 @@ class Chooser:
                 details={"round": chosen.rounds.tolist()},
             )
 
-        return self._without_duplicates(choose, allowed, dedup)
+        return fill_without_duplicates(choose, allowed, dedup, len(self.rows))
 
     def select_all(self, where: str | None, dedup: float | None = None) -> Selection:
         """Choose all rows that pass a filter, in corpus order."""
@@ -476,27 +388,7 @@ class Chooser:
             ids = tuple(self.rows.take_ids(ordinals))
             return Selection(ids, (), tuple(ordinals.tolist()), provenance, self.rows.take, reading=self.rows.reading)
 
-        return self._without_duplicates(choose, None, dedup)
-
-    def _without_duplicates(
-        self, choose: Callable[[np.ndarray | None], Selection], allowed: np.ndarray | None, dedup: float | None
-    ) -> Selection:
-        """Choose, and choose again without rows that repeat an earlier one, until there are none.
-
-        :param choose: from the rows that are allowed. :param dedup: likeness of near-duplicates; ``None`` to keep them.
-        """
-        selection = choose(allowed)
-        if dedup is None:
-            return selection
-        threshold, repeated = check_threshold(dedup), dict[str, Duplicate]()
-        while repeats := find_duplicates(selection.chosen_rows(), threshold):
-            repeated |= repeats
-            allowed = np.ones(self.manifest.rows, bool) if allowed is None else allowed.copy()
-            allowed[[o for i, o in zip(selection.ids, selection.ordinals, strict=True) if i in repeats]] = False
-            selection = choose(allowed)
-        rows = [{"id": sample_id} | asdict(repeat) for sample_id, repeat in repeated.items()]
-        provenance = replace(selection.provenance, deduplicated=Deduplication(threshold, len(rows), rows))
-        return replace(selection, provenance=provenance)
+        return fill_without_duplicates(choose, None, dedup, len(self.rows))
 
     def load(self, sidecar: Path) -> Selection:
         """Read the selection that a sidecar describes."""
