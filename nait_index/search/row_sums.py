@@ -1,9 +1,9 @@
 """A checksum of every row of a scan copy, which goes with the row wherever it is copied.
 
 So a copy made from another needs no checksum computed again, and a row that was damaged before it was copied still
-differs from its own. It is a multilinear hash: the row's 32-bit words times odd constants, summed modulo 2⁶⁴. A change of
-one word always changes it; any other change does, but for a chance of about 2⁻³². It is no protection against those who
-may write to the folder.
+differs from its own. It is a multilinear hash: the row's 32-bit words times odd constants, summed modulo 2⁶⁴. A change
+of one word always changes it; any other change does, but for a chance of about 2⁻³². It is no protection against those
+who may write to the folder.
 """
 
 import hashlib
