@@ -81,6 +81,19 @@ def workers_table(result: Result) -> Table:
     return ["engine", "rows/s once under way", "over one worker", "rows/s in all", "seconds until under way"], rows
 
 
+def renewal_table(result: Result) -> Table:
+    """Tabulate the seconds to the first query after a change: median, lowest and highest of the rounds."""
+    names = {"add": f"{result['changed']:,} rows added", "remove": f"{result['changed']:,} rows removed"}
+    rows = [
+        (name, [_spread(result["first query"][change][way]) for way in ("anew", "renewed")])
+        for change, name in names.items()
+    ]
+    return ["first query after", "made anew, s", "brought up to date, s"], [
+        *rows,
+        ("no change", ["", _spread(result["unchanged"])]),
+    ]
+
+
 def shift_table(result: Result) -> Table:
     """Tabulate the share of rows from an unseen group that a basis leaves out, and what that costs."""
     rows = []
@@ -92,6 +105,10 @@ def shift_table(result: Result) -> Table:
         rows.append((name, cells))
     header = ["new group", "left out, old rows", "new", "ratio", "`probe`, old", "new", "new, refitted"]
     return [*header, "`nait`, old", "new", "new, refitted"], rows
+
+
+def _spread(figures: Mapping[str, float]) -> str:
+    return f"{figures['median']:.2f} ({figures['lowest']:.2f} to {figures['highest']:.2f})"
 
 
 def _arithmetic(rows: Sequence[tuple[str, str, float, int]]) -> Table:

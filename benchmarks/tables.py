@@ -30,7 +30,7 @@ from benchmarks.quality.teaching_tables import (
     cores_table,
     measured_table,
 )
-from benchmarks.scaling_tables import far_table, per_million_table, shift_table, workers_table
+from benchmarks.scaling_tables import far_table, per_million_table, renewal_table, shift_table, workers_table
 from nait_index.methods.registry import MethodName
 
 MODELS = ("minilm", "bundled")
@@ -254,6 +254,7 @@ TABLES: dict[str, Callable[[], str]] = {
         cost_table, per_million_table, "pool-minilm", "search", "sparse", "fit", "build-memory-tiny", many=True
     ),
     "far": partial(cost_table, far_table, "search"),
+    "renewal": partial(cost_table, renewal_table, "renewal"),
     "workers": partial(cost_table, workers_table, "workers-bundled"),
     "budget": partial(cost_table, budget_table, "budget-bundled"),
     "explanations": partial(cost_table, explanations_table, "explanations-bundled"),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from helpers import (
     build_small,
+    engine_of,
     interrupt_call,
     manifest_of,
     nait_index,
@@ -396,6 +397,34 @@ def test_a_filter_that_cannot_be_used_is_named(where: str, message: str, built: 
         assert message in refusal("rows", built / "own.nait", "--where", where)
     else:
         assert nait_index("rows", built / "own.nait", "--where", where).code == 0
+
+
+# ---- what searches scan ---------------------------------------------------------------------------------------------
+
+
+def _scanned(index: Path) -> dict[str, bytes]:
+    """Search with every signature, and return the files that were scanned."""
+    for method in ("contrast", "nait", "nait-drift", "probe-words"):
+        assert nait_index("query", index, "-c", "own", "--top", "2", "--method", method).code == 0
+    return {path.name: path.read_bytes() for path in engine_of(index).iterdir()}
+
+
+def test_what_is_scanned_after_changes_is_what_would_be_made_anew(index: Path, more: Path, tmp_path: Path) -> None:
+    changes: list[tuple[str | Path, ...]] = [
+        ("add", index, more),
+        ("add", index, _changed(tmp_path), "--replace"),
+        ("remove", index, "--where", "source = 'even'"),
+        ("restore", index, "2"),
+        ("remove", index, "--where", "position = 3"),
+        ("optimize", index),
+    ]
+    _scanned(index)
+    for change in changes:
+        assert nait_index(*change).code == 0, change
+        renewed = _scanned(index)
+        shutil.rmtree(index / "engine")
+        assert renewed == _scanned(index), change
+    assert len(renewed) == 4 * 4
 
 
 # ---- versions -----------------------------------------------------------------------------------------------------

@@ -11,11 +11,10 @@ import pytest
 from helpers import interrupt_call
 
 from nait_index.errors import NaitError
-from nait_index.search import block_hashes, exact
-from nait_index.search.block_hashes import BlockHashes, hash_blocks
 from nait_index.search.copies import ScanCopies
 from nait_index.search.exact import ExactScan, ScanStamp
 from nait_index.search.renewal import plan_renewal
+from nait_index.search.row_sums import row_sums
 from nait_index.store.dataset import open_dataset
 from nait_index.store.engines import KINDS, prune
 from nait_index.store.fragments import Fragment
@@ -93,13 +92,6 @@ class Corpus:
 
 def stamp_of(table: SampleTable, column: str = "pca_unit") -> ScanStamp:
     return ScanStamp(table.version, len(table), SCANNED, str(SCHEMA_ARRAYS[column][0]))
-
-
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hash blocks of five rows, so that some are copied whole and some are not."""
-    for module in (block_hashes, exact):
-        monkeypatch.setattr(module, "BLOCK", 5 * SCANNED)
 
 
 @pytest.fixture
@@ -228,7 +220,8 @@ DOUBTS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "rows cut off": (".npy", lambda path: path.write_bytes(path.read_bytes()[:-3])),
     "rows missing": (".npy", lambda path: path.unlink()),
     "a damaged stamp": (".json", lambda path: path.write_bytes(path.read_bytes()[:-3])),
-    "a stamp without hashes": (".json", _edit(lambda stamp: stamp.pop("hashes"))),
+    "checksums cut off": (".sums", lambda path: path.write_bytes(path.read_bytes()[:-8])),
+    "checksums missing": (".sums", lambda path: path.unlink()),
     "a damaged record": (".rows.json", lambda path: path.write_bytes(b"{}")),
     "a record of another version": (".rows.json", _edit(lambda record: record["stamp"].update(table_version=1))),
     "a record of other columns": (".rows.json", _edit(lambda record: record["stamp"].update(dim=5))),
@@ -255,29 +248,29 @@ def test_where_there_is_doubt_the_copy_is_made_anew(
     assert_as_made_anew(corpus, tmp_path)
 
 
-def test_damage_that_looks_like_no_change_gets_no_hash_of_its_own(
-    corpus: Corpus, reads: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("change", ["add", "remove"])
+def test_damage_that_looks_like_no_change_is_copied_but_still_found(
+    change: str, corpus: Corpus, tmp_path: Path
 ) -> None:
-    """Rows that move are checked whatever the file looks like."""
-    monkeypatch.setattr(Looks, "same", lambda *_: True)
-    _flip(corpus.folder() / "pca_unit.npy")
-    corpus.table.delete([0])
-    corpus.open()
-    assert sum(reads) == 29
+    """The row goes with the checksum of what it should be."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Looks, "same", lambda *_: True)
+        _flip(corpus.folder() / "pca_unit.npy")
+        getattr(corpus, change)(2)
+        assert not corpus.open().is_whole()
+    assert corpus.open().is_whole(), "made anew when it is next opened"
     assert_as_made_anew(corpus, tmp_path)
 
 
-def test_damage_in_a_block_that_is_copied_is_found_by_its_old_hash(
-    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+def test_damaged_checksums_are_not_copied(
+    corpus: Corpus, reads: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Looks, "same", lambda *_: True)
-    _flip(corpus.folder() / "pca_unit.npy")
+    _flip(corpus.folder() / "pca_unit.sums")
     corpus.add(3)
-    assert not corpus.open().is_whole()
-    monkeypatch.undo()
-    monkeypatch.setattr(block_hashes, "BLOCK", 5 * SCANNED)
-    monkeypatch.setattr(exact, "BLOCK", 5 * SCANNED)
-    assert corpus.open().is_whole(), "made anew when it is next opened"
+    corpus.open()
+    assert sum(reads) == 33
+    assert_as_made_anew(corpus, tmp_path)
 
 
 def test_a_few_rows_of_a_large_copy_are_read_instead(corpus: Corpus, reads: list[int], tmp_path: Path) -> None:
@@ -297,7 +290,9 @@ def test_values_that_may_have_been_replaced_are_read() -> None:
 
 
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize(("writer", "call"), [("atomic_write", 1), ("write_sealed", 1), ("write_sealed", 2)])
+@pytest.mark.parametrize(
+    ("writer", "call"), [("atomic_write", 1), ("atomic_write", 2), ("write_sealed", 1), ("write_sealed", 2)]
+)
 def test_an_interrupted_renewal_leaves_a_copy_to_start_from(
     writer: str, call: int, after: bool, corpus: Corpus, reads: list[int], tmp_path: Path
 ) -> None:
@@ -354,8 +349,6 @@ def test_where_there_is_no_room_for_two_the_old_copy_goes(
     corpus.add(4)
     corpus.open()
     monkeypatch.undo()
-    for module in (block_hashes, exact):
-        monkeypatch.setattr(module, "BLOCK", 5 * SCANNED)
     assert_as_made_anew(corpus, tmp_path)
 
 
@@ -397,28 +390,40 @@ def test_a_publication_leaves_the_newest_copy_of_every_signature(tmp_path: Path)
     assert (layout.engines / "checked.json").exists()
 
 
-# ---- hashes of blocks -------------------------------------------------------------------------------------------
+# ---- checksums of rows ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("length", [0, 1, 39, 40, 41, 80, 199])
-@pytest.mark.parametrize("cut", [1, 7, 40, 55, 1000])
-def test_hashes_of_blocks_are_those_of_their_bytes_however_they_come(length: int, cut: int) -> None:
-    data = memoryview(np.random.default_rng(0).bytes(length))
-    hashes = BlockHashes()
-    for start in range(0, length, cut):
-        hashes.add(data[start : start + cut])
-    wanted = [hashlib.blake2b(data[start : start + 40], digest_size=16).hexdigest() for start in range(0, length, 40)]
-    assert hashes.digests() == hash_blocks(data) == wanted
+@pytest.mark.parametrize("dtype", ["int8", "float32"])
+@pytest.mark.parametrize("width", [1, 5, 8, 300])
+def test_any_flipped_bit_changes_the_checksum_of_its_row_alone(width: int, dtype: str) -> None:
+    rows = np.random.default_rng(0).integers(-127, 128, (900, width)).astype(dtype)
+    wanted = row_sums(rows)
+    damaged = rows.view(np.uint8)
+    for place in np.random.default_rng(1).integers(0, damaged.size, 40):
+        for bit in range(8):
+            damaged.reshape(-1)[place] ^= 1 << bit
+            differing = np.flatnonzero(row_sums(rows) != wanted)
+            assert differing.tolist() == [place // damaged.shape[1]]
+            damaged.reshape(-1)[place] ^= 1 << bit
 
 
-def test_a_hash_is_taken_over_only_in_its_own_place() -> None:
-    data, known = memoryview(bytes(200)), [str(block) for block in range(5)]
-    same, moved = BlockHashes(), BlockHashes()
-    same.add(data[:110], known, 0)
-    assert same.digests()[:2] == ["0", "1"]
-    assert same.digests()[2] not in known
-    moved.add(data[40:120], known, 40)
-    assert not set(moved.digests()) & set(known)
+def test_changes_of_several_words_change_the_checksum() -> None:
+    """The highest bit of two words, words that changed places, and a row of zeros."""
+    row = np.random.default_rng(0).integers(-127, 128, (1, 64)).astype(np.int8)
+    high, swapped = row.copy(), row.copy()
+    high[0, [7, 15]] ^= -128
+    swapped[0, :8] = row[0, [4, 5, 6, 7, 0, 1, 2, 3]]
+    assert len({int(row_sums(rows)[0]) for rows in (row, high, swapped, np.zeros_like(row))}) == 4
+
+
+def test_checksums_are_the_same_in_any_batches_and_on_any_machine() -> None:
+    rows = np.arange(7 * 600).reshape(600, 7).astype(np.int8)
+    parts = [row_sums(rows[start : start + 11]) for start in range(0, 600, 11)]
+    np.testing.assert_array_equal(np.concatenate(parts), row_sums(rows))
+    constants = np.frombuffer(hashlib.shake_256(b"row sums").digest(16), "<u8").tolist()
+    words = [int.from_bytes(bytes([0, 1, 2, 3]), "little"), int.from_bytes(bytes([4, 5, 6, 0]), "little")]
+    wanted = sum(word * (constant | 1) for word, constant in zip(words, constants, strict=True)) % 2**64
+    assert int(row_sums(rows)[0]) == wanted
 
 
 def test_a_record_of_rows_is_json(corpus: Corpus) -> None:

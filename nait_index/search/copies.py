@@ -70,8 +70,7 @@ class ScanCopies:
         if not alike or not worthwhile or sum(part.rows for part in old) != old_stamp.rows:
             return False
         source = self._checked(folder, column, old_stamp)
-        # A block that is copied whole keeps its hash; what gets a new one is compared with the old one first.
-        if source is None or not source.is_whole(renewal.leading):
+        if source is None or not source.has_whole_sums():
             return False
         logger.info("bringing the exact scan of %s up to date", column)
         batches = renewal.batches(source, lambda some: self._table.signatures(column, some))

@@ -3,6 +3,7 @@
 The copy is a cache of the table, and belongs to one version of it (:mod:`nait_index.search.copies`).
 """
 
+import hashlib
 import io
 import os
 from collections.abc import Iterable, Sequence
@@ -13,11 +14,17 @@ from typing import TypeVar
 import numpy as np
 
 from nait_index.errors import StoreError
-from nait_index.files import atomic_write, explained
-from nait_index.search.block_hashes import BLOCK, BlockHashes, hash_blocks
+from nait_index.files import atomic_write, explained, hash_bytes
+from nait_index.search.row_sums import row_sums
 from nait_index.search.scan import scan, whole
 from nait_index.store.fragments import Fragment
 from nait_index.store.sealed import read_sealed, write_sealed
+
+_CHECKED = 65_536
+"""Rows whose checksums are compared at a time."""
+
+_MEASURED = 256
+"""Rows whose lengths are taken at a time, so that they stay in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +44,17 @@ class ExactScan:
     """A signature column, ready to be scanned.
 
     :param rows: (n, d) int8 or float32, in table order; :param longest: length of the longest row.
-    :param hashes: of the blocks of the file, where the rows are in one.
+    :param sums: (n,) uint64 checksums of the rows, where they are in a file; :param digest: hash of these.
     """
 
-    def __init__(self, rows: np.ndarray, longest: float, stamp: ScanStamp, hashes: Sequence[str] = ()) -> None:
+    def __init__(
+        self, rows: np.ndarray, longest: float, stamp: ScanStamp, sums: np.ndarray | None = None, digest: str = ""
+    ) -> None:
         self.rows = rows
         self.stamp = stamp
         self.longest = longest
-        self.hashes = hashes
+        self.sums = sums
+        self._hash = digest
 
     @classmethod
     def build(cls, batches: Iterable[np.ndarray], stamp: ScanStamp) -> "ExactScan":
@@ -77,22 +87,23 @@ class ExactScan:
         with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
             stamp_path.unlink(missing_ok=True)
-        longest, hashes = 0.0, BlockHashes()
-        with atomic_write(folder / f"{name}.npy") as file:
+        longest, digest = 0.0, hashlib.blake2b(digest_size=16)
+        with atomic_write(folder / f"{name}.npy") as file, atomic_write(folder / f"{name}.sums") as sums_file:
             file.write(_header(stamp))
             for _, part in _placed(batches, stamp):
-                data = _bytes(part.rows if isinstance(part, Copied) else part)
-                for start in range(0, len(data), BLOCK):
-                    file.write(data[start : start + BLOCK])
                 if isinstance(part, Copied):
-                    hashes.add(data, part.source.hashes, part.start * part.source.row_bytes)
+                    rows, sums = part.rows, part.sums
                     longest = max(longest, part.source.longest)
                 else:
-                    hashes.add(data)
-                    longest = max(longest, longest_of(part))
+                    rows = np.ascontiguousarray(part)
+                    sums = row_sums(rows)
+                    longest = max(longest, longest_of(rows))
+                file.write(rows.data)
+                sums_file.write(sums.data)
+                digest.update(sums.data)
         state = {"stamp": asdict(stamp)}
         write_sealed(folder / f"{name}.rows.json", state | {"fragments": [part.record() for part in fragments]})
-        write_sealed(stamp_path, state | {"longest": longest, "hashes": hashes.digests()})
+        write_sealed(stamp_path, state | {"longest": longest, "hash": digest.hexdigest()})
 
     @staticmethod
     def is_current(folder: Path, name: str, stamp: ScanStamp) -> bool:
@@ -115,30 +126,32 @@ class ExactScan:
             with path.open("rb") as file:
                 as_stamped = file.read(len(header)) == header
             size = len(header) + stamp.rows * stamp.dim * np.dtype(stamp.dtype).itemsize
-            if not as_stamped or os.path.getsize(path) != size:
+            sizes = os.path.getsize(path), os.path.getsize(folder / f"{name}.sums")
+            if not as_stamped or sizes != (size, 8 * stamp.rows):
                 return None
             rows = np.memmap(path, np.dtype(stamp.dtype), "r", len(header), (stamp.rows, stamp.dim))
+            sums = np.memmap(folder / f"{name}.sums", "<u8", "r", shape=(stamp.rows,))
         except (OSError, ValueError):
             return None
-        return cls(rows, float(facts["longest"]), stamp, facts.get("hashes", ()))
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of a row in the file."""
-        return self.stamp.dim * np.dtype(self.stamp.dtype).itemsize
+        return cls(rows, float(facts["longest"]), stamp, sums, facts["hash"])
 
     def block(self, start: int, end: int) -> np.ndarray:
         """Return the codes of some rows in table order."""
         return self.rows[start:end]
 
-    def is_whole(self, first: int = 0) -> bool:
-        """Read every byte and return whether the copy is as it was written.
+    def has_whole_sums(self) -> bool:
+        """Return whether the checksums are as they were written."""
+        return self.sums is not None and hash_bytes(self.sums.data) == self._hash
 
-        :param first: begin with the block of this row.
-        """
-        block = first * self.row_bytes // BLOCK
-        data = _bytes(self.rows)[block * BLOCK :]
-        return bool(self.hashes) and hash_blocks(data) == list(self.hashes[block:])
+    def is_whole(self) -> bool:
+        """Read every byte and return whether the copy is as it was written."""
+        if self.sums is None or not self.has_whole_sums():
+            return False
+        starts = range(0, len(self.rows), _CHECKED)
+        return all(
+            np.array_equal(row_sums(self.block(start, start + _CHECKED)), self.sums[start : start + _CHECKED])
+            for start in starts
+        )
 
     def scores(self, queries: np.ndarray) -> np.ndarray:
         """Score every row by every query.
@@ -173,7 +186,7 @@ class ExactScan:
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """Rows ``start`` to ``end`` of another copy, which are the same in a new one; its longest row is among the new."""
+    """Rows ``start`` to ``end`` of another copy, of which the longest row is in the new one too."""
 
     source: ExactScan
     start: int
@@ -183,6 +196,12 @@ class Copied:
     def rows(self) -> np.ndarray:
         """(end - start, d)."""
         return self.source.rows[self.start : self.end]
+
+    @property
+    def sums(self) -> np.ndarray:
+        """(end - start,) uint64."""
+        assert self.source.sums is not None
+        return self.source.sums[self.start : self.end]
 
     def __len__(self) -> int:
         return self.end - self.start
@@ -204,13 +223,11 @@ def _placed(batches: Iterable[_Batch], stamp: ScanStamp) -> Iterable[tuple[int, 
 
 def longest_of(rows: np.ndarray) -> float:
     """Return the length of the longest of some rows (b, d); 0 if there are none."""
-    values = rows.astype(np.float32)
-    return float(np.sqrt(np.einsum("nd,nd->n", values, values).max(initial=0)))
-
-
-def _bytes(rows: np.ndarray) -> memoryview:
-    """Return the bytes of rows, one after another, without copying where they lie so."""
-    return np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data
+    longest = 0.0
+    for start in range(0, len(rows), _MEASURED):
+        values = rows[start : start + _MEASURED].astype(np.float32)
+        longest = max(longest, float(np.sqrt(np.einsum("nd,nd->n", values, values).max())))
+    return longest
 
 
 def _header(stamp: ScanStamp) -> bytes:

@@ -36,19 +36,6 @@ class Renewal:
         """How many rows are copied."""
         return int((self.kept[:, 1] - self.kept[:, 0]).sum())
 
-    @property
-    def leading(self) -> int:
-        """How many leading rows of the old copy are the same leading rows of the new one."""
-        end = 0
-        for part in self.parts:
-            if not isinstance(part, np.ndarray):
-                break
-            for start, after in part.tolist():
-                if start != end:
-                    return end
-                end = after
-        return end
-
     def batches(self, source: ExactScan, read: Read) -> Iterator[np.ndarray | Copied]:
         """Yield all rows of the new copy, in table order."""
         longest_is_kept = self._longest_is_kept(source)

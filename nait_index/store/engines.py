@@ -10,8 +10,8 @@ from pathlib import Path
 
 from nait_index.store.layout import Layout
 
-KINDS = (".json", ".npy", ".rows.json")
-"""Endings of the files of one copy: its stamp, its rows, and which rows of the table those are."""
+KINDS = (".json", ".npy", ".sums", ".rows.json")
+"""Endings of the files of one copy: its stamp, its rows, their checksums, and which rows of the table they are."""
 
 
 def other_copies(layout: Layout, column: str, table_version: int) -> list[Path]:
