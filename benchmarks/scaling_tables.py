@@ -82,13 +82,13 @@ def workers_table(result: Result) -> Table:
 
 
 def renewal_table(result: Result) -> Table:
-    """Tabulate the seconds to the first query after a change: median, lowest and highest of the rounds."""
+    """Tabulate the seconds to the first query after a change: median, lowest, highest; and the processor's, median."""
     names = {"add": f"{result['changed']:,} rows added", "remove": f"{result['changed']:,} rows removed"}
     rows = [
         (name, [_spread(result["first query"][change][way]) for way in ("anew", "renewed")])
         for change, name in names.items()
     ]
-    return ["first query after", "made anew, s", "brought up to date, s"], [
+    return ["first query after", "made anew, s; of processor time", "brought up to date, s; of processor time"], [
         *rows,
         ("no change", ["", _spread(result["unchanged"])]),
     ]
@@ -108,7 +108,7 @@ def shift_table(result: Result) -> Table:
 
 
 def _spread(figures: Mapping[str, float]) -> str:
-    return f"{figures['median']:.2f} ({figures['lowest']:.2f} to {figures['highest']:.2f})"
+    return f"{figures['median']:.2f} ({figures['lowest']:.2f} to {figures['highest']:.2f}); {figures['processor, median']:.2f}"
 
 
 def _arithmetic(rows: Sequence[tuple[str, str, float, int]]) -> Table:
