@@ -29,6 +29,7 @@ from benchmarks.quality.teaching_tables import (
     claims_table,
     cores_table,
     measured_table,
+    settings_table,
 )
 from benchmarks.scaling_tables import far_table, per_million_table, renewal_table, shift_table, workers_table
 from nait_index.methods.registry import MethodName
@@ -158,6 +159,19 @@ def capability_table(model: str) -> str:
     return _render(["", *result["capabilities"]], rows)
 
 
+TAUGHT = {"as above": "teaching-gemma", "half the learning rate": "teaching-gemma-rate"}
+"""Results of what choices teach, by what their settings change."""
+
+
+def teaching_settings_table() -> str:
+    """Tabulate what choices teach under several settings."""
+    results = {
+        title: json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")) for title, name in TAUGHT.items()
+    }
+    header, rows = settings_table(results)
+    return _render(header, rows) + _where(list(results.values()))
+
+
 def cost_table(make: Callable[[Any], Any], *names: str, many: bool = False) -> str:
     """Render one of the tables of costs, with the machine that it was measured on."""
     results = [json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")) for name in names]
@@ -275,6 +289,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "teaching-cores": partial(cost_table, cores_table, "teaching-gemma"),
     "teaching-measured": partial(cost_table, measured_table, "teaching-gemma"),
     "teaching-claims": partial(cost_table, claims_table, "teaching-gemma"),
+    "teaching-settings": teaching_settings_table,
     "teaching-epoch": partial(cost_table, choices_table, "teaching-gemma-epoch"),
     "teaching-epoch-claims": partial(cost_table, claims_table, "teaching-gemma-epoch"),
 }

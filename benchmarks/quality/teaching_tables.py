@@ -81,6 +81,21 @@ def measured_table(result: Mapping[str, Any]) -> Table:
     return ["", *(f"{name}, {_TITLES[measure]}" for name, measure in shown)], rows
 
 
+def settings_table(results: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Tabulate the loss against random rows on the capability that was measured under several settings.
+
+    :param results: by what their settings change.
+    """
+    (name,) = set.intersection(*(set(result["capabilities"]) for result in results.values()))
+    arms = set.intersection(*(set(result["against_random"]) for result in results.values()))
+    first = next(iter(results.values()))["against_random"]
+    rows = [
+        (f"`{arm}`", [interval(result["against_random"][arm][name]) for result in results.values()])
+        for arm in sorted(arms, key=lambda arm: float(first[arm][name]["mean"]))
+    ]
+    return [name, *results], rows
+
+
 def claims_table(result: Mapping[str, Any]) -> Table:
     """Check what the papers claim, in kind, by what was measured."""
     rows = [(claim, ["yes" if holds else "no", figures]) for claim, holds, figures in claims(result)]
