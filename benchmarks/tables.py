@@ -22,7 +22,14 @@ from benchmarks.cost_tables import (
 )
 from benchmarks.environment import ROOT
 from benchmarks.families.tables import counts_table, refused_table, whole_table
-from benchmarks.quality.retrieval_tables import compared_table, few_table, influence_table, layers_table, rest_table
+from benchmarks.quality.retrieval_tables import (
+    compared_table,
+    few_table,
+    influence_table,
+    layers_table,
+    read_table,
+    rest_table,
+)
 from benchmarks.quality.teaching_tables import (
     brief_table,
     choices_table,
@@ -283,6 +290,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "capture-rest": partial(cost_table, rest_table, "capture-gemma"),
     "capture-few": partial(cost_table, few_table, "capture-gemma"),
     **{f"method-{method}": partial(method_table, method) for method in MethodName if method is not MethodName.LESS},
+    "read": partial(cost_table, read_table, "retrieval-read"),
     "filters": partial(cost_table, filters_table, "filters"),
     "teaching-brief": partial(cost_table, brief_table, "teaching-gemma"),
     "teaching": partial(cost_table, choices_table, "teaching-gemma"),

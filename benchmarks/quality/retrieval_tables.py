@@ -35,6 +35,14 @@ def compared_table(result: Result) -> Table:
     return [*header, *(f"against `{base}`" for base in bases)], rows
 
 
+def read_table(result: Result) -> Table:
+    """Tabulate the precision of methods on indexes that read whole rows, their questions or their answers."""
+    methods = [method for method in result["means"] if "(" not in method]
+    kinds = ["", *(f" ({kind})" for kind in result["beside"])]
+    rows = [(f"`{method}`", [_precision(result["means"][f"{method}{kind}"]) for kind in kinds]) for method in methods]
+    return ["reads", "the whole row", *(f"the {kind} alone" for kind in result["beside"])], rows
+
+
 def influence_table(result: Result) -> Table:
     """Tabulate how faithful predictions of influence are: the rank correlation, and the overlap of the best tenth."""
     figures = result["figures"]
