@@ -108,7 +108,8 @@ def shift_table(result: Result) -> Table:
 
 
 def _spread(figures: Mapping[str, float]) -> str:
-    return f"{figures['median']:.2f} ({figures['lowest']:.2f} to {figures['highest']:.2f}); {figures['processor, median']:.2f}"
+    spread = f"{figures['median']:.2f} ({figures['lowest']:.2f} to {figures['highest']:.2f})"
+    return f"{spread}; {figures['processor, median']:.2f}"
 
 
 def _arithmetic(rows: Sequence[tuple[str, str, float, int]]) -> Table:

@@ -38,6 +38,8 @@ KINDS = {
     "capabilities: tag": "lance/capabilities.lance/_refs/tags/*.json",
     "engine: rows": "engine/*/pca_*.npy",
     "engine: stamp": "engine/*/pca_????.json",
+    "engine: checksums": "engine/*/pca_????.sums",
+    "engine: which rows": "engine/*/pca_????.rows.json",
     "engine: inverted lists": "engine/*/pca_unit.ivf",
     "engine: their stamp": "engine/*/pca_unit.ivf.json",
     "engine: what was checked": "engine/checked.json",
