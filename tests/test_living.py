@@ -430,10 +430,13 @@ def test_what_is_scanned_after_changes_is_what_would_be_made_anew(index: Path, m
 # ---- versions -----------------------------------------------------------------------------------------------------
 
 
-def _chosen(index: Path, out: Path, *options: str) -> tuple[bytes, bytes]:
+def _chosen(index: Path, out: Path, *options: str) -> tuple[bytes, dict[str, Any]]:
+    """Choose, and return the rows and the sidecar, without the command, which says where they are read from."""
     outcome = nait_index("query", index, "-c", "own", "--top", "40%", "-o", out, "--force", *options)
     assert outcome.code == 0, outcome.err
-    return out.read_bytes(), out.with_name(out.name + ".meta.json").read_bytes()
+    sidecar = json.loads(out.with_name(out.name + ".meta.json").read_bytes())
+    assert sidecar.pop("command").startswith("nait-index query ")
+    return out.read_bytes(), sidecar
 
 
 def test_a_selection_can_be_made_again_byte_for_byte(index: Path, more: Path, built: Path, tmp_path: Path) -> None:
