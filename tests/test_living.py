@@ -1,5 +1,6 @@
 """An index whose corpus changes: rows come and go, versions are named and read again, files are merged."""
 
+import json
 import re
 import shutil
 from collections.abc import Callable
