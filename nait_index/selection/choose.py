@@ -247,8 +247,8 @@ class Chooser:
         may[list(selection.ordinals[:kept])] = False
         seed = self.manifest.fingerprint.signatures.seed
         others = np.random.default_rng(seed).permutation(np.flatnonzero(may))
-        for quota, codes in request.quotas:
-            others = within_quota(codes, selection.ordinals[:kept], others, quota.rows(len(selection)))
+        quotas = [(codes, quota.rows(len(selection))) for quota, codes in request.quotas]
+        others = within_quota(quotas, selection.ordinals[:kept], others)
         others = others[: int((np.cumsum(lengths[others]) <= drawn).sum())]
         scores = score_rows(self.rows, request).mean(axis=0)[others]
         best = selection.first(kept)
@@ -369,8 +369,7 @@ class Chooser:
             ordinal_of = dict(zip(selection.ids, selection.ordinals, strict=True))
             out = {ordinal_of[sample_id] for sample_id in (*matches, *repeats)}
             kept = [ordinal for ordinal in selection.ordinals if ordinal not in out]
-            for quota, codes in request.quotas:
-                out.update(over_quota(codes, kept, quota.rows(total)).tolist())
+            out.update(over_quota([(codes, quota.rows(total)) for quota, codes in request.quotas], kept).tolist())
             if out.isdisjoint(selection.ordinals):
                 break
             request = request.without(sorted(out), self.manifest.rows)
