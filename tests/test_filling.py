@@ -241,6 +241,8 @@ def test_coverage_takes_neurons_that_are_not_taken_yet(tiny_model: Callable[[str
 
 
 def test_what_selectors_need_and_refuse(opened: NaitIndex) -> None:
+    with pytest.raises(SelectionError, match="--margin must be at least 0, not -1"):
+        opened.query("first", margin=-1)
     with pytest.raises(StoreError, match="--select coverage needs the view topk"):
         opened.query("first", select="coverage")
     with pytest.raises(SelectionError, match="--combine mean"):

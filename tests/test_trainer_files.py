@@ -198,6 +198,11 @@ def test_verl_reads_conversations_of_parquet(tmp_path: Path) -> None:
     assert [[turn["role"] for turn in turns] for turns in rows] == [["user", "assistant"], ["user", "assistant"] * 2]
 
 
+def test_verl_does_not_read_text(tmp_path: Path) -> None:
+    with pytest.raises(NaitError, match="verl does not read text rows; use another trainer"):
+        put(tmp_path / "a.jsonl", TEXT_ROWS, "text", Trainer.VERL)
+
+
 @pytest.mark.parametrize("name", ["out.jsonl", "out.parquet"])
 def test_verl_reads_prompts_with_a_reward(tmp_path: Path, name: str) -> None:
     """By https://verl.readthedocs.io/en/latest/preparation/prepare_data.html."""

@@ -94,7 +94,8 @@ def _is_blank(value: object) -> bool:
 
 def asked_name(row: Fields) -> str:
     """Return the column that holds the question of two answers."""
-    return first_filled(row, ("instruction", *QUESTIONS))
+    name = first_filled(row, ("instruction", *QUESTIONS))
+    return name if row.get(name) is not None else QUESTIONS[0]
 
 
 def is_pair(row: Fields) -> bool:

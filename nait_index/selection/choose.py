@@ -187,10 +187,7 @@ class Chooser:
         if not request.capabilities:
             raise SelectionError("name at least one capability with -c, or a file of examples with -e")
         several = len(request.capabilities) > 1
-        if margin and several:
-            raise SelectionError("--margin shows what just missed the cut of one capability; query them one by one")
-        if margin and (request.mix or request.select is not Selector.TOP):
-            raise SelectionError("--margin shows what just missed the best scores; leave --select and --mix out")
+        _check_margin(margin, request, several=several)
         if several and how is Combine.MEAN and request.select is not Selector.TOP:
             raise SelectionError(
                 "--combine mean ranks every row, so there is nothing to --select; leave one of them out"
@@ -510,3 +507,16 @@ class Chooser:
             )
         ordinals = tuple(ordinal_of[sample_id] for sample_id in ids)
         return Selection(ids, scores, ordinals, provenance, self.rows.take, columns, reading=self.rows.reading)
+
+
+def _check_margin(margin: int, request: RankingRequest, *, several: bool) -> None:
+    """Check that the rows that just missed the cut can be shown.
+
+    :param several: whether several capabilities are queried.
+    """
+    if margin < 0:
+        raise SelectionError(f"--margin must be at least 0, not {margin}")
+    if margin and several:
+        raise SelectionError("--margin shows what just missed the cut of one capability; query them one by one")
+    if margin and (request.mix or request.select is not Selector.TOP):
+        raise SelectionError("--margin shows what just missed the best scores; leave --select and --mix out")
