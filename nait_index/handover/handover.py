@@ -151,6 +151,7 @@ def hand_over(
         "left_out": lost,
         "ignored": {str(trainer): dict(ignored_fields(trainer, rows)) for trainer in options.trainers},
         "nait_weight": WEIGHTS if options.weights else None,
+        "scores": options.scores,
         "selected": [records[row.number] for row in rows],
     }
     with together() as batch:
