@@ -240,6 +240,24 @@ def test_coverage_takes_neurons_that_are_not_taken_yet(tiny_model: Callable[[str
     assert activated(chosen.ids) > activated(pool.ids[:8])
 
 
+def test_what_fills_a_budget_holds_for_a_suggested_one_too(opened: NaitIndex) -> None:
+    plain = opened.query("first", top="auto")
+    for options in (
+        {"mix": "random=30%"},
+        {"select": "round-robin"},
+        {"at_most": "meta.source=40%"},
+        {"at_most": "meta.kind=30%", "mix": "random=2", "select": "gip", "dedup": 0.9},
+    ):
+        asked: Any = options
+        suggested, counted = opened.query("first", top="auto", **asked), opened.query("first", top=len(plain), **asked)
+        assert suggested.ids == counted.ids != plain.ids
+        assert suggested.details == counted.details
+    with_margin = opened.query("first", top="auto", margin=2)
+    assert with_margin.ids == plain.ids
+    assert with_margin.missed is not None
+    assert len(with_margin.missed) == 2
+
+
 def test_what_selectors_need_and_refuse(opened: NaitIndex) -> None:
     with pytest.raises(SelectionError, match="--margin must be at least 0, not -1"):
         opened.query("first", margin=-1)

@@ -193,7 +193,7 @@ class Chooser:
                 "--combine mean ranks every row, so there is nothing to --select; leave one of them out"
             )
         if request.budget.is_auto and not several:
-            return self._by_curve(request, weights)
+            return self._by_curve(request, weights, margin)
         request, provenance = self._planned(request)
         if several or weights is not None:
             provenance = replace(provenance, combined=str(how), weights=weights)
@@ -270,15 +270,16 @@ class Chooser:
         missed = replace(selection, ids=ids, scores=scores, ordinals=ordinals, details={}, asked={}, before=before)
         return replace(selection, missed=missed)
 
-    def _by_curve(self, request: RankingRequest, weights: Mapping[str, float] | None) -> Selection:
-        """Choose what one capability ranks highest, as many rows as its score curve suggests."""
+    def _by_curve(self, request: RankingRequest, weights: Mapping[str, float] | None, margin: int) -> Selection:
+        """Choose what one capability ranks highest, as many rows as the curve of all its scores suggests."""
         if weights is not None:
             raise SelectionError("--weight is for several capabilities, and --top auto for one; leave --weight out")
         exact = replace(request, search=SearchMode.EXACT)
-        ranking = self.query(replace(exact, budget=ALL_ROWS, decontaminate=False, dedup=None))
+        plain = replace(exact, decontaminate=False, dedup=None, quotas=(), select=Selector.TOP, mix=None)
+        ranking = self.query(replace(plain, budget=ALL_ROWS))
         suggestion = suggest(ranking.scores)
-        if request.cleaning:
-            chosen = self.query(replace(exact, budget=Budget.parse(suggestion.rows)))
+        if margin or request.cleaning or request.mix or request.select is not Selector.TOP:
+            chosen = self.query(replace(exact, budget=Budget.parse(suggestion.rows)), margin=margin)
         else:
             chosen = ranking.first(suggestion.rows)
         auto, reasons = suggestion.to_dict(), suggestion.reasons
