@@ -11,12 +11,14 @@ from helpers import nait_index, refusal, small_signatures, write_lines
 from nait_index import NaitIndex
 from nait_index.config import ModelConfig
 from nait_index.corpus import parts_of
+from nait_index.corpus.answers import missing_answer
 from nait_index.corpus.columns import parse_columns, with_columns
 from nait_index.corpus.formats import detect_format, row_parts
+from nait_index.corpus.unread import unread_fields
 from nait_index.errors import CorpusError, ModelError, NaitError
 from nait_index.handover.convert import convert_rows
 from nait_index.handover.rows import ChosenRow
-from nait_index.types import Reading, ReadPart, Role, RowFormat, Side
+from nait_index.types import Origin, Reading, ReadPart, Role, RowFormat, Sample, Side
 
 U, A = Role.USER, Role.ASSISTANT
 
@@ -65,9 +67,65 @@ def test_question_and_answer_are_known_by_themselves(row: dict[str, Any]) -> Non
         assert spoken(row, Reading(side=Side.BOTH)) == [(U, "q"), (A, "a\n\nb")]
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "", "question": "q", "completion": "", "response": " ", "answer": "a"},
+        {"prompt": [], "question": "q", "completion": [], "solution": "a", "label": "good"},
+        {"instruction": "q", "input": "", "context": "c", "output": "", "response": "a"},
+        {"instruction": "", "prompt": "q", "chosen": "a", "rejected": "b"},
+    ],
+)
+def test_empty_columns_give_way_to_others(row: dict[str, Any]) -> None:
+    """A table of several data sets has empty columns where a row has nothing."""
+    assert [part for part in spoken(row) if part[0] is not Role.INPUT] == [(U, "q"), (A, "a")]
+    kept = [ChosenRow("1", json.dumps(row), detect_format([row], "rows"), 5, cut=False)]
+    (written,), _, _ = convert_rows(kept, RowFormat.MESSAGES)
+    assert json.loads(written.text)["messages"][-1] == turn("assistant", "a")
+    assert missing_answer(row, kept[0].format) is None
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"system": "s", "question": "q", "answer": "a"},
+        {"system": "s", "prompt": [turn("user", "q")], "completion": [turn("assistant", "a")]},
+        {"system": "s", "question": "q", "chosen": "a", "rejected": "b"},
+        {"system": "s", "instruction": "q", "chosen": "a", "rejected": "b"},
+        {"system": "s", "instruction": "q", "output": "a"},
+        {"system": "s", "messages": [turn("user", "q"), turn("assistant", "a")]},
+    ],
+)
+def test_a_system_prompt_in_a_column_is_read_and_converted(row: dict[str, Any]) -> None:
+    assert spoken(row) == [(Role.SYSTEM, "s"), (U, "q"), (A, "a")]
+    kept = [ChosenRow("1", json.dumps(row), detect_format([row], "rows"), 5, cut=False)]
+    (written,), _, _ = convert_rows(kept, RowFormat.MESSAGES)
+    turns = [turn("system", "s"), turn("user", "q"), turn("assistant", "a")]
+    assert json.loads(written.text) == {"messages": turns}
+
+
+def test_other_columns_of_questions_and_answers_are_named_as_not_read() -> None:
+    row = {"prompt": "Do what it says below.", "input": "Sort the list of names.", "output": "It is sorted now."}
+    row |= {"solution": "Names are sorted by letters.", "answer": "sorted"}
+    parts = row_parts(row, RowFormat.PROMPT_COMPLETION)
+    sample = Sample("1", json.dumps(row), parts, Origin("rows", 1), RowFormat.PROMPT_COMPLETION)
+    assert list(unread_fields(sample)) == ["'input'", "'solution'"]
+
+
+def test_an_empty_answer_of_two_is_not_taken_from_another_column() -> None:
+    for asked, other in (("prompt", "response"), ("instruction", "response")):
+        row = {asked: "q", "chosen": "", "rejected": "b", other: "c"}
+        assert spoken(row) == [(U, "q")]
+        assert missing_answer(row, RowFormat.PREFERENCE) == "no answer: 'chosen' is empty"
+
+
 def test_answers_that_are_not_text_are_no_answers() -> None:
     with pytest.raises(CorpusError, match="is a number"):
         parts_of({"question": "q", "answer": 4})
+    with pytest.raises(CorpusError, match=r"'reward_model.ground_truth' is a number"):
+        parts_of({"prompt": "q", "reward_model": {"ground_truth": 4}})
+    with pytest.raises(CorpusError, match="'answer' is a number"):
+        parts_of({"question": "q", "answer": 4, "label": "hard"})
     assert detect_format([{"text": "t", "label": 1}], "rows") is RowFormat.TEXT
 
 

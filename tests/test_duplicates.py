@@ -42,7 +42,7 @@ def test_pairs_are_found_as_by_comparing_all() -> None:
         for place in rng.sample(range(60), source % 6):
             changed[place] = rng.choice(WORDS)
         texts.append(" ".join(changed))
-    for threshold in (0.6, 0.8, 0.95):
+    for threshold in (0.6, 0.8, 0.95, 1):
         kept: list[int] = []
         expected = {}
         for n, text in enumerate(texts):

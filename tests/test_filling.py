@@ -32,7 +32,7 @@ def made(n: int, rng: random.Random) -> dict[str, Any]:
         "id": f"row-{n:03}",
         "instruction": f"Say {text}",
         "output": " ".join(rng.choices(WORDS, k=rng.randrange(2, 20))),
-        "meta": {"source": SOURCES[n % len(SOURCES)]},
+        "meta": {"source": SOURCES[n % len(SOURCES)], "kind": n % 5},
     }
 
 
@@ -85,6 +85,21 @@ def test_several_quotas_and_near_duplicates_hold_together(opened: NaitIndex) -> 
     assert max(Counter(length[sample_id] for sample_id in chosen.ids).values()) <= 2
 
 
+@pytest.mark.parametrize(("of_source", "of_kind"), [(5, 2), (3, 4)])
+def test_several_quotas_give_what_walking_down_the_ranking_gives(
+    opened: NaitIndex, of_source: int, of_kind: int
+) -> None:
+    expected: list[str] = []
+    used: Counter[str] = Counter()
+    for sample_id in opened.query("first", top="100%").ids:
+        origin, kind = source(sample_id), f"kind {int(sample_id[4:]) % 5}"
+        if len(expected) < 20 and used[origin] < of_source and used[kind] < of_kind:
+            used.update([origin, kind])
+            expected.append(sample_id)
+    at_most = [f"meta.source={of_source}", f"meta.kind={of_kind}"]
+    assert list(opened.query("first", top=20, at_most=at_most).ids) == expected
+
+
 def test_a_core_and_several_capabilities_heed_quotas(opened: NaitIndex) -> None:
     core = opened.core(["first", "second"], top=20, at_most="meta.source=40%", bootstrap=0)
     assert len(core) == 20
@@ -114,9 +129,19 @@ def test_quotas_that_cannot_be_used_are_refused(opened: NaitIndex, text: str, me
 
 def test_what_exceeds_a_quota_goes_with_all_of_its_kind() -> None:
     codes = np.array([0, 0, 1, 0, 1, 2, 0])
-    assert over_quota(codes, [3, 1, 5, 0], 2).tolist() == [0, 6]
-    assert over_quota(codes, [3, 1, 5], 2).tolist() == [], "a value that has just its quota leaves nothing out yet"
-    assert within_quota(codes, [3], np.array([6, 4, 0, 2, 1, 5]), 2).tolist() == [6, 4, 2, 5]
+    assert over_quota([(codes, 2)], [3, 1, 5, 0]).tolist() == [0, 6]
+    assert over_quota([(codes, 2)], [3, 1, 5]).tolist() == [], "a value that has just its quota leaves nothing out yet"
+    assert within_quota([(codes, 2)], [3], np.array([6, 4, 0, 2, 1, 5])).tolist() == [6, 4, 2, 5]
+    assert over_quota([], [3, 1]).tolist() == []
+    assert within_quota([], [3], np.array([6, 4])).tolist() == [6, 4]
+
+
+def test_a_row_that_one_quota_leaves_out_uses_up_no_other() -> None:
+    skills, sources = np.array([0, 0, 0, 1, 1]), np.array([0, 1, 1, 1, 1])
+    quotas = [(skills, 1), (sources, 1)]
+    assert over_quota(quotas, [0, 1, 2, 3]).tolist() == [1, 2], "row 1 has no place, so its source still has one"
+    assert over_quota(quotas, [0, 3, 4]).tolist() == [1, 2, 4]
+    assert within_quota(quotas, [0], np.array([1, 2, 3, 4])).tolist() == [3]
 
 
 # ---- a random part ------------------------------------------------------------------------------------------------
@@ -225,7 +250,27 @@ def test_coverage_takes_neurons_that_are_not_taken_yet(tiny_model: Callable[[str
     assert activated(chosen.ids) > activated(pool.ids[:8])
 
 
+def test_what_fills_a_budget_holds_for_a_suggested_one_too(opened: NaitIndex) -> None:
+    plain = opened.query("first", top="auto")
+    for options in (
+        {"mix": "random=30%"},
+        {"select": "round-robin"},
+        {"at_most": "meta.source=40%"},
+        {"at_most": "meta.kind=30%", "mix": "random=2", "select": "gip", "dedup": 0.9},
+    ):
+        asked: Any = options
+        suggested, counted = opened.query("first", top="auto", **asked), opened.query("first", top=len(plain), **asked)
+        assert suggested.ids == counted.ids != plain.ids
+        assert suggested.details == counted.details
+    with_margin = opened.query("first", top="auto", margin=2)
+    assert with_margin.ids == plain.ids
+    assert with_margin.missed is not None
+    assert len(with_margin.missed) == 2
+
+
 def test_what_selectors_need_and_refuse(opened: NaitIndex) -> None:
+    with pytest.raises(SelectionError, match="--margin must be at least 0, not -1"):
+        opened.query("first", margin=-1)
     with pytest.raises(StoreError, match="--select coverage needs the view topk"):
         opened.query("first", select="coverage")
     with pytest.raises(SelectionError, match="--combine mean"):

@@ -248,6 +248,21 @@ def test_a_recipe_of_what_was_chosen_by_hand_chooses_the_same(folder: Path) -> N
     assert "exists" in refusal("recipe", index, folder / "by-hand.jsonl.meta.json", "-o", folder / "again.yaml")
 
 
+def test_a_recipe_writes_the_rows_as_they_were_written_by_hand(folder: Path) -> None:
+    assert nait_index("run", folder / "recipe.yaml").code == 0
+    out = folder / "by-hand.jsonl"
+    words = ["query", folder / "small.nait", "-c", "first", "--top", "12", "--method", "contrast", "-o", out]
+    words += ["--shuffle", "--validation", "25%", "--seed", "3", "--as", "messages", "--for", "trl", "--scores"]
+    assert nait_index(*words, "--weights").code == 0
+    made = nait_index("recipe", folder / "small.nait", f"{out}.meta.json", "-o", folder / "again.yaml")
+    assert made.code == 0, made.err
+    ran = nait_index("run", folder / "again.yaml")
+    assert ran.code == 0, ran.err
+    for name in ("by-hand.jsonl", "by-hand.validation.jsonl"):
+        assert (folder / f"again-{name}").read_bytes() == (folder / name).read_bytes()
+    assert (folder / "again-by-hand.jsonl.trl.py").exists()
+
+
 def test_one_command_from_a_corpus_to_a_report(folder: Path, tiny_model: Any) -> None:
     words = ["try", folder / "corpus.jsonl", "-e", folder / "first.jsonl", "--model", tiny_model("llama")]
     words += ["-o", folder / "tried", "--top", "10"]

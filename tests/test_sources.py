@@ -61,6 +61,17 @@ def test_rows_in_memory() -> None:
     assert [isinstance(item, Rejected) for item in items] == [False, True, True]
 
 
+def test_several_lists_of_rows_are_told_apart() -> None:
+    lists = [[{"text": f"{name}{n}"} for n in range(2)] for name in "ab"]
+    assert ids(*lists) == ["rows:1", "rows:2", "rows-2:1", "rows-2:2"]
+
+
+def test_a_column_alone_is_no_corpus() -> None:
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(CorpusError, match="Series is not a corpus"):
+        ids(pandas.Series(["a"]))
+
+
 def test_a_data_set_a_stream_and_a_frame_are_read_alike() -> None:
     import datasets
     import pandas as pd

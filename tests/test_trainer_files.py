@@ -198,6 +198,11 @@ def test_verl_reads_conversations_of_parquet(tmp_path: Path) -> None:
     assert [[turn["role"] for turn in turns] for turns in rows] == [["user", "assistant"], ["user", "assistant"] * 2]
 
 
+def test_verl_does_not_read_text(tmp_path: Path) -> None:
+    with pytest.raises(NaitError, match="verl does not read text rows; use another trainer"):
+        put(tmp_path / "a.jsonl", TEXT_ROWS, "text", Trainer.VERL)
+
+
 @pytest.mark.parametrize("name", ["out.jsonl", "out.parquet"])
 def test_verl_reads_prompts_with_a_reward(tmp_path: Path, name: str) -> None:
     """By https://verl.readthedocs.io/en/latest/preparation/prepare_data.html."""
@@ -415,3 +420,73 @@ def test_what_can_never_work_is_refused_before_any_work(tmp_path: Path) -> None:
         )
     for trainer in Trainer:
         assert "cannot read types and turns from .csv; write" in refusal(*asked, tmp_path / "a.csv", "--for", trainer)
+
+
+# ---- what a trainer of preferences would lose ------------------------------------------------------------------------
+
+_ANSWERS = {"chosen": "No.", "rejected": "Yes."}
+
+
+_BY_TRL = (Trainer.TRL, Trainer.UNSLOTH)
+_BY_TEXTS = (Trainer.AXOLOTL, Trainer.MS_SWIFT, Trainer.OPENRLHF)
+_LOST = [
+    (_BY_TRL, {"question": "Blue?"}, "its question is in 'question'"),
+    (_BY_TRL, {"conversations": [{"from": "human", "value": "Blue?"}]}, "its question is in 'conversations'"),
+    (_BY_TRL, {"instruction": "Say it.", "input": "Blue"}, "its question is in 'instruction'"),
+    (_BY_TEXTS, {"instruction": "Say it.", "input": "Blue"}, "its column 'input' would be lost"),
+    ((*_BY_TRL, Trainer.AXOLOTL, Trainer.OPENRLHF), {"prompt": "Blue?", "system": "s"}, "'system' would be lost"),
+]
+
+
+@pytest.mark.parametrize(
+    ("trainer", "row", "problem"), [(trainer, row, problem) for trainers, row, problem in _LOST for trainer in trainers]
+)
+def test_no_part_of_a_question_is_lost_beside_two_answers(
+    trainer: Trainer, row: dict[str, Any], problem: str, tmp_path: Path
+) -> None:
+    with pytest.raises(NaitError, match=problem):
+        put(tmp_path / "b.jsonl", [row | _ANSWERS], RowFormat.PREFERENCE, trainer)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_instruction_is_the_question_of_two_answers(tmp_path: Path) -> None:
+    rows = [{"instruction": "Blue?", "input": "", **_ANSWERS}]
+    put(tmp_path / "b.jsonl", rows, RowFormat.PREFERENCE, Trainer.AXOLOTL)
+    assert 'field_prompt": "instruction"' in (tmp_path / "b.jsonl.axolotl.yaml").read_text()
+    put(tmp_path / "c.jsonl", rows, RowFormat.PREFERENCE, Trainer.MS_SWIFT)
+    assert '"instruction": "query"' in (tmp_path / "c.jsonl.ms-swift.yaml").read_text()
+    put(
+        tmp_path / "d.jsonl",
+        [{"system": "s", "prompt": "Blue?", **_ANSWERS}],
+        RowFormat.PREFERENCE,
+        Trainer.LLAMAFACTORY,
+    )
+    columns = json.loads((tmp_path / "dataset_info.json").read_text())["d"]["columns"]
+    assert columns == {"prompt": "prompt", "system": "system", "chosen": "chosen", "rejected": "rejected"}
+
+
+def test_trl_takes_the_question_of_whole_conversations_from_them(tmp_path: Path) -> None:
+    rows = [{"prompt": "Blue?", **BETTER_TALKS[0]}]
+    put(tmp_path / "b.jsonl", rows, RowFormat.PREFERENCE, Trainer.TRL)
+    assert "COLUMNS = ['chosen', 'rejected']" in (tmp_path / "b.jsonl.trl.py").read_text()
+    mixed = [{"prompt": "Blue?", **{name: BETTER_TURNS[0][name] for name in ("chosen", "rejected")}}]
+    with pytest.raises(NaitError, match="its 'prompt' is not text or turns as 'chosen'"):
+        put(tmp_path / "c.jsonl", mixed, RowFormat.PREFERENCE, Trainer.TRL)
+
+
+@pytest.mark.parametrize("trainer", [Trainer.LLAMAFACTORY, Trainer.AXOLOTL, Trainer.MS_SWIFT, Trainer.OPENRLHF])
+def test_questions_and_answers_of_other_names_than_in_the_first_row_are_refused(
+    trainer: Trainer, tmp_path: Path
+) -> None:
+    rows = [{"question": "Blue?", "answer": "No."}, {"question": "Red?", "response": "No.", "answer": ""}]
+    with pytest.raises(NaitError, match="it has 'response' where the first row has 'answer'"):
+        put(tmp_path / "a.jsonl", rows, RowFormat.PROMPT_COMPLETION, trainer)
+
+
+@pytest.mark.parametrize("trainer", [Trainer.TRL, Trainer.AXOLOTL, Trainer.OPENRLHF])
+def test_a_system_prompt_beside_a_question_is_refused_where_it_would_be_lost(trainer: Trainer, tmp_path: Path) -> None:
+    rows = [{"system": "Be brief.", "prompt": "Blue?", "completion": "No."}]
+    with pytest.raises(NaitError, match="column 'system' would be lost"):
+        put(tmp_path / "a.jsonl", rows, RowFormat.PROMPT_COMPLETION, trainer)
+    put(tmp_path / "b.jsonl", rows, RowFormat.PROMPT_COMPLETION, Trainer.LLAMAFACTORY)
+    assert json.loads((tmp_path / "dataset_info.json").read_text())["b"]["columns"]["system"] == "system"

@@ -8,7 +8,7 @@ from nait_index.corpus.formats import ROLES, known_fields, name_of, row_parts
 from nait_index.corpus.reasoning import segments
 from nait_index.corpus.rows import RowError
 from nait_index.corpus.words import is_visible
-from nait_index.types import DEFAULT_READING, Reading, Reasoning, Role, RowFormat, lookup
+from nait_index.types import DEFAULT_READING, Reading, Reasoning, Role, RowFormat, Side, lookup
 
 _NAMED_FIELDS = 3  # fields that a reason names at most
 _ANSWERS = frozenset(
@@ -33,6 +33,7 @@ def missing_answer(row: Fields, row_format: RowFormat, reading: Reading = DEFAUL
 
     :param row: one that :func:`~nait_index.corpus.formats.row_parts` can split.
     """
+    preferred = row_format is RowFormat.PREFERENCE
     row, row_format = known_fields(row, row_format, reading)
     reasoning = reading.reasoning
     if row_format is RowFormat.TEXT:
@@ -48,7 +49,8 @@ def missing_answer(row: Fields, row_format: RowFormat, reading: Reading = DEFAUL
     if role is not Role.ASSISTANT:
         is_reasoned = reasoning is Reasoning.DROP and missing_answer(row, row_format) is None
         dropped = " without its reasoning" if is_reasoned else ""
-        return f"no answer: {_problem(value, field, role)}{dropped}{_elsewhere(row, field)}"
+        named = repr(field if not preferred else "rejected" if reading.side is Side.REJECTED else "chosen")
+        return f"no answer: {_problem(value, named, role)}{dropped}{_elsewhere(row, field)}"
     if row_format is RowFormat.ALPACA:
         field, turns = "history", [{"assistant": pair[1]} for pair in row.get("history") or ()]
     number = _empty_turn(turns or (), reasoning)
@@ -101,10 +103,10 @@ def _is_plain(value: object) -> bool:
 
 def _problem(value: object, field: str, role: Role | None) -> str:
     if value is None:
-        return f"no {field!r}"
+        return f"no {field}"
     if role is not None:
-        return f"the last turn of {field!r} is the {'system' if role is Role.TOOLS else role}'s"
-    return f"the last turn of {field!r} is empty" if isinstance(value, list) and value else f"{field!r} is empty"
+        return f"the last turn of {field} is the {'system' if role is Role.TOOLS else role}'s"
+    return f"the last turn of {field} is empty" if isinstance(value, list) and value else f"{field} is empty"
 
 
 def _elsewhere(row: Fields, field: str) -> str:

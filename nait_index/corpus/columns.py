@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nait_index.corpus.rows import RowError, json_kind
+from nait_index.corpus.words import is_visible
 from nait_index.errors import NaitError
 from nait_index.spelling import did_you_mean
 from nait_index.types import RowFormat, Side, lookup
@@ -12,10 +13,10 @@ from nait_index.types import RowFormat, Side, lookup
 Fields = Mapping[str, Any]
 
 QUESTIONS = ("prompt", "question", "problem", "query", "input")
-"""Columns that hold the question of a pair, the first of them that a row has."""
+"""Columns that hold the question of a pair: the first that is not empty."""
 
 ANSWERS = ("completion", "response", "output", "solution", "answer", "reward_model.ground_truth", "label")
-"""Columns that hold its answer; a dot leads into an object."""
+"""Columns that hold its answer, likewise; a dot leads into an object."""
 
 CONVERSATIONS = ("messages", "conversations", "conversation")
 FIELDS = frozenset(
@@ -65,15 +66,36 @@ def with_columns(row: Fields, columns: Sequence[tuple[str, str]]) -> Fields:
 
 def question_name(row: Fields) -> str:
     """Return the column that holds the question of a pair."""
-    return next((name for name in QUESTIONS if row.get(name) is not None), QUESTIONS[0])
+    return first_filled(row, QUESTIONS)
 
 
 def answer_name(row: Fields) -> str:
-    """Return the column that holds the answer of a pair, text or turns if there is any; ``label: true`` is none."""
+    """Return the column that holds the answer of a pair, text or turns if there is any; ``label: true`` is none.
+
+    A label in words is an answer where there is no other.
+    """
     asked = question_name(row)
-    names = (name for name in ANSWERS if name != asked and isinstance(lookup(row, name), str | list))
-    others = (name for name in ANSWERS if name not in (asked, "label") and row.get(name) is not None)
-    return next(names, next(others, ANSWERS[0]))
+    values = {name: value for name in ANSWERS if name != asked and (value := lookup(row, name)) is not None}
+    label = values.pop("label", None)
+    texts = {name: value for name, value in values.items() if isinstance(value, str | list)}
+    return first_filled(texts or values or ({"label": label} if isinstance(label, str | list) else {}), ANSWERS)
+
+
+def first_filled(row: Fields, names: Sequence[str]) -> str:
+    """Return the first of some columns that is not empty, else the first that is not null, else the first."""
+    present = [name for name in names if row.get(name) is not None]
+    return next((name for name in present if not _is_blank(row[name])), next(iter(present), names[0]))
+
+
+def _is_blank(value: object) -> bool:
+    """Return whether a value is an empty text or list, as tables have it for what a row lacks."""
+    return value == [] or (isinstance(value, str) and not is_visible(value))
+
+
+def asked_name(row: Fields) -> str:
+    """Return the column that holds the question of two answers."""
+    name = first_filled(row, ("instruction", *QUESTIONS))
+    return name if row.get(name) is not None else QUESTIONS[0]
 
 
 def is_pair(row: Fields) -> bool:
@@ -100,7 +122,7 @@ def one_answer(row: Fields, side: Side) -> tuple[Fields, RowFormat]:
     if name is not None:
         form = RowFormat.MESSAGES if name == "messages" else RowFormat.SHAREGPT
         return rest | {name: _merged([list(rest[name]), *map(_as_turns, answers)])}, form
-    asked = "instruction" if rest.get("instruction") is not None else question_name(rest)
+    asked = asked_name(rest)
     texts = [answer for answer in answers if isinstance(answer, str)]
     if rest.get(asked) is None:
         talks = [_dialogue(text) for text in texts]
@@ -109,6 +131,8 @@ def one_answer(row: Fields, side: Side) -> tuple[Fields, RowFormat]:
         if len(texts) == len(answers):
             return {"text": _BETWEEN.join(texts)}, RowFormat.TEXT
         raise RowError("answers without a question: there is no 'prompt'")
+    if all(map(_is_blank, answers)):  # another column is not the preferred answer
+        rest = {name: value for name, value in rest.items() if name == asked or name not in ANSWERS}
     answer: Any = _BETWEEN.join(texts) if len(texts) == len(answers) else _merged([*map(_as_turns, answers)])
     if asked == "instruction":
         text = answer if isinstance(answer, str) else _BETWEEN.join(str(_text_of(turn)) for turn in answer)

@@ -14,6 +14,7 @@ from nait_index.corpus.columns import (
     QUESTIONS,
     Fields,
     answer_name,
+    first_filled,
     is_pair,
     one_answer,
     question_name,
@@ -170,6 +171,7 @@ def _alpaca(row: Fields) -> Iterator[Part]:
 
 
 def _prompt_completion(row: Fields) -> Iterator[Part]:
+    yield from _text(Role.SYSTEM, row.get("system"), "field 'system'")
     yield from _tools(row)
     for field, role in ((question_name(row), Role.USER), (answer_name(row), Role.ASSISTANT)):
         value = required(row, field) if role is Role.USER else lookup(row, field)
@@ -281,8 +283,8 @@ def _content_text(piece: object, where: str) -> str:
 
 
 def name_of(row: Fields, *names: str) -> str:
-    """Return which of the names of a field a row uses, the first if it uses none."""
-    return next((name for name in names if row.get(name) is not None), names[0])
+    """Return which of the names of a field a row uses, the first if it uses none; an empty one only without another."""
+    return first_filled(row, names)
 
 
 def required(row: Fields, field: str) -> object:

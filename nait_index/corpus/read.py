@@ -17,7 +17,7 @@ from nait_index.corpus.formats import detect_format, read_parts, row_parts
 from nait_index.corpus.media import carried_media
 from nait_index.corpus.readers import read_whole
 from nait_index.corpus.rows import RawRow, RowError, json_kind, parse_row, refuse_surrogates, to_json
-from nait_index.corpus.sources import Part, Source, open_source
+from nait_index.corpus.sources import Part, Source, open_sources
 from nait_index.corpus.text_rows import pasted_rows
 from nait_index.corpus.words import is_visible
 from nait_index.errors import CorpusError, NaitError
@@ -59,7 +59,7 @@ def read_corpus(
     """
     if limit is not None and limit < 1:
         raise NaitError(f"--limit must be at least 1, not {limit}")
-    opened = [open_source(source, split) for source in sources]
+    opened = open_sources(sources, split)
     seen: set[object] = set()
     for part in chain.from_iterable(source.parts for source in opened):
         if part.key in seen:

@@ -11,6 +11,7 @@
 import glob
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,14 +86,26 @@ def label_of(source: Any) -> str:  # noqa: ANN401
     return printable(str(source)) if isinstance(source, str | Path) else _name_in_memory(source)
 
 
-def open_source(source: Any, split: str | None = None) -> Source:  # noqa: ANN401
-    """Find the parts of a source; no row is read yet.
+def open_sources(sources: Iterable[Any], split: str | None = None) -> list[Source]:
+    """Find the parts of several sources; no row is read yet.
+
+    Rows in memory have no names of their own, so those after the first are numbered: ``rows``, ``rows-2``.
 
     :param split: of a source that holds several: its name, or ``all``.
-    :raises CorpusError: it cannot be read, or holds several splits and none was asked for.
+    :raises CorpusError: one cannot be read, or holds several splits and none was asked for.
     """
-    if not isinstance(source, str | Path):
-        return _in_memory(source, split)
+    opened, numbers = [], Counter[str]()
+    for source in sources:
+        if isinstance(source, str | Path):
+            opened.append(_open_named(source, split))
+            continue
+        name = _name_in_memory(source)
+        numbers[name] += 1
+        opened.append(_in_memory(source, name if numbers[name] == 1 else f"{name}-{numbers[name]}", split))
+    return opened
+
+
+def _open_named(source: str | Path, split: str | None) -> Source:
     text = str(source)
     if (named := _HUB.fullmatch(text)) and PurePosixPath(text).suffix not in SUFFIXES:
         return _hub(text, named["repo"], named["config"], named["revision"], named["split"] or split)
@@ -219,13 +232,13 @@ def _splits(label: str, there: Mapping[str, Any], split: str | None) -> tuple[Pa
 # ---- rows in memory -------------------------------------------------------------------------------------------------
 
 
-def _in_memory(source: Any, split: str | None) -> Source:  # noqa: ANN401
-    name = _name_in_memory(source)
+def _in_memory(source: Any, name: str, split: str | None) -> Source:  # noqa: ANN401
     if _is_from("datasets", source) and isinstance(source, Mapping):
         return Source(name, name, _splits(name, source, split), is_one_part=False)
     if split is not None:
         raise CorpusError(f"{name}: rows in memory have no splits; give those of one")
-    if not isinstance(source, Iterable) and not _is_table(source):
+    is_column = any(_is_from(package, source) for package in ("pandas", "polars")) and not hasattr(source, "columns")
+    if is_column or not (isinstance(source, Iterable) or _is_table(source)):
         raise CorpusError(f"{type(source).__name__} is not a corpus: give files, a data set, a data frame, or rows")
     return Source(name, name, (Part(name, partial(_memory_rows, source, name), id(source)),), is_one_part=True)
 

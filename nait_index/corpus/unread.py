@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from nait_index.corpus.columns import ANSWERS, CONVERSATIONS, QUESTIONS
+from nait_index.corpus.columns import CONVERSATIONS, answer_name, question_name
 from nait_index.corpus.formats import ROLES, name_of
 from nait_index.corpus.reasoning import FIELDS, reasoning_text
 from nait_index.corpus.templates import plain_text
@@ -33,7 +33,7 @@ _READ = {
     RowFormat.ALPACA: {"history", "tools"},
     RowFormat.SHAREGPT: {"conversations", "conversation", "tools"},
     RowFormat.MESSAGES: {"messages", "tools"},
-    RowFormat.PROMPT_COMPLETION: {*QUESTIONS, *ANSWERS, "tools"},
+    RowFormat.PROMPT_COMPLETION: {"tools"},  # and the question and answer of each row
     RowFormat.PREFERENCE: {*CONVERSATIONS, "prompt", "chosen", "rejected", "history", "tools"},
     RowFormat.TEXT: {"text"},
 }
@@ -83,8 +83,9 @@ def unread_sentences(unread: Mapping[str, Mapping[str, int]]) -> list[str]:
 def unread_fields(sample: Sample) -> dict[str, int]:
     """Return the fields of a row, and of its turns, that hold text which is not read, each with its number of words."""
     row = json.loads(sample.row)
-    names = [name for name in row if name not in _READ[sample.format] and name != "id"]
-    turns = list(_turns(row, _READ[sample.format]))
+    columns = _read_columns(row, sample.format)
+    names = [name for name in row if name not in columns and name != "id"]
+    turns = list(_turns(row, columns))
     if not names and not any(set(turn) - _READ_OF_TURNS for turn in turns):
         return {}
     read = plain_text(sample.parts)
@@ -101,6 +102,12 @@ def unread_fields(sample: Sample) -> dict[str, int]:
                 label = f"{name!r}{_OF_TURNS}"
                 counts[label] = counts.get(label, 0) + _words(turn[name], read, parts)
     return {name: counts[name] for name in sorted(counts) if counts[name]}
+
+
+def _read_columns(row: Mapping[str, Any], row_format: RowFormat) -> set[str]:
+    if row_format is not RowFormat.PROMPT_COMPLETION:
+        return _READ[row_format]
+    return {question_name(row), answer_name(row).partition(".")[0], *_READ[row_format]}
 
 
 def _turns(row: Mapping[str, Any], names: set[str]) -> Iterator[Mapping[str, Any]]:

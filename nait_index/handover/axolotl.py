@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from nait_index.corpus import to_json
-from nait_index.corpus.columns import answer_name, question_name
-from nait_index.corpus.formats import ROLES
+from nait_index.corpus.formats import ROLES, name_of
 from nait_index.handover import preferences
-from nait_index.handover.rows import OutRow, Shape, UnreadableError, check_text, first_with_role
+from nait_index.handover.chat import check_column_is_empty
+from nait_index.handover.rows import OutRow, Shape, UnreadableError, check_text, first_with_role, pair_names
 from nait_index.handover.writers import OutputKind
 from nait_index.types import RowFormat
 
@@ -35,12 +35,13 @@ def _reader(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
     if shape.format is RowFormat.ALPACA:
         return _alpaca(rows, shape)
     if shape.format is RowFormat.PROMPT_COMPLETION:
-        asked, answered = question_name(rows[0].fields), answer_name(rows[0].fields)
+        asked, answered = pair_names(rows)
         check_text(rows, asked, answered)
         for row in rows:
             row.check_no_reasoning()
         names = {"field_instruction": asked, "field_output": answered}
-        # The prompt unchanged; columns "system" and "input" are not added to it.
+        check_column_is_empty(rows, "system")
+        # The prompt unchanged; a column "input" is not added to it.
         return {"type": names | {"format": "{instruction}", "no_input_format": "{instruction}", "system_format": ""}}
     if shape.format is RowFormat.PREFERENCE:
         return preferences.axolotl(rows)
@@ -57,6 +58,8 @@ def _alpaca(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
             raise UnreadableError(row, "it has a history, which Axolotl ignores in alpaca rows")
         if row.fields.get("context") and not row.fields.get("input"):
             raise UnreadableError(row, "its input is called 'context'")
+        if name_of(row.fields, "output", "response") != "output":
+            raise UnreadableError(row, "its answer is called 'response'")
         row.check_no_reasoning()
     return {"type": "alpaca_w_system" if "system" in shape.columns else "alpaca"}
 

@@ -75,8 +75,9 @@ def read_conversation(row: Fields, row_format: RowFormat) -> Conversation:
         columns, turns = ["system", "history", "instruction", more, answer], tuple(_alpaca(row, more, answer))
         columns += _reasoning_fields(row)
     elif row_format is RowFormat.PROMPT_COMPLETION:
-        columns, turns = [question_name(row), answer_name(row)], tuple(_prompt_completion(row))
-        columns += [] if isinstance(lookup(row, columns[1]), list) else _reasoning_fields(row)
+        answer = answer_name(row)
+        columns, turns = ["system", question_name(row), answer], tuple(_prompt_completion(row))
+        columns += [] if isinstance(lookup(row, answer), list) else _reasoning_fields(row)
     else:
         name = name_of(row, *CONVERSATIONS[row_format])
         columns, turns = ["system", name], (*_system(row), *_turns(required(row, name), name))
@@ -103,6 +104,7 @@ def _alpaca(row: Fields, more: str, answer: str) -> Iterator[Turn]:
 
 
 def _prompt_completion(row: Fields) -> Iterator[Turn]:
+    yield from _system(row)
     for name, role in ((question_name(row), Role.USER), (answer_name(row), Role.ASSISTANT)):
         value = required(row, name) if role is Role.USER else lookup(row, name)
         if isinstance(value, list):

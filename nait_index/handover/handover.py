@@ -151,6 +151,7 @@ def hand_over(
         "left_out": lost,
         "ignored": {str(trainer): dict(ignored_fields(trainer, rows)) for trainer in options.trainers},
         "nait_weight": WEIGHTS if options.weights else None,
+        "scores": options.scores,
         "selected": [records[row.number] for row in rows],
     }
     with together() as batch:
@@ -207,7 +208,9 @@ def _notes(
 ) -> Iterator[str]:
     target = options.format
     if held_out := facts.get("validation"):
-        yield f"{held_out['rows']:,} rows for validation are in {options.held_out}"
+        kept = held_out["rows"]
+        are = "row for validation is" if kept == 1 else "rows for validation are"
+        yield f"{kept:,} {are} in {options.held_out}"
     if refused:
         count = f"{len(refused):,} {'row' if len(refused) == 1 else 'rows'}"
         yield f"{count} cannot be {_verb(options)}, see {options.rejected}; the first is {_first(refused)}"

@@ -12,12 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from nait_index.corpus import to_json
-from nait_index.corpus.columns import answer_name, question_name
 from nait_index.corpus.formats import ROLES, name_of
 from nait_index.corpus.media import media_columns
 from nait_index.errors import NaitError, OutputExistsError
 from nait_index.handover import preferences
-from nait_index.handover.rows import SHAREGPT_ROLES, OutRow, Shape, UnreadableError, check_text, first_with_role
+from nait_index.handover.rows import (
+    SHAREGPT_ROLES,
+    OutRow,
+    Shape,
+    UnreadableError,
+    check_text,
+    first_with_role,
+    pair_names,
+)
 from nait_index.types import Role, RowFormat
 
 FILE = "dataset_info.json"
@@ -41,11 +48,13 @@ def entry(rows: Sequence[OutRow], shape: Shape, out: Path) -> dict[str, Any]:
     if shape.format is RowFormat.ALPACA:
         settings = _alpaca(rows, shape)
     elif shape.format is RowFormat.PROMPT_COMPLETION:
-        names = question_name(rows[0].fields), answer_name(rows[0].fields)
+        names = pair_names(rows)
         check_text(rows, *names)
         for row in rows:
             row.check_no_reasoning()
-        settings = {"formatting": "alpaca", "columns": dict(zip(("prompt", "response"), names, strict=True))}
+        columns = dict(zip(("prompt", "response"), names, strict=True))
+        columns |= {"system": "system"} if "system" in shape.columns else {}
+        settings = {"formatting": "alpaca", "columns": columns}
     elif shape.format is RowFormat.PREFERENCE:
         settings = preferences.llamafactory(rows)
     elif shape.format is RowFormat.TEXT:
@@ -98,8 +107,10 @@ def _alpaca(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
     names |= {name: name for name in ("history", "system", "tools")}
     check_text(rows, "instruction", names["response"])
     for row in rows:
-        if names["query"] == "input" and row.fields.get("input") is None and row.fields.get("context"):
+        if names["query"] == "input" and not row.fields.get("input") and row.fields.get("context"):
             raise UnreadableError(row, "it has 'context' where others have 'input'")
+        if name_of(row.fields, "output", "response") != names["response"]:
+            raise UnreadableError(row, "it has 'response' where others have 'output'")
         row.check_no_reasoning()
     _check_tools(rows)
     always = ("prompt", "response")

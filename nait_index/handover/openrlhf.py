@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 
-from nait_index.corpus.columns import answer_name, question_name
 from nait_index.errors import NaitError
 from nait_index.handover import preferences
 from nait_index.handover.chat import check_column_is_empty, check_turns
-from nait_index.handover.rows import Lengths, OutRow, Shape, UnreadableError, check_text
+from nait_index.handover.rows import Lengths, OutRow, Shape, UnreadableError, check_text, pair_names
 from nait_index.handover.shell import script as shell_script
 from nait_index.handover.trl import prompt_completion
 from nait_index.handover.writers import OutputKind
@@ -66,7 +65,7 @@ def _options(rows: Sequence[OutRow], shape: Shape, kind: OutputKind) -> list[str
 
 def _prompt_completion(rows: Sequence[OutRow], kind: OutputKind) -> tuple[str, str]:
     """Return the columns of questions and answers: texts, which OpenRLHF makes turns of, or turns."""
-    asked, answered = question_name(rows[0].fields), answer_name(rows[0].fields)
+    asked, answered = pair_names(rows)
     if not isinstance(rows[0].fields.get(asked), str):
         prompt_completion(rows, kind, "OpenRLHF")
         return "prompt", "completion"

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from nait_index.corpus.columns import question_name
+from nait_index.corpus.columns import CONVERSATIONS, asked_name, first_filled
+from nait_index.corpus.formats import ROLES, name_of
 from nait_index.handover.rows import OutRow, UnreadableError, check_text
+from nait_index.types import Role
 
 ANSWERS = ("chosen", "rejected")
 
@@ -31,9 +33,9 @@ def llamafactory(rows: Sequence[OutRow]) -> dict[str, Any]:
         columns = {"messages": "conversations"} | answers
         columns |= {name: name for name in ("system", "tools") if any(row.fields.get(name) for row in rows)}
         return {"ranking": True, "formatting": "sharegpt", "columns": columns}
-    asked = "instruction" if isinstance(first.get("instruction"), str) else question_name(first)
-    _check_texts(rows, asked)
-    more = {"query": "input", "system": "system", "history": "history"} if asked == "instruction" else {}
+    asked = _question_of_texts(rows)
+    more = {"query": _input_name(rows), "history": "history"} if asked == "instruction" else {}
+    more |= {"system": "system"}
     used = {key: name for key, name in more.items() if any(row.fields.get(name) for row in rows)}
     return {"ranking": True, "formatting": "alpaca", "columns": {"prompt": asked} | used | answers}
 
@@ -43,8 +45,8 @@ def axolotl(rows: Sequence[OutRow]) -> dict[str, Any]:
 
     :raises UnreadableError: a row has no question and two answers that are text.
     """
-    asked = question_name(rows[0].fields)
-    _check_texts(rows, asked)
+    asked = _question_of_texts(rows)
+    _check_lost(rows, asked, "system")
     fields = {"field_prompt": asked, "field_chosen": "chosen", "field_rejected": "rejected"}
     formats = {"prompt_format": "{prompt}", "chosen_format": "{chosen}", "rejected_format": "{rejected}"}
     return {"type": fields | formats}
@@ -53,15 +55,21 @@ def axolotl(rows: Sequence[OutRow]) -> dict[str, Any]:
 def trl(rows: Sequence[OutRow]) -> list[str]:
     """Return the columns that TRL's trainers of preferences read: with a question, or whole conversations.
 
-    :raises UnreadableError: the columns of a row are of other types than the first one's.
+    :raises UnreadableError: the columns of a row are of other types than the first one's, or its question would be
+        lost.
     """
-    columns = [*(["prompt"] if "prompt" in rows[0].fields else []), *ANSWERS]
-    kinds = {name: type(rows[0].fields.get(name)) for name in columns}
+    kind, is_whole = type(rows[0].fields.get("chosen")), _is_whole(rows[0])
+    columns = [*ANSWERS] if is_whole else ["prompt", *ANSWERS]
     for row in rows:
+        asked = first_filled(row.fields, (asked_name(row.fields), *CONVERSATIONS))
+        if not is_whole and asked != "prompt":
+            raise UnreadableError(row, f"its question is in {asked!r}, and TRL reads 'prompt'", REMEDY)
         for name in columns:
             value = row.fields.get(name)
-            if not isinstance(value, str | list) or type(value) is not kinds[name]:
-                raise UnreadableError(row, f"its {name!r} is not text or turns as in the first row", REMEDY)
+            if not isinstance(value, str | list) or type(value) is not kind or _is_whole(row) is not is_whole:
+                problem = f"its {name!r} is not text or turns as 'chosen' in the first row"
+                raise UnreadableError(row, problem, REMEDY)
+    _check_lost(rows, "prompt", "system")
     return columns
 
 
@@ -73,8 +81,8 @@ def swift(rows: Sequence[OutRow]) -> dict[str, str]:
     if isinstance(rows[0].fields.get("chosen"), list):
         _check_conversations(rows)
         return {"chosen": "messages", "rejected": "rejected_messages"}
-    asked = question_name(rows[0].fields)
-    _check_texts(rows, asked)
+    asked = _question_of_texts(rows)
+    _check_lost(rows, asked)
     return {asked: "query", "chosen": "response", "rejected": "rejected_response"}
 
 
@@ -84,9 +92,9 @@ def openrlhf(rows: Sequence[OutRow]) -> list[str]:
     :raises UnreadableError: a row has no question and two answers, or not of the types of the first one's.
     """
     keys = ["--data.chosen_key chosen", "--data.rejected_key rejected"]
-    asked = question_name(rows[0].fields)
+    asked = asked_name(rows[0].fields)
     if not isinstance(rows[0].fields.get("chosen"), list):
-        _check_texts(rows, asked)
+        _check_lost(rows, _question_of_texts(rows))
         return [f"--data.prompt_key {asked}", *keys]
     if not isinstance(rows[0].fields.get(asked), list):
         _check_conversations(rows)
@@ -109,8 +117,54 @@ def _check_conversations(rows: Sequence[OutRow]) -> None:
                 raise UnreadableError(row, f"its {name!r} is not a question with its answer", REMEDY)
 
 
-def _check_texts(rows: Sequence[OutRow], asked: str) -> None:
+def _is_whole(row: OutRow) -> bool:
+    """Return whether the answers of a row are whole conversations, or texts that hold their question too."""
+    chosen = row.fields.get("chosen")
+    if isinstance(chosen, list) and chosen and isinstance(chosen[0], dict):
+        return ROLES.get(str(chosen[0].get(name_of(chosen[0], "role", "from")))) is not Role.ASSISTANT
+    names = (asked_name(row.fields), *CONVERSATIONS)
+    return all(row.fields.get(name) in (None, "", []) for name in names)
+
+
+def _input_name(rows: Sequence[OutRow]) -> str:
+    """Return the column of what an instruction is about.
+
+    :raises UnreadableError: rows have it in different ones.
+    """
+    names = {name_of(row.fields, "input", "context"): row for row in rows if _has_input(row)}
+    if len(names) > 1:
+        raise UnreadableError(names["context"], "it has 'context' where others have 'input'", REMEDY)
+    return next(iter(names), "input")
+
+
+def _has_input(row: OutRow) -> bool:
+    return bool(row.fields.get("input") or row.fields.get("context"))
+
+
+def _check_lost(rows: Sequence[OutRow], asked: str, *names: str) -> None:
+    """Check that no row has something that a trainer would not read, such as the input of an instruction.
+
+    :param names: columns that it does not read besides.
+    """
+    more = ("input", "context", "history") if asked == "instruction" else ()
+    for row in rows:
+        lost = next((name for name in (*more, *names) if row.fields.get(name)), None)
+        if lost is not None:
+            raise UnreadableError(row, f"its column {lost!r} would be lost", REMEDY)
+
+
+def _question_of_texts(rows: Sequence[OutRow]) -> str:
+    """Return the column that holds the question, as text, beside two texts.
+
+    :raises UnreadableError: a row has none, or in another column than the first.
+    """
+    asked = asked_name(rows[0].fields)
+    for row in rows:
+        if asked_name(row.fields) != asked:
+            reason = f"its question is in {asked_name(row.fields)!r}, that of the first row in {asked!r}"
+            raise UnreadableError(row, reason, REMEDY)
     try:
         check_text(rows, asked, *ANSWERS)
     except UnreadableError as error:
         raise UnreadableError(error.row, str(error), REMEDY) from None
+    return asked

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from nait_index.corpus.columns import answer_name, question_name
 from nait_index.corpus.formats import PAIRED, ROLES, name_of
 from nait_index.corpus.media import carried_media
 from nait_index.corpus.reasoning import FIELDS, reasoning_of
@@ -204,6 +205,19 @@ def first_with_role(rows: Sequence[OutRow], shape: Shape, word: str) -> OutRow:
     """Return the first row with a turn whose role has a certain name; there must be one."""
     role = shape.keys[0]
     return next(row for row in rows if any(turn[role] == word for turn in row.turns(shape.name)))
+
+
+def pair_names(rows: Sequence[OutRow]) -> tuple[str, str]:
+    """Return the columns that hold the question and the answer of every row.
+
+    :raises UnreadableError: a row has them in others than the first row.
+    """
+    names = question_name(rows[0].fields), answer_name(rows[0].fields)
+    for row in rows:
+        for name, expected in zip((question_name(row.fields), answer_name(row.fields)), names, strict=True):
+            if name != expected:
+                raise UnreadableError(row, f"it has {name!r} where the first row has {expected!r}")
+    return names
 
 
 def check_text(rows: Sequence[OutRow], *names: str) -> None:

@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nait_index.corpus import to_json
-from nait_index.corpus.columns import answer_name, question_name
 from nait_index.corpus.formats import name_of
 from nait_index.handover import preferences
-from nait_index.handover.rows import OutRow, Shape, UnreadableError, check_text, first_with_role
+from nait_index.handover.rows import OutRow, Shape, UnreadableError, check_text, first_with_role, pair_names
 from nait_index.types import RowFormat
 
 READ_IN_TURNS = frozenset({"tool_calls", "loss", "loss_scale"})
@@ -54,7 +53,7 @@ def _columns(rows: Sequence[OutRow], shape: Shape) -> dict[str, str]:
     if shape.format is RowFormat.ALPACA:
         return _renamed(rows, _alpaca(rows))
     if shape.format is RowFormat.PROMPT_COMPLETION:
-        asked, answered = question_name(rows[0].fields), answer_name(rows[0].fields)
+        asked, answered = pair_names(rows)
         check_text(rows, asked, answered)
         for row in rows:
             row.check_no_reasoning()
@@ -76,6 +75,8 @@ def _alpaca(rows: Sequence[OutRow]) -> dict[str, str]:
     for row in rows:
         if more == "input" and row.fields.get("context") and not row.fields.get("input"):
             raise UnreadableError(row, "it has 'context' where others have 'input'")
+        if name_of(row.fields, "output", "response") != answered:
+            raise UnreadableError(row, "it has 'response' where others have 'output'")
         row.check_no_reasoning()
     asked = {"instruction": "instruction", more: "input"} if more in everything else {"instruction": "query"}
     return asked | {answered: "response"}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nait_index.handover import preferences
 from nait_index.handover.chat import check_column_is_empty, check_turns
-from nait_index.handover.rows import Lengths, OutRow, Shape, UnreadableError, check_text
+from nait_index.handover.rows import Lengths, OutRow, Shape, UnreadableError, check_text, pair_names
 from nait_index.handover.writers import OutputKind
 from nait_index.types import RowFormat
 
@@ -109,7 +109,11 @@ def prompt_completion(rows: Sequence[OutRow], kind: OutputKind, trainer: str) ->
     :raises UnreadableError: a row has neither, or not what the first one has.
     """
     lists = isinstance(rows[0].fields.get("prompt"), list)
+    check_column_is_empty(rows, "system")
     for row in rows:
+        for name, used in zip(("prompt", "completion"), pair_names([row]), strict=True):
+            if name != used:
+                raise UnreadableError(row, f"it has {used!r} for {name!r}", "add --as prompt-completion")
         for name in ("prompt", "completion"):
             if not isinstance(row.fields.get(name), list if lists else str):
                 reason = f"its {name!r} is not {'a list' if lists else 'text'} as in the first row"

@@ -59,7 +59,8 @@ def _check_messages(rows: Sequence[OutRow], shape: Shape, kind: OutputKind) -> N
     if shape.format is RowFormat.PREFERENCE:
         raise UnreadableError(rows[0], "verl has no trainer on preferences", preferences.REMEDY)
     if shape.format is not RowFormat.MESSAGES:
-        raise UnreadableError(rows[0], f"verl does not read {shape.format} rows")
+        remedy = "use another trainer" if shape.format is RowFormat.TEXT else None
+        raise UnreadableError(rows[0], f"verl does not read {shape.format} rows", remedy)
     if kind is not OutputKind.PARQUET:
         raise UnreadableError(rows[0], "verl reads conversations from Parquet only", "write .parquet")
     check_column_is_empty(rows, "system")

@@ -1,6 +1,7 @@
 """A recipe of what was chosen by hand, from the file beside the chosen rows."""
 
 import glob
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -44,7 +45,7 @@ def write_recipe(index: NaitIndex, sidecar: Path, path: Path, *, force: bool = F
         "corpus": [_source(name, path, index) for name in index.manifest.sources],
         "build": _build(index, path),
         "capabilities": {name: file.name for name, file in examples.items()},
-        "choose": [_choice(provenance, f"{path.stem}-{rows if Path(rows).suffix else f'{rows}/'}")],
+        "choose": [_choice(provenance, f"{path.stem}-{rows if Path(rows).suffix else f'{rows}/'}") | _writing(sidecar)],
     }
     text = yaml.safe_dump(record, sort_keys=False, allow_unicode=True)
     for file in (path, *examples.values()):
@@ -118,7 +119,23 @@ def _plain(value: object) -> object:
     return "full" if value is None else str(value) if isinstance(value, str) else value
 
 
-def _choice(provenance: Provenance, output: str) -> Mapping[str, Any]:
+def _writing(sidecar: Path) -> dict[str, Any]:
+    """Return how the rows were written, in the words of a recipe."""
+    record = json.loads(sidecar.read_bytes())
+    held_out, seed = record.get("validation") or {}, record.get("shuffled")
+    facts = {
+        "as": record.get("format"),
+        "trainer": list(record.get("ignored") or ()),
+        "scores": record.get("scores"),
+        "weights": record.get("nait_weight") is not None,
+        "shuffle": seed is not None,
+        "validation": held_out.get("rows"),
+        "seed": held_out.get("seed", seed),
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def _choice(provenance: Provenance, output: str) -> dict[str, Any]:
     """Return how rows were chosen, in the words of a recipe."""
     names, core = list(provenance.capabilities or {}), provenance.core
     choice: dict[str, Any] = {"for" if core is None else "core": names, "output": output}

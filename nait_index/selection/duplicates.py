@@ -25,6 +25,7 @@ COUNTED = 0.9
 _MOST_COUNTED = 20_000  # at about 1,600 rows a second
 _RUN = 3
 _HASHES = 128
+_LARGEST = 0.98  # threshold for which datasketch can divide the hashes into bands
 _WEIGHTS = (0.1, 0.9)  # of candidates that turn out unlike, and of like ones that are missed
 
 
@@ -83,7 +84,7 @@ def find_duplicates(rows: Iterable[ChosenRow], threshold: float) -> dict[str, Du
     """
     from datasketch import MinHash, MinHashLSH
 
-    lookup = MinHashLSH(threshold=threshold, num_perm=_HASHES, weights=_WEIGHTS)
+    lookup = MinHashLSH(threshold=min(threshold, _LARGEST), num_perm=_HASHES, weights=_WEIGHTS)
     kept: dict[str, frozenset[bytes]] = {}
     found: dict[str, Duplicate] = {}
     for row in rows:

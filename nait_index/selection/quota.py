@@ -4,6 +4,7 @@ A quota leaves out what ranks lowest of a value that has more than its part, and
 the places.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -97,29 +98,49 @@ def value_codes(values: Sequence[Any]) -> np.ndarray:
     return np.array([numbers.setdefault(to_json(value), len(numbers)) for value in values], np.int64)
 
 
-def over_quota(codes: np.ndarray, chosen: Sequence[int], most: int) -> np.ndarray:
-    """Return the ordinals of rows that must not be chosen, so that no value has more than ``most`` rows.
+def over_quota(quotas: Sequence[tuple[np.ndarray, int]], chosen: Sequence[int]) -> np.ndarray:
+    """Return the ordinals of rows that must not be chosen, so that all quotas hold together.
 
-    :param codes: (n,) of the values of all rows; :param chosen: ordinals, best first.
-    :returns: those of chosen rows beyond the quota of their value, and with them every other row of that value.
+    :param quotas: of each, (n,) codes of the values of all rows, and how many rows may have the same one.
+    :param chosen: ordinals, best first.
+    :returns: those of chosen rows beyond a quota of theirs, and with them every other row of that value.
     """
-    of_chosen = codes[list(chosen)]
-    full = np.flatnonzero(np.bincount(of_chosen, minlength=codes.max(initial=0) + 1) > most)
-    out = np.isin(codes, full)
-    for value in full:
-        out[np.asarray(chosen)[of_chosen == value][:most]] = False
+    rows = np.asarray(chosen, np.int64)
+    fits, full = _walk(quotas, rows)
+    out = np.zeros(len(quotas[0][0]) if quotas else 0, bool)
+    for (codes, _), values in zip(quotas, full, strict=True):
+        out |= np.isin(codes, list(values))
+    if quotas:
+        out[rows[fits]] = False
     return np.flatnonzero(out)
 
 
-def within_quota(codes: np.ndarray, chosen: Sequence[int], others: np.ndarray, most: int) -> np.ndarray:
-    """Return those of other rows, in their order, that can be added to the chosen ones so that the quota holds.
+def within_quota(quotas: Sequence[tuple[np.ndarray, int]], chosen: Sequence[int], others: np.ndarray) -> np.ndarray:
+    """Return those of other rows, in their order, that can be added to the chosen ones so that all quotas hold.
 
-    :param codes: (n,) of the values of all rows; :param chosen: ordinals; :param others: (m,) ordinals.
+    :param quotas: as for :func:`over_quota`. :param chosen: ordinals; :param others: (m,) ordinals.
     """
-    used = np.bincount(codes[list(chosen)], minlength=codes.max(initial=0) + 1)
-    of_others = codes[others]
-    order = np.argsort(of_others, kind="stable")
-    starts = np.searchsorted(of_others[order], of_others[order])
-    places = np.empty(len(others), np.int64)
-    places[order] = np.arange(len(others)) - starts  # how many of the same value come before
-    return np.asarray(others[used[of_others] + places < most])
+    fits, _ = _walk(quotas, np.concatenate([np.asarray(chosen, np.int64), others]))
+    return np.asarray(others[fits[len(chosen) :]])
+
+
+def _walk(quotas: Sequence[tuple[np.ndarray, int]], rows: np.ndarray) -> tuple[np.ndarray, list[set[int]]]:
+    """Take rows in their order wherever every quota has room; a row that is not taken uses up none.
+
+    :returns: which of the rows are taken; and for each quota, the values that left rows out.
+    """
+    room = [(Counter[int](), most) for _, most in quotas]
+    full: list[set[int]] = [set() for _ in quotas]
+    fits = np.ones(len(rows), bool)
+    values_of_rows = zip(*(codes[rows].tolist() for codes, _ in quotas), strict=True)
+    for place, values in enumerate(values_of_rows):
+        spent = [used[value] >= most for (used, most), value in zip(room, values, strict=True)]
+        if any(spent):
+            fits[place] = False
+            for left_out, value, is_spent in zip(full, values, spent, strict=True):
+                if is_spent:
+                    left_out.add(value)
+            continue
+        for (used, _), value in zip(room, values, strict=True):
+            used[value] += 1
+    return fits, full
