@@ -231,35 +231,6 @@ class Chooser:
             for examples, of_capability in zip(request.examples, best, strict=True)
         ]
 
-<<<<<<< HEAD
-=======
-    def _mixed(self, selection: Selection, request: RankingRequest, mix: Mix) -> Selection:
-        """Put rows that are drawn at random in the place of the last ones; their score is the mean of the method's."""
-        names = selection.details.get("capability", [request.capabilities[0].name] * len(selection))
-        lengths = self.rows.numbers("n_tokens") if request.budget.tokens else np.ones(len(self.rows))
-        total = request.budget.tokens or len(selection)
-        drawn = mix.of(total, "tokens" if request.budget.tokens else "rows")
-        kept = int((np.cumsum(lengths[list(selection.ordinals)]) <= total - drawn).sum())
-        if not kept:
-            raise SelectionError(f"--mix {mix} leaves less than the best row alone; give less")
-        may = np.ones(len(self.rows), bool) if request.allowed is None else request.allowed.copy()
-        may[list(selection.ordinals[:kept])] = False
-        seed = self.manifest.fingerprint.signatures.seed
-        others = np.random.default_rng(seed).permutation(np.flatnonzero(may))
-        quotas = [(codes, quota.rows(len(selection))) for quota, codes in request.quotas]
-        others = within_quota(quotas, selection.ordinals[:kept], others)
-        others = others[: int((np.cumsum(lengths[others]) <= drawn).sum())]
-        scores = score_rows(self.rows, request).mean(axis=0)[others]
-        best = selection.first(kept)
-        return replace(
-            best,
-            ids=(*best.ids, *self.rows.take_ids(others)),
-            scores=(*best.scores, *scores.tolist()),
-            ordinals=(*best.ordinals, *others.tolist()),
-            details={"capability": [*names[:kept], *[RANDOM] * len(others)]},
-        )
-
->>>>>>> tryout
     def _with_margin(self, selection: Selection, request: RankingRequest, margin: int) -> Selection:
         """Add the rows that come after those that were chosen."""
         k = min(len(selection) + margin, request.available)
@@ -351,70 +322,6 @@ class Chooser:
         queries = len(request.capabilities)
         return make_plan(request.search, request.k, len(self.rows), width, queries, filtered=is_filtered, recall=recall)
 
-<<<<<<< HEAD
-=======
-    def _choose(
-        self, request: RankingRequest, choose: Callable[[RankingRequest], Selection]
-    ) -> tuple[Selection, RankingRequest]:
-        """Choose; and choose again without rows that are like an example, repeat a better one, or exceed a quota.
-
-        :returns: the selection, and the request that it answers in the end.
-        """
-        asked = {capability.name: capability.asked for capability in request.capabilities}
-        selection = replace(self._within_tokens(request, choose), asked=asked)
-        removed: dict[str, Match] = {}
-        repeated: dict[str, Duplicate] = {}
-        total = len(selection)
-        while True:
-            matches, repeats = self._left_out(selection, request)
-            removed |= matches
-            repeated |= repeats
-            ordinal_of = dict(zip(selection.ids, selection.ordinals, strict=True))
-            out = {ordinal_of[sample_id] for sample_id in (*matches, *repeats)}
-            kept = [ordinal for ordinal in selection.ordinals if ordinal not in out]
-            out.update(over_quota([(codes, quota.rows(total)) for quota, codes in request.quotas], kept).tolist())
-            if out.isdisjoint(selection.ordinals):
-                break
-            request = request.without(sorted(out), self.manifest.rows)
-            if not request.available:
-                raise SelectionError(f"{request.cleaning} leaves no row: all that may be chosen are left out")
-            selection = replace(self._within_tokens(request, choose), asked=asked)
-        provenance = selection.provenance
-        if request.quotas and len(selection) < total:
-            provenance = replace(provenance, wanted=total)
-        if request.decontaminate:
-            rows = [{"id": sample_id} | asdict(match) for sample_id, match in removed.items()]
-            provenance = replace(provenance, decontaminated=Decontamination(len(rows), rows))
-        if request.dedup is not None:
-            rows = [{"id": sample_id} | asdict(repeat) for sample_id, repeat in repeated.items()]
-            provenance = replace(provenance, deduplicated=Deduplication(request.dedup, len(rows), rows))
-        return replace(selection, provenance=provenance), request
-
-    def _within_tokens(self, request: RankingRequest, choose: Callable[[RankingRequest], Selection]) -> Selection:
-        """Choose; of a budget in tokens, as many rows, best first, as it allows."""
-        budget = request.budget
-        if budget.tokens is None:
-            return choose(request)
-        lengths, k = self.rows.numbers("n_tokens"), request.k
-        while True:
-            selection = choose(replace(request, budget=replace(budget, rows=k)))
-            total = np.cumsum(lengths[list(selection.ordinals)])
-            if k == request.available or not len(total) or total[-1] >= budget.tokens:
-                break
-            k = min(request.available, max(k + 1, int(1.05 * k * budget.tokens / total[-1])))
-        kept = int((total <= budget.tokens).sum())
-        if not kept and len(total):
-            raise SelectionError(f"--top {budget.text} is less than the {total[0]:,.0f} tokens of the best row alone")
-        return selection.first(kept)
-
-    def _left_out(self, selection: Selection, request: RankingRequest) -> tuple[dict[str, Match], dict[str, Duplicate]]:
-        """Return the chosen rows that are like an example, and those that repeat a better one."""
-        matches = selection.like_examples() if request.decontaminate else {}
-        if request.dedup is None:
-            return matches, {}
-        return matches, find_duplicates(selection.chosen_rows(without=matches), request.dedup)
-
->>>>>>> tryout
     def _provenance(self, method: str | None, where: str | None, available: int) -> Provenance:
         return Provenance(
             index=self.layout.name,

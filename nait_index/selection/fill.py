@@ -38,8 +38,7 @@ def fill(
         ordinal_of = dict(zip(selection.ids, selection.ordinals, strict=True))
         out = {ordinal_of[sample_id] for sample_id in (*matches, *repeats)}
         kept = [ordinal for ordinal in selection.ordinals if ordinal not in out]
-        for quota, codes in request.quotas:
-            out.update(over_quota(codes, kept, quota.rows(total)).tolist())
+        out.update(over_quota([(codes, quota.rows(total)) for quota, codes in request.quotas], kept).tolist())
         if out.isdisjoint(selection.ordinals):
             break
         request = request.without(sorted(out), len(rows))
@@ -90,8 +89,8 @@ def mix_in(selection: Selection, request: RankingRequest, mix: Mix, rows: IndexR
     may = np.ones(len(rows), bool) if request.allowed is None else request.allowed.copy()
     may[list(selection.ordinals[:kept])] = False
     others = np.random.default_rng(seed).permutation(np.flatnonzero(may))
-    for quota, codes in request.quotas:
-        others = within_quota(codes, selection.ordinals[:kept], others, quota.rows(len(selection)))
+    quotas = [(codes, quota.rows(len(selection))) for quota, codes in request.quotas]
+    others = within_quota(quotas, selection.ordinals[:kept], others)
     scores, best = score_rows(rows, request).mean(axis=0), selection.first(kept)
     while True:
         part = others[: int((np.cumsum(lengths[others]) <= drawn).sum())]
