@@ -285,6 +285,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **{f"retrieval-{model}": partial(capability_table, model) for model in (*MODELS, "less")},
     "retrieval-gemma": partial(capability_table, "gemma"),
     "compared-gemma": partial(cost_table, compared_table, "retrieval-gemma"),
+    "compared-gemma-probes": partial(cost_table, compared_table, "retrieval-gemma-probes"),
     "influence": partial(cost_table, influence_table, "influence-bundled"),
     "capture-layers": partial(cost_table, layers_table, "capture-gemma"),
     "capture-rest": partial(cost_table, rest_table, "capture-gemma"),
