@@ -34,7 +34,7 @@ from nait_index.config import (
     SignatureConfig,
     Unanswered,
 )
-from nait_index.corpus import Corpus, corpus_list, label_of, read_corpus
+from nait_index.corpus import Corpus, corpus_list, label_of, naming_absent, read_corpus
 from nait_index.distributed.runner import runner_for
 from nait_index.errors import CorpusError, NaitError, StoreError
 from nait_index.insight.compare import Comparison, compare
@@ -179,7 +179,7 @@ class NaitIndex:
         named, given = _model_config(model), () if model is None or isinstance(model, ModelConfig) else {"name"}
         config, settled = settle(layout, named, SignatureConfig(), given)
         config, signatures = model if isinstance(model, ModelConfig) else config, signatures or settled
-        items = read_corpus(sources, row_format, limit, config.reading, rules, split)
+        items = naming_absent(read_corpus(sources, row_format, limit, config.reading, rules, split), config.columns)
         open_runner = runner_for(runner or RunnerConfig())
         with Builder(layout, config, signatures, progress, open_runner, replace_rows=replace, rules=rules) as builder:
             report = builder.run(items, [*map(label_of, sources)])

@@ -10,7 +10,7 @@ from helpers import nait_index, refusal, small_signatures, write_lines
 
 from nait_index import NaitIndex
 from nait_index.config import ModelConfig
-from nait_index.corpus import parts_of
+from nait_index.corpus import naming_absent, parts_of, read_corpus
 from nait_index.corpus.answers import missing_answer
 from nait_index.corpus.columns import parse_columns, with_columns
 from nait_index.corpus.formats import detect_format, row_parts
@@ -164,6 +164,14 @@ def test_any_other_columns_are_named() -> None:
 def test_columns_that_cannot_be_used(text: str, problem: str) -> None:
     with pytest.raises(NaitError, match=problem):
         parse_columns(text)
+
+
+def test_columns_that_no_row_has_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    rows = [{"ask": f"q{n}", "reply": {"text": "a"}} for n in range(3)]
+    columns = parse_columns("instruction=ask,output=reply.text,system=sytsem")
+    read = read_corpus([rows], reading=Reading(columns=columns))
+    assert len(list(naming_absent(read, columns))) == 3
+    assert caplog.messages == ["--columns system=sytsem: no row that can be used has a column 'sytsem'"]
 
 
 def test_an_answer_alone_has_no_question_for_a_template() -> None:

@@ -1,8 +1,10 @@
 """Corpus files -> samples: every row is either usable and has a unique id, or rejected with a reason."""
 
 import hashlib
+import json
+import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,7 +24,9 @@ from nait_index.corpus.text_rows import pasted_rows
 from nait_index.corpus.words import is_visible
 from nait_index.errors import CorpusError, NaitError
 from nait_index.spelling import parse_enum
-from nait_index.types import DEFAULT_READING, Origin, Reading, Rejected, RejectionCause, RowFormat, Sample
+from nait_index.types import DEFAULT_READING, Origin, Reading, Rejected, RejectionCause, RowFormat, Sample, lookup
+
+logger = logging.getLogger(__name__)
 
 SAMPLE_COLUMNS = ("id", "row", "format", "file", "file_row")
 """The columns of a stored row that :func:`restore_sample` reads."""
@@ -66,6 +70,23 @@ def read_corpus(
             raise CorpusError(f"{part.name}: given twice; name each corpus file once")
         seen.add(part.key)
     return islice(_read(opened, _Settings(row_format, reading, rules, split)), limit)
+
+
+def naming_absent(
+    items: Iterable[Sample | Rejected], columns: Sequence[tuple[str, str]]
+) -> Iterator[Sample | Rejected]:
+    """Pass rows on, and warn in the end of columns that were named and that none of them has.
+
+    :param columns: as for :func:`~nait_index.corpus.columns.with_columns`.
+    """
+    absent = dict(columns)
+    for item in items:
+        if absent and isinstance(item, Sample):
+            row = json.loads(item.row)
+            absent = {field: column for field, column in absent.items() if lookup(row, column) is None}
+        yield item
+    for field, column in absent.items():
+        logger.warning("--columns %s=%s: no row that can be used has a column '%s'", field, column, column)
 
 
 def read_text(
