@@ -273,9 +273,10 @@ def test_fields_of_turns_that_are_not_read() -> None:
     row = {
         "prompt": TURNS[:1],
         "completion": [TURNS[1] | {"critique": "It could be longer."}],
-        "system": "Be very brief.",
+        "preamble": "Be very brief.",
+        "system": "You are an expert of rivers.",
     }
-    assert _fields(row, RowFormat.PROMPT_COMPLETION) == ["'critique' of turns", "'system'"]
+    assert _fields(row, RowFormat.PROMPT_COMPLETION) == ["'critique' of turns", "'preamble'"]
 
 
 def test_unread_fields_are_told_and_kept_by_file(tmp_path: Path) -> None:
