@@ -40,7 +40,7 @@ def run(recipe: Path) -> None:
 
 
 def _print_schema(context: click.Context) -> None:
-    from nait_index.recipes.recipe import schema
+    from nait_index.recipes.document import schema
 
     print_json(schema())
     context.exit()

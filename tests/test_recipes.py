@@ -12,7 +12,8 @@ from helpers import nait_index, refusal, small_rows, write_lines
 from nait_index import NaitIndex
 from nait_index.config import Combine, CoreRule, SignatureConfig, View
 from nait_index.methods.registry import MethodName
-from nait_index.recipes.recipe import RecipeError, read_recipe, schema
+from nait_index.recipes.document import RecipeError, schema
+from nait_index.recipes.recipe import read_recipe
 from nait_index.types import RowFormat
 
 TEXT = """\
@@ -78,7 +79,7 @@ def test_a_recipe_is_run_resumed_and_left_alone(folder: Path) -> None:
     assert again.err.count("as they were") == 3
     assert json.loads((folder / "recipe.yaml.lock.json").read_text()) == lock
     write_lines(folder / "corpus.jsonl", small_rows(70))
-    assert "10 rows indexed, 60 present" in nait_index("run", recipe).err
+    assert "10 indexed, 60 present" in nait_index("run", recipe).err
 
 
 @pytest.mark.parametrize(
@@ -133,6 +134,10 @@ START = "index: a.nait\ncorpus: corpus.jsonl\n"
         (CHOICE + "{for: a, top: 0%, output: o.jsonl}\n", "choose[1].top: --top 0%"),
         (CHOICE + "{for: a, rule: joint, output: o.jsonl}\n", "'rule' goes with 'core'"),
         (CHOICE + "{core: [a, b], weight: {a: 1}, output: o.jsonl}\n", "'weight' goes with 'for'"),
+        (CHOICE + "{core: [a, b], select: gip, output: o.jsonl}\n", "'select' goes with 'for'"),
+        (CHOICE + "{core: [a, b], mix: random=5%, output: o.jsonl}\n", "'mix' goes with 'for'"),
+        (CHOICE + "{for: a, mix: random, output: o.jsonl}\n", "choose[1].mix: --mix 'random' is not of the form"),
+        (CHOICE + "{for: a, at-most: source, output: o.jsonl}\n", "choose[1].at-most: --at-most 'source' is not"),
         (CHOICE + "{core: [a], output: o.jsonl}\n", "choose[1].core: name at least 2"),
         (CHOICE + "{for: a, method: prob, output: o.jsonl}\n", "did you mean probe?"),
         (CHOICE + "{for: a, output: corpus.jsonl}\n", "is the corpus; name another file"),
@@ -183,7 +188,7 @@ def test_a_recipe_without_a_model_follows_its_corpus_from_any_folder(
     for _ in range(2):
         assert "10 rows of the index are not in the corpus" in nait_index("run", recipe).err
     shutil.rmtree(tmp_path / "a.nait")
-    assert "30 rows indexed" in nait_index("run", recipe).err
+    assert "30 indexed" in nait_index("run", recipe).err
     recipe.write_text(recipe.read_text().replace("[words]", "[words], read: answer"))
     assert "line 3 in build: this index and this build differ in read" in refusal("run", recipe)
 

@@ -81,7 +81,7 @@ def _build(recipe: Recipe, tell: Tell, progress: ProgressCallback | None) -> Nai
     )
     report = index.report
     assert report is not None
-    tell(f"{recipe.index}: {report.indexed:,} rows indexed, {report.present:,} present, {report.rejected:,} rejected")
+    tell(f"{recipe.index}: {report.indexed:,} indexed, {report.present:,} present, {report.rejected:,} rejected")
     if report.rejected:
         tell(f"rejected rows, with reasons: {index.layout.rejected}")
     for warning in report.warnings:
