@@ -299,6 +299,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "teaching-measured": partial(cost_table, measured_table, "teaching-gemma"),
     "teaching-claims": partial(cost_table, claims_table, "teaching-gemma"),
     "teaching-settings": teaching_settings_table,
+    "teaching-selectors": partial(cost_table, choices_table, "teaching-gemma-selectors"),
     "teaching-epoch": partial(cost_table, choices_table, "teaching-gemma-epoch"),
     "teaching-epoch-claims": partial(cost_table, claims_table, "teaching-gemma-epoch"),
 }
