@@ -32,6 +32,7 @@ def info(index: IndexTarget, as_json: bool) -> None:
             "left_out": ", ".join(f"{kind} ({counted(count, 'row')})" for kind, count in facts["left_out"].items())
             or "nothing",
             "not_read": "; ".join(unread_sentences(facts["unread"])).replace(": not read: ", ": ") or "nothing",
+            "reading": ", ".join(f"{name} {value}" for name, value in facts["reading"].items() if value),
             "views": ", ".join(views),
             "capabilities": ", ".join(facts["capabilities"]) or "none",
         }

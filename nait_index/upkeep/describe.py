@@ -3,6 +3,7 @@
 from typing import Any
 
 from nait_index.corpus import read_rejected
+from nait_index.store.fingerprint import recorded_reading
 from nait_index.store.integrity import check_rejected
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest
@@ -24,6 +25,7 @@ def describe(layout: Layout, manifest: Manifest, table: SampleTable) -> dict[str
         "tokens": head.tokens,
         "sources": list(manifest.sources),
         "unread": {file: dict(fields) for file, fields in manifest.unread.items()},
+        "reading": recorded_reading(manifest.reading),
         "model": dict(manifest.model),
         "layers": len(fingerprint.layers),
         "neurons_per_layer": fingerprint.widths[0] if len(set(fingerprint.widths)) == 1 else list(fingerprint.widths),
