@@ -29,6 +29,7 @@ from .progress import build_progress, duration, training_progress
 if TYPE_CHECKING:
     from nait_index.building.estimate import Estimate
     from nait_index.index import NaitIndex
+    from nait_index.selection.duplicates import DuplicateCount
 
 _MODEL, _SIGNATURES = ModelConfig(), SignatureConfig()
 
@@ -179,7 +180,7 @@ def build(
             **reading,
             **options,
         )
-    print_report(built, as_json)
+    print_report(built, as_json, built.near_duplicates())
 
 
 def _note_model(config: ModelConfig, named: str, path: str) -> None:
@@ -226,14 +227,16 @@ _SELDOM = ("replaced", "unanswered", "media", "text_only", "questions")
 """Counts that are shown to people only where there is something to count."""
 
 
-def print_report(index: "NaitIndex", as_json: bool) -> None:
-    """Print the report of a build that has just finished."""
+def print_report(index: "NaitIndex", as_json: bool, repeats: "DuplicateCount | None" = None) -> None:
+    """Print the report of a build that has just finished.
+
+    :param repeats: the near-duplicates of the whole index, where they were counted.
+    """
     report = index.report
     assert report is not None
-    repeats = index.near_duplicates()
-    facts = asdict(report) | {"near_duplicates": asdict(repeats)}
+    facts = asdict(report) | ({} if repeats is None else {"near_duplicates": asdict(repeats)})
     if not as_json:
-        facts["near_duplicates"] = f"{repeats.rows:,}" if repeats.counted == repeats.total else repeats.sentence
+        facts.pop("near_duplicates", None)  # which a note is about
         facts = {name: value for name, value in facts.items() if value or name not in _SELDOM}
     for name in ("template", "max_length", "longest"):  # for the notes
         del facts[name]
@@ -247,7 +250,7 @@ def print_report(index: "NaitIndex", as_json: bool) -> None:
     print_facts(facts, as_json)
     for warning in report.warnings:
         note(warning)
-    if repeats.rows:
+    if repeats is not None and repeats.rows:
         note(f"{repeats.sentence}; 'query --dedup {repeats.threshold}' leaves them out")
     if report.rejected:
         note(f"rejected rows, with reasons: {index.layout.rejected}")

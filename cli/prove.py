@@ -81,9 +81,9 @@ def prove(index: IndexTarget, output: Path, dry_run: bool, as_json: bool, **opti
 def _settings(options: dict[str, Any]) -> dict[str, Any]:
     """Collect the settings of the proof and of its runs."""
     from nait_index.proving.prove import ProofSettings
-    from nait_index.proving.recipe import Recipe
+    from nait_index.proving.recipe import TuningRecipe
 
-    recipe = Recipe(
+    recipe = TuningRecipe(
         answer_tokens=options["tokens"],
         steps=options["steps"],
         max_length=options["max_length"],

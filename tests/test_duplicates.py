@@ -117,3 +117,6 @@ def test_a_cover_is_filled_up(tiny_model: Callable[[str], Path], tmp_path: Path)
     told = nait_index("build", tmp_path / "y.nait", write_lines(tmp_path / "rows.jsonl", rows), "--no-model")
     assert told.code == 0, told.err
     assert "24 of 36 rows share at least 90% of their wording with another; 'query --dedup 0.9'" in told.err
+    more = nait_index("add", tmp_path / "y.nait", write_lines(tmp_path / "more.jsonl", small_rows(3, first=90)))
+    assert more.code == 0, more.err
+    assert "of their wording" not in more.err, "the whole index is not read again for three rows"

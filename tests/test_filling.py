@@ -224,6 +224,7 @@ def test_selectors_take_from_the_best_rows_alone(opened: NaitIndex, selector: st
     assert all(score[sample_id] == given for sample_id, given in zip(chosen.ids, chosen.scores, strict=True))
     assert chosen.ids != pool.ids[:10]
     assert chosen.provenance.to_dict()["select"] == selector
+    assert chosen.provenance.plan == f"--select {selector} takes from the best of an exact search"
     assert opened.query("first", top="100%", select=selector).ids == opened.query("first", top="100%").ids
 
 

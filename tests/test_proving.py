@@ -22,14 +22,14 @@ from nait_index.proving.heldout import HeldOut, closed_answers, hold_out, split
 from nait_index.proving.lessons import LessonMaker, plan_course, plan_epoch
 from nait_index.proving.measures import chrf, likeliest, measure
 from nait_index.proving.plan import BM25, RANDOM, Arm, Planned, ProofPlan, plan_runs
-from nait_index.proving.recipe import Recipe
+from nait_index.proving.recipe import TuningRecipe
 from nait_index.proving.results import Results, verdict
 from nait_index.proving.runs import Bench, Measured, Outcome, Run, RunStore
 from nait_index.proving.statistics import RunPair, average, relative_loss
 from nait_index.proving.tuning import tuned
 from nait_index.types import Part, Role, Sample
 
-RECIPE = Recipe(answer_tokens=60, steps=4, max_length=32, rank=2, alpha=4, learning_rate=1e-2)
+RECIPE = TuningRecipe(answer_tokens=60, steps=4, max_length=32, rank=2, alpha=4, learning_rate=1e-2)
 
 
 def lesson(prompt: int, answer: int, first: int = 3) -> AnswerTokens:
@@ -448,4 +448,4 @@ def test_settings_that_learn_nothing_are_refused() -> None:
         {"answer_tokens": 3, "steps": 4},
     ):
         with pytest.raises(NaitError):
-            Recipe(**change)
+            TuningRecipe(**change)

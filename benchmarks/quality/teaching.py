@@ -35,7 +35,7 @@ from nait_index.proving.heldout import split
 from nait_index.proving.lessons import LessonMaker, plan_course, plan_epoch
 from nait_index.proving.plan import RANDOM, Arm, ProofPlan, estimate_cost, plan_runs
 from nait_index.proving.prove import reader
-from nait_index.proving.recipe import Recipe
+from nait_index.proving.recipe import TuningRecipe
 from nait_index.proving.results import Results
 from nait_index.proving.runs import Bench, RunStore
 from nait_index.selection.selection import Selection
@@ -177,7 +177,7 @@ def main(name: str, quick: bool, part: str, suffix: str, cache: Path, **options:
             "steps": 4,
             "layers": 0,
         }
-    recipe = Recipe(
+    recipe = TuningRecipe(
         answer_tokens=options["answer_tokens"],
         steps=options["steps"],
         max_length=options["max_length"],
@@ -247,7 +247,7 @@ def make_plan(index: NaitIndex, options: Mapping[str, Any]) -> ProofPlan:
 
 
 def open_bench(
-    index: NaitIndex, plan: ProofPlan, model: str, recipe: Recipe, store: RunStore
+    index: NaitIndex, plan: ProofPlan, model: str, recipe: TuningRecipe, store: RunStore
 ) -> tuple[Bench, LessonMaker]:
     """Load the model that copies are fine-tuned of, to predict the words of all answers."""
     config = ModelConfig(model, dtype=settled_precision(Precision.AUTO, Device.AUTO))

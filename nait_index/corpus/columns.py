@@ -57,11 +57,11 @@ def with_columns(row: Fields, columns: Sequence[tuple[str, str]]) -> Fields:
 
     :param columns: pairs of a field and the column that holds it.
     """
-    found = {field: value for field, column in columns if (value := lookup(row, column)) is not None}
-    if not found:
+    named = {field: value for field, column in columns if (value := lookup(row, column)) is not None}
+    if not named:
         return row
-    moved = {column for field, column in columns if field in found}
-    return {name: value for name, value in row.items() if name not in moved} | found
+    moved = {column for field, column in columns if field in named}
+    return {name: value for name, value in row.items() if name not in moved} | named
 
 
 def question_name(row: Fields) -> str:

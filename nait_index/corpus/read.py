@@ -19,7 +19,7 @@ from nait_index.corpus.formats import detect_format, read_parts, row_parts
 from nait_index.corpus.media import carried_media
 from nait_index.corpus.readers import read_whole
 from nait_index.corpus.rows import RawRow, RowError, json_kind, parse_row, refuse_surrogates, to_json
-from nait_index.corpus.sources import Part, Source, open_sources
+from nait_index.corpus.sources import Source, SourcePart, open_sources
 from nait_index.corpus.text_rows import pasted_rows
 from nait_index.corpus.words import is_visible
 from nait_index.errors import CorpusError, NaitError
@@ -174,7 +174,7 @@ def _read(sources: Sequence[Source], settings: _Settings) -> Iterator[Sample | R
             raise CorpusError(f"{source.label}: empty, there is not one row in it")
 
 
-def _stem(source: Source, part: Part, split: str | None) -> str:
+def _stem(source: Source, part: SourcePart, split: str | None) -> str:
     """Return what the ids of a part's rows begin with, if they have none: the source's name, and the split chosen.
 
     :param split: that was asked for.

@@ -41,7 +41,7 @@ _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 @dataclass(frozen=True)
-class Part:
+class SourcePart:
     """A part of a source whose rows have one format, such as a file.
 
     :param name: in messages and origins. :param rows: reads it. :param key: the same for what is the same.
@@ -64,7 +64,7 @@ class Source:
 
     label: str
     stem: str
-    parts: tuple[Part, ...]
+    parts: tuple[SourcePart, ...]
     is_one_part: bool
 
 
@@ -114,8 +114,8 @@ def _open_named(source: str | Path, split: str | None) -> Source:
     path = Path(text)
     if is_elsewhere(text):
         return _hub(text, text, None, None, split)
-    if _MAGIC.search(text) and not path.exists() and (found := sorted(glob.glob(text, recursive=True))):
-        files = [file for name in found for file in corpus_files(Path(name), split)]
+    if _MAGIC.search(text) and not path.exists() and (matches := sorted(glob.glob(text, recursive=True))):
+        files = [file for name in matches for file in corpus_files(Path(name), split)]
         parts = tuple(_file(file.path, file.split) for file in files)
         return Source(printable(text), printable(path.parent.name or "rows"), parts, is_one_part=False)
     files = corpus_files(path, split)
@@ -137,8 +137,8 @@ def is_pattern(name: str) -> bool:
     return bool(_MAGIC.search(name))
 
 
-def _file(path: Path, split: str | None) -> Part:
-    return Part(display_name(path), partial(read_rows, path), path.resolve(), split)
+def _file(path: Path, split: str | None) -> SourcePart:
+    return SourcePart(display_name(path), partial(read_rows, path), path.resolve(), split)
 
 
 # ---- addresses ------------------------------------------------------------------------------------------------------
@@ -150,19 +150,19 @@ def _remote(url: str, split: str | None) -> Source:
 
         system, path = fsspec.core.url_to_fs(url)
         if _MAGIC.search(path):
-            found = sorted(system.glob(path))
+            paths = sorted(system.glob(path))
         elif system.isdir(path):
-            found = sorted(name for name in system.ls(path, detail=False) if name.endswith(SUFFIXES))
+            paths = sorted(name for name in system.ls(path, detail=False) if name.endswith(SUFFIXES))
         else:
             system.info(path)
             check_suffix(PurePosixPath(path.split("?")[0]), url)
-            found = [path]
-    if not found:
+            paths = [path]
+    if not paths:
         raise CorpusError(f"{url}: there is no file that ends in {', '.join(SUFFIXES)}")
     if split is not None:
         raise CorpusError(f"{url}: --split is for folders here and for data sets of the Hub; name the files of one")
-    names = [url if found == [path] else system.unstrip_protocol(name) for name in found]
-    parts = [Part(name, partial(_fetched, system, at, name), name) for at, name in zip(found, names, strict=True)]
+    names = [url if paths == [path] else system.unstrip_protocol(name) for name in paths]
+    parts = [SourcePart(name, partial(_fetched, system, at, name), name) for at, name in zip(paths, names, strict=True)]
     stem = PurePosixPath(url.split("?")[0].rstrip("/")).name
     return Source(url, printable(stem), tuple(parts), len(parts) == 1)
 
@@ -211,7 +211,7 @@ def _hub(label: str, repo: str, config: str | None, revision: str | None, split:
     return Source(label, f"{repo}/{chosen}" if chosen else repo, parts, len(parts) == 1)
 
 
-def _splits(label: str, there: Mapping[str, Any], split: str | None) -> tuple[Part, ...]:
+def _splits(label: str, there: Mapping[str, Any], split: str | None) -> tuple[SourcePart, ...]:
     if split is None and len(there) > 1:
         names = ", ".join(there)
         raise CorpusError(f"{label}: holds the splits {names}; take one with --split NAME, or all with --split all")
@@ -219,7 +219,7 @@ def _splits(label: str, there: Mapping[str, Any], split: str | None) -> tuple[Pa
         raise CorpusError(f"{label}: has no split '{split}'; it has {', '.join(there)}{did_you_mean(split, there)}")
     taken = there if split is None or split == ALL_SPLITS else {split: there[split]}
     return tuple(
-        Part(
+        SourcePart(
             f"{label}/{name}" if len(there) > 1 else label,
             partial(_memory_rows, rows, f"{label}/{name}" if len(there) > 1 else label),
             (label, name),
@@ -240,7 +240,7 @@ def _in_memory(source: Any, name: str, split: str | None) -> Source:  # noqa: AN
     is_column = any(_is_from(package, source) for package in ("pandas", "polars")) and not hasattr(source, "columns")
     if is_column or not (isinstance(source, Iterable) or _is_table(source)):
         raise CorpusError(f"{type(source).__name__} is not a corpus: give files, a data set, a data frame, or rows")
-    return Source(name, name, (Part(name, partial(_memory_rows, source, name), id(source)),), is_one_part=True)
+    return Source(name, name, (SourcePart(name, partial(_memory_rows, source, name), id(source)),), is_one_part=True)
 
 
 def _memory_rows(source: Any, name: str) -> Rows:  # noqa: ANN401

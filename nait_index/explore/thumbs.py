@@ -77,7 +77,7 @@ def as_examples(rows: IndexRows, ids: Collection[str], method: MethodName) -> Ex
 
 def refined(capability: Capability, liked: Examples, disliked: Examples) -> Capability:
     """Return a capability that has liked rows among its examples and knows disliked ones, for methods that can."""
-    own = capability.examples
-    signatures = {name: np.concatenate([own.signatures[name], values]) for name, values in liked.signatures.items()}
+    given = capability.examples
+    signatures = {name: np.concatenate([given.signatures[name], values]) for name, values in liked.signatures.items()}
     unlike = (disliked,) if len(disliked) else ()
-    return replace(capability, examples=Examples((*own.texts, *liked.texts), {}, signatures, unlike))
+    return replace(capability, examples=Examples((*given.texts, *liked.texts), {}, signatures, unlike))

@@ -83,7 +83,7 @@ class HubOptions:
             raise OutputExistsError(f"{address} exists already; replace its rows with --force, or choose another name")
 
     def push(self, write: Callable[[OutputOptions], WrittenFiles]) -> WrittenFiles:
-        """Have the rows written into a folder, and upload it.
+        """Write the rows into a folder, and upload it.
 
         :returns: what was written, by its names in the data set.
         :raises NaitError: the Hub refuses, or cannot be reached.

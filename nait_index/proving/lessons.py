@@ -19,7 +19,7 @@ from nait_index.activations.answer_tokens import answer_tokens
 from nait_index.activations.batches import AnswerTokens
 from nait_index.corpus import Template
 from nait_index.errors import ModelError, SelectionError
-from nait_index.proving.recipe import Recipe
+from nait_index.proving.recipe import TuningRecipe
 from nait_index.types import Sample
 
 Read = Callable[[Sequence[int]], Sequence[AnswerTokens]]
@@ -73,7 +73,7 @@ class Course:
         return sum(len(lesson.ids) for step in self.steps for lesson in step)
 
 
-def plan_course(chosen: np.ndarray, rows: int, seed: int, recipe: Recipe, read: Read) -> Course:
+def plan_course(chosen: np.ndarray, rows: int, seed: int, recipe: TuningRecipe, read: Read) -> Course:
     """Draw the lessons of a run and divide them into steps.
 
     :param chosen: ordinals of the rows to choose from; :param rows: number of rows of the corpus.
@@ -97,7 +97,7 @@ def plan_course(chosen: np.ndarray, rows: int, seed: int, recipe: Recipe, read: 
     return Course(_in_steps(drawn, recipe), len(seen))
 
 
-def plan_epoch(chosen: np.ndarray, rows: int, seed: int, recipe: Recipe, read: Read) -> Course:
+def plan_epoch(chosen: np.ndarray, rows: int, seed: int, recipe: TuningRecipe, read: Read) -> Course:
     """Let a run read every chosen row once, in steps as large as the recipe's.
 
     :raises SelectionError: none of the rows has an answer within the longest length.
@@ -109,7 +109,7 @@ def plan_epoch(chosen: np.ndarray, rows: int, seed: int, recipe: Recipe, read: R
     return Course(_in_steps(drawn, recipe), len(drawn))
 
 
-CoursePlanner = Callable[[np.ndarray, int, int, Recipe, Read], Course]
+CoursePlanner = Callable[[np.ndarray, int, int, TuningRecipe, Read], Course]
 """As :func:`plan_course`."""
 
 
@@ -134,7 +134,7 @@ def _shortened(lesson: AnswerTokens, left: int) -> AnswerTokens:
     return replace(lesson, ids=lesson.ids[:end], counts=lesson.counts[:end], is_cut=True)
 
 
-def _in_steps(drawn: Sequence[AnswerTokens], recipe: Recipe) -> tuple[tuple[AnswerTokens, ...], ...]:
+def _in_steps(drawn: Sequence[AnswerTokens], recipe: TuningRecipe) -> tuple[tuple[AnswerTokens, ...], ...]:
     """Divide lessons into steps of about equally many tokens to predict, by where the middle of each answer falls."""
     counts = np.array([lesson.answer_length for lesson in drawn])
     middles = np.cumsum(counts) - counts / 2

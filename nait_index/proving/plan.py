@@ -13,7 +13,7 @@ import numpy as np
 from nait_index.errors import SelectionError
 from nait_index.proving.heldout import HeldOut, hold_out, split
 from nait_index.proving.lessons import CoursePlanner, LessonMaker, Read, plan_course
-from nait_index.proving.recipe import Recipe
+from nait_index.proving.recipe import TuningRecipe
 from nait_index.proving.runs import Bench, Run
 from nait_index.types import Sample
 
@@ -70,7 +70,7 @@ class Planned:
         return sum(run.course.tokens for run in self.runs if run.course is not None)
 
 
-def plan_runs(plan: ProofPlan, rows: int, recipe: Recipe, maker: LessonMaker, read: Read) -> Planned:
+def plan_runs(plan: ProofPlan, rows: int, recipe: TuningRecipe, maker: LessonMaker, read: Read) -> Planned:
     """Let every arm choose, and draw what each run reads.
 
     :param rows: number of rows of the corpus; :param read: reads some of them as lessons.

@@ -21,7 +21,7 @@ from nait_index.proving.choices import Choices, untrained
 from nait_index.proving.lessons import LessonMaker, Read
 from nait_index.proving.picture import draw
 from nait_index.proving.plan import BM25, Cost, Planned, ProofPlan, estimate_cost, plan_runs
-from nait_index.proving.recipe import Recipe
+from nait_index.proving.recipe import TuningRecipe
 from nait_index.proving.results import Results, verdict
 from nait_index.proving.runs import Bench, RunProgress, RunStore
 from nait_index.search.rows import IndexRows
@@ -48,7 +48,7 @@ class ProofSettings:
     seeds: int = 3
     held_out: int = 32
     chrf: bool = False
-    recipe: Recipe = field(default_factory=Recipe)
+    recipe: TuningRecipe = field(default_factory=TuningRecipe)
 
     def __post_init__(self) -> None:
         if self.seeds < 1 or self.held_out < 2:

@@ -6,7 +6,7 @@ from nait_index.errors import NaitError
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class TuningRecipe:
     """Low-rank adapters (LoRA, arXiv 2106.09685), AdamW, a linear warm-up, then a cosine down to zero.
 
     A step holds ``answer_tokens / steps`` tokens of answers, whatever rows they come from: rows with short answers

@@ -16,7 +16,7 @@ from nait_index.files import hash_bytes
 from nait_index.proving.heldout import HeldOut
 from nait_index.proving.lessons import Course
 from nait_index.proving.measures import chrf, likeliest, measure
-from nait_index.proving.recipe import Recipe
+from nait_index.proving.recipe import TuningRecipe
 from nait_index.proving.tuning import tuned, words_of
 
 
@@ -128,7 +128,7 @@ class Bench:
     """
 
     def __init__(
-        self, loaded: LoadedModel, recipe: Recipe, store: RunStore, vocabulary: np.ndarray | None = None
+        self, loaded: LoadedModel, recipe: TuningRecipe, store: RunStore, vocabulary: np.ndarray | None = None
     ) -> None:
         self.loaded = loaded
         self.recipe = recipe

@@ -18,7 +18,7 @@ from nait_index.activations.gradients.adapters import linear_layers, upper_layer
 from nait_index.activations.loaded import LoadedModel
 from nait_index.errors import NaitError
 from nait_index.proving.lessons import Course
-from nait_index.proving.recipe import Recipe
+from nait_index.proving.recipe import TuningRecipe
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +28,7 @@ MISSING = "fine-tuning needs PEFT and accelerate: pip install 'nait-index[prove]
 
 @contextmanager
 def tuned(
-    loaded: LoadedModel, course: Course | None, recipe: Recipe, seed: int, words: "torch.Tensor | None" = None
+    loaded: LoadedModel, course: Course | None, recipe: TuningRecipe, seed: int, words: "torch.Tensor | None" = None
 ) -> Iterator[Any]:
     """Yield the model with adapters trained on a course; without one, the model as it is.
 
@@ -69,7 +69,7 @@ def tuned(
 def _train(
     model: Any,  # noqa: ANN401 - a model of transformers
     course: Course,
-    recipe: Recipe,
+    recipe: TuningRecipe,
     seed: int,
     device: "torch.device",
     words: "torch.Tensor | None",

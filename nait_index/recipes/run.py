@@ -29,7 +29,7 @@ Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RecipeRun:
     """What came of a recipe.
 
     :param outputs: the files of rows that it wrote, or that were there already. :param lock: the file that records
@@ -43,7 +43,7 @@ class Outcome:
 
 def run_recipe(
     recipe: Recipe, tell: Tell, progress: ProgressCallback | None = None, *, command: str | None = None
-) -> Outcome:
+) -> RecipeRun:
     """Do what a recipe says. Interrupted, it goes on where it was when it is run again.
 
     The lock file that it writes holds the hash of the recipe, the versions, the fingerprint of the index and its number
@@ -65,7 +65,7 @@ def run_recipe(
             _write(index, choice, tell, command)
     with atomic_write(recipe.lock) as file:
         file.write((json.dumps(_lock(recipe, index), indent=1, ensure_ascii=False) + "\n").encode())
-    return Outcome(index, tuple(choice.path for choice in recipe.choices), recipe.lock)
+    return RecipeRun(index, tuple(choice.path for choice in recipe.choices), recipe.lock)
 
 
 def _build(recipe: Recipe, tell: Tell, progress: ProgressCallback | None) -> NaitIndex:

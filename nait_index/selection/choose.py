@@ -81,51 +81,60 @@ class Chooser:
         if repeated:
             raise SelectionError(f"capability '{repeated[0]}' is given twice")
         checked = self.check_method(method)
-        dedup = None if dedup is None else check_threshold(dedup)
-        selector, mixed = (
-            parse_enum(Selector, select, "selector", SelectionError),
-            None if mix is None else Mix.parse(mix),
-        )
+        selector = parse_enum(Selector, select, "selector", SelectionError)
         if selector is Selector.COVERAGE:
             self._check_view("--select coverage", View.TOPK)
-        limits = [Quota.parse(text) for text in ([at_most] if isinstance(at_most, str) else at_most)]
-        quotas = [(quota, value_codes(self.rows.values(quota.column, "--at-most"))) for quota in limits]
         unwanted = self._unwanted(unlike, names, checked)
         if unwanted:
             made = tuple(capability.examples for capability in unwanted)
             resolved = [replace(item, examples=replace(item.examples, unlike=made, queries={})) for item in resolved]
-        budget, allowed = Budget.parse(top), self.rows.allowed(where)
         quality = {name: self._quality(name) for name in blend}
-        if quality:
-            has_all = np.all([np.isfinite(scores) for scores in quality.values()], axis=0)
-            allowed = has_all if allowed is None else allowed & has_all
-            if not allowed.any():
-                raise SelectionError(
-                    f"--blend: no row to choose from has {' and '.join(blend)}; compute them with 'nait-index score', "
-                    "or widen --where"
-                )
-        mode, available = parse_enum(SearchMode, search, "search", SelectionError), self._available(allowed)
-        if budget.tokens is not None:
-            lengths = self.rows.numbers("n_tokens")
-            mean = float(lengths.mean() if allowed is None else lengths[allowed].mean())
-            budget = replace(budget, rows=min(available, max(1, round(budget.tokens / max(mean, 1)))))
+        allowed = self._allowed(where, quality)
+        available = self._available(allowed)
         return RankingRequest(
-            resolved,
-            checked,
-            budget,
-            available,
-            allowed,
-            where,
-            blend,
-            quality,
-            mode,
-            decontaminate,
-            unwanted,
-            dedup,
-            quotas,
-            selector,
-            mixed,
+            capabilities=resolved,
+            method=checked,
+            budget=self._budget(top, allowed, available),
+            available=available,
+            allowed=allowed,
+            where=where,
+            blend=blend,
+            quality=quality,
+            search=parse_enum(SearchMode, search, "search", SelectionError),
+            decontaminate=decontaminate,
+            unlike=unwanted,
+            dedup=None if dedup is None else check_threshold(dedup),
+            quotas=self._quotas([at_most] if isinstance(at_most, str) else at_most),
+            select=selector,
+            mix=None if mix is None else Mix.parse(mix),
         )
+
+    def _allowed(self, where: str | None, quality: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """Return which rows pass a filter and have all quality scores that are blended in; ``None`` for all."""
+        allowed = self.rows.allowed(where)
+        if not quality:
+            return allowed
+        has_all: np.ndarray = np.all([np.isfinite(scores) for scores in quality.values()], axis=0)
+        allowed = has_all if allowed is None else allowed & has_all
+        if not allowed.any():
+            raise SelectionError(
+                f"--blend: no row to choose from has {' and '.join(quality)}; compute them with 'nait-index score', "
+                "or widen --where"
+            )
+        return allowed
+
+    def _budget(self, top: Top, allowed: np.ndarray | None, available: int) -> Budget:
+        """Parse a budget; one in tokens is tried first with as many rows as their mean length suggests."""
+        budget = Budget.parse(top)
+        if budget.tokens is None:
+            return budget
+        lengths = self.rows.numbers("n_tokens")
+        mean = float(lengths.mean() if allowed is None else lengths[allowed].mean())
+        return replace(budget, rows=min(available, max(1, round(budget.tokens / max(mean, 1)))))
+
+    def _quotas(self, texts: Sequence[str]) -> list[tuple[Quota, np.ndarray]]:
+        quotas = list(map(Quota.parse, texts))  # all of them, before a column is read
+        return [(quota, value_codes(self.rows.values(quota.column, "--at-most"))) for quota in quotas]
 
     def _unwanted(
         self, unlike: CapabilityLike | Sequence[CapabilityLike], names: Sequence[str], method: MethodName
@@ -225,7 +234,7 @@ class Chooser:
         if request.select is Selector.TOP:
             return rank(self.rows, request.examples, request, k)
         pool = min(POOL * k, request.available)
-        best = rank(self.rows, request.examples, replace(request, search=SearchMode.EXACT), pool)
+        best = rank(self.rows, request.examples, request, pool)
         return [
             select(request.select, self.rows, examples, of_capability, k)
             for examples, of_capability in zip(request.examples, best, strict=True)
@@ -313,6 +322,8 @@ class Chooser:
 
     def _plan(self, request: RankingRequest) -> Plan:
         features = method_of(request.method).features(self.rows)
+        if request.select is not Selector.TOP:
+            return Plan(SearchMode.EXACT, f"--select {request.select} takes from the best of an exact search")
         if not features or Feature.HIDDEN in features:
             return Plan(SearchMode.EXACT, f"{request.method} scores every one of the {len(self.rows):,} rows")
         approximate = self.rows.approximate(*features) if request.search is SearchMode.APPROXIMATE else None
@@ -376,13 +387,13 @@ class Chooser:
 
     def select_all(self, where: str | None, dedup: float | None = None) -> Selection:
         """Choose all rows that pass a filter, in corpus order."""
-        provenance = self._provenance(None, where, len(self.rows.passing(where)))
+        passing = self.rows.passing(where)
+        if not len(passing):
+            raise SelectionError("no row passes --where; widen it")
+        provenance = self._provenance(None, where, len(passing))
 
         def choose(allowed: np.ndarray | None) -> Selection:
-            ordinals = self.rows.passing(where)
-            ordinals = ordinals if allowed is None else ordinals[allowed[ordinals]]
-            if not len(ordinals):
-                raise SelectionError("no row passes --where; widen it")
+            ordinals = passing if allowed is None else passing[allowed[passing]]
             ids = tuple(self.rows.take_ids(ordinals))
             return Selection(ids, (), tuple(ordinals.tolist()), provenance, self.rows.take, reading=self.rows.reading)
 

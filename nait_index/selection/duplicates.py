@@ -22,7 +22,7 @@ from nait_index.types import RowFormat
 COUNTED = 0.9
 """Likeness from which on rows of an index are counted as near-duplicates."""
 
-_MOST_COUNTED = 20_000  # at about 1,600 rows a second
+_MOST_COUNTED = 10_000  # at about 1,600 rows a second
 _RUN = 3
 _HASHES = 128
 _LARGEST = 0.98  # threshold for which datasketch can divide the hashes into bands
@@ -86,7 +86,7 @@ def find_duplicates(rows: Iterable[ChosenRow], threshold: float) -> dict[str, Du
 
     lookup = MinHashLSH(threshold=min(threshold, _LARGEST), num_perm=_HASHES, weights=_WEIGHTS)
     kept: dict[str, frozenset[bytes]] = {}
-    found: dict[str, Duplicate] = {}
+    repeats: dict[str, Duplicate] = {}
     for row in rows:
         runs = word_runs(plain_text(row_parts(json.loads(row.row), row.format, row.reading)))
         if not runs:
@@ -96,11 +96,11 @@ def find_duplicates(rows: Iterable[ChosenRow], threshold: float) -> dict[str, Du
         likeness = {other: _likeness(runs, kept[other]) for other in sorted(lookup.query(sketch))}
         nearest = max(likeness, key=likeness.__getitem__, default=None)
         if nearest is not None and likeness[nearest] >= threshold:
-            found[row.id] = Duplicate(nearest, round(likeness[nearest], 4))
+            repeats[row.id] = Duplicate(nearest, round(likeness[nearest], 4))
         else:
             lookup.insert(row.id, sketch)
             kept[row.id] = runs
-    return found
+    return repeats
 
 
 def word_runs(text: str) -> frozenset[bytes]:
