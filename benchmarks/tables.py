@@ -25,6 +25,7 @@ from benchmarks.families.tables import counts_table, refused_table, whole_table
 from benchmarks.quality.retrieval_tables import (
     compared_table,
     few_table,
+    influence_means_table,
     influence_table,
     layers_table,
     read_table,
@@ -287,6 +288,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "compared-gemma": partial(cost_table, compared_table, "retrieval-gemma"),
     "compared-gemma-probes": partial(cost_table, compared_table, "retrieval-gemma-probes"),
     "influence": partial(cost_table, influence_table, "influence-bundled"),
+    "influence-gemma": partial(cost_table, influence_means_table, "influence-gemma"),
     "capture-layers": partial(cost_table, layers_table, "capture-gemma"),
     "capture-rest": partial(cost_table, rest_table, "capture-gemma"),
     "capture-few": partial(cost_table, few_table, "capture-gemma"),

@@ -58,6 +58,12 @@ def influence_table(result: Result) -> Table:
     return ["", *figures, "mean"], rows
 
 
+def influence_means_table(result: Result) -> Table:
+    """Tabulate the means over all capabilities alone."""
+    header, rows = influence_table(result)
+    return [header[0], header[-1]], [(label, cells[-1:]) for label, cells in rows]
+
+
 def layers_table(result: Result) -> Table:
     """Tabulate layers and poolings of both sites."""
     rows = [
