@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from nait_index.activations.products import TorchProducts
 from nait_index.building.builder import Builder
 from nait_index.building.encoder import IndexEncoder
 from nait_index.building.estimate import Estimate, estimate
@@ -44,6 +45,7 @@ from nait_index.insight.parts import LayerShares
 from nait_index.methods.registry import DEFAULT_METHOD, MethodName
 from nait_index.quality.run import Confirm, ScoreProgress, ScoreReport, score_index
 from nait_index.quality.score import QualitySpec
+from nait_index.search.placement import products_for
 from nait_index.search.rows import IndexRows
 from nait_index.selection.budget import ALL_ROWS, Top
 from nait_index.selection.choose import CapabilityLike, Chooser
@@ -513,7 +515,8 @@ class NaitIndex:
         """The rows of the index and what is known of them, by column."""
         signatures, reading = self.manifest.fingerprint.signatures, self.manifest.reading
         landmarks = self.manifest.landmarks_hash
-        return IndexRows(self.layout, self._table, self._compressor, signatures, reading, landmarks)
+        products = products_for(TorchProducts(), self._device)
+        return IndexRows(self.layout, self._table, self._compressor, signatures, reading, landmarks, products)
 
     def info(self) -> dict[str, Any]:
         """Describe the index: counts, model, layers, views with their bytes per row, fingerprint, capabilities."""

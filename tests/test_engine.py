@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nait_index.activations.products import TorchProducts
+from nait_index.config import Device
 from nait_index.errors import StoreError
 from nait_index.search.exact import ExactScan, ScanStamp
 from nait_index.search.hits import Hits, best, rescored
+from nait_index.search.placement import OnProcessor, Placed, products_for
 from nait_index.search.scan import scan, whole
 
 DTYPES = ["int8", "float32"]
@@ -252,3 +255,94 @@ def test_a_table_larger_than_memory_is_scanned_piece_by_piece_and_exactly(tmp_pa
         check=False,
     )
     assert done.stdout == "same\n", done.stderr
+
+
+# ---- on a device of torch, for which the CPU stands in --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("free", [0, 1 << 30])
+def test_a_device_returns_the_same_bits_for_many_queries_whether_it_keeps_the_codes_or_not(
+    free: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nait_index.activations.products._BLOCK_BYTES", 700 * 128)
+    monkeypatch.setattr(TorchProducts, "_free_bytes", lambda self: free)
+    engine, queries = make(vectors(3_000, "int8", width=128)), vectors(9, "float32", seed=1, width=128)
+    expected, device = engine.scores(queries), TorchProducts("cpu")
+    engine.products = Placed(device, Device.CUDA)
+    for _ in range(2):
+        assert engine.scores(queries).tobytes() == expected.tobytes()
+        assert device.holds(3_000 * 128) is (free > 0)
+    ordinals = np.array([5, 2, 2_999])
+    assert engine.scores_at(ordinals, queries).tobytes() == np.ascontiguousarray(expected[:, ordinals]).tobytes()
+
+
+class _Coarse(TorchProducts):
+    """A GPU that was set to multiply in fewer digits."""
+
+    def multiply(self, rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
+        return np.round(super().multiply(rows, queries), -2)
+
+
+class _Full(TorchProducts):
+    def multiply(self, rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
+        raise RuntimeError("CUDA out of memory")
+
+
+@pytest.mark.parametrize(("gpu", "reason"), [(_Coarse, "fewer digits"), (_Full, "CUDA out of memory")])
+def test_the_processor_multiplies_where_a_gpu_fails(
+    gpu: type[TorchProducts], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine, queries = make(vectors(300, "int8")), vectors(2, "float32", seed=1)
+    expected = engine.scores(queries)
+    engine.products = Placed(gpu("cpu"), Device.CUDA)
+    assert (engine.scores(queries) == expected).all()
+    assert reason in caplog.text
+
+
+class _Gpu(TorchProducts):
+    def __init__(self, *, started: bool = False, held: bool = False) -> None:
+        super().__init__("cpu")
+        self._answers = started, held
+
+    def is_started(self) -> bool:
+        return self._answers[0]
+
+    def holds(self, size: int) -> bool:
+        return self._answers[1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "queries", "gpu", "begins"),
+    [
+        (100_000, 1, _Gpu(), "on the processor: about"),
+        (10_000_000, 1, _Gpu(), "on the processor: about"),
+        (10_000_000, 200, _Gpu(), "on the GPU: about"),
+        (10_000_000, 1, _Gpu(started=True), "on the processor: about"),
+        (10_000_000, 64, _Gpu(started=True), "on the GPU: about"),
+        (10_000_000, 1, _Gpu(started=True, held=True), "on the GPU: about"),
+    ],
+)
+def test_a_gpu_is_chosen_where_it_is_sooner(
+    rows: int, queries: int, gpu: _Gpu, begins: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 16)
+    assert Placed(gpu, Device.AUTO).reason(rows, 1024, "int8", queries).startswith(begins)
+
+
+def test_a_device_that_was_named_is_used_and_sums_that_depend_on_order_stay_here() -> None:
+    assert Placed(_Gpu(), Device.CPU).reason(10**9, 1024, "int8", 99) == "on the processor, as --device cpu says"
+    assert Placed(_Gpu(), Device.CUDA).reason(10, 10, "int8", 1) == "on the GPU, as --device cuda says"
+    assert "since sums of float32" in Placed(_Gpu(), Device.CUDA).reason(10**9, 1024, "float32", 99)
+
+
+def test_a_machine_without_a_gpu_has_no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.path.exists", lambda path: path == "/dev/nvidiactl")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert isinstance(products_for(_Gpu(), Device.AUTO), Placed)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert isinstance(products_for(_Gpu(), Device.AUTO), OnProcessor)
+    monkeypatch.undo()
+    monkeypatch.setattr("os.path.exists", lambda path: False)
+    products = products_for(_Gpu(), Device.AUTO)
+    assert isinstance(products, OnProcessor)
+    assert products.reason(10**9, 1024, "int8", 99) == ""

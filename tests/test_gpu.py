@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 
 from nait_index.activations.encoder import Encoder
+from nait_index.activations.products import TorchProducts
 from nait_index.config import Device, ModelConfig, Precision
 from nait_index.methods.contrast import Contrast
+from nait_index.search.exact import ExactScan, ScanStamp
+from nait_index.search.placement import Placed
+from nait_index.search.scan import scan, whole
 from nait_index.signatures.features import Feature, feature_vectors
 from tools.demo.corpus import Split, generate
 
@@ -55,3 +59,18 @@ def test_auto_takes_the_gpu_and_bfloat16() -> None:
     with Encoder(ModelConfig()) as encoder:
         assert encoder.model.device.type == "cuda"
         assert encoder.model.dtype == torch.bfloat16
+
+
+def test_a_scan_on_the_gpu_returns_the_bits_of_the_cpu() -> None:
+    rng = np.random.default_rng(0)
+    codes = rng.integers(-127, 128, (100_000, 1024)).astype(np.int8)
+    engine = ExactScan.build([codes], ScanStamp(1, *codes.shape, "int8"))
+    queries = rng.standard_normal((40, 1024)).astype(np.float32)
+    expected = engine.scores(queries)
+    gpu = TorchProducts()
+    numbers, _ = whole(queries, engine.longest)
+    assert (gpu.multiply(codes, numbers) == scan(codes, numbers, 1)).all(), (
+        "so that nothing falls back to the processor"
+    )
+    engine.products = Placed(gpu, Device.CUDA)
+    assert engine.scores(queries).tobytes() == expected.tobytes()

@@ -15,8 +15,9 @@ import numpy as np
 
 from nait_index.errors import StoreError
 from nait_index.files import atomic_write, explained, hash_bytes
+from nait_index.search.placement import OnProcessor, Products
 from nait_index.search.row_sums import row_sums
-from nait_index.search.scan import scan, whole
+from nait_index.search.scan import whole
 from nait_index.store.fragments import Fragment
 from nait_index.store.sealed import read_sealed, write_sealed
 
@@ -53,6 +54,8 @@ class ExactScan:
         self.rows = rows
         self.stamp = stamp
         self.longest = longest
+        #: What multiplies the rows with queries.
+        self.products: Products = OnProcessor()
         self.sums = sums
         self._hash = digest
 
@@ -162,9 +165,9 @@ class ExactScan:
         queries = np.ascontiguousarray(queries[:, : self.stamp.dim], dtype=np.float32)
         threads = os.cpu_count() or 1
         if self.rows.dtype != np.int8:
-            return scan(self.rows, queries, threads)
+            return self.products.multiply(self.rows, queries, threads)
         numbers, units = whole(queries, self.longest)
-        scores = scan(self.rows, numbers, threads)
+        scores = self.products.multiply(self.rows, numbers, threads)
         scores *= units[:, None].astype(np.float32)
         return scores
 

@@ -18,6 +18,7 @@ from nait_index.search.copies import ScanCopies
 from nait_index.search.exact import ExactScan, ScanStamp
 from nait_index.search.hits import Hits, best_of_each, rescored
 from nait_index.search.joint import JointScan
+from nait_index.search.placement import OnProcessor, Products
 from nait_index.signatures.features import POOLINGS, Feature, unit_rows
 from nait_index.signatures.pca import Compressor
 from nait_index.signatures.views import HIDDEN_MEAN, SCANNED, VIEW_OF, dense_column
@@ -41,6 +42,7 @@ class IndexRows:
     """All n rows of an index. Scans are opened when first needed, and brought up to date before.
 
     :param signatures: the settings that the index was built with. :param landmarks_hash: as the manifest records it.
+    :param products: what multiplies rows with queries; the processor by default.
     """
 
     def __init__(
@@ -51,7 +53,9 @@ class IndexRows:
         signatures: SignatureConfig,
         reading: Reading = DEFAULT_READING,
         landmarks_hash: str | None = None,
+        products: Products | None = None,
     ) -> None:
+        self.products = products or OnProcessor()
         self.topk = signatures.topk
         self.views = signatures.views
         self.compressor = compressor
@@ -304,5 +308,6 @@ class IndexRows:
         if feature not in self._scans:
             column, stamp = dense_column(feature), self.stamp(feature)
             self._scans[feature] = self._copies.open(column, stamp)
+            self._scans[feature].products = self.products
             logger.info("scanning %s: %d rows of %d numbers", column, stamp.rows, stamp.dim)
         return self._scans[feature]

@@ -331,7 +331,12 @@ class Chooser:
         width = sum(stamp.dim * np.dtype(stamp.dtype).itemsize for stamp in scanned)
         is_filtered = request.allowed is not None or bool(request.cleaning)
         queries = len(request.capabilities)
-        return make_plan(request.search, request.k, len(self.rows), width, queries, filtered=is_filtered, recall=recall)
+        rows = len(self.rows)
+        plan = make_plan(request.search, request.k, rows, width, queries, filtered=is_filtered, recall=recall)
+        reason = self.rows.products.reason(rows, width, scanned[0].dtype, queries)
+        return (
+            replace(plan, why=f"{plan.why}; multiplied {reason}") if reason and plan.mode is SearchMode.EXACT else plan
+        )
 
     def _provenance(self, method: str | None, where: str | None, available: int) -> Provenance:
         return Provenance(
