@@ -33,7 +33,7 @@ BUILDING: Headings = {
     "The model": ("--model", "--no-model", "--max-length", "--device", "--dtype", "--batch-tokens"),
     "Which rows": ("--limit", "--split", "--unanswered", "--media", "--replace"),
     "What is read of a row": ("--format", "--columns", "--template", "--read", "--side", "--reasoning"),
-    "How it runs": ("--dry-run", "--json", "--engine", "--workers", "--address", "--storage-option"),
+    "How it runs": ("--dry-run", "--json", "--devices", "--engine", "--workers", "--address", "--storage-option"),
     "What is stored": ("--views", "--layers", "--site", "--approximate"),
 }
 """For ``build`` and ``add``. The settings of the views follow what is stored."""

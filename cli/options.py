@@ -157,7 +157,7 @@ unanswered_option = enum_option(
     help="Rows without an answer: reject them, or index them by their question; they are never exported. Default: as "
     "in the index's last build; reject in a new one.",
 )  # fmt: skip
-device_help = "Where the model runs; auto uses a GPU if there is one."
+device_help = "Where the model runs; auto uses a GPU if there is one, and split all of them for one model."
 device_option = enum_option(Device, "--device", default=Device.AUTO, help=device_help)
 model_options = all_of(
     click.option(
@@ -217,10 +217,18 @@ def runner_options(command: Command) -> Any:
     """Add the options that say what runs the rows through the model, passed on as ``runner``."""
 
     @functools.wraps(command)
-    def with_runner(*args: Any, engine: RunnerKind, workers: int | None, address: str | None, **options: Any) -> Any:
-        return command(*args, runner=RunnerConfig(engine, workers, address), **options)
+    def with_runner(
+        *args: Any, engine: RunnerKind, workers: int | None, address: str | None, devices: str | None, **options: Any
+    ) -> Any:
+        names = () if devices is None else tuple(name.strip() for name in devices.split(","))
+        return command(*args, runner=RunnerConfig(engine, workers, address, names), **options)
 
     add = all_of(
+        click.option(
+            "--devices", metavar="0,1,...",
+            help="GPUs of this machine, each for a process with its own copy of the model; 0+1 is one copy split over "
+            "two. The results are the same.",
+        ),
         enum_option(
             RunnerKind, "--engine", default=RunnerKind.LOCAL,
             help="What runs the model: this process, or the workers of a Ray cluster. The results are the same.",

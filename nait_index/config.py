@@ -16,11 +16,12 @@ NO_MODEL = "none"
 
 
 class Device(StrEnum):
-    """Where the model runs; ``AUTO`` is the GPU if torch sees one, else the CPU."""
+    """Where the model runs; ``AUTO`` is the GPU if torch sees one, else the CPU, and ``SPLIT`` all GPUs together."""
 
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
+    SPLIT = "split"
 
 
 class Precision(StrEnum):
@@ -142,6 +143,9 @@ class RunnerKind(StrEnum):
     RAY = "ray"
 
 
+_DEVICES = re.compile(r"cpu|\d+(\+\d+)*")
+
+
 @dataclass(frozen=True, slots=True)
 class RunnerConfig:
     """Where a build runs its rows through the model. Results do not depend on it.
@@ -149,13 +153,17 @@ class RunnerConfig:
     :param workers: encoders that run in parallel, each with its own model; ``None`` is one per GPU of the cluster, or
         one per machine if it has no GPU.
     :param address: of a running Ray cluster that this machine belongs to; ``None`` starts one here for the build.
+    :param devices: of this machine, each for a process with its own model: the number of a GPU, several such as
+        ``0+1`` for a model that is split over them, or ``cpu``. Without any, this process runs the model.
     """
 
     kind: RunnerKind = RunnerKind.LOCAL
     workers: int | None = None
     address: str | None = None
+    devices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        self._check_devices()
         if self.kind is RunnerKind.LOCAL and (self.workers, self.address) != (None, None):
             raise NaitError("--workers and --address need --engine ray; the local engine is one process")
         if self.workers is not None and self.workers < 1:
@@ -165,6 +173,18 @@ class RunnerConfig:
                 f"--address {self.address} is for Ray clients, which run outside the cluster; run the build on a "
                 "machine of the cluster, with --address auto"
             )
+
+    def _check_devices(self) -> None:
+        if self.devices and self.kind is RunnerKind.RAY:
+            raise NaitError("--devices is for this machine alone, without a cluster; leave out one of them")
+        for device in self.devices:
+            numbers = device.split("+")
+            if not _DEVICES.fullmatch(device) or len(set(numbers)) < len(numbers):
+                raise NaitError(
+                    f"--devices: '{device}' is not cpu, the number of a GPU, or several such as 0+1 for one model"
+                )
+        if "cpu" in self.devices and {*self.devices} != {"cpu"}:
+            raise NaitError("--devices names GPUs and the CPU, which round differently; name either alone")
 
 
 @dataclass(frozen=True, slots=True)

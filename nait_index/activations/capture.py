@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nait_index.activations.experts import expert_activations
 from nait_index.activations.families import Site, find_up_projection
-from nait_index.activations.pooling import TokenSpan
+from nait_index.activations.pooling import TokenSpan, lent
 from nait_index.errors import ArchitectureError, ModelError
 
 if TYPE_CHECKING:
@@ -190,21 +190,26 @@ class Capture:
             )
         # OPT and shared experts see (B·T, N).
         neurons = neurons.reshape(span.batch, span.length, site.width)
-        span.pool(neurons, self._neurons[:, :, columns])
+        span = span.on(neurons.device)
+        with lent(self._neurons[:, :, columns], neurons.device) as pooled:
+            span.pool(neurons, pooled)
         if self._impact is not None and self._probes.own_site:
-            self._impact[:, columns] = span.mean(neurons.abs())
+            self._impact[:, columns] = span.mean(neurons.abs()).to(self._impact.device)
 
     def _pool_experts(
         self, site: Site, columns: slice, module: "nn.Module", args: tuple[Any, ...], span: TokenSpan
     ) -> None:
         assert self._neurons is not None
         for part in expert_activations(module, args):
-            width = part.neurons.shape[-1]
+            width, device = part.neurons.shape[-1], part.neurons.device
             start = columns.start + part.expert * width
-            span.pool_tokens(part.tokens, part.neurons, self._neurons[:, :, start : start + width])
+            there = span.on(device)
+            with lent(self._neurons[:, :, start : start + width], device) as pooled:
+                there.pool_tokens(part.tokens, part.neurons, pooled)
             if self._impact is not None:
                 size = part.neurons if self._probes.own_site else part.up
-                span.add_mean(part.tokens, size.abs(), self._impact[:, start : start + width])
+                with lent(self._impact[:, start : start + width], device) as impact:
+                    there.add_mean(part.tokens, size.abs(), impact)
 
     def _pool_up(
         self, site: Site, columns: slice, module: "nn.Module", output: "torch.Tensor", span: TokenSpan
@@ -220,12 +225,15 @@ class Capture:
             )
         # One projection may compute the gate, then the up-projection.
         up = output[..., site.width :] if output.shape[-1] == 2 * site.width else output
-        self._impact[:, columns] = span.mean(up.abs().reshape(span.batch, span.length, -1))
+        impact = span.on(up.device).mean(up.abs().reshape(span.batch, span.length, -1))
+        self._impact[:, columns] = impact.to(self._impact.device)
 
     def _encode(self, module: "nn.Module", output: Any, span: TokenSpan) -> None:  # noqa: ANN401
         assert self._probes.sae is not None
         hidden = output[0] if isinstance(output, tuple) else output
-        self._codes = self._probes.sae.mean_codes(hidden.reshape(span.batch, span.length, -1), span.mask)
+        mask = span.on(hidden.device).mask
+        codes = self._probes.sae.mean_codes(hidden.reshape(span.batch, span.length, -1), mask)
+        self._codes = codes.to(span.mask.device)
 
     def _pool_hidden(self, output: Any, span: TokenSpan) -> "torch.Tensor | None":  # noqa: ANN401
         import torch
@@ -233,4 +241,5 @@ class Capture:
         if not self._probes.hidden:
             return None
         states = output.last_hidden_state
-        return torch.stack([span.mean(states), span.weighted_mean(states)], dim=1)
+        there = span.on(states.device)
+        return torch.stack([there.mean(states), there.weighted_mean(states)], dim=1).to(span.mask.device)

@@ -25,9 +25,16 @@ def device_of(device: Device) -> "torch.device":
 
     if device is Device.AUTO:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device is Device.CUDA and not torch.cuda.is_available():
-        raise ModelError("--device cuda was asked for, but torch sees no GPU here; use --device cpu")
-    return torch.device(device.value)
+    if device is not Device.CPU and not torch.cuda.is_available():
+        raise ModelError(f"--device {device} was asked for, but torch sees no GPU here; use --device cpu")
+    return torch.device("cpu" if device is Device.CPU else "cuda")
+
+
+def gpu_count() -> int:
+    """Return how many GPUs torch sees."""
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def settled_precision(dtype: Precision, device: Device, *, on_cpu: bool = True) -> Precision:
@@ -40,7 +47,7 @@ def settled_precision(dtype: Precision, device: Device, *, on_cpu: bool = True) 
     if dtype is not Precision.AUTO:
         return dtype
     target = device_of(device).type if device is Device.AUTO else device
-    native = target == Device.CUDA or (on_cpu and target == Device.CPU and cpu_multiplies_bfloat16())
+    native = target in (Device.CUDA, Device.SPLIT) or (on_cpu and target == Device.CPU and cpu_multiplies_bfloat16())
     return Precision.BFLOAT16 if native else Precision.FLOAT32
 
 

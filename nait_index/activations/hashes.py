@@ -4,6 +4,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from nait_index.activations.split import stored
 from nait_index.files import hash_bytes
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def hash_weights(body: "nn.Module", unset: frozenset[str]) -> str:
     for name, tensor in sorted(body.state_dict().items()):
         if name in unset:
             continue
+        tensor = stored(body, name) if tensor.is_meta else tensor
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -23,8 +23,9 @@ from nait_index.activations.folders import (
 )
 from nait_index.activations.hashes import hash_config, hash_tokenizer, hash_weights
 from nait_index.activations.loaded import LoadedModel, embeddings_of, first_position_of, longest_input_of
+from nait_index.activations.split import first_device, split_options
 from nait_index.activations.weights import check_complete, check_plain, check_used, read_tensors
-from nait_index.config import BUNDLED_MODEL, ModelConfig
+from nait_index.config import BUNDLED_MODEL, Device, ModelConfig
 from nait_index.errors import ModelError, NaitError, one_line
 
 if TYPE_CHECKING:
@@ -69,20 +70,21 @@ def _load(path: str, config: ModelConfig, causal: bool) -> LoadedModel:
     import torch
 
     folder = _folder_of(path)
-    device = device_of(config.device)
+    device, is_split = device_of(config.device), config.device is Device.SPLIT
     dtype = getattr(torch, settled_precision(config.dtype, config.device, on_cpu=not causal))
     with _quiet_transformers():
         settings = _load_settings(path)
         auto = _auto_class(path, settings, causal)
         check_plain(path, read_tensors(folder), settings)
         options = {"config": settings, "dtype": dtype, "use_safetensors": True, "output_loading_info": True}
+        options |= split_options() if is_split else {}
         # Transformers would name no weight that does not fit; these are refused by name below.
         module, report = _load_part("weights", path, auto, ignore_mismatched_sizes=True, **options)
         check_complete(path, report, causal)
         check_used(path, read_tensors(folder), report["unexpected_keys"], module, settings)
         tokenizer = _load_tokenizer(path, folder)
     tokenizer.truncation_side = "right"
-    module = _moved(path, module, device)
+    module = _moved(path, module, None if is_split else device)
     first_position = first_position_of(module)
     table = embeddings_of(module)
     return LoadedModel(
@@ -90,7 +92,7 @@ def _load(path: str, config: ModelConfig, causal: bool) -> LoadedModel:
         module=module,
         tokenizer=tokenizer,
         model_type=settings.model_type,
-        device=device,
+        device=first_device(module) if is_split else device,
         dtype=dtype,
         positions=longest_input_of(settings, tokenizer, first_position),
         first_position=first_position,
@@ -246,9 +248,10 @@ def _load_tokenizer(path: str, folder: Path | None) -> Any:  # noqa: ANN401
     return tokenizer
 
 
-def _moved(path: str, module: "nn.Module", device: "torch.device") -> "nn.Module":
+def _moved(path: str, module: "nn.Module", device: "torch.device | None") -> "nn.Module":
     """Return the model on its device, frozen and in evaluation mode.
 
+    :param device: ``None`` where it lies on several already.
     :raises ModelError: it does not fit there, or reads no text.
     """
     parameters = inspect.signature(module.forward).parameters.values()
@@ -256,7 +259,7 @@ def _moved(path: str, module: "nn.Module", device: "torch.device") -> "nn.Module
     if arguments and "input_ids" not in arguments:
         raise ModelError(f"model '{path}' reads no text, but {arguments[0]}; name another with --model")
     try:
-        return module.to(device).eval().requires_grad_(False)
+        return (module if device is None else module.to(device)).eval().requires_grad_(False)
     except Exception as error:
         remedy = "; try --dtype bfloat16, --device cpu or a smaller model" if is_out_of_memory(error) else ""
         raise ModelError(f"model '{path}' cannot be moved to {device}: {_sentences(error)}{remedy}") from error

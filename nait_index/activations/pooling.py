@@ -1,9 +1,27 @@
 """Token activations to one vector per sample: mean and drift over the sample's tokens, never over padding."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
+
+
+def is_on(tensor: "torch.Tensor", device: "torch.device") -> bool:
+    """Report whether a tensor is on a device, and need not be copied to it."""
+    return tensor.device == device
+
+
+@contextmanager
+def lent(part: "torch.Tensor", device: "torch.device") -> "Iterator[torch.Tensor]":
+    """Yield a part of a buffer where a layer computes: itself, or a copy on that device, which is copied back."""
+    if is_on(part, device):
+        yield part
+        return
+    there = part.to(device, copy=True)
+    yield there
+    part.copy_(there)
 
 
 class TokenSpan:
@@ -23,6 +41,18 @@ class TokenSpan:
         self._last = self._first + counts - 1
         self._counts = counts.float()[:, None]
         self._rows = torch.arange(self.batch, device=mask.device)
+        self._copies: dict[torch.device, TokenSpan] = {}
+
+    def on(self, device: "torch.device") -> "TokenSpan":
+        """Return the same span on the device of a layer, where a model is split over several."""
+        if is_on(self.mask, device):
+            return self
+        if device not in self._copies:
+            self._copies[device] = self._copied(device)
+        return self._copies[device]
+
+    def _copied(self, device: "torch.device") -> "TokenSpan":
+        return TokenSpan(self.mask.to(device))
 
     def buffer(self, width: int) -> "torch.Tensor":
         """Allocate the pooled activations of the batch: (B, 2, D) float32 zeros."""
@@ -86,10 +116,17 @@ class TokenScores(TokenSpan):
     def __init__(self, mask: "torch.Tensor", direction: "torch.Tensor") -> None:
         super().__init__(mask)
         assert self.batch == 1
-        assert bool(mask.all())
         self._direction = direction
-        #: (T,) float64.
-        self.values = direction.new_zeros(self.length)
+        self._sums = direction.new_zeros(self.length)
+
+    @property
+    def values(self) -> "torch.Tensor":
+        """(T,) float64, of the layers of all devices."""
+        parts = [copy.values.to(self._sums.device) for copy in self._copies.values() if isinstance(copy, TokenScores)]
+        return sum(parts, self._sums)
+
+    def _copied(self, device: "torch.device") -> "TokenSpan":
+        return TokenScores(self.mask.to(device), self._direction.to(device))
 
     def buffer(self, width: int) -> "torch.Tensor":
         """Return the direction (1, 2, D) in place of the pooled activations: it is read, and nothing is written."""
@@ -98,13 +135,13 @@ class TokenScores(TokenSpan):
     def pool(self, neurons: "torch.Tensor", out: "torch.Tensor") -> None:
         """Multiply one layer (1, T, N) by its part of the direction (1, 2, N)."""
         activations, (mean, drift) = neurons[0].to(out.dtype), out[0]
-        self.values += activations @ mean / self.length
-        self.values[-1] += activations[-1] @ drift
-        self.values[0] -= activations[0] @ drift
+        self._sums += activations @ mean / self.length
+        self._sums[-1] += activations[-1] @ drift
+        self._sums[0] -= activations[0] @ drift
 
     def pool_tokens(self, tokens: "torch.Tensor", neurons: "torch.Tensor", out: "torch.Tensor") -> None:
         """Multiply some tokens only, as a mixture-of-experts layer computes them; a token may occur several times."""
         activations, (mean, drift) = neurons.to(out.dtype), out[0]
-        self.values.index_add_(0, tokens, activations @ mean / self.length)
+        self._sums.index_add_(0, tokens, activations @ mean / self.length)
         for position, sign in ((self.length - 1, 1), (0, -1)):
-            self.values[position] += sign * (activations[tokens == position].sum(dim=0) @ drift)
+            self._sums[position] += sign * (activations[tokens == position].sum(dim=0) @ drift)

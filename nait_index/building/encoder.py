@@ -27,6 +27,7 @@ from nait_index.activations.sae.training import unexplained_share
 from nait_index.building.shards import ShardFacts
 from nait_index.config import Device, ModelConfig, Precision, SignatureConfig, View
 from nait_index.corpus import Template, make_template
+from nait_index.errors import NaitError
 from nait_index.signatures.pca import Compressor
 from nait_index.signatures.views import (
     GRADIENT,
@@ -147,6 +148,10 @@ class IndexEncoder:
         if not self.has_gradients:
             return
         model = self.model_encoder.config
+        if model.device is Device.SPLIT:
+            raise NaitError(
+                "gradients need the model on one device: leave out --device split, or the views of gradients"
+            )
         model = replace(model, dtype=model.gradient_dtype or model.dtype)
         signatures = self.signatures
         settings = GradientSettings(

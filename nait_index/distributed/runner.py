@@ -10,7 +10,6 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,9 @@ from nait_index.building.shards import EncodedShard
 from nait_index.config import Device, ModelConfig, RunnerConfig, RunnerKind, SignatureConfig
 from nait_index.distributed.cluster import Foreman, connected, share_of, this_machine
 from nait_index.distributed.pieces import ACTIVATIONS, PIECE_BYTES, SHARD, Incoming
-from nait_index.distributed.worker import OFFSETS, ShardWorker, WorkerTask, read_shards, refuse_to_render, run_once
+from nait_index.distributed.processes import ProcessRunner
+from nait_index.distributed.task import WorkerTask, portable
+from nait_index.distributed.worker import OFFSETS, ShardWorker, read_shards, run_once
 from nait_index.errors import NaitError
 from nait_index.signatures.pca import Compressor
 from nait_index.types import MarkedText
@@ -33,6 +34,8 @@ _READERS = 2
 
 def runner_for(config: RunnerConfig) -> OpenRunner:
     """Choose the runner of a build."""
+    if config.devices:
+        return partial(ProcessRunner, config.devices)
     return LocalRunner if config.kind is RunnerKind.LOCAL else partial(RayRunner, config)
 
 
@@ -53,7 +56,7 @@ class RayRunner:
             model = replace(model, device=Device.CPU, dtype=dtype, gradient_dtype=gradient_dtype)
             self.encoder = IndexEncoder(model, signatures)
             stack.callback(self.encoder.close)
-            self._task = _task_for(self.encoder, device)
+            self._task = WorkerTask.of(self.encoder, device, thread_count())
             self._warmup: Any = None
             self._stack = stack.pop_all()
 
@@ -99,11 +102,8 @@ class RayRunner:
 
         if not shards:
             return
-        # Put once: each machine gets one copy, which its workers share. Bases may still be in a file: they are read.
-        # Signatures of words are left to the builder, since workers receive rendered texts.
-        whole = (
-            None if compressor is None else ray.put(replace(compressor, bases=dict(compressor.bases), vocabulary=None))
-        )
+        # Put once: each machine gets one copy, which its workers share.
+        whole = None if compressor is None else ray.put(portable(compressor))
         # Closing the pieces ends the actors, while there is still a cluster to end them on.
         with _plain_errors(), closing(self._pieces(spool, shards, (whole, self._warmup))) as pieces:
             incoming = Incoming(pieces)
@@ -159,20 +159,6 @@ def _worker_device(wanted: Device, machines: Sequence[Mapping[str, float]]) -> D
     if wanted is Device.CUDA and not gpus:
         raise NaitError("--device cuda was requested, but the Ray cluster has no GPU; use --device cpu")
     return Device.CUDA if gpus and wanted is not Device.CPU else Device.CPU
-
-
-def _task_for(encoder: IndexEncoder, device: Device) -> WorkerTask:
-    """Describe the builder's model in terms that hold on every machine; workers start in folders of their own."""
-    model, signatures = encoder.model_encoder.config, encoder.signatures
-    name = str(Path(model.name).resolve()) if Path(model.name).is_dir() else model.name
-    sae = None if signatures.sae is None else str(Path(signatures.sae).resolve())
-    return WorkerTask(
-        model=replace(model, name=name, device=device),
-        signatures=replace(signatures, sae=sae),
-        template=replace(encoder.template, render=refuse_to_render),
-        fingerprint=encoder.fingerprint,
-        threads=thread_count(),
-    )
 
 
 @contextmanager

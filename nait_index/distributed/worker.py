@@ -1,54 +1,27 @@
 """A worker on some machine of a cluster: loads the model, checks that it is the builder's, and runs whole shards."""
 
 import json
-import socket
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nait_index.activations.device import use_threads
-from nait_index.building.encoder import IndexEncoder
 from nait_index.building.intake import read_texts
 from nait_index.building.runner import Result, Work
-from nait_index.config import ModelConfig, SignatureConfig
-from nait_index.corpus import Template
 from nait_index.distributed.cluster import Foreman
 from nait_index.distributed.pieces import ACTIVATIONS, SHARD, error_piece, to_pieces
-from nait_index.errors import ModelError, NaitError
+from nait_index.distributed.task import WorkerTask, ignore_progress
+from nait_index.errors import NaitError
 from nait_index.signatures.pca import Compressor
-from nait_index.store.fingerprint import Fingerprint
-from nait_index.types import MarkedText, Part
+from nait_index.types import MarkedText
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 OFFSETS, TEXTS = "offsets", "texts"
 """Columns beside ``SHARD`` of what readers take, and of what they send to the workers: a line for each shard."""
-
-
-def refuse_to_render(parts: Sequence[Part]) -> str:
-    """Stand in for the rendering of the builder's template in a worker, which receives rendered texts."""
-    raise NotImplementedError("a worker receives rendered texts")
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerTask:
-    """What a worker must know.
-
-    :param model: with a name that means the same on every machine, and a precision that does not depend on it.
-    :param fingerprint: of the builder's model.
-    :param threads: of the builder's computations; a worker uses as many, or the last bit may differ.
-    """
-
-    model: ModelConfig
-    signatures: SignatureConfig
-    template: Template
-    fingerprint: Fingerprint
-    threads: int
 
 
 def read_shards(shards: "pa.Table", spool: str) -> "pa.Table":
@@ -77,7 +50,7 @@ class ShardWorker:
         self._error: NaitError | None = None
         try:
             self._compressor, warmup = foreman.begin()
-            self._encoder = _open_encoder(task)
+            self._encoder = task.open()
             if warmup is not None:
                 self._encoder.restore(warmup)
         except NaitError as error:
@@ -98,36 +71,14 @@ class ShardWorker:
             raise self._error
         tokens = self._encoder.tokenize(texts)
         if self._compressor is not None:
-            yield from to_pieces(number, *self._encoder.encode(tokens, self._compressor, _ignore))
+            yield from to_pieces(number, *self._encoder.encode(tokens, self._compressor, ignore_progress))
             return
         with tempfile.TemporaryFile() as file:
             whole = np.memmap(file, np.float32, "w+", shape=(len(texts), 2, self._width))
-            facts, columns = self._encoder.stage(tokens, whole, _ignore)
+            facts, columns = self._encoder.stage(tokens, whole, ignore_progress)
             yield from to_pieces(number, facts, columns | {ACTIVATIONS: whole})
 
 
 def run_once(task: WorkerTask, work: Work[Result], texts: Sequence[MarkedText]) -> Result:
     """Load the models for one piece of work alone."""
-    return work(_open_encoder(task), texts)
-
-
-def _open_encoder(task: WorkerTask) -> IndexEncoder:
-    """Load the model.
-
-    :raises NaitError: it cannot be loaded here, or is not the builder's.
-    """
-    use_threads(task.threads)
-    encoder = IndexEncoder(task.model, task.signatures, task.template)
-    ours, theirs = encoder.fingerprint, task.fingerprint
-    different = [field.name for field in fields(ours) if getattr(ours, field.name) != getattr(theirs, field.name)]
-    if different:
-        raise ModelError(
-            f"the model '{task.model.name}' on {socket.gethostname()} is not the one that the build was started with: "
-            f"they differ in {', '.join(different)}; put the same files there"
-        )
-    encoder.load_gradients()
-    return encoder
-
-
-def _ignore(rows: int, tokens: int) -> None:
-    """Report no progress: the builder follows it by the shards that arrive."""
+    return work(task.open(), texts)

@@ -11,7 +11,7 @@ from nait_index.activations.batches import AnswerTokens
 from nait_index.activations.device import settled_precision
 from nait_index.activations.loaded import LoadedModel
 from nait_index.activations.loading import load_model
-from nait_index.config import Precision
+from nait_index.config import Device, Precision
 from nait_index.corpus import SAMPLE_COLUMNS, make_template, read_examples, read_text, restore_sample
 from nait_index.errors import CapabilityError, NaitError, OutputExistsError
 from nait_index.files import atomic_write
@@ -109,6 +109,8 @@ class Prover:
     ) -> None:
         self.settings = settings
         recorded, _ = index.recorded_settings()
+        if recorded.device is Device.SPLIT:
+            raise NaitError("copies of a model are trained on one device; leave out --device split")
         model = replace(recorded, name=tune or recorded.name, dtype=Precision.AUTO)
         model = replace(model, dtype=settled_precision(model.dtype, model.device))
         self.loaded: LoadedModel = load_model(model, causal=True)

@@ -101,7 +101,7 @@ def _activations(encoder: Encoder, path: str, ids: Sequence[np.ndarray], rows: n
         (output,) = reached.args
         mask = inputs["attention_mask"]
         # OPT's projections output (B·T, H).
-        values = output.reshape(*mask.shape, -1)[mask.bool()].float().cpu().numpy()
+        values = output.reshape(*mask.shape, -1)[mask.bool().to(output.device)].float().cpu().numpy()
         finite: np.ndarray = values[np.isfinite(values).all(axis=1)]
         return finite
     finally:
