@@ -37,6 +37,7 @@ Options = dict[str, Any]
     "--margin", type=click.IntRange(min=0), default=0, metavar="N", help="Also show N rows that just missed the cut."
 )
 @click.option("--explain-plan", is_flag=True, help="Report how the index was searched, and why.")
+@opt.scan_options
 def query(index: IndexTarget, search: SearchMode, explain_plan: bool, as_json: bool, **options: Any) -> None:
     """Choose the rows of INDEX that teach a capability.
 
@@ -78,6 +79,7 @@ def query(index: IndexTarget, search: SearchMode, explain_plan: bool, as_json: b
 )  # fmt: skip
 @opt.selection_options
 @opt.output_options
+@opt.scan_options
 def core(index: IndexTarget, as_json: bool, **options: Any) -> None:
     """Choose --top rows of INDEX that serve several capabilities, best first.
 

@@ -173,6 +173,7 @@ def _print_bars(values: Sequence[tuple[str, float]], title: str) -> None:
 @click.option(
     "--plot", type=click.Path(path_type=Path), metavar="OUT.png|svg", help="Also draw it. Needs nait-index[report]."
 )
+@opt.scan_options
 @opt.force_option
 @opt.json_option
 def compare(

@@ -115,6 +115,7 @@ def verify(index: IndexTarget, sample: int, as_json: bool) -> None:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), default="report.html", metavar="OUT.html", help="File to write."
 )
+@opt.scan_options
 @opt.force_option
 def report(index: IndexTarget, names: tuple[str, ...], output: Path, force: bool, **options: Any) -> None:
     """Write an HTML report of what INDEX chooses. The page needs no network.

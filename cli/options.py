@@ -4,7 +4,7 @@ import functools
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from shlex import join
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -39,6 +39,7 @@ class IndexTarget:
 
     :param path: a folder or a URI. :param storage: options of the object store. :param version: a number or tag.
     :param model: where its model is, if it was moved. :param device: where the model runs.
+    :param runner: what scans its rows.
     """
 
     path: str
@@ -46,13 +47,21 @@ class IndexTarget:
     version: str | None = None
     model: str | None = None
     device: Device = Device.AUTO
+    runner: RunnerConfig | None = None
 
     def open(self) -> "NaitIndex":
         """Open the index for reading."""
         logger.info("opening %r", self.path)
         from nait_index.index import NaitIndex
 
-        return NaitIndex(self.path, version=self.version, model=self.model, device=self.device, storage=self.storage)
+        return NaitIndex(
+            self.path,
+            version=self.version,
+            model=self.model,
+            device=self.device,
+            storage=self.storage,
+            runner=self.runner,
+        )
 
 
 def index_argument(command: Command) -> Any:
@@ -213,6 +222,18 @@ examples_option = click.option(
 )  # fmt: skip
 
 
+def _cluster_options(engine_help: str, workers_help: str) -> Callable[[Command], Command]:
+    """Return the options that say what works on the rows."""
+    return all_of(
+        enum_option(RunnerKind, "--engine", default=RunnerKind.LOCAL, help=engine_help),
+        click.option("--workers", type=int, help=f"For --engine ray. Default: {workers_help}."),
+        click.option(
+            "--address",
+            help="Address of a Ray cluster that this machine belongs to, e.g. auto. Default: start a cluster here.",
+        ),
+    )
+
+
 def runner_options(command: Command) -> Any:
     """Add the options that say what runs the rows through the model, passed on as ``runner``."""
 
@@ -229,16 +250,27 @@ def runner_options(command: Command) -> Any:
             help="GPUs of this machine, each for a process with its own copy of the model; 0+1 is one copy split over "
             "two. The results are the same.",
         ),
-        enum_option(
-            RunnerKind, "--engine", default=RunnerKind.LOCAL,
-            help="What runs the model: this process, or the workers of a Ray cluster. The results are the same.",
-        ),
-        click.option("--workers", type=int, help="For --engine ray. Default: one per GPU, else one per machine."),
-        click.option(
-            "--address",
-            help="Address of a Ray cluster that this machine belongs to, e.g. auto. Default: start a cluster here.",
+        _cluster_options(
+            "What runs the model: this process, or the workers of a Ray cluster. The results are the same.",
+            "one per GPU, else one per machine",
         ),
     )  # fmt: skip
+    return add(with_runner)
+
+
+def scan_options(command: Command) -> Any:
+    """Add the options that say what scans the rows of INDEX, passed on in its :class:`IndexTarget`."""
+
+    @functools.wraps(command)
+    def with_runner(
+        *args: Any, index: IndexTarget, engine: RunnerKind, workers: int | None, address: str | None, **options: Any
+    ) -> Any:
+        return command(*args, index=replace(index, runner=RunnerConfig(engine, workers, address)), **options)
+
+    add = _cluster_options(
+        "What scans the rows: this process, or the workers of a Ray cluster, each its share. The results are the same.",
+        "one per machine",
+    )
     return add(with_runner)
 
 

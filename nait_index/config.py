@@ -148,11 +148,11 @@ _DEVICES = re.compile(r"cpu|\d+(\+\d+)*")
 
 @dataclass(frozen=True, slots=True)
 class RunnerConfig:
-    """Where a build runs its rows through the model. Results do not depend on it.
+    """Where a build runs its rows through the model, or a search scans them. Results do not depend on it.
 
-    :param workers: encoders that run in parallel, each with its own model; ``None`` is one per GPU of the cluster, or
-        one per machine if it has no GPU.
-    :param address: of a running Ray cluster that this machine belongs to; ``None`` starts one here for the build.
+    :param workers: that run in parallel: in a build each with its own model, in a search each with its share of the
+        rows; ``None`` is one per machine, but in a build one per GPU of the cluster, if it has any.
+    :param address: of a running Ray cluster that this machine belongs to; ``None`` starts one here for the command.
     :param devices: of this machine, each for a process with its own model: the number of a GPU, several such as
         ``0+1`` for a model that is split over them, or ``cpu``. Without any, this process runs the model.
     """
@@ -170,8 +170,8 @@ class RunnerConfig:
             raise NaitError(f"--workers must be at least 1, not {self.workers}")
         if self.address is not None and self.address.startswith("ray://"):
             raise NaitError(
-                f"--address {self.address} is for Ray clients, which run outside the cluster; run the build on a "
-                "machine of the cluster, with --address auto"
+                f"--address {self.address} is for Ray clients, which run outside the cluster; run the command on "
+                "a machine of the cluster, with --address auto"
             )
 
     def _check_devices(self) -> None:

@@ -37,6 +37,7 @@ from nait_index.config import (
 )
 from nait_index.corpus import Corpus, corpus_list, label_of, naming_absent, read_corpus
 from nait_index.distributed.runner import runner_for
+from nait_index.distributed.scanning import scans_for
 from nait_index.errors import CorpusError, NaitError, StoreError
 from nait_index.insight.compare import Comparison, compare
 from nait_index.insight.explain import Depth, explain, layer_shares
@@ -108,6 +109,7 @@ class NaitIndex:
     :param version: number or tag of a version; the last one by default.
     :param model: present path of its model, if it was moved; it must be the same model.
     :param device: where to run the model for new examples.
+    :param runner: what scans the rows when some are chosen; this process by default. The results are the same.
     :raises NotAnIndexError: there is none. :raises IncompleteIndexError: its build was interrupted.
     :raises StoreError: a file is damaged, or there is no such version.
     """
@@ -120,6 +122,7 @@ class NaitIndex:
         model: str | None = None,
         device: Device = Device.AUTO,
         storage: Mapping[str, str] | None = None,
+        runner: RunnerConfig | None = None,
     ) -> None:
         self.layout = Layout(path, storage)
         load_finished(self.layout)
@@ -131,6 +134,7 @@ class NaitIndex:
         self.is_newest = version is None
         self._model = model
         self._device = device
+        self._runner = runner or RunnerConfig()
         check_files(self.layout, self.manifest.head)
         self._table = SampleTable(self.layout, self.manifest.head.table_version)
         self._compressor = load_compressor(self.layout, self.manifest.basis_hash)
@@ -515,8 +519,8 @@ class NaitIndex:
         """The rows of the index and what is known of them, by column."""
         signatures, reading = self.manifest.fingerprint.signatures, self.manifest.reading
         landmarks = self.manifest.landmarks_hash
-        products = products_for(TorchProducts(), self._device)
-        return IndexRows(self.layout, self._table, self._compressor, signatures, reading, landmarks, products)
+        products, scans = products_for(TorchProducts(), self._device), scans_for(self._runner, self.layout, self._table)
+        return IndexRows(self.layout, self._table, self._compressor, signatures, reading, landmarks, products, scans)
 
     def info(self) -> dict[str, Any]:
         """Describe the index: counts, model, layers, views with their bytes per row, fingerprint, capabilities."""

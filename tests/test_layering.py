@@ -25,7 +25,7 @@ BELOW: dict[str, set[str]] = {name: GROUND for name in BESIDE_ONE_ANOTHER} | {
     "handover": GROUND | {"corpus"},
     "quality": GROUND | {"activations", "corpus", "store"},
     "building": GROUND | BESIDE_ONE_ANOTHER | {"methods"},
-    "distributed": GROUND | {"activations", "building", "corpus", "signatures", "store"},
+    "distributed": GROUND | {"activations", "building", "corpus", "search", "signatures", "store"},
     "capabilities": GROUND | {"activations", "building", "corpus", "methods", "signatures", "store"},
     "selection": GROUND | BESIDE_ONE_ANOTHER | {"capabilities", "handover", "methods", "search"},
     "insight": GROUND | {"capabilities", "methods", "search", "selection", "signatures", "store"},

@@ -100,7 +100,7 @@ def test_the_signatures_are_scanned_once_for_all(
 ) -> None:
     scores, seen = ExactScan.scores, list[int]()
 
-    def counted(self: ExactScan, queries: np.ndarray) -> np.ndarray:
+    def counted(self: ExactScan, queries: np.ndarray, threads: int | None = None) -> np.ndarray:
         seen.append(len(queries))
         return scores(self, queries)
 

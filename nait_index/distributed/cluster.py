@@ -1,4 +1,4 @@
-"""A Ray cluster: one that is running, or one of this machine alone, started for a build and stopped after it.
+"""A Ray cluster: one that is running, or one of this machine alone, started for a command and stopped after it.
 
 Ray restarts workers without limit, whatever ended them. Losing one now and then costs only time; if all of them keep
 ending, say because the model does not fit into memory, the :class:`Foreman` ends the build.
@@ -33,6 +33,9 @@ _QUIET = {
 }
 _AUTH = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
+_USERS: set[object] = set()
+"""Who uses the connection of this process, if it was made here."""
+
 
 @dataclass(frozen=True, slots=True)
 class Share:
@@ -59,16 +62,30 @@ def connected(address: str | None) -> Iterator[Any]:
             stack.callback(os.environ.pop, name, None)
         try:
             import ray
-            import ray.data
         except ImportError as error:
             raise NaitError(f"Ray is not installed ({error}): pip install 'nait-index[ray]'") from error
+        user = object()
         if not ray.is_initialized():
             _init(address)
-            stack.callback(ray.shutdown)
+            _USERS.clear()
+            _USERS.add(user)
+        elif _USERS:
+            _USERS.add(user)
+        stack.callback(_leave, user)
         # Ray Data logs to our streams; its errors are raised.
         stack.callback(logger.setLevel, logger.level)
         logger.setLevel(logging.ERROR)
         yield ray
+
+
+def _leave(user: object) -> None:
+    """Disconnect from the cluster when the last one leaves that uses a connection made here."""
+    import ray
+
+    if user in _USERS:
+        _USERS.remove(user)
+        if not _USERS:
+            ray.shutdown()
 
 
 def share_of(workers: int | None, machines: Sequence[Mapping[str, float]], *, use_gpus: bool) -> tuple[int, Share]:
@@ -147,6 +164,24 @@ def this_machine() -> dict[str, float]:
     import ray
 
     return {f"node:{ray.util.get_node_ip_address()}": 0.001}
+
+
+@contextmanager
+def plain_errors(remedy: str) -> Iterator[None]:
+    """Raise errors that a user can act on without Ray's traceback around them.
+
+    :param remedy: what helps if a worker ran out of memory.
+    """
+    import ray
+
+    try:
+        yield
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, NaitError):
+            raise error.cause from None
+        raise
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.RayActorError) as error:
+        raise NaitError(f"a worker of the Ray cluster ended; if it ran out of memory, {remedy}") from error
 
 
 def _init(address: str | None) -> None:

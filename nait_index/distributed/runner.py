@@ -6,8 +6,8 @@ shards, and the builder commits them. Ray restarts a reader or an actor that die
 """
 
 from array import array
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ from nait_index.building.intake import RowNumbers, Spool
 from nait_index.building.runner import EncodedShards, LocalRunner, OpenRunner, Result, Room, Work
 from nait_index.building.shards import EncodedShard
 from nait_index.config import Device, ModelConfig, RunnerConfig, RunnerKind, SignatureConfig
-from nait_index.distributed.cluster import Foreman, connected, share_of, this_machine
+from nait_index.distributed.cluster import Foreman, connected, plain_errors, share_of, this_machine
 from nait_index.distributed.pieces import ACTIVATIONS, PIECE_BYTES, SHARD, Incoming
 from nait_index.distributed.processes import ProcessRunner
 from nait_index.distributed.task import WorkerTask, portable
@@ -30,6 +30,9 @@ from nait_index.signatures.pca import Compressor
 from nait_index.types import MarkedText
 
 _READERS = 2
+
+MEMORY = "lower --batch-tokens"
+"""What helps where workers run out of memory."""
 
 
 def runner_for(config: RunnerConfig) -> OpenRunner:
@@ -75,7 +78,7 @@ class RayRunner:
         import ray
 
         remote = ray.remote(num_cpus=self._share.cpus, num_gpus=self._share.gpus)(run_once)
-        with _plain_errors():
+        with plain_errors(MEMORY):
             result: Result = ray.get(remote.remote(self._task, work, list(texts)))
         return result
 
@@ -105,7 +108,7 @@ class RayRunner:
         # Put once: each machine gets one copy, which its workers share.
         whole = None if compressor is None else ray.put(portable(compressor))
         # Closing the pieces ends the actors, while there is still a cluster to end them on.
-        with _plain_errors(), closing(self._pieces(spool, shards, (whole, self._warmup))) as pieces:
+        with plain_errors(MEMORY), closing(self._pieces(spool, shards, (whole, self._warmup))) as pieces:
             incoming = Incoming(pieces)
             for number, shard in enumerate(shards):
                 facts, columns = incoming.shard(number, len(shard), room(number))
@@ -118,7 +121,7 @@ class RayRunner:
 
         :param kit: references to what each actor needs.
         """
-        import ray
+        import ray.data
 
         # One line per shard and one block per line, so that a shard is one piece of work.
         lines = [
@@ -159,18 +162,3 @@ def _worker_device(wanted: Device, machines: Sequence[Mapping[str, float]]) -> D
     if wanted is Device.CUDA and not gpus:
         raise NaitError("--device cuda was requested, but the Ray cluster has no GPU; use --device cpu")
     return Device.CUDA if gpus and wanted is not Device.CPU else Device.CPU
-
-
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    """Raise errors that a user can act on without Ray's traceback around them."""
-    import ray
-
-    try:
-        yield
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, NaitError):
-            raise error.cause from None
-        raise
-    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
-        raise NaitError("a worker of the Ray cluster ended; if it ran out of memory, lower --batch-tokens") from error

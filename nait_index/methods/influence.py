@@ -124,6 +124,6 @@ class Influence(Linear):
                 raise CapabilityError(
                     f"only {len(ordinals)} landmarks are left in the index, too few for influence; rebuild it"
                 )
-            signatures = rows.exact(self.feature).rows[ordinals] * rows.steps(self.feature)
+            signatures = rows.scanned(self.feature, ordinals) * rows.steps(self.feature)
             fit = self._fits[rows] = LandmarkFit.of(signatures, gradients.astype(np.float32))
         return fit

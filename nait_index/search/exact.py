@@ -156,30 +156,21 @@ class ExactScan:
             for start in starts
         )
 
-    def scores(self, queries: np.ndarray) -> np.ndarray:
+    def scores(self, queries: np.ndarray, threads: int | None = None) -> np.ndarray:
         """Score every row by every query.
 
         :param queries: (q, d) float32, or wider: columns beyond the scanned ones are ignored.
+        :param threads: that scan; ``None`` is one per core.
         :returns: (q, n) float32 inner products, exact but for the rounding of the query, see :func:`~.scan.whole`.
         """
         queries = np.ascontiguousarray(queries[:, : self.stamp.dim], dtype=np.float32)
-        threads = os.cpu_count() or 1
+        threads = threads or os.cpu_count() or 1
         if self.rows.dtype != np.int8:
             return self.products.multiply(self.rows, queries, threads)
         numbers, units = whole(queries, self.longest)
         scores = self.products.multiply(self.rows, numbers, threads)
         scores *= units[:, None].astype(np.float32)
         return scores
-
-    def rounded(self, query: np.ndarray) -> np.ndarray:
-        """Return a query (≥ d,) as it is scanned: rounded by :func:`~.scan.whole`, 0 beyond the scanned columns."""
-        scanned = np.zeros_like(query)
-        leading = query[: self.stamp.dim]
-        if self.rows.dtype == np.int8:
-            numbers, units = whole(leading[None].astype(np.float32), self.longest)
-            leading = numbers[0] * units[0]
-        scanned[: self.stamp.dim] = leading
-        return scanned
 
     def scores_at(self, ordinals: np.ndarray, queries: np.ndarray) -> np.ndarray:
         """Score the rows with these ordinals: (q, m) float32, the same numbers as :meth:`scores` gives them."""
@@ -222,6 +213,20 @@ def _placed(batches: Iterable[_Batch], stamp: ScanStamp) -> Iterable[tuple[int, 
         start += len(batch)
     if start != stamp.rows:
         raise StoreError(f"the table returned {start} rows, not the expected {stamp.rows}; run 'nait-index verify'")
+
+
+def rounded(query: np.ndarray, stamp: ScanStamp, longest: float) -> np.ndarray:
+    """Return a query (≥ d,) as it is scanned: rounded by :func:`~.scan.whole`, 0 beyond the scanned columns.
+
+    :param longest: length of the longest row.
+    """
+    scanned = np.zeros_like(query)
+    leading = query[: stamp.dim]
+    if stamp.dtype == "int8":
+        numbers, units = whole(leading[None].astype(np.float32), longest)
+        leading = numbers[0] * units[0]
+    scanned[: stamp.dim] = leading
+    return scanned
 
 
 def longest_of(rows: np.ndarray) -> float:

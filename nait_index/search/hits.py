@@ -69,19 +69,46 @@ def rescored(
     :param coarse: (q, n) scanned scores of all rows; :param queries: (q, d) whole queries.
     :param allowed: (n,) bool, rows that may be chosen; ``None`` for all.
     """
-    sampled = np.arange(min(_SAMPLE, coarse.shape[1]))
-    sample = read(sampled)
+    sample = read(sampled(coarse.shape[1]))
     for scores, query in zip(coarse, queries, strict=True):
         scanned = best(scores, k, allowed)
         if not len(scanned.ordinals):
             yield scanned
             continue
-        numbers, unit = _whole(query)
-        apart = _products(sample, numbers, unit) - scores[sampled]
-        near = scores >= scanned.scores[-1] - _DEVIATIONS * np.sqrt(np.mean(apart**2))
-        candidates = np.flatnonzero(near if allowed is None else near & allowed)
-        hits = best(_products(read(candidates), numbers, unit), k)
+        threshold = lowest_near(float(scanned.scores[-1]), sample, scores[: len(sample)], query)
+        candidates, products = score_near(read, scores, query, threshold, allowed)
+        hits = best(products, k)
         yield Hits(hits.scores, candidates[hits.ordinals])
+
+
+def sampled(rows: int) -> np.ndarray:
+    """Return the ordinals of the rows on which the difference of scanned and whole scores is measured."""
+    return np.arange(min(_SAMPLE, rows))
+
+
+def lowest_near(cut: float, sample: np.ndarray, scores: np.ndarray, query: np.ndarray) -> float:
+    """Return the lowest scanned score of a row that whole signatures may put above a cut.
+
+    :param sample: (m, d) whole signatures; :param scores: (m,) scanned scores of the same rows.
+    """
+    apart = _products(sample, *_whole(query)) - scores
+    return float(cut - _DEVIATIONS * np.sqrt(np.mean(apart**2)))
+
+
+def score_near(
+    read: Callable[[np.ndarray], np.ndarray],
+    scores: np.ndarray,
+    query: np.ndarray,
+    threshold: float,
+    allowed: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Score the rows whose scanned score reaches a threshold by their whole signatures.
+
+    :returns: their ordinals (m,), and their scores (m,) float64.
+    """
+    near = scores >= np.float64(threshold)
+    candidates = np.flatnonzero(near if allowed is None else near & allowed)
+    return candidates, _products(read(candidates), *_whole(query))
 
 
 def _whole(query: np.ndarray) -> tuple[np.ndarray, float]:

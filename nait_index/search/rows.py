@@ -3,7 +3,6 @@
 Rows are in table order; an ordinal is a row's position in that order.
 """
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,10 +14,11 @@ from nait_index.corpus import SAMPLE_COLUMNS, plain_text, restore_sample
 from nait_index.errors import StoreError, UnknownRowError
 from nait_index.search.approximate import Approximate
 from nait_index.search.copies import ScanCopies
-from nait_index.search.exact import ExactScan, ScanStamp
-from nait_index.search.hits import Hits, best_of_each, rescored
+from nait_index.search.exact import ExactScan, ScanStamp, rounded
+from nait_index.search.hits import Hits, best_of_each
 from nait_index.search.joint import JointScan
-from nait_index.search.placement import OnProcessor, Products
+from nait_index.search.placement import Products
+from nait_index.search.scans import ColumnQueries, HeldScans, Scans
 from nait_index.signatures.features import POOLINGS, Feature, unit_rows
 from nait_index.signatures.pca import Compressor
 from nait_index.signatures.views import HIDDEN_MEAN, SCANNED, VIEW_OF, dense_column
@@ -32,8 +32,6 @@ from nait_index.types import DEFAULT_READING, Reading, Sample
 if TYPE_CHECKING:
     import pyarrow as pa
 
-logger = logging.getLogger(__name__)
-
 _CENTRED = 1024
 """Rows whose mean is subtracted from last hidden states: the first of the table, which are in random order."""
 
@@ -43,6 +41,7 @@ class IndexRows:
 
     :param signatures: the settings that the index was built with. :param landmarks_hash: as the manifest records it.
     :param products: what multiplies rows with queries; the processor by default.
+    :param scans: of the table, where other processes hold them.
     """
 
     def __init__(
@@ -54,22 +53,23 @@ class IndexRows:
         reading: Reading = DEFAULT_READING,
         landmarks_hash: str | None = None,
         products: Products | None = None,
+        scans: Scans | None = None,
     ) -> None:
-        self.products = products or OnProcessor()
         self.topk = signatures.topk
         self.views = signatures.views
         self.compressor = compressor
         #: (2, D) mean pooled activations of the corpus; and the number of neurons of every captured layer.
         self.center, self.widths = compressor.center, compressor.widths
         #: Leading numbers of a dense signature that a search scans; ``None`` for all that the table keeps.
-        self._scanned = signatures.pca_dim
+        self._leading = signatures.pca_dim
         #: What of a row is read.
         self.reading = reading
         self._layout = layout
         self._table = table
         self._folder = layout.engine(table.version)
-        self._copies = ScanCopies(layout, table)
-        self._scans: dict[Feature, ExactScan] = {}
+        self._held = HeldScans(ScanCopies(layout, table), table.signatures_at, products)
+        self._scans = scans or self._held
+        self._stamps: dict[Feature, ScanStamp] = {}
         self._approximate: dict[tuple[Feature, ...], Approximate | None] = {}
         self._ids: list[str] | None = None
         self._landmarks_hash = landmarks_hash
@@ -180,7 +180,11 @@ class IndexRows:
         """Read the scanned signatures of the first rows, a random sample of the corpus: (at most ``count``, d)."""
         if feature is Feature.HIDDEN:
             return self.signatures(np.arange(min(count, len(self))), HIDDEN_MEAN)
-        return np.array(self.exact(feature).rows[:count])
+        return self.scanned(feature, np.arange(min(count, len(self))))
+
+    def scanned(self, feature: Feature, ordinals: np.ndarray) -> np.ndarray:
+        """Read the scanned signatures of some rows: (m, d)."""
+        return self._scans.take(dense_column(feature), self.stamp(feature), ordinals)
 
     def vectors(self, signatures: np.ndarray, feature: Feature) -> np.ndarray:
         """Turn signatures (m, d) of rows or examples into the coordinates that a query is multiplied with, float32."""
@@ -214,8 +218,8 @@ class IndexRows:
         feature = next(filter(self.holds, SCANNED), None)
         if feature is None:
             raise StoreError("this needs the view pca or words, which the index was built without")
-        rows, steps = self.exact(feature).rows, self.steps(feature)
-        return np.asarray(rows[ordinals, :width] * steps[: rows.shape[1]][:width], np.float32)
+        leading = self.scanned(feature, ordinals)[:, :width]
+        return np.asarray(leading * self.steps(feature)[: leading.shape[1]], np.float32)
 
     def steps(self, feature: Feature) -> np.ndarray:
         """Return what one unit of each number of a signature is worth (d,) float32."""
@@ -233,8 +237,10 @@ class IndexRows:
         :param finely: whether rows near the cut are rescored with their whole signatures, where those are longer than
             what is scanned.
         """
-        exact = self.exact(feature)
-        return query if finely and exact.stamp.dim < self.compressor.dim(feature) else exact.rounded(query)
+        stamp = self.stamp(feature)
+        if finely and stamp.dim < self.compressor.dim(feature):
+            return query
+        return rounded(query, stamp, self._scans.longest(dense_column(feature), stamp))
 
     def scores(self, feature: Feature, queries: np.ndarray) -> np.ndarray:
         """Compute the inner products of every row's scanned signature with queries (q, d), in one pass: (q, n)."""
@@ -242,7 +248,7 @@ class IndexRows:
             parts = [queries @ self.vectors(block, feature).T for block in self.blocks(HIDDEN_MEAN)]
             # Rounded, so that equal rows tie whichever block of a product they are in.
             return np.asarray(np.round(np.concatenate(parts, axis=1), 5), np.float32)
-        return self.exact(feature).scores(queries)
+        return self._scans.scores([self._asked(feature, queries)])
 
     def search(
         self, feature: Feature, queries: np.ndarray, k: int, allowed: np.ndarray | None, mode: SearchMode
@@ -251,11 +257,12 @@ class IndexRows:
         approximate = self.approximate(feature) if mode is SearchMode.APPROXIMATE else None
         if approximate is not None:
             return [approximate.search(query, k) for query in queries]
-        coarse = self.scores(feature, queries)
-        if feature is Feature.HIDDEN or self.compressor.dim(feature) == self.exact(feature).stamp.dim:
-            return best_of_each(coarse, k, allowed)
-        column = dense_column(feature)
-        return list(rescored(lambda ordinals: self.signatures(ordinals, column), coarse, queries, k, allowed))
+        if feature is Feature.HIDDEN:
+            return best_of_each(self.scores(feature, queries), k, allowed)
+        asked = self._asked(feature, queries)
+        if self.compressor.dim(feature) == asked.stamp.dim:
+            return self._scans.best([asked], k, allowed)
+        return self._scans.best_whole(asked, k, allowed)
 
     def search_together(
         self, vectors: Mapping[Feature, np.ndarray], k: int, allowed: np.ndarray | None, mode: SearchMode
@@ -264,12 +271,26 @@ class IndexRows:
         approximate = self.approximate(*vectors) if mode is SearchMode.APPROXIMATE else None
         if approximate is not None:
             return [approximate.search(query, k) for query in self._scan(*vectors)[0].arrange([*vectors.values()])]
-        return best_of_each(np.sum([self.scores(*part) for part in vectors.items()], axis=0), k, allowed)
+        return self._scans.best([self._asked(*part) for part in vectors.items()], k, allowed)
+
+    def _asked(self, feature: Feature, queries: np.ndarray) -> ColumnQueries:
+        return ColumnQueries(dense_column(feature), self.stamp(feature), queries)
+
+    def scan_reason(self, width: int, dtype: str, queries: int) -> str:
+        """Return where some queries would be multiplied with rows of so many bytes, and why; empty without a choice."""
+        return self._scans.reason(len(self), width, dtype, queries)
 
     # ---- the scans --------------------------------------------------------------------------------------------------
 
     def approximate(self, *features: Feature) -> Approximate | None:
-        """Open the approximate search of some features; ``None`` where there is none for this state of the table."""
+        """Open the approximate search of some features; ``None`` where there is none for this state of the table.
+
+        :raises StoreError: other processes hold the rows.
+        """
+        if self._scans is not self._held:
+            raise StoreError(
+                "an approximate search runs in one process; leave out --engine ray, or --search approximate"
+            )
         if features not in self._approximate:
             scan, steps = self._scan(*features)
             self._approximate[features] = Approximate.load(
@@ -295,19 +316,16 @@ class IndexRows:
 
     def stamp(self, feature: Feature) -> ScanStamp:
         """Return the state of the table that the scan of a feature must match."""
-        dim, is_neurons = self.compressor.dim(feature), feature in POOLINGS
-        return ScanStamp(
-            table_version=self._table.version,
-            rows=len(self._table),
-            dim=min(dim, self._scanned) if is_neurons and self._scanned is not None else dim,
-            dtype=str(self.compressor.dtype if is_neurons else np.dtype(np.int8)),
-        )
+        if feature not in self._stamps:
+            dim, is_neurons = self.compressor.dim(feature), feature in POOLINGS
+            self._stamps[feature] = ScanStamp(
+                table_version=self._table.version,
+                rows=len(self._table),
+                dim=min(dim, self._leading) if is_neurons and self._leading is not None else dim,
+                dtype=str(self.compressor.dtype if is_neurons else np.dtype(np.int8)),
+            )
+        return self._stamps[feature]
 
     def exact(self, feature: Feature) -> ExactScan:
-        """Open the exact scan of a feature; make it where there is none for this state of the table."""
-        if feature not in self._scans:
-            column, stamp = dense_column(feature), self.stamp(feature)
-            self._scans[feature] = self._copies.open(column, stamp)
-            self._scans[feature].products = self.products
-            logger.info("scanning %s: %d rows of %d numbers", column, stamp.rows, stamp.dim)
-        return self._scans[feature]
+        """Open the exact scan of a feature in this process; make it where there is none for this state of the table."""
+        return self._held.exact(dense_column(feature), self.stamp(feature))

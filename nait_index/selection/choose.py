@@ -333,7 +333,7 @@ class Chooser:
         queries = len(request.capabilities)
         rows = len(self.rows)
         plan = make_plan(request.search, request.k, rows, width, queries, filtered=is_filtered, recall=recall)
-        reason = self.rows.products.reason(rows, width, scanned[0].dtype, queries)
+        reason = self.rows.scan_reason(width, scanned[0].dtype, queries)
         return (
             replace(plan, why=f"{plan.why}; multiplied {reason}") if reason and plan.mode is SearchMode.EXACT else plan
         )

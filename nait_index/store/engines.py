@@ -2,9 +2,14 @@
 
 That other one is what the copy of the present version is made from, and goes once that is there. Processes that have a
 deleted copy mapped can still read it.
+
+The copies of a share of the rows, for processes that scan a table together, are in a folder of their own, by the same
+rules, and for one number of shares at a time.
 """
 
+import re
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,14 +19,32 @@ KINDS = (".json", ".npy", ".sums", ".rows.json")
 """Endings of the files of one copy: its stamp, its rows, their checksums, and which rows of the table they are."""
 
 
-def other_copies(layout: Layout, column: str, table_version: int) -> list[Path]:
-    """Return the folders with a finished copy of a column at another version of the table, the newest first."""
-    return [folder for folder in _others(layout, table_version) if column in _finished(folder)]
+_SHARE = re.compile(r"\d+-of-(\d+)")
 
 
-def drop_older(layout: Layout, column: str, table_version: int) -> None:
+def share_folder(layout: Layout, number: int, shares: int) -> Path:
+    """Return the folder of the copies of one of several shares of the rows."""
+    return layout.engines / f"{number}-of-{shares}"
+
+
+def drop_other_shares(layout: Layout, shares: int) -> None:
+    """Delete the copies of shares of another number."""
+    for folder, count in _shares(layout):
+        if count != shares:
+            _delete(folder)
+
+
+def other_copies(engines: Path, column: str, table_version: int) -> list[Path]:
+    """Return the folders with a finished copy of a column at another version of the table, the newest first.
+
+    :param engines: the folder of the copies of all versions.
+    """
+    return [folder for folder in _others(engines, table_version) if column in _finished(folder)]
+
+
+def drop_older(engines: Path, column: str, table_version: int) -> None:
     """Delete the copies of a column at earlier versions of the table, as far as that is permitted."""
-    for folder in _others(layout, table_version):
+    for folder in _others(engines, table_version):
         if int(folder.name) < table_version:
             with suppress(OSError):
                 for kind in KINDS:  # the stamp first: without it, no file is used
@@ -31,7 +54,13 @@ def drop_older(layout: Layout, column: str, table_version: int) -> None:
 
 def prune(layout: Layout, table_version: int) -> None:
     """Delete all copies but those of a version of the table and, of columns it has none of, the newest other ones."""
-    current, others = layout.engine(table_version), _others(layout, table_version)
+    shares = [folder for folder, _ in _shares(layout)]
+    for engines in (layout.engines, *shares):
+        _prune(engines, table_version, shares)
+
+
+def _prune(engines: Path, table_version: int, shares: Sequence[Path]) -> None:
+    current, others = engines / str(table_version), _others(engines, table_version)
     covered = _finished(current)
     for folder in others:
         columns = _finished(folder) - covered
@@ -41,15 +70,21 @@ def prune(layout: Layout, table_version: int) -> None:
             _delete(path)
         if not kept:
             _delete(folder)
-    for folder in layout.engines.glob("*"):
-        if folder.is_dir() and folder not in (current, *others):
+    for folder in engines.glob("*"):
+        if folder.is_dir() and folder not in (current, *others, *shares):
             _delete(folder)
 
 
-def _others(layout: Layout, table_version: int) -> list[Path]:
+def _shares(layout: Layout) -> list[tuple[Path, int]]:
+    """Return the folder of every share, and of how many it is one."""
+    named = [(folder, _SHARE.fullmatch(folder.name)) for folder in layout.engines.glob("*")]
+    return [(folder, int(match[1])) for folder, match in named if match is not None and folder.is_dir()]
+
+
+def _others(engines: Path, table_version: int) -> list[Path]:
     """Return the folders of other versions of the table, the newest first."""
-    folders = [folder for folder in layout.engines.glob("*") if folder.name.isdecimal() and folder.is_dir()]
-    others = [folder for folder in folders if folder != layout.engine(table_version)]
+    folders = [folder for folder in engines.glob("*") if folder.name.isdecimal() and folder.is_dir()]
+    others = [folder for folder in folders if folder.name != str(table_version)]
     return sorted(others, key=lambda folder: int(folder.name), reverse=True)
 
 

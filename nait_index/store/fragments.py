@@ -4,11 +4,14 @@ Lance never changes a data file, and never gives two the same name. A version li
 files, of which one holds a given column, and the list of its rows that are deleted.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+
+PIECE = 16_384
+"""Rows of a file that a piece of a fragment holds, deleted ones included: few enough to share out a small index."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,11 +22,13 @@ class Fragment:
     :param values: the data file that holds the column, and where in it; equal ones mean equal values. Empty where that
         cannot be told.
     :param runs: (r, 2) int64, of each run of rows that are not deleted the first offset and the one after the last.
+    :param skipped: of a piece, how many rows of Lance's fragment that are not deleted come before it.
     """
 
     number: int
     values: str
     runs: np.ndarray
+    skipped: int | None = None
 
     @property
     def rows(self) -> int:
@@ -54,6 +59,39 @@ def list_fragments(dataset: Any, column: str) -> list[Fragment]:  # noqa: ANN401
         Fragment(fragment.fragment_id, _values(fragment.metadata, field), _runs(dataset, fragment))
         for fragment in dataset.get_fragments()
     ]
+
+
+def cut(fragment: Fragment) -> list[Fragment]:
+    """Cut a fragment into pieces of :data:`PIECE` rows, which stay the same pieces when rows are deleted."""
+    if not len(fragment.runs) or fragment.runs[-1, 1] <= PIECE:
+        return [fragment] if fragment.rows else []
+    pieces, skipped = [], 0
+    for start in range(0, int(fragment.runs[-1, 1]), PIECE):
+        runs = np.clip(fragment.runs, start, start + PIECE)
+        piece = replace(fragment, runs=runs[runs[:, 0] < runs[:, 1]], skipped=skipped)
+        skipped += piece.rows
+        pieces += [_named(piece)] if piece.rows else []
+    return pieces
+
+
+def revalued(dataset: Any, column: str, pieces: Sequence[Fragment]) -> list[Fragment]:  # noqa: ANN401
+    """Return the same rows of a Lance dataset as another column of it sees them."""
+    field = dataset.lance_schema.field(column).id()
+    return [
+        _named(replace(piece, values=_values(dataset.get_fragment(piece.number).metadata, field))) for piece in pieces
+    ]
+
+
+def position(piece: Fragment) -> int:
+    """Return a number that is one higher for the next piece of a fragment, and for the next fragment."""
+    return piece.number + int(piece.runs[0, 0]) // PIECE
+
+
+def _named(piece: Fragment) -> Fragment:
+    """Make the values of a piece others than those of the rest of its fragment."""
+    if piece.skipped is None or not piece.values:
+        return piece
+    return replace(piece, values=f"{piece.values}:{int(piece.runs[0, 0]) // PIECE}")
 
 
 def _values(metadata: Any, field: int) -> str:  # noqa: ANN401

@@ -89,11 +89,14 @@ def check_files(layout: Layout, version: Version, *, thorough: bool = False) -> 
 
 
 class Looks:
-    """How files looked when their content was last checked: a cache, stored beside the scan copies."""
+    """How files looked when their content was last checked: a cache, stored beside the scan copies.
 
-    def __init__(self, layout: Layout) -> None:
+    :param engines: the folder of the scan copies, if they are not those of all rows.
+    """
+
+    def __init__(self, layout: Layout, engines: Path | None = None) -> None:
         self._layout = layout
-        self._path = layout.engines / "checked.json"
+        self._path = (engines or layout.engines) / "checked.json"
         self._known: dict[str, Any] = read_sealed(self._path) or {}
         self._changed = False
 

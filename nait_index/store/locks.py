@@ -38,7 +38,13 @@ def write_lock(layout: Layout) -> Iterator[None]:
         with suppress(OSError):  # the holder's name is only for people; a full disk is reported by the next write
             file.truncate(0)
             file.write(f"process {os.getpid()}".encode())
-        for folder in (layout.root, layout.scores, layout.engines, *layout.engines.glob("*")):
+        for folder in (
+            layout.root,
+            layout.scores,
+            layout.engines,
+            *layout.engines.glob("*"),
+            *layout.engines.glob("*/*"),
+        ):
             remove_abandoned(folder)
         try:
             with nullcontext() if layout.remote is None else layout.remote.lock():

@@ -5,13 +5,15 @@ Written through ``lancedb``; read through ``lance``, which opens the same files 
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nait_index.config import View
+from nait_index.files import hash_bytes
 from nait_index.store.dataset import LanceTable, writing
-from nait_index.store.fragments import Fragment, list_fragments
+from nait_index.store.fragments import Fragment, list_fragments, revalued
 from nait_index.store.layout import Layout
 
 if TYPE_CHECKING:
@@ -112,13 +114,23 @@ class SampleTable(LanceTable):
         :param fragments: read only their rows, in the order given; ``None`` reads all.
         """
         dataset = self._dataset()
-        wanted = None if fragments is None else [dataset.get_fragment(fragment.number) for fragment in fragments]
-        for batch in dataset.scanner(columns=[column], fragments=wanted, scan_in_order=True).to_batches():
-            yield _to_numpy(batch.column(column))
+        for wanted, rows in [(None, {})] if fragments is None else _reads(dataset, fragments):
+            scanner = dataset.scanner(columns=[column], fragments=wanted, scan_in_order=True, **rows)
+            for batch in scanner.to_batches():
+                yield _to_numpy(batch.column(column))
 
     def fragments_of(self, column: str) -> list[Fragment]:
         """Return which rows each fragment of the table holds, and the file of a column that they are in."""
         return list_fragments(self._dataset(), column)
+
+    def revalued(self, column: str, pieces: Sequence[Fragment]) -> list[Fragment]:
+        """Return the same rows with the file of another column that they are in."""
+        return revalued(self._dataset(), column, pieces)
+
+    def files_hash(self) -> str:
+        """Return a hash of the names of all files with rows: no other table has the same."""
+        paths = [file.path for fragment in self._dataset().get_fragments() for file in fragment.data_files()]
+        return hash_bytes("\n".join(paths).encode())
 
     def signatures_at(self, ordinals: np.ndarray, column: str) -> np.ndarray:
         """Read one signature column of some rows, given by their ordinals in table order: (m, width)."""
@@ -163,6 +175,16 @@ class SampleTable(LanceTable):
         row_ids = self._dataset().scanner(columns=[], with_row_id=True, scan_in_order=True).to_table()["_rowid"]
         matching = self._dataset().scanner(columns=["id"], filter=where, with_row_id=True).to_table()["_rowid"]
         return np.isin(row_ids.to_numpy(), matching.to_numpy())
+
+
+def _reads(dataset: Any, fragments: Sequence[Fragment]) -> Iterator[tuple[list[Any], dict[str, int]]]:  # noqa: ANN401
+    """Yield Lance's fragments, and which of their rows, in as few reads as they take."""
+    for is_whole, group in groupby(fragments, lambda fragment: fragment.skipped is None):
+        if is_whole:
+            yield [dataset.get_fragment(fragment.number) for fragment in group], {}
+            continue
+        for piece in group:
+            yield [dataset.get_fragment(piece.number)], {"offset": piece.skipped or 0, "limit": piece.rows}
 
 
 def _to_numpy(signatures: "pa.FixedSizeListArray") -> np.ndarray:

@@ -1,0 +1,52 @@
+"""The k-th highest of scores that several processes hold, from counts of them.
+
+The bits of floating-point numbers, as a whole number and with those of negative ones reversed, sort as the numbers do.
+So the upper half of the bits of the k-th highest score follows from how many scores have which upper half, and then its
+lower half from how many of these have which lower one: two rounds of counts decide it exactly, and no score is moved.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+_HALF = 16
+_SIGN = np.uint32(1 << 31)
+
+Counts = tuple[np.ndarray, np.ndarray]
+"""Halves (b,) uint16 that occur, ascending, and how often (b,) uint32."""
+
+
+def count_halves(scores: np.ndarray, upper: int | None) -> Counts:
+    """Count the upper halves of some scores (m,) float32, or the lower halves of those with a certain upper one."""
+    keys = _keys(scores)
+    halves = keys >> _HALF
+    if upper is not None:
+        halves = keys[halves == upper] & np.uint32((1 << _HALF) - 1)
+    counts = np.bincount(halves, minlength=1)
+    there = np.flatnonzero(counts)
+    return there.astype(np.uint16), counts[there].astype(np.uint32)
+
+
+def half_of(counted: Iterable[Counts], k: int) -> tuple[int, int]:
+    """Return the half that the ``k``-th highest of all scores has, and the how-manieth it is of those with that half.
+
+    :param counted: by each process.
+    """
+    totals = np.zeros(1 << _HALF, np.int64)
+    for halves, counts in counted:
+        totals[halves] += counts
+    reached = np.cumsum(totals[::-1])
+    place = int(np.searchsorted(reached, k))
+    before = int(reached[place - 1]) if place else 0
+    return len(totals) - 1 - place, k - before
+
+
+def score_of(upper: int, lower: int) -> float:
+    """Return the score of two halves."""
+    key = np.uint32(upper << _HALF | lower)
+    return float(np.array(key ^ _SIGN if key & _SIGN else ~key, np.uint32).view(np.float32))
+
+
+def _keys(scores: np.ndarray) -> np.ndarray:
+    bits = np.ascontiguousarray(scores, np.float32).view(np.uint32)
+    return np.where(bits & _SIGN, ~bits, bits | _SIGN)

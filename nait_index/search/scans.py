@@ -1,0 +1,126 @@
+"""What a search asks of the scans of an index's signatures, wherever their rows are held."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from nait_index.search.copies import ScanCopies
+from nait_index.search.exact import ExactScan, ScanStamp
+from nait_index.search.hits import Hits, best_of_each, rescored
+from nait_index.search.placement import OnProcessor, Products
+
+logger = logging.getLogger(__name__)
+
+ReadWhole = Callable[[np.ndarray, str], np.ndarray]
+"""Reads the whole signatures of some rows, by ordinal, in a column: (m, width)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnQueries:
+    """What one column is scanned with.
+
+    :param stamp: the state of the table that is scanned. :param queries: (q, d); columns beyond the scanned ones are
+        ignored by a scan.
+    :param longest: length of the longest row of the table, by which queries are rounded; ``None`` where the scan that
+        is asked holds all rows, and so knows it.
+    """
+
+    column: str
+    stamp: ScanStamp
+    queries: np.ndarray
+    longest: float | None = None
+
+
+Parts = Sequence[ColumnQueries]
+"""Queries of one or several columns, whose scores are added up."""
+
+
+class Scans(Protocol):
+    """The scans of all rows of a table."""
+
+    def reason(self, rows: int, width: int, dtype: str, queries: int) -> str:
+        """Return where a scan would be multiplied and why; empty where there is no choice."""
+
+    def longest(self, column: str, stamp: ScanStamp) -> float:
+        """Return the length of the longest row."""
+
+    def scores(self, parts: Parts) -> np.ndarray:
+        """Score every row by every query: (q, n) float32."""
+
+    def best(self, parts: Parts, k: int, allowed: np.ndarray | None) -> list[Hits]:
+        """Return the rows of highest score for every query.
+
+        :param allowed: (n,) bool, rows that may be chosen; ``None`` for all.
+        """
+
+    def best_whole(self, part: ColumnQueries, k: int, allowed: np.ndarray | None) -> list[Hits]:
+        """Return the rows of highest score by whole signatures, which are read near the cut."""
+
+    def take(self, column: str, stamp: ScanStamp, ordinals: np.ndarray) -> np.ndarray:
+        """Return the scanned codes of some rows (m, d)."""
+
+
+class HeldScans:
+    """Scans in this process, each opened when it is first needed, and brought up to date before.
+
+    :param products: what multiplies rows with queries; the processor by default.
+    :param threads: that scan; ``None`` is one per core.
+    """
+
+    def __init__(
+        self, copies: ScanCopies, read: ReadWhole, products: Products | None = None, threads: int | None = None
+    ) -> None:
+        self._copies = copies
+        self._read = read
+        self._products = products or OnProcessor()
+        self._threads = threads
+        self._opened: dict[str, ExactScan] = {}
+
+    def reason(self, rows: int, width: int, dtype: str, queries: int) -> str:
+        """Return where a scan would be multiplied and why; empty where there is no choice."""
+        return self._products.reason(rows, width, dtype, queries)
+
+    def exact(self, column: str, stamp: ScanStamp) -> ExactScan:
+        """Open the scan of a column; make it where there is none for this state of the table."""
+        if column not in self._opened:
+            self._opened[column] = self._copies.open(column, stamp)
+            self._opened[column].products = self._products
+            logger.info("scanning %s: %d rows of %d numbers", column, stamp.rows, stamp.dim)
+        return self._opened[column]
+
+    def longest(self, column: str, stamp: ScanStamp) -> float:
+        """Return the length of the longest row that is held."""
+        return self.exact(column, stamp).longest
+
+    def scores(self, parts: Parts) -> np.ndarray:
+        """Score every row by every query: (q, n) float32."""
+        scores = [self._exact(part).scores(part.queries, self._threads) for part in parts]
+        return scores[0] if len(scores) == 1 else np.asarray(np.sum(scores, axis=0))
+
+    def best(self, parts: Parts, k: int, allowed: np.ndarray | None) -> list[Hits]:
+        """Return the rows of highest score for every query."""
+        return best_of_each(self.scores(parts), k, allowed)
+
+    def best_whole(self, part: ColumnQueries, k: int, allowed: np.ndarray | None) -> list[Hits]:
+        """Return the rows of highest score by whole signatures, which are read near the cut."""
+        scores = self.scores([part])
+        return list(rescored(lambda ordinals: self.whole(part.column, ordinals), scores, part.queries, k, allowed))
+
+    def take(self, column: str, stamp: ScanStamp, ordinals: np.ndarray) -> np.ndarray:
+        """Return the scanned codes of some rows (m, d)."""
+        return np.asarray(self.exact(column, stamp).rows[ordinals])
+
+    def whole(self, column: str, ordinals: np.ndarray) -> np.ndarray:
+        """Read the whole signatures of some rows of the table (m, width)."""
+        return self._read(ordinals, column)
+
+    def _exact(self, part: ColumnQueries) -> ExactScan:
+        exact = self.exact(part.column, part.stamp)
+        if part.longest is None:
+            return exact
+        rounded_alike = ExactScan(exact.rows, part.longest, exact.stamp)
+        rounded_alike.products = self._products
+        return rounded_alike
