@@ -20,7 +20,7 @@ from nait_index.errors import StoreError
 from nait_index.search.copies import RowShare, ScanCopies
 from nait_index.search.merged import MergedScans
 from nait_index.search.scans import HeldScans, Scans
-from nait_index.search.shares import ShareSpans, SharedRows, share_out
+from nait_index.search.shares import SharedRows, ShareSpans, share_out
 from nait_index.store.layout import Layout
 from nait_index.store.samples import SampleTable
 

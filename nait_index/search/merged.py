@@ -15,7 +15,7 @@ from nait_index.search.cut import half_of, score_of
 from nait_index.search.exact import ExactScan, ScanStamp
 from nait_index.search.hits import Hits, best, lowest_near, sampled
 from nait_index.search.scans import ColumnQueries, Parts, ReadWhole
-from nait_index.search.shares import ShareSpans, Scored
+from nait_index.search.shares import Scored, ShareSpans
 
 Ask = Callable[[str, Sequence[tuple[Any, ...]]], list[Any]]
 """Calls a method of :class:`SharedRows` in every process, each with arguments of its own, and returns their results."""
