@@ -76,7 +76,7 @@ def measure(scale: Scale, index: Path | None) -> dict[str, Any]:
     sets = numbers + offsets
     covers = {
         "zipf": cover_times(sets),
-        "zipf, rarity": cover_times(sets, rarity(sets, sum(widths))),
+        "zipf, rarity": cover_times(sets, rarity([sets], sum(widths))),
     }
     del numbers, sets
     covers["uniform"] = cover_times(popular(scale.rows, widths, scale.topk, 0.0, rng) + offsets)

@@ -125,6 +125,8 @@ def cover(index: IndexTarget, as_json: bool, **options: Any) -> None:
     _show(selection, output, as_json, "chosen")
     coverage = selection.provenance.coverage
     assert coverage is not None
+    if coverage.blocks > 1:
+        note(f"plan: {selection.provenance.plan}")
     rounds = "1 round" if coverage.rounds == 1 else f"{coverage.rounds} rounds"
     note(
         f"covered {coverage.covered:,} of {coverage.coverable:,} neurons in {rounds}: those that are among the "

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nait_index.errors import SelectionError
-from nait_index.selection import coverage
-from nait_index.selection.coverage import cover, rarity
+from nait_index.selection import blocks, coverage
+from nait_index.selection.blocks import Division, cover_rows
+from nait_index.selection.coverage import Cover, cover, rarity
 
 NEURONS = 9
 
@@ -140,13 +141,13 @@ def test_only_allowed_rows_are_chosen(corpus: tuple[np.ndarray, list[str]], data
 
 def test_rare_neurons_weigh_more() -> None:
     sets = np.array([[0, 1], [0, 1], [0, 2], [0, 1]])
-    np.testing.assert_allclose(rarity(sets, 5), [0, math.log(4 / 3), math.log(4), 0, 0])
-    assert cover(sets, list("abcd"), 1, rarity(sets, 5)).ordinals.tolist() == [2]
+    np.testing.assert_allclose(rarity([sets], 5), [0, math.log(4 / 3), math.log(4), 0, 0])
+    assert cover(sets, list("abcd"), 1, rarity([sets], 5)).ordinals.tolist() == [2]
 
 
 def test_rows_that_nothing_tells_apart_come_in_the_order_of_ids() -> None:
     sets = np.array([[1, 0], [0, 1], [1, 0]])
-    chosen = cover(sets, ["c", "a", "b"], 3, rarity(sets, 2))
+    chosen = cover(sets, ["c", "a", "b"], 3, rarity([sets], 2))
     assert (chosen.ordinals.tolist(), chosen.gains.tolist(), chosen.rounds.tolist()) == (
         [1, 2, 0],
         [0, 0, 0],
@@ -167,3 +168,78 @@ def test_sets_and_weights_that_are_none_are_refused() -> None:
             cover(np.array([[0, 1]]), ["a"], 1, np.array([1.0, wrong]))
     with pytest.raises(SelectionError, match="0 rows cannot be chosen"):
         cover(np.array([[0, 1]]), ["a"], 0)
+
+
+def _in_blocks(
+    sets: np.ndarray, ids: Sequence[str], k: int, weights: np.ndarray, block: int
+) -> list[tuple[int, float, int]]:
+    """Choose in blocks by the plain rule."""
+
+    def greedy(rows: Sequence[int], count: int) -> list[tuple[int, float, int]]:
+        picks = by_hand(sets[list(rows)], [ids[row] for row in rows], count, weights)
+        return [(rows[row], gain, turn) for row, gain, turn in picks]
+
+    count = math.ceil(len(sets) / block)
+    largest = math.ceil(len(sets) / count)
+    dealt = [part.tolist() for part in np.array_split(np.arange(len(sets)), count)]
+    proposals = [[row for row, _, _ in greedy(rows, len(rows))] for rows in dealt]
+    chosen: list[tuple[int, float, int]] = []
+    waiting: list[int] = []
+    while len(chosen) < k:
+        more = max(1, (largest - len(waiting)) // count)
+        waiting = sorted(waiting + [row for rows in proposals for row in rows[:more]])
+        proposals = [rows[more:] for rows in proposals]
+        is_last = not any(proposals) or more >= min(k, math.ceil((k + largest) / count))
+        wanted = k - len(chosen)
+        picks = greedy(waiting, wanted if is_last else min(wanted, max(1, len(waiting) // 2)))
+        if len(picks) < wanted:
+            picks = [pick for pick in picks if pick[2] < picks[-1][2]] or picks
+        before = chosen[-1][2] if chosen else 0
+        chosen += [(row, gain, turn + before) for row, gain, turn in picks]
+        waiting = [row for row in waiting if row not in {row for row, _, _ in picks}]
+    return chosen
+
+
+@pytest.mark.parametrize(("k", "block"), [(3, 12), (20, 9), (40, 12), (40, 1), (13, 20), (1, 5)])
+def test_blocks_propose_and_the_best_of_their_proposals_are_chosen(
+    k: int, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(k)
+    sets = np.argsort(rng.random((40, NEURONS)) ** np.arange(1, NEURONS + 1), axis=1)[:, :3]
+    ids = [f"{number:02d}" for number in rng.permutation(40)]
+    weights = rng.integers(0, 8, size=NEURONS) / 4
+    monkeypatch.setattr(blocks, "_TOGETHER", 8 * sets.size - 1)
+    monkeypatch.setattr(blocks, "_BLOCK", 8 * 3 * block)
+
+    def read(ordinals: np.ndarray) -> tuple[np.ndarray, list[str]]:  # of a larger table, from 100
+        return sets[ordinals - 100], [ids[ordinal - 100] for ordinal in ordinals]
+
+    chosen, division = cover_rows(read, np.arange(100, 140), k, 3, weights)
+    assert division == Division(math.ceil(40 / block), math.ceil(40 / math.ceil(40 / block)))
+    picks = zip(chosen.ordinals - 100, chosen.gains, chosen.rounds, strict=True)
+    assert list(picks) == _in_blocks(sets, ids, k, weights, block)
+    assert chosen.covered == len(np.unique(sets[chosen.ordinals - 100]))
+    assert chosen.coverable == len(np.unique(sets))
+
+
+def test_what_fits_is_covered_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    sets, ids = np.argsort(rng.random((40, NEURONS)), axis=1)[:, :3], [f"{number:02d}" for number in range(40)]
+    monkeypatch.setattr(blocks, "_TOGETHER", 8 * sets.size)
+    candidates = np.arange(0, 40, 2)
+    chosen, division = cover_rows(
+        lambda rows: (sets[rows], [ids[row] for row in rows]), candidates, 20, 3, np.ones(NEURONS)
+    )
+    assert division == Division(1, 20)
+    exact = cover(sets, ids, 20, allowed=np.arange(40) % 2 == 0)
+    assert all(np.array_equal(getattr(chosen, name), getattr(exact, name)) for name in Cover.__slots__)
+    with pytest.raises(SelectionError, match="21 rows cannot be chosen from the 20 there are"):
+        cover_rows(lambda rows: (sets[rows], ids), candidates, 21, 3, np.ones(NEURONS))
+
+
+def test_blocks_have_rows_from_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "_RUN", 4)
+    parts = list(Division(3, 14).split(np.arange(41)))
+    assert sorted(np.concatenate(parts).tolist()) == list(range(41))
+    assert [len(part) for part in parts] == [14, 14, 13]
+    assert all(part.min() < 14 and part.max() > 27 for part in parts)

@@ -14,11 +14,12 @@ from nait_index.errors import SelectionError, StoreError
 from nait_index.methods.registry import MethodName, method_of
 from nait_index.search.approximate import Plan, make_plan
 from nait_index.search.rows import IndexRows
+from nait_index.selection.blocks import cover_rows
 from nait_index.selection.budget import ALL_ROWS, ROUNDING, Budget, Top, suggest
 from nait_index.selection.combine import combine
-from nait_index.selection.coverage import cover, rarity
 from nait_index.selection.duplicates import check_threshold
 from nait_index.selection.fill import fill, fill_without_duplicates, mix_in
+from nait_index.selection.neuron_sets import NeuronSets
 from nait_index.selection.provenance import CoverageSize, Provenance, read_sidecar
 from nait_index.selection.quota import Mix, Quota, value_codes
 from nait_index.selection.ranking import Ranked, RankingRequest, rank
@@ -26,8 +27,6 @@ from nait_index.selection.selection import Selection
 from nait_index.selection.selectors import POOL, select
 from nait_index.selection.tasks import CoreChooser, CoreWish, draws_by_default
 from nait_index.signatures.features import Feature
-from nait_index.signatures.sparse import neuron_offsets
-from nait_index.signatures.views import TOPK_NUMBERS
 from nait_index.spelling import did_you_mean, parse_enum
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest
@@ -358,31 +357,31 @@ class Chooser:
         self._check_view("cover", View.TOPK)
         budget, allowed = Budget.parse(top), self.rows.allowed(where)
         available = self._available(allowed)
-        logger.info("reading which neurons %d rows activate", self.manifest.rows)
-        # As int32, since the sets of 300,000 rows would take a gigabyte as int64.
-        offsets = neuron_offsets(self.rows.widths, self.rows.topk).astype(np.int32)
-        sets = np.concatenate([block + offsets for block in self.rows.blocks(TOPK_NUMBERS)])
-        logger.info("choosing rows that cover the most neurons")
-        weights = rarity(sets, sum(self.rows.widths)) if rare else None
+        neurons = NeuronSets(self.rows)
+        weights = neurons.rarity() if rare else np.ones(neurons.neurons)
         provenance = replace(
             self._provenance("cover", where, available), budget=budget.text, weights="rarity" if rare else None
         )
 
         def choose(allowed: np.ndarray | None) -> Selection:
-            k = min(budget.resolve(available), self._available(allowed))
-            chosen = cover(sets, self.rows.ids(), k, weights, allowed)
+            candidates = np.arange(len(self.rows)) if allowed is None else np.flatnonzero(allowed)
+            k = min(budget.resolve(available), len(candidates))
+            logger.info("choosing rows that cover the most neurons")
+            chosen, division = cover_rows(neurons.read, candidates, k, neurons.width, weights)
             size = CoverageSize(
                 covered=chosen.covered,
                 coverable=chosen.coverable,
-                neurons=sum(self.rows.widths),
+                neurons=neurons.neurons,
                 strongest=self.rows.topk,
-                rounds=int(chosen.rounds.max()),
+                rounds=int(chosen.rounds[-1]),
+                blocks=division.blocks,
+                block_rows=division.rows,
             )
             return Selection(
                 ids=tuple(self.rows.take_ids(chosen.ordinals)),
                 scores=tuple(chosen.gains.tolist()),
                 ordinals=tuple(chosen.ordinals.tolist()),
-                provenance=replace(provenance, coverage=size),
+                provenance=replace(provenance, coverage=size, plan=division.why),
                 reading=self.rows.reading,
                 fetch=self.rows.take,
                 details={"round": chosen.rounds.tolist()},

@@ -14,7 +14,7 @@ list. So one round touches each number of the sets at most once, and a choice is
 decreasing bounds (CELF, Leskovec et al., KDD 2007) does not pay: most choices change the gains of most rows.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice, pairwise
 from typing import Any
@@ -50,15 +50,27 @@ class Cover:
     coverable: int
 
 
-def rarity(sets: np.ndarray, neurons: int) -> np.ndarray:
+def row_counts(sets: np.ndarray, neurons: int) -> np.ndarray:
+    """Count the rows of ``sets`` (n, m) that activate each neuron: (D,) int64.
+
+    :param neurons: D.
+    """
+    counts = np.zeros(neurons, dtype=np.int64)
+    for start in range(0, len(sets), _BLOCK):  # in blocks, since bincount copies to int64
+        counts += np.bincount(sets[start : start + _BLOCK].ravel(), minlength=neurons)
+    return counts
+
+
+def rarity(parts: Iterable[np.ndarray], neurons: int) -> np.ndarray:
     """Return the weight ln(n/df) of every neuron (D,) float64, 0 for those that no row activates.
 
-    :param sets: (n, m) neuron numbers; :param neurons: D.
+    :param parts: neuron numbers (b, m) of all rows, some rows at a time; :param neurons: D.
     """
-    df = np.zeros(neurons, dtype=np.int64)
-    for start in range(0, len(sets), _BLOCK):  # in blocks, since bincount copies to int64
-        df += np.bincount(sets[start : start + _BLOCK].ravel(), minlength=neurons)
-    return np.log(len(sets) / np.where(df, df, max(1, len(sets))))
+    df, rows = np.zeros(neurons, dtype=np.int64), 0
+    for part in parts:
+        df += row_counts(part, neurons)
+        rows += len(part)
+    return np.log(rows / np.where(df, df, max(1, rows)))
 
 
 def cover(

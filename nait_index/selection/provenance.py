@@ -89,6 +89,8 @@ class CoverageSize:
 
     :param covered: neurons that the chosen rows activate. :param coverable: neurons that any candidate row activates.
     :param neurons: all that were captured. :param rounds: rounds of coverage.
+    :param blocks: that the candidates were divided into, 1 if rows were chosen from all at once; :param block_rows: in
+        the largest, and as many proposals of all blocks were chosen from at a time.
     """
 
     covered: int
@@ -96,6 +98,8 @@ class CoverageSize:
     neurons: int
     strongest: int
     rounds: int
+    blocks: int = 1
+    block_rows: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,8 @@ class Provenance:
 
     :param index: path or URI. :param version: of the index. :param fingerprint: of its settings; :param basis: of its
         fitted compressor. :param max_length: tokens after which rows were cut. :param rounding: how a share is rounded.
-    :param method: ``None`` if nothing ranks the rows. :param plan: how the search was done, and why.
+    :param method: ``None`` if nothing ranks the rows. :param plan: how the search was done, and why, or how
+        a cover was chosen.
     :param capabilities: numbers of examples, used and truncated, by capability; :param unlike: of those that are not
         wanted.
     :param liked: ids of rows that are among the examples of every capability; :param disliked: of rows that are

@@ -25,10 +25,10 @@ from nait_index.errors import StoreError
 from nait_index.methods.base import Examples
 from nait_index.methods.rds import nearest_in_turn
 from nait_index.search.rows import IndexRows
-from nait_index.selection.coverage import cover
+from nait_index.selection.blocks import cover_rows
+from nait_index.selection.neuron_sets import NeuronSets
 from nait_index.selection.ranking import Ranked
-from nait_index.signatures.sparse import neuron_offsets
-from nait_index.signatures.views import SCANNED, TOPK_NUMBERS, dense_column
+from nait_index.signatures.views import SCANNED, dense_column
 
 POOL = 4
 """Rows that a selector sees, as a multiple of those it takes."""
@@ -67,10 +67,13 @@ def _unit_vectors(rows: IndexRows, examples: Examples, best: Ranked) -> tuple[np
 
 
 def _coverage(rows: IndexRows, best: Ranked, k: int) -> list[int]:
-    offsets = neuron_offsets(rows.widths, rows.topk).astype(np.int32)
-    sets = rows.signatures(np.array(best.ordinals), TOPK_NUMBERS) + offsets
-    numbered = [f"{place:09}" for place in range(len(best.ids))]  # of equal gains, the better row is taken
-    places: list[int] = cover(sets, numbered, k).ordinals.tolist()
+    neurons, ordinals = NeuronSets(rows), np.array(best.ordinals)
+
+    def read(places: np.ndarray) -> tuple[np.ndarray, list[str]]:
+        return neurons.sets(ordinals[places]), [f"{place:09}" for place in places]  # of equal gains, the better row
+
+    chosen, _ = cover_rows(read, np.arange(len(ordinals)), k, neurons.width, np.ones(neurons.neurons))
+    places: list[int] = chosen.ordinals.tolist()
     return places
 
 
