@@ -225,7 +225,8 @@ def test_blocks_propose_and_the_best_of_their_proposals_are_chosen(
 def test_what_fits_is_covered_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     sets, ids = np.argsort(rng.random((40, NEURONS)), axis=1)[:, :3], [f"{number:02d}" for number in range(40)]
-    monkeypatch.setattr(blocks, "_TOGETHER", 8 * sets.size)
+    monkeypatch.setattr(blocks, "_TOGETHER", 8 * 3 * 20)
+    monkeypatch.setattr(blocks, "_BLOCK", 8)
     candidates = np.arange(0, 40, 2)
     chosen, division = cover_rows(
         lambda rows: (sets[rows], [ids[row] for row in rows]), candidates, 20, 3, np.ones(NEURONS)
