@@ -23,17 +23,20 @@ _INVISIBLE = frozenset("\u115f\u1160\u2800\u3164\ufe0e\ufe0f\uffa0")
 _LINE = "↵"
 """Begins the term of a line's beginning, followed by the spaces there, as no word or run of marks is."""
 
+_NO_WORDS = {code: " " for code in range(128) if not (chr(code).isalnum() or chr(code) == "_")}
+"""Replaces what belongs to no word in ASCII."""
+
 _LINE_BEGINNING = re.compile(r"\n([ \t]{0,16})")
 _JOINERS = "\u200c\u200d"  # zero-width, inside words of Persian and Indic scripts
 
 
 def words(text: str) -> list[str]:
     """Return the words of a text in their order."""
+    if text.isascii():  # the same words as below, in half the time
+        return text.casefold().translate(_NO_WORDS).split()
     unspaced, run, _ = _patterns()
     text = unicodedata.normalize("NFKC", text).casefold()
-    if not text.isascii():
-        text = unspaced.sub(r" \g<0> ", text)
-    return run.findall(text)
+    return run.findall(unspaced.sub(r" \g<0> ", text))
 
 
 def terms(text: str) -> list[str]:
@@ -53,6 +56,8 @@ def terms(text: str) -> list[str]:
 
 def is_visible(text: str) -> bool:
     """Return whether a text has a character that can be seen, and is not only spaces of no width and the like."""
+    if text[:1].isascii() and text[:1].isalnum():
+        return True
     return any(
         not (character.isspace() or character in _INVISIBLE or unicodedata.category(character) in ("Cc", "Cf"))
         for character in text

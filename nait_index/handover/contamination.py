@@ -12,7 +12,7 @@ The question of an example (its user turns, or all of it where there are none) i
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -65,32 +65,49 @@ class Contamination:
         for index, text in enumerate(text for texts in asked.values() for text in texts):
             if example_words := tuple(words(text)):
                 self._exact.setdefault(example_words, index)
+        self._longest_words = {max(example_words, key=len) for example_words in self._exact}
         self._grams = _index_grams(self._exact)
+        self._ends = {(gram[0], gram[-1]) for gram in self._grams}
         self._countable = {index: len(covered) for index, covered in _covered(self._grams, self._grams).items()}
 
     def match(self, asked: str, text: str) -> Match | None:
         """Return the example that a row repeats, or the first of those that it repeats most closely.
 
-        :param asked: the question of the row. :param text: the whole row.
+        :param asked: the question of the row. :param text: the whole row, which contains it.
         """
-        if (index := self._exact.get(tuple(words(asked)))) is not None:
+        text_words = tuple(words(text))
+        may_be_exact = not self._longest_words.isdisjoint(text_words)
+        if may_be_exact and (index := self._exact.get(tuple(words(asked)))) is not None:
             return Match(Likeness.EXACT, *self._examples[index])
-        covered = _covered(self._grams, _gram_list(tuple(words(text))))
+        covered = _covered(self._grams, self._known_grams(text_words))
         shares = {index: len(positions) / self._countable[index] for index, positions in covered.items()}
         best = max(shares, key=lambda index: (shares[index], -index), default=None)
         if best is None or shares[best] < SHARE:
             return None
         return Match(Likeness.NEAR, *self._examples[best])
 
+    def match_row(self, row: ChosenRow) -> Match | None:
+        """Return the example that a row repeats, as :meth:`match` does."""
+        parts = row_parts(json.loads(row.row), row.format, row.reading)
+        return self.match(asked_text(parts), plain_text(parts))
+
     def find(self, rows: Iterable[ChosenRow]) -> dict[str, Match]:
         """Return the matches of the rows that repeat an example, by row id."""
-        matches = {}
+        matches = ((row.id, self.match_row(row)) for row in rows)
+        return {row_id: match for row_id, match in matches if match is not None}
+
+    def watch(self, rows: Iterable[ChosenRow], matches: dict[str, Match]) -> Iterator[ChosenRow]:
+        """Yield rows as they are, and put the matches of those that repeat an example into ``matches``."""
         for row in rows:
-            parts = row_parts(json.loads(row.row), row.format, row.reading)
-            match = self.match(asked_text(parts), plain_text(parts))
-            if match is not None:
+            if (match := self.match_row(row)) is not None:
                 matches[row.id] = match
-        return matches
+            yield row
+
+    def _known_grams(self, text_words: Gram) -> Iterator[Gram]:
+        """Yield the word sequences of a text whose ends are those of one of an example."""
+        for start, ends in enumerate(zip(text_words, text_words[GRAM - 1 :], strict=False)):
+            if ends in self._ends:
+                yield text_words[start : start + GRAM]
 
     def report(self, matches: Mapping[str, Match]) -> dict[str, Any]:
         """Return counts, the rule and the rows, for a sidecar.

@@ -12,7 +12,7 @@ Prompts and completions are always written as lists of messages, because one col
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,11 +49,9 @@ class Refused:
 
 
 def convert_rows(
-    rows: Sequence[ChosenRow], target: RowFormat | None
+    rows: Iterable[ChosenRow], target: RowFormat | None
 ) -> tuple[list[OutRow], list[Refused], dict[str, int]]:
-    """Convert rows. A row that is in the target format already, or any without a target, keeps its bytes.
-
-    A row without an answer is refused, whatever the target: it is no training row.
+    """Convert rows; see :func:`convert_row`.
 
     :returns: the converted rows; those that are refused; and, by name, in how many rows a field of turns was
         left out.
@@ -62,26 +60,48 @@ def convert_rows(
     refused: list[Refused] = []
     lost: Counter[str] = Counter()
     for number, row in enumerate(rows):
-        fields = json.loads(row.row)
-        missing = missing_answer(fields, row.format, row.reading)
-        if missing is not None:
-            refused.append(Refused(row, number, missing))
-            continue
-        if target is None:
-            converted.append(OutRow(row.id, number, _one_line(row.row), row.format))
-            continue
-        try:
-            new, keys = convert(*known_fields(fields, row.format, row.reading), target)
-            missing = missing_answer(new, target)
-            if missing is not None:
-                raise RowError(missing)
-        except RowError as error:
-            refused.append(Refused(row, number, str(error)))
-            continue
-        lost.update(sorted(keys))
-        same = new == fields and list(new) == list(fields)
-        converted.append(OutRow(row.id, number, _one_line(row.row) if same else to_json(new), target))
+        result = convert_row(row, number, target, lost)
+        if isinstance(result, Refused):
+            refused.append(result)
+        else:
+            converted.append(result)
     return converted, refused, lost
+
+
+def convert_row(row: ChosenRow, number: int, target: RowFormat | None, lost: Counter[str]) -> OutRow | Refused:
+    """Convert a row. One that is in the target format already, or any without a target, keeps its bytes.
+
+    A row without an answer is refused, whatever the target: it is no training row.
+
+    :param number: its position among the selected rows. :param lost: counts, by name, in how many rows a field of
+        turns was left out.
+    """
+    try:
+        text, keys = _converted(row, target)
+    except RowError as error:
+        return Refused(row, number, str(error))
+    lost.update(sorted(keys))
+    return OutRow(row.id, number, text, row.format if target is None else target)
+
+
+def _converted(row: ChosenRow, target: RowFormat | None) -> tuple[str, frozenset[str]]:
+    """Return a row in the target format as JSON on one line, and the fields of turns that were left out.
+
+    :raises RowError: it has no answer, or the target cannot hold it.
+    """
+    fields = json.loads(row.row)
+    _check_answered(missing_answer(fields, row.format, row.reading))
+    if target is None:
+        return _one_line(row.row), frozenset()
+    new, keys = convert(*known_fields(fields, row.format, row.reading), target)
+    _check_answered(missing_answer(new, target))
+    same = new == fields and list(new) == list(fields)
+    return _one_line(row.row) if same else to_json(new), keys
+
+
+def _check_answered(missing: str | None) -> None:
+    if missing is not None:
+        raise RowError(missing)
 
 
 def _one_line(row: str) -> str:

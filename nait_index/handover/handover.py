@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,13 @@ from nait_index.config import Trainer
 from nait_index.corpus import to_json
 from nait_index.corpus.media import media_columns
 from nait_index.errors import NaitError
-from nait_index.files import abandoned, check_writable, remove_abandoned, together
+from nait_index.files import Together, abandoned, check_writable, remove_abandoned, together
 from nait_index.handover import llamafactory, trl
-from nait_index.handover.contamination import Likeness
-from nait_index.handover.convert import Refused, convert_rows
+from nait_index.handover.contamination import Contamination, Likeness, Match
+from nait_index.handover.convert import Refused
 from nait_index.handover.order import Order
-from nait_index.handover.rows import ChosenRow, Lengths, OutRow
+from nait_index.handover.rows import ChosenRow, OutRow
+from nait_index.handover.taken import Taken, write_sidecar
 from nait_index.handover.trainers import TRAINERS, configuration, ignored_fields
 from nait_index.handover.writers import OutputKind, check_rows_path, kind_of, write_rows
 from nait_index.spelling import parse_enum
@@ -84,6 +85,12 @@ class OutputOptions:
             return False
 
     @property
+    def is_streamed(self) -> bool:
+        """Whether each row is written without a look at the others."""
+        is_ordered = self.order.shuffle or self.order.validation is not None
+        return self.kind is OutputKind.JSONL and not (self.trainers or self.weights or is_ordered)
+
+    @property
     def files_beside(self) -> list[Path]:
         """The files that may appear beside the rows, without ``dataset_info.json``, which is added to."""
         companions = [self.companion(trainer) for trainer in self.trainers if trainer is not Trainer.LLAMAFACTORY]
@@ -122,73 +129,111 @@ class WrittenFiles:
 
 
 def hand_over(
-    chosen: Sequence[ChosenRow], records: Sequence[Mapping[str, Any]], facts: Mapping[str, Any], options: OutputOptions
+    chosen: Iterable[ChosenRow],
+    records: Sequence[Mapping[str, Any]],
+    facts: Mapping[str, Any],
+    options: OutputOptions,
+    contamination: Contamination | None = None,
 ) -> WrittenFiles:
     """Write rows, the sidecar, the rows that could not be written, and what trainers need: all of it or nothing.
 
+    Rows are read once. JSON lines are written as they are read, unless something has to be known of all rows before.
+
     :param records: one entry of the sidecar per row. :param facts: what the sidecar records of the whole selection.
+    :param contamination: finds rows that are like an example, for the sidecar.
     :raises OutputExistsError: a file is there with other content, and ``force`` is not set.
     :raises NaitError: the rows cannot be converted, or a trainer cannot read them.
     """
-    out = options.path
-    rows, refused, lost = convert_rows(chosen, options.format)
-    _check_not_empty(rows, refused, options)
-    written = [chosen[row.number] for row in rows]
-    lengths = Lengths([row.tokens for row in written], facts.get("max_length"), sum(row.cut for row in written))
-    rows = [_with_columns(row, number, len(rows), records[row.number], options) for number, row in enumerate(rows)]
-    taught, held_out = options.order.split(rows)
-    configurations = {
-        options.companion(trainer): configuration(trainer, taught, lengths, out, options.kind, force=options.force)
-        for trainer in options.trainers
-    }
-    more: dict[str, Any] = {} if options.command is None else {"command": options.command}
-    more |= {
-        "rows": len(taught),
-        **options.order.facts(options.held_out.name, held_out),
-        "format": None if options.format is None else str(options.format),
-        "tokens": lengths.to_dict(),
-        "rejected": [dict(records[row.number]) | {"reason": row.reason} for row in refused],
-        "left_out": lost,
-        "ignored": {str(trainer): dict(ignored_fields(trainer, rows)) for trainer in options.trainers},
-        "nait_weight": WEIGHTS if options.weights else None,
-        "scores": options.scores,
-        "selected": [records[row.number] for row in rows],
-    }
+    out, taken, matches = options.path, Taken(facts.get("max_length")), dict[str, Match]()
+    watched = chosen if contamination is None else contamination.watch(chosen, matches)
+    rows = taken.convert(watched, options.format, records if options.scores else None)
     with together() as batch:
-        write_rows(taught, out, options.kind, batch)
-        if held_out:
-            write_rows(held_out, options.held_out, options.kind, batch)
-        for path, text in configurations.items():
-            with batch.file(path) as file:
-                file.write(text.encode())
-        if refused:
+        if options.is_streamed:
+            write_rows(rows, out, options.kind, batch)
+            _check_not_empty(taken, options)
+            more = _facts_of(taken, (), (), options)
+        else:
+            more = _write_all(list(rows), taken, batch, options)
+        if contamination is not None:
+            more = {"contamination": contamination.report(matches)} | more
+        if taken.refused:
             with batch.file(options.rejected) as file:
-                lines = ({"id": row.row.id, "reason": row.reason, "content": row.row.row} for row in refused)
+                lines = ({"id": row.row.id, "reason": row.reason, "content": row.row.row} for row in taken.refused)
                 file.writelines(to_json(line).encode() + b"\n" for line in lines)
         elif options.force:
             batch.remove(options.rejected)
+        rejected = [dict(records[row.number]) | {"reason": row.reason} for row in taken.refused]
+        facts = dict(facts) | more | {"rejected": rejected}
         with batch.file(options.sidecar) as file:
-            file.write(to_json(dict(facts) | more, indent=2).encode() + b"\n")
+            write_sidecar(file, facts, (records[number] for number in taken.numbers))
         unchanged = not options.force and batch.leave_same((out, *options.files_beside))
     remove_abandoned(out.parent)
-    notes = tuple(_notes(rows, lengths, refused, dict(facts) | more, options))
     return WrittenFiles(
-        out, len(taught), options.sidecar, len(refused), options.rejected, tuple(configurations), notes, unchanged
+        out,
+        more["rows"],
+        options.sidecar,
+        len(taken.refused),
+        options.rejected,
+        tuple(map(options.companion, options.trainers)),
+        tuple(_notes(taken, facts, options)),
+        unchanged,
     )
 
 
-def _check_not_empty(rows: Sequence[OutRow], refused: Sequence[Refused], options: OutputOptions) -> None:
-    if refused and not rows:
-        raise NaitError(f"{options.path}: not written, no row can be {_verb(options)}; the first is {_first(refused)}")
-    if not rows and (options.trainers or options.kind in (OutputKind.PARQUET, OutputKind.CSV, OutputKind.FOLDER)):
+def _write_all(rows: list[OutRow], taken: Taken, batch: Together, options: OutputOptions) -> dict[str, Any]:
+    """Write rows of which something has to be known before the first is written, and return the facts about them."""
+    _check_not_empty(taken, options)
+    if options.weights:
+        rows = [_with_weight(row, number, len(rows)) for number, row in enumerate(rows)]
+    taken.has_media = Trainer.LLAMAFACTORY in options.trainers and any(media_columns(row.fields) for row in rows)
+    taught, held_out = options.order.split(rows)
+    configurations = {
+        options.companion(trainer): configuration(
+            trainer, taught, taken.lengths, options.path, options.kind, force=options.force
+        )
+        for trainer in options.trainers
+    }
+    write_rows(taught, options.path, options.kind, batch)
+    if held_out:
+        write_rows(held_out, options.held_out, options.kind, batch)
+    for path, text in configurations.items():
+        with batch.file(path) as file:
+            file.write(text.encode())
+    return _facts_of(taken, rows, held_out, options)
+
+
+def _facts_of(
+    taken: Taken, rows: Sequence[OutRow], held_out: Sequence[OutRow], options: OutputOptions
+) -> dict[str, Any]:
+    """Return what the sidecar says of the rows.
+
+    :param rows: all that are written, where a trainer needs something. :param held_out: those for validation.
+    """
+    more: dict[str, Any] = {} if options.command is None else {"command": options.command}
+    return more | {
+        "rows": len(taken.numbers) - len(held_out),
+        **options.order.facts(options.held_out.name, held_out),
+        "format": None if options.format is None else str(options.format),
+        "tokens": taken.lengths.to_dict(),
+        "rejected": [],
+        "left_out": taken.lost,
+        "ignored": {str(trainer): dict(ignored_fields(trainer, rows)) for trainer in options.trainers},
+        "nait_weight": WEIGHTS if options.weights else None,
+        "scores": options.scores,
+    }
+
+
+def _check_not_empty(taken: Taken, options: OutputOptions) -> None:
+    if taken.refused and not taken.numbers:
+        first = _first(taken.refused)
+        raise NaitError(f"{options.path}: not written, no row can be {_verb(options)}; the first is {first}")
+    is_table = options.kind in (OutputKind.PARQUET, OutputKind.CSV, OutputKind.FOLDER)
+    if not taken.numbers and (options.trainers or is_table):
         raise NaitError(f"{options.path}: not written, no row was selected")
 
 
-def _with_columns(row: OutRow, position: int, count: int, record: Mapping[str, Any], options: OutputOptions) -> OutRow:
-    added: dict[str, Any] = {"nait_rank": record["rank"], "nait_score": record["score"]} if options.scores else {}
-    if options.weights:
-        added["nait_weight"] = 2 * (count - position) / (count + 1)
-    return replace(row, text=to_json({**row.fields, **added})) if added else row
+def _with_weight(row: OutRow, position: int, count: int) -> OutRow:
+    return replace(row, text=to_json({**row.fields, "nait_weight": 2 * (count - position) / (count + 1)}))
 
 
 def _verb(options: OutputOptions) -> str:
@@ -199,14 +244,8 @@ def _first(refused: Sequence[Refused]) -> str:
     return f"{refused[0].row.id!r}: {refused[0].reason}"
 
 
-def _notes(
-    rows: Sequence[OutRow],
-    lengths: Lengths,
-    refused: Sequence[Refused],
-    facts: Mapping[str, Any],
-    options: OutputOptions,
-) -> Iterator[str]:
-    target = options.format
+def _notes(taken: Taken, facts: Mapping[str, Any], options: OutputOptions) -> Iterator[str]:
+    target, refused = options.format, taken.refused
     if held_out := facts.get("validation"):
         kept = held_out["rows"]
         are = "row for validation is" if kept == 1 else "rows for validation are"
@@ -232,10 +271,11 @@ def _notes(
         yield f"contaminated: {counts} (rows like one of the {report['examples']:,} examples){remedy}"
 
     if Trainer.LLAMAFACTORY in options.trainers:
-        stage = ", stage: pt, for plain text" if rows[0].format is RowFormat.TEXT else ""
+        stage = ", stage: pt, for plain text" if taken.format is RowFormat.TEXT else ""
         name, folder = llamafactory.entry_name(options.path), options.path.parent
         yield f"LLaMA-Factory: dataset: {name}, dataset_dir: {folder}{stage}"
-        if any(media_columns(row.fields) for row in rows):
+        if taken.has_media:
             yield "LLaMA-Factory: images, video and audio have the paths of the corpus; set media_dir to their folder"
     if Trainer.TRL in options.trainers:
-        yield f"TRL truncates rows at {trl.LENGTH:,} tokens unless you raise max_length; {lengths.over(trl.LENGTH)}"
+        over = taken.lengths.over(trl.LENGTH)
+        yield f"TRL truncates rows at {trl.LENGTH:,} tokens unless you raise max_length; {over}"

@@ -10,7 +10,7 @@ import csv
 import io
 import os
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -74,11 +74,16 @@ def check_rows_path(path: Path, kind: OutputKind) -> None:
         raise OutputExistsError(f"{path} is a file; choose another name for the folder")
 
 
-def write_rows(rows: Sequence[OutRow], path: Path, kind: OutputKind, batch: Together) -> None:
-    """Write rows, to appear together with everything else in the batch.
+def write_rows(rows: Iterable[OutRow], path: Path, kind: OutputKind, batch: Together) -> None:
+    """Write rows, to appear together with everything else in the batch; JSON lines as they come.
 
     :raises NaitError: the rows do not fit into one table.
     """
+    if kind is OutputKind.JSONL:
+        with batch.file(path) as file:
+            file.writelines(row.text.encode() + b"\n" for row in rows)
+        return
+    rows = list(rows)
     if kind is OutputKind.FOLDER:
         dataset = to_dataset(to_table(rows, str(path)))
         with batch.folder(path) as folder, _no_progress():
@@ -91,8 +96,6 @@ def write_rows(rows: Sequence[OutRow], path: Path, kind: OutputKind, batch: Toge
             pq.write_table(to_table(rows, str(path)), file)
         elif kind is OutputKind.CSV:
             file.write(to_csv(rows, str(path)))
-        elif kind is OutputKind.JSONL:
-            file.writelines(row.text.encode() + b"\n" for row in rows)
         else:
             file.writelines((b",\n" if number else b"[\n") + row.text.encode() for number, row in enumerate(rows))
             file.write(b"\n]\n" if rows else b"[]\n")

@@ -82,8 +82,12 @@ class IndexRows:
     def ids(self) -> list[str]:
         """Return the id of every row."""
         if self._ids is None:
-            self._ids = [record["id"] for record in self._table.records(["id"])]
+            self._ids = self._table.read(["id"]).column(0).to_pylist()
         return self._ids
+
+    def id_order(self) -> np.ndarray:
+        """Return the ordinals of all rows in the order of their ids: (n,) int64."""
+        return self._table.id_order()
 
     def texts(self) -> Iterator[str]:
         """Yield the text of every row, its parts joined by newlines."""
@@ -112,9 +116,9 @@ class IndexRows:
         """Read one plain column of numbers (n,), NaN where there is none."""
         return self._table.numbers(column)
 
-    def values(self, column: str, option: str) -> list[Any]:
+    def values(self, column: str, option: str) -> "pa.Array":
         """Read a plain column or a field of all rows; see :func:`values_of`."""
-        return values_of(self._table, column, option)
+        return values_of(self._table, column, option, self._folder)
 
     def ordinal(self, sample_id: str) -> int:
         """Return the ordinal of the row with an id.

@@ -4,7 +4,7 @@ A choice is made, and made again without those of its rows that are like an exam
 quota, until there are none.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -35,13 +35,13 @@ def fill(
         matches, repeats = _left_out(selection, request)
         removed |= matches
         repeated |= repeats
-        ordinal_of = dict(zip(selection.ids, selection.ordinals, strict=True))
-        out = {ordinal_of[sample_id] for sample_id in (*matches, *repeats)}
-        kept = [ordinal for ordinal in selection.ordinals if ordinal not in out]
-        out.update(over_quota([(codes, quota.rows(total)) for quota, codes in request.quotas], kept).tolist())
-        if out.isdisjoint(selection.ordinals):
+        chosen = np.array(selection.ordinals, np.int64)
+        out = _ordinals_of({*matches, *repeats}, selection)
+        kept = chosen[~np.isin(chosen, out)]
+        out = np.union1d(out, over_quota([(codes, quota.rows(total)) for quota, codes in request.quotas], kept))
+        if not np.isin(chosen, out).any():
             break
-        request = request.without(sorted(out), len(rows))
+        request = request.without(out, len(rows))
         if not request.available:
             raise SelectionError(f"{request.cleaning} leaves no row: all that may be chosen are left out")
         selection = replace(_within_tokens(request, choose, rows), asked=asked)
@@ -71,7 +71,7 @@ def fill_without_duplicates(
     while repeats := find_duplicates(selection.chosen_rows(), threshold):
         repeated |= repeats
         allowed = np.ones(count, bool) if allowed is None else allowed.copy()
-        allowed[[o for i, o in zip(selection.ids, selection.ordinals, strict=True) if i in repeats]] = False
+        allowed[_ordinals_of(repeats, selection)] = False
         selection = choose(allowed)
     provenance = replace(selection.provenance, deduplicated=_deduplication(threshold, repeated))
     return replace(selection, provenance=provenance)
@@ -104,8 +104,14 @@ def mix_in(selection: Selection, request: RankingRequest, mix: Mix, rows: IndexR
         matches, repeats = _left_out(mixed, request)
         if not matches and not repeats:
             return mixed
-        ordinal_of = dict(zip(mixed.ids, mixed.ordinals, strict=True))
-        others = others[~np.isin(others, [ordinal_of[sample_id] for sample_id in (*matches, *repeats)])]
+        others = others[~np.isin(others, _ordinals_of({*matches, *repeats}, mixed))]
+
+
+def _ordinals_of(ids: Collection[str], selection: Selection) -> np.ndarray:
+    """Return the ordinals of those chosen rows that have some ids."""
+    if not ids:
+        return np.zeros(0, np.int64)
+    return np.array([o for i, o in zip(selection.ids, selection.ordinals, strict=True) if i in ids], np.int64)
 
 
 def _within_tokens(

@@ -7,13 +7,15 @@ the places.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nait_index.corpus import to_json
 from nait_index.errors import SelectionError
 from nait_index.selection.budget import Budget
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 RANDOM = "random"
 """What the capability of a row is called that was drawn at random."""
@@ -89,16 +91,16 @@ def _part(text: str, given: str, form: str, name: str) -> Budget:
     return budget
 
 
-def value_codes(values: Sequence[Any]) -> np.ndarray:
+def value_codes(values: "pa.Array") -> np.ndarray:
     """Return the values of a column as numbers, equal ones alike; rows without a value have one in common.
 
-    :returns: (n,) int64 from 0.
+    :returns: (n,) int32 from 0.
     """
-    numbers: dict[str, int] = {}
-    return np.array([numbers.setdefault(to_json(value), len(numbers)) for value in values], np.int64)
+    coded = values.dictionary_encode()
+    return np.asarray(coded.indices.fill_null(len(coded.dictionary)).to_numpy())
 
 
-def over_quota(quotas: Sequence[tuple[np.ndarray, int]], chosen: Sequence[int]) -> np.ndarray:
+def over_quota(quotas: Sequence[tuple[np.ndarray, int]], chosen: Sequence[int] | np.ndarray) -> np.ndarray:
     """Return the ordinals of rows that must not be chosen, so that all quotas hold together.
 
     :param quotas: of each, (n,) codes of the values of all rows, and how many rows may have the same one.
@@ -106,10 +108,10 @@ def over_quota(quotas: Sequence[tuple[np.ndarray, int]], chosen: Sequence[int]) 
     :returns: those of chosen rows beyond a quota of theirs, and with them every other row of that value.
     """
     rows = np.asarray(chosen, np.int64)
-    fits, full = _walk(quotas, rows)
+    fits, full = _taken(quotas, rows)
     out = np.zeros(len(quotas[0][0]) if quotas else 0, bool)
     for (codes, _), values in zip(quotas, full, strict=True):
-        out |= np.isin(codes, list(values))
+        out |= np.isin(codes, values)
     if quotas:
         out[rows[fits]] = False
     return np.flatnonzero(out)
@@ -120,15 +122,30 @@ def within_quota(quotas: Sequence[tuple[np.ndarray, int]], chosen: Sequence[int]
 
     :param quotas: as for :func:`over_quota`. :param chosen: ordinals; :param others: (m,) ordinals.
     """
-    fits, _ = _walk(quotas, np.concatenate([np.asarray(chosen, np.int64), others]))
+    fits, _ = _taken(quotas, np.concatenate([np.asarray(chosen, np.int64), others]))
     return np.asarray(others[fits[len(chosen) :]])
 
 
-def _walk(quotas: Sequence[tuple[np.ndarray, int]], rows: np.ndarray) -> tuple[np.ndarray, list[set[int]]]:
+def _taken(quotas: Sequence[tuple[np.ndarray, int]], rows: np.ndarray) -> tuple[np.ndarray, list[list[int]]]:
     """Take rows in their order wherever every quota has room; a row that is not taken uses up none.
 
-    :returns: which of the rows are taken; and for each quota, the values that left rows out.
+    :returns: which of the rows are taken (m,) bool; and for each quota, the values that left rows out.
     """
+    if len(quotas) != 1:
+        return _taken_one_by_one(quotas, rows)
+    [(codes, most)] = quotas
+    values = codes[rows]
+    order = np.argsort(values, kind="stable")
+    grouped = values[order]
+    starts = np.flatnonzero(np.r_[True, grouped[1:] != grouped[:-1]])[: len(rows)]
+    before = np.arange(len(rows)) - np.repeat(starts, np.diff(np.r_[starts, len(rows)]))  # rows of the same value
+    fits = np.empty(len(rows), bool)
+    fits[order] = before < most
+    return fits, [np.unique(values[~fits]).tolist()]
+
+
+def _taken_one_by_one(quotas: Sequence[tuple[np.ndarray, int]], rows: np.ndarray) -> tuple[np.ndarray, list[list[int]]]:
+    """Return what :func:`_taken` does; with several quotas, whether a row is taken depends on all before it."""
     room = [(Counter[int](), most) for _, most in quotas]
     full: list[set[int]] = [set() for _ in quotas]
     fits = np.ones(len(rows), bool)
@@ -143,4 +160,4 @@ def _walk(quotas: Sequence[tuple[np.ndarray, int]], rows: np.ndarray) -> tuple[n
             continue
         for (used, _), value in zip(room, values, strict=True):
             used[value] += 1
-    return fits, full
+    return fits, [sorted(values) for values in full]

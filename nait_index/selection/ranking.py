@@ -74,13 +74,13 @@ class RankingRequest:
         """The examples of each capability."""
         return [capability.examples for capability in self.capabilities]
 
-    def without(self, ordinals: Sequence[int], rows: int) -> "RankingRequest":
+    def without(self, ordinals: np.ndarray, rows: int) -> "RankingRequest":
         """Return the request with some rows left out, asking for no more rows than are left.
 
         :param rows: of the whole index.
         """
         allowed = np.ones(rows, bool) if self.allowed is None else self.allowed.copy()
-        allowed[list(ordinals)] = False
+        allowed[ordinals] = False
         left = int(allowed.sum())
         k = min(self.k, left)
         return replace(
@@ -127,12 +127,24 @@ def rank(
 
 def _ranked(rows: IndexRows, hits: Hits, k: int) -> Ranked:
     ids = rows.take_ids(hits.ordinals)
-    order = sorted(range(len(ids)), key=lambda i: (-float(hits.scores[i]), ids[i]))[:k]
+    order = _best_first(hits.scores, ids)[:k]
     return Ranked(
-        tuple(ids[i] for i in order),
-        tuple(float(hits.scores[i]) for i in order),
-        tuple(int(hits.ordinals[i]) for i in order),
+        tuple(map(ids.__getitem__, order.tolist())),
+        tuple(hits.scores[order].tolist()),
+        tuple(hits.ordinals[order].tolist()),
     )
+
+
+def _best_first(scores: np.ndarray, ids: Sequence[str]) -> np.ndarray:
+    """Return the order of scores (k,) from the highest; ties in the order of their ids, which alone are compared."""
+    order = np.argsort(-scores, kind="stable")
+    falling = scores[order]
+    starts = np.flatnonzero(np.r_[True, falling[1:] != falling[:-1]])
+    ends = np.r_[starts[1:], len(order)]
+    tied = ends - starts > 1
+    for start, end in zip(starts[tied].tolist(), ends[tied].tolist(), strict=True):
+        order[start:end] = sorted(order[start:end].tolist(), key=ids.__getitem__)
+    return order
 
 
 def _blended(rows: IndexRows, hits: Hits, request: RankingRequest, k: int) -> Hits:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from nait_index.config import Trainer
 from nait_index.errors import NaitError, SelectionError
@@ -19,6 +19,9 @@ from nait_index.types import DEFAULT_READING, Reading, RowFormat
 
 if TYPE_CHECKING:
     import datasets
+
+_BLOCK = 16_384
+"""Rows that are read at a time."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +73,7 @@ class Selection:
 
     def records(self) -> list[dict[str, Any]]:
         """Return rank, id, score and details of every row."""
-        columns = {"id": self.ids, **({"score": self.scores} if self.scores else {}), **self.details}
-        return [
-            {"rank": rank} | dict(zip(columns, values, strict=True))
-            for rank, values in enumerate(zip(*columns.values(), strict=True), start=self.before + 1)
-        ]
+        return list(_Records(self))
 
     def like_examples(self) -> dict[str, Match]:
         """Return the chosen rows that repeat one of the examples, exactly or nearly, by id."""
@@ -124,16 +123,14 @@ class Selection:
         """Write the rows with options that are parsed already; see :meth:`write`."""
         if (options.scores or options.weights) and not self.scores:
             raise SelectionError("nothing ranks these rows, so there are no scores or weights; choose with -c or -e")
-        chosen, provenance = self.chosen_rows(), self.provenance
-        if self.asked:
-            contamination = Contamination(self.asked)
-            provenance = replace(provenance, contamination=contamination.report(contamination.find(chosen)))
-        facts = provenance.to_dict()
+        facts, contamination = self.provenance.to_dict(), Contamination(self.asked) if self.asked else None
         if self.missed is not None:
             facts["missed"] = self.missed.records()
-        if isinstance(options, HubOptions):
-            return options.push(lambda inner: hand_over(chosen, self.records(), facts, inner))
-        return hand_over(chosen, self.records(), facts, options)
+
+        def write(options: OutputOptions) -> WrittenFiles:
+            return hand_over(self.chosen_rows(), _Records(self), facts, options, contamination)
+
+        return options.push(write) if isinstance(options, HubOptions) else write(options)
 
     def to_jsonl(self, path: str | Path, *, force: bool = False, scores: bool = False) -> Path:
         """Write the original rows unchanged, as JSON lines; see :meth:`write`.
@@ -157,12 +154,34 @@ class Selection:
             raise NaitError(f"row {refused[0].row.id!r} cannot be {what}: {refused[0].reason}")
         return to_dataset(to_table(rows, "a dataset"))
 
-    def chosen_rows(self, without: Collection[str] = ()) -> list[ChosenRow]:
-        """Return the chosen rows as the index stores them, best first, except those with some ids."""
-        columns = self.fetch(self.ordinals, ["row", "format", "n_tokens", "truncated"])
-        rows, reading = zip(self.ids, *columns.values(), strict=True), self.reading.whole
-        return [
-            ChosenRow(row_id, row, RowFormat(form), tokens, cut, reading)
-            for row_id, row, form, tokens, cut in rows
-            if row_id not in without
-        ]
+    def chosen_rows(self, without: Collection[str] = ()) -> Iterator[ChosenRow]:
+        """Yield the chosen rows as the index stores them, best first, except those with some ids."""
+        reading = self.reading.whole
+        for start in range(0, len(self), _BLOCK):
+            ids, ordinals = self.ids[start : start + _BLOCK], self.ordinals[start : start + _BLOCK]
+            columns = self.fetch(ordinals, ["row", "format", "n_tokens", "truncated"])
+            for row_id, row, form, tokens, cut in zip(ids, *columns.values(), strict=True):
+                if row_id not in without:
+                    yield ChosenRow(row_id, row, RowFormat(form), tokens, cut, reading)
+
+
+class _Records(Sequence[dict[str, Any]]):
+    """Rank, id, score and details of every row of a selection, put together when they are asked for."""
+
+    def __init__(self, selection: Selection) -> None:
+        scores = {"score": selection.scores} if selection.scores else {}
+        self._columns = {"id": selection.ids, **scores, **selection.details}
+        self._first = selection.before + 1
+
+    def __len__(self) -> int:
+        return len(self._columns["id"])
+
+    @overload
+    def __getitem__(self, position: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, position: slice) -> list[dict[str, Any]]: ...
+    def __getitem__(self, position: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        if isinstance(position, slice):
+            return [self[number] for number in range(len(self))[position]]
+        values = {name: column[position] for name, column in self._columns.items()}
+        return {"rank": self._first + position} | values

@@ -59,8 +59,7 @@ class CoreChooser:
     def __init__(self, rows: IndexRows, wish: CoreWish) -> None:
         self._rows = rows
         self._wish = wish
-        ids = rows.ids()
-        self._order = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)  # decides ties
+        self._order = rows.id_order()  # decides ties
 
     def choose(self, request: RankingRequest, provenance: Provenance) -> Selection:
         """Choose a core, and report which tasks every row serves."""

@@ -15,6 +15,7 @@ from nait_index.errors import NaitError
 from nait_index.files import atomic_write, hash_bytes, hash_file
 from nait_index.store.samples import SampleTable
 from nait_index.store.sealed import read_sealed, write_sealed
+from nait_index.types import lookup
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,6 +53,17 @@ def field_columns(table: SampleTable, fields: Tree, folder: Path | None) -> dict
             if folder is not None:
                 _keep(folder, stamps[name], columns[name])
     return {name: columns[name] for name in fields if columns[name].null_count < len(columns[name])}
+
+
+def field_column(table: SampleTable, path: str, folder: Path | None) -> "pa.Array | None":
+    """Read one field of all rows, whose name may lead into objects with dots; ``None`` if no row has it.
+
+    :param folder: as for :func:`field_columns`; a field inside of others is not kept.
+    """
+    if "." not in path and path != WHOLE:
+        return field_columns(table, {path: {}}, folder).get(path)
+    column = _array([lookup(fields_of(record), path) for record in table.records(["row"])], {})
+    return column if column.null_count < len(column) else None
 
 
 def fields_of(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,9 +15,8 @@ import numpy as np
 from nait_index.errors import SelectionError, StoreError
 from nait_index.spelling import did_you_mean
 from nait_index.store.dataset import explained
-from nait_index.store.fields import WHOLE, Tree, field_columns, fields_of
+from nait_index.store.fields import WHOLE, Tree, field_column, field_columns, fields_of
 from nait_index.store.samples import SIGNATURE_PREFIXES, SampleTable
-from nait_index.types import lookup
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -110,23 +109,21 @@ def plain_columns(table: SampleTable) -> list[str]:
     return [name for name in table.schema().names if not name.startswith(SIGNATURE_PREFIXES)]
 
 
-def values_of(table: SampleTable, name: str, option: str) -> list[Any]:
-    """Read a plain column, or else a field of the rows, whose name may lead into objects with dots; None where absent.
+def values_of(table: SampleTable, name: str, option: str, folder: Path | None = None) -> "pa.Array":
+    """Read a plain column, or else a field of the rows, whose name may lead into objects with dots; null where absent.
 
-    :param option: what asks for it, for the message.
+    :param option: what asks for it, for the message. :param folder: as for :func:`matching_rows`.
     :raises SelectionError: there is no such column, and no row has the field.
     """
     if name in plain_columns(table):
-        values: list[Any] = table.read([name]).column(0).to_pylist()
-        return values
-    path = name.removeprefix(f"{WHOLE}.")
-    values = [lookup(fields_of(record), path) for record in table.records(["row"])]
-    if all(value is None for value in values):
+        return table.read([name]).column(0).combine_chunks()
+    column = field_column(table, name.removeprefix(f"{WHOLE}."), folder)
+    if column is None:
         fields = {field for record in islice(table.records(["row"]), _SAMPLED) for field in fields_of(record)}
         known = sorted({*plain_columns(table), *fields})
         hint = did_you_mean(name, known) or f"; there are: {', '.join(known)}"
         raise SelectionError(f"{option}: there is no column or field '{name}'{hint}")
-    return values
+    return column
 
 
 def _in_memory(table: SampleTable, columns: list[str], fields: Tree, folder: Path | None) -> "pa.Table":

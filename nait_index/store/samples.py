@@ -134,7 +134,7 @@ class SampleTable(LanceTable):
 
     def signatures_at(self, ordinals: np.ndarray, column: str) -> np.ndarray:
         """Read one signature column of some rows, given by their ordinals in table order: (m, width)."""
-        return _to_numpy(self._dataset().take(ordinals, columns=[column])[column].combine_chunks())
+        return _to_numpy(self.take(ordinals, [column])[column].combine_chunks())
 
     def read(self, columns: Sequence[str]) -> "pa.Table":
         """Read plain columns of all rows, in table order."""
@@ -161,14 +161,30 @@ class SampleTable(LanceTable):
         return int(self.numbers("position").max(initial=-1))
 
     def take(self, ordinals: Sequence[int] | np.ndarray, columns: Sequence[str]) -> "pa.Table":
-        """Read some rows, given by their ordinals in table order."""
-        return self._dataset().take([int(ordinal) for ordinal in ordinals], columns=list(columns))
+        """Read some rows, given by their ordinals in table order, in the order given."""
+        wanted = np.asarray(ordinals, np.int64)
+        order = np.argsort(wanted, kind="stable")  # Lance reads rows in table order twice as fast
+        places = np.empty_like(order)
+        places[order] = np.arange(len(order))
+        return self._dataset().take(wanted[order], columns=list(columns)).take(places)
 
     def ordinals(self, ids: Iterable[str]) -> dict[str, int]:
         """Return the ordinal in table order of each sample whose id is among some ids."""
-        wanted = set(ids)
-        records = enumerate(self.records(["id"]))
-        return {record["id"]: ordinal for ordinal, record in records if record["id"] in wanted}
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        # An id of the command line may hold bytes that are no text, which no row's has.
+        wanted = pa.array([row_id for row_id in set(ids) if _is_text(row_id)], pa.string())
+        known = self.read(["id"]).column(0)
+        ordinals = np.flatnonzero(pc.is_in(known, value_set=wanted).to_numpy())
+        return dict(zip(known.take(ordinals).to_pylist(), ordinals.tolist(), strict=True))
+
+    def id_order(self) -> np.ndarray:
+        """Return the ordinals of all rows in the order of their ids: (n,) int64."""
+        import pyarrow.compute as pc
+
+        # UTF-8 sorts as Python sorts text, by code points.
+        return np.asarray(pc.sort_indices(self.read(["id"]).column(0)).to_numpy().astype(np.int64))
 
     def matching(self, where: str) -> np.ndarray:
         """Return for which rows (n,) bool, in table order, a SQL condition over plain columns holds."""
@@ -185,6 +201,14 @@ def _reads(dataset: Any, fragments: Sequence[Fragment]) -> Iterator[tuple[list[A
             continue
         for piece in group:
             yield [dataset.get_fragment(piece.number)], {"offset": piece.skipped or 0, "limit": piece.rows}
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _to_numpy(signatures: "pa.FixedSizeListArray") -> np.ndarray:
