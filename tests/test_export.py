@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,26 @@ def test_rows_are_written_as_given(tmp_path: Path) -> None:
     hand_over_lines(path, ROWS)
     assert path.read_bytes() == "".join(f"{row}\n" for row in ROWS).encode()
     assert names(tmp_path) == ["out.jsonl", "out.jsonl.meta.json"]
+
+
+def test_rows_are_read_in_parts_and_the_sidecar_has_a_line_for_each(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, parts = tmp_path / "whole.jsonl", tmp_path / "parts.jsonl"
+    chosen = NaitIndex(index).query("adding", top=7)
+    chosen.write(whole)
+    monkeypatch.setattr("nait_index.selection.selection._BLOCK", 3)
+    read: list[int] = []
+
+    def fetch(ordinals: Sequence[int], columns: Sequence[str]) -> Any:
+        read.append(len(ordinals))
+        return chosen.fetch(ordinals, columns)
+
+    replace(chosen, fetch=fetch).write(parts)
+    assert parts.read_bytes() == whole.read_bytes()
+    assert read == [3, 3, 1]
+    lines = parts.with_name("parts.jsonl.meta.json").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line.rstrip(",")) for line in lines if line.startswith('    {"rank"')] == chosen.records()
 
 
 def test_a_row_over_several_lines_is_made_one(tmp_path: Path) -> None:

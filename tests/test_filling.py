@@ -14,7 +14,7 @@ from helpers import nait_index, read_lines, refusal, small_rows
 
 from nait_index import NaitIndex
 from nait_index.config import SignatureConfig, View
-from nait_index.errors import SelectionError, StoreError
+from nait_index.errors import SelectionError, StoreError, UnknownRowError
 from nait_index.selection.quota import over_quota, within_quota
 from nait_index.selection.selectors import project
 from nait_index.signatures.views import TOPK_NUMBERS
@@ -142,6 +142,24 @@ def test_a_row_that_one_quota_leaves_out_uses_up_no_other() -> None:
     assert over_quota(quotas, [0, 1, 2, 3]).tolist() == [1, 2], "row 1 has no place, so its source still has one"
     assert over_quota(quotas, [0, 3, 4]).tolist() == [1, 2, 4]
     assert within_quota(quotas, [0], np.array([1, 2, 3, 4])).tolist() == [3]
+
+
+def test_one_quota_is_counted_at_once_as_several_are_row_by_row() -> None:
+    rng = np.random.default_rng(0)
+    codes, chosen = rng.integers(9, size=300), rng.permutation(300)[:200]
+    for most in (1, 7, 30):
+        both = over_quota([(codes, most), (codes, most)], chosen).tolist()
+        assert over_quota([(codes, most)], chosen).tolist() == both
+
+
+def test_rows_are_taken_in_the_order_asked_for(opened: NaitIndex) -> None:
+    rows, ordinals = opened.columns, [7, 3, 100, 3]
+    ids = rows.ids()
+    assert rows.take_ids(np.array(ordinals)) == [ids[ordinal] for ordinal in ordinals]
+    assert rows.ordinals([ids[ordinal] for ordinal in ordinals]) == ordinals
+    assert [ids[ordinal] for ordinal in rows.id_order()] == sorted(ids)
+    with pytest.raises(UnknownRowError, match="no row with id"):
+        rows.ordinals([ids[0], "\udcff"])
 
 
 # ---- a random part ------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from helpers import SHARD, build_small, nait_index, refusal, samples_of, small_r
 
 from nait_index import NaitIndex
 from nait_index.config import View
-from nait_index.corpus.words import terms
+from nait_index.corpus.words import terms, words
 from nait_index.errors import StoreError
 from nait_index.methods.probe import SAMPLE, Probe, train
 from nait_index.signatures.features import Feature
@@ -84,6 +84,11 @@ def test_pairs_of_characters_are_terms_only_where_there_are_no_spaces() -> None:
     assert terms("one two") == ["one", "two"]
     assert terms("çok iyi") == ["çok", "iyi"]
     assert terms("两个 is 2") == ["两", "个", "is", "2", "两个"]
+
+
+def test_words_of_ascii_are_split_as_all_others() -> None:
+    every = "".join(f"{chr(code)}a" for code in range(128))
+    assert words(every) == words(f"{every} é")[:-1]
 
 
 def test_marks_and_beginnings_of_lines_are_terms_but_combining_marks_are_none() -> None:

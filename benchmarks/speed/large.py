@@ -1,9 +1,9 @@
 """What commands cost at a million rows, as a shell sees them: ``python -m benchmarks.speed.large``.
 
-Each command runs in a process of its own, on a made-up index (:mod:`benchmarks.made_up`): seconds from its start to its
-end, of the processor too, and the most memory it had, of its own (``RssAnon``) and with the parts of mapped files that
-it read. ``written`` is the size of what it wrote. Results go to results/large.json; with ``--huge``, ten million rows of
-512 bytes are queried too, and go to results/large-huge.json.
+Each command runs in a process of its own, on a made-up index (:mod:`benchmarks.made_up`): seconds from its start to
+its end, of the processor too, and the most memory it had, of its own (``RssAnon``) and with the parts of mapped files
+that it read. ``written`` is the size of what it wrote. Results go to results/large.json; with ``--huge``, ten million
+rows of 512 bytes are queried too, and go to results/large-huge.json.
 """
 
 import json
