@@ -29,9 +29,10 @@ from helpers import (
 )
 
 from nait_index.building.shards import ShardFacts
-from nait_index.config import RunnerConfig, RunnerKind, View
+from nait_index.config import Device, RunnerConfig, RunnerKind, View
 from nait_index.distributed.cluster import Share, share_of
 from nait_index.distributed.pieces import Incoming, error_piece, to_pieces
+from nait_index.distributed.runner import _worker_device
 from nait_index.errors import FingerprintError, NaitError
 
 ROWS = 260
@@ -120,6 +121,12 @@ def test_more_workers_than_there_is_room_for_are_refused(
 ) -> None:
     with pytest.raises(NaitError, match=f"more than the {most}"):
         share_of(5, machines, use_gpus=use_gpus)
+
+
+def test_a_model_is_not_split_on_a_cluster() -> None:
+    with pytest.raises(NaitError, match="leave out --engine ray"):
+        _worker_device(Device.SPLIT, [GPUS])
+    assert _worker_device(Device.AUTO, [GPUS]) is Device.CUDA
 
 
 def test_settings_of_another_engine_are_refused() -> None:

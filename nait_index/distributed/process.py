@@ -186,6 +186,7 @@ def _no_main() -> Iterator[None]:
 def serve(connection: Connection, seat: Seat, task: WorkerTask) -> None:
     """Answer requests until the builder is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the builder too, which ends its processes
+    threading.Thread(target=_end_with_builder, daemon=True).start()
     logging.disable()  # the builder's own instance of the model has reported it all
     seat.take()
     try:
@@ -202,16 +203,23 @@ def serve(connection: Connection, seat: Seat, task: WorkerTask) -> None:
             connection.send(reply)
 
 
+def _end_with_builder() -> None:
+    """End this process when the builder has ended, maybe killed, whatever is being done."""
+    builder = multiprocessing.parent_process()
+    assert builder is not None
+    builder.join()
+    os._exit(1)
+
+
 def _prepare(
     connection: Connection, worker: "_Worker", prepared: "queue.SimpleQueue[Callable[[], Reply | None]]"
 ) -> None:
     """Tokenise the texts of one request while another runs; the builder sends no more than two ahead."""
     while True:
         try:
-            request = connection.recv()
-        except (EOFError, OSError):  # the builder has ended, maybe killed
-            os._exit(1)
-        prepared.put(worker.prepare(request))
+            prepared.put(worker.prepare(connection.recv()))
+        except (EOFError, OSError):  # the builder has closed it, and will end this process
+            return
 
 
 def _answered(run: Callable[[], Reply | None]) -> Reply | None:

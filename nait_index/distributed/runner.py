@@ -158,6 +158,8 @@ class RayRunner:
 
 def _worker_device(wanted: Device, machines: Sequence[Mapping[str, float]]) -> Device:
     """Decide where the workers run: on GPUs, unless they are not wanted or there are none."""
+    if wanted is Device.SPLIT:
+        raise NaitError("--device split is for the GPUs of one machine; leave out --engine ray, or use --devices 0+1")
     gpus = any(machine.get("GPU", 0) >= 1 for machine in machines)
     if wanted is Device.CUDA and not gpus:
         raise NaitError("--device cuda was requested, but the Ray cluster has no GPU; use --device cpu")
