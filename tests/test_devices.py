@@ -223,7 +223,11 @@ def test_processes_end_with_a_build_that_is_killed_and_do_not_run_its_script_aga
     script = tmp_path / "unguarded.py"
     script.write_text(_ABANDONED)
     killed = subprocess.run(
-        [sys.executable, script, Path(__file__).parent, tmp_path], capture_output=True, text=True, check=False
+        [sys.executable, script, Path(__file__).parent, tmp_path],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert (killed.returncode, killed.stderr) == (-signal.SIGKILL, "")
     (pid,) = map(int, killed.stdout.split())
