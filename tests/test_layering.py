@@ -38,8 +38,10 @@ TOP = {"__init__", "index", "demo", "explore", "proving", "recipes", "report"}
 
 EXCEPTIONS = {("store/fitted.py", "signatures")}
 HEAVY = {"torch", "transformers"}
-TUNING = {"proving/measures.py", "proving/tuning.py"}
-"""Where copies of a model are fine-tuned and measured, beside ``activations``, where models only run."""
+COMPUTING = {"proving/measures.py", "proving/tuning.py", "building/encoder.py"} | {
+    f"signatures/{name}.py" for name in ("features", "fit", "projection", "sparse", "views")
+}
+"""Where copies of a model are tuned and measured, and where activations become signatures on the model's device."""
 
 
 def _imports(file: Path) -> Iterator[tuple[str, bool]]:
@@ -112,12 +114,12 @@ def test_the_package_never_imports_the_command_line_or_what_lies_beside_it() -> 
     assert names & {"cli", "nait_index_cli", "benchmarks", "tools"} == set()
 
 
-def test_torch_and_transformers_are_imported_where_models_run_alone() -> None:
+def test_torch_and_transformers_are_imported_where_models_compute_alone() -> None:
     importing = {
         _relative(file) for file in PACKAGE_FILES if {name.split(".")[0] for name, _ in _imports(file)} & HEAVY
     }
     assert importing
-    assert {file for file in importing if not file.startswith("activations/")} == TUNING
+    assert {file for file in importing if not file.startswith("activations/")} == COMPUTING
 
 
 def test_ray_is_imported_by_its_engine_alone_and_only_when_it_is_used() -> None:

@@ -13,6 +13,8 @@ from nait_index.methods.mona import Mona
 from nait_index.search.rows import IndexRows
 from nait_index.signatures.sparse import top_codes
 
+torch = pytest.importorskip("torch")
+
 LATENTS, KEEP = 90, 12
 
 
@@ -35,8 +37,13 @@ def sparse_rows(count: int, seed: int) -> np.ndarray:
     return codes.astype(np.float16).astype(np.float32)
 
 
+def stored(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    numbers, values = top_codes(torch.from_numpy(codes), KEEP)
+    return numbers.numpy(), values.numpy()
+
+
 def examples_of(codes: np.ndarray) -> Examples:
-    numbers, values = top_codes(codes, KEEP)
+    numbers, values = stored(codes)
     return Examples([""] * len(codes), {}, {"sae_codes": numbers, "sae_values": values})
 
 
@@ -50,7 +57,7 @@ def kept(codes: np.ndarray) -> np.ndarray:
 
 
 def scores_of(codes: np.ndarray, examples: np.ndarray, cuts: Sequence[int] = ()) -> np.ndarray:
-    rows: IndexRows = FakeRows(*top_codes(codes, KEEP), cuts)  # type: ignore[assignment]
+    rows: IndexRows = FakeRows(*stored(codes), cuts)  # type: ignore[assignment]
     return Mona().scores(examples_of(examples), rows)
 
 

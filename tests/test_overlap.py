@@ -11,13 +11,13 @@ import pytest
 from helpers import build_small, samples_of, small_rows, write_lines
 
 from nait_index.activations.batches import finish_late
-from nait_index.activations.device import multiply
 from nait_index.building.commit import BackgroundWriter
 from nait_index.building.runner import ahead
 from nait_index.config import SignatureConfig
-from nait_index.signatures.features import POOLINGS
-from nait_index.signatures.pca import fit
-from nait_index.signatures.views import dense_column, dense_columns, dims_of
+from nait_index.signatures.features import POOLINGS, feature_vectors
+from nait_index.signatures.fit import fit
+from nait_index.signatures.projection import Projector
+from nait_index.signatures.views import dense_column, dims_of
 
 
 def _square(number: int) -> int:
@@ -124,22 +124,27 @@ def test_a_batch_is_waited_for_when_others_were_begun(depth: int, expected: list
 
 
 @pytest.mark.parametrize("dim", [5, None])
-def test_torch_makes_the_signatures_of_the_compressor(dim: int | None) -> None:
+def test_signatures_are_projections_of_the_vectors_in_batches_of_any_size(dim: int | None) -> None:
     pooled = np.random.default_rng(0).standard_normal((300, 2, 24)).astype(np.float32)
-    config = SignatureConfig(pca_dim=dim, fine_dim=9)
-    compressor = fit(lambda pooling, neurons: pooled[:, pooling, neurons], (8, 16), dims_of(config))
-    columns = dense_columns(pooled, config, compressor, multiply)
+    dims = dims_of(SignatureConfig(pca_dim=dim, fine_dim=9))
+    compressor = fit(lambda pooling, neurons: pooled[:, pooling, neurons], (8, 16), dims)
+    projector = Projector(compressor)
+    columns = projector.columns_of(pooled)
     for feature in POOLINGS:
-        column, expected = columns[dense_column(feature)], compressor.compress(pooled, feature)
-        assert (column.shape, column.dtype) == (expected.shape, expected.dtype)
+        vectors = feature_vectors(pooled, compressor.center, feature, (8, 16)).astype(np.float64)
+        column = columns[dense_column(feature)]
+        assert (column.shape, column.dtype) == ((300, compressor.dim(feature)), compressor.dtype)
         if dim is None:
-            np.testing.assert_allclose(column, expected, rtol=2e-3, atol=1e-5)
+            np.testing.assert_allclose(column, vectors, rtol=2e-3, atol=1e-5)
         else:
-            # Torch sums in another order: a coordinate that lies just between two codes may get the other one.
-            differences = np.abs(column.astype(int) - expected)
+            # Sums in float32: a coordinate that lies just between two codes may get the other one.
+            codes = np.rint(vectors @ compressor.components(feature).T / compressor.steps[feature]).clip(-127, 127)
+            differences = np.abs(column - codes)
             assert differences.max() <= 1
             assert (differences > 0).mean() < 1e-3
-    none = dense_columns(pooled[:0], config, compressor, multiply)
+        alone = np.concatenate([projector.columns_of(row[None])[dense_column(feature)] for row in pooled[:40]])
+        np.testing.assert_allclose(alone, column[:40], rtol=1e-4, atol=1 if dim else 1e-5)
+    none = projector.columns_of(pooled[:0])
     assert {name: column.shape for name, column in none.items()} == {
         name: (0, column.shape[1]) for name, column in columns.items()
     }

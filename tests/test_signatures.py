@@ -8,8 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nait_index.signatures.features import POOLINGS, Feature, feature_vectors
-from nait_index.signatures.pca import BASIS_OF, LEVELS, BasisName, Compressor, Dims, fit
+from nait_index.signatures.fit import fit
+from nait_index.signatures.pca import BASIS_OF, LEVELS, BasisName, Compressor, Dims
+from nait_index.signatures.projection import Projector
 from nait_index.signatures.sparse import kept, number_dtype, top_neurons
+from nait_index.signatures.views import dense_column
+
+torch = pytest.importorskip("torch")
 
 WIDTHS = (7, 5, 9)
 
@@ -25,6 +30,10 @@ def pooled(rows: int, seed: int = 0, rank: int | None = None) -> np.ndarray:
 
 def reader(array: np.ndarray) -> Callable[[int, slice], np.ndarray]:
     return lambda pooling, neurons: array[:, pooling, neurons]
+
+
+def compress(compressor: Compressor, array: np.ndarray, feature: Feature) -> np.ndarray:
+    return Projector(compressor).columns_of(array)[dense_column(feature)]
 
 
 def by_hand(array: np.ndarray, center: np.ndarray, feature: Feature) -> np.ndarray:
@@ -75,7 +84,7 @@ def test_without_compression_signatures_are_the_vectors_and_queries_the_directio
     compressor = fit(reader(array), WIDTHS, None)
     for feature in POOLINGS:
         vectors = by_hand(array, array.astype(np.float64).mean(axis=0), feature)
-        np.testing.assert_allclose(compressor.compress(array, feature), vectors, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(compress(compressor, array, feature), vectors, rtol=1e-3, atol=1e-5)
         assert compressor.dtype == np.float32
         direction = np.arange(vectors.shape[1], dtype=np.float32)
         assert (compressor.query(direction, feature) == direction).all()
@@ -89,7 +98,7 @@ def test_inner_products_survive_where_the_components_span_the_data(feature: Feat
     assert compressor.dim(feature) <= 12
     vectors = by_hand(array, array.astype(np.float64).mean(axis=0), feature)
     direction = np.random.default_rng(1).normal(size=vectors.shape[1])
-    codes, query = compressor.compress(array, feature), compressor.query(direction, feature)
+    codes, query = compress(compressor, array, feature), compressor.query(direction, feature)
     inside = (np.abs(codes.astype(int)) < LEVELS).all(axis=1)
     assert inside.mean() > 0.9, "the sample is half of the rows, and few of the others lie further out"
     exact = vectors @ direction
@@ -107,7 +116,7 @@ def test_codes_are_coordinates_in_steps_that_hold_the_sample() -> None:
     along = vectors @ compressor.components(Feature.UNIT).T
     steps = compressor.steps[Feature.UNIT]
     np.testing.assert_allclose(steps, np.abs(along).max(axis=0) * 1.1 / LEVELS, rtol=1e-3)
-    codes = compressor.compress(array, Feature.UNIT)
+    codes = compress(compressor, array, Feature.UNIT)
     assert codes.dtype == compressor.dtype == np.int8
     assert 110 <= np.abs(codes.astype(int)).max(axis=0).min() <= np.abs(codes.astype(int)).max() <= 116
     restored = compressor.restore(codes, Feature.UNIT)
@@ -142,13 +151,13 @@ def test_means_may_be_wider_than_what_is_scanned(scanned: int, fine: int, mean: 
     wanted = {Feature.MEAN: mean, Feature.DRIFT: scanned, Feature.UNIT: scanned}
     assert {feature: compressor.dim(feature) for feature in POOLINGS} == wanted
     assert {feature: Dims(scanned, fine)[feature] for feature in POOLINGS} == wanted
-    assert {feature: compressor.compress(array, feature).shape[1] for feature in POOLINGS} == wanted
+    assert {feature: compress(compressor, array, feature).shape[1] for feature in POOLINGS} == wanted
     raw = compressor.bases[BasisName.RAW].components
     np.testing.assert_array_equal(compressor.components(Feature.DRIFT), raw[:scanned])
     # What is scanned of a wide mean is what a narrow one would be.
     narrow = fit(reader(array), WIDTHS, Dims(scanned, scanned))
     np.testing.assert_array_equal(
-        compressor.compress(array, Feature.MEAN)[:, :scanned], narrow.compress(array, Feature.MEAN)
+        compress(compressor, array, Feature.MEAN)[:, :scanned], compress(narrow, array, Feature.MEAN)
     )
 
 
@@ -168,7 +177,8 @@ def test_components_are_orthonormal_and_the_fit_is_repeatable_to_the_bit() -> No
     first, second = (fit(reader(array), WIDTHS, Dims(10, 10)) for _ in range(2))
     for name in BasisName:
         components = first.bases[name].components
-        np.testing.assert_allclose(components @ components.T, np.eye(10), atol=1e-4)
+        whole = components.astype(np.float64)
+        np.testing.assert_allclose(whole @ whole.T, np.eye(10), atol=1e-3)
         assert (components == second.bases[name].components).all()
     for feature in POOLINGS:
         assert (first.steps[feature] == second.steps[feature]).all()
@@ -183,7 +193,7 @@ def test_a_reservoir_of_equal_rows_gives_finite_signatures() -> None:
     array = np.repeat(pooled(1), 6, axis=0)
     compressor: Compressor = fit(reader(array), WIDTHS, Dims(4, 4))
     for feature in POOLINGS:
-        assert np.isfinite(compressor.compress(array, feature)).all()
+        assert np.isfinite(compress(compressor, array, feature)).all()
         assert len(compressor.bases[BASIS_OF[feature]].components) >= 1
 
 
@@ -194,7 +204,7 @@ def test_top_neurons_are_the_k_largest_in_size_with_ties_to_the_lower_number(see
     impact = np.abs(rng.normal(size=(4, sum(WIDTHS)))).astype(np.float32)
     if ties:
         impact = np.round(impact)
-    numbers, values = top_neurons(impact, WIDTHS, k)
+    numbers, values = (part.numpy() for part in top_neurons(torch.from_numpy(impact), WIDTHS, k))
     assert numbers.shape == values.shape == (4, kept(WIDTHS, k))
     for row in range(4):
         column, start = 0, 0

@@ -15,7 +15,8 @@ from nait_index.corpus.words import terms, words
 from nait_index.errors import StoreError
 from nait_index.methods.probe import SAMPLE, Probe, train
 from nait_index.signatures.features import Feature
-from nait_index.signatures.pca import Compressor, with_words
+from nait_index.signatures.fit import with_words
+from nait_index.signatures.pca import Compressor
 from nait_index.signatures.words import fit_vocabulary
 
 DOCUMENTS = [

@@ -21,7 +21,10 @@ from benchmarks.fidelity.activations import encode_all
 from benchmarks.fidelity.curves import widths_of
 from nait_index.building.basis import measure_fidelity
 from nait_index.signatures.features import Feature
-from nait_index.signatures.pca import Compressor, Dims, fit
+from nait_index.signatures.fit import fit
+from nait_index.signatures.pca import Compressor, Dims
+from nait_index.signatures.projection import Projector
+from nait_index.signatures.views import dense_column
 
 _MEASURED = 1000
 _LEAST = 2 * _MEASURED
@@ -79,7 +82,8 @@ def _reader(pooled: np.ndarray) -> Callable[[int, slice], np.ndarray]:
 
 def _figures(pool: np.ndarray, rows: np.ndarray, compressor: Compressor) -> dict[str, float]:
     pooled = pool[np.sort(rows)].astype(np.float32)
-    unit, mean = (compressor.compress(pooled, feature) for feature in (Feature.UNIT, Feature.MEAN))
+    columns = Projector(compressor).columns_of(pooled)
+    unit, mean = (columns[dense_column(feature)] for feature in (Feature.UNIT, Feature.MEAN))
     coordinates = compressor.restore(unit, Feature.UNIT).astype(np.float64)
     fidelity = measure_fidelity(_reader(pooled), unit, mean, compressor, seed=0, held_out=True)
     left_out = float(np.mean(1 - np.einsum("nd,nd->n", coordinates, coordinates)))

@@ -24,7 +24,8 @@ from nait_index.methods.nait import Nait
 from nait_index.methods.probe import SAMPLE, train
 from nait_index.search.hits import rescored
 from nait_index.signatures.features import Feature, feature_vectors
-from nait_index.signatures.pca import Compressor, Dims, fit
+from nait_index.signatures.fit import fit
+from nait_index.signatures.pca import Compressor, Dims
 
 SCANNED = 1024
 MAX_ROTATED = 2048  # a random rotation costs its width cubed

@@ -32,7 +32,8 @@ from nait_index.activations.loading import load_model
 from nait_index.building.builder import Builder
 from nait_index.config import ModelConfig, Precision, SignatureConfig
 from nait_index.corpus import make_template, read_corpus
-from nait_index.signatures.pca import Dims, fit
+from nait_index.signatures.fit import fit
+from nait_index.signatures.pca import Dims
 from nait_index.store.layout import Layout
 from nait_index.types import Sample
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from benchmarks.environment import ROOT, environment
 from nait_index.config import SignatureConfig
-from nait_index.signatures.pca import Dims, fit
+from nait_index.signatures.fit import fit
+from nait_index.signatures.pca import Dims
 
 
 @click.command()

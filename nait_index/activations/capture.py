@@ -46,6 +46,27 @@ class Captured:
     hidden: "torch.Tensor | None" = None
     codes: "torch.Tensor | None" = None
 
+    @property
+    def finite(self) -> "torch.Tensor":
+        """Mask (B,) of the texts whose numbers are all finite."""
+        import torch
+
+        finite = [part.isfinite().flatten(1).all(dim=1) for part in self._parts() if part is not None]
+        return torch.stack(finite).all(dim=0)
+
+    @classmethod
+    def joined(cls, batches: "Sequence[Captured]") -> "Captured":
+        """Join batches in their order."""
+        import torch
+
+        if len(batches) == 1:
+            return batches[0]
+        columns = zip(*(batch._parts() for batch in batches), strict=True)
+        return cls(*(None if parts[0] is None else torch.cat(parts) for parts in columns))  # type: ignore[arg-type]
+
+    def _parts(self) -> "tuple[torch.Tensor | None, ...]":
+        return self.neurons, self.impact, self.hidden, self.codes
+
 
 @dataclass(slots=True)
 class _Hook:

@@ -3,8 +3,6 @@
 import os
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from nait_index.config import Device, Precision
 from nait_index.errors import ModelError
 from nait_index.spelling import parse_enum
@@ -14,6 +12,10 @@ if TYPE_CHECKING:
 
 AUTO_DTYPE = "NAIT_INDEX_AUTO_DTYPE"
 """Environment variable that sets the meaning of ``--dtype auto``, for machines that must agree on it."""
+
+
+_MANY_NEURONS = 1 << 16
+"""Neurons of a model of about 500 million parameters, whose basis takes a minute to fit on two cores."""
 
 
 def device_of(device: Device) -> "torch.device":
@@ -73,13 +75,6 @@ def use_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
-def multiply(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Multiply two matrices of one dtype on the host, between two forward passes, with torch's threads.
-
-    NumPy's BLAS has threads of its own, which keep spinning for a while after every product; where the model uses all
-    cores, they would slow down the next forward pass.
-    """
-    import torch
-
-    product: np.ndarray = torch.mm(torch.from_numpy(left), torch.from_numpy(right)).numpy()
-    return product
+def multiplies_rounded(device: "torch.device", neurons: int) -> bool:
+    """Decide whether the products of a fit are rounded to bfloat16: where they are many, and take half the time so."""
+    return device.type == Device.CPU and neurons >= _MANY_NEURONS and cpu_multiplies_bfloat16()

@@ -58,18 +58,6 @@ class Pooled:
     hidden: np.ndarray | None = None
     codes: np.ndarray | None = None
 
-    @property
-    def finite(self) -> np.ndarray:
-        """Mask (b,) of the rows that hold finite numbers only."""
-        parts = (self.values, self.impact, self.hidden, self.codes)
-        finite = [np.isfinite(part).reshape(len(part), -1).all(axis=1) for part in parts if part is not None]
-        return np.asarray(np.all(finite, axis=0))
-
-    def take(self, kept: np.ndarray) -> "Pooled":
-        """Keep some rows, by a mask or by positions."""
-        parts = (self.values, self.impact, self.hidden, self.codes)
-        return Pooled(self.rows[kept], *(None if part is None else part[kept] for part in parts))  # type: ignore[arg-type]
-
 
 class Encoder:
     """A model with its hooks, ready to turn texts into pooled activations. Close it when done (context manager)."""
@@ -150,24 +138,35 @@ class Encoder:
         ids: list[list[int]] = encoded["input_ids"]
         return ids
 
-    def encode(self, tokens: Sequence[Tokens]) -> Iterator[Pooled]:
-        """Run every text once, similar lengths together, and yield the pooled activations batch by batch.
+    def run(self, tokens: Sequence[Tokens]) -> "Iterator[tuple[np.ndarray, Captured]]":
+        """Run every text once, similar lengths together, and leave the results on the device.
 
+        :returns: batch by batch the numbers of its texts (b,), and their pooled activations.
         :raises ModelError: a single text does not fit into memory.
         """
         lengths = np.array([len(text.ids) for text in tokens])
         if lengths.size and lengths.min() < 1:
             raise ModelError(f"text {int(lengths.argmin())} has no tokens")
         check_known((text.ids for text in tokens), self.model.vocabulary, self.config.name)
+        with library_errors(self.rule):
+            yield from run_batches(
+                lengths, self.rule, lambda rows: (rows, self._forward([tokens[row].ids for row in rows]))
+            )
 
-        def forward(rows: np.ndarray) -> Callable[[], Pooled]:
-            captured = self._run([tokens[row].ids for row in rows])
+    @property
+    def running(self) -> int:
+        """How many batches are started before the first is waited for, so that a GPU always has work."""
+        return 1 if self.model.device.type == "cuda" else 0
+
+    def encode(self, tokens: Sequence[Tokens]) -> Iterator[Pooled]:
+        """Do as :meth:`run`, and copy the results to the host."""
+
+        def start(rows: np.ndarray, captured: Captured) -> Callable[[], Pooled]:
             arrays = start_copies([captured.neurons, captured.impact, captured.hidden, captured.codes])
             return lambda: Pooled(rows, *arrays())  # type: ignore[arg-type]  # neurons are always captured
 
-        started = run_batches(lengths, self.rule, forward)
         with library_errors(self.rule):  # a GPU reports some errors only when its results are waited for
-            yield from finish_late(started, 1 if self.model.device.type == "cuda" else 0)
+            yield from finish_late((start(*batch) for batch in self.run(tokens)), self.running)
 
     def split(self, tokens: Tokens, direction: np.ndarray) -> np.ndarray:
         """Run one text, and compute what each token adds to an inner product with its pooled activations: (T,) float64.
@@ -203,9 +202,9 @@ class Encoder:
             covered = max(covered, end)
         return pieces
 
-    def why_not_finite(self, pooled: Pooled, position: int) -> str:
+    def why_not_finite(self, captured: Captured, position: int) -> str:
         """Describe where the activations of a text in a batch stop being finite, and what may help."""
-        finite = np.isfinite(pooled.values[position]).all(axis=0)
+        finite = np.isfinite(captured.neurons[position].cpu().numpy()).all(axis=0)
         ends = np.cumsum(self.widths)
         layers = [
             layer
@@ -251,7 +250,7 @@ class Encoder:
             parts["the last hidden states"] = captured.hidden[0].cpu().numpy()
         return parts
 
-    def _run(self, texts: Sequence[np.ndarray]) -> Captured:
+    def _forward(self, texts: Sequence[np.ndarray]) -> Captured:
         import torch
 
         with torch.inference_mode():

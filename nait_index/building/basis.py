@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from nait_index.activations.device import multiply
+from nait_index.building.encoder import IndexEncoder
 from nait_index.building.shards import SHARD_ROWS, Reservoir, StagedShard
 from nait_index.config import SignatureConfig, View
 from nait_index.methods.nait import calibrated_direction
 from nait_index.methods.probe import train
 from nait_index.signatures.features import Feature, layer_slices, unit_block
-from nait_index.signatures.pca import Compressor, PooledBlock, fit, with_words
-from nait_index.signatures.views import dense_column, dense_columns, dims_of
+from nait_index.signatures.fit import PooledBlock, fit, with_words
+from nait_index.signatures.pca import Compressor
+from nait_index.signatures.views import dense_column, dims_of
 from nait_index.signatures.words import Document
 from nait_index.store.samples import SampleTable
 
@@ -40,19 +41,20 @@ def fitted_shards(config: SignatureConfig) -> int:
 
 def fit_basis(
     staged: Sequence[StagedShard],
-    widths: Sequence[int],
-    config: SignatureConfig,
+    encoder: IndexEncoder,
     documents: Callable[[int], Sequence[Document]],
 ) -> Compressor | None:
     """Fit the basis on the first of the staged shards; ``None`` where none of their rows can be used.
 
     :param documents: returns the terms of the usable rows of one of the staged shards, by its number.
     """
+    config, widths = encoder.signatures, encoder.widths.neurons
     shards = staged[: fitted_shards(config)]
     reservoir = Reservoir(shards)
     if not len(reservoir):
         return None
-    compressor = fit(reservoir.read, widths, dims_of(config) if widths else None)
+    dims = dims_of(config) if widths else None
+    compressor = fit(reservoir.read, widths, dims, encoder.arithmetic)
     if View.WORDS in config.views:
         logger.info("fitting the words of %d rows", len(reservoir))
         fitted = [document for number in range(len(shards)) for document in documents(number)]
@@ -86,12 +88,13 @@ class Fidelity:
 
 
 def fidelity_of(
-    staged: Sequence[StagedShard], compressor: Compressor, config: SignatureConfig
+    staged: Sequence[StagedShard], compressor: Compressor, encoder: IndexEncoder
 ) -> Mapping[str, Any] | None:
     """Measure how faithful the signatures of one staged shard are; ``None`` where there is nothing to measure.
 
     It is the last shard with enough rows: where there is one, a shard that the basis was not fitted on.
     """
+    config = encoder.signatures
     if not compressor.bases or View.PCA not in config.views:
         return None
     large = [number for number, shard in enumerate(staged) if len(Reservoir([shard])) >= _FIDELITY_ROWS]
@@ -100,7 +103,7 @@ def fidelity_of(
     last = staged[large[-1]]
     sample, facts = Reservoir([last]), last.facts()
     assert facts is not None
-    columns = dense_columns(last.pooled(), config, compressor, multiply)
+    columns = encoder.compress(last.pooled(), compressor)
     unit, mean = (columns[dense_column(feature)][facts.usable] for feature in (Feature.UNIT, Feature.MEAN))
     held_out = large[-1] >= fitted_shards(config)
     return asdict(measure_fidelity(sample.read, unit, mean, compressor, seed=config.seed, held_out=held_out))
@@ -182,7 +185,7 @@ def _nait(read: PooledBlock, means: np.ndarray, compressor: Compressor, sets: Se
         layer, drifts = read(0, neurons) - compressor.center[0, neurons], read(1, neurons)
         directions = np.stack([calibrated_direction(drifts[examples]) for examples in sets]).astype(np.float32)
         whole += directions @ layer.T
-        queries += directions @ components[:, neurons].T
+        queries += directions @ components[:, neurons].T.astype(np.float32)
     return [overlap(exact, stored) for exact, stored in zip(whole, queries @ means.T, strict=True)]
 
 

@@ -15,7 +15,6 @@ from functools import partial
 from itertools import chain, takewhile
 from typing import Any
 
-from nait_index.activations.device import multiply
 from nait_index.building.basis import Shift, fidelity_of, fit_basis, fitted_shards, measure_shift
 from nait_index.building.commit import BackgroundWriter, Committer, merge_rejected, publish_rejected, publish_rows
 from nait_index.building.encoder import IndexEncoder
@@ -29,7 +28,7 @@ from nait_index.config import ModelConfig, RowRules, SignatureConfig, View
 from nait_index.corpus import rejected_writer
 from nait_index.errors import CorpusError, NaitError
 from nait_index.signatures.pca import Compressor
-from nait_index.signatures.views import column_types, dense_columns, word_columns
+from nait_index.signatures.views import column_types, word_columns
 from nait_index.signatures.words import Document
 from nait_index.store.fitted import load_compressor, save_compressor
 from nait_index.store.layout import Layout, refuse_other_contents
@@ -177,8 +176,7 @@ class Builder:
             self._meter.begin(Stage.FITTING)
             compressor = fit_basis(
                 latest,
-                self._encoder.widths.neurons,
-                self._signatures,
+                self._encoder,
                 partial(self._documents, spool, shards[start:], latest),
             )
             if compressor is not None:
@@ -232,7 +230,7 @@ class Builder:
         staged: Sequence[StagedShard]
         if manifest.basis_hash is None:
             staged, compressor = self._fit(spool, shards)
-            fidelity = fidelity_of(staged, compressor, self._signatures)
+            fidelity = fidelity_of(staged, compressor, self._encoder)
             manifest = replace(manifest, basis_hash=save_compressor(self._layout, compressor), fidelity=fidelity)
             save_manifest(self._layout, manifest)
         else:
@@ -279,7 +277,7 @@ class Builder:
     def _compress(self, staged: StagedShard, rows: Sequence[WorkRow], compressor: Compressor) -> EncodedShard:
         facts = staged.facts()
         assert facts is not None
-        dense = dense_columns(staged.pooled(), self._signatures, compressor, multiply)
+        dense = self._encoder.compress(staged.pooled(), compressor)
         return EncodedShard(rows, facts, staged.columns() | dense, staged)
 
     def _note_unusable(self, rows: Sequence[WorkRow], facts: ShardFacts) -> None:

@@ -7,16 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from nait_index.activations.batches import plan_batches
-from nait_index.activations.device import multiply
 from nait_index.activations.encoder import Tokens
 from nait_index.building.encoder import IndexEncoder
-from nait_index.config import SignatureConfig, View
+from nait_index.config import View
 from nait_index.signatures.features import POOLINGS, Feature
+from nait_index.signatures.fit import lower_product
 from nait_index.signatures.views import dims_of
 
 _TIMED_SECONDS, _LEAST_BATCHES = 2.0, 4
 _SIDE, _LENGTH = 768, 2048
 """Shape of the matrices that are timed."""
+
+_SQUARES = 2.5
+"""Products of a layer's activations with themselves: of means, of drifts, and of half of each with one another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,35 +68,38 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.monotonic() - started
 
 
-def seconds_to_fit(rows: int, neurons: int, config: SignatureConfig) -> float:
+def seconds_to_fit(rows: int, encoder: IndexEncoder) -> float:
     """Forecast how long the basis takes to fit: two Gram matrices, their eigenvectors, and two sets of components.
 
-    :param rows: of the build; the basis is fitted on at most ``config.reservoir`` of them.
+    :param rows: of the build; the basis is fitted on some of them.
     """
     from scipy.linalg import eigh
 
-    dims, fitted = dims_of(config), min(rows, config.reservoir)
-    if dims is None or fitted < 2:
+    dims, neurons = dims_of(encoder.signatures), sum(encoder.widths.neurons)
+    fitted = min(rows, encoder.signatures.reservoir)
+    if dims is None or fitted < 2 or not neurons:
         return 0.0
-    side = min(fitted, _SIDE)
-    block = _noise(side, _LENGTH)
-    gram = block @ block.T
-    squares = _seconds(lambda: block @ block.T) * (fitted / side) ** 2 * 3 * neurons / _LENGTH
-    eigenpairs = 2 * _seconds(lambda: eigh(gram.astype(np.float64))) * (fitted / side) ** 3
+    arithmetic, side = encoder.arithmetic, min(fitted, _SIDE)
+    noise = _noise(side, _LENGTH)
+    block, loadings = (arithmetic.operand(arithmetic.put(matrix)) for matrix in (noise, noise[:, :side]))
+    layers = neurons / _LENGTH
+    squares = _seconds(lambda: lower_product(block)) * (fitted / side) ** 2 * _SQUARES * layers
+    gram = (noise @ noise.T).astype(np.float64)
+    eigenpairs = 2 * _seconds(lambda: eigh(gram)) * (fitted / side) ** 3
     raw, unit = (min(fitted, dims[feature]) for feature in (Feature.MEAN, Feature.UNIT))
-    loadings = gram
-    components = _seconds(lambda: loadings @ block) * fitted / side * (raw + 2 * unit) / side * neurons / _LENGTH
+    components = _seconds(lambda: loadings @ block) * fitted / side * (raw + 2 * unit) / side * layers
     return squares + eigenpairs + components
 
 
-def seconds_to_compress(rows: int, neurons: int, config: SignatureConfig) -> float:
+def seconds_to_compress(rows: int, encoder: IndexEncoder) -> float:
     """Forecast how long it takes to project the activations of all rows on the basis."""
+    config, neurons = encoder.signatures, sum(encoder.widths.neurons)
     dims, fitted = dims_of(config), min(rows, config.reservoir)
-    if dims is None or View.PCA not in config.views:
+    if dims is None or View.PCA not in config.views or not neurons:
         return 0.0
-    block = _noise(_SIDE, _LENGTH)
+    block = encoder.arithmetic.put(_noise(_SIDE, _LENGTH))
     width = sum(min(dims[feature], fitted) * (2 if feature is Feature.UNIT else 1) for feature in POOLINGS)
-    return _seconds(lambda: multiply(block, block.T)) * rows / _SIDE * width / _SIDE * neurons / _LENGTH
+    return _seconds(lambda: block @ block.T) * rows / _SIDE * width / _SIDE * neurons / _LENGTH
 
 
 def _noise(rows: int, columns: int) -> np.ndarray:

@@ -8,15 +8,16 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from nait_index.activations.answer_tokens import mark_answers
+from nait_index.activations.batches import finish_late, library_errors, start_copies
 from nait_index.activations.beginnings import most_characters
-from nait_index.activations.capture import Probes
-from nait_index.activations.device import multiply, settled_precision
-from nait_index.activations.encoder import Encoder, Pooled, Tokens
+from nait_index.activations.capture import Captured, Probes
+from nait_index.activations.device import multiplies_rounded, settled_precision
+from nait_index.activations.encoder import Encoder, Tokens
 from nait_index.activations.gradients.adapters import GradientSettings
 from nait_index.activations.gradients.encoder import GradientEncoder, Gradients
 from nait_index.activations.gradients.warmup import warmup_from_bytes, warmup_to_bytes
@@ -28,18 +29,22 @@ from nait_index.building.shards import ShardFacts
 from nait_index.config import Device, ModelConfig, Precision, SignatureConfig, View
 from nait_index.corpus import Template, make_template
 from nait_index.errors import NaitError
+from nait_index.signatures.fit import Arithmetic
 from nait_index.signatures.pca import Compressor
+from nait_index.signatures.projection import Projector
 from nait_index.signatures.views import (
     GRADIENT,
     Widths,
     column_types,
-    dense_columns,
     direct_columns,
     empty_columns,
     gradient_column,
 )
 from nait_index.store.fingerprint import Fingerprint, recorded_reading
 from nait_index.types import MarkedText, Reading
+
+if TYPE_CHECKING:
+    import torch
 
 logger = logging.getLogger(__name__)
 
@@ -49,10 +54,16 @@ Advance = Callable[[int, int], None]
 Columns = dict[str, np.ndarray]
 """Signature columns (n, width), by name."""
 
+MakeColumns = Callable[[Captured], "dict[str, torch.Tensor]"]
+"""Makes columns of the pooled activations of b texts, (b, width) each, by name."""
+
 _BLOCK_BYTES = 32 << 20
-"""Bytes of pooled activations that are compressed at a time: each product reads the whole basis."""
+"""Bytes of pooled activations that are projected at a time: each product reads the whole basis."""
 
 _SAE_TOKENS = 8192
+
+_WHOLE = "activations"
+"""Name of whole activations beside columns."""
 
 
 class IndexEncoder:
@@ -69,13 +80,14 @@ class IndexEncoder:
         self.template = template or make_template(model.template_name, encoder.model.tokenizer)
         latents = 0 if encoder.probes.sae is None else encoder.probes.sae.latents
         self.widths = Widths(encoder.widths, encoder.hidden_size, latents)
+        self._projected: tuple[Compressor, Projector] | None = None
         self._gradients: GradientEncoder | None = None
         self._gradients_of: Callable[[Sequence[Tokens]], Iterable[Gradients]] | None = None
 
     def close(self) -> None:
         """Remove the hooks from the model and release the model of the gradients."""
         self.model_encoder.close()
-        self._gradients = self._gradients_of = None
+        self._gradients = self._gradients_of = self._projected = None
 
     # ---- settings -------------------------------------------------------------------------------------------------
 
@@ -221,44 +233,82 @@ class IndexEncoder:
         if self._gradients_of is not None:
             types = {**types, **gradient_column(self.signatures)}
         facts, columns = facts_of(tokens), empty_columns(len(tokens), types, dense=False)
-        for pooled in self._run(tokens, facts, columns, advance):
-            activations[pooled.rows] = pooled.values
+        self._run(tokens, facts, {**columns, _WHOLE: activations}, lambda captured: {_WHOLE: captured.neurons}, advance)
+        self._run_gradients(tokens, facts, columns)
         return facts, columns
 
     def encode(self, tokens: Sequence[Tokens], compressor: Compressor, advance: Advance) -> tuple[ShardFacts, Columns]:
         """Run one shard and return all its signature columns."""
         types = column_types(self.signatures, self.widths, compressor.dims)
         facts, columns = facts_of(tokens), empty_columns(len(tokens), types, dense=True)
-        for rows, values in _blocks(self._run(tokens, facts, columns, advance)):
-            for name, signatures in dense_columns(values, self.signatures, compressor, multiply).items():
-                columns[name][rows] = signatures
+        projector = self._projector(compressor) if View.PCA in self.signatures.views else None
+        make: MakeColumns = lambda captured: {} if projector is None else projector.columns(captured.neurons)  # noqa: E731
+        self._run(tokens, facts, columns, make, advance)
+        self._run_gradients(tokens, facts, columns)
         return facts, columns
 
-    def _run(self, tokens: Sequence[Tokens], facts: ShardFacts, columns: Columns, advance: Advance) -> Iterator[Pooled]:
-        """Run the usable texts and yield their pooled activations batch by batch.
+    def compress(self, pooled: np.ndarray, compressor: Compressor) -> Columns:
+        """Make the columns that need the basis from pooled activations (n, 2, D), which may be on disk."""
+        return self._projector(compressor).columns_of(pooled) if View.PCA in self.signatures.views else {}
 
-        Fills in the columns that need no basis, and adds to ``facts`` the rows whose activations or gradients are not
-        finite.
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """Where and how a basis is fitted."""
+        device = self.model_encoder.model.device
+        return Arithmetic(device, rounded=multiplies_rounded(device, sum(self.widths.neurons)))
+
+    def _projector(self, compressor: Compressor) -> Projector:
+        """Return the compressor on the model's device, where it stays."""
+        if self._projected is None or self._projected[0] is not compressor:
+            self._projected = compressor, Projector(compressor, self.model_encoder.model.device)
+        return self._projected[1]
+
+    def _run(
+        self, tokens: Sequence[Tokens], facts: ShardFacts, columns: Columns, make: MakeColumns, advance: Advance
+    ) -> None:
+        """Run the usable texts and fill columns, those that need no basis among them.
+
+        Adds to ``facts`` the rows whose activations are not finite.
+
+        :param make: makes the other columns of a batch, on the model's device.
         """
-        usable = facts.usable
-        for batch in self.model_encoder.encode([tokens[row] for row in usable]):
-            rows, finite = usable[batch.rows], batch.finite
-            for position in np.flatnonzero(~finite).tolist():
-                facts.reasons[int(rows[position])] = self.model_encoder.why_not_finite(batch, position)
-            pooled = replace(batch, rows=rows)
-            pooled = pooled if finite.all() else pooled.take(finite)
-            mean, impact, hidden, codes = pooled.values[:, 0], pooled.impact, pooled.hidden, pooled.codes
-            for name, values in direct_columns(mean, impact, hidden, codes, self.widths, self.signatures).items():
-                columns[name][pooled.rows] = values
-            yield pooled
-            advance(len(rows), int(facts.n_tokens[rows].sum()))
-        if self._gradients_of is not None:
-            finite_rows = facts.usable
-            for gradients in self._gradients_of([tokens[row] for row in finite_rows]):
-                columns[GRADIENT][finite_rows[gradients.rows]] = gradients.values
-                if View.GRAD in self.signatures.views:
-                    facts.reasons.update((int(finite_rows[row]), reason) for row, reason in gradients.reasons.items())
+        usable, encoder = facts.usable, self.model_encoder
+
+        def start(numbers: np.ndarray, captured: Captured) -> Callable[[], None]:
+            rows = usable[numbers]
+            with library_errors(encoder.rule):
+                made = {**self._direct_columns(captured), **make(captured)}
+                arrays = start_copies([captured.finite, *made.values()])
+
+            def finish() -> None:
+                with library_errors(encoder.rule):  # a GPU reports some errors only when its results are waited for
+                    finite, *values = cast("list[np.ndarray]", arrays())
+                for position in np.flatnonzero(~finite).tolist():
+                    facts.reasons[int(rows[position])] = encoder.why_not_finite(captured, position)
+                for name, column in zip(made, values, strict=True):
+                    columns[name][rows[finite]] = column[finite]
+                advance(len(rows), int(facts.n_tokens[rows].sum()))
+
+            return finish
+
+        batches = _joined(encoder.run([tokens[row] for row in usable]))
+        for _ in finish_late((start(*batch) for batch in batches), encoder.running):
+            pass
         advance(len(tokens) - len(usable), 0)
+
+    def _direct_columns(self, captured: Captured) -> "dict[str, torch.Tensor]":
+        mean, impact, hidden, codes = captured.neurons[:, 0], captured.impact, captured.hidden, captured.codes
+        return direct_columns(mean, impact, hidden, codes, self.widths, self.signatures)
+
+    def _run_gradients(self, tokens: Sequence[Tokens], facts: ShardFacts, columns: Columns) -> None:
+        """Fill the column of gradients, where the index has one, and note rows whose gradients are not finite."""
+        if self._gradients_of is None:
+            return
+        usable = facts.usable
+        for gradients in self._gradients_of([tokens[row] for row in usable]):
+            columns[GRADIENT][usable[gradients.rows]] = gradients.values
+            if View.GRAD in self.signatures.views:
+                facts.reasons.update((int(usable[row]), reason) for row, reason in gradients.reasons.items())
 
     def measure_sae(self, texts: Sequence[MarkedText]) -> float | None:
         """Measure how much of a sample of activations the sparse autoencoder leaves unexplained.
@@ -299,17 +349,18 @@ def facts_of(tokens: Sequence[Tokens]) -> ShardFacts:
     )
 
 
-def _blocks(batches: Iterable[Pooled]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Join batches until they are large enough to compress: row numbers (b,) and activations (b, 2, D)."""
-    waiting: list[Pooled] = []
+def _joined(batches: Iterable[tuple[np.ndarray, Captured]]) -> Iterator[tuple[np.ndarray, Captured]]:
+    """Join batches until they are large enough to project."""
+    waiting: list[tuple[np.ndarray, Captured]] = []
+
+    def join() -> tuple[np.ndarray, Captured]:
+        numbers, captured = zip(*waiting, strict=True)
+        waiting.clear()
+        return np.concatenate(numbers), Captured.joined(captured)
+
     for batch in batches:
         waiting.append(batch)
-        if sum(pooled.values.nbytes for pooled in waiting) >= _BLOCK_BYTES:
-            yield _joined(waiting)
-            waiting = []
+        if sum(captured.neurons.nbytes for _, captured in waiting) >= _BLOCK_BYTES:
+            yield join()
     if waiting:
-        yield _joined(waiting)
-
-
-def _joined(batches: Sequence[Pooled]) -> tuple[np.ndarray, np.ndarray]:
-    return np.concatenate([batch.rows for batch in batches]), np.concatenate([batch.values for batch in batches])
+        yield join()

@@ -82,10 +82,9 @@ def estimate(items: Iterable[Sample | Rejected], encoder: IndexEncoder) -> Estim
     logger.info("running part of the sample, to measure the speed")
     seconds += _prepare_gradients(encoder, sample, counts.new)
     pace = measure_pace(encoder, [text for text in tokens if len(text.ids)])
-    neurons = sum(encoder.widths.neurons)
     seconds += pace.seconds * share
-    seconds += seconds_to_fit(counts.new, neurons, encoder.signatures)
-    seconds += seconds_to_compress(counts.new, neurons, encoder.signatures)
+    seconds += seconds_to_fit(counts.new, encoder)
+    seconds += seconds_to_compress(counts.new, encoder)
     size = footprint(encoder, counts.new, _mean_bytes(sample))
     return Estimate(
         rows=counts.new,
@@ -123,7 +122,7 @@ def outlook(
     size = footprint(encoder, rows, _mean_bytes(sample), fitted_on=manifest.first_rows or None)
     if manifest.basis_hash is not None:
         return tokens, size.index - size.basis, 0.0
-    return tokens, size.index, seconds_to_fit(rows, sum(encoder.widths.neurons), encoder.signatures)
+    return tokens, size.index, seconds_to_fit(rows, encoder)
 
 
 def _mean_bytes(sample: Sequence[WorkRow]) -> float:

@@ -100,4 +100,4 @@ def _basis_bytes(widths: Widths, dims: dict[Feature, int] | None) -> int:
         return 4 * (2 * total + sum(lengths.values()))
     components = {name: max(dims[feature] for feature in POOLINGS if BASIS_OF[feature] is name) for name in BasisName}
     numbers = components[BasisName.RAW] * total + components[BasisName.UNIT] * 2 * total
-    return 4 * (2 * total + sum(dims.values()) + sum(components.values()) + numbers)
+    return 4 * (2 * total + sum(dims.values()) + sum(components.values())) + 2 * numbers

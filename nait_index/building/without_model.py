@@ -11,6 +11,7 @@ from nait_index.building.shards import ShardFacts
 from nait_index.config import NO_MODEL, ModelConfig, SignatureConfig
 from nait_index.corpus import Template, TemplateName, make_template
 from nait_index.corpus.words import words
+from nait_index.signatures.fit import Arithmetic
 from nait_index.signatures.pca import Compressor
 from nait_index.signatures.views import Widths
 from nait_index.store.fingerprint import Fingerprint, recorded_reading
@@ -104,3 +105,12 @@ class TextEncoder(IndexEncoder):
     def encode(self, tokens: Sequence[Tokens], compressor: Compressor, advance: Advance) -> tuple[ShardFacts, Columns]:
         """Return facts about the rows alone."""
         return self.stage(tokens, np.zeros(0), advance)
+
+    def compress(self, pooled: np.ndarray, compressor: Compressor) -> Columns:
+        """Return nothing: no column is made of activations."""
+        return {}
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """Where and how a basis is fitted."""
+        return Arithmetic()

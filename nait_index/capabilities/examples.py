@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from nait_index.activations.device import multiply
 from nait_index.activations.encoder import Tokens
 from nait_index.building.encoder import Advance, IndexEncoder
 from nait_index.building.report import losses
@@ -22,7 +21,7 @@ from nait_index.corpus.words import terms
 from nait_index.errors import CapabilityError, CorpusError
 from nait_index.methods.base import Examples
 from nait_index.signatures.pca import Compressor
-from nait_index.signatures.views import dense_columns, word_columns
+from nait_index.signatures.views import word_columns
 from nait_index.store.fitted import load_fitted
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest
@@ -128,7 +127,7 @@ class ExampleEncoder:
         facts, columns = encoder.stage(tokens, pooled, _logged(tokens, progress))
         usable, pooled = facts.usable, pooled[facts.usable]
         columns = {column: values[usable] for column, values in columns.items()}
-        columns |= dense_columns(pooled, encoder.signatures, self._compressor, multiply)
+        columns |= encoder.compress(pooled, self._compressor)
         reasons = (*reasons, *(f"{samples[i].origin}: {reason}" for i, reason in facts.reasons.items()))
         kept = tuple(samples[i] for i in usable)
         plain = tuple(plain_text(sample.parts) for sample in kept)

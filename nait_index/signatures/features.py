@@ -12,8 +12,12 @@ it mostly compares that component with itself.
 
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Feature(StrEnum):
@@ -36,10 +40,12 @@ def layer_slices(widths: Sequence[int]) -> list[slice]:
     return [slice(int(end - width), int(end)) for end, width in zip(ends, widths, strict=True)]
 
 
-def layer_norms(mean: np.ndarray, widths: Sequence[int]) -> np.ndarray:
+def layer_norms(mean: "torch.Tensor", widths: Sequence[int]) -> "torch.Tensor":
     """Compute the length of each layer's mean activations: from (n, D), (n, L) float32."""
-    slices = layer_slices(widths)
-    return np.stack([np.linalg.norm(mean[:, neurons].astype(np.float32), axis=1) for neurons in slices], axis=1)
+    import torch
+
+    layers = [mean[:, neurons].float() for neurons in layer_slices(widths)]
+    return torch.stack([torch.linalg.vector_norm(layer, dim=1) for layer in layers], dim=1)
 
 
 def unit_block(centered: np.ndarray, layers: int) -> np.ndarray:

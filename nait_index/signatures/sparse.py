@@ -6,12 +6,17 @@ below 6·10⁻⁵ they are exact to 3·10⁻⁸ only, which is negligible in any
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nait_index.signatures.features import layer_slices
 
-_LOW = np.uint64(0xFFFFFFFF)
+if TYPE_CHECKING:
+    import torch
+
+_BITS = 32
+_LOW = (1 << _BITS) - 1
 HALF_LIMIT = float(np.finfo(np.float16).max)
 
 
@@ -31,45 +36,55 @@ def neuron_offsets(widths: Sequence[int], k: int) -> np.ndarray:
     return np.repeat(starts, [min(k, width) for width in widths]).astype(np.int64)
 
 
-def top_neurons(impact: np.ndarray, widths: Sequence[int], k: int) -> tuple[np.ndarray, np.ndarray]:
+def top_neurons(impact: "torch.Tensor", widths: Sequence[int], k: int) -> "tuple[torch.Tensor, torch.Tensor]":
     """Keep the k strongest neurons of every layer, strongest first, ties to the lower number.
 
     :param impact: (n, D) mean size of the neurons' up-projections, none negative.
     :returns: numbers within their layer (n, L·k), unsigned; their impacts (n, L·k) float16, clipped to what float16
         holds; layer after layer.
     """
+    import torch
+
     numbers, values = [], []
     for neurons in layer_slices(widths):
-        layer = impact[:, neurons].astype(np.float32)
+        layer = impact[:, neurons].float()
         chosen = strongest(layer, min(k, layer.shape[1]))
-        numbers.append(chosen.astype(number_dtype(widths)))
-        values.append(np.take_along_axis(layer, chosen, axis=1))
-    clipped = np.clip(np.concatenate(values, axis=1), -HALF_LIMIT, HALF_LIMIT)
-    return np.concatenate(numbers, axis=1), clipped.astype(np.float16)
+        numbers.append(_numbered(chosen, widths))
+        values.append(layer.gather(1, chosen))
+    clipped = torch.cat(values, dim=1).clamp(-HALF_LIMIT, HALF_LIMIT)
+    return torch.cat(numbers, dim=1), clipped.half()
 
 
-def top_codes(codes: np.ndarray, keep: int) -> tuple[np.ndarray, np.ndarray]:
+def top_codes(codes: "torch.Tensor", keep: int) -> "tuple[torch.Tensor, torch.Tensor]":
     """Keep the largest codes of every row, largest first, ties to the lower number.
 
     :param codes: (n, F) float32, none negative.
     :returns: numbers of the latents (n, min(keep, F)), unsigned, and their values, float16. A row with fewer codes that
         are not zero ends in number 0 with value 0.
     """
-    # Adding zero turns −0, whose bits would sort above every number, into 0.
-    codes = np.ascontiguousarray(codes, dtype=np.float32) + np.float32(0)
-    numbers = strongest(codes, min(keep, codes.shape[1]))
-    values = np.minimum(np.take_along_axis(codes, numbers, axis=1), HALF_LIMIT).astype(np.float16)
-    return np.where(values > 0, numbers, 0).astype(number_dtype((codes.shape[1],))), values
+    numbers = strongest(codes.float(), min(keep, codes.shape[1]))
+    values = codes.gather(1, numbers).clamp(max=HALF_LIMIT).half()
+    return _numbered(numbers * (values > 0), (codes.shape[1],)), values
 
 
-def strongest(size: np.ndarray, k: int) -> np.ndarray:
-    """Return the columns (n, k) of the k largest of each row of ``size`` (n, N), none of them negative, in order.
+def strongest(size: "torch.Tensor", k: int) -> "torch.Tensor":
+    """Return the columns (n, k) of the k largest of each row of ``size`` (n, N) float32, none negative, in order.
 
     The bits of a non-negative float32 sort like the number itself; with the column counted down below them, every key
-    is different and one partition settles order and ties at once.
+    is different and one selection settles order and ties at once. The keys are selected as float64, whose bits sort
+    alike, since that is quicker.
     """
-    width = size.shape[1]
-    keys = (size.view(np.uint32).astype(np.uint64) << np.uint64(32)) | (_LOW - np.arange(width, dtype=np.uint64))
-    top = np.partition(keys, width - k, axis=1)[:, width - k :]
-    top.sort(axis=1)
-    return (_LOW - (top[:, ::-1] & _LOW)).astype(np.int64)
+    import torch
+
+    # Adding zero turns −0, whose bits are those of a negative number, into 0.
+    bits = (size.contiguous() + 0.0).view(torch.int32).long() << _BITS
+    down = torch.arange(size.shape[1] - 1, -1, -1, device=size.device)
+    keys = torch.topk((bits | down).view(torch.float64), k, dim=1).values.view(torch.int64)
+    return size.shape[1] - 1 - (keys & _LOW)
+
+
+def _numbered(numbers: "torch.Tensor", widths: Sequence[int]) -> "torch.Tensor":
+    """Return numbers of neurons in the dtype in which they are stored."""
+    import torch
+
+    return numbers.to(getattr(torch, number_dtype(widths).name))

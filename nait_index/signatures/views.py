@@ -1,21 +1,24 @@
 """The views: which columns each kind of signature has, and how they are made.
 
-The columns of the view ``pca`` that need the fitted basis are made by :func:`dense_columns`, those of the view
-``words`` by :func:`word_columns`, those of the view ``grad`` by a pass of its own; all others directly from what the
-forward pass pools.
+The columns of the view ``pca`` that need the fitted basis are made by :mod:`nait_index.signatures.projection`, those of
+the view ``words`` by :func:`word_columns`, those of the view ``grad`` by a pass of its own; all others directly from
+what the forward pass pools.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nait_index.config import SignatureConfig, View
 from nait_index.signatures.features import POOLINGS, Feature, layer_norms
-from nait_index.signatures.pca import Compressor, Dims, Product
+from nait_index.signatures.pca import Compressor, Dims
 from nait_index.signatures.sparse import HALF_LIMIT, kept, number_dtype, top_codes, top_neurons
 from nait_index.signatures.words import Document
+
+if TYPE_CHECKING:
+    import torch
 
 NORMS = "pca_norms"
 TOPK_NUMBERS, TOPK_VALUES = "topk_neurons", "topk_values"
@@ -91,20 +94,22 @@ def example_types(config: SignatureConfig, table: ColumnTypes) -> ColumnTypes:
 
 
 def direct_columns(
-    mean: np.ndarray,
-    impact: np.ndarray | None,
-    hidden: np.ndarray | None,
-    codes: np.ndarray | None,
+    mean: "torch.Tensor",
+    impact: "torch.Tensor | None",
+    hidden: "torch.Tensor | None",
+    codes: "torch.Tensor | None",
     widths: Widths,
     config: SignatureConfig,
-) -> dict[str, np.ndarray]:
+) -> "dict[str, torch.Tensor]":
     """Make the columns of b texts that need no basis, (b, width) each, from float32; ``None`` for what no view needs.
+
+    They are computed on the device that the numbers are on.
 
     :param mean: (b, D) mean of every neuron; :param impact: (b, D) mean size of every neuron's up-projection.
     :param hidden: (b, 2, H) mean and position-weighted mean of the last hidden states.
     :param codes: (b, F) mean codes of the sparse autoencoder.
     """
-    columns: dict[str, np.ndarray] = {}
+    columns: dict[str, torch.Tensor] = {}
     if View.PCA in config.views:
         columns[NORMS] = layer_norms(mean, widths.neurons)
     if View.TOPK in config.views:
@@ -112,30 +117,12 @@ def direct_columns(
         columns[TOPK_NUMBERS], columns[TOPK_VALUES] = top_neurons(impact, widths.neurons, config.topk)
     if View.HIDDEN in config.views:
         assert hidden is not None
-        states = np.clip(hidden, -HALF_LIMIT, HALF_LIMIT).astype(np.float16)
+        states = hidden.clamp(-HALF_LIMIT, HALF_LIMIT).half()
         columns[HIDDEN_MEAN], columns[HIDDEN_WEIGHTED] = states[:, 0], states[:, 1]
     if View.SAE in config.views:
         assert codes is not None
         columns[SAE_NUMBERS], columns[SAE_VALUES] = top_codes(codes, config.sae_keep)
     return columns
-
-
-def dense_columns(
-    pooled: np.ndarray, config: SignatureConfig, compressor: Compressor, multiply: Product, rows: int = 256
-) -> dict[str, np.ndarray]:
-    """Make the columns that need the basis from pooled activations (n, 2, D), which may be on disk.
-
-    :param multiply: multiplies two matrices. :param rows: how many are read at once.
-    """
-    if View.PCA not in config.views:
-        return {}
-    starts = range(0, max(len(pooled), 1), rows)
-    return {
-        dense_column(feature): np.concatenate(
-            [compressor.compress(pooled[start : start + rows], feature, multiply) for start in starts]
-        )
-        for feature in POOLINGS
-    }
 
 
 def word_columns(

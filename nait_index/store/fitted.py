@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nait_index.errors import StoreError
-from nait_index.files import hash_bytes, hash_file
+from nait_index.errors import NaitError, StoreError
+from nait_index.files import atomic_write, hash_bytes, hash_file
 from nait_index.signatures.features import Feature
 from nait_index.signatures.pca import Basis, BasisName, Compressor
 from nait_index.signatures.words import Vocabulary
@@ -27,9 +27,9 @@ def save_compressor(layout: Layout, compressor: Compressor) -> str:
     """Write the compressor, each file whole or not at all, and return the hash of the first (32 hex digits)."""
     from safetensors.numpy import save
 
-    large = {f"{name}.components": np.ascontiguousarray(basis.components) for name, basis in compressor.bases.items()}
+    large = {f"{name}.components": basis.components for name, basis in compressor.bases.items()}
     large |= {f"{name}.variances": basis.variances for name, basis in compressor.bases.items()}
-    components = save_fitted(layout, layout.components, save(large)) if large else None
+    components = _save_large(layout, layout.components, large) if large else None
     small = {"center": compressor.center} | {f"steps.{feature}": steps for feature, steps in compressor.steps.items()}
     # A single entry: safetensors orders several arbitrarily, and the same basis must have the same hash.
     settings = {"widths": compressor.widths, "bases": list(compressor.bases), "components": components}
@@ -122,10 +122,11 @@ class _StoredBases(Mapping[BasisName, Basis]):
         return iter(self._names)
 
     def __getitem__(self, name: BasisName) -> Basis:
-        from safetensors.numpy import load
+        from safetensors.numpy import load_file
 
         if self._loaded is None:
-            arrays = load(load_fitted(self._layout, self._layout.components, self._hash))
+            _check(self._layout, self._layout.components, self._hash)
+            arrays = load_file(self._layout.components)
             self._loaded = {
                 basis: Basis(arrays[f"{basis}.components"], arrays[f"{basis}.variances"]) for basis in self._names
             }
@@ -138,20 +139,41 @@ def save_fitted(layout: Layout, path: Path, data: bytes) -> str:
     return hash_bytes(data)
 
 
+def _save_large(layout: Layout, path: Path, arrays: Mapping[str, np.ndarray]) -> str:
+    """Write arrays to a file, whole or not at all, without a copy of them in memory, and return its hash."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    with atomic_write(path) as file:
+        try:
+            save_file(dict(arrays), file.name)
+        except SafetensorError as error:
+            raise NaitError(f"{path}: not written: {error}") from error
+    layout.push(path)
+    return hash_file(path)
+
+
 def load_fitted(layout: Layout, path: Path, expected_hash: str | None) -> bytes:
     """Read a file that has an expected hash.
 
     :param expected_hash: as the manifest records it; ``None`` if it records none, which no file matches.
     :raises StoreError: it is missing or is not the one the index was built with.
     """
+    _check(layout, path, expected_hash)
+    return path.read_bytes()
+
+
+def _check(layout: Layout, path: Path, expected_hash: str | None) -> None:
+    """Check that a file is the one that has an expected hash; fetch it from an object store where it is not.
+
+    :raises StoreError: it is missing or is not the one the index was built with.
+    """
     if layout.remote is not None and not (path.is_file() and hash_file(path) == expected_hash):
         layout.pull(path)
     if not path.is_file():
         raise StoreError(f"{path} is missing; restore it from a copy, or build the index again")
-    data = path.read_bytes()
-    if hash_bytes(data) != expected_hash:
+    if hash_file(path) != expected_hash:
         raise StoreError(
             f"{path} is damaged or of another index (its hash differs); restore it from a copy, or build the index "
             "again"
         )
-    return data

@@ -1,0 +1,229 @@
+"""The fit of the components: leading right singular vectors of a sample, without its D×D covariance.
+
+The sample is read twice, one layer at a time, and computed on the device of the model. The first pass sums two Gram
+matrices n×n, of which every layer's product of its activations with themselves is a part; the second multiplies the
+activations by the loadings of their eigenvectors. So memory is n² + n·N numbers beside the components, whatever the
+number of layers.
+
+Where the processor multiplies in bfloat16, products of float32 numbers are rounded to it: each entry of a Gram matrix
+by less than 2⁻⁸ of itself in every layer, which averages out over layers, and is far below what the components left out
+amount to.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nait_index.signatures.eigen import top_eigenpairs
+from nait_index.signatures.features import POOLINGS, Feature, layer_slices
+from nait_index.signatures.pca import Basis, BasisName, Compressor, Dims, steps_of
+from nait_index.signatures.words import Document, fit_vocabulary
+
+if TYPE_CHECKING:
+    import torch
+
+PooledBlock = Callable[[int, slice], np.ndarray]
+"""Reads one block (n, N) of the reservoir's pooled activations: pooling number, slice of neurons."""
+
+_ROWS = 512
+"""Rows multiplied at a time, so that only half of a symmetric product is computed."""
+
+_ROUNDED = 2.0**-9
+"""What rounding to bfloat16 may add to an eigenvalue, as a share of the mean of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """Where and how matrices are multiplied.
+
+    :param device: of torch. :param rounded: to bfloat16, with sums in float32.
+    """
+
+    device: "torch.device | str" = "cpu"
+    rounded: bool = False
+
+    def put(self, values: np.ndarray) -> "torch.Tensor":
+        """Copy float32 numbers to the device."""
+        import torch
+
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
+
+    def operand(self, matrix: "torch.Tensor") -> "torch.Tensor":
+        """Return a matrix in the precision in which it is multiplied."""
+        return matrix.bfloat16() if self.rounded else matrix
+
+
+_PLAIN = Arithmetic()
+
+
+def fit(read: PooledBlock, widths: Sequence[int], dims: Dims | None, arithmetic: Arithmetic = _PLAIN) -> Compressor:
+    """Fit the compressor of an index.
+
+    :param read: reads the reservoir's pooled activations block by block.
+    :param dims: widths of the signatures; ``None`` keeps whole vectors.
+    """
+    if dims is None:
+        center = np.zeros((2, sum(widths)), dtype=np.float32)
+        for pooling, neurons in _blocks(widths):
+            center[pooling, neurons] = read(pooling, neurons).mean(axis=0, dtype=np.float64)
+        ones = {feature: np.ones(len(POOLINGS[feature]) * sum(widths), np.float32) for feature in POOLINGS}
+        return Compressor(tuple(widths), center, {}, ones)
+    moments = _Moments.of(read, widths, arithmetic)
+    noise = _ROUNDED if arithmetic.rounded else 0.0
+    with ThreadPoolExecutor(len(BasisName)) as threads:
+        raw, unit = threads.map(
+            lambda gram, dim: top_eigenpairs(gram, dim, noise),
+            (moments.raw, moments.unit),
+            (dims[Feature.MEAN], dims[Feature.UNIT]),
+        )
+    pairs = {BasisName.RAW: raw, BasisName.UNIT: unit}
+    bases = _components(read, widths, moments, pairs, arithmetic)
+    along = {name: (vectors * np.sqrt(values)).astype(np.float32) for name, (values, vectors) in pairs.items()}
+    # The first half of the raw sample are means, the second are drifts.
+    means, drifts = np.split(along[BasisName.RAW], [_first_half(moments.rows)])
+    steps = {
+        Feature.MEAN: steps_of(means),
+        Feature.DRIFT: steps_of(drifts[:, : dims[Feature.DRIFT]] / np.float32(moments.balance)),
+        Feature.UNIT: steps_of(along[BasisName.UNIT]),
+    }
+    return Compressor(tuple(widths), moments.center, bases, steps)
+
+
+def with_words(compressor: Compressor, documents: Sequence[Document], dim: int) -> Compressor:
+    """Add what makes signatures of words, fitted to the terms of the reservoir's rows.
+
+    :param dim: width of the signatures.
+    """
+    vocabulary, along = fit_vocabulary(documents, dim)
+    return replace(
+        compressor, steps={**compressor.steps, Feature.WORDS: steps_of(along)}, vocabulary=lambda: vocabulary
+    )
+
+
+# ---- first pass -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Moments:
+    """What the first pass collects of n rows.
+
+    :param center: (2, D) their mean. :param lengths: (2, L, n) of the centred activations of a row and layer.
+    :param raw: Gram matrix (n, n) of the means of the even rows and then the drifts of the odd ones, these scaled by
+        ``balance`` to the total variance of the means.
+    :param unit: Gram matrix (n, n) of the unit vectors.
+    """
+
+    center: np.ndarray
+    lengths: np.ndarray
+    raw: np.ndarray
+    unit: np.ndarray
+    balance: float
+
+    @property
+    def rows(self) -> int:
+        return len(self.unit)
+
+    @classmethod
+    def of(cls, read: PooledBlock, widths: Sequence[int], arithmetic: Arithmetic) -> "_Moments":
+        """Walk over the sample."""
+        import torch
+
+        slices = layer_slices(widths)
+        center = np.zeros((2, sum(widths)), dtype=np.float32)
+        lengths: list[list[np.ndarray]] = [[], []]
+        unit: Any = 0.0
+        squares: list[Any] = [0.0, 0.0]
+        crossed: Any = 0.0
+        energy = np.zeros(2)
+        for neurons in slices:
+            halves = []
+            for pooling in (0, 1):
+                block = read(pooling, neurons)
+                center[pooling, neurons] = block.mean(axis=0, dtype=np.float64)
+                centered = arithmetic.put(block - center[pooling, neurons])
+                length = torch.linalg.vector_norm(centered, dim=1)
+                lengths[pooling].append(length.cpu().numpy())
+                operand = arithmetic.operand(centered)
+                product = lower_product(operand)
+                inverse = torch.where(length > 0, 1 / length, 0)
+                unit = unit + product * inverse[:, None] * inverse / (2 * len(slices))
+                half = product[pooling::2, pooling::2]
+                energy[pooling] += float(half.diagonal().double().mean()) / block.shape[1] if len(half) else 0.0
+                squares[pooling] = squares[pooling] + half
+                halves.append(operand[pooling::2])
+            crossed = crossed + (halves[1] @ halves[0].T).float()
+        balance = float(np.sqrt(energy[0] / energy[1])) if energy.all() else 1.0
+        above = torch.zeros(len(squares[0]), len(squares[1]), device=arithmetic.device)
+        top, bottom = (squares[0], above), (crossed * balance, squares[1] * balance**2)
+        raw = torch.cat([torch.cat(top, dim=1), torch.cat(bottom, dim=1)])
+        return cls(center, np.array(lengths), _mirrored(raw), _mirrored(unit), balance)
+
+
+def _blocks(widths: Sequence[int]) -> Iterator[tuple[int, slice]]:
+    return ((pooling, neurons) for neurons in layer_slices(widths) for pooling in (0, 1))
+
+
+def _first_half(rows: int) -> int:
+    """Return how many of the rows are even."""
+    return (rows + 1) // 2
+
+
+def lower_product(matrix: "torch.Tensor") -> "torch.Tensor":
+    """Multiply a matrix (n, N) by its transpose: (n, n) float32, of which nothing above the diagonal may be read."""
+    import torch
+
+    product = torch.zeros(len(matrix), len(matrix), device=matrix.device)
+    for start in range(0, len(matrix), _ROWS):
+        end = min(start + _ROWS, len(matrix))
+        product[start:end, :end] = matrix[start:end] @ matrix[:end].T
+    return product
+
+
+def _mirrored(lower: "torch.Tensor") -> np.ndarray:
+    """Complete a symmetric matrix: (n, n) float64."""
+    import torch
+
+    whole = torch.tril(lower)
+    return np.asarray((whole + torch.tril(lower, -1).T).double().cpu().numpy())
+
+
+# ---- second pass ----------------------------------------------------------------------------------------------------
+
+
+def _components(
+    read: PooledBlock,
+    widths: Sequence[int],
+    moments: _Moments,
+    pairs: dict[BasisName, tuple[np.ndarray, np.ndarray]],
+    arithmetic: Arithmetic,
+) -> dict[BasisName, Basis]:
+    """Multiply the sample by the loadings of its eigenvectors."""
+    import torch
+
+    total, layers = sum(widths), layer_slices(widths)
+    raw, unit = (
+        arithmetic.put((vectors / np.sqrt(values)).T.astype(np.float32))
+        for values, vectors in (pairs[BasisName.RAW], pairs[BasisName.UNIT])
+    )
+    raw_parts = raw[:, : _first_half(moments.rows)], raw[:, _first_half(moments.rows) :] * moments.balance
+    components = {
+        BasisName.RAW: np.empty((len(raw), total), dtype=np.float16),
+        BasisName.UNIT: np.empty((len(unit), 2 * total), dtype=np.float16),
+    }
+    for layer, neurons in enumerate(layers):
+        raw_sum: Any = 0.0
+        for pooling in (0, 1):
+            block = arithmetic.operand(arithmetic.put(read(pooling, neurons) - moments.center[pooling, neurons]))
+            raw_sum = raw_sum + (arithmetic.operand(raw_parts[pooling]) @ block[pooling::2]).float()
+            length = arithmetic.put(moments.lengths[pooling, layer])
+            scaled = unit * torch.where(length > 0, 1 / (length * float(np.sqrt(2 * len(layers)))), 0)
+            columns = slice(pooling * total + neurons.start, pooling * total + neurons.stop)
+            components[BasisName.UNIT][:, columns] = (arithmetic.operand(scaled) @ block).half().cpu().numpy()
+        components[BasisName.RAW][:, neurons] = raw_sum.half().cpu().numpy()
+    return {
+        name: Basis(components[name], (values / len(vectors)).astype(np.float32))
+        for name, (values, vectors) in pairs.items()
+    }
