@@ -1,25 +1,19 @@
 """The facade: one index, with a method for each thing that can be done with it. The packages below do the work."""
 
+from __future__ import annotations
+
 import dataclasses
 import gc
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nait_index.activations.products import TorchProducts
-from nait_index.building.builder import Builder
-from nait_index.building.encoder import IndexEncoder
-from nait_index.building.estimate import Estimate, estimate
-from nait_index.building.reading import TextRestorer
-from nait_index.building.report import BuildReport, ProgressCallback
-from nait_index.building.settings import recorded_settings, settle
 from nait_index.capabilities.capability import Capability
-from nait_index.capabilities.examples import EncodingProgress, load_example_encoder
 from nait_index.capabilities.library import CapabilityLibrary
 from nait_index.config import (
     BUNDLED_MODEL,
@@ -36,16 +30,8 @@ from nait_index.config import (
     Unanswered,
 )
 from nait_index.corpus import Corpus, corpus_list, label_of, naming_absent, read_corpus
-from nait_index.distributed.runner import runner_for
-from nait_index.distributed.scanning import scans_for
 from nait_index.errors import CorpusError, NaitError, StoreError
-from nait_index.insight.compare import Comparison, compare
-from nait_index.insight.explain import Depth, explain, layer_shares
-from nait_index.insight.explanation import Explanation
-from nait_index.insight.parts import LayerShares
 from nait_index.methods.registry import DEFAULT_METHOD, MethodName
-from nait_index.quality.run import Confirm, ScoreProgress, ScoreReport, score_index
-from nait_index.quality.score import QualitySpec
 from nait_index.search.placement import products_for
 from nait_index.search.rows import IndexRows
 from nait_index.selection.budget import ALL_ROWS, Top
@@ -60,13 +46,20 @@ from nait_index.store.locks import hold_for_reading
 from nait_index.store.manifest import Manifest, load_finished, recorded_rules
 from nait_index.store.samples import SampleTable
 from nait_index.types import RowFormat, RowRead
-from nait_index.upkeep.describe import describe
-from nait_index.upkeep.landmarks import add_landmarks
-from nait_index.upkeep.optimize import Optimized, optimize, prepare_search
-from nait_index.upkeep.rebuild import rebuild
-from nait_index.upkeep.remove import remove_rows
-from nait_index.upkeep.verify import Check, verify
-from nait_index.upkeep.versions import list_versions, remove_tag, restore_version, tag_version
+
+if TYPE_CHECKING:
+    from nait_index.building.estimate import Estimate
+    from nait_index.building.reading import TextRestorer
+    from nait_index.building.report import BuildReport, ProgressCallback
+    from nait_index.capabilities.examples import EncodingProgress, ExampleEncoder
+    from nait_index.insight.compare import Comparison
+    from nait_index.insight.explain import Depth
+    from nait_index.insight.explanation import Explanation
+    from nait_index.insight.parts import LayerShares
+    from nait_index.quality.run import Confirm, ScoreProgress, ScoreReport
+    from nait_index.quality.score import QualitySpec
+    from nait_index.upkeep.optimize import Optimized
+    from nait_index.upkeep.verify import Check
 
 PathLike = str | Path
 logger = logging.getLogger(__name__)
@@ -138,9 +131,13 @@ class NaitIndex:
         check_files(self.layout, self.manifest.head)
         self._table = SampleTable(self.layout, self.manifest.head.table_version)
         self._compressor = load_compressor(self.layout, self.manifest.basis_hash)
-        load = partial(load_example_encoder, self.layout, self.manifest, self._compressor, model, device)
-        self._encoder = cache(load)  # loads the model when it is first needed
+        self._encoder = cache(self._load_encoder)  # loads the model when it is first needed
         logger.info("%s opened: version %d, %d rows", self.layout.name, self.manifest.version, self.manifest.rows)
+
+    def _load_encoder(self) -> ExampleEncoder:
+        from nait_index.capabilities.examples import load_example_encoder
+
+        return load_example_encoder(self.layout, self.manifest, self._compressor, self._model, self._device)
 
     # ---- build ----------------------------------------------------------------------------------------------------
 
@@ -162,7 +159,7 @@ class NaitIndex:
         split: str | None = None,
         storage: Mapping[str, str] | None = None,
         runner: RunnerConfig | None = None,
-    ) -> "NaitIndex":
+    ) -> NaitIndex:
         """Build an index, finish an interrupted build, or add new rows; then open it.
 
         :param corpus: one or several of: files, folders or patterns, addresses such as ``s3://…``, data sets of the
@@ -180,6 +177,11 @@ class NaitIndex:
         :returns: the index, with an account of the build in ``report``.
         :raises NaitError: the build cannot be done; its type and message say why.
         """
+        from nait_index.building.builder import Builder
+        from nait_index.building.settings import settle
+        from nait_index.distributed.runner import runner_for
+        from nait_index.upkeep.optimize import prepare_search
+
         sources, layout = corpus_list(corpus), Layout(path, storage)
         rules = recorded_rules(layout).changed(unanswered, media)
         named, given = _model_config(model), () if model is None or isinstance(model, ModelConfig) else {"name"}
@@ -208,6 +210,8 @@ class NaitIndex:
         :param given: names of the fields of ``model`` and ``signatures`` that were given; the others are defaults.
         :raises FingerprintError: the index was built with another view.
         """
+        from nait_index.building.settings import settle
+
         return settle(Layout(path, storage), model, signatures, given)
 
     @classmethod
@@ -227,7 +231,7 @@ class NaitIndex:
         progress: ProgressCallback | None = None,
         storage: Mapping[str, str] | None = None,
         runner: RunnerConfig | None = None,
-    ) -> "NaitIndex":
+    ) -> NaitIndex:
         """Add rows to an index, with its own model and settings; rows that it has already are left out.
 
         The parameters are those of :meth:`build`, but ``model`` is the present path of the index's model, if it was
@@ -236,6 +240,8 @@ class NaitIndex:
         :raises CorpusError: a row has the id of another one and other content, and ``replace`` is not set.
         :raises IncompleteIndexError: the first build was interrupted.
         """
+        from nait_index.building.settings import recorded_settings
+
         config, signatures = recorded_settings(load_finished(Layout(path, storage)), model, device)
         return cls.build(
             path,
@@ -266,6 +272,9 @@ class NaitIndex:
         split: str | None = None,
     ) -> Estimate:
         """Estimate the cost of a build; nothing is written. The parameters are those of :meth:`build`."""
+        from nait_index.building.encoder import IndexEncoder
+        from nait_index.building.estimate import estimate
+
         config = _model_config(model)
         if signatures is not None and not signatures.needs_model:
             raise NaitError(
@@ -320,6 +329,8 @@ class NaitIndex:
 
     def recorded_settings(self) -> tuple[ModelConfig, SignatureConfig]:
         """Return the settings that this index was built with, its model at its present place."""
+        from nait_index.building.settings import recorded_settings
+
         return recorded_settings(self.manifest, self._model, self._device)
 
     def load_model(self) -> None:
@@ -496,6 +507,8 @@ class NaitIndex:
         :param spec: ``Ifd``, ``SelectIt``, ``Judge`` or ``Imported`` of :mod:`nait_index.quality`.
         :param force: start again, even with other settings. :param confirm: called before a paid judge is used.
         """
+        from nait_index.quality.run import score_index
+
         self._check_newest()
         model, device = self._model, self._device
         return score_index(
@@ -517,6 +530,9 @@ class NaitIndex:
     @cached_property
     def columns(self) -> IndexRows:
         """The rows of the index and what is known of them, by column."""
+        from nait_index.activations.products import TorchProducts
+        from nait_index.distributed.scanning import scans_for
+
         signatures, reading = self.manifest.fingerprint.signatures, self.manifest.reading
         landmarks = self.manifest.landmarks_hash
         products, scans = products_for(TorchProducts(), self._device), scans_for(self._runner, self.layout, self._table)
@@ -524,6 +540,8 @@ class NaitIndex:
 
     def info(self) -> dict[str, Any]:
         """Describe the index: counts, model, layers, views with their bytes per row, fingerprint, capabilities."""
+        from nait_index.upkeep.describe import describe
+
         return describe(self.layout, self.manifest, self._table)
 
     def near_duplicates(self) -> DuplicateCount:
@@ -532,6 +550,8 @@ class NaitIndex:
 
     def verify(self, sample: int = 32) -> list[Check]:
         """Check the index against itself: counts, hashes, the search, and a sample of rows encoded again."""
+        from nait_index.upkeep.verify import verify
+
         return verify(self.layout, self.manifest, self._table, self.columns, self._encoder, sample)
 
     def rows(
@@ -563,6 +583,8 @@ class NaitIndex:
 
         :param capabilities: at least two; all stored ones by default.
         """
+        from nait_index.insight.compare import compare
+
         names = self._library.table.names() if capabilities is None else capabilities
         return compare(self.columns, self._chooser.request(names, top, method, where))
 
@@ -583,6 +605,8 @@ class NaitIndex:
         :param words: also report what each word of the row adds, which needs the model.
         :raises SelectionError: there is no such row, or the method's score is not a sum over neurons.
         """
+        from nait_index.insight.explain import Depth, explain
+
         request = self._chooser.request(capability, top, method, where)
         layers, encoder = self.manifest.fingerprint.layers, self._encoder if words else None
         explanation = explain(self.columns, request, layers, row, depth or Depth(), encoder)
@@ -614,6 +638,8 @@ class NaitIndex:
 
         :raises SelectionError: the method's score is not a sum over neurons.
         """
+        from nait_index.insight.explain import layer_shares
+
         request = self._chooser.request(capability, top, method, where)
         ordinals = np.array(self._chooser.query(request).ordinals)
         return layer_shares(self.columns, request, self.manifest.fingerprint.layers, ordinals)
@@ -623,14 +649,20 @@ class NaitIndex:
     @staticmethod
     def versions(path: PathLike, *, storage: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
         """List the versions of an index, oldest first: number, creation time, change, rows, tags."""
+        from nait_index.upkeep.versions import list_versions
+
         return list_versions(Layout(path, storage))
 
     def tag(self, name: str, *, force: bool = False) -> int:
         """Name the version that was opened, so that it never expires, and return its number."""
+        from nait_index.upkeep.versions import tag_version
+
         return tag_version(self.layout, name, self.manifest.version, force=force)
 
     def remove_tag(self, name: str) -> None:
         """Remove a tag; its version then expires like any other."""
+        from nait_index.upkeep.versions import remove_tag
+
         remove_tag(self.layout, name)
 
     def remove(self, ids: Sequence[str] | None = None, *, where: str | None = None) -> int:
@@ -638,10 +670,12 @@ class NaitIndex:
 
         :raises SelectionError: an id was never in the index, or no row would be left.
         """
+        from nait_index.upkeep.remove import remove_rows
+
         self._check_newest()
         return remove_rows(self.layout, ids, where)
 
-    def add_landmarks(self, **changes: int) -> "NaitIndex":
+    def add_landmarks(self, **changes: int) -> NaitIndex:
         """Take the gradients of landmark rows and of the stored examples, for the method ``influence``.
 
         It is what the view ``landmarks`` does in a build; rows and signatures stay as they are.
@@ -650,6 +684,8 @@ class NaitIndex:
             :class:`~nait_index.config.SignatureConfig`.
         :returns: the index as it is then. :raises StoreError: it has landmarks already.
         """
+        from nait_index.upkeep.landmarks import add_landmarks
+
         self._check_newest()
         add_landmarks(self.layout, changes, model=self._model, device=self._device)
         return NaitIndex(self.layout.name, model=self._model, device=self._device, storage=self.layout.storage)
@@ -660,10 +696,14 @@ class NaitIndex:
 
         This works even if the newest version is damaged. Restoring the newest itself discards an interrupted build.
         """
+        from nait_index.upkeep.versions import restore_version
+
         return restore_version(Layout(path, storage), version).version
 
     def optimize(self, keep_days: float = 7) -> Optimized:
         """Merge files, and delete versions without a tag that were replaced more than ``keep_days`` days ago."""
+        from nait_index.upkeep.optimize import optimize, prepare_search
+
         gc.collect()  # unreachable objects do not count as readers
         self._release()
         try:
@@ -677,13 +717,15 @@ class NaitIndex:
 
     def rebuild(
         self, path: PathLike, *, progress: ProgressCallback | None = None, storage: Mapping[str, str] | None = None
-    ) -> "NaitIndex":
+    ) -> NaitIndex:
         """Encode all rows again into a new index whose basis is fitted to all of them, with scores and capabilities.
 
         This index stays unchanged. If the rebuild is interrupted, call this again to finish it.
 
         :raises OutputExistsError: there is another index at the new path.
         """
+        from nait_index.upkeep.rebuild import rebuild
+
         target, model, device = Layout(path, storage), self._model, self._device
         report = rebuild(self.layout, self.manifest, target, model=model, device=device, progress=progress)
         index = NaitIndex(path, model=model, device=device, storage=storage)
@@ -698,6 +740,8 @@ class NaitIndex:
 
     @cached_property
     def _restorer(self) -> TextRestorer:
+        from nait_index.building.reading import TextRestorer
+
         return TextRestorer(self.manifest, self._model)
 
     @cached_property

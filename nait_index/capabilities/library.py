@@ -5,12 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nait_index.capabilities.capability import Capability, summarise
-from nait_index.capabilities.examples import EncodingProgress, ExampleEncoder
 from nait_index.corpus import (
     Corpus,
     asked_text,
@@ -41,6 +40,9 @@ from nait_index.store.publish import publish, settled_capabilities
 from nait_index.store.samples import SampleTable
 from nait_index.types import Reading, RowFormat, Sample
 
+if TYPE_CHECKING:
+    from nait_index.capabilities.examples import EncodingProgress, ExampleEncoder
+
 logger = logging.getLogger(__name__)
 
 _NAMED = 8  # capabilities that a message lists
@@ -57,7 +59,7 @@ class CapabilityLibrary:
         self,
         layout: Layout,
         manifest: Manifest,
-        encoder: Callable[[], ExampleEncoder],
+        encoder: "Callable[[], ExampleEncoder]",
         changed: Callable[[Manifest], None],
     ) -> None:
         self.table = CapabilityTable(layout, manifest.head.capabilities_version)
@@ -86,7 +88,7 @@ class CapabilityLibrary:
         name: str,
         row_format: RowFormat | None,
         limit: int | None,
-        progress: EncodingProgress | None,
+        progress: "EncodingProgress | None",
     ) -> Capability:
         """Make a capability from examples in memory without storing it.
 
@@ -277,7 +279,7 @@ class CapabilityLibrary:
         return True
 
 
-def adopt_all(old: CapabilityTable, new: CapabilityTable, encoder: ExampleEncoder, reading: Reading) -> None:
+def adopt_all(old: CapabilityTable, new: CapabilityTable, encoder: "ExampleEncoder", reading: Reading) -> None:
     """Store all capabilities of one index in another, encoding their examples again; the caller publishes them."""
     names = old.names()
     for number, name in enumerate(names, start=1):
@@ -287,7 +289,7 @@ def adopt_all(old: CapabilityTable, new: CapabilityTable, encoder: ExampleEncode
         new.put(_encoded_again(stored, encoder, reading))
 
 
-def move_all(table: CapabilityTable, encoder: ExampleEncoder, manifest: Manifest) -> None:
+def move_all(table: CapabilityTable, encoder: "ExampleEncoder", manifest: Manifest) -> None:
     """Encode the examples of all capabilities again, for an index whose settings are new; the caller publishes them."""
     for name in table.names():
         stored = table.get(name)
@@ -296,7 +298,7 @@ def move_all(table: CapabilityTable, encoder: ExampleEncoder, manifest: Manifest
         table.put(replace(again, fingerprint=manifest.fingerprint.digest))
 
 
-def _encoded_again(stored: StoredCapability, encoder: ExampleEncoder, reading: Reading) -> StoredCapability:
+def _encoded_again(stored: StoredCapability, encoder: "ExampleEncoder", reading: Reading) -> StoredCapability:
     return replace(stored, arrays=_arrays(encoder.encode_again(_samples(stored, reading))))
 
 
