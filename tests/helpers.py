@@ -96,7 +96,7 @@ def planted_infinity() -> Iterator[None]:
     """Make the model produce an infinite activation for every text that holds :data:`NOT_FINITE`."""
     from nait_index.activations.encoder import Encoder
 
-    run = Encoder._run
+    run = Encoder._forward
 
     def poisoned(self: Encoder, batch: list[Any]) -> Any:
         captured = run(self, batch)
@@ -107,7 +107,7 @@ def planted_infinity() -> Iterator[None]:
         return replace(captured, neurons=neurons)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Encoder, "_run", poisoned)
+        patch.setattr(Encoder, "_forward", poisoned)
         yield
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nait_index.signatures.features import POOLINGS, Feature, feature_vectors
-from nait_index.signatures.fit import fit
+from nait_index.signatures.fit import Arithmetic, fit
 from nait_index.signatures.pca import BASIS_OF, LEVELS, BasisName, Compressor, Dims
 from nait_index.signatures.projection import Projector
 from nait_index.signatures.sparse import kept, number_dtype, top_neurons
@@ -177,11 +177,38 @@ def test_components_are_orthonormal_and_the_fit_is_repeatable_to_the_bit() -> No
     first, second = (fit(reader(array), WIDTHS, Dims(10, 10)) for _ in range(2))
     for name in BasisName:
         components = first.bases[name].components
-        whole = components.astype(np.float64)
-        np.testing.assert_allclose(whole @ whole.T, np.eye(10), atol=1e-3)
+        np.testing.assert_allclose(components @ components.T, np.eye(10), atol=1e-4)
         assert (components == second.bases[name].components).all()
     for feature in POOLINGS:
         assert (first.steps[feature] == second.steps[feature]).all()
+
+
+@pytest.mark.parametrize("rounded", [False, True])
+def test_components_of_many_neurons_are_halved_and_signatures_stay_what_they_are(rounded: bool) -> None:
+    widths, rows = (40_000, 26_000), 80
+    rng = np.random.default_rng(0)
+    basis = rng.standard_normal((12, 2 * sum(widths)), dtype=np.float32)
+    places = rng.standard_normal((rows, 12), dtype=np.float32) / np.arange(1, 13, dtype=np.float32)
+    array = (places @ basis + 0.1 * rng.standard_normal((rows, len(basis[0])), dtype=np.float32)).reshape(rows, 2, -1)
+    compressor = fit(reader(array), widths, Dims(8, 8), Arithmetic(rounded=rounded))
+    for name in BasisName:
+        components = compressor.bases[name].components
+        assert components.dtype == np.float16
+        np.testing.assert_allclose(
+            components.astype(np.float64) @ components.T, np.eye(8), atol=2e-2 if rounded else 1e-3
+        )
+    vectors = feature_vectors(array, compressor.center, Feature.UNIT, widths).astype(np.float64)
+    energy = (np.linalg.svd(vectors, compute_uv=False)[:8] ** 2).sum()
+    along = vectors @ compressor.components(Feature.UNIT).T.astype(np.float64)
+    assert (along**2).sum() == pytest.approx(energy, rel=1e-2 if rounded else 1e-3)
+    differences = np.abs(compress(compressor, array, Feature.UNIT) - np.rint(along / compressor.steps[Feature.UNIT]))
+    assert differences.max() <= 1
+    direction = rng.standard_normal(vectors.shape[1]).astype(np.float32)
+    query = compressor.query(direction, Feature.UNIT)
+    expected = compressor.components(Feature.UNIT).astype(np.float64) @ direction * compressor.steps[Feature.UNIT]
+    np.testing.assert_allclose(query, expected, rtol=1e-3, atol=1e-5)
+    spread = compressor.spread(along[:2].astype(np.float32), Feature.UNIT)
+    np.testing.assert_allclose(spread, along[:2] @ compressor.components(Feature.UNIT), atol=1e-5)
 
 
 def test_fewer_components_than_asked_for_where_the_reservoir_spans_fewer() -> None:

@@ -14,10 +14,6 @@ AUTO_DTYPE = "NAIT_INDEX_AUTO_DTYPE"
 """Environment variable that sets the meaning of ``--dtype auto``, for machines that must agree on it."""
 
 
-_MANY_NEURONS = 1 << 16
-"""Neurons of a model of about 500 million parameters, whose basis takes a minute to fit on two cores."""
-
-
 def device_of(device: Device) -> "torch.device":
     """Resolve the device setting.
 
@@ -73,8 +69,3 @@ def use_threads(count: int) -> None:
     import torch
 
     torch.set_num_threads(count)
-
-
-def multiplies_rounded(device: "torch.device", neurons: int) -> bool:
-    """Decide whether the products of a fit are rounded to bfloat16: where they are many, and take half the time so."""
-    return device.type == Device.CPU and neurons >= _MANY_NEURONS and cpu_multiplies_bfloat16()

@@ -16,7 +16,7 @@ from nait_index.activations.answer_tokens import mark_answers
 from nait_index.activations.batches import finish_late, library_errors, start_copies
 from nait_index.activations.beginnings import most_characters
 from nait_index.activations.capture import Captured, Probes
-from nait_index.activations.device import multiplies_rounded, settled_precision
+from nait_index.activations.device import cpu_multiplies_bfloat16, settled_precision
 from nait_index.activations.encoder import Encoder, Tokens
 from nait_index.activations.gradients.adapters import GradientSettings
 from nait_index.activations.gradients.encoder import GradientEncoder, Gradients
@@ -30,7 +30,7 @@ from nait_index.config import Device, ModelConfig, Precision, SignatureConfig, V
 from nait_index.corpus import Template, make_template
 from nait_index.errors import NaitError
 from nait_index.signatures.fit import Arithmetic
-from nait_index.signatures.pca import Compressor
+from nait_index.signatures.pca import MANY_NEURONS, Compressor
 from nait_index.signatures.projection import Projector
 from nait_index.signatures.views import (
     GRADIENT,
@@ -254,8 +254,8 @@ class IndexEncoder:
     @property
     def arithmetic(self) -> Arithmetic:
         """Where and how a basis is fitted."""
-        device = self.model_encoder.model.device
-        return Arithmetic(device, rounded=multiplies_rounded(device, sum(self.widths.neurons)))
+        device, many = self.model_encoder.model.device, sum(self.widths.neurons) >= MANY_NEURONS
+        return Arithmetic(device, rounded=many and device.type == Device.CPU and cpu_multiplies_bfloat16())
 
     def _projector(self, compressor: Compressor) -> Projector:
         """Return the compressor on the model's device, where it stays."""

@@ -7,7 +7,7 @@ from nait_index.building.encoder import IndexEncoder
 from nait_index.building.shards import SHARD_ROWS
 from nait_index.config import SignatureConfig, View
 from nait_index.signatures.features import POOLINGS, Feature
-from nait_index.signatures.pca import BASIS_OF, BasisName
+from nait_index.signatures.pca import BASIS_OF, BasisName, component_dtype
 from nait_index.signatures.views import (
     GRADIENT,
     SCANNED,
@@ -100,4 +100,5 @@ def _basis_bytes(widths: Widths, dims: dict[Feature, int] | None) -> int:
         return 4 * (2 * total + sum(lengths.values()))
     components = {name: max(dims[feature] for feature in POOLINGS if BASIS_OF[feature] is name) for name in BasisName}
     numbers = components[BasisName.RAW] * total + components[BasisName.UNIT] * 2 * total
-    return 4 * (2 * total + sum(dims.values()) + sum(components.values())) + 2 * numbers
+    small = 4 * (2 * total + sum(dims.values()) + sum(components.values()))
+    return small + component_dtype(total).itemsize * numbers

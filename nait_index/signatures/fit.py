@@ -5,9 +5,8 @@ matrices n×n, of which every layer's product of its activations with themselves
 activations by the loadings of their eigenvectors. So memory is n² + n·N numbers beside the components, whatever the
 number of layers.
 
-Where the processor multiplies in bfloat16, products of float32 numbers are rounded to it: each entry of a Gram matrix
-by less than 2⁻⁸ of itself in every layer, which averages out over layers, and is far below what the components left out
-amount to.
+The products of a model with many neurons are rounded to bfloat16 on a processor that multiplies in it, which takes half
+the time: each entry of a Gram matrix by up to 2⁻⁹ of itself in every layer, which averages out over the layers.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +18,7 @@ import numpy as np
 
 from nait_index.signatures.eigen import top_eigenpairs
 from nait_index.signatures.features import POOLINGS, Feature, layer_slices
-from nait_index.signatures.pca import Basis, BasisName, Compressor, Dims, steps_of
+from nait_index.signatures.pca import Basis, BasisName, Compressor, Dims, component_dtype, steps_of
 from nait_index.signatures.words import Document, fit_vocabulary
 
 if TYPE_CHECKING:
@@ -210,8 +209,8 @@ def _components(
     )
     raw_parts = raw[:, : _first_half(moments.rows)], raw[:, _first_half(moments.rows) :] * moments.balance
     components = {
-        BasisName.RAW: np.empty((len(raw), total), dtype=np.float16),
-        BasisName.UNIT: np.empty((len(unit), 2 * total), dtype=np.float16),
+        BasisName.RAW: np.empty((len(raw), total), dtype=component_dtype(total)),
+        BasisName.UNIT: np.empty((len(unit), 2 * total), dtype=component_dtype(total)),
     }
     for layer, neurons in enumerate(layers):
         raw_sum: Any = 0.0
@@ -221,8 +220,8 @@ def _components(
             length = arithmetic.put(moments.lengths[pooling, layer])
             scaled = unit * torch.where(length > 0, 1 / (length * float(np.sqrt(2 * len(layers)))), 0)
             columns = slice(pooling * total + neurons.start, pooling * total + neurons.stop)
-            components[BasisName.UNIT][:, columns] = (arithmetic.operand(scaled) @ block).half().cpu().numpy()
-        components[BasisName.RAW][:, neurons] = raw_sum.half().cpu().numpy()
+            components[BasisName.UNIT][:, columns] = (arithmetic.operand(scaled) @ block).float().cpu().numpy()
+        components[BasisName.RAW][:, neurons] = raw_sum.cpu().numpy()
     return {
         name: Basis(components[name], (values / len(vectors)).astype(np.float32))
         for name, (values, vectors) in pairs.items()

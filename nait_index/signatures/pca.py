@@ -7,8 +7,8 @@ A signature is a row of whole numbers from −127 to 127; times the step of its 
 differ, so that a component of small variance is as finely resolved as one of large; since a score is an inner product,
 they go into the query, and rows are compared as they are stored.
 
-Components are kept in float16: the rounding of a component is spread over all its neurons, and changes a coordinate by
-a small part of a millionth of the vector's length, where one step of a code is some hundredths of the coordinate.
+Components of models with many neurons are kept in float16, which halves their memory: the rounding of a component is
+spread over all its neurons, and so changes a coordinate by far less than a step.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,10 +23,18 @@ from nait_index.signatures.words import Document, Vocabulary
 LEVELS = 127
 """Largest size of a code."""
 
+MANY_NEURONS = 1 << 16
+"""Those of a model of some 500 million parameters, whose components take 0.8 GB in float32."""
+
 _COLUMNS = 1 << 14
 """Columns of components that are in float32 at a time."""
 
 _HEADROOM = 1.1  # rows outside the sample may lie a little further out than any in it
+
+
+def component_dtype(neurons: int) -> "np.dtype[np.floating]":
+    """Return the dtype in which the components of a model with some neurons are kept."""
+    return np.dtype(np.float16 if neurons >= MANY_NEURONS else np.float32)
 
 
 class BasisName(StrEnum):
@@ -43,7 +51,8 @@ BASIS_OF = {Feature.MEAN: BasisName.RAW, Feature.DRIFT: BasisName.RAW, Feature.U
 class Basis:
     """Directions that feature vectors are projected on.
 
-    :param components: (d, F) float16 with orthonormal rows, F the length of the vectors.
+    :param components: (d, F) float32, or float16 from ``MANY_NEURONS`` on, with orthonormal rows; F is the length of
+        the vectors.
     :param variances: (d,) float32, mean square along each component over the reservoir, descending.
     """
 

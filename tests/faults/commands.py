@@ -22,7 +22,7 @@ from helpers import nait_index, small_shards, small_signatures
 STEPS = {
     "load model": "nait_index.building.encoder.IndexEncoder.__init__",
     "read rows": "nait_index.building.intake.Intake.run",
-    "forward": "nait_index.activations.encoder.Encoder._run",
+    "forward": "nait_index.activations.encoder.Encoder._forward",
     "stage shard": "nait_index.building.encoder.IndexEncoder.stage",
     "encode shard": "nait_index.building.encoder.IndexEncoder.encode",
     "staged create": "nait_index.building.shards.StagedShard.create",
