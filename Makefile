@@ -86,6 +86,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.fidelity.explanations bundled --model bundled
 	$(BIN)/python -m benchmarks.search.speed --huge
 	$(BIN)/python -m benchmarks.sparse
+	$(if $(HAS_GPU),$(BIN)/python -m benchmarks.speed.gpu)
 	$(MAKE) tables
 
 # Whether the measurements run, on little. What needs the data is skipped where that is not there.
@@ -96,6 +97,7 @@ bench-quick: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.speed.renewal --quick > /dev/null
 	$(BIN)/python -m benchmarks.speed.filters --quick > /dev/null
 	$(BIN)/python -m benchmarks.sparse --quick > /dev/null
+	$(BIN)/python -m benchmarks.speed.gpu --quick > /dev/null
 	@if [ -f "$(NAIT_SHARED)/data/pool.jsonl" ]; then \
 	  NAIT_SHARED="$(NAIT_SHARED)" $(BIN)/python -m benchmarks.quality.retrieval quick --quick && \
 	  NAIT_SHARED="$(NAIT_SHARED)" $(BIN)/python -m benchmarks.quality.capture quick --quick > /dev/null && \
