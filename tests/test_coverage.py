@@ -214,7 +214,8 @@ def test_blocks_propose_and_the_best_of_their_proposals_are_chosen(
     def read(ordinals: np.ndarray) -> tuple[np.ndarray, list[str]]:  # of a larger table, from 100
         return sets[ordinals - 100], [ids[ordinal - 100] for ordinal in ordinals]
 
-    chosen, division = cover_rows(read, np.arange(100, 140), k, 3, weights)
+    division = Division.of(40, 3)
+    chosen = cover_rows(read, np.arange(100, 140), k, division, weights)
     assert division == Division(math.ceil(40 / block), math.ceil(40 / math.ceil(40 / block)))
     picks = zip(chosen.ordinals - 100, chosen.gains, chosen.rounds, strict=True)
     assert list(picks) == _in_blocks(sets, ids, k, weights, block)
@@ -228,14 +229,17 @@ def test_what_fits_is_covered_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "_TOGETHER", 8 * 3 * 20)
     monkeypatch.setattr(blocks, "_BLOCK", 8)
     candidates = np.arange(0, 40, 2)
-    chosen, division = cover_rows(
-        lambda rows: (sets[rows], [ids[row] for row in rows]), candidates, 20, 3, np.ones(NEURONS)
-    )
+    division = Division.of(20, 3)
     assert division == Division(1, 20)
+
+    def read(rows: np.ndarray) -> tuple[np.ndarray, list[str]]:
+        return sets[rows], [ids[row] for row in rows]
+
+    chosen = cover_rows(read, candidates, 20, division, np.ones(NEURONS))
     exact = cover(sets, ids, 20, allowed=np.arange(40) % 2 == 0)
     assert all(np.array_equal(getattr(chosen, name), getattr(exact, name)) for name in Cover.__slots__)
     with pytest.raises(SelectionError, match="21 rows cannot be chosen from the 20 there are"):
-        cover_rows(lambda rows: (sets[rows], ids), candidates, 21, 3, np.ones(NEURONS))
+        cover_rows(read, candidates, 21, division, np.ones(NEURONS))
 
 
 def test_blocks_have_rows_from_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,27 +73,26 @@ class Division:
         yield from (np.concatenate(runs[block :: self.blocks]) for block in range(self.blocks))
 
 
-def cover_rows(read: Reader, candidates: np.ndarray, k: int, width: int, weights: np.ndarray) -> tuple[Cover, Division]:
+def cover_rows(read: Reader, candidates: np.ndarray, k: int, division: Division, weights: np.ndarray) -> Cover:
     """Choose ``k`` rows that cover the most, from all at once or in blocks.
 
-    :param candidates: (n,) ordinals of the rows that may be chosen. :param width: m. :param weights: (D,).
-    :returns: what was chosen, by ordinal, and how the candidates were divided.
+    :param candidates: (n,) ordinals of the rows that may be chosen. :param division: of these. :param weights: (D,).
+    :returns: what was chosen, by ordinal.
     :raises SelectionError: there are fewer than ``k``.
     """
     if not 1 <= k <= len(candidates):
         raise SelectionError(f"{k} rows cannot be chosen from the {len(candidates)} there are")
-    division = Division.of(len(candidates), width)
     if division.blocks == 1:
         sets, ids = read(candidates)
         chosen = cover(sets, ids, k, weights)
-        return replace(chosen, ordinals=candidates[chosen.ordinals]), division
+        return replace(chosen, ordinals=candidates[chosen.ordinals])
     covered, coverable = np.zeros(len(weights), dtype=bool), np.zeros(len(weights), dtype=bool)
     proposals = list(_proposals(read, candidates, k, division, weights, coverable))
     waves = list(_waves(read, proposals, k, division, weights, covered))
     starts = np.cumsum([0, *(wave.rounds[-1] for wave in waves)])
     rounds = [wave.rounds + start for wave, start in zip(waves, starts, strict=False)]
     ordinals, gains = (np.concatenate([getattr(wave, name) for wave in waves]) for name in ("ordinals", "gains"))
-    return Cover(ordinals, gains, np.concatenate(rounds), int(covered.sum()), int(coverable.sum())), division
+    return Cover(ordinals, gains, np.concatenate(rounds), int(covered.sum()), int(coverable.sum()))
 
 
 def _proposals(
@@ -119,21 +118,24 @@ def _waves(
 
     :param covered: (D,) bool, set for every neuron that a chosen row activates.
     """
-    waiting, start, longest = np.zeros(0, dtype=np.int64), 0, max(map(len, proposals))
+    start, longest = 0, max(map(len, proposals))
+    waiting, (sets, ids) = np.zeros(0, dtype=np.int64), read(np.zeros(0, dtype=np.int64))
     while k:
         end = start + max(1, (division.rows - len(waiting)) // division.blocks)
-        waiting = np.sort(np.concatenate([waiting, *(block[start:end] for block in proposals)]))
+        new = np.sort(np.concatenate([block[start:end] for block in proposals]))
         start, is_last = end, end >= longest
+        new_sets, new_ids = read(new)
+        waiting, sets, ids = np.append(waiting, new), np.concatenate([sets, new_sets]), [*ids, *new_ids]
+        del new_sets
         logger.info("choosing from %d proposals, until %d more rows are chosen", len(waiting), k)
-        sets, ids = read(waiting)
         wave = cover(sets, ids, k if is_last else min(k, max(1, len(waiting) // 2)), weights)
         if len(wave.ordinals) < k:
             wave = _complete_rounds(wave)
         covered |= row_counts(sets[wave.ordinals], len(weights)) > 0
         yield replace(wave, ordinals=waiting[wave.ordinals])
         k -= len(wave.ordinals)
-        waiting = np.delete(waiting, wave.ordinals)
-        del sets
+        left = np.delete(np.arange(len(waiting)), wave.ordinals)
+        waiting, sets, ids = waiting[left], sets[left], [ids[place] for place in left]
 
 
 def _complete_rounds(wave: Cover) -> Cover:

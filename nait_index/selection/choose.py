@@ -14,7 +14,7 @@ from nait_index.errors import SelectionError, StoreError
 from nait_index.methods.registry import MethodName, method_of
 from nait_index.search.approximate import Plan, make_plan
 from nait_index.search.rows import IndexRows
-from nait_index.selection.blocks import cover_rows
+from nait_index.selection.blocks import Division, cover_rows
 from nait_index.selection.budget import ALL_ROWS, ROUNDING, Budget, Top, suggest
 from nait_index.selection.combine import combine
 from nait_index.selection.duplicates import check_threshold
@@ -366,8 +366,9 @@ class Chooser:
         def choose(allowed: np.ndarray | None) -> Selection:
             candidates = np.arange(len(self.rows)) if allowed is None else np.flatnonzero(allowed)
             k = min(budget.resolve(available), len(candidates))
-            logger.info("choosing rows that cover the most neurons")
-            chosen, division = cover_rows(neurons.read, candidates, k, neurons.width, weights)
+            division = Division.of(len(candidates), neurons.width)
+            logger.info("choosing rows that cover the most neurons: %s", division.why)
+            chosen = cover_rows(neurons.read, candidates, k, division, weights)
             size = CoverageSize(
                 covered=chosen.covered,
                 coverable=chosen.coverable,

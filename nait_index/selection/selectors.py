@@ -25,7 +25,7 @@ from nait_index.errors import StoreError
 from nait_index.methods.base import Examples
 from nait_index.methods.rds import nearest_in_turn
 from nait_index.search.rows import IndexRows
-from nait_index.selection.blocks import cover_rows
+from nait_index.selection.blocks import Division, cover_rows
 from nait_index.selection.neuron_sets import NeuronSets
 from nait_index.selection.ranking import Ranked
 from nait_index.signatures.views import SCANNED, dense_column
@@ -72,7 +72,8 @@ def _coverage(rows: IndexRows, best: Ranked, k: int) -> list[int]:
     def read(places: np.ndarray) -> tuple[np.ndarray, list[str]]:
         return neurons.sets(ordinals[places]), [f"{place:09}" for place in places]  # of equal gains, the better row
 
-    chosen, _ = cover_rows(read, np.arange(len(ordinals)), k, neurons.width, np.ones(neurons.neurons))
+    division = Division.of(len(ordinals), neurons.width)
+    chosen = cover_rows(read, np.arange(len(ordinals)), k, division, np.ones(neurons.neurons))
     places: list[int] = chosen.ordinals.tolist()
     return places
 
