@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 SHARD = 8
 """Rows of a shard in the tests, so that a few rows make several."""
 
+COMMITTED_SHARDS = 1
+"""Shards of a commit in the tests, so that few rows make several commits."""
+
 NOT_FINITE = "☠"
 """A row with this sign gets activations that are not finite, under :func:`planted_infinity`."""
 
@@ -65,6 +68,7 @@ def small_shards(size: int = SHARD) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module in ("builder", "basis"):
             patch.setattr(f"nait_index.building.{module}.SHARD_ROWS", size)
+        patch.setattr("nait_index.building.commit._MOST_SHARDS", COMMITTED_SHARDS)
         yield
 
 

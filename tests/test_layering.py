@@ -12,7 +12,7 @@ ROOT = Path(nait_index.__file__).parent
 CLI = ROOT.parent / "cli"
 PACKAGE_FILES = sorted(ROOT.rglob("*.py"))
 
-GROUND = {"errors", "types", "config", "files", "spelling"}
+GROUND = {"errors", "types", "config", "files", "scratch", "spelling"}
 BESIDE_ONE_ANOTHER = {"corpus", "activations", "signatures", "store"}
 BELOW: dict[str, set[str]] = {name: GROUND for name in BESIDE_ONE_ANOTHER} | {
     "errors": set(),
@@ -20,6 +20,7 @@ BELOW: dict[str, set[str]] = {name: GROUND for name in BESIDE_ONE_ANOTHER} | {
     "types": {"errors", "files"},
     "config": {"errors", "types"},
     "files": {"errors"},
+    "scratch": {"errors"},
     "search": GROUND | {"corpus", "signatures", "store"},
     "methods": GROUND | BESIDE_ONE_ANOTHER | {"search"},
     "handover": GROUND | {"corpus"},

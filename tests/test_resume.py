@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 from helpers import (
     NOT_FINITE,
+    SHARD,
     basis_of,
     build_small,
     counts_of,
@@ -257,7 +258,6 @@ def test_an_interrupted_first_build_is_refused_by_every_reader(
         (f"{BUILDER}.save_manifest", 1),
         (f"{BUILDER}.SampleTable.append", 1),
         (f"{BUILDER}.SampleTable.append", 3),
-        (f"{BUILDER}.SampleTable.delete", 1),
         (f"{BUILDER}.publish_rows", 1),
         ("nait_index.store.publish.save_manifest", 1),
     ],
@@ -350,7 +350,7 @@ def test_a_build_that_merges_its_files_on_the_way_ends_the_same(
 
     root = tmp_path / "own.nait"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nait_index.building.commit._COMMITS", 2)
+        patch.setattr("nait_index.building.commit.MERGED_ROWS", 2 * SHARD)
         build(root, corpus)
         interrupt_call(patch, f"{BUILDER}.publish_rows")
         with pytest.raises(KeyboardInterrupt):
@@ -363,6 +363,34 @@ def test_a_build_that_merges_its_files_on_the_way_ends_the_same(
 
     order = [row["id"] for row in NaitIndex(root)._table.records(["id"])]
     assert order == [row["id"] for row in NaitIndex(grown)._table.records(["id"])]
+
+
+def _commits(root: Path) -> list[int]:
+    """Return how many rows the table has after each commit of a build that was interrupted."""
+    import lance
+
+    table: Any = lance.dataset(str(root / "lance" / "samples.lance"))
+    versions = sorted(entry["version"] for entry in table.versions())
+    return [lance.dataset(table.uri, version=version).count_rows() for version in versions]
+
+
+@pytest.mark.parametrize("seconds", [60.0, 0.0], ids=["in groups", "each by itself"])
+def test_shards_committed_in_groups_end_the_same_and_what_waits_is_kept(
+    seconds: float, build: Build, corpus: Path, whole: Path, examples: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "own.nait"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("helpers.COMMITTED_SHARDS", 3)
+        patch.setattr("nait_index.building.commit._MOST_SECONDS", seconds)
+        # Three shards are staged, so it is the last of five before which this stops.
+        interrupt_call(patch, "nait_index.building.encoder.IndexEncoder.encode", call=2)
+        with pytest.raises(KeyboardInterrupt):
+            build(root, corpus)
+    sizes = _commits(root)
+    assert len(sizes) == (3 if seconds else 5), sizes  # an empty table first
+    assert sizes[-1] > 3 * SHARD
+    build(root, corpus)
+    _assert_same(root, whole, examples)
 
 
 def test_rows_of_an_abandoned_addition_never_share_a_place_with_others(

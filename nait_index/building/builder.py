@@ -16,14 +16,23 @@ from itertools import chain, takewhile
 from typing import Any
 
 from nait_index.building.basis import Shift, fidelity_of, fit_basis, fitted_shards, measure_shift
-from nait_index.building.commit import BackgroundWriter, Committer, merge_rejected, publish_rejected, publish_rows
+from nait_index.building.commit import (
+    BackgroundWriter,
+    Committer,
+    committing,
+    merge_rejected,
+    publish_rejected,
+    publish_rows,
+)
 from nait_index.building.encoder import IndexEncoder
 from nait_index.building.estimate import outlook
 from nait_index.building.gradients import prepare_gradients
-from nait_index.building.intake import Counts, Intake, RowNumbers, Spool, WorkRow, documents_of, known_rows
+from nait_index.building.intake import Counts, Intake, documents_of
+from nait_index.building.known import KnownRows
 from nait_index.building.report import BuildReport, ProgressCallback, ProgressMeter, Stage
 from nait_index.building.runner import LocalRunner, OpenRunner
-from nait_index.building.shards import SHARD_ROWS, EncodedShard, ShardFacts, StagedShard
+from nait_index.building.shards import SHARD_ROWS, EncodedShard, StagedShard
+from nait_index.building.spool import RowOffsets, Shards, Spool, WorkRow
 from nait_index.config import ModelConfig, RowRules, SignatureConfig, View
 from nait_index.corpus import rejected_writer
 from nait_index.errors import CorpusError, NaitError
@@ -84,8 +93,7 @@ class Builder:
         self._encoder = self._runner.encoder
         self._table = SampleTable(layout)
         self._meter = ProgressMeter(progress)
-        self._unusable: dict[str, Rejected] = {}
-        self._truncated = 0
+        self._unusable = self._truncated = 0
 
     def __enter__(self) -> "Builder":
         return self
@@ -125,7 +133,7 @@ class Builder:
         return BuildReport.of(
             counts,
             self._encoder,
-            len(self._unusable),
+            self._unusable,
             truncated=self._truncated,
             rows=manifest.rows,
             tokens=self._meter.tokens,
@@ -157,15 +165,16 @@ class Builder:
 
     def _take_in(self, items: Iterable[Sample | Rejected], spool: Spool, manifest: Manifest) -> Counts:
         self._meter.begin(Stage.READING)
-        known = known_rows(self._table)
         template, most = self._encoder.template, self._encoder.most_characters
-        intake = Intake(template, known, manifest.next_position, replace=self._replace_rows, most_characters=most)
-        with rejected_writer(self._layout.staging / self._layout.rejected.name) as rejects:
+        first, replace_rows = manifest.next_position, self._replace_rows
+        rejected = self._layout.staging / self._layout.rejected.name
+        with closing(KnownRows.of(self._table)) as known, rejected_writer(rejected) as rejects:
+            intake = Intake(template, known, first, replace=replace_rows, most_characters=most)
             return intake.run(items, spool, rejects)
 
     # ---- fit the basis --------------------------------------------------------------------------------------------
 
-    def _fit(self, spool: Spool, shards: Sequence[RowNumbers]) -> tuple[list[StagedShard], Compressor]:
+    def _fit(self, spool: Spool, shards: Shards) -> tuple[list[StagedShard], Compressor]:
         """Stage the first shards and fit the basis on them; on later ones, where no row of the first can be used."""
         staged: list[StagedShard] = []
         # Fidelity is measured on one more shard than the basis is fitted on, so on rows that the basis has not seen.
@@ -181,37 +190,36 @@ class Builder:
             )
             if compressor is not None:
                 return staged, compressor
-        raise CorpusError(f"none of the rows can be used; the first: {next(iter(self._unusable.values())).reason}")
+        facts = staged[0].facts()
+        assert facts is not None
+        raise CorpusError(f"none of the rows can be used; the first: {next(iter(facts.reasons.values()))}")
 
     def _documents(
-        self, spool: Spool, shards: Sequence[RowNumbers], staged: Sequence[StagedShard], number: int
+        self, spool: Spool, shards: Shards, staged: Sequence[StagedShard], number: int
     ) -> Sequence[Document]:
         """Return the terms of the usable rows of one of the staged shards."""
         facts, rows = staged[number].facts(), spool.read(shards[number])
         assert facts is not None
         return documents_of([rows[row] for row in facts.usable], self._encoder.reading)
 
-    def _stage(self, spool: Spool, shards: Sequence[RowNumbers]) -> list[StagedShard]:
+    def _stage(self, spool: Spool, shards: Shards) -> list[StagedShard]:
         """Run shards and keep their whole activations on disk, except those that an earlier start has staged."""
         staged = self._staged_shards(spool, shards)
-        left: list[tuple[StagedShard, RowNumbers]] = []
-        for shard, numbers in zip(staged, shards, strict=True):
-            facts = shard.facts()
-            if facts is None:
-                left.append((shard, numbers))
+        left: list[tuple[StagedShard, RowOffsets]] = []
+        for shard, offsets in zip(staged, shards, strict=True):
+            if shard.facts() is None:
+                left.append((shard, offsets))
             else:
-                self._note_unusable(spool.read(numbers), facts)
-                self._meter.restore(len(numbers))
+                self._meter.restore(len(offsets))
         width = sum(self._encoder.widths.neurons)
-        rows, advance = [numbers for _, numbers in left], self._meter.advance
+        rows, advance = [offsets for _, offsets in left], self._meter.advance
         encoded = self._runner.stage(spool, rows, lambda number: left[number][0].create(width), advance)
         with closing(encoded), BackgroundWriter() as writer:
             for (shard, _), done in zip(left, encoded, strict=True):
                 writer.do(partial(shard.finish, done.columns, done.facts))
-                self._note_unusable(done.rows, done.facts)
         return staged
 
-    def _staged_shards(self, spool: Spool, shards: Sequence[RowNumbers]) -> list[StagedShard]:
+    def _staged_shards(self, spool: Spool, shards: Shards) -> list[StagedShard]:
         """Locate the staged activations of some shards, whether they exist yet or not."""
         return [StagedShard(self._layout.staging, spool.ids(shard)) for shard in shards]
 
@@ -220,10 +228,9 @@ class Builder:
     def _encode(self, spool: Spool, manifest: Manifest) -> Manifest:
         """Encode and commit every row of the spool, after fitting the basis where there is none yet."""
         shards = spool.shards(SHARD_ROWS)
-        rows = sum(len(shard) for shard in shards)
         first = spool.read(shards[0]) if shards else []
         if first:
-            self._meter.expect(rows, *outlook(self._encoder, first[:_SAMPLE_ROWS], rows, manifest))
+            self._meter.expect(shards.rows, *outlook(self._encoder, first[:_SAMPLE_ROWS], shards.rows, manifest))
         manifest = self._measure_sae([row.marked for row in first], manifest)
         if shards and self._encoder.has_gradients:
             manifest = prepare_gradients(self._runner, self._layout, manifest, spool, shards, self._meter.begin)
@@ -244,29 +251,29 @@ class Builder:
     def _commit(
         self,
         spool: Spool,
-        shards: Sequence[RowNumbers],
+        shards: Shards,
         staged: Sequence[StagedShard],
         compressor: Compressor,
         kept: set[int],
     ) -> None:
         """Compress and commit the staged shards, then encode and commit all others."""
-        committer = Committer(self._table, column_types(self._signatures, self._encoder.widths, compressor.dims), kept)
+        types = column_types(self._signatures, self._encoder.widths, compressor.dims)
         compressed = (
-            self._compress(shard, spool.read(numbers), compressor)
-            for shard, numbers in zip(staged, shards, strict=False)
+            self._compress(shard, spool.read(offsets), compressor)
+            for shard, offsets in zip(staged, shards, strict=False)
         )
         encoded = self._runner.encode(spool, shards[len(staged) :], compressor, self._meter.advance)
-        with BackgroundWriter() as writer, closing(encoded):
+        committed = committing(self._layout, self._table, types, kept)
+        with committed as committer, BackgroundWriter() as writer, closing(encoded):
             for shard in chain(compressed, encoded):
-                self._note_unusable(shard.rows, shard.facts)
-                self._truncated += int(shard.facts.truncated[shard.facts.usable].sum())
                 writer.do(partial(self._commit_shard, committer, shard, compressor))
+        self._unusable, self._truncated = committer.unusable, committer.truncated
 
     def _commit_shard(self, committer: Committer, shard: EncodedShard, compressor: Compressor) -> None:
-        """Add what is made of the rows' words to an encoded shard, and commit it."""
+        """Add what is made of the rows' words to an encoded shard, and commit it or have it wait."""
         documents = documents_of(shard.rows, self._encoder.reading) if View.WORDS in self._signatures.views else ()
         columns = word_columns(documents, self._signatures, compressor)
-        committer.commit(replace(shard, columns={**shard.columns, **columns}))
+        committer.add(replace(shard, columns={**shard.columns, **columns}))
 
     def _measure_sae(self, texts: Sequence[MarkedText], manifest: Manifest) -> Manifest:
         """Record once how well the sparse autoencoder of the view ``sae`` reconstructs this corpus."""
@@ -280,11 +287,6 @@ class Builder:
         dense = self._encoder.compress(staged.pooled(), compressor)
         return EncodedShard(rows, facts, staged.columns() | dense, staged)
 
-    def _note_unusable(self, rows: Sequence[WorkRow], facts: ShardFacts) -> None:
-        for number, reason in facts.reasons.items():
-            row = rows[number]
-            self._unusable[row.id] = Rejected(row.origin, reason, row.row)
-
     # ---- publish --------------------------------------------------------------------------------------------------
 
     def _publish(self, manifest: Manifest, sources: Sequence[str], counts: Counts) -> tuple[Manifest, int]:
@@ -293,7 +295,7 @@ class Builder:
         :returns: the manifest, and how many rows were replaced.
         """
         self._meter.begin(Stage.FINISHING)
-        publish_rejected(self._layout, merge_rejected(self._layout, self._unusable.values(), counts.last_rows))
+        publish_rejected(self._layout, merge_rejected(self._layout, counts.last_rows))
         unread = {**manifest.unread, **counts.unread.by_file()}
         manifest = replace(manifest, sources=tuple(dict.fromkeys([*manifest.sources, *sources])), unread=unread)
         replaced = 0
@@ -301,7 +303,8 @@ class Builder:
             save_manifest(self._layout, manifest)
         else:
             state = {} if self._complete is None else self._complete(manifest, self._encoder)
-            manifest, replaced = publish_rows(self._layout, self._table, manifest, state)
+            replacing = counts.superseding
+            manifest, replaced = publish_rows(self._layout, self._table, manifest, state, superseding=replacing)
         shutil.rmtree(self._layout.staging, ignore_errors=True)
         return manifest, replaced
 

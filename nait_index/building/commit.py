@@ -4,28 +4,41 @@ Readers see the version of the table that the manifest names, which is written l
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nait_index.building.intake import known_rows
-from nait_index.building.shards import EncodedShard
-from nait_index.corpus import STDIN_NAME, read_rejected, rejected_writer
+from nait_index.building.known import KnownRows
+from nait_index.building.shards import EncodedShard, StagedShard
+from nait_index.corpus import STDIN_NAME, RejectedWriter, read_rejected, rejected_writer
+from nait_index.errors import NaitError
+from nait_index.scratch import Scratch, id_digest
 from nait_index.signatures.views import ColumnTypes
+from nait_index.store.dataset import MERGED_ROWS
 from nait_index.store.integrity import check_rejected, seal_rejected
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest
 from nait_index.store.publish import publish, table_state
-from nait_index.store.samples import SampleTable, schema
+from nait_index.store.samples import SampleTable, schema, table_of
 from nait_index.types import Rejected
 
-_COMMITS = 256
-"""Shards after which a running build merges files and drops its own versions: each commit lists all files again."""
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_MOST_SHARDS, _MOST_BYTES, _MOST_SECONDS = 16, 2**24, 10.0
+"""Shards, their bytes, and the seconds since the last commit, any of which is enough to commit what waits.
+
+Every commit lists all files of the table, so where the model is fast, shards are committed together; and where it is
+slow, each by itself, so that a killed build loses little.
+"""
 
 _MOST_FRAGMENTS = 64
-"""Files of rows above which a build merges them. Merging writes every row once more, so it is not done every time."""
+"""Files of few rows above which a build merges them. That writes their rows once more, so it is not done every time."""
 
 
 class BackgroundWriter:
@@ -64,28 +77,70 @@ class BackgroundWriter:
 
 
 class Committer:
-    """Commits encoded shards to the table, one by one.
+    """Commits encoded shards to the table in their order, several at a time; see :func:`committing`.
+
+    ``unusable`` counts the rows that could not be used, and ``truncated`` those among the others that were cut.
 
     :param types: of the signature columns; :param kept: versions of the table that readers may need.
+    :param rejects: receives the rows that could not be used.
     """
 
-    def __init__(self, table: SampleTable, types: ColumnTypes, kept: set[int]) -> None:
+    def __init__(self, table: SampleTable, types: ColumnTypes, kept: set[int], rejects: RejectedWriter) -> None:
+        self.unusable = self.truncated = 0
         self._table = table
         self._schema = schema(types)
         self._kept = kept
-        self._commits = 0
+        self._rejects = rejects
+        self._waiting: list[pa.Table] = []
+        self._staged: list[StagedShard] = []
+        self._unmerged = 0
+        self._last = time.monotonic()
         table.create(self._schema)
 
-    def commit(self, shard: EncodedShard) -> None:
-        """Write the usable rows of one shard, and delete its staged files."""
+    def add(self, shard: EncodedShard) -> None:
+        """Write the usable rows of one shard, at once or with those of later ones."""
+        for number, reason in shard.facts.reasons.items():
+            row = shard.rows[number]
+            self._rejects.add(Rejected(row.origin, reason, row.row))
+            self.unusable += 1
+        self.truncated += int(shard.facts.truncated[shard.facts.usable].sum())
         if len(shard.facts.usable):
-            self._table.append(_table_columns(shard), self._schema)
-            self._commits += 1
-            if self._commits % _COMMITS == 0:
+            self._waiting.append(table_of(_table_columns(shard), self._schema))
+        if shard.staged is not None:
+            self._staged.append(shard.staged)
+        size = sum(rows.nbytes for rows in self._waiting)
+        waited = time.monotonic() - self._last
+        if len(self._waiting) >= _MOST_SHARDS or size >= _MOST_BYTES or waited >= _MOST_SECONDS:
+            self.commit()
+
+    def commit(self) -> None:
+        """Write the rows that wait, and delete the staged files of their shards."""
+        waiting, self._waiting = self._waiting, []
+        staged, self._staged = self._staged, []
+        if waiting:
+            self._table.append(waiting)
+            self._unmerged += sum(len(rows) for rows in waiting)
+            if self._unmerged >= MERGED_ROWS:  # of which one file is made, which is never merged again
                 self._table.compact()
                 self._table.keep(self._kept)
-        if shard.staged is not None:
-            shard.staged.remove()
+                self._unmerged = 0
+        for shard in staged:
+            shard.remove()
+        self._last = time.monotonic()
+
+
+@contextmanager
+def committing(layout: Layout, table: SampleTable, types: ColumnTypes, kept: set[int]) -> Iterator[Committer]:
+    """Open a committer; what waits in it is committed in the end."""
+    with rejected_writer(_unusable_rows(layout)) as rejects:
+        committer = Committer(table, types, kept, rejects)
+        try:
+            yield committer
+        except BaseException:
+            with suppress(NaitError):  # what waits need not be done again, but the first error is the one to report
+                committer.commit()
+            raise
+        committer.commit()
 
 
 def _table_columns(shard: EncodedShard) -> dict[str, Any]:
@@ -106,21 +161,28 @@ def _table_columns(shard: EncodedShard) -> dict[str, Any]:
     } | {name: values[usable] for name, values in shard.columns.items()}
 
 
-def merge_rejected(layout: Layout, unusable: Iterable[Rejected], last_rows: Mapping[str, int]) -> Path:
+def merge_rejected(layout: Layout, last_rows: Mapping[str, int]) -> Path:
     """Write the rows that the index could not use in any of its builds into a file for :func:`publish_rejected`.
 
     Each is listed once. For a row that this run has read again, the new result counts.
 
-    :param unusable: rows that turned out to be unusable after they had been taken in.
     :param last_rows: number of the last row that this run has read of each file. Standard input is another stream
         every time, so it supersedes nothing.
     """
     merged = layout.staging / "rejected-merged.jsonl"
     with rejected_writer(merged) as rejects:
         read_now = read_rejected(layout.staging / layout.rejected.name)
-        for row in dict.fromkeys([*_earlier_rejected(layout, last_rows), *read_now, *unusable]):
-            rejects.add(row)
+        unusable = read_rejected(_unusable_rows(layout))
+        with closing(Scratch("CREATE TABLE rows (digest BLOB PRIMARY KEY) WITHOUT ROWID")) as listed:
+            for row in chain(_earlier_rejected(layout, last_rows), read_now, unusable):
+                if listed.change("INSERT OR IGNORE INTO rows VALUES (?)", [id_digest(repr(row))]):
+                    rejects.add(row)
     return merged
+
+
+def _unusable_rows(layout: Layout) -> Path:
+    """Return where rows are listed that turned out to be unusable after they had been taken in."""
+    return layout.staging / "unusable.jsonl"
 
 
 def _earlier_rejected(layout: Layout, last_rows: Mapping[str, int]) -> Iterator[Rejected]:
@@ -141,22 +203,20 @@ def publish_rejected(layout: Layout, merged: Path) -> None:
 
 
 def publish_rows(
-    layout: Layout, table: SampleTable, manifest: Manifest, more: Mapping[str, Any]
+    layout: Layout, table: SampleTable, manifest: Manifest, more: Mapping[str, Any], *, superseding: bool
 ) -> tuple[Manifest, int]:
     """Make what was committed visible to readers.
 
     :param more: fields of the version besides those that describe the rows.
+    :param superseding: whether some rows take the place of others, which are deleted.
     :returns: the manifest, and how many rows were replaced by others of the same id.
     """
-    known = known_rows(table)
-    kept = {row.position for row in known.values()}
-    positions = table.numbers("position") if len(table) > len(known) else ()
-    superseded = [int(position) for position in positions if position not in kept]
-    table.delete(superseded)
+    if superseding:
+        with closing(KnownRows.of(table)) as known:
+            table.delete(list(known.superseded()))
     # Counted against what readers see: an earlier start that was killed here has deleted them already.
-    before = SampleTable(layout, manifest.table_version).numbers("position") if manifest.history else ()
-    gone = sum(int(position) not in kept for position in before)
-    if not manifest.history or table.fragments > _MOST_FRAGMENTS:
+    gone = manifest.rows - table.rows_before(manifest.next_position) if manifest.history else 0
+    if not manifest.history or table.small_fragments > _MOST_FRAGMENTS:
         table.compact()
     state = table_state(table)
     added = state["rows"] - manifest.rows

@@ -4,6 +4,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from nait_index.activations.gradients.adapters import GradientSettings
 from nait_index.building.duration import measure_pace, seconds_to_compress, seconds_to_fit
 from nait_index.building.encoder import IndexEncoder
 from nait_index.building.footprint import footprint
-from nait_index.building.intake import Counts, Intake, Spool, WorkRow
+from nait_index.building.intake import Counts, Intake
+from nait_index.building.known import KnownRows
 from nait_index.building.report import cut_rows, losses, not_read_whole
 from nait_index.building.shards import SHARD_ROWS
+from nait_index.building.spool import Spool, WorkRow
 from nait_index.config import View
 from nait_index.corpus import rejected_writer
 from nait_index.corpus.unread import unread_sentences
@@ -136,8 +139,9 @@ def _read(items: Iterable[Sample | Rejected], encoder: IndexEncoder) -> tuple[Co
         spool = Spool(Path(folder) / "rows.jsonl", encoder.signatures.seed)
         with rejected_writer(Path(folder) / "rejected.jsonl") as rejects:
             logger.info("reading the corpus")
-            intake = Intake(encoder.template, {}, 0, most_characters=encoder.most_characters)
-            counts = intake.run(items, spool, rejects)
+            with closing(KnownRows()) as known:
+                intake = Intake(encoder.template, known, 0, most_characters=encoder.most_characters)
+                counts = intake.run(items, spool, rejects)
         sample = spool.read(spool.shards(SHARD_ROWS)[0]) if counts.new else []
         spooled = spool.path.stat().st_size
         spool.remove()

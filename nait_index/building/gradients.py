@@ -8,9 +8,9 @@ from itertools import islice
 import numpy as np
 
 from nait_index.building.encoder import IndexEncoder
-from nait_index.building.intake import RowNumbers, Spool, WorkRow
 from nait_index.building.report import Stage
 from nait_index.building.runner import Runner
+from nait_index.building.spool import Shards, Spool, WorkRow
 from nait_index.config import View
 from nait_index.store.fitted import Landmarks, load_fitted, save_fitted, save_landmarks
 from nait_index.store.layout import Layout
@@ -25,7 +25,7 @@ def prepare_gradients(
     layout: Layout,
     manifest: Manifest,
     spool: Spool,
-    shards: Sequence[RowNumbers],
+    shards: Shards,
     begin: Callable[[Stage], None],
 ) -> Manifest:
     """Warm the adapters up on the first rows and take the gradients of the landmarks, or restore what is there.
@@ -35,7 +35,7 @@ def prepare_gradients(
     signatures = runner.encoder.signatures
     if manifest.warmup_hash is None:
         begin(Stage.WARMING_UP)
-        count = warm_up_rows(sum(len(shard) for shard in shards))
+        count = warm_up_rows(shards.rows)
         data = runner.once(IndexEncoder.warm_up, [row.marked for row in islice(_rows(spool, shards), count)])
         manifest = replace(manifest, warmup_hash=save_fitted(layout, layout.warmup, data))
         save_manifest(layout, manifest)
@@ -63,6 +63,6 @@ def landmarks_of(positions: Sequence[int], rows: np.ndarray, gradients: np.ndarr
     return Landmarks(np.asarray(positions, dtype=np.int64)[rows], gradients)
 
 
-def _rows(spool: Spool, shards: Sequence[RowNumbers]) -> Iterator[WorkRow]:
+def _rows(spool: Spool, shards: Shards) -> Iterator[WorkRow]:
     for shard in shards:
         yield from spool.read(shard)

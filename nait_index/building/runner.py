@@ -11,8 +11,8 @@ import numpy as np
 
 from nait_index.activations.encoder import Tokens
 from nait_index.building.encoder import Advance, IndexEncoder
-from nait_index.building.intake import RowNumbers, Spool, WorkRow
 from nait_index.building.shards import EncodedShard
+from nait_index.building.spool import RowOffsets, Spool, WorkRow
 from nait_index.building.without_model import open_encoder
 from nait_index.config import ModelConfig, SignatureConfig
 from nait_index.signatures.pca import Compressor
@@ -39,11 +39,11 @@ class Runner(Protocol):
 
     encoder: IndexEncoder
 
-    def stage(self, spool: Spool, shards: Sequence[RowNumbers], room: Room, advance: Advance) -> EncodedShards:
+    def stage(self, spool: Spool, shards: Sequence[RowOffsets], room: Room, advance: Advance) -> EncodedShards:
         """Run shards and keep their whole activations, before there is a basis."""
 
     def encode(
-        self, spool: Spool, shards: Sequence[RowNumbers], compressor: Compressor, advance: Advance
+        self, spool: Spool, shards: Sequence[RowOffsets], compressor: Compressor, advance: Advance
     ) -> EncodedShards:
         """Run shards and keep their signatures."""
 
@@ -71,21 +71,21 @@ class LocalRunner:
         self.encoder = open_encoder(model, signatures)
         self.encoder.load_gradients()
 
-    def stage(self, spool: Spool, shards: Sequence[RowNumbers], room: Room, advance: Advance) -> EncodedShards:
+    def stage(self, spool: Spool, shards: Sequence[RowOffsets], room: Room, advance: Advance) -> EncodedShards:
         """Fill the room as batches come."""
         with ahead(partial(self._prepare, spool), shards) as prepared:
             for number, (rows, tokens) in enumerate(prepared):
                 yield EncodedShard(rows, *self.encoder.stage(tokens, room(number), advance))
 
     def encode(
-        self, spool: Spool, shards: Sequence[RowNumbers], compressor: Compressor, advance: Advance
+        self, spool: Spool, shards: Sequence[RowOffsets], compressor: Compressor, advance: Advance
     ) -> EncodedShards:
         """Compress as batches come."""
         with ahead(partial(self._prepare, spool), shards) as prepared:
             for rows, tokens in prepared:
                 yield EncodedShard(rows, *self.encoder.encode(tokens, compressor, advance))
 
-    def _prepare(self, spool: Spool, shard: RowNumbers) -> tuple[Sequence[WorkRow], Sequence[Tokens]]:
+    def _prepare(self, spool: Spool, shard: RowOffsets) -> tuple[Sequence[WorkRow], Sequence[Tokens]]:
         rows = spool.read(shard)
         return rows, self.encoder.tokenize([row.marked for row in rows])
 

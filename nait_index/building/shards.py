@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nait_index.building.intake import WorkRow
+from nait_index.building.spool import WorkRow
 from nait_index.errors import NaitError
 from nait_index.files import atomic_write, hash_file
 from nait_index.store.sealed import read_sealed, write_sealed

@@ -1,6 +1,5 @@
 """Corpus files -> samples: every row is either usable and has a unique id, or rejected with a reason."""
 
-import hashlib
 import json
 import logging
 from collections import Counter
@@ -23,6 +22,7 @@ from nait_index.corpus.sources import Source, SourcePart, open_sources
 from nait_index.corpus.text_rows import pasted_rows
 from nait_index.corpus.words import is_visible
 from nait_index.errors import CorpusError, NaitError
+from nait_index.scratch import Scratch, id_digest
 from nait_index.spelling import parse_enum
 from nait_index.types import DEFAULT_READING, Origin, Reading, Rejected, RejectionCause, RowFormat, Sample, lookup
 
@@ -51,7 +51,7 @@ def read_corpus(
     A row's id is its field ``id`` (text or an integer), else ``<file name>:<row>``; ``-`` is standard input. Of rows
     with the same id, the first usable one is kept. All sources are checked when this is called, before any row is read.
 
-    Memory is constant except for what detects repeated ids: about 150 bytes per row.
+    Memory is constant: what detects repeated ids, some 45 bytes per row, is on disk; see :mod:`nait_index.scratch`.
 
     :param row_format: the rows' format; by default detected for each file from its first rows.
     :param limit: read at most this many rows. :param reading: what of a row is read.
@@ -104,13 +104,14 @@ def read_text(
     :param row_format: the rows' format; by default detected from the first rows.
     :raises CorpusError: it is empty, or cannot be read.
     """
-    rows, ids = _with_format(pasted_rows(text, name), name, row_format, reading), _Ids()
+    rows = _with_format(pasted_rows(text, name), name, row_format, reading)
     settings = _Settings(row_format, reading, replace(rules, unanswered=Unanswered.INDEX), split=None)
     first = next(rows, None)
     if first is None:
         raise CorpusError(f"{name}: empty, there is not one row in it")
-    for row, form in chain([first], rows):
-        yield _sample(row, form, settings, ids, (name, name, row.origin.row))
+    with closing(_Ids()) as ids:
+        for row, form in chain([first], rows):
+            yield _sample(row, form, settings, ids, (name, name, row.origin.row))
 
 
 def read_examples(
@@ -159,19 +160,23 @@ class _Settings:
 
 
 def _read(sources: Sequence[Source], settings: _Settings) -> Iterator[Sample | Rejected]:
-    ids = _Ids()
-    for source in sources:
-        numbers: Counter[str] = Counter()
-        for part in source.parts:
-            stem = _stem(source, part, settings.split)
-            with closing(part.rows()) as raw_rows:
-                rows = map(partial(_in_split, part.split), raw_rows)
-                for row, form in _with_format(rows, part.name, settings.row_format, settings.reading):
-                    numbers[stem] += 1
-                    number = row.origin.row if source.is_one_part else numbers[stem]
-                    yield _sample(row, form, settings, ids, (source.label, stem, number))
-        if not numbers:
-            raise CorpusError(f"{source.label}: empty, there is not one row in it")
+    with closing(_Ids()) as ids:
+        for source in sources:
+            yield from _read_source(source, settings, ids)
+
+
+def _read_source(source: Source, settings: _Settings, ids: "_Ids") -> Iterator[Sample | Rejected]:
+    numbers: Counter[str] = Counter()
+    for part in source.parts:
+        stem = _stem(source, part, settings.split)
+        with closing(part.rows()) as raw_rows:
+            rows = map(partial(_in_split, part.split), raw_rows)
+            for row, form in _with_format(rows, part.name, settings.row_format, settings.reading):
+                numbers[stem] += 1
+                number = row.origin.row if source.is_one_part else numbers[stem]
+                yield _sample(row, form, settings, ids, (source.label, stem, number))
+    if not numbers:
+        raise CorpusError(f"{source.label}: empty, there is not one row in it")
 
 
 def _stem(source: Source, part: SourcePart, split: str | None) -> str:
@@ -253,10 +258,10 @@ def _given_id(fields: Mapping[str, Any]) -> str | None:
 
 
 class _Ids:
-    """The ids used so far, so that none is used twice."""
+    """The ids used so far, so that none is used twice; close it when done."""
 
     def __init__(self) -> None:
-        self._first_rows: dict[bytes, int] = {}  # digest of the id -> number of the file and row, packed as one integer
+        self._first_rows = Scratch("CREATE TABLE ids (digest BLOB PRIMARY KEY, file INT, row INT) WITHOUT ROWID")
         self._files: dict[str, int] = {}
         self._named: dict[str, str] = {}
 
@@ -279,9 +284,15 @@ class _Ids:
 
         :raises RowError: an earlier row has it.
         """
-        digest = hashlib.blake2b(sample_id.encode(), digest_size=16).digest()
-        packed = self._files.setdefault(origin.file, len(self._files)) << 48 | origin.row
-        first = self._first_rows.setdefault(digest, packed)
-        if first != packed:
-            earlier = Origin(list(self._files)[first >> 48], first & (1 << 48) - 1)
+        digest = id_digest(sample_id)
+        file = self._files.setdefault(origin.file, len(self._files))
+        if self._first_rows.change("INSERT OR IGNORE INTO ids VALUES (?, ?, ?)", [digest, file, origin.row]):
+            return
+        first = self._first_rows.first("SELECT file, row FROM ids WHERE digest = ?", [digest])
+        if first is not None and first != (file, origin.row):
+            earlier = Origin(list(self._files)[first[0]], first[1])
             raise RowError(f"duplicate id {sample_id!r}, first seen at {earlier}")
+
+    def close(self) -> None:
+        """Delete them."""
+        self._first_rows.close()

@@ -16,9 +16,9 @@ import numpy as np
 
 from nait_index.activations.device import settled_precision, thread_count
 from nait_index.building.encoder import Advance, IndexEncoder, gradient_precision
-from nait_index.building.intake import RowNumbers, Spool
 from nait_index.building.runner import EncodedShards, LocalRunner, OpenRunner, Result, Room, Work
 from nait_index.building.shards import EncodedShard
+from nait_index.building.spool import RowOffsets, Spool
 from nait_index.config import Device, ModelConfig, RunnerConfig, RunnerKind, SignatureConfig
 from nait_index.distributed.cluster import Foreman, connected, plain_errors, share_of, this_machine
 from nait_index.distributed.pieces import ACTIVATIONS, PIECE_BYTES, SHARD, Incoming
@@ -63,12 +63,12 @@ class RayRunner:
             self._warmup: Any = None
             self._stack = stack.pop_all()
 
-    def stage(self, spool: Spool, shards: Sequence[RowNumbers], room: Room, advance: Advance) -> EncodedShards:
+    def stage(self, spool: Spool, shards: Sequence[RowOffsets], room: Room, advance: Advance) -> EncodedShards:
         """Receive whole activations in pieces, into the room created for them."""
         return self._run(spool, shards, None, lambda number: {ACTIVATIONS: room(number)}, advance)
 
     def encode(
-        self, spool: Spool, shards: Sequence[RowNumbers], compressor: Compressor, advance: Advance
+        self, spool: Spool, shards: Sequence[RowOffsets], compressor: Compressor, advance: Advance
     ) -> EncodedShards:
         """Receive signatures."""
         return self._run(spool, shards, compressor, lambda _: {}, advance)
@@ -96,7 +96,7 @@ class RayRunner:
     def _run(
         self,
         spool: Spool,
-        shards: Sequence[RowNumbers],
+        shards: Sequence[RowOffsets],
         compressor: Compressor | None,
         room: Callable[[int], Mapping[str, np.ndarray]],
         advance: Advance,
@@ -116,7 +116,7 @@ class RayRunner:
                 columns.pop(ACTIVATIONS, None)
                 yield EncodedShard(spool.read(shard), facts, columns)
 
-    def _pieces(self, spool: Spool, shards: Sequence[RowNumbers], kit: tuple[Any, ...]) -> Generator[Any, None, None]:
+    def _pieces(self, spool: Spool, shards: Sequence[RowOffsets], kit: tuple[Any, ...]) -> Generator[Any, None, None]:
         """Start the readers and actors, and yield their output in order.
 
         :param kit: references to what each actor needs.
@@ -124,9 +124,8 @@ class RayRunner:
         import ray.data
 
         # One line per shard and one block per line, so that a shard is one piece of work.
-        lines = [
-            {SHARD: number, OFFSETS: array("Q", spool.offsets(shard)).tobytes()} for number, shard in enumerate(shards)
-        ]
+        spool.flush()
+        lines = [{SHARD: number, OFFSETS: array("Q", shard).tobytes()} for number, shard in enumerate(shards)]
         data = ray.data.from_items(lines, override_num_blocks=len(lines))
         settings: Any = data.context
         settings.execution_options.preserve_order = True

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nait_index.building.intake import read_texts
 from nait_index.building.runner import Result, Work
+from nait_index.building.spool import read_texts
 from nait_index.distributed.cluster import Foreman
 from nait_index.distributed.pieces import ACTIVATIONS, SHARD, error_piece, to_pieces
 from nait_index.distributed.task import WorkerTask, ignore_progress

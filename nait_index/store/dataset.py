@@ -12,6 +12,9 @@ from nait_index.store.layout import Layout
 if TYPE_CHECKING:
     import pyarrow as pa
 
+MERGED_ROWS = 2**18
+"""Rows from which a file is large enough, and is not merged with others any more."""
+
 _KEPT = "kept-"
 
 
@@ -143,10 +146,16 @@ class LanceTable:
         return int(self._dataset().version)
 
     def compact(self) -> None:
-        """Merge the table's files; earlier versions stay readable."""
-        # One thread and small batches, so that merging takes no more memory than building.
+        """Merge the table's small files; earlier versions stay readable."""
+        # Bytes are copied as they are where no rows were deleted, else by one thread, a few rows at a time: so merging
+        # takes no more memory than building.
         with writing(self._layout):
-            self._dataset().optimize.compact_files(batch_size=1024, num_threads=1)
+            self._dataset().optimize.compact_files(
+                target_rows_per_fragment=MERGED_ROWS,
+                compaction_mode="try_binary_copy",
+                batch_size=1024,
+                num_threads=1,
+            )
 
     def restore(self) -> None:
         """Make the version that is read the last one again."""

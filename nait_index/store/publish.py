@@ -41,11 +41,12 @@ def publish(layout: Layout, manifest: Manifest, change: str, **state: Any) -> Ma
 
 def table_state(table: SampleTable) -> dict[str, Any]:
     """Return the fields of a version that describe the table of samples as it is now."""
+    totals = table.totals(["truncated", "n_tokens"])
     return {
         "rows": len(table),
-        "truncated": int(table.numbers("truncated").sum()),
+        "truncated": totals["truncated"],
         "left_out": table.left_out(),
-        "tokens": int(table.numbers("n_tokens").sum()),
+        "tokens": totals["n_tokens"],
         "table_version": table.version,
     }
 

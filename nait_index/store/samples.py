@@ -12,7 +12,7 @@ import numpy as np
 
 from nait_index.config import View
 from nait_index.files import hash_bytes
-from nait_index.store.dataset import LanceTable, writing
+from nait_index.store.dataset import MERGED_ROWS, LanceTable, writing
 from nait_index.store.fragments import Fragment, list_fragments, revalued
 from nait_index.store.layout import Layout
 
@@ -51,6 +51,16 @@ def schema(arrays: Mapping[str, tuple["np.dtype[Any]", int]]) -> "pa.Schema":
     return pa.schema(fields)
 
 
+def table_of(columns: Mapping[str, Any], table_schema: "pa.Schema") -> "pa.Table":
+    """Return rows as they are stored.
+
+    :param columns: a list for each plain column, an array (n, width) for each signature column.
+    """
+    import pyarrow as pa
+
+    return pa.Table.from_arrays([_to_arrow(columns[field.name], field) for field in table_schema], schema=table_schema)
+
+
 class SampleTable(LanceTable):
     """All samples of one index.
 
@@ -65,20 +75,20 @@ class SampleTable(LanceTable):
         if not self.exists():  # an existing one may have score columns, which the schema of a build lacks
             self._create(table_schema)
 
-    def append(self, columns: Mapping[str, Any], table_schema: "pa.Schema") -> None:
+    def append(self, parts: Sequence["pa.Table"]) -> None:
         """Add rows in one commit, all of them or none. Score columns, which only the table has, are filled with nulls.
 
         Not through LanceDB, which instantiates the embedding functions named in a table, whoever wrote them there.
 
-        :param columns: a list for each plain column, an array (n, width) for each signature column.
+        :param parts: the rows, as :func:`table_of` makes them.
         """
         import lance
         import pyarrow as pa
 
-        arrays = [_to_arrow(columns[field.name], field) for field in table_schema]
-        scores = [field for field in self.schema() if field.name not in table_schema.names]
-        arrays += [pa.nulls(len(arrays[0]), field.type) for field in scores]
-        rows = pa.Table.from_arrays(arrays, schema=pa.schema([*table_schema, *scores]))
+        rows = pa.concat_tables(parts)
+        for field in self.schema():
+            if field.name not in rows.schema.names:
+                rows = rows.append_column(field, pa.nulls(len(rows), field.type))
         with writing(self._layout):
             lance.write_dataset(rows, self._uri, mode="append", storage_options=self._layout.storage)
 
@@ -93,6 +103,11 @@ class SampleTable(LanceTable):
     def fragments(self) -> int:
         """How many files hold the rows."""
         return len(self._dataset().get_fragments())
+
+    @property
+    def small_fragments(self) -> int:
+        """How many of them hold so few rows that they can be merged."""
+        return sum(fragment.metadata.physical_rows < MERGED_ROWS for fragment in self._dataset().get_fragments())
 
     def __len__(self) -> int:
         return int(self._dataset().count_rows()) if self.exists() else 0
@@ -149,16 +164,31 @@ class SampleTable(LanceTable):
         """Read one plain column of numbers or booleans (n,) float64 in table order; NaN for nulls."""
         return np.asarray(self.read([column]).column(0).cast("float64").to_numpy())
 
+    def totals(self, columns: Sequence[str]) -> dict[str, int]:
+        """Sum up columns of integers or booleans, in constant memory."""
+        sums = dict.fromkeys(columns, 0)
+        for batch in self._dataset().to_batches(columns=list(columns)):
+            for name in columns:
+                sums[name] += int(batch.column(name).cast("int64").sum().as_py() or 0)
+        return sums
+
     def left_out(self) -> dict[str, int]:
         """Count the rows of which the template left out a kind of part, by kind."""
         counts: Counter[str] = Counter()
-        for entry in self.read(["left_out"]).column(0).value_counts().to_pylist():
-            counts.update(dict.fromkeys(filter(None, entry["values"].split(LEFT_OUT_SEPARATOR)), entry["counts"]))
+        for batch in self._dataset().to_batches(columns=["left_out"]):
+            for entry in batch.column(0).value_counts().to_pylist():
+                for kind in filter(None, entry["values"].split(LEFT_OUT_SEPARATOR)):
+                    counts[kind] += entry["counts"]
         return dict(sorted(counts.items()))
 
     def last_position(self) -> int:
         """Return the largest position of a row, -1 if there are no rows."""
-        return int(self.numbers("position").max(initial=-1))
+        batches = self._dataset().to_batches(columns=["position"])
+        return max((int(batch.column(0).to_numpy().max(initial=-1)) for batch in batches), default=-1)
+
+    def rows_before(self, position: int) -> int:
+        """Count the rows whose position is smaller than another one."""
+        return int(self._dataset().count_rows(f"position < {position}"))
 
     def take(self, ordinals: Sequence[int] | np.ndarray, columns: Sequence[str]) -> "pa.Table":
         """Read some rows, given by their ordinals in table order, in the order given."""

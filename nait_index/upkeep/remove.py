@@ -84,12 +84,14 @@ def _chosen(layout: Layout, table: SampleTable, ids: Sequence[str] | None, where
     if ids is None:
         raise StoreError("name the rows to remove, by ids or by a condition")
     positions = {record["id"]: record["position"] for record in records}
+    wanted = set(ids)
+    positions = {record["id"]: record["position"] for record in records if record["id"] in wanted}
     missing = [sample_id for sample_id in dict.fromkeys(ids) if sample_id not in positions]
     gone = _removed_before(layout, missing) if missing else set()
     unknown = [sample_id for sample_id in missing if sample_id not in gone]
     if unknown:
         more = f", nor {len(unknown) - 1} more" if len(unknown) > 1 else ""
-        near = did_you_mean_id(unknown[0], list(positions))
+        near = did_you_mean_id(unknown[0], [record["id"] for record in table.records(["id"])])
         raise SelectionError(f"there is no row with id {unknown[0][:80]!r}{more}; nothing was removed{near}")
     if gone:
         count = "1 row was" if len(gone) == 1 else f"{len(gone):,} rows were"

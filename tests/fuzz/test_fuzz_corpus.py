@@ -4,7 +4,7 @@ import gzip
 import json
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -29,7 +29,9 @@ from made import (
     rows,
 )
 
-from nait_index.building.intake import Counts, Intake, Spool, WorkRow
+from nait_index.building.intake import Counts, Intake
+from nait_index.building.known import Known, KnownRows
+from nait_index.building.spool import Spool, WorkRow
 from nait_index.corpus import make_template, read_corpus, read_rejected, rejected_writer
 from nait_index.errors import NaitError
 from nait_index.types import Rejected, RowFormat, Sample
@@ -58,8 +60,8 @@ def take_in(path: Path, row_format: RowFormat | None = None) -> tuple[Counts, li
             yield item
 
     try:
-        with rejected_writer(folder / "rejected.jsonl") as rejects:
-            counts = Intake(make_template("text"), {}, 0).run(noted(), spool, rejects)
+        with rejected_writer(folder / "rejected.jsonl") as rejects, closing(KnownRows()) as known:
+            counts = Intake(make_template("text"), known, 0).run(noted(), spool, rejects)
         rejected = list(read_rejected(folder / "rejected.jsonl"))
         work = [row for shard in spool.shards(2) for row in spool.read(shard)]
     except NaitError as error:
@@ -177,21 +179,17 @@ def test_tables_of_any_types(suffix: str, form: str, table: pa.Table) -> None:
 def test_a_second_reading_finds_every_row_present(rows: list[dict[str, str]], data: st.DataObject) -> None:
     """Rows that an index knows are counted as present, whatever text is in them, and none is taken twice."""
     COUNTED["intakes"] += 1
-    from nait_index.building.intake import Known
-
     lines = "\n".join(json_line(row) for row in rows).encode()
     with corpus_file("corpus.jsonl", lines) as path:
         taken = take_in(path)
         if taken is None:
             return
         _, samples, _ = taken
-        known = {
-            sample.id: Known(sample.content_hash, position)
-            for position, sample in enumerate(data.draw(st.permutations(samples)))
-        }
+        shuffled = enumerate(data.draw(st.permutations(samples)))
+        rows_known = ((sample.id, Known(sample.content_hash, position)) for position, sample in shuffled)
         spool = Spool(path.parent / "rows.jsonl", seed=0)
-        with rejected_writer(path.parent / "rejected.jsonl") as rejects:
-            counts = Intake(make_template("text"), known, len(known)).run(read_corpus([path]), spool, rejects)
+        with rejected_writer(path.parent / "rejected.jsonl") as rejects, closing(KnownRows(rows_known)) as known:
+            counts = Intake(make_template("text"), known, len(samples)).run(read_corpus([path]), spool, rejects)
         assert (counts.read, counts.new, counts.present) == (len(rows), 0, len(samples))
         assert counts.read == counts.present + counts.rejected
         spool.remove()

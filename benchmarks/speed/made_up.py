@@ -1,0 +1,59 @@
+"""A runner that makes signatures up, for builds of more rows than a model could run here; all else is real."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from nait_index.building.encoder import Advance
+from nait_index.building.runner import EncodedShards, LocalRunner, Room, ahead
+from nait_index.building.shards import EncodedShard, ShardFacts
+from nait_index.building.spool import RowOffsets, Spool, WorkRow
+from nait_index.signatures.pca import Compressor
+from nait_index.signatures.views import column_types, empty_columns
+
+
+class MadeUpRunner(LocalRunner):
+    """Loads the model, and leaves it idle. A row's tokens are its words."""
+
+    def stage(self, spool: Spool, shards: Sequence[RowOffsets], room: Room, advance: Advance) -> EncodedShards:
+        """Fill the room with random numbers."""
+        types = column_types(self.encoder.signatures, self.encoder.widths, None)
+        for number, rows in enumerate(_read(spool, shards)):
+            activations, rng = room(number), np.random.default_rng(number)
+            activations[...] = rng.random(activations.shape, dtype=np.float32)
+            yield _encoded(rows, empty_columns(len(rows), types, dense=False), advance)
+
+    def encode(
+        self, spool: Spool, shards: Sequence[RowOffsets], compressor: Compressor, advance: Advance
+    ) -> EncodedShards:
+        """Return random signatures."""
+        types = column_types(self.encoder.signatures, self.encoder.widths, compressor.dims)
+        for rows in _read(spool, shards):
+            yield _encoded(rows, empty_columns(len(rows), types, dense=True), advance)
+
+
+def _read(spool: Spool, shards: Sequence[RowOffsets]) -> Iterator[Sequence[WorkRow]]:
+    with ahead(partial(Spool.read, spool), shards) as read:
+        yield from read
+
+
+def _encoded(rows: Sequence[WorkRow], columns: dict[str, np.ndarray], advance: Advance) -> EncodedShard:
+    rng = np.random.default_rng(rows[0].position)
+    for values in columns.values():
+        values[...] = rng.integers(0, 100, values.shape)
+    words = np.array([row.marked.text.count(" ") + 1 for row in rows], dtype=np.int32)
+    facts = ShardFacts(words, np.zeros(len(rows), dtype=bool), {})
+    advance(len(rows), int(words.sum()))
+    return EncodedShard(rows, facts, columns)
+
+
+def write_corpus(path: Path, size: int) -> None:
+    """Write this many short rows, each with an id."""
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(size):
+            file.write(
+                f'{{"id": "made-up-{number}", "instruction": "Multiply {number} by seven.", '
+                f'"output": "That is {7 * number}."}}\n'
+            )
