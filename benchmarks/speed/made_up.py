@@ -49,11 +49,8 @@ def _encoded(rows: Sequence[WorkRow], columns: dict[str, np.ndarray], advance: A
     return EncodedShard(rows, facts, columns)
 
 
-def write_corpus(path: Path, size: int) -> None:
-    """Write this many short rows, each with an id."""
+def write_corpus(path: Path, size: int, first: int = 0) -> None:
+    """Write this many short rows, each with an id, which are numbered from ``first`` on."""
     with path.open("w", encoding="utf-8") as file:
-        for number in range(size):
-            file.write(
-                f'{{"id": "made-up-{number}", "instruction": "Multiply {number} by seven.", '
-                f'"output": "That is {7 * number}."}}\n'
-            )
+        for number in range(first, first + size):
+            file.write(f'{{"id": "made-up-{number}", "text": "Seven times {number} is {7 * number}."}}\n')

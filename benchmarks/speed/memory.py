@@ -31,7 +31,10 @@ from nait_index.config import ModelConfig, SignatureConfig, View
 from nait_index.corpus import read_corpus
 from nait_index.store.layout import Layout
 
-_FIELDS = ("VmRSS", "VmHWM", "RssAnon", "RssFile")
+_ADDED = 1_000
+"""Rows that are added to each index of made-up rows."""
+
+_FIELDS = ("VmRSS", "VmHWM", "RssAnon", "RssFile", "RssShmem")
 
 
 @click.command()
@@ -105,6 +108,7 @@ def watched_build(model: str, corpus: Path, max_length: int, plan: Plan) -> dict
     with Builder(layout, config, plan.signatures, note, plan.open_runner) as builder:
         loaded = _status()["VmRSS"]
         started = time.monotonic()
+        latest[0] = Stage.READING, started
         with _peaks() as peaks:
             report = builder.run(read_corpus([corpus]), [corpus.name])
             note(BuildProgress(Stage.FINISHING, 0, 0, 0))
@@ -163,8 +167,16 @@ def _build(
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         corpus = Path(folder) / "rows.jsonl"
         write(corpus, size)
-        command = [sys.executable, "-m", "benchmarks.speed.memory", *options, "--child", model, str(corpus)]
-        finished = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+        built = _run(model, corpus, options)
+        if write is write_corpus:
+            write_corpus(corpus, _ADDED, size)
+            built["addition"] = _run(model, corpus, options)
+    return built
+
+
+def _run(model: str, corpus: Path, options: Sequence[str]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.speed.memory", *options, "--child", model, str(corpus)]
+    finished = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     if finished.returncode:
         raise click.ClickException(finished.stderr[-2000:])
     measured: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])

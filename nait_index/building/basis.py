@@ -230,11 +230,12 @@ def measure_shift(
     column = dense_column(Feature.UNIT)
     if not compressor.bases or column not in table.schema().names:
         return None
-    positions = table.numbers("position")
-    old, new = np.flatnonzero(positions < first_rows)[fitted:], np.flatnonzero(positions >= first_new)
-    if min(len(old), len(new)) < _SHIFT_ROWS:
+    count, old = table.last_between(0, first_rows, _SHIFT_SAMPLE)
+    _, new = table.last_between(first_new, None, _SHIFT_SAMPLE)
+    unfitted = max(0, count - fitted)
+    if min(unfitted, len(new)) < _SHIFT_ROWS:
         return None
-    samples = old[-_SHIFT_SAMPLE:], new[-_SHIFT_SAMPLE:]
+    samples = old[-unfitted:], new
     first, now = (_error(table.signatures_at(rows, column), compressor) for rows in samples)
     return Shift(first, now, (len(samples[0]), len(samples[1])))
 

@@ -186,6 +186,20 @@ class SampleTable(LanceTable):
         batches = self._dataset().to_batches(columns=["position"])
         return max((int(batch.column(0).to_numpy().max(initial=-1)) for batch in batches), default=-1)
 
+    def last_between(self, first: int, end: int | None, most: int) -> tuple[int, np.ndarray]:
+        """Count the rows with positions from ``first`` to before ``end``, and return the ordinals of the last of them.
+
+        :param end: ``None`` for all from ``first`` on. :param most: how many ordinals to return at most.
+        """
+        count, start, last = 0, 0, np.empty(0, dtype=np.int64)
+        for batch in self._dataset().to_batches(columns=["position"], scan_in_order=True):
+            positions = batch.column(0).to_numpy()
+            inside = (positions >= first) & (True if end is None else positions < end)
+            ordinals = start + np.flatnonzero(inside)
+            count, start = count + len(ordinals), start + len(positions)
+            last = np.concatenate([last, ordinals])[-most:]
+        return count, last
+
     def rows_before(self, position: int) -> int:
         """Count the rows whose position is smaller than another one."""
         return int(self._dataset().count_rows(f"position < {position}"))

@@ -83,7 +83,6 @@ def _chosen(layout: Layout, table: SampleTable, ids: Sequence[str] | None, where
         return {row["id"]: row["position"] for row, matches in zip(records, matching, strict=True) if matches}
     if ids is None:
         raise StoreError("name the rows to remove, by ids or by a condition")
-    positions = {record["id"]: record["position"] for record in records}
     wanted = set(ids)
     positions = {record["id"]: record["position"] for record in records if record["id"] in wanted}
     missing = [sample_id for sample_id in dict.fromkeys(ids) if sample_id not in positions]
