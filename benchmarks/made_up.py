@@ -25,7 +25,7 @@ from nait_index.signatures.views import TOPK_NUMBERS, TOPK_VALUES
 from nait_index.store.layout import Layout
 from nait_index.store.locks import write_lock
 from nait_index.store.publish import publish, settled, table_state
-from nait_index.store.samples import SampleTable, schema
+from nait_index.store.samples import SampleTable, schema, table_of
 
 CAPABILITIES = ("gsm8k", "humaneval", "knowledge")
 _EXAMPLES = 100
@@ -108,7 +108,8 @@ def fill(layout: Layout, rows: int, topk: int) -> None:
         block = max(_MIXED, _BLOCK_BYTES // sum(dtype.itemsize * width for dtype, width in types.values()))
         maker = _Maker(real, types, topk)
         for start in range(len(real), rows, block):
-            table.append(maker.columns(np.arange(start, min(rows, start + block)), rows), schema(types))
+            columns = maker.columns(np.arange(start, min(rows, start + block)), rows)
+            table.append([table_of(columns, schema(types))])
             click.echo(f"{min(rows, start + block):,} rows", err=True)
         publish(
             layout,

@@ -27,7 +27,7 @@ from nait_index.selection.coverage import cover, rarity
 from nait_index.signatures.sparse import neuron_offsets
 from nait_index.signatures.views import SAE_NUMBERS, SAE_VALUES, TOPK_NUMBERS
 from nait_index.store.layout import Layout
-from nait_index.store.samples import SampleTable, schema
+from nait_index.store.samples import SampleTable, schema, table_of
 
 BUDGET = 0.15
 EXAMPLES = 400
@@ -205,7 +205,7 @@ def stored(columns: Mapping[str, np.ndarray], folder: Path) -> SampleTable:
     table.create(table_schema)
     for start in range(0, len(next(iter(columns.values()))), 2**16):
         parts = {name: array[start : start + 2**16] for name, array in columns.items()}
-        table.append(_plain(start, len(next(iter(parts.values())))) | parts, table_schema)
+        table.append([table_of(_plain(start, len(next(iter(parts.values())))) | parts, table_schema)])
     table.compact()
     return table
 

@@ -20,7 +20,7 @@ from nait_index.store.engines import KINDS, prune
 from nait_index.store.fragments import Fragment
 from nait_index.store.integrity import Looks
 from nait_index.store.layout import Layout
-from nait_index.store.samples import SampleTable, schema
+from nait_index.store.samples import SampleTable, schema, table_of
 from nait_index.store.sealed import read_sealed, write_sealed
 
 WIDTH, SCANNED = 12, 8
@@ -50,7 +50,8 @@ class Corpus:
         # Rows of very different lengths, so that now and then the longest one goes.
         codes = self.rng.integers(-40, 41, (count, WIDTH)) * self.rng.integers(1, 4, (count, 1))
         words = self.rng.standard_normal((count, SCANNED)).astype(np.float32)
-        self.table.append(plain | {"pca_unit": codes.astype(np.int8), "words_lsa": words}, self.schema)
+        columns = plain | {"pca_unit": codes.astype(np.int8), "words_lsa": words}
+        self.table.append([table_of(columns, self.schema)])
 
     def remove(self, count: int) -> None:
         positions = self.table.numbers("position").astype(int)

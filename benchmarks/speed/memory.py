@@ -22,7 +22,7 @@ from typing import Any
 import click
 
 from benchmarks.environment import ROOT, environment, shared_data
-from benchmarks.speed.made_up import MadeUpRunner, write_corpus
+from benchmarks.speed.made_up_runner import MadeUpRunner, write_corpus
 from benchmarks.speed.models import model_folder
 from nait_index.building.builder import Builder
 from nait_index.building.report import BuildProgress, Stage

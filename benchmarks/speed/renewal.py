@@ -24,7 +24,7 @@ from nait_index.search.copies import ScanCopies
 from nait_index.search.exact import ScanStamp
 from nait_index.search.hits import best
 from nait_index.store.layout import Layout
-from nait_index.store.samples import SampleTable, schema
+from nait_index.store.samples import SampleTable, schema, table_of
 
 COLUMN = "pca_unit"
 _APPENDED = 20_000
@@ -70,7 +70,7 @@ class MadeUp:
         plain |= dict.fromkeys(("position", "file_row", "n_tokens"), positions)
         codes = np.rint(30 * self._rng.standard_normal((count, self._dim), dtype=np.float32)).clip(-127, 127)
         arrays = {"truncated": np.zeros(count, bool), COLUMN: codes.astype(np.int8)}
-        SampleTable(self.layout).append(plain | arrays, self._schema)
+        SampleTable(self.layout).append([table_of(plain | arrays, self._schema)])
 
     def remove(self, count: int) -> None:
         """Delete random rows."""

@@ -22,9 +22,9 @@ import numpy as np
 
 from nait_index.activations.encoder import Tokens
 from nait_index.building.encoder import Columns
-from nait_index.building.intake import read_texts
 from nait_index.building.runner import Work
 from nait_index.building.shards import ShardFacts
+from nait_index.building.spool import read_texts
 from nait_index.distributed.seats import Seat
 from nait_index.distributed.task import WorkerTask, ignore_progress
 from nait_index.errors import NaitError

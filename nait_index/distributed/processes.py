@@ -15,9 +15,9 @@ import numpy as np
 
 from nait_index.activations.device import gpu_count, settled_precision, thread_count
 from nait_index.building.encoder import Advance, Columns, IndexEncoder, gradient_precision
-from nait_index.building.intake import RowNumbers, Spool
 from nait_index.building.runner import EncodedShards, Result, Room, Work
 from nait_index.building.shards import EncodedShard, ShardFacts
+from nait_index.building.spool import RowOffsets, Spool
 from nait_index.config import Device, ModelConfig, SignatureConfig
 from nait_index.distributed.process import Kit, OneRequest, ShardRequest, WorkerProcess
 from nait_index.distributed.seats import Seat, seats_of
@@ -60,12 +60,12 @@ class ProcessRunner:
             self._warmup: bytes | None = None
             self._stack = stack.pop_all()
 
-    def stage(self, spool: Spool, shards: Sequence[RowNumbers], room: Room, advance: Advance) -> EncodedShards:
+    def stage(self, spool: Spool, shards: Sequence[RowOffsets], room: Room, advance: Advance) -> EncodedShards:
         """Have the rooms filled, which are files that the processes map into memory too."""
         return self._run(spool, shards, None, lambda number: _file_of(room(number)), advance)
 
     def encode(
-        self, spool: Spool, shards: Sequence[RowNumbers], compressor: Compressor, advance: Advance
+        self, spool: Spool, shards: Sequence[RowOffsets], compressor: Compressor, advance: Advance
     ) -> EncodedShards:
         """Receive signatures."""
         return self._run(spool, shards, portable(compressor), lambda _: None, advance)
@@ -92,17 +92,16 @@ class ProcessRunner:
     def _run(
         self,
         spool: Spool,
-        shards: Sequence[RowNumbers],
+        shards: Sequence[RowOffsets],
         compressor: Compressor | None,
         room: Callable[[int], str | None],
         advance: Advance,
     ) -> EncodedShards:
         if not shards:
             return
+        spool.flush()
         path = spool.path.resolve()
-        requests = (
-            ShardRequest(number, path, spool.offsets(shard), room(number)) for number, shard in enumerate(shards)
-        )
+        requests = (ShardRequest(number, path, shard, room(number)) for number, shard in enumerate(shards))
         workers = self._started()
         try:
             for worker in workers:
