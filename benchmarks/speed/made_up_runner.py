@@ -1,6 +1,7 @@
-"""A runner that makes signatures up, for builds of more rows than a model could run here; all else is real."""
+"""Made-up rows and signatures, for builds of more rows than a model could run here; all else of the builds is real."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -10,8 +11,10 @@ from nait_index.building.encoder import Advance
 from nait_index.building.runner import EncodedShards, LocalRunner, Room, ahead
 from nait_index.building.shards import EncodedShard, ShardFacts
 from nait_index.building.spool import RowOffsets, Spool, WorkRow
+from nait_index.corpus.read import SeenIds
 from nait_index.signatures.pca import Compressor
 from nait_index.signatures.views import column_types, empty_columns
+from nait_index.types import Origin, Part, Role, RowFormat, Sample
 
 
 class MadeUpRunner(LocalRunner):
@@ -49,8 +52,17 @@ def _encoded(rows: Sequence[WorkRow], columns: dict[str, np.ndarray], advance: A
     return EncodedShard(rows, facts, columns)
 
 
-def write_corpus(path: Path, size: int, first: int = 0) -> None:
-    """Write this many short rows, each with an id, which are numbered from ``first`` on."""
-    with path.open("w", encoding="utf-8") as file:
-        for number in range(first, first + size):
-            file.write(f'{{"id": "made-up-{number}", "text": "Seven times {number} is {7 * number}."}}\n')
+def write_range(path: Path, size: int, first: int = 0) -> None:
+    """Note how many rows to make up, and the number of the first, for :func:`made_up_rows`."""
+    path.write_text(f"{first} {first + size}", encoding="utf-8")
+
+
+def made_up_rows(path: Path) -> Iterator[Sample]:
+    """Yield short rows, each with an id, which is looked up among those before as that of a row of a file is."""
+    first, end = map(int, path.read_text(encoding="utf-8").split())
+    with closing(SeenIds()) as ids:
+        for number in range(first, end):
+            origin, text = Origin(path.name, number + 1), f"Seven times {number} is {7 * number}."
+            ids.claim(str(number), origin)
+            row = f'{{"id": "{number}", "text": "{text}"}}'
+            yield Sample(str(number), row, (Part(Role.TEXT, text),), origin, RowFormat.TEXT)

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -22,7 +22,7 @@ from typing import Any
 import click
 
 from benchmarks.environment import ROOT, environment, shared_data
-from benchmarks.speed.made_up_runner import MadeUpRunner, write_corpus
+from benchmarks.speed.made_up_runner import MadeUpRunner, made_up_rows, write_range
 from benchmarks.speed.models import model_folder
 from nait_index.building.builder import Builder
 from nait_index.building.report import BuildProgress, Stage
@@ -30,6 +30,7 @@ from nait_index.building.runner import LocalRunner, OpenRunner
 from nait_index.config import ModelConfig, SignatureConfig, View
 from nait_index.corpus import read_corpus
 from nait_index.store.layout import Layout
+from nait_index.types import Rejected, Sample
 
 _ADDED = 1_000
 """Rows that are added to each index of made-up rows."""
@@ -58,7 +59,7 @@ def main(
 ) -> None:
     """Measure, and write results/build-memory-MODEL.json."""
     if child is not None:
-        plan = _MADE_UP if child_made_up else Plan(SignatureConfig(reservoir=reservoir), LocalRunner)
+        plan = _MADE_UP if child_made_up else Plan(SignatureConfig(reservoir=reservoir), LocalRunner, read_file)
         click.echo(json.dumps(watched_build(child[0], Path(child[1]), max_length, plan)))
         return
     if quick:
@@ -70,7 +71,7 @@ def main(
         folder = model_folder(model, Path(scratch))
         for key, wanted, write, more in (
             ("mebibytes", sizes, _repeat_pool, []),
-            ("made up", made_up, write_corpus, ["--child-made-up"]),
+            ("made up", made_up, write_range, ["--child-made-up"]),
         ):
             result[key] = {str(size): _build(folder, Path(scratch), size, write, [*options, *more]) for size in wanted}
     if not quick:
@@ -85,9 +86,10 @@ class Plan:
 
     signatures: SignatureConfig
     open_runner: OpenRunner
+    read: Callable[[Path], Iterable[Sample | Rejected]]
 
 
-_MADE_UP = Plan(SignatureConfig(views=(View.PCA,), pca_dim=32, fine_dim=32, reservoir=1024), MadeUpRunner)
+_MADE_UP = Plan(SignatureConfig(views=(View.PCA,), pca_dim=32, fine_dim=32, reservoir=1024), MadeUpRunner, made_up_rows)
 """Few numbers per row, so that ten million fit on a disk and take minutes."""
 
 
@@ -110,7 +112,7 @@ def watched_build(model: str, corpus: Path, max_length: int, plan: Plan) -> dict
         started = time.monotonic()
         latest[0] = Stage.READING, started
         with _peaks() as peaks:
-            report = builder.run(read_corpus([corpus]), [corpus.name])
+            report = builder.run(plan.read(corpus), [corpus.name])
             note(BuildProgress(Stage.FINISHING, 0, 0, 0))
     peak = _status()["VmHWM"]
     return {
@@ -153,6 +155,11 @@ def _status() -> dict[str, int]:
     return {name: int(fields[name].split()[0]) // 1024 for name in _FIELDS}
 
 
+def read_file(path: Path) -> Iterator[Sample | Rejected]:
+    """Read a file as a build does."""
+    return read_corpus([path])
+
+
 def _repeat_pool(path: Path, size: int) -> None:
     with (shared_data() / "pool.jsonl").open(encoding="utf-8") as lines, path.open("w") as file:
         rows = [json.loads(line) for line in lines]
@@ -168,8 +175,8 @@ def _build(
         corpus = Path(folder) / "rows.jsonl"
         write(corpus, size)
         built = _run(model, corpus, options)
-        if write is write_corpus:
-            write_corpus(corpus, _ADDED, size)
+        if write is write_range:
+            write_range(corpus, _ADDED, size)
             built["addition"] = _run(model, corpus, options)
     return built
 

@@ -109,7 +109,7 @@ def read_text(
     first = next(rows, None)
     if first is None:
         raise CorpusError(f"{name}: empty, there is not one row in it")
-    with closing(_Ids()) as ids:
+    with closing(SeenIds()) as ids:
         for row, form in chain([first], rows):
             yield _sample(row, form, settings, ids, (name, name, row.origin.row))
 
@@ -160,12 +160,12 @@ class _Settings:
 
 
 def _read(sources: Sequence[Source], settings: _Settings) -> Iterator[Sample | Rejected]:
-    with closing(_Ids()) as ids:
+    with closing(SeenIds()) as ids:
         for source in sources:
             yield from _read_source(source, settings, ids)
 
 
-def _read_source(source: Source, settings: _Settings, ids: "_Ids") -> Iterator[Sample | Rejected]:
+def _read_source(source: Source, settings: _Settings, ids: "SeenIds") -> Iterator[Sample | Rejected]:
     numbers: Counter[str] = Counter()
     for part in source.parts:
         stem = _stem(source, part, settings.split)
@@ -223,7 +223,7 @@ def _with_format(
 
 
 def _sample(
-    row: RawRow | Rejected, row_format: RowFormat, settings: _Settings, ids: "_Ids", place: tuple[str, str, int]
+    row: RawRow | Rejected, row_format: RowFormat, settings: _Settings, ids: "SeenIds", place: tuple[str, str, int]
 ) -> Sample | Rejected:
     if isinstance(row, Rejected):
         return row
@@ -257,7 +257,7 @@ def _given_id(fields: Mapping[str, Any]) -> str | None:
     return given_id
 
 
-class _Ids:
+class SeenIds:
     """The ids used so far, so that none is used twice; close it when done."""
 
     def __init__(self) -> None:
