@@ -85,6 +85,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.fidelity.corpus_shift bundled --model bundled
 	$(BIN)/python -m benchmarks.fidelity.explanations bundled --model bundled
 	$(BIN)/python -m benchmarks.search.speed --huge
+	$(BIN)/python -m benchmarks.search.engines
 	$(BIN)/python -m benchmarks.sparse
 	$(if $(HAS_GPU),$(BIN)/python -m benchmarks.speed.gpu)
 	$(MAKE) tables
@@ -93,6 +94,7 @@ bench: $(VENV)/.installed-dev
 NAIT_SHARED ?= ../shared
 bench-quick: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.search.speed --quick > /dev/null
+	$(BIN)/python -m benchmarks.search.engines --quick > /dev/null
 	$(BIN)/python -m benchmarks.speed.fit --quick > /dev/null
 	$(BIN)/python -m benchmarks.speed.renewal --quick > /dev/null
 	$(BIN)/python -m benchmarks.speed.filters --quick > /dev/null

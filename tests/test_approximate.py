@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,13 +11,16 @@ from helpers import nait_index, small_rows, write_lines
 
 from nait_index.config import SearchMode
 from nait_index.errors import NaitError
-from nait_index.search.approximate import MOST, Approximate, Recall, make_plan
+from nait_index.search.approximate import MOST, Approximate, Recall, Stored, make_plan
+from nait_index.search.cells import Cells
 from nait_index.search.exact import ExactScan, ScanStamp
-from nait_index.search.hits import best
+from nait_index.search.hits import best, sampled
 from nait_index.search.joint import JointScan
+from nait_index.store.engines import CELLS
 
 ROWS, WIDTH = 12_000, 64
 RECALL = Recall(cells=110, visited=8, depth=4, queries=5, lowest=0.97, mean=0.995)
+PLAIN: dict[str, Any] = {"read": 5_000, "passing": None, "all_needed": False, "recall": RECALL}
 
 
 @pytest.fixture(scope="module")
@@ -53,32 +57,73 @@ def test_it_finds_almost_all_that_the_exact_scan_finds_and_scores_it_the_same(ex
         np.testing.assert_array_equal(hits.scores, scores[hits.ordinals])
     assert np.mean(shares) >= 0.97
     made.save(tmp_path, "x")
-    again = Approximate.load(tmp_path, "x", exact, STEPS)
-    assert again is not None
-    assert again.recall == made.recall
+    stored = Stored.read(tmp_path, "x")
+    assert stored is not None
+    assert stored.recall == made.recall
+    assert stored.stamp == exact.stamp
+    again = Approximate(stored.cells, exact, STEPS, stored.queries, stored.recall)
     query = queries(exact, 1, seed=3)[0]
     assert again.search(query, 10).ordinals.tolist() == made.search(query, 10).ordinals.tolist()
 
 
 def test_as_many_rows_are_given_as_were_asked_for_however_few_the_visited_cells_hold(exact: ExactScan) -> None:
     made = Approximate.build(exact, STEPS, queries(exact, 2, seed=1))
-    few = Approximate(made._index, exact, STEPS, replace(made.recall, visited=1))
+    few = Approximate(made._cells, exact, STEPS, made._queries, replace(made.recall, visited=1))
     query = queries(exact, 1, seed=4)[0]
     wanted = best(exact.scores(query[None])[0], MOST)
     assert few.search(query, MOST).ordinals.tolist() == wanted.ordinals.tolist()
 
 
-@pytest.mark.parametrize("name", ["x.ivf", "x.ivf.json"])
-def test_damaged_files_and_another_state_of_the_table_are_not_used(exact: ExactScan, tmp_path: Path, name: str) -> None:
+def passing(share: float) -> np.ndarray:
+    """Let a share of the rows pass."""
+    return np.random.default_rng(9).random(ROWS) < share
+
+
+@pytest.mark.parametrize("share", [0.5, 0.1])
+def test_of_rows_that_pass_a_filter_it_finds_almost_all_and_no_others(share: float, exact: ExactScan) -> None:
+    made, allowed = Approximate.build(exact, STEPS, queries(exact, 8, seed=1)), passing(share)
+    shares = []
+    for query in queries(exact, 20, seed=2):
+        right = best(exact.scores(query[None])[0], 100, allowed).ordinals
+        hits = made.search(query, 100, allowed)
+        assert allowed[hits.ordinals].all()
+        shares.append(len(set(right.tolist()) & set(hits.ordinals.tolist())) / 100)
+    assert np.mean(shares) >= 0.97
+
+
+def test_of_a_filter_that_few_pass_an_exact_search_reads_these_rows_alone(exact: ExactScan) -> None:
+    allowed, asked = passing(0.1), queries(exact, 3, seed=2)
+    count = int(allowed.sum())
+    assert exact.stamp.count_read(count) == count
+    assert exact.stamp.count_read(ROWS // 2) == exact.stamp.count_read(None) == ROWS
+    for scores, among in zip(exact.scores(asked), exact.scores_among(allowed, asked), strict=True):
+        right, found = best(scores, 50, allowed), best(among, 50, allowed)
+        assert right.ordinals.tolist() == found.ordinals.tolist()
+        assert right.scores.tolist() == found.scores.tolist()
+        read = np.isfinite(among)
+        np.testing.assert_array_equal(read, allowed | (np.arange(ROWS) < len(sampled(ROWS))))
+    assert ScanStamp(1, 100, WIDTH, "float32").count_read(3) == 100  # their sums depend on how they are added up
+
+
+def test_where_fewer_pass_than_are_wanted_it_finds_them_all(exact: ExactScan) -> None:
+    made, allowed = Approximate.build(exact, STEPS, queries(exact, 2, seed=1)), passing(0.005)
+    query = queries(exact, 1, seed=4)[0]
+    right = best(exact.scores(query[None])[0], 100, allowed)
+    hits = made.search(query, 100, allowed)
+    assert hits.ordinals.tolist() == right.ordinals.tolist()
+    assert hits.scores.tolist() == right.scores.tolist()
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_damaged_files_are_not_used(exact: ExactScan, tmp_path: Path, name: str) -> None:
     Approximate.build(exact, STEPS, queries(exact, 2, seed=1)).save(tmp_path, "x")
-    other = ExactScan(exact.rows, 1.0, ScanStamp(2, ROWS, WIDTH, "int8"))
-    assert Approximate.load(tmp_path, "x", other, STEPS) is None
-    data = bytearray((tmp_path / name).read_bytes())
+    path = tmp_path / f"x{name}"
+    data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
-    (tmp_path / name).write_bytes(data)
-    assert Approximate.load(tmp_path, "x", exact, STEPS) is None
-    (tmp_path / name).unlink()
-    assert Approximate.load(tmp_path, "x", exact, STEPS) is None
+    path.write_bytes(data)
+    assert Stored.read(tmp_path, "x") is None
+    path.unlink()
+    assert Stored.read(tmp_path, "x") is None
 
 
 def test_few_rows_are_refused(exact: ExactScan) -> None:
@@ -111,27 +156,35 @@ def test_scans_side_by_side_score_the_sum_and_are_searched_like_one(exact: Exact
 
 
 @pytest.mark.parametrize(
-    ("k", "filtered", "recall", "reason"),
+    ("k", "given", "recall", "reason"),
     [
-        (100, False, None, "no approximate search of this version"),
-        (100, True, RECALL, "cannot filter"),
-        (MOST + 1, False, RECALL, "at most 1,000 rows, not 1,001"),
+        (100, {}, None, "no approximate search of this version"),
+        (100, {"all_needed": True}, RECALL, "can neither blend nor leave out"),
+        (
+            100,
+            {"passing": 363, "read": 363},
+            RECALL,
+            "each of the 363 rows that pass scored, 363 x 1,024 bytes read once, since so few",
+        ),
+        (MOST + 1, {}, RECALL, "at most 1,000 rows, not 1,001"),
     ],
 )
 def test_the_scan_is_taken_where_an_approximate_search_cannot_serve(
-    k: int, filtered: bool, recall: Recall | None, reason: str
+    k: int, given: dict[str, Any], recall: Recall | None, reason: str
 ) -> None:
-    plan = make_plan(SearchMode.APPROXIMATE, k, 5_000, 1024, 1, filtered=filtered, recall=recall)
+    plan = make_plan(SearchMode.APPROXIMATE, k, 5_000, 1024, 1, **PLAIN | given | {"recall": recall})
     assert plan.mode is SearchMode.EXACT
     assert reason in plan.why
 
 
 def test_an_approximate_search_is_taken_when_it_is_asked_for_and_never_else() -> None:
-    asked = make_plan(SearchMode.APPROXIMATE, MOST, 5_000, 1024, 1, filtered=False, recall=RECALL)
+    asked = make_plan(SearchMode.APPROXIMATE, MOST, 5_000, 1024, 1, **PLAIN)
     assert asked.mode is SearchMode.APPROXIMATE
     assert "8 of 110 cells" in asked.why
     assert "99.5%" in asked.why
-    plan = make_plan(SearchMode.EXACT, 10, 5_000, 1024, 3, filtered=False, recall=RECALL)
+    filtered = make_plan(SearchMode.APPROXIMATE, 10, 5_000, 1024, 1, **PLAIN | {"passing": 1_000})
+    assert "approximate: 40 of 110 cells" in filtered.why
+    plan = make_plan(SearchMode.EXACT, 10, 5_000, 1024, 3, **PLAIN)
     assert plan.mode is SearchMode.EXACT
     assert "5,000 x 1,024 bytes read once for 3 capabilities" in plan.why
 
@@ -147,7 +200,8 @@ def test_the_command_line_says_its_plan(tiny_model: Callable[[str], Path], tmp_p
     explained = nait_index(*asked, "--explain-plan")
     assert explained.code == 0, explained.err
     assert "plan: exact scan: every row scored, 30 x" in explained.err
-    other = nait_index(*asked, "--search", "approximate")
+    other = nait_index(*asked, "--search", "approximate", "--where", "position < 5")
+    assert "each of the 5 rows that pass scored, 5 x" in other.err
     assert "since there is no approximate search of this version" in other.err
     words = nait_index("query", index, "-e", corpus, "--top", "3", "--method", "bm25", "--explain-plan")
     assert "plan: bm25 scores every one of the 30 rows" in words.err
@@ -158,45 +212,53 @@ def test_an_index_that_has_one_keeps_having_one(tiny_model: Callable[[str], Path
     write_lines(corpus, small_rows(400))
     write_lines(more, small_rows(40, first=400))
     index, asked = tmp_path / "own.nait", ("--top", "3", "--search", "approximate")
+    cluster = Cells.cluster
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nait_index.search.approximate._LEAST_ROWS", 100)
         assert nait_index("build", index, corpus, "--model", tiny_model("llama"), "--approximate").code == 0
         assert "plan: approximate" in nait_index("query", index, "-e", more, *asked).err
+        patch.setattr("nait_index.search.cells.Cells.cluster", None)  # what changes is made from what there is
         assert nait_index("add", index, more).code == 0
         assert "plan: approximate" in nait_index("query", index, "-e", more, *asked).err
         assert nait_index("remove", index, "--where", "id = 'row-007'").code == 0
-        assert "no approximate search of this version" in nait_index("query", index, "-e", more, *asked).err
+        assert "plan: approximate" in nait_index("query", index, "-e", more, *asked, "--where", "n_tokens > 0").err
+        patch.setattr("nait_index.search.cells.Cells.cluster", cluster)
         assert nait_index("optimize", index).code == 0
         assert "plan: approximate" in nait_index("query", index, "-e", more, *asked).err
 
 
-@pytest.mark.parametrize("what", ["ids", "sizes", "codes", "centroids", "missing", "no arrays"])
+@pytest.mark.parametrize("what", ["ordinals", "order", "starts", "sizes", "codes", "centers", "missing", "no arrays"])
 def test_arrays_that_do_not_fit_are_not_used(what: str, exact: ExactScan, tmp_path: Path) -> None:
     """Files that somebody made, with hash and seal as they should be."""
     import json
 
     from safetensors.numpy import load, save
 
-    from nait_index.files import hash_bytes
+    from nait_index.files import hash_file
     from nait_index.store.sealed import read_sealed, seal
 
     Approximate.build(exact, STEPS, queries(exact, 2, seed=1)).save(tmp_path, "x")
-    assert Approximate.load(tmp_path, "x", exact, STEPS) is not None
-    arrays = load((tmp_path / "x.ivf").read_bytes())
-    if what == "ids":
-        arrays["ids"][0] = 10**9
+    paths = [tmp_path / f"x{kind}" for kind in CELLS]
+    arrays, order, codes = load(paths[1].read_bytes()), np.load(paths[2]), np.load(paths[3])
+    if what == "ordinals":
+        order[0] = ROWS
+    elif what == "order":
+        order = order.astype(np.float64)
+    elif what == "starts":
+        arrays["starts"][0] = -5
     elif what == "sizes":
-        arrays["sizes"][:2] += np.array([1, -1]) * (arrays["sizes"][1] + 1)
+        arrays["starts"][3] = arrays["starts"][2] - 1
     elif what == "codes":
-        arrays["codes"] = arrays["codes"][:, :-1].copy()
-    elif what == "centroids":
-        arrays["centroids"] = arrays["centroids"].astype(np.float64)
+        codes = codes[:, :-1]
+    elif what == "centers":
+        arrays["centers"] = arrays["centers"].astype(np.float64)
     else:
-        del arrays["ranges"]
-    data = b"not arrays" if what == "no arrays" else save(arrays)
-    (tmp_path / "x.ivf").write_bytes(data)
-    stamp = read_sealed(tmp_path / "x.ivf.json")
+        del arrays["starts"]
+    paths[1].write_bytes(b"not arrays" if what == "no arrays" else save(arrays))
+    np.save(paths[2], order)
+    np.save(paths[3], codes)
+    stamp = read_sealed(paths[0])
     assert stamp is not None
-    stamp["hash"] = hash_bytes(data)
-    (tmp_path / "x.ivf.json").write_text(json.dumps(seal(stamp)))
-    assert Approximate.load(tmp_path, "x", exact, STEPS) is None
+    stamp["hashes"] = {kind: hash_file(tmp_path / f"x{kind}") for kind in CELLS[1:]}
+    paths[0].write_text(json.dumps(seal(stamp)))
+    assert Stored.read(tmp_path, "x") is None

@@ -11,12 +11,15 @@ import pytest
 from helpers import interrupt_call
 
 from nait_index.errors import NaitError
+from nait_index.search.approximate import Stored
+from nait_index.search.cell_copies import CellCopies
 from nait_index.search.copies import ScanCopies
 from nait_index.search.exact import ExactScan, ScanStamp
+from nait_index.search.joint import JointScan
 from nait_index.search.renewal import plan_renewal
 from nait_index.search.row_sums import row_sums
 from nait_index.store.dataset import open_dataset
-from nait_index.store.engines import KINDS, prune
+from nait_index.store.engines import CELLS, KINDS, prune
 from nait_index.store.fragments import Fragment
 from nait_index.store.integrity import Looks
 from nait_index.store.layout import Layout
@@ -353,6 +356,45 @@ def test_where_there_is_no_room_for_two_the_old_copy_goes(
     assert_as_made_anew(corpus, tmp_path)
 
 
+# ---- approximate searches ---------------------------------------------------------------------------------------
+
+
+def searched(corpus: Corpus, columns: Sequence[str]) -> tuple[CellCopies, JointScan, np.ndarray]:
+    scan = JointScan([corpus.open(column=column) for column in columns])
+    return CellCopies(corpus.layout, corpus.at()), scan, np.ones(SCANNED * len(columns), np.float32)
+
+
+def test_an_approximate_search_is_made_from_that_of_the_version_before(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nait_index.search.approximate._LEAST_ROWS", 10)
+    monkeypatch.setattr("nait_index.search.approximate._MEASURED", 3)
+    columns = ["pca_unit"]
+    corpus.add(90)
+    copies, scan, steps = searched(corpus, columns)
+    copies.make(columns, scan, steps, np.eye(3, SCANNED, dtype=np.float32))
+    for change, count in ((corpus.add, 9), (corpus.remove, 7), (corpus.replace, 12), (corpus.score, 0)):
+        old = corpus.folder()
+        change(count)
+        prune(corpus.layout, corpus.table.version)
+        copies, scan, steps = searched(corpus, columns)
+        assert copies.open(columns, scan, steps) is not None
+        stored = Stored.read(corpus.folder(), "pca_unit")
+        assert stored is not None
+        assert stored.stamp == scan.stamp
+        cells = stored.cells
+        assert sorted(cells.order.tolist()) == list(range(len(corpus.table)))
+        rows = corpus.open().rows[cells.order]
+        np.testing.assert_array_equal(cells.codes, rows)
+        nearest = (rows.astype(np.float32) @ cells.centers.T).argmax(axis=1)
+        np.testing.assert_array_equal(np.repeat(np.arange(len(cells)), np.diff(cells.starts)), nearest)
+        assert not (old / "pca_unit.cells.json").exists()
+    corpus.add(200)  # twice as many rows as were clustered
+    assert copies.open(columns, scan, steps) is not None
+    copies, scan, steps = searched(corpus, columns)
+    assert copies.open(columns, scan, steps) is None
+
+
 # ---- which copies are kept --------------------------------------------------------------------------------------
 
 
@@ -378,16 +420,20 @@ def test_an_old_copy_goes_once_the_new_one_is_there(corpus: Corpus) -> None:
 def test_a_publication_leaves_the_newest_copy_of_every_signature(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "some.nait")
     there = {2: ("a", "b"), 3: ("a",), 4: ("c",), 5: ("c",)}
+    cells = {f"a{kind}" for kind in CELLS}
     for version, columns in there.items():
         layout.engine(version).mkdir(parents=True)
-        for name in [name for column in columns for name in _files(column)] + ["a+b.ivf", ".0123456789abcdef.tmp"]:
+        for name in [name for column in columns for name in _files(column)] + ["a+b.odd", ".0123456789abcdef.tmp"]:
             (layout.engine(version) / name).write_bytes(b"")
     (layout.engine(4) / "a.npy").write_bytes(b"without its stamp")
+    for version in (2, 3):
+        for name in cells:
+            (layout.engine(version) / name).write_bytes(b"")
     (layout.engines / "odd").mkdir()
     (layout.engines / "checked.json").write_bytes(b"{}")
     prune(layout, 5)
-    current = _files("c") | {"a+b.ivf", ".0123456789abcdef.tmp"}
-    assert _names(layout) == {"2": _files("b"), "3": _files("a"), "5": current}
+    current = _files("c") | {"a+b.odd", ".0123456789abcdef.tmp"}
+    assert _names(layout) == {"2": _files("b"), "3": _files("a") | cells, "5": current}
     assert (layout.engines / "checked.json").exists()
 
 

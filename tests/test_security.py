@@ -109,7 +109,7 @@ def pickled(place: str, bomb: Bomb) -> bytes:
 
 PLACES = (
     "manifest.json", "basis.safetensors", "components.safetensors", "rejected.jsonl", "scores/good.jsonl",
-    "engine/pca_unit.npy", "engine/pca_unit.json", "engine/pca_unit.ivf", "../letters.capability",
+    "engine/pca_unit.npy", "engine/pca_unit.json", "engine/pca_unit.cells", "../letters.capability",
 )  # fmt: skip
 
 

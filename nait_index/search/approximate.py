@@ -1,22 +1,27 @@
-"""Approximate search for the few best rows of many: FAISS's inverted lists first, exact scores for what they return.
+"""Approximate search for the few best rows of many: the nearest cells first, exact scores for what they hold.
 
-The rows are clustered by their leading coordinates, which hold most of their variance. A query visits the cells nearest
-to it, takes the best candidates by those coordinates, and scores them exactly by the whole codes. How many cells must
-be visited is measured against the exact scan when the search is built, and the recall reached is stored beside it.
+The rows are clustered by their leading coordinates, which hold most of their variance (:mod:`nait_index.search.cells`).
+A query visits the cells nearest to it, takes the best candidates by those coordinates, and scores them exactly by the
+whole codes. How many cells must be visited is measured against the exact scan when the search is built, and the recall
+reached is stored beside it.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 
 from nait_index.config import SearchMode
 from nait_index.errors import NaitError
-from nait_index.files import atomic_write, hash_bytes
+from nait_index.files import explained, hash_file
+from nait_index.search.cells import FILES, STAMP, Cells
+from nait_index.search.exact import ScanStamp
 from nait_index.search.hits import Hits, best
-from nait_index.search.joint import LEADING, Scan
+from nait_index.search.joint import Scan
+from nait_index.store.fragments import Fragment
 from nait_index.store.sealed import read_sealed, write_sealed
 
 MOST = 1000
@@ -26,7 +31,6 @@ _DEPTHS = (4, 8, 16, 32)
 _MEASURED = 100  # rows requested when recall is measured
 _WANTED = 0.99
 _LEAST_ROWS = 10_000
-_BLOCK = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,10 @@ class Recall:
     lowest: float
     mean: float
 
+    def visits(self, passing: int, rows: int) -> int:
+        """Return how many cells are visited for as many rows that pass a filter as without one: at most all."""
+        return min(self.cells, math.ceil(self.visited * rows / max(passing, 1)))
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -55,27 +63,42 @@ class Plan:
 
 
 def make_plan(
-    wanted: SearchMode, k: int, rows: int, width: int, queries: int, *, filtered: bool, recall: Recall | None
+    wanted: SearchMode,
+    k: int,
+    rows: int,
+    width: int,
+    queries: int,
+    *,
+    read: int,
+    passing: int | None,
+    all_needed: bool,
+    recall: Recall | None,
 ) -> Plan:
     """Decide between the exact scan and an approximate search, which is never used unasked.
 
     :param k: rows requested; :param rows: rows there are, each of :param width: scanned bytes.
+    :param read: how many rows an exact scan reads. :param passing: how many pass a filter; ``None`` without one.
+    :param all_needed: whether scores are blended, or rows left out of what was chosen.
     :param recall: of the approximate search, where the index has one.
     """
     times = f"once for {queries} capabilities" if queries > 1 else "once"
-    scan = f"exact scan: every row scored, {rows:,} x {width:,} bytes read {times}"
+    scored = "every row" if read == rows else f"each of the {read:,} rows that pass"
+    scan = f"exact scan: {scored} scored, {read:,} x {width:,} bytes read {times}"
     if wanted is SearchMode.EXACT:
         return Plan(SearchMode.EXACT, scan)
     if recall is None:
         reason = "there is no approximate search of this version ('build --approximate' and 'optimize' make one)"
-    elif filtered:
-        reason = "an approximate search cannot filter or blend"
+    elif all_needed:
+        reason = "an approximate search can neither blend nor leave out what it chose"
     elif k > MOST:
         reason = f"approximate search returns at most {MOST:,} rows, not {k:,}"
+    elif passing is not None and recall.visits(passing, rows) == recall.cells:
+        reason = "so few pass that an approximate search would visit all cells"
     else:
+        visited = recall.visited if passing is None else recall.visits(passing, rows)
         return Plan(
             SearchMode.APPROXIMATE,
-            f"approximate: {recall.visited} of {recall.cells:,} cells visited, candidates scored exactly; of the best "
+            f"approximate: {visited} of {recall.cells:,} cells visited, candidates scored exactly; of the best "
             f"100 it found {recall.mean:.1%} on average and {recall.lowest:.0%} at worst, measured on {recall.queries} "
             "queries when it was made",
         )
@@ -85,16 +108,16 @@ def make_plan(
 class Approximate:
     """An approximate search over the rows of an exact scan.
 
-    :param index: FAISS's. :param steps: (d,) what one unit of each code is worth.
+    :param steps: (d,) what one unit of each code is worth.
+    :param queries: (q, d) on which the recall is measured, in the units of the codes.
     """
 
-    def __init__(self, index: Any, exact: Scan, steps: np.ndarray, recall: Recall) -> None:  # noqa: ANN401 - untyped
+    def __init__(self, cells: Cells, exact: Scan, steps: np.ndarray, queries: np.ndarray, recall: Recall) -> None:
         self.recall = recall
-        self._index = index
+        self._cells = cells
         self._exact = exact
-        self._steps = steps
-        self._width = min(LEADING, exact.stamp.dim)
-        index.nprobe = recall.visited
+        self._steps = steps[: cells.width]
+        self._queries = queries
 
     @classmethod
     def build(cls, exact: Scan, steps: np.ndarray, queries: np.ndarray) -> "Approximate":
@@ -109,148 +132,103 @@ class Approximate:
                 f"approximate search needs at least {_LEAST_ROWS:,} rows, and this index has {rows:,}; leave "
                 "out --approximate: an exact scan takes milliseconds"
             )
-        index = _clustered(exact, steps)
-        cells = index.nlist
+        return cls.tuned(Cells.cluster(exact, rows, steps), exact, steps, queries)
+
+    @classmethod
+    def tuned(
+        cls, cells: Cells, exact: Scan, steps: np.ndarray, queries: np.ndarray, before: Recall | None = None
+    ) -> "Approximate":
+        """Measure how few candidates and cells find almost all of the exact best.
+
+        :param before: of an earlier version, which had hardly other rows: no less is tried.
+        """
         expected = [set(best(scores, _MEASURED).ordinals[:_MEASURED].tolist()) for scores in exact.scores(queries)]
 
         def measured(visited: int, depth: int) -> Recall:
-            search = cls(index, exact, steps, Recall(cells, visited, depth, len(queries), 0, 0))
+            search = cls(cells, exact, steps, queries, Recall(len(cells), visited, depth, len(queries), 0, 0))
             shares = [
                 len(right & set(search.search(query, _MEASURED).ordinals.tolist())) / _MEASURED
                 for right, query in zip(expected, queries, strict=True)
             ]
-            return Recall(cells, visited, depth, len(queries), min(shares), round(float(np.mean(shares)), 4))
+            return Recall(len(cells), visited, depth, len(queries), min(shares), round(float(np.mean(shares)), 4))
 
         # First how many candidates the leading coordinates must supply, then how few cells are enough.
-        deep = (measured(cells, depth) for depth in _DEPTHS)
+        depth, visited = (1, 2) if before is None else (before.depth, before.visited)
+        deep = (measured(len(cells), wanted) for wanted in _DEPTHS if wanted >= depth)
         depth = next((recall.depth for recall in deep if recall.mean >= _WANTED), _DEPTHS[-1])
-        tries = (measured(min(2**power, cells), depth) for power in range(1, cells.bit_length() + 1))
-        recall = next(recall for recall in tries if recall.mean >= _WANTED or recall.visited == cells)
-        return cls(index, exact, steps, recall)
+        doubled = (visited << power for power in range(len(cells).bit_length() + 1))
+        tries = (measured(min(count, len(cells)), depth) for count in doubled)
+        recall = next(recall for recall in tries if recall.mean >= _WANTED or recall.visited == len(cells))
+        return cls(cells, exact, steps, queries, recall)
 
-    def search(self, query: np.ndarray, k: int) -> Hits:
+    @property
+    def is_outgrown(self) -> bool:
+        """Whether there are twice as many rows as when they were clustered, into the square root of so many cells."""
+        return self._exact.stamp.rows > 2 * self.recall.cells**2
+
+    def search(self, query: np.ndarray, k: int, allowed: np.ndarray | None = None) -> Hits:
         """Return about the ``k`` best rows with exact scores, and never fewer than an exact scan would.
 
-        :param query: (d,) float32 in the units of the codes.
+        :param query: (d,) float32 in the units of the codes. :param allowed: (n,) bool, rows that may be chosen.
         """
+        rows, visited = self._exact.stamp.rows, self.recall.visited
+        if allowed is not None:
+            visited = self.recall.visits(int(np.count_nonzero(allowed)), rows)
         vector = query[: self._exact.stamp.dim]
-        leading = (vector / self._steps[: len(vector)])[None, : self._width]
-        _, ordinals = self._index.search(np.ascontiguousarray(leading, dtype=np.float32), self.recall.depth * k)
-        candidates = np.sort(ordinals[0][ordinals[0] >= 0])
+        candidates = self._cells.candidates(vector, self._steps, self.recall.depth * k, visited, allowed)
         if len(candidates) < k:  # the visited cells hold too few rows
-            return best(self._exact.scores(vector[None])[0], k)
+            candidates = np.arange(rows) if allowed is None else np.flatnonzero(allowed)
         hits = best(self._exact.scores_at(candidates, vector[None])[0], k)
         return Hits(hits.scores, candidates[hits.ordinals])
 
-    def save(self, folder: Path, name: str) -> None:
+    def save(self, folder: Path, name: str, fragments: Iterable[Fragment] = ()) -> None:
         """Write the search; its stamp is written last.
 
+        :param fragments: those of the table, by which the rows are recognised in another version.
         :raises NaitError: it cannot be written.
         """
-        from safetensors.numpy import save
+        with explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{name}{STAMP}").unlink(missing_ok=True)
+        self._cells.save(folder, name, self._queries)
+        facts = {
+            "stamp": asdict(self._exact.stamp),
+            "recall": asdict(self.recall),
+            "hashes": {ending: hash_file(folder / f"{name}{ending}") for ending in FILES},
+            "fragments": [fragment.record() for fragment in fragments],
+        }
+        write_sealed(folder / f"{name}{STAMP}", facts)
 
-        data = save(_arrays(self._index))
-        (folder / f"{name}.ivf.json").unlink(missing_ok=True)
-        with atomic_write(folder / f"{name}.ivf") as file:
-            file.write(data)
-        facts = {"stamp": asdict(self._exact.stamp), "recall": asdict(self.recall), "hash": hash_bytes(data)}
-        write_sealed(folder / f"{name}.ivf.json", facts)
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the files of an approximate search hold; :param fragments: of the table that it was made from."""
+
+    cells: Cells
+    queries: np.ndarray
+    recall: Recall
+    stamp: ScanStamp
+    fragments: list[Fragment]
 
     @classmethod
-    def load(cls, folder: Path, name: str, exact: Scan, steps: np.ndarray) -> "Approximate | None":
-        """Read a search; ``None`` where there is none for this state of the table."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
+    def read(cls, folder: Path, name: str, is_checked: Callable[[Path], bool] = lambda _: False) -> "Stored | None":
+        """Map the files; ``None`` where they are missing or damaged.
 
-        facts = read_sealed(folder / f"{name}.ivf.json")
+        :param is_checked: whether the content of a file is known to be as it was written; else it is hashed.
+        """
+        facts = read_sealed(folder / f"{name}{STAMP}")
         try:
-            data = (folder / f"{name}.ivf").read_bytes()
-            if facts is None or facts["stamp"] != asdict(exact.stamp) or facts["hash"] != hash_bytes(data):
+            unchecked = [ending for ending in FILES if not is_checked(folder / f"{name}{ending}")]
+            if facts is None or any(
+                hash_file(folder / f"{name}{ending}") != facts["hashes"][ending] for ending in unchecked
+            ):
                 return None
-            recall = Recall(**facts["recall"])
-            index = _index_of(load(data), exact.stamp.rows, recall.cells)
+            stamp, recall = ScanStamp(**facts["stamp"]), Recall(**facts["recall"])
+            fragments = [Fragment.from_record(part) for part in facts["fragments"]]
+            cells, queries = Cells.open(folder, name)
+            if unchecked:
+                cells.check_order()
         except (OSError, ValueError, KeyError, TypeError, SafetensorError):
             return None
-        return cls(index, exact, steps, recall)
-
-
-def _clustered(exact: Scan, steps: np.ndarray) -> Any:  # noqa: ANN401
-    """Train FAISS's inverted lists on the leading coordinates of all rows, and add them."""
-    faiss = import_faiss()
-    rows, width = exact.stamp.rows, min(LEADING, exact.stamp.dim)
-    cells = round(rows**0.5)
-    index = faiss.index_factory(width, f"IVF{cells},SQ8", faiss.METRIC_INNER_PRODUCT)
-    index.parallel_mode = 1  # over the cells of one query
-    index.cp.niter, index.cp.seed = 10, 0
-    index.train(_coordinates(exact.block(0, 64 * cells), steps, width))
-    for start in range(0, rows, _BLOCK):
-        index.add(_coordinates(exact.block(start, start + _BLOCK), steps, width))
-    return index
-
-
-def _arrays(index: Any) -> dict[str, np.ndarray]:  # noqa: ANN401
-    """Return the arrays of FAISS's index. Its own file format is not used: FAISS trusts what it reads."""
-    faiss = import_faiss()
-    lists, cells = index.invlists, index.nlist
-    sizes = np.array([lists.list_size(cell) for cell in range(cells)], dtype=np.int64)
-    filled = [(cell, int(size)) for cell, size in enumerate(sizes) if size]
-    ids = [faiss.rev_swig_ptr(lists.get_ids(cell), size).copy() for cell, size in filled]
-    width = index.code_size
-    codes = [
-        faiss.rev_swig_ptr(lists.get_codes(cell), size * width).reshape(size, width).copy() for cell, size in filled
-    ]
-    return {
-        "centroids": faiss.downcast_index(index.quantizer).reconstruct_n(0, cells),
-        "ranges": faiss.vector_to_array(index.sq.trained),
-        "sizes": sizes,
-        "ids": np.concatenate(ids).astype(np.int64),
-        "codes": np.concatenate(codes),
-    }
-
-
-def _index_of(arrays: Mapping[str, np.ndarray], rows: int, cells: int) -> Any:  # noqa: ANN401
-    """Rebuild FAISS's index from its arrays.
-
-    :raises ValueError: the arrays do not fit each other.
-    """
-    faiss = import_faiss()
-    centroids, ranges, sizes, ids, codes = (arrays[name] for name in ("centroids", "ranges", "sizes", "ids", "codes"))
-    width = centroids.shape[-1]
-    expected = {"centroids": (cells, width), "ranges": (2 * width,), "sizes": (cells,), "ids": (rows,)}
-    expected["codes"] = (rows, width)
-    types = {"centroids": np.float32, "ranges": np.float32, "sizes": np.int64, "ids": np.int64, "codes": np.uint8}
-    fitting = all(arrays[name].shape == expected[name] and arrays[name].dtype == types[name] for name in expected)
-    if not fitting or sizes.min() < 0 or sizes.sum() != rows or not np.array_equal(np.sort(ids), np.arange(rows)):
-        raise ValueError("not the arrays of an inverted file")
-    quantizer = faiss.IndexFlatIP(width)
-    quantizer.add(centroids)
-    kind = faiss.ScalarQuantizer.QT_8bit
-    index = faiss.IndexIVFScalarQuantizer(quantizer, width, cells, kind, faiss.METRIC_INNER_PRODUCT)
-    index.referenced_objects = [quantizer]  # which FAISS does not own
-    faiss.copy_array_to_vector(ranges, index.sq.trained)
-    index.is_trained, index.ntotal, index.parallel_mode = True, rows, 1
-    start = 0
-    for cell, size in enumerate(sizes):
-        cell_ids, cell_codes = ids[start : start + size].copy(), codes[start : start + size].copy()
-        if size:
-            index.invlists.add_entries(cell, int(size), faiss.swig_ptr(cell_ids), faiss.swig_ptr(cell_codes))
-        start += size
-    return index
-
-
-def import_faiss() -> Any:  # noqa: ANN401 - faiss is untyped
-    """Import FAISS, which one of two extras installs.
-
-    :raises NaitError: neither is installed.
-    """
-    try:
-        import faiss
-    except ImportError as error:
-        raise NaitError(
-            f"FAISS is not installed ({error}): pip install 'nait-index[cpu]', or [gpu] on a GPU"
-        ) from error
-    return faiss
-
-
-def _coordinates(codes: np.ndarray, steps: np.ndarray, width: int) -> np.ndarray:
-    return np.ascontiguousarray(codes[:, :width] * steps[:width], dtype=np.float32)
+        fitting = (len(cells.order), len(cells)) == (stamp.rows, recall.cells) and cells.codes.dtype == stamp.dtype
+        return cls(cells, queries, recall, stamp, fragments) if fitting else None

@@ -6,7 +6,7 @@ The copy is a cache of the table, and belongs to one version of it (:mod:`nait_i
 import hashlib
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -15,9 +15,10 @@ import numpy as np
 
 from nait_index.errors import StoreError
 from nait_index.files import atomic_write, explained, hash_bytes
+from nait_index.search.hits import sampled
 from nait_index.search.placement import OnProcessor, Products
 from nait_index.search.row_sums import row_sums
-from nait_index.search.scan import whole
+from nait_index.search.scan import scan, whole
 from nait_index.store.fragments import Fragment
 from nait_index.store.sealed import read_sealed, write_sealed
 
@@ -26,6 +27,9 @@ _CHECKED = 65_536
 
 _MEASURED = 256
 """Rows whose lengths are taken at a time, so that they stay in the processor's cache."""
+
+_FEW = 0.25
+"""Share of the rows up to which reading them one by one takes less time than reading all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,11 @@ class ScanStamp:
     rows: int
     dim: int
     dtype: str
+
+    def count_read(self, passing: int | None) -> int:
+        """Return how many rows a search reads: of a filter that few pass, only these; ``None`` for no filter."""
+        are_few = self.dtype == "int8" and passing is not None and passing <= _FEW * self.rows
+        return passing if are_few and passing is not None else self.rows
 
 
 class ExactScan:
@@ -142,6 +151,10 @@ class ExactScan:
         """Return the codes of some rows in table order."""
         return self.rows[start:end]
 
+    def take(self, ordinals: np.ndarray) -> np.ndarray:
+        """Return the codes of the rows with some ordinals."""
+        return self.rows.take(ordinals, axis=0)
+
     def has_whole_sums(self) -> bool:
         """Return whether the checksums are as they were written."""
         return self.sums is not None and hash_bytes(self.sums.data) == self._hash
@@ -163,19 +176,29 @@ class ExactScan:
         :param threads: that scan; ``None`` is one per core.
         :returns: (q, n) float32 inner products, exact but for the rounding of the query, see :func:`~.scan.whole`.
         """
-        queries = np.ascontiguousarray(queries[:, : self.stamp.dim], dtype=np.float32)
         threads = threads or os.cpu_count() or 1
-        if self.rows.dtype != np.int8:
-            return self.products.multiply(self.rows, queries, threads)
-        numbers, units = whole(queries, self.longest)
-        scores = self.products.multiply(self.rows, numbers, threads)
-        scores *= units[:, None].astype(np.float32)
-        return scores
+        return self._scores(queries, lambda numbers: self.products.multiply(self.rows, numbers, threads))
 
     def scores_at(self, ordinals: np.ndarray, queries: np.ndarray) -> np.ndarray:
-        """Score the rows with these ordinals: (q, m) float32, the same numbers as :meth:`scores` gives them."""
-        some = ExactScan(np.asarray(self.rows[ordinals]), self.longest, self.stamp)
-        return some.scores(queries)
+        """Score the rows with these ordinals, and read no others: (q, m) float32, the same numbers as in all scores."""
+        return self._scores(queries, lambda numbers: scan(self.rows, numbers, os.cpu_count() or 1, ordinals))
+
+    def scores_among(self, allowed: np.ndarray, queries: np.ndarray) -> np.ndarray:
+        """Score the rows that are allowed (n,) bool, and the first ones, and give all others -inf: (q, n) float32."""
+        read = allowed.copy()
+        read[sampled(len(read))] = True
+        scores = np.full((len(queries), len(read)), -np.inf, np.float32)
+        scores[:, read] = self.scores_at(np.flatnonzero(read), queries)
+        return scores
+
+    def _scores(self, queries: np.ndarray, multiply: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        queries = np.ascontiguousarray(queries[:, : self.stamp.dim], dtype=np.float32)
+        if self.rows.dtype != np.int8:
+            return multiply(queries)
+        numbers, units = whole(queries, self.longest)
+        scores = multiply(numbers)
+        scores *= units[:, None].astype(np.float32)
+        return scores
 
 
 @dataclass(frozen=True, slots=True)

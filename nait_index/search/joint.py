@@ -6,10 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
+from nait_index.search.cells import LEADING
 from nait_index.search.exact import ExactScan, ScanStamp
-
-LEADING = 256
-"""Coordinates that an approximate search clusters rows by."""
 
 
 class Scan(Protocol):
@@ -19,6 +17,9 @@ class Scan(Protocol):
 
     def block(self, start: int, end: int) -> np.ndarray:
         """Return the codes of some rows in table order."""
+
+    def take(self, ordinals: np.ndarray) -> np.ndarray:
+        """Return the codes of the rows with some ordinals."""
 
     def scores(self, queries: np.ndarray) -> np.ndarray:
         """Score every row by every query."""
@@ -48,6 +49,10 @@ class JointScan:
     def block(self, start: int, end: int) -> np.ndarray:
         """Return the codes of some rows in table order."""
         return self.arrange([scan.block(start, end) for scan in self._scans])
+
+    def take(self, ordinals: np.ndarray) -> np.ndarray:
+        """Return the codes of the rows with some ordinals."""
+        return self.arrange([scan.take(ordinals) for scan in self._scans])
 
     def scores(self, queries: np.ndarray) -> np.ndarray:
         """Score every row by every query: (q, n)."""

@@ -73,6 +73,10 @@ class MergedScans:
         ]
         return _merged(self._ask("near", [(*request, part.queries, thresholds) for request in requests]), k)
 
+    def count_read(self, stamp: ScanStamp, passing: int | None) -> int:
+        """Return how many rows a search reads: all, whatever passes."""
+        return stamp.rows
+
     def take(self, column: str, stamp: ScanStamp, ordinals: np.ndarray) -> np.ndarray:
         """Return the scanned codes of some rows (m, d)."""
         places = [share.in_share(ordinals) for share in self._spans]

@@ -49,12 +49,28 @@ class Renewal:
                 else:
                     yield from (source.rows[at : min(at + _MEASURED, end)] for at in range(start, end, _MEASURED))
 
+    def moves(self, rows: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return where the rows of the old copy are in the new one, -1 for none, and which of the new one are read.
+
+        :param rows: of the old copy. :returns: (n,) int64 and (m,) int64 ordinals of the new copy.
+        """
+        new_of_old, fresh, position = np.full(rows, -1, np.int64), [np.empty(0, np.int64)], 0
+        for part in self.parts:
+            if isinstance(part, np.ndarray):
+                old = ranges(part[:, 0], part[:, 1])
+                new_of_old[old] = np.arange(position, position + len(old))
+                position += len(old)
+            else:
+                count = sum(fragment.rows for fragment in part)
+                fresh.append(np.arange(position, position + count))
+                position += count
+        return new_of_old, np.concatenate(fresh)
+
     def _longest_is_kept(self, source: ExactScan) -> bool:
         """Return whether the longest row of the old copy is certainly among those that are copied."""
         kept = self.kept[np.argsort(self.kept[:, 0])]
         starts, ends = np.r_[0, kept[:, 1]], np.r_[kept[:, 0], source.stamp.rows]
-        lengths = ends - starts
-        dropped = np.arange(lengths.sum()) + np.repeat(starts - np.cumsum(lengths) + lengths, lengths)
+        dropped = ranges(starts, ends)
         longest = 0.0
         for at in range(0, len(dropped), _MEASURED):
             longest = max(longest, longest_of(source.rows[dropped[at : at + _MEASURED]]))
@@ -80,6 +96,13 @@ def plan_renewal(old: Sequence[Fragment], new: Sequence[Fragment]) -> Renewal:
         else:
             parts[-1:] = [_joined(last, runs)] if isinstance(last, np.ndarray) else [*parts[-1:], runs]
     return Renewal(tuple(parts))
+
+
+def ranges(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Return all positions of some ranges, one range after another."""
+    lengths = ends - starts
+    before = np.cumsum(lengths) - lengths
+    return np.asarray(np.arange(lengths.sum()) + np.repeat(starts - before, lengths))
 
 
 def _ordinals(old: Fragment, start: int, new: Fragment) -> np.ndarray | None:

@@ -13,6 +13,7 @@ from nait_index.config import SearchMode, SignatureConfig
 from nait_index.corpus import SAMPLE_COLUMNS, plain_text, restore_sample
 from nait_index.errors import StoreError, UnknownRowError
 from nait_index.search.approximate import Approximate
+from nait_index.search.cell_copies import CellCopies
 from nait_index.search.copies import ScanCopies
 from nait_index.search.exact import ExactScan, ScanStamp, rounded
 from nait_index.search.hits import Hits, best_of_each
@@ -68,6 +69,7 @@ class IndexRows:
         self._table = table
         self._folder = layout.engine(table.version)
         self._held = HeldScans(ScanCopies(layout, table), table.signatures_at, products)
+        self._cells = CellCopies(layout, table)
         self._scans = scans or self._held
         self._stamps: dict[Feature, ScanStamp] = {}
         self._approximate: dict[tuple[Feature, ...], Approximate | None] = {}
@@ -260,7 +262,7 @@ class IndexRows:
         """Return the rows of largest inner product with each query (q, d); near the cut, whole signatures decide."""
         approximate = self.approximate(feature) if mode is SearchMode.APPROXIMATE else None
         if approximate is not None:
-            return [approximate.search(query, k) for query in queries]
+            return [approximate.search(query, k, allowed) for query in queries]
         if feature is Feature.HIDDEN:
             return best_of_each(self.scores(feature, queries), k, allowed)
         asked = self._asked(feature, queries)
@@ -274,7 +276,8 @@ class IndexRows:
         """Return the rows of largest sum of inner products with the queries (q, d) of several features."""
         approximate = self.approximate(*vectors) if mode is SearchMode.APPROXIMATE else None
         if approximate is not None:
-            return [approximate.search(query, k) for query in self._scan(*vectors)[0].arrange([*vectors.values()])]
+            arranged = self._scan(*vectors)[0].arrange([*vectors.values()])
+            return [approximate.search(query, k, allowed) for query in arranged]
         return self._scans.best([self._asked(*part) for part in vectors.items()], k, allowed)
 
     def _asked(self, feature: Feature, queries: np.ndarray) -> ColumnQueries:
@@ -283,6 +286,10 @@ class IndexRows:
     def scan_reason(self, width: int, dtype: str, queries: int) -> str:
         """Return where some queries would be multiplied with rows of so many bytes, and why; empty without a choice."""
         return self._scans.reason(len(self), width, dtype, queries)
+
+    def count_read(self, features: Sequence[Feature], passing: int | None) -> int:
+        """Return how many rows an exact search reads, of which some pass a filter; ``None`` for no filter."""
+        return max(self._scans.count_read(self.stamp(feature), passing) for feature in features)
 
     # ---- the scans --------------------------------------------------------------------------------------------------
 
@@ -296,10 +303,7 @@ class IndexRows:
                 "an approximate search runs in one process; leave out --engine ray, or --search approximate"
             )
         if features not in self._approximate:
-            scan, steps = self._scan(*features)
-            self._approximate[features] = Approximate.load(
-                self._folder, "+".join(map(dense_column, features)), scan, steps
-            )
+            self._approximate[features] = self._cells.open([*map(dense_column, features)], *self._scan(*features))
         return self._approximate[features]
 
     def make_approximate(self, queries: Mapping[Feature, np.ndarray]) -> None:
@@ -308,10 +312,9 @@ class IndexRows:
         :param queries: (q, d) for each, like those that will be asked; the recall is measured on them.
         """
         features = tuple(queries)
-        scan, steps = self._scan(*features)
-        made = Approximate.build(scan, steps, scan.arrange([*queries.values()]))
-        made.save(self._folder, "+".join(map(dense_column, features)))
-        self._approximate[features] = made
+        (scan, steps), columns = self._scan(*features), [*map(dense_column, features)]
+        arranged = scan.arrange([*queries.values()])
+        self._approximate[features] = self._cells.make(columns, scan, steps, arranged)
 
     def _scan(self, *features: Feature) -> tuple[JointScan, np.ndarray]:
         """Return the scans of some features side by side, and the steps of their columns."""

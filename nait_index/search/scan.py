@@ -28,15 +28,17 @@ def whole(queries: np.ndarray, longest: float) -> tuple[np.ndarray, np.ndarray]:
     return np.rint(queries / units[:, None]).astype(np.float32), units
 
 
-def scan(rows: np.ndarray, queries: np.ndarray, threads: int) -> np.ndarray:
-    """Multiply all rows with all queries.
+def scan(rows: np.ndarray, queries: np.ndarray, threads: int, some: np.ndarray | None = None) -> np.ndarray:
+    """Multiply rows with all queries.
 
     :param rows: (n, d) int8 or float32, in memory or mapped; :param queries: (q, d) float32.
-    :returns: (q, n) float32.
+    :param some: (m,) which rows; ``None`` for all.
+    :returns: (q, n) float32, or (q, m).
     """
     from threadpoolctl import threadpool_limits
 
-    n, d = rows.shape
+    d = rows.shape[1]
+    n = len(rows if some is None else some)
     scores = np.empty((n, len(queries)), dtype=np.float32)
     columns = np.ascontiguousarray(queries.T)
     tile = max(1, _TILE // max(d, 1))
@@ -45,7 +47,8 @@ def scan(rows: np.ndarray, queries: np.ndarray, threads: int) -> np.ndarray:
     def work(start: int, end: int) -> None:
         buffer = np.empty((tile, d), dtype=np.float32)
         for first in range(start, end, tile):
-            part = rows[first : min(first + tile, end)]
+            last = min(first + tile, end)
+            part = rows[first:last] if some is None else rows.take(some[first:last], axis=0)
             values = buffer[: len(part)]
             np.copyto(values, part, casting="unsafe")
             np.matmul(values, columns, out=scores[first : first + len(part)])

@@ -59,6 +59,9 @@ class Scans(Protocol):
     def best_whole(self, part: ColumnQueries, k: int, allowed: np.ndarray | None) -> list[Hits]:
         """Return the rows of highest score by whole signatures, which are read near the cut."""
 
+    def count_read(self, stamp: ScanStamp, passing: int | None) -> int:
+        """Return how many rows a search reads, of which some pass a filter; ``None`` for no filter."""
+
     def take(self, column: str, stamp: ScanStamp, ordinals: np.ndarray) -> np.ndarray:
         """Return the scanned codes of some rows (m, d)."""
 
@@ -102,12 +105,16 @@ class HeldScans:
 
     def best(self, parts: Parts, k: int, allowed: np.ndarray | None) -> list[Hits]:
         """Return the rows of highest score for every query."""
-        return best_of_each(self.scores(parts), k, allowed)
+        return best_of_each(self._scores(parts, allowed), k, allowed)
 
     def best_whole(self, part: ColumnQueries, k: int, allowed: np.ndarray | None) -> list[Hits]:
         """Return the rows of highest score by whole signatures, which are read near the cut."""
-        scores = self.scores([part])
+        scores = self._scores([part], allowed)
         return list(rescored(lambda ordinals: self.whole(part.column, ordinals), scores, part.queries, k, allowed))
+
+    def count_read(self, stamp: ScanStamp, passing: int | None) -> int:
+        """Return how many rows a search reads."""
+        return stamp.count_read(passing)
 
     def take(self, column: str, stamp: ScanStamp, ordinals: np.ndarray) -> np.ndarray:
         """Return the scanned codes of some rows (m, d)."""
@@ -116,6 +123,15 @@ class HeldScans:
     def whole(self, column: str, ordinals: np.ndarray) -> np.ndarray:
         """Read the whole signatures of some rows of the table (m, width)."""
         return self._read(ordinals, column)
+
+    def _scores(self, parts: Parts, allowed: np.ndarray | None) -> np.ndarray:
+        """Score every row; or only the allowed ones where these are few, and give the others -inf."""
+        passing = None if allowed is None else int(np.count_nonzero(allowed))
+        if allowed is None or any(self.count_read(part.stamp, passing) == part.stamp.rows for part in parts):
+            return self.scores(parts)
+        return np.asarray(
+            np.sum([self._exact(part).scores_among(allowed, part.queries) for part in parts], axis=0), np.float32
+        )
 
     def _exact(self, part: ColumnQueries) -> ExactScan:
         exact = self.exact(part.column, part.stamp)

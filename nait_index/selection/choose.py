@@ -328,14 +328,24 @@ class Chooser:
         approximate = self.rows.approximate(*features) if request.search is SearchMode.APPROXIMATE else None
         recall, scanned = None if approximate is None else approximate.recall, [*map(self.rows.stamp, features)]
         width = sum(stamp.dim * np.dtype(stamp.dtype).itemsize for stamp in scanned)
-        is_filtered = request.allowed is not None or bool(request.cleaning)
-        queries = len(request.capabilities)
-        rows = len(self.rows)
-        plan = make_plan(request.search, request.k, rows, width, queries, filtered=is_filtered, recall=recall)
-        reason = self.rows.scan_reason(width, scanned[0].dtype, queries)
-        return (
-            replace(plan, why=f"{plan.why}; multiplied {reason}") if reason and plan.mode is SearchMode.EXACT else plan
+        rows, queries = len(self.rows), len(request.capabilities)
+        passing = None if request.allowed is None else request.available
+        read = self.rows.count_read(features, passing)
+        plan = make_plan(
+            request.search,
+            request.k,
+            rows,
+            width,
+            queries,
+            read=read,
+            passing=passing,
+            all_needed=bool(request.blend or request.cleaning),
+            recall=recall,
         )
+        reason = self.rows.scan_reason(width, scanned[0].dtype, queries)
+        if not reason or plan.mode is not SearchMode.EXACT or read < rows:
+            return plan
+        return replace(plan, why=f"{plan.why}; multiplied {reason}")
 
     def _provenance(self, method: str | None, where: str | None, available: int) -> Provenance:
         return Provenance(

@@ -1,7 +1,7 @@
-"""Which scan copies are kept: those of the present version, and of each signature the newest other one.
+"""Which scan copies and cells are kept: those of the present version, and of each signature the newest other ones.
 
-That other one is what the copy of the present version is made from, and goes once that is there. Processes that have a
-deleted copy mapped can still read it.
+Those are what the files of the present version are made from, and go once these are there. Processes that have a
+deleted file mapped can still read it.
 
 The copies of a share of the rows, for processes that scan a table together, are in a folder of their own, by the same
 rules, and for one number of shares at a time.
@@ -17,6 +17,9 @@ from nait_index.store.layout import Layout
 
 KINDS = (".json", ".npy", ".sums", ".rows.json")
 """Endings of the files of one copy: its stamp, its rows, their checksums, and which rows of the table they are."""
+
+CELLS = (".cells.json", ".cells", ".order.npy", ".codes.npy")
+"""Endings of the files of an approximate search, its stamp first."""
 
 
 _SHARE = re.compile(r"\d+-of-(\d+)")
@@ -34,21 +37,21 @@ def drop_other_shares(layout: Layout, shares: int) -> None:
             _delete(folder)
 
 
-def other_copies(engines: Path, column: str, table_version: int) -> list[Path]:
+def other_copies(engines: Path, name: str, table_version: int, kinds: Sequence[str] = KINDS) -> list[Path]:
     """Return the folders with a finished copy of a column at another version of the table, the newest first.
 
     :param engines: the folder of the copies of all versions.
     """
-    return [folder for folder in _others(engines, table_version) if column in _finished(folder)]
+    return [folder for folder in _others(engines, table_version) if (name, kinds) in _finished(folder)]
 
 
-def drop_older(engines: Path, column: str, table_version: int) -> None:
+def drop_older(engines: Path, name: str, table_version: int, kinds: Sequence[str] = KINDS) -> None:
     """Delete the copies of a column at earlier versions of the table, as far as that is permitted."""
     for folder in _others(engines, table_version):
         if int(folder.name) < table_version:
             with suppress(OSError):
-                for kind in KINDS:  # the stamp first: without it, no file is used
-                    (folder / f"{column}{kind}").unlink(missing_ok=True)
+                for kind in kinds:  # the stamp first: without it, no file is used
+                    (folder / f"{name}{kind}").unlink(missing_ok=True)
                 folder.rmdir()
 
 
@@ -63,9 +66,9 @@ def _prune(engines: Path, table_version: int, shares: Sequence[Path]) -> None:
     current, others = engines / str(table_version), _others(engines, table_version)
     covered = _finished(current)
     for folder in others:
-        columns = _finished(folder) - covered
-        covered |= columns
-        kept = {f"{column}{kind}" for column in columns for kind in KINDS}
+        copies = _finished(folder) - covered
+        covered |= copies
+        kept = {f"{name}{kind}" for name, kinds in copies for kind in kinds}
         for path in [path for path in folder.iterdir() if path.name not in kept]:
             _delete(path)
         if not kept:
@@ -88,10 +91,12 @@ def _others(engines: Path, table_version: int) -> list[Path]:
     return sorted(others, key=lambda folder: int(folder.name), reverse=True)
 
 
-def _finished(folder: Path) -> set[str]:
-    """Return the columns of which a folder holds all files of a copy."""
-    columns = {path.name.removesuffix(".npy") for path in folder.glob("*.npy")}
-    return {column for column in columns if all((folder / f"{column}{kind}").is_file() for kind in KINDS)}
+def _finished(folder: Path) -> set[tuple[str, Sequence[str]]]:
+    """Return the names, with the endings, of which a folder holds all files."""
+    copies = {
+        (path.name.removesuffix(kinds[-1]), kinds) for kinds in (KINDS, CELLS) for path in folder.glob(f"*{kinds[-1]}")
+    }
+    return {(name, kinds) for name, kinds in copies if all((folder / f"{name}{kind}").is_file() for kind in kinds)}
 
 
 def _delete(path: Path) -> None:

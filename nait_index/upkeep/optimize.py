@@ -77,7 +77,8 @@ def prepare_search(layout: Layout, manifest: Manifest, rows: IndexRows, *, appro
     scanned = {features for method in (Probe(), ProbeNeurons()) if (features := method.features(rows))}
     if scanned and (approximate or manifest.approximate):
         for features in sorted(scanned):
-            rows.make_approximate(sample_queries(rows, features))
+            if rows.approximate(*features) is None:
+                rows.make_approximate(sample_queries(rows, features))
         mark_approximate(layout)
 
 
