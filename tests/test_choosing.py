@@ -418,6 +418,7 @@ def _assert_cover(selection: Selection, wanted: list[tuple[str, float, int]], se
         rounds=wanted[-1][2],
         blocks=1,
         block_rows=len(sets),
+        together=len(sets),
     )
     assert selection.provenance.available == len(sets)
 
@@ -455,7 +456,7 @@ def test_coverage_is_of_the_rows_that_pass_a_filter(index: NaitIndex) -> None:
 def test_more_rows_than_fit_are_covered_in_blocks(index: NaitIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     sets, read = _sets(index.layout.root), list[int]()
     width = len(sets["row-000"])
-    monkeypatch.setattr(blocks, "_TOGETHER", 8 * width * (ROWS - 1))
+    monkeypatch.setattr(blocks, "_TOGETHER", 8 * width * 20)
     monkeypatch.setattr(blocks, "_BLOCK", 8 * width * 10)
     signatures = IndexRows.signatures
 
@@ -467,17 +468,17 @@ def test_more_rows_than_fit_are_covered_in_blocks(index: NaitIndex, monkeypatch:
     chosen = index.cover(top=20, rare=True)
     size = chosen.provenance.coverage
     assert size is not None
-    assert (len(set(chosen)), size.blocks, size.block_rows) == (20, 3, 10)
-    assert max(read[1:]) == 10  # after the weights, which are counted a part at a time
+    assert (len(set(chosen)), size.blocks, size.block_rows, size.together) == (20, 3, 10, 20)
+    assert max(read[1:]) <= 20  # after the weights, which are counted a part at a time
     assert (size.covered, size.coverable) == tuple(
         len(set().union(*(sets[row_id] for row_id in ids))) for ids in (chosen, sets)
     )
     assert chosen.provenance.plan == (
-        "each of 3 blocks of 10 rows proposes some, and as many proposals at a time are chosen from (RandGreeDI)"
+        "each of 3 blocks of 10 rows proposes some, and 20 proposals at a time are chosen from (RandGreeDI)"
     )
     few = index.cover(top=5, where="reward >= 1").provenance
     assert few.coverage is not None
-    assert (few.coverage.blocks, few.coverage.block_rows) == (1, few.available)
+    assert (few.coverage.blocks, few.coverage.together) == (1, few.available)
     with_plan = nait_index("cover", index.layout.root, "--top", "20", "--rare", "--json")
     assert [row["id"] for row in with_plan.json["selected"]] == list(chosen)
     assert f"plan: {chosen.provenance.plan}" in with_plan.err

@@ -171,7 +171,7 @@ def test_sets_and_weights_that_are_none_are_refused() -> None:
 
 
 def _in_blocks(
-    sets: np.ndarray, ids: Sequence[str], k: int, weights: np.ndarray, block: int
+    sets: np.ndarray, ids: Sequence[str], k: int, weights: np.ndarray, block: int, together: int
 ) -> list[tuple[int, float, int]]:
     """Choose in blocks by the plain rule."""
 
@@ -180,16 +180,15 @@ def _in_blocks(
         return [(rows[row], gain, turn) for row, gain, turn in picks]
 
     count = math.ceil(len(sets) / block)
-    largest = math.ceil(len(sets) / count)
     dealt = [part.tolist() for part in np.array_split(np.arange(len(sets)), count)]
     proposals = [[row for row, _, _ in greedy(rows, len(rows))] for rows in dealt]
     chosen: list[tuple[int, float, int]] = []
     waiting: list[int] = []
     while len(chosen) < k:
-        more = max(1, (largest - len(waiting)) // count)
+        more = max(1, (together - len(waiting)) // count)
         waiting = sorted(waiting + [row for rows in proposals for row in rows[:more]])
         proposals = [rows[more:] for rows in proposals]
-        is_last = not any(proposals) or more >= min(k, math.ceil((k + largest) / count))
+        is_last = not any(proposals) or more >= min(k, math.ceil((k + together) / count))
         wanted = k - len(chosen)
         picks = greedy(waiting, wanted if is_last else min(wanted, max(1, len(waiting) // 2)))
         if len(picks) < wanted:
@@ -200,15 +199,18 @@ def _in_blocks(
     return chosen
 
 
-@pytest.mark.parametrize(("k", "block"), [(3, 12), (20, 9), (40, 12), (40, 1), (13, 20), (1, 5)])
+@pytest.mark.parametrize(
+    ("k", "block", "together"),
+    [(3, 12, 12), (20, 9, 9), (40, 12, 20), (40, 1, 1), (13, 20, 39), (1, 5, 7), (12, 4, 16)],
+)
 def test_blocks_propose_and_the_best_of_their_proposals_are_chosen(
-    k: int, block: int, monkeypatch: pytest.MonkeyPatch
+    k: int, block: int, together: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = np.random.default_rng(k)
     sets = np.argsort(rng.random((40, NEURONS)) ** np.arange(1, NEURONS + 1), axis=1)[:, :3]
     ids = [f"{number:02d}" for number in rng.permutation(40)]
     weights = rng.integers(0, 8, size=NEURONS) / 4
-    monkeypatch.setattr(blocks, "_TOGETHER", 8 * sets.size - 1)
+    monkeypatch.setattr(blocks, "_TOGETHER", 8 * 3 * together)
     monkeypatch.setattr(blocks, "_BLOCK", 8 * 3 * block)
 
     def read(ordinals: np.ndarray) -> tuple[np.ndarray, list[str]]:  # of a larger table, from 100
@@ -216,9 +218,9 @@ def test_blocks_propose_and_the_best_of_their_proposals_are_chosen(
 
     division = Division.of(40, 3)
     chosen = cover_rows(read, np.arange(100, 140), k, division, weights)
-    assert division == Division(math.ceil(40 / block), math.ceil(40 / math.ceil(40 / block)))
+    assert division == Division(math.ceil(40 / block), math.ceil(40 / math.ceil(40 / block)), together)
     picks = zip(chosen.ordinals - 100, chosen.gains, chosen.rounds, strict=True)
-    assert list(picks) == _in_blocks(sets, ids, k, weights, block)
+    assert list(picks) == _in_blocks(sets, ids, k, weights, block, together)
     assert chosen.covered == len(np.unique(sets[chosen.ordinals - 100]))
     assert chosen.coverable == len(np.unique(sets))
 
@@ -230,7 +232,7 @@ def test_what_fits_is_covered_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "_BLOCK", 8)
     candidates = np.arange(0, 40, 2)
     division = Division.of(20, 3)
-    assert division == Division(1, 20)
+    assert division == Division(1, 20, 20)
 
     def read(rows: np.ndarray) -> tuple[np.ndarray, list[str]]:
         return sets[rows], [ids[row] for row in rows]
@@ -244,7 +246,7 @@ def test_what_fits_is_covered_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_blocks_have_rows_from_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "_RUN", 4)
-    parts = list(Division(3, 14).split(np.arange(41)))
+    parts = list(Division(3, 14, 14).split(np.arange(41)))
     assert sorted(np.concatenate(parts).tolist()) == list(range(41))
     assert [len(part) for part in parts] == [14, 14, 13]
     assert all(part.min() < 14 and part.max() > 27 for part in parts)

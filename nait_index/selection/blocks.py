@@ -4,8 +4,8 @@ Sets that fit are chosen from all at once (:mod:`nait_index.selection.coverage`)
 and the same greedy choice is made twice:
 
 1. Every block proposes the rows that it would choose alone, in the order of choice.
-2. As many proposals as a block has rows are chosen from together: first the foremost of every block, then, wave after
-   wave, what is left and the next ones. A wave ends with its last complete round before half of its rows are chosen.
+2. As many proposals as fit are chosen from together: first the foremost of every block, then, wave after wave, what is
+   left and the next ones. A wave ends with its last complete round before half of its rows are chosen.
 
 This is RandGreeDI (Barbosa, Ene, Nguyen and Ward, ICML 2015, arXiv 1502.02606), repeated. Its bound holds for the first
 r rows of the first round, r up to the number of proposals that a block has in the first wave: either these or the first
@@ -31,7 +31,8 @@ _TOGETHER = 2 << 30
 every machine."""
 
 _BLOCK = 512 << 20
-"""Bytes of the sets and lists of one block, where there are several; larger ones take longer and hardly cover more."""
+"""Bytes of the sets and lists of one block, where there are several. It is the number of proposals that are chosen from
+together, not the size of the blocks, that decides how much is covered, and small blocks are chosen from sooner."""
 
 _BYTES = 8  # of each number of a set: an int32 there, and one in the list of its neuron
 _RUN = 1024  # rows, next to one another in the table, that go to the same block, so that they are read together
@@ -44,18 +45,19 @@ Reader = Callable[[np.ndarray], tuple[np.ndarray, Sequence[str]]]
 class Division:
     """How rows are divided.
 
-    :param blocks: how many. :param rows: in the largest.
+    :param blocks: how many. :param rows: in the largest. :param together: proposals that are chosen from at a time.
     """
 
     blocks: int
     rows: int
+    together: int
 
     @classmethod
     def of(cls, rows: int, width: int) -> "Division":
         """Divide rows with sets of ``width`` numbers, if they do not fit."""
         size = rows * width * _BYTES
         blocks = 1 if size <= _TOGETHER else min(rows, -(-size // _BLOCK))
-        return cls(blocks, -(-rows // blocks))
+        return cls(blocks, -(-rows // blocks), min(rows, max(1, _TOGETHER // (width * _BYTES))))
 
     @property
     def why(self) -> str:
@@ -63,8 +65,8 @@ class Division:
         if self.blocks == 1:
             return f"rows are chosen from all {self.rows:,} at once"
         return (
-            f"each of {self.blocks:,} blocks of {self.rows:,} rows proposes some, and as many proposals at a time are "
-            "chosen from (RandGreeDI)"
+            f"each of {self.blocks:,} blocks of {self.rows:,} rows proposes some, and {self.together:,} proposals at a "
+            "time are chosen from (RandGreeDI)"
         )
 
     def split(self, rows: np.ndarray) -> Iterator[np.ndarray]:
@@ -102,7 +104,7 @@ def _proposals(
 
     :param coverable: (D,) bool, set for every neuron that a candidate activates.
     """
-    count = min(k, -(-(k + division.rows) // division.blocks))
+    count = min(k, -(-(k + division.together) // division.blocks))
     for number, block in enumerate(division.split(candidates), start=1):
         logger.info("choosing from block %d of %d", number, division.blocks)
         sets, ids = read(block)
@@ -121,7 +123,7 @@ def _waves(
     start, longest = 0, max(map(len, proposals))
     waiting, (sets, ids) = np.zeros(0, dtype=np.int64), read(np.zeros(0, dtype=np.int64))
     while k:
-        end = start + max(1, (division.rows - len(waiting)) // division.blocks)
+        end = start + max(1, (division.together - len(waiting)) // division.blocks)
         new = np.sort(np.concatenate([block[start:end] for block in proposals]))
         start, is_last = end, end >= longest
         new_sets, new_ids = read(new)

@@ -387,6 +387,7 @@ class Chooser:
                 rounds=int(chosen.rounds[-1]),
                 blocks=division.blocks,
                 block_rows=division.rows,
+                together=division.together,
             )
             return Selection(
                 ids=tuple(self.rows.take_ids(chosen.ordinals)),

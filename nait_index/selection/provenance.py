@@ -90,7 +90,7 @@ class CoverageSize:
     :param covered: neurons that the chosen rows activate. :param coverable: neurons that any candidate row activates.
     :param neurons: all that were captured. :param rounds: rounds of coverage.
     :param blocks: that the candidates were divided into, 1 if rows were chosen from all at once; :param block_rows: in
-        the largest, and as many proposals of all blocks were chosen from at a time.
+        the largest; :param together: rows that were chosen from at a time.
     """
 
     covered: int
@@ -100,6 +100,7 @@ class CoverageSize:
     rounds: int
     blocks: int = 1
     block_rows: int | None = None
+    together: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
