@@ -88,6 +88,8 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.search.engines
 	$(BIN)/python -m benchmarks.sparse
 	$(if $(HAS_GPU),$(BIN)/python -m benchmarks.speed.gpu)
+	$(BIN)/python -m benchmarks.speed.cover loss
+	$(BIN)/python -m benchmarks.speed.cover shell
 	$(MAKE) tables
 
 # Whether the measurements run, on little. What needs the data is skipped where that is not there.
@@ -100,6 +102,8 @@ bench-quick: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.speed.filters --quick > /dev/null
 	$(BIN)/python -m benchmarks.sparse --quick > /dev/null
 	$(BIN)/python -m benchmarks.speed.gpu --quick > /dev/null
+	$(BIN)/python -m benchmarks.speed.cover loss --quick > /dev/null
+	$(BIN)/python -m benchmarks.speed.cover shell --quick > /dev/null
 	@if [ -f "$(NAIT_SHARED)/data/pool.jsonl" ]; then \
 	  NAIT_SHARED="$(NAIT_SHARED)" $(BIN)/python -m benchmarks.quality.retrieval quick --quick && \
 	  NAIT_SHARED="$(NAIT_SHARED)" $(BIN)/python -m benchmarks.quality.capture quick --quick > /dev/null && \

@@ -155,3 +155,37 @@ def memory_table(results: Sequence[Result]) -> Table:
         for result in results
     ]
     return ["MiB beyond the model", *(f"{int(size):,} rows" for size in sizes)], rows
+
+
+def cover_loss_table(result: Result) -> Table:
+    """Compare rows chosen in blocks with those chosen from all at once."""
+    rows = []
+    for name, figures in result["loss"].items():
+        count, numbers = figures["shape"]
+        for choice, described in figures["choices"].items():
+            proposals = described.get("first proposals of a block")
+            cells = ["–" if proposals is None else f"{proposals / figures['rows of the first round']:.2f}"]
+            cells += [f"{described[key]:.2%}" for key in ("covered by half", "covered by all", "covered by everything")]
+            needed = (described["rows until 99 % is covered"], described["rows until all is covered"])
+            cells += ["–" if length is None else f"{length:,}" for length in needed]
+            rows.append((f"{name}, {count:,} x {numbers}: {choice}", [*cells, f"{described['shared with exact']:.0%}"]))
+    covered = ["half a round covers", "a round covers", "all chosen rows cover"]
+    return ["", "rounds a block proposes first", *covered, "rows for 99 %", "rows for all", "same rows"], rows
+
+
+def cover_shell_table(result: Result) -> Table:
+    """Tabulate what the command takes on an index of made-up rows."""
+    rows = []
+    for name, figures in result["shell"].items():
+        blocks = next((line.split()[3] for line in figures["said"] if line.startswith("plan: each of ")), "1")
+        minutes = [f"{figures[key] / 60:.1f}" for key in ("processor", "seconds")]
+        what = f"{figures['rows']:,} x {figures['numbers']}{', rarity' if 'rarity' in name else ''}"
+        rows.append((what, [figures["top"], blocks, *minutes, f"{figures['peak_memory_gib']:.2f}"]))
+    return [
+        "rows x numbers",
+        "chosen",
+        "blocks",
+        "minutes of processor time",
+        "minutes in all",
+        "peak memory, GiB",
+    ], rows

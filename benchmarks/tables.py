@@ -13,6 +13,8 @@ import click
 from benchmarks.cost_tables import (
     budget_table,
     build_table,
+    cover_loss_table,
+    cover_shell_table,
     explanations_table,
     fidelity_table,
     filters_table,
@@ -277,6 +279,8 @@ TABLES: dict[str, Callable[[], str]] = {
     ),
     "far": partial(cost_table, far_table, "search"),
     "renewal": partial(cost_table, renewal_table, "renewal"),
+    "cover-loss": partial(cost_table, cover_loss_table, "cover"),
+    "cover-shell": partial(cost_table, cover_shell_table, "cover"),
     "workers": partial(cost_table, workers_table, "workers-bundled"),
     "budget": partial(cost_table, budget_table, "budget-bundled"),
     "explanations": partial(cost_table, explanations_table, "explanations-bundled"),
