@@ -86,6 +86,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.fidelity.explanations bundled --model bundled
 	$(BIN)/python -m benchmarks.search.speed --huge
 	$(BIN)/python -m benchmarks.search.engines
+	$(BIN)/python -m benchmarks.search.shares
 	$(BIN)/python -m benchmarks.sparse
 	$(if $(HAS_GPU),$(BIN)/python -m benchmarks.speed.gpu)
 	$(BIN)/python -m benchmarks.speed.cover loss
@@ -97,6 +98,7 @@ NAIT_SHARED ?= ../shared
 bench-quick: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.search.speed --quick > /dev/null
 	$(BIN)/python -m benchmarks.search.engines --quick > /dev/null
+	$(BIN)/python -m benchmarks.search.shares --quick > /dev/null
 	$(BIN)/python -m benchmarks.speed.fit --quick > /dev/null
 	$(BIN)/python -m benchmarks.speed.renewal --quick > /dev/null
 	$(BIN)/python -m benchmarks.speed.filters --quick > /dev/null

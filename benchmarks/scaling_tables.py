@@ -13,6 +13,8 @@ _LAYERS, _NEURONS, _PARAMETERS = 32, 11_008, 6.5e9  # of a Llama of 7B, without 
 # A GPU by its data sheet, and the share of its peak that is assumed.
 _PEAK, _SHARE = 989e12, 0.4
 _DIMS = 1024, 2048, 1024  # scanned, fine, drift: the defaults
+# Machines that search a billion rows: cores, bytes a second from the object store, and between them (10 Gbit/s).
+_CORES, _STORE, _NETWORK = 16, 1e9, 1.25e9
 _TEXT, _PLAIN = 700, 120  # bytes a row: of the pool's rows, and of ids, hashes and counts
 
 
@@ -70,6 +72,53 @@ def far_table(search: Result) -> Table:
     return ["quantity", "arithmetic", ""], [(name, [how, what]) for name, how, what in rows]
 
 
+def shares_table(result: Result) -> Table:
+    """Tabulate the seconds of searches by the workers of a cluster on one machine: median, lowest, highest."""
+    first = result["first search, seconds"]
+    rows = []
+    for name, figures in result["seconds"]["one query"].items():
+        cells = [_range(figures), _range(result["seconds"]["eight"][name])]
+        rows.append((name, [*cells, *(f"{first[case][name]:.1f}" for case in ("anew", "again", "after an addition"))]))
+    header = ["the best tenth by", "one query, s", "eight, s"]
+    return [*header, "first search, s", "first of the next process, s", "first after an addition, s"], rows
+
+
+def billion_table(results: Sequence[Result]) -> Table:
+    """Tabulate the costs of searching a billion rows on a cluster: arithmetic, with rates that were measured."""
+    shares, search, filters = results
+    plan, counting = shares["billion"], shares["requests"]["one query"]["count"]["seconds"]
+    share, seconds, sizes = plan["largest share"], plan["seconds"], plan["bytes"]
+    million = next(size for size in search["sizes"] if size["rows"] == 1_000_000)["one, top 10%"]
+    scan, held = million * share / 1e6 * 2 / _CORES, shares["rows"] / 2
+    count, ids = 2 * counting * share / held, shares["ids, seconds"] / (shares["rows"] // 10) * plan["found"]
+    moved = sizes["counts, at most"] + sizes["found rows"]
+    network, plain = moved / _NETWORK, filters["conditions"]["n_tokens < 500000"]["made"]
+    field = filters["conditions"]["source = 'gsm8k'"]["made"]
+    whole = scan + count + network + seconds["merging"]
+    rows = [
+        ("scanned, on each machine", f"1,024 B x {share / 1e6:.1f} M, a feature", f"{1024 * share / 1e9:.0f} GB"),
+        ("first search", f"that / {_STORE / 1e9:.0f} GB/s from the store (assumed)", f"{1024 * share / _STORE:.0f} s"),
+        ("task of a worker", "which rows it holds, once", f"{sizes['task of a worker'] / 1e3:,.0f} kB"),
+        ("scan", f"{million:.3f} s a million on 2 cores, {_CORES} cores each", f"{scan:.2f} s"),
+        ("counts", f"2 x {counting * 1e3:.1f} ms / {held / 1e3:.0f},000 rows x {share / 1e6:.1f} M", f"{count:.2f} s"),
+        ("moved: counts, at most", "6 B x 65,536, twice, from each", f"{sizes['counts, at most'] / 1e6:.0f} MB"),
+        ("moved: a hundredth of the rows", f"8 B x {plan['found'] / 1e6:.0f} M", f"{sizes['found rows'] / 1e6:.0f} MB"),
+        ("seconds of that", f"/ {_NETWORK / 1e9:.2f} GB/s (assumed)", f"{network:.2f} s"),
+        ("merging", "simulated", f"{seconds['merging']:.1f} s"),
+        ("**ordinals and scores of a hundredth**", "sum of the above", f"**{whole:.1f} s**"),
+        ("their ids", f"{ids / plan['found'] * 1e6:.1f} s a million", f"{ids:,.0f} s"),
+        ("of a tenth: moved, merging", "x 10", f"{sizes['found rows'] / 1e8:.1f} GB, {10 * seconds['merging']:.0f} s"),
+        ("of a tenth: ids", "x 10", f"{10 * ids:,.0f} s"),
+        ("a score of every row (`nas`)", "4 B x 1 G, moved and in memory", "4 GB"),
+        ("masks of `--where`", "simulated", f"{seconds['masks of a filter']:.1f} s"),
+        ("moved: masks", "1 bit x 1 G", f"{sizes['masks'] / 1e6:.0f} MB"),
+        ("`--where` on own columns, here", f"{plain:.2f} s a million", f"{plain * 1e3:,.0f} s"),
+        ("`--where` on fields, here", f"{field:.1f} s a million", f"{field / 3.6:,.1f} hours"),
+        ("memory of the command", "simulated, without ids", f"{plan['memory, MiB'] / 1024:.1f} GB"),
+    ]  # fmt: skip
+    return ["quantity", "arithmetic", ""], [(name, [how, what]) for name, how, what in rows]
+
+
 def workers_table(result: Result) -> Table:
     """Tabulate the rows per second of the runners: the median of the rounds, once under way and in all."""
     rows = []
@@ -105,6 +154,10 @@ def shift_table(result: Result) -> Table:
         rows.append((name, cells))
     header = ["new group", "left out, old rows", "new", "ratio", "`probe`, old", "new", "new, refitted"]
     return [*header, "`nait`, old", "new", "new, refitted"], rows
+
+
+def _range(figures: Mapping[str, float]) -> str:
+    return f"{figures['median']:.3f} ({figures['lowest']:.3f} to {figures['highest']:.3f})"
 
 
 def _spread(figures: Mapping[str, float]) -> str:

@@ -41,7 +41,15 @@ from benchmarks.quality.teaching_tables import (
     measured_table,
     settings_table,
 )
-from benchmarks.scaling_tables import far_table, per_million_table, renewal_table, shift_table, workers_table
+from benchmarks.scaling_tables import (
+    billion_table,
+    far_table,
+    per_million_table,
+    renewal_table,
+    shares_table,
+    shift_table,
+    workers_table,
+)
 from nait_index.methods.registry import MethodName
 
 MODELS = ("minilm", "bundled")
@@ -281,6 +289,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "renewal": partial(cost_table, renewal_table, "renewal"),
     "cover-loss": partial(cost_table, cover_loss_table, "cover"),
     "cover-shell": partial(cost_table, cover_shell_table, "cover"),
+    "shares": partial(cost_table, shares_table, "shares"),
+    "billion": partial(cost_table, billion_table, "shares", "search", "filters", many=True),
     "workers": partial(cost_table, workers_table, "workers-bundled"),
     "budget": partial(cost_table, budget_table, "budget-bundled"),
     "explanations": partial(cost_table, explanations_table, "explanations-bundled"),

@@ -10,7 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,13 +29,21 @@ from helpers import (
     small_signatures,
     write_lines,
 )
+from ray_searches import NAMES, descendants
+from test_object_store import server, storage  # noqa: F401 - fixtures
 
 from nait_index.building.shards import ShardFacts
 from nait_index.config import Device, RunnerConfig, RunnerKind, View
 from nait_index.distributed.cluster import Share, share_of
 from nait_index.distributed.pieces import Incoming, error_piece, to_pieces
 from nait_index.distributed.runner import _worker_device
-from nait_index.errors import FingerprintError, NaitError
+from nait_index.distributed.scanning import ScanWorker, ShareTask, _hosts
+from nait_index.errors import FingerprintError, NaitError, StoreError
+from nait_index.search.exact import ScanStamp
+from nait_index.search.merged import MergedScans
+from nait_index.search.shares import share_out
+from nait_index.store.layout import Layout
+from nait_index.store.samples import SampleTable
 
 ROWS = 260
 SHARDS = 33
@@ -215,18 +225,7 @@ class Process:
 
     def descendants(self, title: str = "") -> list[int]:
         """Return the processes that it started, directly or indirectly."""
-        parents, titles = {}, {}
-        for folder in Path("/proc").iterdir():
-            if folder.name.isdecimal():
-                try:
-                    parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-                    titles[int(folder.name)] = (folder / "cmdline").read_text()
-                except OSError:
-                    continue
-        tree = {self.process.pid}
-        while more := {pid for pid, parent in parents.items() if parent in tree} - tree:
-            tree |= more
-        return [pid for pid in tree - {self.process.pid} if title in titles[pid]]
+        return descendants(self.process.pid, title)
 
     def until(self, condition: Callable[[], bool], seconds: float = 300) -> None:
         """Wait for a condition while the build runs."""
@@ -352,3 +351,109 @@ def _runs(pid: int) -> bool:
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return False
+
+
+# ---- searches -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def searched(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("searched") / "own.nait"
+    build_small(root, corpus, signatures=small_signatures(views=(View.WORDS,)))
+    return root
+
+
+def _task(root: Path, **changes: Any) -> ShareTask:
+    """Describe the whole table of an index as the share of one worker."""
+    table = SampleTable(Layout(root))
+    ((share, spans),) = share_out(table.fragments_of("id"), 1)
+    task = ShareTask(str(root), None, table.version, table.files_hash(), share, spans, 1)
+    return replace(task, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"index": "/nowhere/own.nait"}, "cannot read it (/nowhere/own.nait/lance/samples.lance is missing)"),
+        ({"files_hash": "0" * 32}, "finds another index there"),
+    ],
+)
+def test_a_worker_that_lacks_the_files_says_so_in_one_line(
+    changes: dict[str, Any], problem: str, searched: Path
+) -> None:
+    worker = ScanWorker(_task(searched, **changes))
+    for _ in range(2):  # a request is answered alike however often it is made
+        with pytest.raises(StoreError) as refused:
+            worker.answer("longest", ("words_lsa", ScanStamp(1, 1, 1, "int8")))
+        line = str(refused.value)
+        assert f"the worker on {socket.gethostname()} {problem}; keep the index in an object store" in line
+
+
+def test_a_worker_answers_from_the_table_that_was_opened(searched: Path) -> None:
+    task = _task(searched)
+    rows = SampleTable(Layout(searched), task.version)
+    stamp = ScanStamp(task.version, len(rows), 128, "int8")
+    answer = ScanWorker(task).answer("take", ("words_lsa", stamp, np.array([2, 0])))
+    np.testing.assert_array_equal(answer, rows.signatures_at(np.array([2, 0]), "words_lsa"))
+
+
+def test_workers_are_spread_over_the_machines_always_alike() -> None:
+    machines = [{"NodeID": name, "Resources": resources} for name, resources in (("a", SMALL), ("b", LARGE), ("c", {}))]
+    assert _hosts(machines, 2, 5) == ["a", "b", "b", "b", "b"]
+    assert _hosts(machines, 8, 2) == ["b", "b"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--workers", "2"], "need --engine ray"),
+        (["--engine", "ray", "--address", "127.0.0.1:9"], "no Ray cluster at --address 127.0.0.1:9: "),
+        (["--engine", "ray", "--address", "ray://head:10001"], "run the command on a machine of the cluster"),
+    ],
+)
+def test_a_search_without_its_cluster_is_refused_in_one_line(
+    options: list[str], message: str, searched: Path, corpus: Path
+) -> None:
+    command: list[str | Path] = ["query", searched, "-e", corpus, "--method", "probe-words", *options]
+    assert message in refusal(*command)
+
+
+def test_a_search_without_ray_says_what_to_install(
+    searched: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    line = refusal("query", searched, "-e", corpus, "--method", "probe-words", "--engine", "ray")
+    assert "pip install 'nait-index[ray]'" in line
+
+
+def test_an_approximate_search_runs_in_one_process(
+    searched: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nait_index.index.scans_for", lambda *_: MergedScans(lambda *_: [], lambda *_: [], []))
+    command: list[str | Path] = ["query", searched, "-e", corpus, "--method", "probe-words", "--engine", "ray"]
+    assert "leave out --engine ray, or --search approximate" in refusal(*command, "--search", "approximate")
+
+
+@pytest.mark.slow
+def test_workers_find_what_one_process_finds(
+    storage: dict[str, str],  # noqa: F811 - the fixture
+    tmp_path: Path,
+) -> None:
+    """Rows tie across fragments: each of fifty is there three times, and some again."""
+    rows = [row | {"id": f"{row['id']}-{copy}"} for copy in range(3) for row in small_rows(50)]
+    corpus = write_lines(tmp_path / "corpus.jsonl", rows)
+    more = write_lines(tmp_path / "more.jsonl", [row | {"id": f"{row['id']}-3"} for row in small_rows(40, first=20)])
+    examples = write_lines(tmp_path / "examples.jsonl", small_rows(6, first=500))
+    here, there = str(tmp_path / "own.nait"), "s3://bucket/shared/own.nait"
+    signatures = small_signatures(views=(View.PCA, View.WORDS), pca_dim=6, fine_dim=12)
+    for root, options in ((here, None), (there, storage)):
+        index = build_small(root, corpus, signatures=signatures, storage=options)
+        for name in NAMES:
+            index.add_capability(name, examples)
+        index.tag("before")
+        build_small(root, more, signatures=signatures, storage=options)
+    script = [sys.executable, str(Path(__file__).parent / "ray_searches.py"), here, there]
+    script += [f"{key}={value}" for key, value in storage.items()]
+    environment = os.environ | {"HOME": str(tmp_path), "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+    finished = subprocess.run(script, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    assert finished.returncode == 0, finished.stderr

@@ -58,7 +58,7 @@ class MergedScans:
         if not min(k, available):
             return _none(parts)
         cuts = [-np.inf] * len(parts[0].queries) if k >= available else self._cuts(requests, k)
-        return _merged(self._ask("reaching", [(*request, cuts) for request in requests]), k)
+        return merge_found(self._ask("reaching", [(*request, cuts) for request in requests]), k)
 
     def best_whole(self, part: ColumnQueries, k: int, allowed: np.ndarray | None) -> list[Hits]:
         """Return the rows of highest score by whole signatures, which each process reads of its rows near the cut."""
@@ -71,7 +71,7 @@ class MergedScans:
         thresholds = [
             lowest_near(*each) for each in zip(cuts, [sample] * len(cuts), scanned, part.queries, strict=True)
         ]
-        return _merged(self._ask("near", [(*request, part.queries, thresholds) for request in requests]), k)
+        return merge_found(self._ask("near", [(*request, part.queries, thresholds) for request in requests]), k)
 
     def count_read(self, stamp: ScanStamp, passing: int | None) -> int:
         """Return how many rows a search reads: all, whatever passes."""
@@ -123,12 +123,15 @@ def _none(parts: Parts) -> list[Hits]:
     return [Hits(np.zeros(0, np.float32), np.zeros(0, np.int64)) for _ in parts[0].queries]
 
 
-def _merged(answers: Sequence[Sequence[Scored]], k: int) -> list[Hits]:
-    """Return for every query the best of what all processes found, ties in table order."""
+def merge_found(answers: Sequence[Sequence[Scored]], k: int) -> list[Hits]:
+    """Return for every query the best of what all processes found, ties in table order.
+
+    :param answers: of each process, for each query.
+    """
     merged = []
     for found in zip(*answers, strict=True):
         ordinals = np.concatenate([ordinals for ordinals, _ in found]).astype(np.int64)
-        order = np.argsort(ordinals)
+        order = np.argsort(ordinals, kind="stable")  # which merges the runs of the shares
         hits = best(np.concatenate([scores for _, scores in found])[order], k)
         merged.append(Hits(hits.scores, ordinals[order][hits.ordinals]))
     return merged
