@@ -24,6 +24,7 @@ from nait_index.config import (
     ModelConfig,
     RowRules,
     RunnerConfig,
+    RunnerKind,
     SearchMode,
     Selector,
     SignatureConfig,
@@ -193,7 +194,10 @@ class NaitIndex:
             report = builder.run(items, [*map(label_of, sources)])
         index = cls(path, model=config.name, device=config.device, storage=storage)
         index.report = report
-        prepare_search(layout, index.manifest, index.columns, approximate=approximate)
+        # After a build on a cluster, whoever searches first makes the copies, which may be its workers.
+        on_cluster = runner is not None and runner.kind is RunnerKind.RAY
+        if approximate or index.manifest.approximate or not on_cluster:
+            prepare_search(layout, index.manifest, index.columns, approximate=approximate)
         return index
 
     @staticmethod

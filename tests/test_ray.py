@@ -323,6 +323,7 @@ def test_a_build_begun_here_is_finished_by_a_worker(corpus: Path, model: Path, w
     facts = json.loads(out)
     assert (facts["rows"], facts["present"]) == (ROWS + 1, (STAGED + 2) * SHARD)
     _assert_same(root, whole)
+    assert not [*root.glob("engine/*/*.npy")], "whoever searches first makes the copies"
 
 
 @pytest.mark.slow
