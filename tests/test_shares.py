@@ -142,7 +142,11 @@ def test_each_share_reads_only_what_is_new_in_it(corpus: Corpus, monkeypatch: py
     assert_reads(len(corpus.table))
     assert_reads(0)
     corpus.add(9)
+    torn = corpus.layout.engines / "0-of-2" / "1" / "pca_unit.npy"
+    torn.parent.mkdir()
+    torn.write_bytes(b"without its stamp")
     prune(corpus.layout, corpus.table.version)
+    assert not torn.parent.exists()
     assert_reads(9)
     corpus.remove(6)
     prune(corpus.layout, corpus.table.version)
