@@ -9,7 +9,7 @@ import pytest
 from test_renewal import SCANNED, Corpus, stamp_of
 
 from nait_index.search.copies import ScanCopies
-from nait_index.search.cut import count_halves, half_of, score_of
+from nait_index.search.cut import count_halves, half_of, score_of, sort_rows
 from nait_index.search.hits import Hits
 from nait_index.search.merged import MergedScans
 from nait_index.search.scans import ColumnQueries, HeldScans
@@ -168,3 +168,13 @@ def test_the_cut_is_the_score_of_the_row_that_sorting_puts_there(scores: str) ->
         upper, left = half_of([count_halves(part, None) for part in parts], k)
         lower, _ = half_of([count_halves(part, upper) for part in parts], left)
         assert score_of(upper, lower) == np.sort(numbers)[-k]
+
+
+def test_rows_are_sorted_by_score_and_equal_ones_by_ordinal() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.integers(-3, 4, 200).astype(np.float32) / 3 * rng.choice(np.float32([1, -1]), 200)
+    ordinals = rng.permutation(2**32 - 1 - np.arange(200)).astype(np.uint32)
+    order = np.lexsort((ordinals, -scores))
+    best_first, places = sort_rows(scores, ordinals)
+    np.testing.assert_array_equal(best_first, scores[order])
+    np.testing.assert_array_equal(places, ordinals[order])

@@ -1,4 +1,4 @@
-"""The k-th highest of scores that several processes hold, from counts of them.
+"""The k-th highest of scores that several processes hold, from counts of them; and scores sorted as whole numbers.
 
 The bits of floating-point numbers, as a whole number and with those of negative ones reversed, sort as the numbers do.
 So the upper half of the bits of the k-th highest score follows from how many scores have which upper half, and then its
@@ -43,10 +43,26 @@ def half_of(counted: Iterable[Counts], k: int) -> tuple[int, int]:
 
 def score_of(upper: int, lower: int) -> float:
     """Return the score of two halves."""
-    key = np.uint32(upper << _HALF | lower)
-    return float(np.array(key ^ _SIGN if key & _SIGN else ~key, np.uint32).view(np.float32))
+    return float(_scores(np.array(upper << _HALF | lower, np.uint32)))
+
+
+def sort_rows(scores: np.ndarray, ordinals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sort rows by score, the highest first, and equal ones by ordinal.
+
+    As one number for each row, which is several times as fast as sorting positions twice.
+
+    :param scores: (m,) float32; :param ordinals: (m,) uint32.
+    """
+    rows = (~_keys(scores + np.float32(0))).astype(np.uint64) << np.uint64(32)  # adding 0 makes −0 the same as 0
+    rows |= ordinals
+    rows.sort()
+    return _scores(~(rows >> np.uint64(32)).astype(np.uint32)), rows.astype(np.uint32)
 
 
 def _keys(scores: np.ndarray) -> np.ndarray:
     bits = np.ascontiguousarray(scores, np.float32).view(np.uint32)
     return np.where(bits & _SIGN, ~bits, bits | _SIGN)
+
+
+def _scores(keys: np.ndarray) -> np.ndarray:
+    return np.where(keys & _SIGN, keys ^ _SIGN, ~keys).view(np.float32)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nait_index.search.cut import half_of, score_of
+from nait_index.search.cut import half_of, score_of, sort_rows
 from nait_index.search.exact import ExactScan, ScanStamp
 from nait_index.search.hits import Hits, best, lowest_near, sampled
 from nait_index.search.scans import ColumnQueries, Parts, ReadWhole
@@ -130,8 +130,13 @@ def merge_found(answers: Sequence[Sequence[Scored]], k: int) -> list[Hits]:
     """
     merged = []
     for found in zip(*answers, strict=True):
-        ordinals = np.concatenate([ordinals for ordinals, _ in found]).astype(np.int64)
+        ordinals = np.concatenate([ordinals for ordinals, _ in found])
+        scores = np.concatenate([scores for _, scores in found])
+        if scores.dtype == np.float32 and ordinals.dtype == np.uint32:  # exactly the rows that reach the cut
+            scores, ordinals = sort_rows(scores, ordinals)
+            merged.append(Hits(scores, ordinals.astype(np.int64)))
+            continue
         order = np.argsort(ordinals, kind="stable")  # which merges the runs of the shares
-        hits = best(np.concatenate([scores for _, scores in found])[order], k)
-        merged.append(Hits(hits.scores, ordinals[order][hits.ordinals]))
+        hits = best(scores[order], k)
+        merged.append(Hits(hits.scores, ordinals[order][hits.ordinals].astype(np.int64)))
     return merged
