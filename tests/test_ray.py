@@ -430,7 +430,9 @@ def test_a_search_without_ray_says_what_to_install(
 def test_an_approximate_search_runs_in_one_process(
     searched: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nait_index.distributed.scanning.scans_for", lambda *_: MergedScans(lambda *_: [], lambda *_: [], []))
+    monkeypatch.setattr(
+        "nait_index.distributed.scanning.scans_for", lambda *_: MergedScans(lambda *_: [], lambda *_: [], [])
+    )
     command: list[str | Path] = ["query", searched, "-e", corpus, "--method", "probe-words", "--engine", "ray"]
     assert "leave out --engine ray, or --search approximate" in refusal(*command, "--search", "approximate")
 
