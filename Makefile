@@ -79,6 +79,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.speed.workers
 	$(BIN)/python -m benchmarks.speed.renewal
 	$(BIN)/python -m benchmarks.speed.filters
+	$(BIN)/python -m benchmarks.speed.large
 	$(BIN)/python -m benchmarks.fidelity.curves minilm --model $(MINILM)
 	$(BIN)/python -m benchmarks.fidelity.curves bundled --model bundled
 	$(BIN)/python -m benchmarks.fidelity.curves shape --model shape --rows 6144 --max-length 64
@@ -102,6 +103,7 @@ bench-quick: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.speed.fit --quick > /dev/null
 	$(BIN)/python -m benchmarks.speed.renewal --quick > /dev/null
 	$(BIN)/python -m benchmarks.speed.filters --quick > /dev/null
+	$(BIN)/python -m benchmarks.speed.large --quick > /dev/null
 	$(BIN)/python -m benchmarks.sparse --quick > /dev/null
 	$(BIN)/python -m benchmarks.speed.gpu --quick > /dev/null
 	$(BIN)/python -m benchmarks.speed.cover loss --quick > /dev/null

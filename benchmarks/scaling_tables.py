@@ -143,6 +143,44 @@ def renewal_table(result: Result) -> Table:
     ]
 
 
+def large_table(results: Sequence[Result]) -> Table:
+    """Tabulate commands on very many made-up rows: seconds, those of the processor, memory, and what they wrote."""
+    rows = []
+    for result in results:
+        for name, run in result["commands"].items():
+            cells = [f"{run['seconds']:.1f}; {run['processor']:.1f}", f"{run['own, MiB']:,}", f"{run['peak, MiB']:,}"]
+            rows.append((f"{result['rows'] // 10**6} M: {_in_code(name)}", [*cells, f"{run['written, MB']:,.0f}"]))
+    header = ["rows and command", "seconds; of processor time", "own memory, MiB", "with mapped files, MiB"]
+    return [*header, "written, MB"], rows
+
+
+def explore_table(result: Result) -> Table:
+    """Tabulate what the page in the browser waits for: seconds, and the size of each answer."""
+    figures = result["explore"]
+    rows = [("until it listens", [f"{figures['until it listens']:.1f}", ""])]
+    for name in ("page", "choice", "again", "another budget", "top 500", "a page of rows"):
+        rows.append((_EXPLORED[name], [f"{figures[name]:.2f}", f"{figures[f'{name}, kB']:,.0f}"]))
+    rows.append(
+        (f"memory of its own: {figures['own, MiB']:,} MiB; with mapped files: {figures['peak, MiB']:,}", ["", ""])
+    )
+    return ["`explore`", "seconds", "kB"], rows
+
+
+_EXPLORED = {
+    "page": "the page",
+    "choice": "the first choice of a tenth",
+    "again": "the same again",
+    "another budget": "half as many",
+    "top 500": "500 rows",
+    "a page of rows": "50 of the chosen rows",
+}
+
+
+def _in_code(name: str) -> str:
+    command, comma, more = name.partition(",")
+    return f"`{command}`{comma}{more}"
+
+
 def shift_table(result: Result) -> Table:
     """Tabulate the share of rows from an unseen group that a basis leaves out, and what that costs."""
     rows = []

@@ -43,7 +43,9 @@ from benchmarks.quality.teaching_tables import (
 )
 from benchmarks.scaling_tables import (
     billion_table,
+    explore_table,
     far_table,
+    large_table,
     per_million_table,
     renewal_table,
     shares_table,
@@ -286,6 +288,8 @@ TABLES: dict[str, Callable[[], str]] = {
         cost_table, per_million_table, "pool-minilm", "search", "sparse", "fit", "build-memory-tiny", many=True
     ),
     "far": partial(cost_table, far_table, "search"),
+    "large": partial(cost_table, large_table, "large", "large-huge", many=True),
+    "explore": partial(cost_table, explore_table, "large"),
     "renewal": partial(cost_table, renewal_table, "renewal"),
     "cover-loss": partial(cost_table, cover_loss_table, "cover"),
     "cover-shell": partial(cost_table, cover_shell_table, "cover"),

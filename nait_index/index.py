@@ -616,13 +616,13 @@ class NaitIndex:
         explanation = explain(self.columns, request, layers, row, depth or Depth(), encoder)
         return dataclasses.replace(explanation, read=self.row_read(row))
 
-    def row_read(self, row: str) -> RowRead:
+    def row_read(self, row: str | int) -> RowRead:
         """Return what the model read of a row: its text as the template renders it, up to where it was cut.
 
-        :param row: its id.
-        :raises SelectionError: there is no such row.
+        :param row: its id, or its ordinal in the table.
+        :raises SelectionError: there is no row of that id.
         """
-        ordinal = self.columns.ordinal(row)
+        ordinal = self.columns.ordinal(row) if isinstance(row, str) else row
         facts = self.columns.take([ordinal], ["truncated", "row"])
         try:
             sample = self.columns.sample(ordinal)

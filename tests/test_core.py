@@ -18,6 +18,7 @@ from nait_index.config import CoreRule
 from nait_index.errors import SelectionError
 from nait_index.methods.registry import MethodName
 from nait_index.quality.imported import Imported
+from nait_index.selection import core as selection_core
 from nait_index.selection.combine import take_turns
 from nait_index.selection.core import agreed, balanced, chance_size, choose_core, log_odds, places, required_votes
 from nait_index.selection.tasks import DRAWS
@@ -114,6 +115,17 @@ def test_balanced_is_as_good_as_one_row_at_a_time() -> None:
     assert core[:15].tolist() == one_by_one[:15]
     reached, best = (np.log1p(p[:, rows].sum(axis=1)).sum() for rows in (core, one_by_one))
     assert reached == pytest.approx(best, rel=1e-3)
+
+
+@pytest.mark.parametrize("k", [1, 40, 300])
+def test_looking_at_few_rows_chooses_what_looking_at_all_does(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Among them rows with equal scores, and a task that is reached much sooner than the others."""
+    logits = 3 * np.random.default_rng(5).standard_normal((3, 4000)).round(1) - np.array([[3.0], [1.0], [9.0]])
+    few = balanced(logits, k)
+    monkeypatch.setattr(selection_core, "_LOOKED_AT", 4000)
+    every = balanced(logits, k)
+    assert few.positions.tolist() == every.positions.tolist()
+    assert few.values.tolist() == every.values.tolist()
 
 
 def test_calibrated_tasks_each_expect_as_many_rows_as_are_chosen() -> None:

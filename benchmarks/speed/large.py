@@ -29,7 +29,9 @@ from benchmarks.made_up import CAPABILITIES, Width, make
 _ONE, _ALL = ("-c", CAPABILITIES[0]), tuple(word for name in CAPABILITIES for word in ("-c", name))
 _WRITE = ("--top", "10%", "-o", "out.jsonl", "--force")
 _SAMPLED = 0.01  # seconds between two looks at a process's memory
-_PLAIN_RUNS = 3
+_LONG = 30  # seconds from which on a command is run once
+
+_KEEPS_A_FIELD = "query -o --where, a field"
 
 QUERIES: Mapping[str, tuple[str, ...]] = {
     "query, 20 rows shown": ("query", *_ONE, "--top", "10%"),
@@ -37,7 +39,7 @@ QUERIES: Mapping[str, tuple[str, ...]] = {
     "query -o, of three": ("query", *_ALL, *_WRITE),
     "query -o --top 2M-tokens": ("query", *_ONE, "--top", "2M-tokens", *_WRITE[2:]),
     "query -o --where n_tokens": ("query", *_ONE, *_WRITE, "--where", "n_tokens < 60"),
-    "query -o --where, a field": ("query", *_ONE, *_WRITE, "--where", "{field} = '{value}'"),
+    _KEEPS_A_FIELD: ("query", *_ONE, *_WRITE, "--where", "{field} = '{value}'"),
     "query -o --at-most file": ("query", *_ONE, *_WRITE, "--at-most", "file=5%"),
     "query -o --at-most, a field": ("query", *_ONE, *_WRITE, "--at-most", "{field}=5%"),
 }
@@ -55,9 +57,10 @@ MORE: Mapping[str, tuple[str, ...]] = {
 @click.option("--rows", default=1_000_000, show_default=True)
 @click.option("--huge", is_flag=True, help="Instead, query 10 million rows of 512 bytes; takes 20 GB of disk.")
 @click.option("--index", type=click.Path(path_type=Path), help="Make the index here and keep it, or use the one there.")
+@click.option("--runs", default=3, show_default=True, help="Of each command that is fast; the fastest counts.")
 @click.option("--only", help="Run only commands whose name holds this, and write no result.")
 @click.option("--quick", is_flag=True, help="Only check that it runs: 6,000 rows of the demo, nothing is written.")
-def main(rows: int, huge: bool, index: Path | None, only: str | None, quick: bool) -> None:
+def main(rows: int, huge: bool, index: Path | None, runs: int, only: str | None, quick: bool) -> None:
     """Measure, and write results/large.json."""
     rows = 6_000 if quick else 10_000_000 if huge else rows
     width = Width.NARROW if huge else Width.FULL
@@ -70,7 +73,7 @@ def main(rows: int, huge: bool, index: Path | None, only: str | None, quick: boo
         commands = dict(QUERIES) if huge else {**QUERIES, **MORE}
         wanted = {name: words for name, words in commands.items() if only is None or only in name}
         result: dict[str, Any] = {"environment": environment(), "rows": rows, "width": str(width)}
-        result["commands"] = measure(shell, wanted, first=only is None)
+        result["commands"] = measure(shell, wanted, 1 if quick else runs, first=only is None)
         if not huge and (only is None or only in "explore"):
             result["explore"] = explore(shell)
     if not quick and only is None:
@@ -145,17 +148,20 @@ class Memory:
         return self._peaks.get(name, 0)
 
 
-def measure(shell: Shell, commands: Mapping[str, Sequence[str]], *, first: bool) -> dict[str, Any]:
-    """Run every command, and those that are fast several times; of these, return the run of least seconds."""
+def measure(shell: Shell, commands: Mapping[str, Sequence[str]], most: int, *, first: bool) -> dict[str, Any]:
+    """Run every command, and those that are fast ``most`` times; of these, return the run of least seconds.
+
+    :param first: begin without the copies that are scanned, and with no field kept as a column.
+    """
     figures: dict[str, Any] = {}
     if first:
         shutil.rmtree(shell.index / "engine", ignore_errors=True)
         figures["query -o, the first"] = shell.run(QUERIES["query -o"])
     for name, words in commands.items():
+        if first and name == _KEEPS_A_FIELD:
+            figures[f"{name}, the first"] = shell.run(words)
         runs = [shell.run(words)]
-        if "--where" in words and "{field}" in " ".join(words):
-            figures[f"{name}, the first"] = runs.pop()
-        while not runs or (runs[0]["seconds"] < 30 and len(runs) < _PLAIN_RUNS):
+        while runs[0]["seconds"] < _LONG and len(runs) < most:
             runs.append(shell.run(words))
         figures[name] = min(runs, key=lambda run: run["seconds"]) | {"runs": [run["seconds"] for run in runs]}
         click.echo(f"{name}: {figures[name]}", err=True)
@@ -174,18 +180,21 @@ def explore(shell: Shell) -> dict[str, Any]:
             page, seconds = _timed(lambda: opener.open(address).read())
             figures: dict[str, Any] = {"until it listens": round(time.monotonic() - started - seconds, 2)}
             figures |= {"page": seconds, "page, kB": round(len(page) / 1e3, 1)}
-            base = address.partition("?")[0]
+            api = f"{address.partition('?')[0]}api/"
             for name, top in (("choice", "10%"), ("again", "10%"), ("another budget", "5%"), ("top 500", "500")):
-                query = urllib.parse.urlencode({"name": CAPABILITIES[0], "top": top})
-                answer, seconds = _timed(lambda query=query: opener.open(f"{base}api/choice?{query}").read())
-                figures |= {name: seconds, f"{name}, kB": round(len(answer) / 1e3, 1)}
-            query = urllib.parse.urlencode({"name": CAPABILITIES[0], "top": "10%", "first": "50000", "count": "50"})
-            answer, seconds = _timed(lambda: opener.open(f"{base}api/rows?{query}").read())
-            figures |= {"a page of rows": seconds, "a page of rows, kB": round(len(answer) / 1e3, 1)}
+                figures |= _answer(opener, f"{api}choice", name, top=top)
+            figures |= _answer(opener, f"{api}rows", "a page of rows", top="10%", first="50", count="50")
         finally:
             process.terminate()
             process.wait()
     return figures | {"own, MiB": memory.peak("RssAnon"), "peak, MiB": memory.peak("VmHWM")}
+
+
+def _answer(opener: urllib.request.OpenerDirector, address: str, name: str, **query: str) -> dict[str, float]:
+    """Ask for something about the first capability, and return the seconds and the size of the answer."""
+    whole = f"{address}?{urllib.parse.urlencode({'name': CAPABILITIES[0], **query})}"
+    answer, seconds = _timed(lambda: opener.open(whole).read())
+    return {name: seconds, f"{name}, kB": round(len(answer) / 1e3, 1)}
 
 
 def _address(process: "subprocess.Popen[bytes]") -> str:

@@ -84,7 +84,9 @@ def answer_name(row: Fields) -> str:
 def first_filled(row: Fields, names: Sequence[str]) -> str:
     """Return the first of some columns that is not empty, else the first that is not null, else the first."""
     present = [name for name in names if row.get(name) is not None]
-    return next((name for name in present if not _is_blank(row[name])), next(iter(present), names[0]))
+    if len(present) < 2:
+        return present[0] if present else names[0]
+    return next((name for name in present if not _is_blank(row[name])), present[0])
 
 
 def _is_blank(value: object) -> bool:

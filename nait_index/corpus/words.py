@@ -25,6 +25,7 @@ _LINE = "↵"
 
 _NO_WORDS = {code: " " for code in range(128) if not (chr(code).isalnum() or chr(code) == "_")}
 """Replaces what belongs to no word in ASCII."""
+_LATIN = frozenset(map(chr, range(0x250)))
 
 _LINE_BEGINNING = re.compile(r"\n([ \t]{0,16})")
 _JOINERS = "\u200c\u200d"  # zero-width, inside words of Persian and Indic scripts
@@ -36,7 +37,9 @@ def words(text: str) -> list[str]:
         return text.casefold().translate(_NO_WORDS).split()
     unspaced, run, _ = _patterns()
     text = unicodedata.normalize("NFKC", text).casefold()
-    return run.findall(unspaced.sub(r" \g<0> ", text))
+    if any(map(unspaced.match, set(text) - _LATIN)):  # few characters are looked up, where each place would be searched
+        text = unspaced.sub(r" \g<0> ", text)
+    return run.findall(text)
 
 
 def terms(text: str) -> list[str]:

@@ -25,6 +25,7 @@ from nait_index.handover.rows import ChosenRow
 GRAM = 8
 SHARE = 0.5
 TEMPLATE = 2
+_MIDDLE = GRAM // 2
 RULE = (
     "exact: the row's question has the same words as an example's; near: of the words in 8-word sequences of an "
     "example's question, at least half are in sequences that also occur in the row; sequences that more than two "
@@ -67,7 +68,7 @@ class Contamination:
                 self._exact.setdefault(example_words, index)
         self._longest_words = {max(example_words, key=len) for example_words in self._exact}
         self._grams = _index_grams(self._exact)
-        self._ends = {(gram[0], gram[-1]) for gram in self._grams}
+        self._sieve = {(gram[0], gram[_MIDDLE], gram[-1]) for gram in self._grams}
         self._countable = {index: len(covered) for index, covered in _covered(self._grams, self._grams).items()}
 
     def match(self, asked: str, text: str) -> Match | None:
@@ -103,11 +104,10 @@ class Contamination:
                 matches[row.id] = match
             yield row
 
-    def _known_grams(self, text_words: Gram) -> Iterator[Gram]:
-        """Yield the word sequences of a text whose ends are those of one of an example."""
-        for start, ends in enumerate(zip(text_words, text_words[GRAM - 1 :], strict=False)):
-            if ends in self._ends:
-                yield text_words[start : start + GRAM]
+    def _known_grams(self, text_words: Gram) -> Iterable[Gram]:
+        """Return the word sequences of a text; none where no three words of any are those of one of an example."""
+        threes = zip(text_words, text_words[_MIDDLE:], text_words[GRAM - 1 :], strict=False)
+        return () if self._sieve.isdisjoint(threes) else _gram_list(text_words)
 
     def report(self, matches: Mapping[str, Match]) -> dict[str, Any]:
         """Return counts, the rule and the rows, for a sidecar.

@@ -109,8 +109,11 @@ def compare(rows: IndexRows, request: RankingRequest) -> Comparison:
             f"a comparison needs at least two capabilities, not {len(request.capabilities)}; give another -c, or store "
             "more with 'nait-index capability add'"
         )
-    chosen = [set(ranked.ordinals) for ranked in rank(rows, request.examples, request)]
-    sizes = np.array([len(ordinals) for ordinals in chosen])
+    chosen = np.zeros((len(request.capabilities), len(rows)), bool)
+    for of_capability, ranked in zip(chosen, rank(rows, request.examples, request), strict=True):
+        of_capability[list(ranked.ordinals)] = True
+    overlap = np.array([[np.count_nonzero(first & second) for second in chosen] for first in chosen])
+    sizes = overlap.diagonal()
     sampled = _sample(len(rows), request.allowed)
     scores = score_rows(rows, replace(request, allowed=sampled, available=int(sampled.sum())))[:, sampled]
     return Comparison(
@@ -120,7 +123,7 @@ def compare(rows: IndexRows, request: RankingRequest) -> Comparison:
         available=request.available,
         ranked=int(sampled.sum()),
         sizes=tuple(sizes.tolist()),
-        overlap=np.array([[len(first & second) for second in chosen] for first in chosen]),
+        overlap=overlap,
         chance=np.outer(sizes, sizes) / request.available,
         correlation=spearman(scores),
         cosine=_cosines(rows, request),

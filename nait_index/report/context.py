@@ -7,6 +7,7 @@ import numpy as np
 from nait_index.index import NaitIndex
 from nait_index.report.request import ReportRequest
 from nait_index.selection.budget import Budget
+from nait_index.selection.ranking import best_first
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,5 @@ def _order(index: NaitIndex, scores: np.ndarray, available: np.ndarray, k: int) 
     taken = int(np.count_nonzero(scores[order] >= scores[order[k - 1]]))
     best = scores[order[:taken]]
     if len(np.unique(best)) < taken:
-        ids = index.columns.take(order[:taken], ["id"])["id"]
-        order[:taken] = order[sorted(range(taken), key=lambda rank: (-best[rank], ids[rank]))]
+        order[:taken] = order[best_first(best, index.columns.take_ids(order[:taken]))]
     return order

@@ -73,7 +73,7 @@ class RowViewer:
         """Read the row at a position of the table."""
         columns = self._index.columns.take([position], ["id", "file", "file_row", "n_tokens"])
         whole = read_texts(self._index, [position])[0]
-        read = self._read(columns["id"][0], whole)
+        read = self._read(position, whole)
         text, is_cut = _cut(whole, self._row_bytes if read is None else self._row_bytes // 2)
         return ShownRow(
             id=printable(columns["id"][0]),
@@ -87,9 +87,9 @@ class RowViewer:
             read=read,
         )
 
-    def _read(self, row_id: str, whole: RowText) -> RowRead | None:
+    def _read(self, position: int, whole: RowText) -> RowRead | None:
         """Return what the model read of a row, cut to half of its share of the page; ``None`` for its text as it is."""
-        read = self._index.row_read(row_id)
+        read = self._index.row_read(position)
         self.problem = self.problem or read.problem
         text = printable(read.text)
         if read.problem or (text == whole.text and not read.cut):

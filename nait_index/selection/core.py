@@ -38,6 +38,7 @@ from nait_index.errors import SelectionError
 from nait_index.selection.combine import take_turns
 
 _LAG = 0.1  # rows chosen by the same weights, as a share of those chosen before
+_LOOKED_AT = 2  # rows that are looked at in most rounds, as a multiple of those that are chosen
 _SURE = 30.0  # log-odds beyond which a probability is 0 or 1
 _BINS = 1 << 14  # of the histogram of log-odds
 
@@ -94,23 +95,45 @@ def _discriminant(values: np.ndarray, expected: int) -> np.ndarray:
 def balanced(logits: np.ndarray, k: int) -> CoreRows:
     """Choose ``k`` rows greedily, so that Σ_c log(1 + Σ p_c) becomes large.
 
+    Of very many rows, most are looked at a few times only: a row's gain never grows by more than the largest quotient
+    of the weights now and then, so those that gained least stay behind for many rounds.
+
     :param logits: (C, n) log-odds of p.
     """
     from scipy.special import expit
 
     probabilities = expit(logits)
-    reached, part = np.zeros(len(logits)), np.empty(logits.shape[1])
+    reached, left = np.zeros(len(logits)), np.ones(logits.shape[1], bool)
+    # The rows that are looked at, and what all others gain at most by the weights ``then``.
+    every = near = np.arange(logits.shape[1])
+    looked_at, most, then = probabilities, -np.inf, np.ones(len(logits))
     positions, values = np.zeros(0, np.int64), np.zeros(0)
     while len(positions) < k:
-        gains = np.zeros(logits.shape[1])
-        # Term by term instead of a matrix product, whose rounding could depend on where a row lies.
-        for of_task, weight in zip(probabilities, 1 / (1 + reached), strict=True):
-            gains += np.multiply(of_task, weight, out=part)
-        gains[positions] = -1
+        weights = 1 / (1 + reached)
+        gains = _gains(looked_at, weights)
+        gains[~left[near]] = -1
         batch = _highest(gains, min(max(1, int(_LAG * len(positions))), k - len(positions)))
-        reached += probabilities[:, batch].sum(axis=1)
-        positions, values = np.append(positions, batch), np.append(values, gains[batch])
+        if gains[batch[-1]] <= most * (weights / then).max() * (1 + 1e-9):
+            near, looked_at, most = every, probabilities, -np.inf
+            continue
+        chosen = near[batch]
+        positions, values = np.append(positions, chosen), np.append(values, gains[batch])
+        left[chosen] = False
+        reached += probabilities[:, chosen].sum(axis=1)
+        if len(near) == len(every) > 2 * _LOOKED_AT * k:
+            near = np.sort(_highest(gains, _LOOKED_AT * k))
+            others = np.ones(len(every), bool)
+            others[near] = False
+            looked_at, most, then = probabilities[:, near], float(gains[others].max()), weights
     return CoreRows(positions, values)
+
+
+def _gains(probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return what each row adds (n,): term by term, since a product's rounding could depend on where a row lies."""
+    gains, part = np.zeros(probabilities.shape[1]), np.empty(probabilities.shape[1])
+    for of_task, weight in zip(probabilities, weights, strict=True):
+        gains += np.multiply(of_task, weight, out=part)
+    return gains
 
 
 def best_worst_rank(ranks: np.ndarray, k: int) -> CoreRows:

@@ -127,7 +127,7 @@ def rank(
 
 def _ranked(rows: IndexRows, hits: Hits, k: int) -> Ranked:
     ids = rows.take_ids(hits.ordinals)
-    order = _best_first(hits.scores, ids)[:k]
+    order = best_first(hits.scores, ids)[:k]
     return Ranked(
         tuple(map(ids.__getitem__, order.tolist())),
         tuple(hits.scores[order].tolist()),
@@ -135,7 +135,7 @@ def _ranked(rows: IndexRows, hits: Hits, k: int) -> Ranked:
     )
 
 
-def _best_first(scores: np.ndarray, ids: Sequence[str]) -> np.ndarray:
+def best_first(scores: np.ndarray, ids: Sequence[str]) -> np.ndarray:
     """Return the order of scores (k,) from the highest; ties in the order of their ids, which alone are compared."""
     order = np.argsort(-scores, kind="stable")
     falling = scores[order]
