@@ -122,12 +122,12 @@ def billion_table(results: Sequence[Result]) -> Table:
 def workers_table(result: Result) -> Table:
     """Tabulate the rows per second of the runners: the median of the rounds, once under way and in all."""
     rows = []
-    base = _median(result["builds"]["ray, 1 worker"], "rows per second once under way")
+    base = _median(result["builds"]["one process"], "rows per second once under way")
     for name, builds in result["builds"].items():
         way = _median(builds, "rows per second once under way")
         cells = [f"{way:.1f}", f"{way / base:.2f}", f"{_median(builds, 'rows per second'):.1f}"]
         rows.append((name, [*cells, f"{_median(builds, 'seconds until under way'):.0f}"]))
-    return ["engine", "rows/s once under way", "over one worker", "rows/s in all", "seconds until under way"], rows
+    return ["engine", "rows/s once under way", "over one process", "rows/s in all", "seconds until under way"], rows
 
 
 def renewal_table(result: Result) -> Table:

@@ -1,9 +1,9 @@
-"""Workers of a Ray cluster compared with the local runner: ``python -m benchmarks.speed.workers``.
+"""Processes of this machine and workers of a Ray cluster compared: ``python -m benchmarks.speed.workers``.
 
-Every build is a process of its own, as from the command line, on a cluster of this machine alone. All build the same
+Every build is a process of its own, as from the command line; a cluster is one of this machine alone. All build one
 index, so their rates are comparable; the seconds before the first shard is committed, in which processes start and load
 the model, are reported separately from the rate after. On one machine without a GPU, workers share its cores: there
-this measures what Ray costs, not what it gains.
+this measures what they cost, not what they gain.
 """
 
 import json
@@ -27,49 +27,64 @@ from nait_index.corpus import read_corpus
 from nait_index.distributed.runner import runner_for
 from nait_index.store.layout import Layout
 
+ENGINES = {
+    "one process": RunnerConfig(),
+    "--devices cpu": RunnerConfig(devices=("cpu",)),
+    "--devices cpu,cpu": RunnerConfig(devices=("cpu", "cpu")),
+    "ray, 1 worker": RunnerConfig(RunnerKind.RAY, 1),
+    "ray, 2 workers": RunnerConfig(RunnerKind.RAY, 2),
+}
+
 
 @click.command()
-@click.option("--model", default="minilm", show_default=True, help="minilm, qwen3, tiny or bundled.")
-@click.option("--rows", default=12_288, show_default=True)
+@click.option("--model", default="bundled", show_default=True, help="minilm, qwen3, tiny or bundled.")
+@click.option("--rows", default=8192, show_default=True)
 @click.option("--reservoir", default=1024, show_default=True, help="Rows of the fit.")
 @click.option("--max-length", default=256, show_default=True)
-@click.option("--workers", type=int, multiple=True, default=(1, 2), show_default=True)
-@click.option("--rounds", default=3, show_default=True)
-@click.option("--child", nargs=2, hidden=True, help="Corpus and number of workers of a build; 0 for the local runner.")
+@click.option("--rounds", default=1, show_default=True)
+@click.option("--at-most", type=int, help="Builds of this run; the next run goes on where it ends.")
+@click.option("--child", nargs=2, hidden=True, help="Corpus and engine of a build.")
 def main(
     model: str,
     rows: int,
     reservoir: int,
     max_length: int,
-    workers: tuple[int, ...],
     rounds: int,
+    at_most: int | None,
     child: tuple[str, str] | None,
 ) -> None:
-    """Measure, and write results/workers-MODEL.json."""
+    """Measure, and write results/workers-MODEL.json after every build."""
     if child is not None:
-        click.echo(json.dumps(timed_build(model, Path(child[0]), int(child[1]), reservoir, max_length)))
+        click.echo(json.dumps(timed_build(model, Path(child[0]), ENGINES[child[1]], reservoir, max_length)))
         return
-    names = {0: "local"} | {count: f"ray, {count} worker{'s' * (count > 1)}" for count in workers}
-    builds: dict[str, list[dict[str, Any]]] = {name: [] for name in names.values()}
+    settings = {"threads": torch.get_num_threads(), "model": model, "rows": rows, "reservoir": reservoir}
+    settings |= {"max_length": max_length, "rounds": rounds}
+    path = ROOT / "benchmarks" / "results" / f"workers-{model}.json"
+    result = begun(path, settings)
+    left = [name for number in range(rounds) for name in ENGINES if len(result["builds"][name]) == number]
     with tempfile.TemporaryDirectory() as scratch:
         folder = model_folder(model, Path(scratch))
         corpus = Path(scratch) / "corpus.jsonl"
         lines = (shared_data() / "pool.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
         corpus.write_text("".join(lines[:rows]), encoding="utf-8")
-        for _ in range(rounds):
-            for count, name in names.items():
-                builds[name].append(_build(folder, corpus, count, reservoir, max_length))
-    settings = {"model": model, "rows": rows, "reservoir": reservoir, "max_length": max_length}
-    result = {"environment": environment(), "ray": version("ray"), "threads": torch.get_num_threads()}
-    result |= settings | {"builds": builds}
-    path = ROOT / "benchmarks" / "results" / f"workers-{model}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        for name in left[:at_most]:
+            result["builds"][name].append(_build(folder, corpus, name, reservoir, max_length))
+            path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     click.echo(json.dumps(result, indent=1))
 
 
-def timed_build(model: str, corpus: Path, workers: int, reservoir: int, max_length: int) -> dict[str, Any]:
+def begun(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return what an earlier run of the same settings has measured, unless it has finished; else an empty result."""
+    known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    same = all(known.get(name) == value for name, value in settings.items()) and [*known["builds"]] == [*ENGINES]
+    if same and any(len(builds) < settings["rounds"] for builds in known["builds"].values()):
+        return known
+    builds: dict[str, list[Any]] = {name: [] for name in ENGINES}
+    return {"environment": environment(), "ray": version("ray")} | settings | {"builds": builds}
+
+
+def timed_build(model: str, corpus: Path, config: RunnerConfig, reservoir: int, max_length: int) -> dict[str, Any]:
     """Build once, and return seconds and rates."""
-    config = RunnerConfig(RunnerKind.RAY, workers) if workers else RunnerConfig()
     seen: list[tuple[float, int]] = []
 
     def note(progress: BuildProgress) -> None:
@@ -96,9 +111,9 @@ def timed_build(model: str, corpus: Path, workers: int, reservoir: int, max_leng
     }
 
 
-def _build(model: str, corpus: Path, workers: int, reservoir: int, max_length: int) -> dict[str, Any]:
+def _build(model: str, corpus: Path, engine: str, reservoir: int, max_length: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.speed.workers", "--model", model, "--reservoir", str(reservoir)]
-    command += ["--max-length", str(max_length), "--child", str(corpus), str(workers)]
+    command += ["--max-length", str(max_length), "--child", str(corpus), engine]
     finished = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     if finished.returncode:
         raise click.ClickException(finished.stderr[-2000:])
