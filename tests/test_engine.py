@@ -288,7 +288,14 @@ class _Full(TorchProducts):
         raise RuntimeError("CUDA out of memory")
 
 
-@pytest.mark.parametrize(("gpu", "reason"), [(_Coarse, "fewer digits"), (_Full, "CUDA out of memory")])
+class _Absent(TorchProducts):
+    def multiply(self, rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
+        raise AssertionError("Torch not compiled with CUDA enabled")
+
+
+@pytest.mark.parametrize(
+    ("gpu", "reason"), [(_Coarse, "fewer digits"), (_Full, "CUDA out of memory"), (_Absent, "not compiled with CUDA")]
+)
 def test_the_processor_multiplies_where_a_gpu_fails(
     gpu: type[TorchProducts], reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:

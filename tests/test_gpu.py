@@ -1,11 +1,15 @@
 """On a GPU the numbers are those of the CPU, to rounding."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from helpers import samples_of, small_shards, small_signatures, write_lines
 
+from nait_index import NaitIndex
 from nait_index.activations.encoder import Encoder
 from nait_index.activations.products import TorchProducts
-from nait_index.config import Device, ModelConfig, Precision
+from nait_index.config import Device, ModelConfig, Precision, RunnerConfig, View
 from nait_index.methods.contrast import Contrast
 from nait_index.search.exact import ExactScan, ScanStamp
 from nait_index.search.placement import Placed
@@ -59,6 +63,29 @@ def test_auto_takes_the_gpu_and_bfloat16() -> None:
     with Encoder(ModelConfig()) as encoder:
         assert encoder.model.device.type == "cuda"
         assert encoder.model.dtype == torch.bfloat16
+
+
+def test_a_model_split_over_the_gpus_that_there_are_has_the_numbers_of_one() -> None:
+    whole, _ = encode(TEXTS[:100], Device.CUDA, Precision.FLOAT32)
+    split, _ = encode(TEXTS[:100], Device.SPLIT, Precision.FLOAT32)
+    assert np.abs(split - whole).max() <= 1e-5 * np.abs(whole).max()
+
+
+def test_a_build_in_a_process_with_a_gpu_is_that_of_this_process(tmp_path: Path) -> None:
+    corpus = write_lines(tmp_path / "corpus.jsonl", generate(Split.CORPUS)[:64])
+    built = []
+    for name, runner in (("here", RunnerConfig()), ("apart", RunnerConfig(devices=("0",)))):
+        signatures = small_signatures(views=(View.PCA,))
+        with small_shards():
+            NaitIndex.build(tmp_path / name, corpus, model=ModelConfig(), signatures=signatures, runner=runner)
+        built.append(samples_of(tmp_path / name))
+    here, apart = built
+    assert [*here] == [*apart]
+    for row, columns in here.items():
+        for column in ("pca_mean", "pca_drift", "pca_unit"):
+            codes, others = (np.frombuffer(part[column], np.int8) for part in (columns, apart[row]))
+            # The rows that the basis is fitted on are projected on the CPU, whose rounding is another.
+            assert np.abs(codes.astype(int) - others).max() <= 1
 
 
 def test_a_scan_on_the_gpu_returns_the_bits_of_the_cpu() -> None:

@@ -61,7 +61,7 @@ class ProcessRunner:
             self._stack = stack.pop_all()
 
     def stage(self, spool: Spool, shards: Sequence[RowOffsets], room: Room, advance: Advance) -> EncodedShards:
-        """Have the rooms filled, which are files that the processes map into memory too."""
+        """Return when the rooms are filled: files that the processes map into memory too."""
         return self._run(spool, shards, None, lambda number: _file_of(room(number)), advance)
 
     def encode(

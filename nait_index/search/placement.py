@@ -49,7 +49,7 @@ class Gpu(Protocol):
     def multiply(self, rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
         """Multiply all rows (n, d) int8 with all queries (q, d): (q, n) float32.
 
-        :raises RuntimeError: it cannot, for want of memory or otherwise.
+        :raises RuntimeError: it cannot, for want of memory or otherwise. :raises AssertionError: torch has no CUDA.
         """
 
 
@@ -89,7 +89,7 @@ class Placed:
         if placement.on_gpu and len(rows):
             try:
                 scores = self._gpu.multiply(rows, queries)
-            except RuntimeError as error:  # torch's errors about a GPU
+            except (RuntimeError, AssertionError) as error:  # the latter where torch was built without CUDA
                 logger.warning("the GPU did not multiply the rows (%s), so the processor does", str(error)[:200])
             else:
                 if np.array_equal(scores[:, :_CHECKED], scan(rows[:_CHECKED], queries, 1)):
