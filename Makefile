@@ -76,7 +76,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.speed.forecast demo
 	$(BIN)/python -m benchmarks.speed.forecast minilm --model $(MINILM) --corpus "$(NAIT_SHARED)/data/pool.jsonl" --rows 400 --max-length 128
 	$(BIN)/python -m benchmarks.speed.fit
-	$(BIN)/python -m benchmarks.speed.workers
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.speed.workers
 	$(BIN)/python -m benchmarks.speed.renewal
 	$(BIN)/python -m benchmarks.speed.filters
 	$(BIN)/python -m benchmarks.speed.large
