@@ -52,6 +52,7 @@ from benchmarks.scaling_tables import (
     shift_table,
     workers_table,
 )
+from benchmarks.search.tables import engines_table
 from nait_index.methods.registry import MethodName
 
 MODELS = ("minilm", "bundled")
@@ -291,6 +292,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "large": partial(cost_table, large_table, "large", "large-huge", many=True),
     "explore": partial(cost_table, explore_table, "large"),
     "renewal": partial(cost_table, renewal_table, "renewal"),
+    "engines": partial(cost_table, engines_table, "engines"),
     "cover-loss": partial(cost_table, cover_loss_table, "cover"),
     "cover-shell": partial(cost_table, cover_shell_table, "cover"),
     "shares": partial(cost_table, shares_table, "shares"),

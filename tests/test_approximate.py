@@ -13,9 +13,11 @@ from nait_index.config import SearchMode
 from nait_index.errors import NaitError
 from nait_index.search.approximate import MOST, Approximate, Recall, Stored, make_plan
 from nait_index.search.cells import Cells
+from nait_index.search.copies import ScanCopies
 from nait_index.search.exact import ExactScan, ScanStamp
 from nait_index.search.hits import best, sampled
 from nait_index.search.joint import JointScan
+from nait_index.search.scans import ColumnQueries, HeldScans
 from nait_index.store.engines import CELLS
 
 ROWS, WIDTH = 12_000, 64
@@ -103,6 +105,20 @@ def test_of_a_filter_that_few_pass_an_exact_search_reads_these_rows_alone(exact:
         read = np.isfinite(among)
         np.testing.assert_array_equal(read, allowed | (np.arange(ROWS) < len(sampled(ROWS))))
     assert ScanStamp(1, 100, WIDTH, "float32").count_read(3) == 100  # their sums depend on how they are added up
+
+
+def test_the_scans_of_this_process_heed_a_filter_before_they_read(
+    exact: ExactScan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ScanCopies, "open", lambda *_: exact)
+    scans = HeldScans(ScanCopies.__new__(ScanCopies), lambda ordinals, column: exact.take(ordinals))
+    asked, few = queries(exact, 2, seed=2), passing(0.1)
+    parts = [ColumnQueries(column, exact.stamp, asked) for column in ("a", "b")]
+    expected = [best(2 * scores, 50, few).ordinals.tolist() for scores in exact.scores(asked)]
+    whole = [hits.ordinals.tolist() for hits in scans.best_whole(parts[0], 50, few)]
+    monkeypatch.setattr(ExactScan, "scores", None)
+    assert [hits.ordinals.tolist() for hits in scans.best(parts, 50, few)] == expected
+    assert [hits.ordinals.tolist() for hits in scans.best_whole(parts[0], 50, few)] == whole
 
 
 def test_where_fewer_pass_than_are_wanted_it_finds_them_all(exact: ExactScan) -> None:
