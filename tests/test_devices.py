@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,6 +181,38 @@ def test_shards_return_in_their_order_and_a_process_that_is_killed_starts_once_m
     process.send(ShardRequest(0, request.spool, request.offsets, str(room)))
     assert process.receive() is not None
     assert (np.load(room) == hash_of(["staged"])).all()
+
+
+class _Worker:
+    """Answers at once what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: deque[ShardRequest] = deque()
+        self.connection = self
+
+    def send(self, request: ShardRequest) -> None:
+        self.asked.append(request)
+
+    def receive(self) -> tuple[ShardRequest, tuple[ShardFacts, dict[str, np.ndarray]]]:
+        return self.asked.popleft(), (ShardFacts(np.array([1]), np.array([False]), {}), {})
+
+
+def test_no_process_runs_far_ahead_of_one_that_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow, quick = _Worker(), _Worker()
+    waited: list[int] = []
+
+    def wait(busy: Sequence[_Worker]) -> list[_Worker]:
+        waited.append(schedule._sent)
+        return [quick] if quick in busy else [slow]
+
+    monkeypatch.setattr("nait_index.distributed.processes.wait", wait)
+    requests = (ShardRequest(number, Path("spool"), []) for number in range(100))
+    schedule = _Schedule([slow, quick], requests, 100, lambda rows, tokens: None)  # type: ignore[list-item]
+    schedule.result(0)
+    assert max(waited) == 8, "two for each process, and two more that wait"
+    for number in range(1, 100):
+        schedule.result(number)
+    assert next(requests, None) is None
 
 
 def lengths(_: Any, texts: Sequence[str]) -> list[int]:
