@@ -25,6 +25,7 @@ from nait_index.report.page import embedded, render
 from nait_index.report.representation import Representation, represent
 from nait_index.report.row_map import lay_out
 from nait_index.report.rows import cut_to_bytes
+from nait_index.selection.budget import Budget
 
 pytest.importorskip("plotly")
 pytest.importorskip("sklearn")
@@ -73,7 +74,7 @@ def test_ties_at_the_cut_fall_as_in_a_query(tmp_path: Path) -> None:
     index = build_small(tmp_path / "t.nait", write_lines(tmp_path / "c.jsonl", corpus))
     index.add_capability("same", write_lines(tmp_path / "e.jsonl", [corpus[0] | {"id": f"e{i}"} for i in range(4)]))
     index.add_capability("sums", write_lines(tmp_path / "f.jsonl", small_rows(9, first=500)[1::2]))
-    made = gather(index, ReportRequest(top=7, bootstrap=0, names=("same",)))  # type: ignore[arg-type]
+    made = gather(index, ReportRequest(top=7, bootstrap=0, names=("same",)))
     assert made.core is None
     assert made.comparison is None
     shown = {row.id for row in (*made.capabilities[0].top, *made.capabilities[0].just_in)}
@@ -332,7 +333,8 @@ def test_texts_take_no_more_of_the_page_than_they_may(text: str) -> None:
 
 def test_each_step_is_logged(index: NaitIndex, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", logger="nait_index"):
-        write_report(index, tmp_path / "r.html", ReportRequest(bootstrap=0))
+        write_report(index, tmp_path / "r.html", ReportRequest(top=Budget.parse("30%"), bootstrap=0))
+    assert "(30%) with the method" in (tmp_path / "r.html").read_text()
     logged = [record.args for record in caplog.records if record.name == "nait_index.report.gather"]
     assert all(isinstance(arguments, tuple) for arguments in logged)
     steps = [arguments for arguments in logged if isinstance(arguments, tuple)]

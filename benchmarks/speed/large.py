@@ -58,10 +58,10 @@ MORE: Mapping[str, tuple[str, ...]] = {
 @click.option("--huge", is_flag=True, help="Instead, query 10 million rows of 512 bytes; takes 20 GB of disk.")
 @click.option("--index", type=click.Path(path_type=Path), help="Make the index here and keep it, or use the one there.")
 @click.option("--runs", default=3, show_default=True, help="Of each command that is fast; the fastest counts.")
-@click.option("--only", help="Run only commands whose name holds this, and write no result.")
+@click.option("--only", help="Measure only commands whose name holds this; other results stay.")
 @click.option("--quick", is_flag=True, help="Only check that it runs: 6,000 rows of the demo, nothing is written.")
 def main(rows: int, huge: bool, index: Path | None, runs: int, only: str | None, quick: bool) -> None:
-    """Measure, and write results/large.json."""
+    """Measure, and write results/large.json, command by command."""
     rows = 6_000 if quick else 10_000_000 if huge else rows
     width = Width.NARROW if huge else Width.FULL
     field, value = ("skill", "logic") if quick else ("source", "gsm8k_train")
@@ -69,17 +69,39 @@ def main(rows: int, huge: bool, index: Path | None, runs: int, only: str | None,
         path = index or Path(scratch) / "made-up.nait"
         if not path.exists():
             make(path, rows, width, 600 if quick else 3000, demo=quick)
+        name = "large-huge.json" if huge else "large.json"
+        kept = Kept(Path(scratch) / name if quick else ROOT / "benchmarks" / "results" / name, anew=only is None)
+        kept.add({"rows": rows, "width": str(width)})
         shell = Shell(path, {"field": field, "value": value})
         commands = dict(QUERIES) if huge else {**QUERIES, **MORE}
         wanted = {name: words for name, words in commands.items() if only is None or only in name}
-        result: dict[str, Any] = {"environment": environment(), "rows": rows, "width": str(width)}
-        result["commands"] = measure(shell, wanted, 1 if quick else runs, first=only is None)
+        measure(shell, wanted, 1 if quick else runs, kept, first=only is None or only == "first")
         if not huge and (only is None or only in "explore"):
-            result["explore"] = explore(shell)
-    if not quick and only is None:
-        name = "large-huge.json" if huge else "large.json"
-        (ROOT / "benchmarks" / "results" / name).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    click.echo(json.dumps(result, indent=1))
+            kept.add({"explore": explore(shell)})
+    click.echo(json.dumps(kept.result, indent=1))
+
+
+class Kept:
+    """The results so far, written whenever there are more, so that a part can be measured again with ``--only``.
+
+    :param anew: begin without those of earlier runs.
+    """
+
+    def __init__(self, path: Path, *, anew: bool) -> None:
+        old = {} if anew or not path.exists() else json.loads(path.read_text(encoding="utf-8"))
+        earlier = [*old.pop("earlier", []), old.pop("environment")] if old else []
+        self.result: dict[str, Any] = {"environment": environment(), "earlier": earlier, "commands": {}, **old}
+        self._path = path
+
+    def add(self, part: Mapping[str, Any]) -> None:
+        """Add a part of the results."""
+        self.result |= part
+        self._path.write_text(json.dumps(self.result, indent=1) + "\n", encoding="utf-8")
+
+    def add_command(self, name: str, figures: Mapping[str, Any]) -> None:
+        """Add the figures of one command."""
+        click.echo(f"{name}: {figures}", err=True)
+        self.add({"commands": {**self.result["commands"], name: figures}})
 
 
 class Shell:
@@ -148,24 +170,22 @@ class Memory:
         return self._peaks.get(name, 0)
 
 
-def measure(shell: Shell, commands: Mapping[str, Sequence[str]], most: int, *, first: bool) -> dict[str, Any]:
-    """Run every command, and those that are fast ``most`` times; of these, return the run of least seconds.
+def measure(shell: Shell, commands: Mapping[str, Sequence[str]], most: int, kept: Kept, *, first: bool) -> None:
+    """Run every command, and those that are fast ``most`` times; of these, keep the run of least seconds.
 
     :param first: begin without the copies that are scanned, and with no field kept as a column.
     """
-    figures: dict[str, Any] = {}
     if first:
         shutil.rmtree(shell.index / "engine", ignore_errors=True)
-        figures["query -o, the first"] = shell.run(QUERIES["query -o"])
+        kept.add_command("query -o, the first", shell.run(QUERIES["query -o"]))
     for name, words in commands.items():
-        if first and name == _KEEPS_A_FIELD:
-            figures[f"{name}, the first"] = shell.run(words)
+        if name == _KEEPS_A_FIELD and not any((shell.index / "engine").glob("*/field-*")):
+            kept.add_command(f"{name}, the first", shell.run(words))
         runs = [shell.run(words)]
         while runs[0]["seconds"] < _LONG and len(runs) < most:
             runs.append(shell.run(words))
-        figures[name] = min(runs, key=lambda run: run["seconds"]) | {"runs": [run["seconds"] for run in runs]}
-        click.echo(f"{name}: {figures[name]}", err=True)
-    return figures
+        best = min(runs, key=lambda run: run["seconds"])
+        kept.add_command(name, best | {"runs": [run["seconds"] for run in runs]})
 
 
 def explore(shell: Shell) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from nait_index.methods.registry import DEFAULT_METHOD, MethodName
+from nait_index.selection.budget import Top
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class ReportRequest:
     """
 
     names: tuple[str, ...] | None = None
-    top: str = "10%"
+    top: Top = "10%"
     method: MethodName = DEFAULT_METHOD
     where: str | None = None
     by: tuple[str, ...] = ()

@@ -69,6 +69,9 @@ class Budget:
             raise SelectionError(f"--top {text} is not between 0% and 100%")
         return cls(text, rows, share)
 
+    def __str__(self) -> str:
+        return self.text
+
     @property
     def is_auto(self) -> bool:
         """Whether the score curve decides."""
