@@ -33,7 +33,7 @@ def descendants(process: int, title: str = "") -> list[int]:
     return [pid for pid in tree - {process} if title in titles[pid]]
 
 
-def found(index: NaitIndex) -> dict[str, Any]:
+def results_of(index: NaitIndex) -> dict[str, Any]:
     """Search in every way that goes through scans."""
     results: dict[str, Any] = {}
     for method in ("probe", "nait", "nas"):  # of several columns, rescored near the cut, and divided row by row
@@ -53,18 +53,18 @@ def main(here: str, there: str, *options: str) -> None:
     storage = dict(option.split("=", 1) for option in options)
     ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
     two, four = (RunnerConfig(RunnerKind.RAY, workers) for workers in (2, 4))
-    before, wanted = found(NaitIndex(here, version="before")), found(NaitIndex(here))
+    before, wanted = results_of(NaitIndex(here, version="before")), results_of(NaitIndex(here))
     assert before != wanted
-    assert found(NaitIndex(here, version="before", runner=two)) == before
+    assert results_of(NaitIndex(here, version="before", runner=two)) == before
     index = NaitIndex(here, runner=two)
-    assert found(index) == wanted
+    assert results_of(index) == wanted
     workers = descendants(os.getpid(), "ray::ScanWorker")
     for process in workers:
         os.kill(process, signal.SIGKILL)
-    assert found(index) == wanted
+    assert results_of(index) == wanted
     assert not {*workers} & {*descendants(os.getpid(), "ray::ScanWorker")}
     index = NaitIndex(there, storage=storage, runner=four)
-    assert found(index) == wanted
+    assert results_of(index) == wanted
     plan = index.query("one").provenance.plan
     assert plan is not None
     assert plan.endswith("by 4 workers, each its share of the rows"), plan

@@ -86,9 +86,10 @@ class FakeRows:
         return ExactScan.build(self.blocks(dense_column(feature)), stamp).scores(queries)
 
     def search(
-        self, feature: Feature, queries: np.ndarray, k: int, allowed: np.ndarray | None, mode: SearchMode
+        self, vectors: Mapping[Feature, np.ndarray], k: int, allowed: np.ndarray | None, mode: SearchMode
     ) -> list[Hits]:
         assert mode is SearchMode.EXACT
+        ((feature, queries),) = vectors.items()
         return [best(scores, k, allowed) for scores in self.scores(feature, queries)]
 
 

@@ -92,12 +92,12 @@ def searches(made_up: MadeUp, rounds: int) -> dict[str, Any]:
     for queries, count in _QUERIES.items():
         seconds: dict[str, list[float]] = defaultdict(list)
         for turn in range(-1, rounds):  # the first opens what is scanned
-            found = {}
+            hits = {}
             for name in sorted(opened, reverse=bool(turn % 2)):
                 started = time.perf_counter()
-                found[name] = _search(opened[name], made_up, count)
+                hits[name] = _search(opened[name], made_up, count)
                 seconds[name].append(time.perf_counter() - started)
-            _check([*found.values()])
+            _check([*hits.values()])
         result["seconds"][queries] = {name: _summary(values[1:]) for name, values in seconds.items()}
         result["requests"][queries] = watched.summary(rounds)
     return result
@@ -207,9 +207,9 @@ def _read_ids(made_up: MadeUp) -> float:
     return round(time.perf_counter() - started, 3)
 
 
-def _check(found: Sequence[Sequence[Hits]]) -> None:
-    for others in found[1:]:
-        for one, other in zip(found[0], others, strict=True):
+def _check(results: Sequence[Sequence[Hits]]) -> None:
+    for others in results[1:]:
+        for one, other in zip(results[0], others, strict=True):
             assert np.array_equal(one.ordinals, other.ordinals)
             assert np.array_equal(one.scores, other.scores)
 

@@ -55,7 +55,6 @@ def connected(address: str | None) -> Iterator[Any]:
     """
     settings = _QUIET if address else _QUIET | _own_token()
     added = {name: value for name, value in settings.items() if name not in os.environ}
-    logger = logging.getLogger("ray.data")
     with ExitStack() as stack:
         os.environ.update(added)
         for name in added:
@@ -72,10 +71,26 @@ def connected(address: str | None) -> Iterator[Any]:
         elif _USERS:
             _USERS.add(user)
         stack.callback(_leave, user)
-        # Ray Data logs to our streams; its errors are raised.
-        stack.callback(logger.setLevel, logger.level)
-        logger.setLevel(logging.ERROR)
         yield ray
+
+
+@contextmanager
+def quiet_data() -> Iterator[None]:
+    """Load Ray Data, and keep it from logging to our streams; its errors are raised.
+
+    :raises NaitError: it is not installed.
+    """
+    try:
+        import ray.data  # noqa: F401 - it makes the logger
+    except ImportError as error:
+        raise NaitError(f"Ray Data is not installed ({error}): pip install 'nait-index[ray]'") from error
+    logger = logging.getLogger("ray.data")  # whose level the import sets
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _leave(user: object) -> None:

@@ -20,7 +20,7 @@ from nait_index.building.runner import EncodedShards, LocalRunner, OpenRunner, R
 from nait_index.building.shards import EncodedShard
 from nait_index.building.spool import RowOffsets, Spool
 from nait_index.config import Device, ModelConfig, RunnerConfig, RunnerKind, SignatureConfig
-from nait_index.distributed.cluster import Foreman, connected, plain_errors, share_of, this_machine
+from nait_index.distributed.cluster import Foreman, connected, plain_errors, quiet_data, share_of, this_machine
 from nait_index.distributed.pieces import ACTIVATIONS, PIECE_BYTES, SHARD, Incoming
 from nait_index.distributed.processes import ProcessRunner
 from nait_index.distributed.task import WorkerTask, portable
@@ -51,6 +51,7 @@ class RayRunner:
     def __init__(self, config: RunnerConfig, model: ModelConfig, signatures: SignatureConfig) -> None:
         with ExitStack() as stack:
             ray = stack.enter_context(connected(config.address))
+            stack.enter_context(quiet_data())
             machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
             device = _worker_device(model.device, machines)
             self._workers, self._share = share_of(config.workers, machines, use_gpus=device is Device.CUDA)

@@ -170,10 +170,7 @@ class Linear(Method):
             return [best(_quotients(query, rows), k, allowed) for query in queries]
         features = self.features(rows)
         stacked = {feature: np.stack([query.parts[feature] for query in queries]) for feature in features}
-        if len(features) == 1:
-            hits = rows.search(features[0], stacked[features[0]], k, allowed, mode)
-        else:
-            hits = rows.search_together(stacked, k, allowed, mode)
+        hits = rows.search(stacked, k, allowed, mode)
         # In double precision, so that a large constant does not make neighbouring scores equal.
         return [
             Hits(ranked.scores.astype(np.float64) + query.constant, ranked.ordinals)

@@ -129,9 +129,9 @@ def merge_found(answers: Sequence[Sequence[Scored]], k: int) -> list[Hits]:
     :param answers: of each process, for each query.
     """
     merged = []
-    for found in zip(*answers, strict=True):
-        ordinals = np.concatenate([ordinals for ordinals, _ in found])
-        scores = np.concatenate([scores for _, scores in found])
+    for rows in zip(*answers, strict=True):
+        ordinals = np.concatenate([ordinals for ordinals, _ in rows])
+        scores = np.concatenate([scores for _, scores in rows])
         if scores.dtype == np.float32 and ordinals.dtype == np.uint32:  # exactly the rows that reach the cut
             scores, ordinals = sort_rows(scores, ordinals)
             merged.append(Hits(scores, ordinals.astype(np.int64)))

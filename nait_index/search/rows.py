@@ -4,7 +4,6 @@ Rows are in table order; an ordinal is a row's position in that order.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +18,8 @@ from nait_index.search.exact import ExactScan, ScanStamp, rounded
 from nait_index.search.hits import Hits, best_of_each
 from nait_index.search.joint import JointScan
 from nait_index.search.placement import Products
-from nait_index.search.scans import ColumnQueries, HeldScans, Scans
-from nait_index.signatures.features import POOLINGS, Feature, unit_rows
+from nait_index.search.scans import ColumnQueries, HeldScans, HiddenStates, Scans
+from nait_index.signatures.features import POOLINGS, Feature
 from nait_index.signatures.pca import Compressor
 from nait_index.signatures.views import HIDDEN_MEAN, SCANNED, VIEW_OF, dense_column
 from nait_index.spelling import did_you_mean_id
@@ -32,9 +31,6 @@ from nait_index.types import DEFAULT_READING, Reading, Sample
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_CENTRED = 1024
-"""Rows whose mean is subtracted from last hidden states: the first of the table, which are in random order."""
 
 
 class IndexRows:
@@ -71,6 +67,7 @@ class IndexRows:
         self._held = HeldScans(ScanCopies(layout, table), table.signatures_at, products)
         self._cells = CellCopies(layout, table)
         self._scans = scans or self._held
+        self._hidden = HiddenStates(table)
         self._stamps: dict[Feature, ScanStamp] = {}
         self._approximate: dict[tuple[Feature, ...], Approximate | None] = {}
         self._ids: list[str] | None = None
@@ -184,9 +181,9 @@ class IndexRows:
 
     def first(self, feature: Feature, count: int) -> np.ndarray:
         """Read the scanned signatures of the first rows, a random sample of the corpus: (at most ``count``, d)."""
-        if feature is Feature.HIDDEN:
-            return self.signatures(np.arange(min(count, len(self))), HIDDEN_MEAN)
-        return self.scanned(feature, np.arange(min(count, len(self))))
+        ordinals = np.arange(min(count, len(self)))
+        is_scanned = feature is not Feature.HIDDEN
+        return self.scanned(feature, ordinals) if is_scanned else self.signatures(ordinals, HIDDEN_MEAN)
 
     def scanned(self, feature: Feature, ordinals: np.ndarray) -> np.ndarray:
         """Read the scanned signatures of some rows: (m, d)."""
@@ -194,14 +191,9 @@ class IndexRows:
 
     def vectors(self, signatures: np.ndarray, feature: Feature) -> np.ndarray:
         """Turn signatures (m, d) of rows or examples into the coordinates that a query is multiplied with, float32."""
-        if feature is not Feature.HIDDEN:
-            return np.asarray(signatures * self.steps(feature))
-        return unit_rows(signatures.astype(np.float32) - self._hidden_center)
-
-    @cached_property
-    def _hidden_center(self) -> np.ndarray:
-        """(H,) mean of the last hidden states of the first rows."""
-        return np.asarray(self.first(Feature.HIDDEN, _CENTRED).mean(axis=0, dtype=np.float64), np.float32)
+        if feature is Feature.HIDDEN:
+            return self._hidden.vectors(signatures)
+        return np.asarray(signatures * self.steps(feature))
 
     def landmarks(self) -> tuple[np.ndarray, np.ndarray]:
         """Read the landmarks that are still rows of the index: ordinals (m,) and gradients (m, width) float16.
@@ -251,34 +243,26 @@ class IndexRows:
     def scores(self, feature: Feature, queries: np.ndarray) -> np.ndarray:
         """Compute the inner products of every row's scanned signature with queries (q, d), in one pass: (q, n)."""
         if feature is Feature.HIDDEN:
-            parts = [queries @ self.vectors(block, feature).T for block in self.blocks(HIDDEN_MEAN)]
-            # Rounded, so that equal rows tie whichever block of a product they are in.
-            return np.asarray(np.round(np.concatenate(parts, axis=1), 5), np.float32)
+            return self._hidden.scores(queries)
         return self._scans.scores([self._asked(feature, queries)])
 
     def search(
-        self, feature: Feature, queries: np.ndarray, k: int, allowed: np.ndarray | None, mode: SearchMode
-    ) -> list[Hits]:
-        """Return the rows of largest inner product with each query (q, d); near the cut, whole signatures decide."""
-        approximate = self.approximate(feature) if mode is SearchMode.APPROXIMATE else None
-        if approximate is not None:
-            return [approximate.search(query, k, allowed) for query in queries]
-        if feature is Feature.HIDDEN:
-            return best_of_each(self.scores(feature, queries), k, allowed)
-        asked = self._asked(feature, queries)
-        if self.compressor.dim(feature) == asked.stamp.dim:
-            return self._scans.best([asked], k, allowed)
-        return self._scans.best_whole(asked, k, allowed)
-
-    def search_together(
         self, vectors: Mapping[Feature, np.ndarray], k: int, allowed: np.ndarray | None, mode: SearchMode
     ) -> list[Hits]:
-        """Return the rows of largest sum of inner products with the queries (q, d) of several features."""
+        """Return the rows of largest sum of inner products with the queries (q, d) of one or several features.
+
+        Near the cut, whole signatures decide where they are longer than what is scanned, of a feature alone.
+        """
         approximate = self.approximate(*vectors) if mode is SearchMode.APPROXIMATE else None
         if approximate is not None:
             arranged = self._scan(*vectors)[0].arrange([*vectors.values()])
             return [approximate.search(query, k, allowed) for query in arranged]
-        return self._scans.best([self._asked(*part) for part in vectors.items()], k, allowed)
+        if Feature.HIDDEN in vectors:
+            return best_of_each(self.scores(Feature.HIDDEN, vectors[Feature.HIDDEN]), k, allowed)
+        asked = [self._asked(*part) for part in vectors.items()]
+        if len(asked) == 1 and asked[0].stamp.dim < self.compressor.dim(*vectors):
+            return self._scans.best_whole(asked[0], k, allowed)
+        return self._scans.best(asked, k, allowed)
 
     def _asked(self, feature: Feature, queries: np.ndarray) -> ColumnQueries:
         return ColumnQueries(dense_column(feature), self.stamp(feature), queries)
@@ -299,9 +283,7 @@ class IndexRows:
         :raises StoreError: other processes hold the rows.
         """
         if self._scans is not self._held:
-            raise StoreError(
-                "an approximate search runs in one process; leave out --engine ray, or --search approximate"
-            )
+            raise StoreError("--search approximate runs in one process; leave out it or --engine ray")
         if features not in self._approximate:
             self._approximate[features] = self._cells.open([*map(dense_column, features)], *self._scan(*features))
         return self._approximate[features]

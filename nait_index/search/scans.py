@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -11,8 +12,14 @@ from nait_index.search.copies import ScanCopies
 from nait_index.search.exact import ExactScan, ScanStamp
 from nait_index.search.hits import Hits, best_of_each, rescored
 from nait_index.search.placement import OnProcessor, Products
+from nait_index.signatures.features import unit_rows
+from nait_index.signatures.views import HIDDEN_MEAN
+from nait_index.store.samples import SampleTable
 
 logger = logging.getLogger(__name__)
+
+_CENTRED = 1024
+"""Rows whose mean is subtracted from last hidden states."""
 
 ReadWhole = Callable[[np.ndarray, str], np.ndarray]
 """Reads the whole signatures of some rows, by ordinal, in a column: (m, width)."""
@@ -140,3 +147,26 @@ class HeldScans:
         rounded_alike = ExactScan(exact.rows, part.longest, exact.stamp)
         rounded_alike.products = self._products
         return rounded_alike
+
+
+class HiddenStates:
+    """Last hidden states, of which there is no copy: they are read from the table. Queries are of unit vectors."""
+
+    def __init__(self, table: SampleTable) -> None:
+        self._table = table
+
+    @cached_property
+    def center(self) -> np.ndarray:
+        """(H,) mean of the first rows, which are in random order."""
+        first = self._table.signatures_at(np.arange(min(_CENTRED, len(self._table))), HIDDEN_MEAN)
+        return np.asarray(first.mean(axis=0, dtype=np.float64), np.float32)
+
+    def vectors(self, signatures: np.ndarray) -> np.ndarray:
+        """Return signatures (m, H) less the center, of length 1: float32."""
+        return unit_rows(signatures.astype(np.float32) - self.center)
+
+    def scores(self, queries: np.ndarray) -> np.ndarray:
+        """Compute the inner products of every row's vector with queries (q, H): (q, n) float32."""
+        parts = [queries @ self.vectors(block).T for block in self._table.signatures(HIDDEN_MEAN)]
+        # Rounded, so that equal rows tie whichever block of a product they are in.
+        return np.asarray(np.round(np.concatenate(parts, axis=1), 5), np.float32)

@@ -123,12 +123,12 @@ class SharedRows:
     def reaching(self, parts: Parts, allowed: np.ndarray | None, cuts: Sequence[float]) -> list[Scored]:
         """Return the rows that reach a cut, for each query, and their scores float32."""
         mask, scored = self._unpacked(allowed), self._kept(parts, last=True)
-        found = []
+        answers: list[Scored] = []
         for scores, lowest in zip(scored, cuts, strict=True):
             reached = scores >= np.float32(lowest)
             places = np.flatnonzero(reached if mask is None else reached & mask)
-            found.append((self._ordinals(places), scores[places]))
-        return found
+            answers.append((self._ordinals(places), scores[places]))
+        return answers
 
     def near(
         self, parts: Parts, allowed: np.ndarray | None, queries: np.ndarray, thresholds: Sequence[float]
@@ -142,11 +142,11 @@ class SharedRows:
         def read(places: np.ndarray) -> np.ndarray:
             return self._scans.whole(column, self._spans.in_table(places))
 
-        found = []
+        answers: list[Scored] = []
         for scores, query, threshold in zip(scored, queries, thresholds, strict=True):
             places, products = score_near(read, scores, query, threshold, mask)
-            found.append((self._ordinals(places), products))
-        return found
+            answers.append((self._ordinals(places), products))
+        return answers
 
     def _held(self, stamp: ScanStamp) -> ScanStamp:
         return replace(stamp, rows=self._spans.rows)
