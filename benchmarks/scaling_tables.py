@@ -20,20 +20,17 @@ _TEXT, _PLAIN = 700, 120  # bytes a row: of the pool's rows, and of ids, hashes 
 
 def per_million_table(results: Sequence[Result]) -> Table:
     """Tabulate measurements for a million rows on two cores."""
-    pool, search, sparse, fit, memory = results
+    pool, search, fit, memory = results
     build, million = pool["build"], next(size for size in search["sizes"] if size["rows"] == 1_000_000)
     rate, tokens = build["tokens_per_second"], build["tokens"] / build["rows"]
     bytes_a_row = sum(pool["bytes_per_row"].values())
     large = memory["mebibytes"]["300000"]
-    thirds = 1_000_000 / sparse["rows"]
-    cover = sparse["cover"]["zipf"]["seconds"]
     rows = [
         ("build, MiniLM (22M), hours", f"{tokens:.0f} tokens x 1 M / {rate:,} tokens/s", tokens * 1e6 / rate / 3600, 1),
         ("signatures in the table, GB", f"{bytes_a_row:,} B x 1 M", bytes_a_row / 1e3, 1),
         ("scanned (`engine/`), GB a feature", "1,024 B x 1 M", 1.024, 1),
         ("query, top 10 %, seconds", "measured at 1 M", million["one, top 10%"], 3),
         ("eight capabilities, seconds", "measured at 1 M", million["eight, top 10%"], 2),
-        ("`cover` at 15 %, seconds", f"{cover} s at {sparse['rows']:,}, x {thirds:.1f}", cover * thirds, 0),
         ("fit of the basis at 350,000 neurons, seconds", "measured, whatever the rows", fit["seconds"], 0),
         ("memory of a build beyond the model, MiB", "measured at 300,000", large["beyond the model"], 0),
     ]

@@ -286,7 +286,7 @@ TABLES: dict[str, Callable[[], str]] = {
         for model in FAITHFUL
     },
     "per-million": partial(
-        cost_table, per_million_table, "pool-minilm", "search", "sparse", "fit", "build-memory-tiny", many=True
+        cost_table, per_million_table, "pool-minilm", "search", "fit", "build-memory-tiny", many=True
     ),
     "far": partial(cost_table, far_table, "search"),
     "large": partial(cost_table, large_table, "large", "large-huge", many=True),

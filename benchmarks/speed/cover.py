@@ -29,14 +29,14 @@ from nait_index.config import SignatureConfig, View
 from nait_index.demo.data import corpus_rows
 from nait_index.index import NaitIndex
 from nait_index.selection.blocks import Division, cover_rows
-from nait_index.selection.coverage import Cover, row_counts
+from nait_index.selection.coverage import Cover, cover, row_counts
 from nait_index.signatures.sparse import neuron_offsets
 from nait_index.signatures.views import TOPK_NUMBERS, TOPK_VALUES
 from nait_index.store.dataset import open_dataset
 from nait_index.store.layout import Layout
 from nait_index.store.locks import write_lock
 from nait_index.store.publish import publish, settled, table_state
-from nait_index.store.samples import SampleTable, schema
+from nait_index.store.samples import SampleTable, schema, table_of
 
 RESULT = ROOT / "benchmarks" / "results" / "cover.json"
 BUDGET = 0.15
@@ -130,7 +130,7 @@ def compare(sets: np.ndarray, neurons: int, k: int) -> dict[str, Any]:
         division = Division(blocks, block, min(len(sets), TOGETHER * block))
         return cover_rows(lambda some: (sets[some], [ids[row] for row in some]), rows, k, division, weights)
 
-    exact, seconds = _timed(partial(in_blocks, 1))
+    exact, seconds = _timed(partial(cover, sets, ids, k, weights))
     first = int((exact.rounds == 1).sum())
     described = _described(exact.ordinals, sets, neurons, first, exact)
     choices = {"all at once": described | {"seconds": round(seconds, 1)}}
@@ -208,7 +208,7 @@ def _fill(layout: Layout, rows: int, shape: Shape) -> None:
                 numbers[:, layer] = drawn[rng.integers(len(drawn), size=len(positions)), layer]
             columns |= {"id": [f"row-{number * 2654435761 % 2**32:08x}" for number in positions.tolist()]}
             columns |= {"position": positions, TOPK_NUMBERS: numbers.reshape(len(positions), -1)}
-            table.append(columns, schema(types))
+            table.append([table_of(columns, schema(types))])
             click.echo(f"{positions[-1] + 1:,} rows", err=True)
         state = table_state(SampleTable(layout))
         publish(layout, replace(manifest, next_position=rows), "made-up rows added", **state)
