@@ -102,6 +102,7 @@ bench-quick: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.search.shares --quick > /dev/null
 	$(BIN)/python -m benchmarks.speed.fit --quick > /dev/null
 	$(BIN)/python -m benchmarks.speed.renewal --quick > /dev/null
+	$(BIN)/python -m benchmarks.speed.memory --quick > /dev/null
 	$(BIN)/python -m benchmarks.speed.filters --quick > /dev/null
 	$(BIN)/python -m benchmarks.speed.large --quick > /dev/null
 	$(BIN)/python -m benchmarks.sparse --quick > /dev/null

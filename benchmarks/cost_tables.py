@@ -157,6 +157,29 @@ def memory_table(results: Sequence[Result]) -> Table:
     return ["MiB beyond the model", *(f"{int(size):,} rows" for size in sizes)], rows
 
 
+def growth_table(result: Result) -> Table:
+    """Tabulate the memory and time of builds of made-up rows and of additions to them, by rows."""
+    rows = []
+    for size, build in result["made up"].items():
+        more, stages = build["addition"], build["seconds by stage"]
+        memory = [f"{part[key]:,}" for part in (build, more) for key in ("beyond the model", "peak")]
+        encoding = stages["encoding"] + stages["fitting the basis"]
+        seconds = [build["processor seconds"], stages["reading"], encoding, stages["finishing"], more["seconds"]]
+        rows.append((f"{int(size):,}", memory + [f"{number:,.0f}" for number in seconds]))
+    return [
+        "rows",
+        "build, MiB beyond the model",
+        "in all",
+        "addition of 1,000 rows, MiB beyond the model",
+        "in all",
+        "build, s of processor time",
+        "reading, s",
+        "fit, encoding and committing, s",
+        "finishing, s",
+        "addition, s",
+    ], rows
+
+
 def cover_loss_table(result: Result) -> Table:
     """Compare rows chosen in blocks with those chosen from all at once."""
     rows = []

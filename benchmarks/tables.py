@@ -18,6 +18,7 @@ from benchmarks.cost_tables import (
     explanations_table,
     fidelity_table,
     filters_table,
+    growth_table,
     memory_table,
     search_table,
     sparse_table,
@@ -271,6 +272,7 @@ FAITHFUL = ("minilm", "bundled")
 TABLES: dict[str, Callable[[], str]] = {
     "build": partial(cost_table, build_table, "build-minilm", "build-qwen3", many=True),
     "memory": partial(cost_table, memory_table, "build-memory-tiny", many=True),
+    "growth": partial(cost_table, growth_table, "build-memory-tiny"),
     "search": partial(cost_table, search_table, "search"),
     "sparse": partial(cost_table, sparse_table, "sparse"),
     "faults": partial(cost_table, tried_table, "faults"),
