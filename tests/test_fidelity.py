@@ -256,3 +256,31 @@ def test_the_command_warns_of_a_narrow_basis(model: Path, tmp_path: Path) -> Non
     lines = [line for line in outcome.err.splitlines() if "the signatures choose" in line]
     assert len(lines) == 2
     assert [line[line.index("the signatures") :] for line in lines] == unfaithful(fidelity)
+
+
+def test_a_shift_is_measured_on_the_last_rows_that_the_basis_was_not_fitted_on() -> None:
+    from types import SimpleNamespace
+    from typing import cast
+
+    from nait_index.building.basis import measure_shift
+    from nait_index.signatures.pca import Compressor
+    from nait_index.store.samples import SampleTable
+
+    measured = []
+
+    def signatures_at(ordinals: np.ndarray, _: str) -> np.ndarray:
+        measured.append(ordinals.tolist())
+        return np.zeros((len(ordinals), 1))
+
+    table = SimpleNamespace(
+        schema=lambda: SimpleNamespace(names=["pca_unit"]),
+        last_between=lambda first, end, most: (40, np.arange(40)) if end else (20, np.arange(40, 60)),
+        signatures_at=signatures_at,
+    )
+    compressor = SimpleNamespace(bases={"unit": ()}, restore=lambda signatures, feature: signatures)
+    given = cast(SampleTable, table), cast(Compressor, compressor)
+    shift = measure_shift(*given, fitted=20, first_rows=40, first_new=40)
+    assert shift is not None
+    assert shift.rows == (20, 20)
+    assert measured == [[*range(20, 40)], [*range(40, 60)]]
+    assert measure_shift(*given, fitted=40, first_rows=40, first_new=40) is None
