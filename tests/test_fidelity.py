@@ -263,7 +263,6 @@ def test_a_shift_is_measured_on_the_last_rows_that_the_basis_was_not_fitted_on()
     from typing import cast
 
     from nait_index.building.basis import measure_shift
-    from nait_index.signatures.pca import Compressor
     from nait_index.store.samples import SampleTable
 
     measured = []
