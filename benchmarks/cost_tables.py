@@ -160,7 +160,7 @@ def memory_table(results: Sequence[Result]) -> Table:
 def growth_table(result: Result) -> Table:
     """Tabulate the memory and time of builds of made-up rows and of additions to them, by rows."""
     rows = []
-    for size, build in result["made up"].items():
+    for size, build in result["mebibytes"].items():
         more, stages = build["addition"], build["seconds by stage"]
         memory = [f"{part[key]:,}" for part in (build, more) for key in ("beyond the model", "peak")]
         encoding = stages["encoding"] + stages["fitting the basis"]

@@ -272,7 +272,7 @@ FAITHFUL = ("minilm", "bundled")
 TABLES: dict[str, Callable[[], str]] = {
     "build": partial(cost_table, build_table, "build-minilm", "build-qwen3", many=True),
     "memory": partial(cost_table, memory_table, "build-memory-tiny", many=True),
-    "growth": partial(cost_table, growth_table, "build-memory-tiny"),
+    "growth": partial(cost_table, growth_table, "build-growth"),
     "search": partial(cost_table, search_table, "search"),
     "sparse": partial(cost_table, sparse_table, "sparse"),
     "faults": partial(cost_table, tried_table, "faults"),

@@ -57,7 +57,7 @@ def main(
     child: tuple[str, str] | None,
     child_made_up: bool,
 ) -> None:
-    """Measure, and write results/build-memory-MODEL.json."""
+    """Measure, and write results/build-memory-MODEL.json, and of made-up rows results/build-growth.json."""
     if child is not None:
         plan = _MADE_UP if child_made_up else Plan(SignatureConfig(reservoir=reservoir), LocalRunner, read_file)
         click.echo(json.dumps(watched_build(child[0], Path(child[1]), max_length, plan)))
@@ -65,17 +65,24 @@ def main(
     if quick:
         sizes, made_up = (), (3_000,)
     options = ["--max-length", str(max_length), "--reservoir", str(reservoir)]
-    settings = {"model": model, "max_length": max_length, "reservoir": reservoir}
-    result: dict[str, Any] = {"environment": environment()} | settings
     with tempfile.TemporaryDirectory(dir=os.environ.get("NAIT_SCRATCH")) as scratch:
         folder = model_folder(model, Path(scratch))
-        for key, wanted, write, more in (
-            ("mebibytes", sizes, _repeat_pool, []),
-            ("made up", made_up, write_range, ["--child-made-up"]),
-        ):
-            result[key] = {str(size): _build(folder, Path(scratch), size, write, [*options, *more]) for size in wanted}
+
+        def measure(wanted: Sequence[int], write: Callable[[Path, int], None], *more: str) -> dict[str, Any]:
+            return {str(size): _build(folder, Path(scratch), size, write, [*options, *more]) for size in wanted}
+
+        if sizes:
+            settings = {"model": model, "max_length": max_length, "reservoir": reservoir}
+            _write(f"build-memory-{model}", settings | {"mebibytes": measure(sizes, _repeat_pool)}, quick=quick)
+        if made_up:
+            grown = measure(made_up, write_range, "--child-made-up")
+            _write("build-growth", {"model": model, "mebibytes": grown}, quick=quick)
+
+
+def _write(name: str, measured: dict[str, Any], *, quick: bool) -> None:
+    result = {"environment": environment()} | measured
     if not quick:
-        path = ROOT / "benchmarks" / "results" / f"build-memory-{model}.json"
+        path = ROOT / "benchmarks" / "results" / f"{name}.json"
         path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     click.echo(json.dumps(result, indent=1))
 
