@@ -63,8 +63,8 @@ def far_table(search: Result) -> Table:
         ("query, top 10 %, in memory, 2 cores", f"{one:.3f} s a million x 100", f"{one * 100:.0f} s"),
         ("the same from a disk of 3 GB/s", "102 GB / 3 GB/s", "34 s"),
         ("scores in memory", "4 B x 100 M, a capability", "0.4 GB"),
-        ("temporary files of the first build", "70 B x 100 M, ids seen and order of rows", "7 GB"),
-        ("temporary files of an addition of few rows", "80 B x 100 M, ids known", "8 GB"),
+        ("temporary files of the first build", "80 B x 100 M, ids seen and order of rows", "8 GB"),
+        ("temporary files of an addition of few rows", "120 B x 100 M, ids known", "12 GB"),
     ]  # fmt: skip
     return ["quantity", "arithmetic", ""], [(name, [how, what]) for name, how, what in rows]
 
