@@ -291,7 +291,7 @@ TABLES: dict[str, Callable[[], str]] = {
         cost_table, per_million_table, "pool-minilm", "search", "fit", "build-memory-tiny", many=True
     ),
     "far": partial(cost_table, far_table, "search"),
-    "large": partial(cost_table, large_table, "large", "large-huge", many=True),
+    "large": partial(cost_table, large_table, "large", many=True),
     "explore": partial(cost_table, explore_table, "large"),
     "renewal": partial(cost_table, renewal_table, "renewal"),
     "engines": partial(cost_table, engines_table, "engines"),
