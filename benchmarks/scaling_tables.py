@@ -12,6 +12,7 @@ _TOKENS = 150  # a row
 _LAYERS, _NEURONS, _PARAMETERS = 32, 11_008, 6.5e9  # of a Llama of 7B, without embedding and head
 # A GPU by its data sheet, and the share of its peak that is assumed.
 _PEAK, _SHARE = 989e12, 0.4
+_SINGLE = 67e12  # in float32, without tensor cores
 _DIMS = 1024, 2048, 1024  # scanned, fine, drift: the defaults
 # Machines that search a billion rows: cores, bytes a second from the object store, and between them (10 Gbit/s).
 _CORES, _STORE, _NETWORK = 16, 1e9, 1.25e9
@@ -31,7 +32,7 @@ def per_million_table(results: Sequence[Result]) -> Table:
         ("scanned (`engine/`), GB a feature", "1,024 B x 1 M", 1.024, 1),
         ("query, top 10 %, seconds", "measured at 1 M", million["one, top 10%"], 3),
         ("eight capabilities, seconds", "measured at 1 M", million["eight, top 10%"], 2),
-        ("fit of the basis at 350,000 neurons, seconds", "measured, whatever the rows", fit["seconds"], 0),
+        ("fit of the basis at 350,000 neurons, seconds", "measured, whatever the rows", _fitting(fit)["seconds"], 0),
         ("memory of a build beyond the model, MiB", "measured at 300,000", large["beyond the model"], 0),
     ]
     return _arithmetic(rows)
@@ -47,17 +48,18 @@ def far_table(search: Result) -> Table:
     projected = 2 * neurons * (2 * scanned + fine + drift)
     dense, sparse = scanned + fine + drift + 4 * _LAYERS, _LAYERS * 20 * 4
     row = dense + sparse + _TEXT + _PLAIN
-    basis = 4 * neurons * (2 * scanned + max(fine, drift))
+    basis = 2 * neurons * (2 * scanned + max(fine, drift))
     rows_a_second = _PEAK * _SHARE / flops
+    moved = (dense + sparse) * rows_a_second
     rows = [
         ("neurons", f"{_LAYERS} layers x {_NEURONS:,}", f"{neurons:,}"),
         ("forward pass a row", f"2 x 6.5 G parameters x {_TOKENS} tokens", f"{flops / 1e12:.2f} TFLOP"),
         ("rows a second and GPU", f"989 TFLOP/s x {_SHARE:.0%} (assumed) / that", f"{rows_a_second:,.0f}"),
         ("**GPU hours**", "100 M / that / 3,600", f"**{gpu_seconds / 3600:,.0f}**"),
         ("projection a row", "2 x neurons x (2 x 1,024 + 2,048 + 1,024)", f"{projected / 1e9:.1f} GFLOP"),
-        ("CPU for it beside each GPU", "x rows a second", f"{projected * rows_a_second / 1e9:,.0f} GFLOP/s"),
-        ("activations to it", "2 x neurons x 4 B x rows a second", f"{8 * neurons * rows_a_second / 1e9:.1f} GB/s"),
-        ("basis", "4 B x neurons x (2 x 1,024 + 2,048)", f"{basis / 1e9:.1f} GB in each worker's memory"),
+        ("its share of the GPU", "x rows a second / 67 TFLOP/s (float32)", f"{projected * rows_a_second / _SINGLE:.1%}"),
+        ("signatures to the host", f"({dense:,} + {sparse:,}) B x rows a second", f"{moved / 1e6:.1f} MB/s"),
+        ("basis", "2 B x neurons x (2 x 1,024 + 2,048)", f"{basis / 1e9:.1f} GB on each GPU"),
         ("table", f"({dense:,} + {sparse:,} + {_TEXT + _PLAIN}) B x 100 M", f"{row * _ROWS / 1e12:.2f} TB"),
         ("scanned (`engine/`)", "1,024 B x 100 M, a feature", "102 GB"),
         ("query, top 10 %, in memory, 2 cores", f"{one:.3f} s a million x 100", f"{one * 100:.0f} s"),
@@ -202,6 +204,12 @@ def _spread(figures: Mapping[str, float]) -> str:
 
 def _arithmetic(rows: Sequence[tuple[str, str, float, int]]) -> Table:
     return ["a million rows", "how", ""], [(name, [how, f"{value:,.{digits}f}"]) for name, how, value, digits in rows]
+
+
+def _fitting(fit: Result) -> Mapping[str, float]:
+    """Return what a build's fit costs: rounded, where the processor does that."""
+    precisions: Mapping[str, Mapping[str, float]] = fit["precisions"]
+    return precisions.get("bfloat16", precisions["float32"])
 
 
 def _median(builds: Sequence[Mapping[str, float]], key: str) -> float:
