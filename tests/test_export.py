@@ -478,7 +478,11 @@ def test_a_selection_is_written_again_in_another_way(index: Path, tmp_path: Path
     "facts",
     [
         {"combined": "union", "weights": None, "core": {"votes": 2, "found": 3, "chance": 0.5, "bootstrap": 0}},
-        {"weights": "rarity", "coverage": {"covered": 5, "coverable": 9, "neurons": 12, "strongest": 3, "rounds": 1}},
+        {
+            "weights": "rarity",
+            "coverage": {"covered": 5, "coverable": 9, "neurons": 12, "strongest": 3, "rounds": 1}
+            | {"blocks": 4, "block_rows": 2, "together": 7},
+        },
         {"decontaminated": {"removed": 1, "rows": [{"id": "a"}]}, "reasons": ["a bend"], "contamination": {"near": 1}},
     ],
 )
