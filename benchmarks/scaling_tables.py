@@ -50,14 +50,14 @@ def far_table(search: Result) -> Table:
     row = dense + sparse + _TEXT + _PLAIN
     basis = 2 * neurons * (2 * scanned + max(fine, drift))
     rows_a_second = _PEAK * _SHARE / flops
-    moved = (dense + sparse) * rows_a_second
+    moved, projection = (dense + sparse) * rows_a_second, projected * rows_a_second / _SINGLE
     rows = [
         ("neurons", f"{_LAYERS} layers x {_NEURONS:,}", f"{neurons:,}"),
         ("forward pass a row", f"2 x 6.5 G parameters x {_TOKENS} tokens", f"{flops / 1e12:.2f} TFLOP"),
         ("rows a second and GPU", f"989 TFLOP/s x {_SHARE:.0%} (assumed) / that", f"{rows_a_second:,.0f}"),
         ("**GPU hours**", "100 M / that / 3,600", f"**{gpu_seconds / 3600:,.0f}**"),
         ("projection a row", "2 x neurons x (2 x 1,024 + 2,048 + 1,024)", f"{projected / 1e9:.1f} GFLOP"),
-        ("its share of the GPU", "x rows a second / 67 TFLOP/s (float32)", f"{projected * rows_a_second / _SINGLE:.1%}"),
+        ("its share of the GPU", "x rows a second / 67 TFLOP/s (float32)", f"{projection:.1%}"),
         ("signatures to the host", f"({dense:,} + {sparse:,}) B x rows a second", f"{moved / 1e6:.1f} MB/s"),
         ("basis", "2 B x neurons x (2 x 1,024 + 2,048)", f"{basis / 1e9:.1f} GB on each GPU"),
         ("table", f"({dense:,} + {sparse:,} + {_TEXT + _PLAIN}) B x 100 M", f"{row * _ROWS / 1e12:.2f} TB"),

@@ -216,7 +216,8 @@ def test_progress_is_reported_and_can_stop(place: Path) -> None:
 def test_a_made_capability_is_kept_without_the_model(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     index = NaitIndex(place)
     made = index.make_capability_from(adding())
-    monkeypatch.setattr("nait_index.capabilities.examples.load_example_encoder", lambda *_: pytest.fail("the model was asked"))
+    loader = "nait_index.capabilities.examples.load_example_encoder"
+    monkeypatch.setattr(loader, lambda *_: pytest.fail("the model was asked"))
     monkeypatch.setattr(index._library, "_encoder", lambda: pytest.fail("the model was asked"))
     kept = index.store_capability(made, "sums")
     assert (kept.name, made.name) == ("sums", "examples")

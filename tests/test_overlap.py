@@ -14,6 +14,7 @@ from nait_index.activations.batches import finish_late
 from nait_index.building.commit import BackgroundWriter
 from nait_index.building.runner import ahead
 from nait_index.config import SignatureConfig
+from nait_index.errors import NaitError
 from nait_index.signatures.features import POOLINGS, feature_vectors
 from nait_index.signatures.fit import fit
 from nait_index.signatures.projection import Projector
@@ -169,7 +170,7 @@ def test_a_writer_that_fails_ends_the_build_and_leaves_it_to_be_finished(
 
     with monkeypatch.context() as patch:
         patch.setattr(SampleTable, "append", full_disk)
-        with pytest.raises(OSError, match="no space left"):
+        with pytest.raises(NaitError, match="no space left"):
             build(tmp_path / "own.nait", corpus)
     assert len(calls) == 2
     assert all(name.startswith("behind") for name in calls)

@@ -287,12 +287,15 @@ class IndexEncoder:
                     facts.reasons[int(rows[position])] = encoder.why_not_finite(captured, position)
                 for name, column in zip(made, values, strict=True):
                     columns[name][rows[finite]] = column[finite]
-                advance(len(rows), int(facts.n_tokens[rows].sum()))
 
             return finish
 
-        batches = _joined(encoder.run([tokens[row] for row in usable]))
-        for _ in finish_late((start(*batch) for batch in batches), encoder.running):
+        def run() -> Iterator[tuple[np.ndarray, Captured]]:
+            for numbers, captured in encoder.run([tokens[row] for row in usable]):
+                yield numbers, captured
+                advance(len(numbers), int(facts.n_tokens[usable[numbers]].sum()))
+
+        for _ in finish_late((start(*batch) for batch in _joined(run())), encoder.running):
             pass
         advance(len(tokens) - len(usable), 0)
 
