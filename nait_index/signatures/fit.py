@@ -10,7 +10,6 @@ the time: each entry of a Gram matrix by up to 2⁻⁹ of itself in every layer,
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -72,13 +71,10 @@ def fit(read: PooledBlock, widths: Sequence[int], dims: Dims | None, arithmetic:
         return Compressor(tuple(widths), center, {}, ones)
     moments = _Moments.of(read, widths, arithmetic)
     noise = _ROUNDED if arithmetic.rounded else 0.0
-    with ThreadPoolExecutor(len(BasisName)) as threads:
-        raw, unit = threads.map(
-            lambda gram, dim: top_eigenpairs(gram, dim, noise),
-            (moments.raw, moments.unit),
-            (dims[Feature.MEAN], dims[Feature.UNIT]),
-        )
-    pairs = {BasisName.RAW: raw, BasisName.UNIT: unit}
+    pairs = {
+        BasisName.RAW: top_eigenpairs(moments.raw, dims[Feature.MEAN], noise),
+        BasisName.UNIT: top_eigenpairs(moments.unit, dims[Feature.UNIT], noise),
+    }
     bases = _components(read, widths, moments, pairs, arithmetic)
     along = {name: (vectors * np.sqrt(values)).astype(np.float32) for name, (values, vectors) in pairs.items()}
     # The first half of the raw sample are means, the second are drifts.
