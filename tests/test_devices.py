@@ -29,9 +29,9 @@ from helpers import (
 
 from nait_index.building.shards import ShardFacts
 from nait_index.config import Device, RunnerConfig, View
-from nait_index.distributed.process import Kit, OneRequest, ShardRequest, WorkerProcess
-from nait_index.distributed.processes import _Schedule
+from nait_index.distributed.process_runner import _Schedule
 from nait_index.distributed.seats import Seat, seats_of
+from nait_index.distributed.worker_process import Kit, OneRequest, ShardRequest, WorkerProcess
 from nait_index.errors import ModelError, NaitError
 
 # ---- which devices ---------------------------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ def test_no_process_runs_far_ahead_of_one_that_is_slow(monkeypatch: pytest.Monke
         waited.append(schedule._sent)
         return [quick] if quick in busy else [slow]
 
-    monkeypatch.setattr("nait_index.distributed.processes.wait", wait)
+    monkeypatch.setattr("nait_index.distributed.process_runner.wait", wait)
     requests = (ShardRequest(number, Path("spool"), []) for number in range(100))
     schedule = _Schedule([slow, quick], requests, 100, lambda rows, tokens: None)  # type: ignore[list-item]
     schedule.result(0)

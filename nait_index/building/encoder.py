@@ -242,7 +242,10 @@ class IndexEncoder:
         types = column_types(self.signatures, self.widths, compressor.dims)
         facts, columns = facts_of(tokens), empty_columns(len(tokens), types, dense=True)
         projector = self._projector(compressor) if View.PCA in self.signatures.views else None
-        make: MakeColumns = lambda captured: {} if projector is None else projector.columns(captured.neurons)  # noqa: E731
+
+        def make(captured: Captured) -> "dict[str, torch.Tensor]":
+            return {} if projector is None else projector.columns(captured.neurons)
+
         self._run(tokens, facts, columns, make, advance)
         self._run_gradients(tokens, facts, columns)
         return facts, columns

@@ -1,1 +1,1 @@
-"""Builds on a Ray cluster: readers and encoders as Ray Data runs them, one committer."""
+"""Work shared among processes: builds on the devices of this machine or on Ray, and searches by the workers of Ray."""

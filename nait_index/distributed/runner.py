@@ -22,7 +22,7 @@ from nait_index.building.spool import RowOffsets, Spool
 from nait_index.config import Device, ModelConfig, RunnerConfig, RunnerKind, SignatureConfig
 from nait_index.distributed.cluster import Foreman, connected, plain_errors, quiet_data, share_of, this_machine
 from nait_index.distributed.pieces import ACTIVATIONS, PIECE_BYTES, SHARD, Incoming
-from nait_index.distributed.processes import ProcessRunner
+from nait_index.distributed.process_runner import ProcessRunner
 from nait_index.distributed.task import WorkerTask, portable
 from nait_index.distributed.worker import OFFSETS, ShardWorker, read_shards, run_once
 from nait_index.errors import NaitError

@@ -9,7 +9,7 @@ The products of a model with many neurons are rounded to bfloat16 on a processor
 the time: each entry of a Gram matrix by up to 2⁻⁹ of itself in every layer, which averages out over the layers.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -65,8 +65,9 @@ def fit(read: PooledBlock, widths: Sequence[int], dims: Dims | None, arithmetic:
     """
     if dims is None:
         center = np.zeros((2, sum(widths)), dtype=np.float32)
-        for pooling, neurons in _blocks(widths):
-            center[pooling, neurons] = read(pooling, neurons).mean(axis=0, dtype=np.float64)
+        for neurons in layer_slices(widths):
+            for pooling in (0, 1):
+                center[pooling, neurons] = read(pooling, neurons).mean(axis=0, dtype=np.float64)
         ones = {feature: np.ones(len(POOLINGS[feature]) * sum(widths), np.float32) for feature in POOLINGS}
         return Compressor(tuple(widths), center, {}, ones)
     moments = _Moments.of(read, widths, arithmetic)
@@ -155,10 +156,6 @@ class _Moments:
         top, bottom = (squares[0], above), (crossed * balance, squares[1] * balance**2)
         raw = torch.cat([torch.cat(top, dim=1), torch.cat(bottom, dim=1)])
         return cls(center, np.array(lengths), _mirrored(raw), _mirrored(unit), balance)
-
-
-def _blocks(widths: Sequence[int]) -> Iterator[tuple[int, slice]]:
-    return ((pooling, neurons) for neurons in layer_slices(widths) for pooling in (0, 1))
 
 
 def _first_half(rows: int) -> int:

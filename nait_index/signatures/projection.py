@@ -3,6 +3,7 @@
 The formulas are those of :mod:`nait_index.signatures.features`; a CPU is one device of several.
 """
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,7 +34,7 @@ class Projector:
         def put(values: np.ndarray) -> "torch.Tensor":
             return torch.from_numpy(np.ascontiguousarray(values)).to(device)
 
-        self._compressor, self._device = compressor, device
+        self._device = device
         self._layers = layer_slices(compressor.widths)
         self._total = sum(compressor.widths)
         self._center = put(compressor.center)
@@ -48,11 +49,9 @@ class Projector:
             return {dense_column(feature): self._vectors(pooled, feature) for feature in POOLINGS}
         sums = {feature: pooled.new_zeros(len(pooled), len(self._steps[feature])).float() for feature in POOLINGS}
         for pooling, raw in enumerate(_RAW):
-            for neurons in self._layers:
-                centered = pooled[:, pooling, neurons].float() - self._center[pooling, neurons]
-                self._add(sums[raw], centered, raw, neurons.start)
-                start = pooling * self._total + neurons.start
-                self._add(sums[Feature.UNIT], self._scaled(centered), Feature.UNIT, start)
+            for start, centered in self._centered(pooled, pooling):
+                self._add(sums[raw], centered, raw, start)
+                self._add(sums[Feature.UNIT], self._scaled(centered), Feature.UNIT, pooling * self._total + start)
         codes = {feature: torch.round(total / self._steps[feature]) for feature, total in sums.items()}
         return {dense_column(feature): code.clamp(-LEVELS, LEVELS).to(torch.int8) for feature, code in codes.items()}
 
@@ -75,12 +74,13 @@ class Projector:
         """Return whole vectors (n, F)."""
         import torch
 
-        blocks = []
-        for pooling in POOLINGS[feature]:
-            for neurons in self._layers:
-                centered = pooled[:, pooling, neurons].float() - self._center[pooling, neurons]
-                blocks.append(self._scaled(centered) if feature is Feature.UNIT else centered)
-        return torch.cat(blocks, dim=1)
+        blocks = [block for pooling in POOLINGS[feature] for _, block in self._centered(pooled, pooling)]
+        return torch.cat([self._scaled(block) if feature is Feature.UNIT else block for block in blocks], dim=1)
+
+    def _centered(self, pooled: "torch.Tensor", pooling: int) -> "Iterator[tuple[int, torch.Tensor]]":
+        """Yield each layer of one pooling less the corpus mean (n, N), and the number of its first neuron."""
+        for neurons in self._layers:
+            yield neurons.start, pooled[:, pooling, neurons].float() - self._center[pooling, neurons]
 
     def _scaled(self, centered: "torch.Tensor") -> "torch.Tensor":
         """Scale the rows of a block to length 1/√(2L); a row of zeros stays zero."""

@@ -19,9 +19,9 @@ from nait_index.building.runner import EncodedShards, Result, Room, Work
 from nait_index.building.shards import EncodedShard, ShardFacts
 from nait_index.building.spool import RowOffsets, Spool
 from nait_index.config import Device, ModelConfig, SignatureConfig
-from nait_index.distributed.process import Kit, OneRequest, ShardRequest, WorkerProcess
 from nait_index.distributed.seats import Seat, seats_of
 from nait_index.distributed.task import WorkerTask, portable
+from nait_index.distributed.worker_process import Kit, OneRequest, ShardRequest, WorkerProcess
 from nait_index.errors import NaitError
 from nait_index.signatures.pca import Compressor
 from nait_index.types import MarkedText
