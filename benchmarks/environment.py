@@ -30,7 +30,7 @@ def environment() -> dict[str, Any]:
 
 def shared_data() -> Path:
     """Return the folder of real data: ``$NAIT_SHARED/data``, by default beside the project."""
-    folder = Path(os.environ.get("NAIT_SHARED", ROOT.parent / "shared")) / "data"
+    folder = Path(os.environ.get("NAIT_SHARED") or ROOT.parent / "shared") / "data"
     if not (folder / "pool.jsonl").is_file():
         sys.exit(f"no data at {folder}; point NAIT_SHARED at the folder that holds data/pool.jsonl")
     return folder

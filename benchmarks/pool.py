@@ -125,7 +125,8 @@ def core(index: NaitIndex) -> dict[str, Any]:
     """Return the size of the core, the size expected by chance, and the groups of its rows."""
     selection = index.core(CORE)
     groups = Counter(_group(row) for row in selection.rows())
-    return selection.provenance.to_dict()["core"] | {"capabilities": list(CORE), "groups": dict(groups.most_common())}
+    figures: dict[str, Any] = selection.provenance.to_dict()["core"]
+    return figures | {"capabilities": list(CORE), "groups": dict(groups.most_common())}
 
 
 def _group(row: str) -> str:

@@ -133,7 +133,7 @@ def mona_times(scale: Scale, rng: np.random.Generator) -> dict[str, Any]:
     columns = {SAE_NUMBERS: numbers, SAE_VALUES: np.ascontiguousarray(values)}
     some = slice(None, None, max(1, scale.rows // EXAMPLES))
     prototype = mean_of(numbers[some], values[some])
-    return _scan_times(columns, lambda *blocks: jaccard(*blocks, prototype))
+    return _scan_times(columns, lambda numbers, values: jaccard(numbers, values, prototype))
 
 
 def popular(rows: int, widths: Sequence[int], keep: int, exponent: float, rng: np.random.Generator) -> np.ndarray:

@@ -82,7 +82,8 @@ def largest_difference(body: Any, sites: Any, inputs: Any) -> float:  # noqa: AN
     values = capture(body, sites, inputs)
     with watching(body, [site.path for site in sites]) as calls:
         _run(body, inputs)
-    worst, offset, seen = 0.0, 0, defaultdict(int)
+    worst, offset = 0.0, 0
+    seen: defaultdict[int, int] = defaultdict(int)
     for site in sites:
         module = id(body.get_submodule(site.path))
         args, _ = calls[module][seen[module]]

@@ -139,7 +139,7 @@ def _open(body: Any, tried: Tried) -> Tried:  # noqa: ANN401
     """Save a model that is captured whole, open it as a build does, and encode texts of different lengths."""
     from nait_index.activations.batches import Sharing
     from nait_index.activations.encoder import Encoder
-    from nait_index.config import ModelConfig
+    from nait_index.config import ModelConfig, Precision
     from nait_index.errors import NaitError
 
     if tried.outcome is not Outcome.WHOLE:
@@ -148,7 +148,7 @@ def _open(body: Any, tried: Tried) -> Tried:  # noqa: ANN401
         with TemporaryDirectory() as folder:
             body.save_pretrained(folder)
             tiny.save_tokenizer(folder)
-            with Encoder(ModelConfig(name=folder, dtype="float32")) as encoder:
+            with Encoder(ModelConfig(name=folder, dtype=Precision.FLOAT32)) as encoder:
                 texts = encoder.tokenize(["Yes.", "Name three rivers of Europe.", "No. " * 20], add_special_tokens=True)
                 encoded = sum(len(part.rows) for part in encoder.encode(texts))
             assert encoded == len(texts)

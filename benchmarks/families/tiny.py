@@ -197,7 +197,7 @@ def tiny_body(config: Any) -> Any:  # noqa: ANN401
     import transformers
 
     encoder = getattr(config, "is_encoder_decoder", False)
-    auto = transformers.AutoModelForTextEncoding if encoder else transformers.AutoModel
+    auto: Any = transformers.AutoModelForTextEncoding if encoder else transformers.AutoModel
     torch.manual_seed(0)
     body = auto.from_config(config).eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(1)

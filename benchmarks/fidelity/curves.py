@@ -91,13 +91,15 @@ class Compression:
 def eight_bits(sample: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Round as the index does, with a step for every coordinate."""
     steps = np.abs(sample).max(axis=0) * 1.1 / 127
-    return (np.rint(values / steps).clip(-127, 127) * steps).astype(np.float32)
+    rounded: np.ndarray = (np.rint(values / steps).clip(-127, 127) * steps).astype(np.float32)
+    return rounded
 
 
 def half(sample: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Round to float16, scaled by the largest coordinate."""
     scale = np.abs(sample).max()
-    return (values / scale).astype(np.float16).astype(np.float32) * scale
+    rounded: np.ndarray = (values / scale).astype(np.float16).astype(np.float32) * scale
+    return rounded
 
 
 def four_bits(sample: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -228,14 +230,16 @@ def _rescored(data: _Data) -> dict[str, Any]:
         if size <= SCANNED:
             continue
         codes = COMPRESSIONS[1].squeeze(data.coordinates(Feature.MEAN, "sample")[:, :dim], rows[:, :dim])
-        overlaps, read = {}, []
+        overlaps: dict[str, Any] = {}
+        read: list[int] = []
         for name, top in expected.items():
             query = data.compressor.components(Feature.MEAN)[:dim] @ _direction(data, name)
             coarse = (codes[:, :SCANNED] @ query[:SCANNED]).astype(np.float32)
 
             def whole(ordinals: np.ndarray, codes: np.ndarray = codes, read: list[int] = read) -> np.ndarray:
                 read.append(len(ordinals))
-                return codes[ordinals]
+                rows_read: np.ndarray = codes[ordinals]
+                return rows_read
 
             (hits,) = rescored(whole, coarse[None], query[None], len(top), None)
             overlaps[name] = len(top & set(hits.ordinals.tolist())) / len(top)

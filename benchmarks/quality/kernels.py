@@ -91,8 +91,8 @@ def part_sums(captured: Captured, resamples: Resamples) -> dict[Part, PartSums]:
     for part, block in _blocks(captured):
         unit, means = _unit(block), _unit(resamples.weights @ block)
         if part not in sums:
-            shapes = (len(block), sample), (len(means), pool)
-            sums[part] = PartSums(*(np.zeros(shape, np.float32) for shape in shapes))
+            cosines = np.zeros((len(block), sample), np.float32)
+            sums[part] = PartSums(cosines, np.zeros((len(means), pool), np.float32))
         sums[part].cosines += unit @ unit[:sample].T
         sums[part].contrasts += means @ unit[:pool].T
         sums[part].layers += 1
@@ -101,7 +101,8 @@ def part_sums(captured: Captured, resamples: Resamples) -> dict[Part, PartSums]:
 
 def _unit(block: np.ndarray) -> np.ndarray:
     lengths = np.linalg.norm(block, axis=1, keepdims=True)
-    return np.divide(block, lengths, out=np.zeros_like(block), where=lengths > 0)
+    unit: np.ndarray = np.divide(block, lengths, out=np.zeros_like(block), where=lengths > 0)
+    return unit
 
 
 def _blocks(captured: Captured, sites: Sequence[CaptureSite] = tuple(CaptureSite)) -> Iterator[tuple[Part, np.ndarray]]:

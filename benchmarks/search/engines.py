@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +84,17 @@ def measure_exact(made: MadeUp) -> dict[str, Any]:
     }
     for name, one_of in _SHARES.items():
         passing = made.passing(one_of, made.rows)
-        seconds[f"query, {name} pass"] = _mean(
-            lambda query, p=passing: best(exact.scores(query[None])[0], K, p), made.queries
-        )
-        seconds[f"query, {name} pass, only these read"] = _mean(
-            lambda query, p=passing: best(exact.scores_at(np.flatnonzero(p), query[None])[0], K), made.queries
-        )
+        seconds[f"query, {name} pass"] = _mean(partial(_among, exact, passing), made.queries)
+        seconds[f"query, {name} pass, only these read"] = _mean(partial(_of_these, exact, passing), made.queries)
     return seconds
+
+
+def _among(exact: ExactScan, passing: np.ndarray, query: np.ndarray) -> None:
+    best(exact.scores(query[None])[0], K, passing)
+
+
+def _of_these(exact: ExactScan, passing: np.ndarray, query: np.ndarray) -> None:
+    best(exact.scores_at(np.flatnonzero(passing), query[None])[0], K)
 
 
 def measure(made: MadeUp, kind: str) -> dict[str, Any]:

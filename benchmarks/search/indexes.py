@@ -110,6 +110,7 @@ class Faiss:
     """Inverted lists of bytes in FAISS's own file."""
 
     width = 256
+    _index: Any
 
     def __init__(self, made: MadeUp, _kind: str) -> None:
         import faiss
@@ -143,12 +144,13 @@ class Faiss:
         """Search the nearest cells, with a bitmap of the rows that pass."""
         import faiss
 
-        parameters = faiss.SearchParametersIVF(nprobe=visited)
+        parameters = faiss.SearchParametersIVF()
+        parameters.nprobe = visited
         if one_of is not None:
             mask = self._made.passing(one_of, self._index.ntotal)
             bits = np.packbits(mask, bitorder="little")
             selector = faiss.IDSelectorBitmap(len(mask), faiss.swig_ptr(bits))
-            parameters = faiss.SearchParametersIVF(nprobe=visited, sel=selector)
+            parameters.sel = selector
         leading = self._made.coordinates(query, self.width)
         _, ordinals = self._index.search(leading[None], count, params=parameters)
         return np.asarray(ordinals[0][ordinals[0] >= 0])

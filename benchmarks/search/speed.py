@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def measure(scratch: Path, rows: int, dim: int) -> dict[str, Any]:
     assert engine is not None
     queries, tenth = make_queries(codes, steps, 8), rows // 10
     read = _best(lambda: _read(engine.rows), 5)
-    measured = {
+    measured: dict[str, Any] = {
         "rows": rows,
         "bytes_per_row": dim,
         "open": opening,
@@ -127,7 +128,7 @@ def _approximate(engine: ExactScan, steps: np.ndarray, queries: np.ndarray, exac
         len(exact_top & approximate_top) / 100
         for exact_top, approximate_top in zip(expected, approximated, strict=True)
     ]
-    seconds = float(np.mean([_best(lambda q=query: approximate.search(q, 100), 3) for query in queries]))
+    seconds = float(np.mean([_best(partial(approximate.search, query, 100), 3) for query in queries]))
     return {
         "build": round(built, 1),
         "cells": approximate.recall.cells,
@@ -140,6 +141,11 @@ def _approximate(engine: ExactScan, steps: np.ndarray, queries: np.ndarray, exac
     }
 
 
+def _by_numpy(rows: np.ndarray, directions: np.ndarray, k: int) -> None:
+    for scores in directions @ rows.T:
+        best(scores, k)
+
+
 def _peers(scratch: Path, codes: np.ndarray, steps: np.ndarray, queries: np.ndarray, k: int) -> dict[str, Any]:
     import faiss
 
@@ -149,15 +155,15 @@ def _peers(scratch: Path, codes: np.ndarray, steps: np.ndarray, queries: np.ndar
     directions = np.ascontiguousarray(queries / steps, dtype=np.float32)
     seconds: dict[str, Any] = {}
     for name, vectors, repeat in (("one", directions[:1], 3), ("eight", directions, 1)):
-        seconds[f"NumPy float32, {name}"] = _best(lambda q=vectors: [best(s, k) for s in q @ rows.T], repeat)
+        seconds[f"NumPy float32, {name}"] = _best(partial(_by_numpy, rows, vectors, k), repeat)
     quantised = faiss.IndexScalarQuantizer(codes.shape[1], faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT)
     quantised.train(rows[:4096])
     flat = faiss.IndexFlatIP(codes.shape[1])
     for name, index in (("FAISS 8 bits", quantised), ("FAISS Flat", flat)):
         index.add(rows)
-        seconds[f"{name}, one"] = _best(lambda i=index: i.search(directions[:1], k), 2)
-        seconds[f"{name}, eight"] = _best(lambda i=index: i.search(directions, k), 1)
-        seconds[f"{name}, one, top 100"] = _best(lambda i=index: i.search(directions[:1], 100), 3)
+        seconds[f"{name}, one"] = _best(partial(index.search, directions[:1], k), 2)
+        seconds[f"{name}, eight"] = _best(partial(index.search, directions, k), 1)
+        seconds[f"{name}, one, top 100"] = _best(partial(index.search, directions[:1], 100), 3)
         index.reset()
     if len(codes) <= 300_000:
         seconds |= _lancedb(scratch, rows, directions[0], k)

@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks.environment import ROOT, environment
 from nait_index.store.filters import matching_rows
 from nait_index.store.layout import Layout
-from nait_index.store.samples import SampleTable, schema
+from nait_index.store.samples import SampleTable, schema, table_of
 
 CONDITIONS = ("n_tokens < 500000", "source = 'gsm8k'", "meta.lang = 'en' AND meta.year > 2015")
 _APPENDED = 50_000
@@ -52,7 +52,7 @@ def fill(layout: Layout, rows: int) -> None:
         plain |= dict.fromkeys(("position", "file_row", "n_tokens"), positions)
         plain["row"] = [_row(int(position), rng) for position in positions]
         arrays = {"truncated": np.zeros(len(positions), bool), "pca_unit": np.zeros((len(positions), 8), np.int8)}
-        SampleTable(layout).append(plain | arrays, made)
+        SampleTable(layout).append([table_of(plain | arrays, made)])
     SampleTable(layout).compact()
 
 

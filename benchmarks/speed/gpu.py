@@ -142,12 +142,13 @@ class Bare:
         peak = next((peak for name, peak in PEAKS.items() if name in (gpu_name() or "")), None)
         if peak is None:
             return None
-        settings: Any = self._model.module.config.get_text_config()
+        config: Any = self._model.module.config
+        settings = config.get_text_config()
         heads, width = settings.num_attention_heads, getattr(settings, "head_dim", None)
         width = width or settings.hidden_size // heads
         # A causal model looks back on half of the tokens; scores and weighted values are two products.
         attention = 4 * settings.num_hidden_layers * heads * width * self._mean_length / 2
-        return round(rate * (2 * self.parameters + attention) / peak, 3)
+        return round(float(rate * (2 * self.parameters + attention) / peak), 3)
 
     def close(self) -> None:
         """Free the memory of the model."""
