@@ -23,7 +23,7 @@ from benchmarks.environment import ROOT, environment
 from nait_index.index import NaitIndex
 from nait_index.methods.mona import jaccard, mean_of
 from nait_index.methods.nag import shares
-from nait_index.selection.coverage import cover, rarity
+from nait_index.selection.coverage import cover, rarity, row_counts
 from nait_index.signatures.sparse import neuron_offsets
 from nait_index.signatures.views import SAE_NUMBERS, SAE_VALUES, TOPK_NUMBERS
 from nait_index.store.layout import Layout
@@ -76,7 +76,7 @@ def measure(scale: Scale, index: Path | None) -> dict[str, Any]:
     sets = numbers + offsets
     covers = {
         "zipf": cover_times(sets),
-        "zipf, rarity": cover_times(sets, rarity([sets], sum(widths))),
+        "zipf, rarity": cover_times(sets, rarity(row_counts(sets, sum(widths)), len(sets))),
     }
     del numbers, sets
     covers["uniform"] = cover_times(popular(scale.rows, widths, scale.topk, 0.0, rng) + offsets)

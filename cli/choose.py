@@ -109,6 +109,7 @@ def core(index: IndexTarget, as_json: bool, **options: Any) -> None:
 @click.option("--rare", is_flag=True, help="Weight neurons by their rarity.")
 @opt.dedup_option
 @opt.output_options
+@opt.scan_options
 def cover(index: IndexTarget, as_json: bool, **options: Any) -> None:
     """Choose rows of INDEX that together activate the most neurons: diverse, without a target.
 
@@ -125,7 +126,7 @@ def cover(index: IndexTarget, as_json: bool, **options: Any) -> None:
     _show(selection, output, as_json, "chosen")
     coverage = selection.provenance.coverage
     assert coverage is not None
-    if coverage.blocks > 1:
+    if coverage.blocks > 1 or index.is_shared:
         note(f"plan: {selection.provenance.plan}")
     rounds = "1 round" if coverage.rounds == 1 else f"{coverage.rounds} rounds"
     note(

@@ -49,6 +49,11 @@ class IndexTarget:
     device: Device = Device.AUTO
     runner: RunnerConfig | None = None
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether workers of a cluster scan its rows."""
+        return self.runner is not None and self.runner.kind is RunnerKind.RAY
+
     def open(self) -> "NaitIndex":
         """Open the index for reading."""
         logger.info("opening %r", self.path)

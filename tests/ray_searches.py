@@ -13,6 +13,7 @@ import numpy as np
 
 from nait_index import NaitIndex
 from nait_index.config import RunnerConfig, RunnerKind
+from nait_index.selection import blocks
 
 NAMES = ("one", "other")
 
@@ -40,6 +41,12 @@ def results_of(index: NaitIndex) -> dict[str, Any]:
         for top, where in (("10%", None), ("7", "position % 3 < 2")):
             chosen = index.query("one", method=method, top=top, where=where)
             results[f"{method} {top}"] = (chosen.ids, np.array(chosen.scores).tobytes())
+    active = index.query("one", method="nag")  # of sparse signatures
+    results["nag"] = (active.ids, active.scores)
+    diverse = index.cover(top="20%", rare=True)
+    assert diverse.provenance.coverage is not None
+    assert diverse.provenance.coverage.blocks > 4
+    results["cover"] = (diverse.ids, diverse.scores, diverse.details)
     cleaned = index.query("one", decontaminate=True, dedup=0.9)
     core = index.core(NAMES, top="5", bootstrap=2)
     results |= {"cleaned": (cleaned.ids, cleaned.scores), "core": (core.ids, core.scores, core.details)}
@@ -50,6 +57,7 @@ def main(here: str, there: str, *options: str) -> None:
     """Search an earlier version and the last one with two workers, lose them, and search elsewhere with four."""
     import ray
 
+    blocks._TOGETHER, blocks._BLOCK = 8000, 2000
     storage = dict(option.split("=", 1) for option in options)
     ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
     two, four = (RunnerConfig(RunnerKind.RAY, workers) for workers in (2, 4))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nait_index.errors import SelectionError
 from nait_index.selection import blocks, coverage
 from nait_index.selection.blocks import Division, cover_rows
-from nait_index.selection.coverage import Cover, cover, rarity
+from nait_index.selection.coverage import Cover, cover, rarity, row_counts
 
 NEURONS = 9
 
@@ -141,13 +141,13 @@ def test_only_allowed_rows_are_chosen(corpus: tuple[np.ndarray, list[str]], data
 
 def test_rare_neurons_weigh_more() -> None:
     sets = np.array([[0, 1], [0, 1], [0, 2], [0, 1]])
-    np.testing.assert_allclose(rarity([sets], 5), [0, math.log(4 / 3), math.log(4), 0, 0])
-    assert cover(sets, list("abcd"), 1, rarity([sets], 5)).ordinals.tolist() == [2]
+    np.testing.assert_allclose(rarity(row_counts(sets, 5), len(sets)), [0, math.log(4 / 3), math.log(4), 0, 0])
+    assert cover(sets, list("abcd"), 1, rarity(row_counts(sets, 5), len(sets))).ordinals.tolist() == [2]
 
 
 def test_rows_that_nothing_tells_apart_come_in_the_order_of_ids() -> None:
     sets = np.array([[1, 0], [0, 1], [1, 0]])
-    chosen = cover(sets, ["c", "a", "b"], 3, rarity([sets], 2))
+    chosen = cover(sets, ["c", "a", "b"], 3, rarity(row_counts(sets, 2), len(sets)))
     assert (chosen.ordinals.tolist(), chosen.gains.tolist(), chosen.rounds.tolist()) == (
         [1, 2, 0],
         [0, 0, 0],

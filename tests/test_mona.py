@@ -1,6 +1,6 @@
 """MONA against a dense NumPy reference that shares no code with it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -25,8 +25,9 @@ class FakeRows:
         self._columns = {"sae_codes": numbers, "sae_values": values}
         self._cuts = cuts
 
-    def blocks(self, column: str) -> Iterator[np.ndarray]:
-        yield from np.split(self._columns[column], self._cuts)
+    def scored(self, score: Callable[..., np.ndarray], *columns: str) -> np.ndarray:
+        blocks = zip(*(np.split(self._columns[column], self._cuts) for column in columns), strict=True)
+        return np.concatenate([score(*block) for block in blocks]).astype(np.float32)
 
 
 def sparse_rows(count: int, seed: int) -> np.ndarray:

@@ -431,7 +431,8 @@ def test_an_approximate_search_runs_in_one_process(
     searched: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "nait_index.distributed.scanning.scans_for", lambda *_: MergedScans(lambda *_: [], lambda *_: [], [])
+        "nait_index.distributed.scanning.scans_for",
+        lambda *_: MergedScans(lambda *_: [], lambda *_: iter(()), lambda *_: [], []),
     )
     command: list[str | Path] = ["query", searched, "-e", corpus, "--method", "probe-words", "--engine", "ray"]
     assert "leave out it or --engine ray" in refusal(*command, "--search", "approximate")
@@ -448,7 +449,7 @@ def test_workers_find_what_one_process_finds(
     more = write_lines(tmp_path / "more.jsonl", [row | {"id": f"{row['id']}-3"} for row in small_rows(40, first=20)])
     examples = write_lines(tmp_path / "examples.jsonl", small_rows(6, first=500))
     here, there = str(tmp_path / "own.nait"), "s3://bucket/shared/own.nait"
-    signatures = small_signatures(views=(View.PCA, View.WORDS), pca_dim=6, fine_dim=12)
+    signatures = small_signatures(views=(View.PCA, View.TOPK, View.WORDS), pca_dim=6, fine_dim=12)
     for root, options in ((here, None), (there, storage)):
         index = build_small(root, corpus, signatures=signatures, storage=options)
         for name in NAMES:

@@ -61,7 +61,7 @@ def shared(table: SampleTable, corpus: Corpus, shares: int) -> tuple[MergedScans
         moved.append(sum(map(_size, answers)))
         return answers
 
-    return MergedScans(ask, table.signatures_at, [spans for _, spans in divided]), moved
+    return MergedScans(ask, here(table, corpus).each, table.signatures_at, [spans for _, spans in divided]), moved
 
 
 def _size(answer: Any) -> int:

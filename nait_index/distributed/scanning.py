@@ -7,10 +7,10 @@ on the same machine every time, as long as the cluster has the same machines, so
 import logging
 import socket
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from nait_index.distributed.cluster import connected, plain_errors, share_of
 from nait_index.errors import StoreError
 from nait_index.search.copies import RowShare, ScanCopies
 from nait_index.search.merged import MergedScans
-from nait_index.search.scans import HeldScans, Scans
+from nait_index.search.scans import HeldScans, Scans, Work
 from nait_index.search.shares import SharedRows, ShareSpans, share_out
 from nait_index.store.layout import Layout
 from nait_index.store.samples import SampleTable
@@ -65,7 +65,9 @@ def scans_for(config: RunnerConfig, layout: Layout, table: SampleTable) -> Scans
         name, digest = _absolute(layout), table.files_hash()
         tasks = [ShareTask(name, layout.storage, table.version, digest, *held, share.cpus) for held in shared]
         actors = [_start(*each) for each in zip(tasks, _hosts(machines, share.cpus, count), strict=True)]
-        scans = MergedScans(partial(_ask, actors), table.signatures_at, [spans for _, spans in shared])
+        scans = MergedScans(
+            partial(_ask, actors), partial(_spread, actors), table.signatures_at, [spans for _, spans in shared]
+        )
         weakref.finalize(scans, stack.pop_all().close)
     return scans
 
@@ -75,17 +77,28 @@ class ScanWorker:
 
     def __init__(self, task: ShareTask) -> None:
         self._task = task
-        self._rows: SharedRows | None = None
 
     def answer(self, request: str, arguments: Sequence[Any]) -> Any:  # noqa: ANN401 - what the request returns
         """Call a method of the rows."""
-        if self._rows is None:
-            self._rows = _open(self._task)
         return getattr(self._rows, request)(*arguments)
 
+    def do(self, work: Work, argument: Any) -> Any:  # noqa: ANN401 - what is made of it
+        """Do some work with the table."""
+        return work(self._table, argument)
 
-def _open(task: ShareTask) -> SharedRows:
-    """Open a share on the worker's machine.
+    @cached_property
+    def _table(self) -> SampleTable:
+        return _open(self._task)
+
+    @cached_property
+    def _rows(self) -> SharedRows:
+        task, table = self._task, self._table
+        copies = ScanCopies(Layout(task.index, task.storage), table, task.share)
+        return SharedRows(HeldScans(copies, table.signatures_at, threads=task.threads), task.spans)
+
+
+def _open(task: ShareTask) -> SampleTable:
+    """Open the table on the worker's machine.
 
     :raises StoreError: the table is not there, or is another one.
     """
@@ -100,9 +113,7 @@ def _open(task: ShareTask) -> SharedRows:
             f"{task.index}: the worker on {socket.gethostname()} {problem}; keep the index in an object store, or "
             "where all machines of the cluster see it under the same path"
         )
-    return SharedRows(
-        HeldScans(ScanCopies(layout, table, task.share), table.signatures_at, threads=task.threads), task.spans
-    )
+    return table
 
 
 def _ask(actors: Sequence[Any], request: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
@@ -114,6 +125,16 @@ def _ask(actors: Sequence[Any], request: str, arguments: Sequence[tuple[Any, ...
             [actor.answer.remote(request, given) for actor, given in zip(actors, arguments, strict=True)]
         )
     return answers
+
+
+def _spread(actors: Sequence[Any], work: Work, arguments: Iterable[Any]) -> Iterator[Any]:
+    """Give each argument to a worker that has nothing to do, and yield the results in the order of the arguments."""
+    import ray
+    from ray.util import ActorPool
+
+    with plain_errors("take --workers that have more memory each"):
+        sent = ray.put(work)
+        yield from ActorPool([*actors]).map(lambda actor, argument: actor.do.remote(sent, argument), [*arguments])
 
 
 def _start(task: ShareTask, host: str) -> Any:  # noqa: ANN401 - Ray's handle

@@ -11,6 +11,7 @@ sparse signatures needs nothing else. Of rows and examples alike, only the large
 keeps; the paper keeps K = 192 of every token, at the penultimate layer.
 """
 
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -38,9 +39,7 @@ class Mona(Scored):
         prototype = mean_of(examples.signatures[SAE_NUMBERS], examples.signatures[SAE_VALUES])
         if not prototype.any():
             raise CapabilityError("the sparse autoencoder has no code for these examples; give other examples")
-        blocks = zip(rows.blocks(SAE_NUMBERS), rows.blocks(SAE_VALUES), strict=True)
-        scores = [jaccard(numbers, values, prototype) for numbers, values in blocks]
-        return np.concatenate([np.zeros(0), *scores]).astype(np.float32)
+        return rows.scored(partial(jaccard, prototype=prototype), SAE_NUMBERS, SAE_VALUES)
 
 
 def mean_of(numbers: np.ndarray, values: np.ndarray) -> np.ndarray:

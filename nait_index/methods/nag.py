@@ -7,6 +7,7 @@ neurons of largest impact. The profile of a capability is, layer by layer, how o
     score(y) = 1/L · Σ_l Σ_{i in S_l(y)} p_l(i)                                  in [0, 1]
 """
 
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -29,8 +30,7 @@ class Nag(Scored):
     def scores(self, examples: Examples, rows: IndexRows) -> np.ndarray:
         """Add up the profile's weights of every row's neurons: (n,) float32."""
         offsets, profile = neuron_offsets(rows.widths, rows.topk), profile_of(examples, rows)
-        blocks = [shares(block, offsets, profile) for block in rows.blocks(TOPK_NUMBERS)]
-        return np.concatenate([np.zeros(0), *blocks]).astype(np.float32)
+        return rows.scored(partial(shares, offsets=offsets, profile=profile), TOPK_NUMBERS)
 
 
 def profile_of(examples: Examples, rows: IndexRows) -> np.ndarray:

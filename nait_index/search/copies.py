@@ -37,7 +37,7 @@ class ScanCopies:
 
     def __init__(self, layout: Layout, table: SampleTable, share: RowShare | None = None) -> None:
         self._layout = layout
-        self._table = table
+        self.table = table
         self._share = share
         self._engines = layout.engines if share is None else share_folder(layout, share.number, share.shares)
         self._folder = self._engines / str(table.version)
@@ -56,22 +56,22 @@ class ScanCopies:
                 drop_other_shares(self._layout, self._share.shares)
             if not self._renew(column, stamp, fragments):
                 logger.info("building the exact scan of %s", column)
-                ExactScan.write(self._folder, column, self._table.signatures(column, wanted), stamp, fragments)
+                ExactScan.write(self._folder, column, self.table.signatures(column, wanted), stamp, fragments)
         except StoreError:
             raise
         except NaitError as error:  # only a cache: without it, the next start takes longer
             logger.warning("the exact scan cannot be cached, so every start builds it again: %s", error)
         made = ExactScan.open(self._folder, column, stamp)
         if made is None:
-            return ExactScan.build(self._table.signatures(column, wanted), stamp)
+            return ExactScan.build(self.table.signatures(column, wanted), stamp)
         drop_older(self._engines, column, stamp.table_version)
         return made
 
     def _fragments(self, column: str) -> tuple[list[Fragment], list[Fragment] | None]:
         """Return which fragments the copy holds, and which of them are to be read; ``None`` for the whole table."""
         if self._share is None:
-            return self._table.fragments_of(column), None
-        pieces = self._table.revalued(column, self._share.pieces)
+            return self.table.fragments_of(column), None
+        pieces = self.table.revalued(column, self._share.pieces)
         return pieces, pieces
 
     def _renew(self, column: str, stamp: ScanStamp, fragments: list[Fragment]) -> bool:
@@ -100,7 +100,7 @@ class ScanCopies:
         if source is None or not source.has_whole_sums():
             return False
         logger.info("bringing the exact scan of %s up to date", column)
-        batches = renewal.batches(source, lambda some: self._table.signatures(column, some))
+        batches = renewal.batches(source, lambda some: self.table.signatures(column, some))
         ExactScan.write(self._folder, column, batches, stamp, fragments)
         return True
 

@@ -5,7 +5,7 @@ of the k-th best row is found from counts (:mod:`nait_index.search.cut`), and th
 moved, with all that tie with the last.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,11 +14,14 @@ import numpy as np
 from nait_index.search.cut import half_of, score_of, sort_rows
 from nait_index.search.exact import ExactScan, ScanStamp
 from nait_index.search.hits import Hits, best, lowest_near, sampled
-from nait_index.search.scans import ColumnQueries, Parts, ReadWhole
+from nait_index.search.scans import ColumnQueries, Parts, ReadWhole, Work
 from nait_index.search.shares import Scored, ShareSpans
 
 Ask = Callable[[str, Sequence[tuple[Any, ...]]], list[Any]]
 """Calls a method of :class:`SharedRows` in every process, each with arguments of its own, and returns their results."""
+
+Spread = Callable[[Work, Iterable[Any]], Iterator[Any]]
+"""Does some work in whichever process is free, and yields the results in the order of the arguments."""
 
 
 class MergedScans:
@@ -27,16 +30,22 @@ class MergedScans:
     :param read: reads whole signatures here. :param spans: of the shares.
     """
 
-    def __init__(self, ask: Ask, read: ReadWhole, spans: Sequence[ShareSpans]) -> None:
+    def __init__(self, ask: Ask, spread: Spread, read: ReadWhole, spans: Sequence[ShareSpans]) -> None:
         self._ask = ask
+        self._spread = spread
         self._read = read
         self._spans = spans
         self._rows = sum(share.rows for share in spans)
         self._longest: dict[str, float] = {}
 
+    @property
+    def workers(self) -> int:
+        """How many processes scan the rows."""
+        return len(self._spans)
+
     def reason(self, rows: int, width: int, dtype: str, queries: int) -> str:
         """Return who multiplies."""
-        return f"by {len(self._spans)} workers, each its share of the rows"
+        return f"by {self.workers} workers, each its share of the rows"
 
     def longest(self, column: str, stamp: ScanStamp) -> float:
         """Return the length of the longest row."""
@@ -85,6 +94,10 @@ class MergedScans:
         for held, part in zip(places, answers, strict=True):
             codes[held >= 0] = part
         return codes
+
+    def each(self, work: Work, arguments: Iterable[Any]) -> Iterator[Any]:
+        """Yield what is made of the table and each of some arguments, in their order, several at a time."""
+        return self._spread(work, arguments)
 
     def _available(self, allowed: np.ndarray | None) -> int:
         return self._rows if allowed is None else int(allowed.sum())

@@ -3,7 +3,8 @@
 Rows are in table order; an ordinal is a row's position in that order.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,13 +19,14 @@ from nait_index.search.exact import ExactScan, ScanStamp, rounded
 from nait_index.search.hits import Hits, best_of_each
 from nait_index.search.joint import JointScan
 from nait_index.search.placement import Products
-from nait_index.search.scans import ColumnQueries, HeldScans, HiddenStates, Scans
+from nait_index.search.scans import ColumnQueries, HeldScans, HiddenStates, Scans, Work
 from nait_index.signatures.features import POOLINGS, Feature
 from nait_index.signatures.pca import Compressor
 from nait_index.signatures.views import HIDDEN_MEAN, SCANNED, VIEW_OF, dense_column
 from nait_index.spelling import did_you_mean_id
 from nait_index.store.filters import matching_rows, plain_columns, values_of
 from nait_index.store.fitted import load_landmarks
+from nait_index.store.fragments import Fragment, cut
 from nait_index.store.layout import Layout
 from nait_index.store.samples import SampleTable
 from nait_index.types import DEFAULT_READING, Reading, Sample
@@ -61,8 +63,8 @@ class IndexRows:
         self._leading = signatures.pca_dim
         #: What of a row is read.
         self.reading = reading
+        self.table = table
         self._layout = layout
-        self._table = table
         self._folder = layout.engine(table.version)
         self._held = HeldScans(ScanCopies(layout, table), table.signatures_at, products)
         self._cells = CellCopies(layout, table)
@@ -76,34 +78,34 @@ class IndexRows:
     # ---- what is known of the rows ----------------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        return len(self._table)
+        return len(self.table)
 
     def ids(self) -> list[str]:
         """Return the id of every row."""
         if self._ids is None:
-            self._ids = self._table.read(["id"]).column(0).to_pylist()
+            self._ids = self.table.read(["id"]).column(0).to_pylist()
         return self._ids
 
     def id_order(self) -> np.ndarray:
         """Return the ordinals of all rows in the order of their ids: (n,) int64."""
-        return self._table.id_order()
+        return self.table.id_order()
 
     def texts(self) -> Iterator[str]:
         """Yield the text of every row, its parts joined by newlines."""
-        for record in self._table.records(["id", "row", "format"]):
+        for record in self.table.records(["id", "row", "format"]):
             yield plain_text(restore_sample(record, self.reading).parts)
 
     def column_names(self) -> list[str]:
         """Return the names of the plain columns, which is all but the signatures."""
-        return plain_columns(self._table)
+        return plain_columns(self.table)
 
     def read(self, columns: Sequence[str]) -> "pa.Table":
         """Read plain columns of all rows (``id``, ``n_tokens``, ``file``, scores, …)."""
-        return self._table.read(columns)
+        return self.table.read(columns)
 
     def take(self, ordinals: Sequence[int] | np.ndarray, columns: Sequence[str]) -> dict[str, list[Any]]:
         """Read plain columns of some rows, in the order given."""
-        columns_of: dict[str, list[Any]] = self._table.take(ordinals, columns).to_pydict()
+        columns_of: dict[str, list[Any]] = self.table.take(ordinals, columns).to_pydict()
         return columns_of
 
     def take_ids(self, ordinals: np.ndarray) -> list[str]:
@@ -113,11 +115,11 @@ class IndexRows:
 
     def numbers(self, column: str) -> np.ndarray:
         """Read one plain column of numbers (n,), NaN where there is none."""
-        return self._table.numbers(column)
+        return self.table.numbers(column)
 
     def values(self, column: str, option: str) -> "pa.Array":
         """Read a plain column or a field of all rows; see :func:`values_of`."""
-        return values_of(self._table, column, option, self._folder)
+        return values_of(self.table, column, option, self._folder)
 
     def ordinal(self, sample_id: str) -> int:
         """Return the ordinal of the row with an id.
@@ -131,7 +133,7 @@ class IndexRows:
 
         :raises UnknownRowError: there is no row with one of them.
         """
-        known = self._table.ordinals(ids)
+        known = self.table.ordinals(ids)
         for sample_id in ids:
             if sample_id not in known:
                 near = did_you_mean_id(sample_id, self.ids())
@@ -140,18 +142,18 @@ class IndexRows:
 
     def sample(self, ordinal: int) -> Sample:
         """Read one row as a sample."""
-        return restore_sample(self._table.take([ordinal], SAMPLE_COLUMNS).to_pylist()[0], self.reading)
+        return restore_sample(self.table.take([ordinal], SAMPLE_COLUMNS).to_pylist()[0], self.reading)
 
     # ---- filters ----------------------------------------------------------------------------------------------------
 
     def allowed(self, where: str | None) -> np.ndarray | None:
         """Return which rows (n,) bool pass a SQL filter; ``None`` without a filter."""
-        return None if where is None else matching_rows(self._table, where, self._folder)
+        return None if where is None else matching_rows(self.table, where, self._folder)
 
     def passing(self, where: str | None) -> np.ndarray:
         """Return the ordinals of the rows that pass a SQL filter, in the order of the corpus."""
         allowed = self.allowed(where)
-        order = np.argsort(self._table.numbers("position"), kind="stable")
+        order = np.argsort(self.table.numbers("position"), kind="stable")
         return order if allowed is None else order[allowed[order]]
 
     def listing(
@@ -162,18 +164,18 @@ class IndexRows:
         :raises UnknownRowError: an id is not in the index.
         """
         ordinals = self.passing(where) if ids is None else self.ordinals(ids)
-        rows: list[dict[str, Any]] = self._table.take(ordinals[:limit], ["id", *columns]).to_pylist()
+        rows: list[dict[str, Any]] = self.table.take(ordinals[:limit], ["id", *columns]).to_pylist()
         return rows
 
     # ---- signatures -------------------------------------------------------------------------------------------------
 
     def blocks(self, column: str) -> Iterator[np.ndarray]:
         """Read one signature column in blocks of rows: (b, width)."""
-        return self._table.signatures(column)
+        return self.table.signatures(column)
 
     def signatures(self, ordinals: np.ndarray, column: str) -> np.ndarray:
         """Read one signature column of some rows, as the table keeps it: (m, width)."""
-        return self._table.signatures_at(ordinals, column)
+        return self.table.signatures_at(ordinals, column)
 
     def holds(self, feature: Feature) -> bool:
         """Report whether the index has the view that a feature needs."""
@@ -201,7 +203,7 @@ class IndexRows:
         :raises StoreError: the file is missing or damaged.
         """
         landmarks = load_landmarks(self._layout, self._landmarks_hash)
-        positions = self._table.numbers("position").astype(np.int64)
+        positions = self.table.numbers("position").astype(np.int64)
         order = np.argsort(positions, kind="stable")
         places = np.minimum(np.searchsorted(positions[order], landmarks.positions), len(order) - 1)
         ordinals = order[places]
@@ -275,6 +277,26 @@ class IndexRows:
         """Return how many rows an exact search reads, of which some pass a filter; ``None`` for no filter."""
         return max(self._scans.count_read(self.stamp(feature), passing) for feature in features)
 
+    def scored(self, score: Callable[..., np.ndarray], *columns: str) -> np.ndarray:
+        """Score every row by its signatures in some columns, where the rows are scanned: (n,) float32.
+
+        :param score: makes scores (b,) of blocks (b, width) of the columns, each row's from its own numbers alone. It
+            can be sent to another process.
+        """
+        parts: list[Sequence[Fragment] | None] = [None]
+        if self.workers > 1:
+            parts = [[piece] for fragment in self.table.fragments_of(columns[0]) for piece in cut(fragment)]
+        return np.concatenate([np.zeros(0, np.float32), *self.each(partial(_scored, score, columns), parts)])
+
+    @property
+    def workers(self) -> int:
+        """How many processes scan the rows."""
+        return self._scans.workers
+
+    def each(self, work: Work, arguments: Iterable[Any]) -> Iterator[Any]:
+        """Yield what is made of the table and each of some arguments, in their order, where the rows are scanned."""
+        return self._scans.each(work, arguments)
+
     # ---- the scans --------------------------------------------------------------------------------------------------
 
     def approximate(self, *features: Feature) -> Approximate | None:
@@ -308,8 +330,8 @@ class IndexRows:
         if feature not in self._stamps:
             dim, is_neurons = self.compressor.dim(feature), feature in POOLINGS
             self._stamps[feature] = ScanStamp(
-                table_version=self._table.version,
-                rows=len(self._table),
+                table_version=self.table.version,
+                rows=len(self.table),
                 dim=min(dim, self._leading) if is_neurons and self._leading is not None else dim,
                 dtype=str(self.compressor.dtype if is_neurons else np.dtype(np.int8)),
             )
@@ -318,3 +340,14 @@ class IndexRows:
     def exact(self, feature: Feature) -> ExactScan:
         """Open the exact scan of a feature in this process; make it where there is none for this state of the table."""
         return self._held.exact(dense_column(feature), self.stamp(feature))
+
+
+def _scored(
+    score: Callable[..., np.ndarray],
+    columns: Sequence[str],
+    table: SampleTable,
+    fragments: Sequence[Fragment] | None,
+) -> np.ndarray:
+    """Score the rows of some fragments, in their order."""
+    blocks = zip(*(table.signatures(column, fragments) for column in columns), strict=True)
+    return np.concatenate([np.zeros(0), *(score(*block) for block in blocks)]).astype(np.float32)

@@ -1,10 +1,10 @@
 """What a search asks of the scans of an index's signatures, wherever their rows are held."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 
 _CENTRED = 1024
 """Rows whose mean is subtracted from last hidden states."""
+
+Work = Callable[[SampleTable, Any], Any]
+"""What is done with a table and one argument; it can be sent to another process."""
 
 ReadWhole = Callable[[np.ndarray, str], np.ndarray]
 """Reads the whole signatures of some rows, by ordinal, in a column: (m, width)."""
@@ -48,6 +51,10 @@ Parts = Sequence[ColumnQueries]
 class Scans(Protocol):
     """The scans of all rows of a table."""
 
+    @property
+    def workers(self) -> int:
+        """How many processes scan them."""
+
     def reason(self, rows: int, width: int, dtype: str, queries: int) -> str:
         """Return where a scan would be multiplied and why; empty where there is no choice."""
 
@@ -72,6 +79,9 @@ class Scans(Protocol):
     def take(self, column: str, stamp: ScanStamp, ordinals: np.ndarray) -> np.ndarray:
         """Return the scanned codes of some rows (m, d)."""
 
+    def each(self, work: Work, arguments: Iterable[Any]) -> Iterator[Any]:
+        """Yield what is made of the table and each of some arguments, in their order, where its rows are scanned."""
+
 
 class HeldScans:
     """Scans in this process, each opened when it is first needed, and brought up to date before.
@@ -88,6 +98,11 @@ class HeldScans:
         self._products = products or OnProcessor()
         self._threads = threads
         self._opened: dict[str, ExactScan] = {}
+
+    @property
+    def workers(self) -> int:
+        """How many processes scan the rows: this one."""
+        return 1
 
     def reason(self, rows: int, width: int, dtype: str, queries: int) -> str:
         """Return where a scan would be multiplied and why; empty where there is no choice."""
@@ -126,6 +141,10 @@ class HeldScans:
     def take(self, column: str, stamp: ScanStamp, ordinals: np.ndarray) -> np.ndarray:
         """Return the scanned codes of some rows (m, d)."""
         return np.asarray(self.exact(column, stamp).rows[ordinals])
+
+    def each(self, work: Work, arguments: Iterable[Any]) -> Iterator[Any]:
+        """Yield what is made of the table and each of some arguments, one after the other."""
+        return (work(self._copies.table, argument) for argument in arguments)
 
     def whole(self, column: str, ordinals: np.ndarray) -> np.ndarray:
         """Read the whole signatures of some rows of the table (m, width)."""

@@ -16,7 +16,7 @@ The time grows with the number of rows, where that of one choice from all rows g
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -40,6 +40,12 @@ _RUN = 1024  # rows, next to one another in the table, that go to the same block
 Reader = Callable[[np.ndarray], tuple[np.ndarray, Sequence[str]]]
 """Reads the sets (b, m) of the rows with some ordinals, and their ids."""
 
+Proposal = tuple[np.ndarray, np.ndarray]
+"""Ordinals that a block would choose, in that order, and which neurons (D,) any of its rows activates."""
+
+Propose = Callable[[int, Iterable[np.ndarray]], Iterable[Proposal]]
+"""Makes proposals of at most so many rows for each of some blocks, in their order, wherever their rows are read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Division:
@@ -59,15 +65,20 @@ class Division:
         blocks = 1 if size <= _TOGETHER else min(rows, -(-size // _BLOCK))
         return cls(blocks, -(-rows // blocks), min(rows, max(1, _TOGETHER // (width * _BYTES))))
 
-    @property
-    def why(self) -> str:
-        """How rows are chosen, in words."""
+    def why(self, workers: int) -> str:
+        """Say how rows are chosen, with some processes that read them."""
         if self.blocks == 1:
-            return f"rows are chosen from all {self.rows:,} at once"
+            here = " in this process" if workers > 1 else ""
+            return f"rows are chosen from all {self.rows:,} at once{here}"
+        sharing = f", shared by {workers} workers," if workers > 1 else ""
         return (
-            f"each of {self.blocks:,} blocks of {self.rows:,} rows proposes some, and {self.together:,} proposals at a "
-            "time are chosen from (RandGreeDI)"
+            f"each of {self.blocks:,} blocks of {self.rows:,} rows{sharing} proposes some, and {self.together:,} "
+            "proposals at a time are chosen from (RandGreeDI)"
         )
+
+    def proposed(self, k: int) -> int:
+        """Return how many rows a block proposes if ``k`` are chosen: in all, these and what the last wave leaves."""
+        return min(k, -(-(k + self.together) // self.blocks))
 
     def split(self, rows: np.ndarray) -> Iterator[np.ndarray]:
         """Deal rows out, a run at a time, to blocks that differ by at most one row."""
@@ -75,10 +86,18 @@ class Division:
         yield from (np.concatenate(runs[block :: self.blocks]) for block in range(self.blocks))
 
 
-def cover_rows(read: Reader, candidates: np.ndarray, k: int, division: Division, weights: np.ndarray) -> Cover:
+def cover_rows(
+    read: Reader,
+    candidates: np.ndarray,
+    k: int,
+    division: Division,
+    weights: np.ndarray,
+    proposals_of: Propose | None = None,
+) -> Cover:
     """Choose ``k`` rows that cover the most, from all at once or in blocks.
 
     :param candidates: (n,) ordinals of the rows that may be chosen. :param division: of these. :param weights: (D,).
+    :param proposals_of: what makes the blocks' proposals; by default, block after block is read here.
     :returns: what was chosen, by ordinal.
     :raises SelectionError: there are fewer than ``k``.
     """
@@ -89,7 +108,12 @@ def cover_rows(read: Reader, candidates: np.ndarray, k: int, division: Division,
         chosen = cover(sets, ids, k, weights)
         return replace(chosen, ordinals=candidates[chosen.ordinals])
     covered, coverable = np.zeros(len(weights), dtype=bool), np.zeros(len(weights), dtype=bool)
-    proposals = list(_proposals(read, candidates, k, division, weights, coverable))
+    asked = proposals_of or (lambda count, blocks: (propose(read, block, count, weights) for block in blocks))
+    proposals = []
+    for ordinals, activated in asked(division.proposed(k), division.split(candidates)):
+        proposals.append(ordinals)
+        coverable |= activated
+        logger.info("%d of %d blocks have proposed rows", len(proposals), division.blocks)
     waves = list(_waves(read, proposals, k, division, weights, covered))
     starts = np.cumsum([0, *(wave.rounds[-1] for wave in waves)])
     rounds = [wave.rounds + start for wave, start in zip(waves, starts, strict=False)]
@@ -97,20 +121,14 @@ def cover_rows(read: Reader, candidates: np.ndarray, k: int, division: Division,
     return Cover(ordinals, gains, np.concatenate(rounds), int(covered.sum()), int(coverable.sum()))
 
 
-def _proposals(
-    read: Reader, candidates: np.ndarray, k: int, division: Division, weights: np.ndarray, coverable: np.ndarray
-) -> Iterator[np.ndarray]:
-    """Yield the ordinals of what each block would choose: together what is chosen and what the last wave leaves.
+def propose(read: Reader, block: np.ndarray, count: int, weights: np.ndarray) -> Proposal:
+    """Return what a block would choose alone.
 
-    :param coverable: (D,) bool, set for every neuron that a candidate activates.
+    :param block: (b,) ordinals. :param count: rows that are proposed; all of a smaller block.
     """
-    count = min(k, -(-(k + division.together) // division.blocks))
-    for number, block in enumerate(division.split(candidates), start=1):
-        logger.info("choosing from block %d of %d", number, division.blocks)
-        sets, ids = read(block)
-        coverable |= row_counts(sets, len(weights)) > 0
-        yield block[cover(sets, ids, min(count, len(block)), weights).ordinals]
-        del sets
+    sets, ids = read(block)
+    chosen = cover(sets, ids, min(count, len(block)), weights).ordinals
+    return block[chosen], row_counts(sets, len(weights)) > 0
 
 
 def _waves(

@@ -1,8 +1,9 @@
 """From capabilities to selections: what each ranks highest, their combination, their core; and coverage without any."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,13 @@ from nait_index.errors import SelectionError, StoreError
 from nait_index.methods.registry import MethodName, method_of
 from nait_index.search.approximate import Plan, make_plan
 from nait_index.search.rows import IndexRows
-from nait_index.selection.blocks import Division, cover_rows
+from nait_index.selection.blocks import Division, Proposal, cover_rows
 from nait_index.selection.budget import ALL_ROWS, ROUNDING, Budget, Top, suggest
 from nait_index.selection.combine import combine
+from nait_index.selection.coverage import rarity
 from nait_index.selection.duplicates import check_threshold
 from nait_index.selection.fill import fill, fill_without_duplicates, mix_in
-from nait_index.selection.neuron_sets import NeuronSets
+from nait_index.selection.neuron_sets import NeuronSets, parts
 from nait_index.selection.provenance import CoverageSize, Provenance, read_sidecar
 from nait_index.selection.quota import Mix, Quota, value_codes
 from nait_index.selection.ranking import Ranked, RankingRequest, rank
@@ -367,18 +369,23 @@ class Chooser:
         self._check_view("cover", View.TOPK)
         budget, allowed = Budget.parse(top), self.rows.allowed(where)
         available = self._available(allowed)
-        neurons = NeuronSets(self.rows)
-        weights = neurons.rarity() if rare else np.ones(neurons.neurons)
+        rows, neurons = self.rows, NeuronSets(self.rows.widths, self.rows.topk)
+        weights = np.ones(neurons.neurons)
+        if rare:
+            weights = rarity(np.sum([*rows.each(neurons.count, parts(len(rows)))], axis=0), len(rows))
         provenance = replace(
             self._provenance("cover", where, available), budget=budget.text, weights="rarity" if rare else None
         )
 
+        def proposals_of(count: int, blocks: Iterable[np.ndarray]) -> Iterable[Proposal]:
+            return rows.each(partial(neurons.propose, count, weights), blocks)
+
         def choose(allowed: np.ndarray | None) -> Selection:
-            candidates = np.arange(len(self.rows)) if allowed is None else np.flatnonzero(allowed)
+            candidates = np.arange(len(rows)) if allowed is None else np.flatnonzero(allowed)
             k = min(budget.resolve(available), len(candidates))
             division = Division.of(len(candidates), neurons.width)
-            logger.info("choosing rows that cover the most neurons: %s", division.why)
-            chosen = cover_rows(neurons.read, candidates, k, division, weights)
+            logger.info("choosing rows that cover the most neurons: %s", division.why(rows.workers))
+            chosen = cover_rows(partial(neurons.read, rows.table), candidates, k, division, weights, proposals_of)
             size = CoverageSize(
                 covered=chosen.covered,
                 coverable=chosen.coverable,
@@ -393,7 +400,7 @@ class Chooser:
                 ids=tuple(self.rows.take_ids(chosen.ordinals)),
                 scores=tuple(chosen.gains.tolist()),
                 ordinals=tuple(chosen.ordinals.tolist()),
-                provenance=replace(provenance, coverage=size, plan=division.why),
+                provenance=replace(provenance, coverage=size, plan=division.why(rows.workers)),
                 reading=self.rows.reading,
                 fetch=self.rows.take,
                 details={"round": chosen.rounds.tolist()},

@@ -14,7 +14,7 @@ list. So one round touches each number of the sets at most once, and a choice is
 decreasing bounds (CELF, Leskovec et al., KDD 2007) does not pay: most choices change the gains of most rows.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice, pairwise
 from typing import Any
@@ -61,15 +61,11 @@ def row_counts(sets: np.ndarray, neurons: int) -> np.ndarray:
     return counts
 
 
-def rarity(parts: Iterable[np.ndarray], neurons: int) -> np.ndarray:
+def rarity(df: np.ndarray, rows: int) -> np.ndarray:
     """Return the weight ln(n/df) of every neuron (D,) float64, 0 for those that no row activates.
 
-    :param parts: neuron numbers (b, m) of all rows, some rows at a time; :param neurons: D.
+    :param df: (D,) how many rows activate each; :param rows: n.
     """
-    df, rows = np.zeros(neurons, dtype=np.int64), 0
-    for part in parts:
-        df += row_counts(part, neurons)
-        rows += len(part)
     return np.log(rows / np.where(df, df, max(1, rows)))
 
 

@@ -67,10 +67,11 @@ def _unit_vectors(rows: IndexRows, examples: Examples, best: Ranked) -> tuple[np
 
 
 def _coverage(rows: IndexRows, best: Ranked, k: int) -> list[int]:
-    neurons, ordinals = NeuronSets(rows), np.array(best.ordinals)
+    neurons, ordinals = NeuronSets(rows.widths, rows.topk), np.array(best.ordinals)
 
     def read(places: np.ndarray) -> tuple[np.ndarray, list[str]]:
-        return neurons.sets(ordinals[places]), [f"{place:09}" for place in places]  # of equal gains, the better row
+        in_order = [f"{place:09}" for place in places]  # of equal gains, the better row
+        return neurons.sets(rows.table, ordinals[places]), in_order
 
     division = Division.of(len(ordinals), neurons.width)
     chosen = cover_rows(read, np.arange(len(ordinals)), k, division, np.ones(neurons.neurons))
