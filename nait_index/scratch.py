@@ -1,13 +1,21 @@
-"""Tables on disk for what grows with the rows of a corpus, so that a process's memory does not.
+"""Tables and arrays on disk for what would fill a process's memory.
 
-They are SQLite databases without a name: what exceeds a few MiB goes into an unnamed file in the folder for temporary
-files ($TMPDIR, else /var/tmp), which is gone with the process, however that ends. Small ones never leave memory.
+They are in unnamed files in the folder for temporary files ($TMPDIR, else /var/tmp), which are gone with the process,
+however that ends. Tables are SQLite databases, of which small ones never leave memory.
 """
 
+import errno
 import hashlib
+import math
+import mmap
+import os
 import sqlite3
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
 
 from nait_index.errors import NaitError
 
@@ -64,7 +72,43 @@ class Scratch:
         self._database.close()
 
 
-def _explained(error: sqlite3.Error) -> NaitError:
+def _explained(error: sqlite3.Error | OSError) -> NaitError:
+    reason = error.strerror if isinstance(error, OSError) else error
     return NaitError(
-        f"temporary files could not be written: {error}; make room in the folder for them, or set TMPDIR to another one"
+        f"temporary files could not be written: {reason}; make room in their folder, or set TMPDIR to another one"
     )
+
+
+def scratch_array(shape: tuple[int, ...], dtype: "np.dtype[Any]") -> np.memmap:
+    """Make an array of zeros, whose pages the system may write out and read again.
+
+    :raises NaitError: there is no room for it.
+    """
+    folder = os.environ.get("TMPDIR") or "/var/tmp"
+    try:
+        with tempfile.TemporaryFile(dir=folder if Path(folder).is_dir() else None) as file:
+            file.truncate(math.prod(shape) * dtype.itemsize)
+            allocate(file)
+            return np.memmap(file, dtype, mode="r+", shape=shape)
+    except OSError as error:
+        raise _explained(error) from error
+
+
+def allocate(file: IO[bytes]) -> None:
+    """Allocate the blocks of a file now: touching a mapped page without one would end this process with SIGBUS.
+
+    :raises OSError: there is no room for them.
+    """
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise  # other errors: the file system cannot do it
+
+
+def release_pages(array: np.ndarray) -> None:
+    """Remove the pages of a mapped file from this process's memory; the system's cache keeps their contents."""
+    pages: mmap.mmap | None = getattr(array, "_mmap", None)
+    if pages is not None and hasattr(mmap, "MADV_DONTNEED"):
+        pages.madvise(mmap.MADV_DONTNEED)

@@ -1,17 +1,19 @@
 """What a build keeps on disk so that its memory does not grow: ids, what is known about rows, the order of encoding."""
 
+import errno
 import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nait_index.building.known import Known, KnownRows
 from nait_index.building.spool import Spool, WorkRow
 from nait_index.corpus import read_corpus
 from nait_index.errors import NaitError
-from nait_index.scratch import Scratch
+from nait_index.scratch import Scratch, release_pages, scratch_array
 from nait_index.types import MarkedText, Origin, Rejected, RowFormat
 
 
@@ -78,6 +80,23 @@ def test_shards_are_read_from_disk_in_parts_and_rows_that_are_done_keep_their_sl
         assert (len(shards), shards.rows) == (len(left), 17)
         assert (len(shards[2:]), shards[2:].rows) == (len(left) - 2, sum(map(len, left[2:])))
         assert (len(shards[9:]), spool.ids(shards[-1])) == (0, left[-1])
+
+
+def test_an_array_on_disk_holds_what_is_written_when_its_pages_are_gone() -> None:
+    array = scratch_array((3, 5000), np.dtype(np.float16))
+    assert not array.any()
+    array[1] = np.arange(5000) % 100
+    release_pages(array)
+    assert array.tolist() == [[0] * 5000, (np.arange(5000) % 100).tolist(), [0] * 5000]
+
+
+def test_an_array_that_the_disk_has_no_room_for_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full, raising=False)
+    with pytest.raises(NaitError, match="No space left on device; make room in their folder, or set TMPDIR"):
+        scratch_array((3, 5), np.dtype(np.float32))
 
 
 class _Spools:

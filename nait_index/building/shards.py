@@ -5,10 +5,7 @@ and, written last, the facts about its rows; so a build that was interrupted bef
 the shards it has.
 """
 
-import errno
 import hashlib
-import mmap
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +17,7 @@ import numpy as np
 from nait_index.building.spool import WorkRow
 from nait_index.errors import NaitError
 from nait_index.files import atomic_write, hash_file
+from nait_index.scratch import allocate, release_pages
 from nait_index.store.sealed import read_sealed, write_sealed
 
 SHARD_ROWS = 1024
@@ -80,7 +78,11 @@ class StagedShard:
         self._facts.unlink(missing_ok=True)
         shape = (len(self.ids), 2, width)
         array = np.lib.format.open_memmap(self._array, mode="w+", dtype=np.float32, shape=shape)
-        _allocate(self._array)
+        try:
+            with self._array.open("r+b") as file:
+                allocate(file)
+        except OSError as error:
+            raise NaitError(f"{self._array}: not written: {error.strerror}") from error
         self._filling = array
         return array
 
@@ -89,7 +91,7 @@ class StagedShard:
         array, self._filling = self._filling, None
         assert array is not None
         array.flush()  # type: ignore[attr-defined]  # a memmap, which numpy types as an array
-        _release_pages(array)
+        release_pages(array)
         with atomic_write(self._columns) as file:
             np.savez(file, **columns)  # type: ignore[arg-type]  # numpy's stubs take one keyword for another
         record = {
@@ -149,23 +151,5 @@ class Reservoir:
         for pooled, usable in self._parts:
             block[start : start + len(usable)] = pooled[usable, pooling, neurons]
             start += len(usable)
-            _release_pages(pooled)
+            release_pages(pooled)
         return block
-
-
-def _allocate(path: Path) -> None:
-    """Allocate the blocks of a file now: touching a mapped page without one would end this process with SIGBUS."""
-    if hasattr(os, "posix_fallocate"):
-        with path.open("r+b") as file:
-            try:
-                os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
-            except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                    raise NaitError(f"{path}: not written: {error.strerror}") from error
-
-
-def _release_pages(array: np.ndarray) -> None:
-    """Remove the pages of a mapped file from this process's memory; the system's cache keeps their contents."""
-    pages: mmap.mmap | None = getattr(array, "_mmap", None)
-    if pages is not None and hasattr(mmap, "MADV_DONTNEED"):
-        pages.madvise(mmap.MADV_DONTNEED)

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 _BLOCK = 1024
+_READ = 1 << 15
+"""Rows whose whole signatures are held at a time."""
+
 _DEVIATIONS = 4
 _LENGTH = float(1 << 30)
 _SAMPLE = 1024
@@ -108,7 +111,9 @@ def score_near(
     """
     near = scores >= np.float64(threshold)
     candidates = np.flatnonzero(near if allowed is None else near & allowed)
-    return candidates, _products(read(candidates), *_whole(query))
+    parts = (candidates[start : start + _READ] for start in range(0, len(candidates), _READ))
+    whole = _whole(query)
+    return candidates, np.concatenate([np.zeros(0), *(_products(read(part), *whole) for part in parts)])
 
 
 def _whole(query: np.ndarray) -> tuple[np.ndarray, float]:

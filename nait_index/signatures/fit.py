@@ -2,8 +2,8 @@
 
 The sample is read twice, one layer at a time, and computed on the device of the model. The first pass sums two Gram
 matrices n×n, of which every layer's product of its activations with themselves is a part; the second multiplies the
-activations by the loadings of their eigenvectors. So memory is n² + n·N numbers beside the components, whatever the
-number of layers.
+activations by the loadings of their eigenvectors. So memory is n² + n·N numbers, whatever the number of layers: the
+components of a model with many neurons go into an unnamed file.
 
 The products of a model with many neurons are rounded to bfloat16 on a processor that multiplies in it, which takes half
 the time: each entry of a Gram matrix by up to 2⁻⁹ of itself in every layer, which averages out over the layers.
@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nait_index.scratch import release_pages, scratch_array
 from nait_index.signatures.eigen import top_eigenpairs
 from nait_index.signatures.features import POOLINGS, Feature, layer_slices
-from nait_index.signatures.pca import Basis, BasisName, Compressor, Dims, component_dtype, steps_of
+from nait_index.signatures.pca import MANY_NEURONS, Basis, BasisName, Compressor, Dims, component_dtype, steps_of
 from nait_index.signatures.words import Document, fit_vocabulary
 
 if TYPE_CHECKING:
@@ -196,14 +197,16 @@ def _components(
     import torch
 
     total, layers = sum(widths), layer_slices(widths)
+    kept = torch.float16 if component_dtype(total) == np.float16 else torch.float32
     raw, unit = (
         arithmetic.put((vectors / np.sqrt(values)).T.astype(np.float32))
         for values, vectors in (pairs[BasisName.RAW], pairs[BasisName.UNIT])
     )
     raw_parts = raw[:, : _first_half(moments.rows)], raw[:, _first_half(moments.rows) :] * moments.balance
+    room = scratch_array if total >= MANY_NEURONS else np.empty
     components = {
-        BasisName.RAW: np.empty((len(raw), total), dtype=component_dtype(total)),
-        BasisName.UNIT: np.empty((len(unit), 2 * total), dtype=component_dtype(total)),
+        BasisName.RAW: room((len(raw), total), component_dtype(total)),
+        BasisName.UNIT: room((len(unit), 2 * total), component_dtype(total)),
     }
     for layer, neurons in enumerate(layers):
         raw_sum: Any = 0.0
@@ -213,9 +216,11 @@ def _components(
             length = arithmetic.put(moments.lengths[pooling, layer])
             scaled = unit * torch.where(length > 0, 1 / (length * float(np.sqrt(2 * len(layers)))), 0)
             columns = slice(pooling * total + neurons.start, pooling * total + neurons.stop)
-            components[BasisName.UNIT][:, columns] = (arithmetic.operand(scaled) @ block).float().cpu().numpy()
-        components[BasisName.RAW][:, neurons] = raw_sum.cpu().numpy()
+            components[BasisName.UNIT][:, columns] = (arithmetic.operand(scaled) @ block).to(kept).cpu().numpy()
+        components[BasisName.RAW][:, neurons] = raw_sum.to(kept).cpu().numpy()
+        for part in components.values():
+            release_pages(part)
     return {
-        name: Basis(components[name], (values / len(vectors)).astype(np.float32))
+        name: Basis(np.asarray(components[name]), (values / len(vectors)).astype(np.float32))
         for name, (values, vectors) in pairs.items()
     }
