@@ -183,11 +183,13 @@ def together() -> Iterator[Together]:
 def explained(path: Path) -> Iterator[None]:
     """Turn the errors of writing a path into one line.
 
-    :raises NaitError: it cannot be written.
+    :raises NaitError: it cannot be written. An error that names a file elsewhere is reported as one of that file.
     """
     try:
         yield
     except OSError as error:
+        if isinstance(error.filename, str) and path.parent not in Path(error.filename).parents:
+            raise NaitError(f"{error.filename}: {error.strerror}") from error
         raise NaitError(f"{path}: not written: {error.strerror or error}") from error
 
 

@@ -14,7 +14,7 @@ from nait_index.errors import StoreError
 from nait_index.search.exact import ExactScan, ScanStamp
 from nait_index.search.hits import Hits, best, rescored
 from nait_index.search.placement import OnProcessor, Placed, products_for
-from nait_index.search.scan import scan, whole
+from nait_index.search.row_products import scan, whole
 
 DTYPES = ["int8", "float32"]
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -596,6 +597,10 @@ def test_atomic_write_explains_what_the_system_says(tmp_path: Path) -> None:
     with pytest.raises(NaitError, match="not written: File name too long"), atomic_write(tmp_path / ("a" * 300)):
         pass
     assert names(tmp_path) == []
+    folder, elsewhere = tmp_path / "here", tmp_path / "elsewhere" / "lost.npy"
+    folder.mkdir()
+    with pytest.raises(NaitError, match=f"^{re.escape(str(elsewhere))}: No such file"), atomic_write(folder / "a"):
+        elsewhere.read_bytes()
 
 
 def test_rejected_rows_come_back(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from nait_index.config import Device, ModelConfig, Precision, RunnerConfig, View
 from nait_index.methods.contrast import Contrast
 from nait_index.search.exact import ExactScan, ScanStamp
 from nait_index.search.placement import Placed
-from nait_index.search.scan import scan, whole
+from nait_index.search.row_products import scan, whole
 from nait_index.signatures.features import Feature, feature_vectors
 from tools.demo.corpus import Split, generate
 

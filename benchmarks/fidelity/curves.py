@@ -65,13 +65,13 @@ def measure(arrays: dict[str, np.ndarray], widths: tuple[int, ...], reservoir: i
     pool = arrays.pop("pool")
     sample = pool[:reservoir].astype(np.float32)
     compressor = fit(lambda pooling, neurons: sample[:, pooling, neurons], widths, Dims(2 * max(SIZES), max(SIZES)))
-    data = _Data(pool[reservoir:], sample, arrays, compressor)
+    data = Activations(pool[reservoir:], sample, arrays, compressor)
     return {
         "neurons": sum(widths),
         "rows": len(data.rows),
         "reservoir": reservoir,
-        "probe": _curves(data, Feature.UNIT, _probe_whole, _probe),
-        "nait": _curves(data, Feature.MEAN, _nait_whole, _nait) | {"8 bits, rescored": _rescored(data)},
+        "probe": _curves(data, Feature.UNIT, probe_whole, _probe),
+        "nait": _curves(data, Feature.MEAN, nait_whole, _nait) | {"8 bits, rescored": _rescored(data)},
     }
 
 
@@ -137,7 +137,7 @@ SIZES = (256, 512, 1024, 2048, 4096)
 """Bytes per row."""
 
 
-class _Data:
+class Activations:
     """Rows, reservoir and examples, as whole activations and as coordinates."""
 
     def __init__(
@@ -163,7 +163,7 @@ class _Data:
             yield feature_vectors(values[start : start + 256], center, feature, widths)
 
 
-def _probe_whole(data: _Data, name: str) -> np.ndarray:
+def probe_whole(data: Activations, name: str) -> np.ndarray:
     """Train on whole unit vectors, in coordinates with the same inner products, and score every row."""
     from scipy.linalg import eigh
 
@@ -178,30 +178,32 @@ def _probe_whole(data: _Data, name: str) -> np.ndarray:
     return np.concatenate([block @ direction for block in data.vectors(data.rows, Feature.UNIT)])
 
 
-def _probe(data: _Data, name: str, squeeze: Callable[[np.ndarray], np.ndarray], dim: int) -> np.ndarray:
+def _probe(data: Activations, name: str, squeeze: Callable[[np.ndarray], np.ndarray], dim: int) -> np.ndarray:
     parts = [data.coordinates(Feature.UNIT, key)[:, :dim] for key in (name, "sample", "rows")]
     examples, sample, rows = (squeeze(part) for part in parts)
     return np.asarray(rows @ train(examples, sample[:SAMPLE]).vector)
 
 
-def _direction(data: _Data, name: str) -> np.ndarray:
+def nait_direction(data: Activations, name: str) -> np.ndarray:
+    """Return NAIT's direction of a capability (D,)."""
     pooled, widths = data.examples[name].astype(np.float32), data.compressor.widths
     return Nait().direction(Nait().summarise(pooled, widths), data.compressor.center, widths).vector
 
 
-def _nait_whole(data: _Data, name: str) -> np.ndarray:
-    direction = _direction(data, name)
+def nait_whole(data: Activations, name: str) -> np.ndarray:
+    """Score every row by whole activations."""
+    direction = nait_direction(data, name)
     return np.concatenate([block @ direction for block in data.vectors(data.rows, Feature.MEAN)])
 
 
-def _nait(data: _Data, name: str, squeeze: Callable[[np.ndarray], np.ndarray], dim: int) -> np.ndarray:
-    query = data.compressor.components(Feature.MEAN)[:dim] @ _direction(data, name)
+def _nait(data: Activations, name: str, squeeze: Callable[[np.ndarray], np.ndarray], dim: int) -> np.ndarray:
+    query = data.compressor.components(Feature.MEAN)[:dim] @ nait_direction(data, name)
     return np.asarray(squeeze(data.coordinates(Feature.MEAN, "rows")[:, :dim]) @ query)
 
 
-def _curves(data: _Data, feature: Feature, whole: Any, scores: Any) -> dict[str, Any]:  # noqa: ANN401
+def _curves(data: Activations, feature: Feature, whole: Any, scores: Any) -> dict[str, Any]:  # noqa: ANN401
     """Return the overlaps of every compression, by bytes per row."""
-    expected = {name: _top(whole(data, name)) for name in GROUPS}
+    expected = {name: top_tenth(whole(data, name)) for name in GROUPS}
     widest = data.coordinates(feature, "sample").shape[1]
     curves: dict[str, Any] = {}
     for kind in COMPRESSIONS:
@@ -211,20 +213,20 @@ def _curves(data: _Data, feature: Feature, whole: Any, scores: Any) -> dict[str,
                 break
             learned = data.coordinates(feature, "sample")[:, :dim]
             overlaps = {
-                name: _overlap(top, scores(data, name, lambda values, k=kind, s=learned: k.squeeze(s, values), dim))
+                name: overlap(top, scores(data, name, lambda values, k=kind, s=learned: k.squeeze(s, values), dim))
                 for name, top in expected.items()
             }
-            curves.setdefault(kind.name, {})[str(size)] = _summary(overlaps, dim)
-            click.echo(f"{feature} {kind.name} {size}: {_summary(overlaps, dim)}", err=True)
+            curves.setdefault(kind.name, {})[str(size)] = measured = {"dim": dim} | summary(overlaps)
+            click.echo(f"{feature} {kind.name} {size}: {measured}", err=True)
             if dim == widest:
                 break
     return curves
 
 
-def _rescored(data: _Data) -> dict[str, Any]:
+def _rescored(data: Activations) -> dict[str, Any]:
     """Return the overlaps if 1,024 bytes per row are scanned and rows near the cut are rescored from more."""
     curve, rows = {}, data.coordinates(Feature.MEAN, "rows")
-    expected = {name: _top(_nait_whole(data, name)) for name in GROUPS}
+    expected = {name: top_tenth(nait_whole(data, name)) for name in GROUPS}
     for size in SIZES:
         dim = min(size, rows.shape[1])
         if size <= SCANNED:
@@ -233,7 +235,7 @@ def _rescored(data: _Data) -> dict[str, Any]:
         overlaps: dict[str, Any] = {}
         read: list[int] = []
         for name, top in expected.items():
-            query = data.compressor.components(Feature.MEAN)[:dim] @ _direction(data, name)
+            query = data.compressor.components(Feature.MEAN)[:dim] @ nait_direction(data, name)
             coarse = (codes[:, :SCANNED] @ query[:SCANNED]).astype(np.float32)
 
             def whole(ordinals: np.ndarray, codes: np.ndarray = codes, read: list[int] = read) -> np.ndarray:
@@ -243,22 +245,24 @@ def _rescored(data: _Data) -> dict[str, Any]:
 
             (hits,) = rescored(whole, coarse[None], query[None], len(top), None)
             overlaps[name] = len(top & set(hits.ordinals.tolist())) / len(top)
-        curve[str(size)] = _summary(overlaps, dim) | {"share_rescored": round(max(read) / len(codes), 3)}
+        curve[str(size)] = {"dim": dim} | summary(overlaps) | {"share_rescored": round(max(read) / len(codes), 3)}
     return curve
 
 
-def _top(scores: np.ndarray) -> set[int]:
+def top_tenth(scores: np.ndarray) -> set[int]:
+    """Return the positions of the highest tenth of some scores."""
     return set(np.argsort(-scores, kind="stable")[: len(scores) // 10].tolist())
 
 
-def _overlap(expected: set[int], scores: np.ndarray) -> float:
-    return len(expected & _top(scores)) / len(expected)
+def overlap(expected: set[int], scores: np.ndarray) -> float:
+    """Return the share of expected rows that are in the highest tenth of some scores."""
+    return len(expected & top_tenth(scores)) / len(expected)
 
 
-def _summary(overlaps: dict[str, float], dim: int) -> dict[str, Any]:
+def summary(overlaps: dict[str, float]) -> dict[str, Any]:
+    """Return the lowest and the mean of the capabilities' overlaps, and each."""
     values = list(overlaps.values())
     return {
-        "dim": dim,
         "lowest": round(min(values), 4),
         "mean": round(sum(values) / len(values), 4),
         "capabilities": {name: round(overlap, 4) for name, overlap in overlaps.items()},

@@ -31,7 +31,7 @@ from nait_index.config import ModelConfig, RunnerConfig, SignatureConfig
 from nait_index.corpus import make_template, read_corpus
 from nait_index.demo.data import corpus_rows
 from nait_index.distributed.runner import runner_for
-from nait_index.search.scan import scan, whole
+from nait_index.search.row_products import scan, whole
 from nait_index.store.layout import Layout
 from nait_index.types import Sample
 

@@ -14,7 +14,7 @@ import numpy as np
 from nait_index.errors import NaitError
 from nait_index.files import atomic_write
 from nait_index.search.renewal import ranges
-from nait_index.search.scan import scan
+from nait_index.search.row_products import scan
 from nait_index.store.engines import CELLS
 
 LEADING = 256

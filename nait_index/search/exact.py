@@ -17,8 +17,8 @@ from nait_index.errors import StoreError
 from nait_index.files import atomic_write, explained, hash_bytes
 from nait_index.search.hits import sampled
 from nait_index.search.placement import OnProcessor, Products
+from nait_index.search.row_products import scan, whole
 from nait_index.search.row_sums import row_sums
-from nait_index.search.scan import scan, whole
 from nait_index.store.fragments import Fragment
 from nait_index.store.sealed import read_sealed, write_sealed
 

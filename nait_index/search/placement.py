@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from nait_index.config import Device
-from nait_index.search.scan import scan
+from nait_index.search.row_products import scan
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class Products(Protocol):
     """Multiplies the rows of one index with queries."""
 
     def multiply(self, rows: np.ndarray, queries: np.ndarray, threads: int) -> np.ndarray:
-        """Multiply all rows with all queries, as :func:`~nait_index.search.scan.scan` does."""
+        """Multiply all rows with all queries, as :func:`~nait_index.search.row_products.scan` does."""
 
     def reason(self, rows: int, width: int, dtype: str, queries: int) -> str:
         """Return where a scan would be multiplied and why; empty where there is no choice."""
