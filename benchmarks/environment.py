@@ -12,10 +12,12 @@ from nait_index.store.manifest import library_versions
 
 ROOT = Path(__file__).parent.parent
 
+_MEASURED = ("nait_index", "cli", "benchmarks/*.py")
+
 
 def environment() -> dict[str, Any]:
     """Return commit, machine, versions and the command that is running."""
-    status = _git("status", "--porcelain", "--untracked-files=no", "--", "nait_index", "cli")
+    status = _git("status", "--porcelain", "--untracked-files=no", "--", *_MEASURED)
     return {
         "commit": _git("rev-parse", "HEAD") + (" with changes" if status else ""),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -4,11 +4,12 @@ The file says how long each part took. ``--resume`` goes on after the parts that
 """
 
 import json
-import shlex
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -82,7 +83,8 @@ def main(resume: bool, quick: bool) -> None:
 
 def _measure_all(resume: bool) -> list[str]:
     names = {"minilm": model_folder("minilm", ROOT), "data": shared_data(), "index": _INDEX}
-    result: dict[str, Any] = json.loads(RESULT.read_text(encoding="utf-8")) if resume else {"parts": {}}
+    begun = resume and RESULT.is_file()
+    result: dict[str, Any] = json.loads(RESULT.read_text(encoding="utf-8")) if begun else {"parts": {}}
     failed = []
     for part in (*PARTS, *(ON_A_GPU if _has_gpu() else ())):
         if part in result["parts"]:
@@ -90,7 +92,7 @@ def _measure_all(resume: bool) -> list[str]:
         click.echo(part, err=True)
         if "--keep" in part:
             shutil.rmtree(_INDEX, ignore_errors=True)
-        seconds = _run(part.format(**names))
+        seconds = _run(part, names)
         if seconds is None:
             failed.append(part)
             continue
@@ -110,9 +112,12 @@ def _try_all() -> list[str]:
     return [part for part in trials if _run(part) is None]
 
 
-def _run(part: str) -> float | None:
-    """Run a part, and return its seconds; if it fails, print what it printed and return None."""
-    module, *options = shlex.split(part)
+def _run(part: str, names: Mapping[str, object] = MappingProxyType({})) -> float | None:
+    """Run a part, and return its seconds; if it fails, print what it printed and return None.
+
+    :param names: what stands for the words in braces.
+    """
+    module, *options = (word.format(**names) for word in part.split())
     started = time.perf_counter()
     command = [sys.executable, "-m", f"benchmarks.{module}", *options]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)

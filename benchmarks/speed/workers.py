@@ -7,6 +7,7 @@ this measures what they cost, not what they gain.
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import torch
 
 from benchmarks.environment import ROOT, environment, shared_data
 from benchmarks.speed.models import model_folder
@@ -34,6 +34,9 @@ ENGINES = {
     "ray, 1 worker": RunnerConfig(RunnerKind.RAY, 1),
     "ray, 2 workers": RunnerConfig(RunnerKind.RAY, 2),
 }
+
+_THREADS = 1
+"""Of torch in every process, so that two share two cores."""
 
 
 @click.command()
@@ -57,7 +60,7 @@ def main(
     if child is not None:
         click.echo(json.dumps(timed_build(model, Path(child[0]), ENGINES[child[1]], reservoir, max_length)))
         return
-    settings = {"threads": torch.get_num_threads(), "model": model, "rows": rows, "reservoir": reservoir}
+    settings = {"threads": _THREADS, "model": model, "rows": rows, "reservoir": reservoir}
     settings |= {"max_length": max_length, "rounds": rounds}
     path = ROOT / "benchmarks" / "results" / f"workers-{model}.json"
     result = begun(path, settings)
@@ -114,7 +117,8 @@ def timed_build(model: str, corpus: Path, config: RunnerConfig, reservoir: int, 
 def _build(model: str, corpus: Path, engine: str, reservoir: int, max_length: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.speed.workers", "--model", model, "--reservoir", str(reservoir)]
     command += ["--max-length", str(max_length), "--child", str(corpus), engine]
-    finished = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    threads = os.environ | {"OMP_NUM_THREADS": str(_THREADS)}
+    finished = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=threads, check=False)
     if finished.returncode:
         raise click.ClickException(finished.stderr[-2000:])
     measured: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
