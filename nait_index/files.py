@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 TEMPORARY = ".*.tmp"
 """Pattern of the names of files that are being written; a killed writer leaves one behind."""
 
+_TEMPORARY_NAME = r"\.[0-9a-f]{16}\.tmp"
+
 
 def hash_bytes(data: bytes | memoryview) -> str:
     """Return the BLAKE2b hash of some bytes, as 32 hex digits."""
@@ -188,16 +190,25 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if isinstance(error.filename, str) and path.parent not in Path(error.filename).parents:
+        if isinstance(error.filename, str) and not _is_part_of(Path(error.filename), path):
             raise NaitError(f"{error.filename}: {error.strerror}") from error
         raise NaitError(f"{path}: not written: {error.strerror or error}") from error
+
+
+def _is_part_of(named: Path, path: Path) -> bool:
+    """Return whether a file that an error names is a path, its folder, or what is written there."""
+    if named == path.parent or not named.is_relative_to(path.parent):
+        return named == path.parent
+    first = named.relative_to(path.parent).parts[0]
+    return first == path.name or re.fullmatch(_TEMPORARY_NAME, first) is not None
 
 
 def _set_aside(path: Path, *, replaced: bool) -> Path | None:
     """Keep what is at a path under another name; a file to be replaced stays at its path all the time."""
     if not os.path.lexists(path):
         return None
-    old = path.parent / f".{secrets.token_hex(8)}.tmp"
+    # Not a name that is deleted as abandoned: if this process is killed now, it is all there is.
+    old = path.parent / f".{secrets.token_hex(8)}.old"
     if replaced and path.is_file():
         with suppress(OSError):  # the file system may have no hard links
             os.link(path, old)
@@ -239,7 +250,7 @@ def remove_abandoned(folder: Path) -> None:
 
 def abandoned(folder: Path) -> list[Path]:
     """List the temporary files and folders in a folder, whether they are abandoned or still being written."""
-    return [path for path in folder.glob(TEMPORARY) if re.fullmatch(r"\.[0-9a-f]{16}\.tmp", path.name)]
+    return [path for path in folder.glob(TEMPORARY) if re.fullmatch(_TEMPORARY_NAME, path.name)]
 
 
 def _temporary(folder: Path) -> tuple[Path, BinaryIO]:

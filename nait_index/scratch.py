@@ -12,7 +12,6 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -84,14 +83,19 @@ def scratch_array(shape: tuple[int, ...], dtype: "np.dtype[Any]") -> np.memmap:
 
     :raises NaitError: there is no room for it.
     """
-    folder = os.environ.get("TMPDIR") or "/var/tmp"
     try:
-        with tempfile.TemporaryFile(dir=folder if Path(folder).is_dir() else None) as file:
+        with tempfile.TemporaryFile(dir=temporary_folder()) as file:
             file.truncate(math.prod(shape) * dtype.itemsize)
             allocate(file)
             return np.memmap(file, dtype, mode="r+", shape=shape)
     except OSError as error:
         raise _explained(error) from error
+
+
+def temporary_folder() -> str | None:
+    """Return the folder for what may be large, on a disk where there is one; ``None`` for Python's choice."""
+    folder = os.environ.get("TMPDIR") or "/var/tmp"
+    return folder if os.access(folder, os.W_OK | os.X_OK) else None
 
 
 def allocate(file: IO[bytes]) -> None:

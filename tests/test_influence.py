@@ -118,7 +118,7 @@ def test_landmarks_are_the_first_rows_with_the_gradients_that_the_view_of_all_ro
     stored = dict(zip(whole.columns.ids(), np.concatenate(list(whole.columns.blocks("grad"))), strict=True))
     for row_id, gradient in zip(index.columns.take_ids(ordinals), gradients, strict=True):
         np.testing.assert_allclose(gradient, stored[row_id], atol=2e-3)
-    assert "grad" not in index.columns._table.schema().names
+    assert "grad" not in index.columns.table.schema().names
 
 
 def test_the_score_is_the_regression_on_the_landmarks(index: NaitIndex, examples: Path) -> None:
@@ -213,5 +213,5 @@ def test_few_landmarks_and_indexes_without_them_are_refused(
 
 def test_the_manifest_names_the_landmarks(index: NaitIndex) -> None:
     manifest = manifest_of(Path(index.layout.root))
-    assert len(load_landmarks(index.layout, manifest.landmarks_hash).positions) == LANDMARKS
+    assert len(load_landmarks(index.layout, manifest.landmarks_hash).ids) == LANDMARKS
     assert manifest.fingerprint.signatures.landmarks == LANDMARKS

@@ -435,7 +435,7 @@ def test_an_approximate_search_runs_in_one_process(
         lambda *_: MergedScans(lambda *_: [], lambda *_: iter(()), lambda *_: [], []),
     )
     command: list[str | Path] = ["query", searched, "-e", corpus, "--method", "probe-words", "--engine", "ray"]
-    assert "leave out it or --engine ray" in refusal(*command, "--search", "approximate")
+    assert "leave it out, or --engine ray" in refusal(*command, "--search", "approximate")
 
 
 @pytest.mark.slow

@@ -403,10 +403,53 @@ def test_rows_of_an_abandoned_addition_never_share_a_place_with_others(
         interrupt_call(patch, f"{BUILDER}.SampleTable.append", call=1, after=True)
         with pytest.raises(KeyboardInterrupt):
             build(root, more)
-    build(root, other)
-    build(root, more)
+    report = build(root, other).report
+    assert report is not None
+    assert report.abandoned > 0
+    assert "only an interrupted build before this one has read" in report.warnings[-1]
+    report = build(root, more).report
+    assert report is not None
+    assert report.abandoned == 0
+    _assert_places_differ(root)
+
+
+def _assert_places_differ(root: Path) -> None:
     positions = [row["position"] for row in samples_of(root).values()]
     assert len(set(positions)) == len(positions)
+
+
+@pytest.mark.parametrize("place", ["fit_basis", "SampleTable.append"])
+def test_rows_that_were_changed_after_the_interruption_are_encoded_as_they_are_now(
+    place: str, build: Build, tmp_path: Path
+) -> None:
+    rows = small_rows(ROWS)
+    corpus = write_lines(tmp_path / "corpus.jsonl", rows)
+    root, expected = tmp_path / "own.nait", tmp_path / "expected.nait"
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_call(patch, f"{BUILDER}.{place}")
+        with pytest.raises(KeyboardInterrupt):
+            build(root, corpus)
+    write_lines(corpus, [row | {"output": f"{row['output']} And so on."} for row in rows])
+    build(root, corpus)
+    if place == "fit_basis":  # later, the basis has been fitted to the rows as they were
+        build(expected, corpus)
+        assert samples_of(root) == samples_of(expected)
+    from nait_index import NaitIndex
+
+    assert all(check.passed is not False for check in NaitIndex(root).verify(sample=ROWS))
+
+
+def test_rows_that_move_in_their_file_after_the_interruption_never_share_a_place(build: Build, tmp_path: Path) -> None:
+    rows = small_rows(ROWS)
+    corpus, root = write_lines(tmp_path / "corpus.jsonl", ["not json", *rows]), tmp_path / "own.nait"
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_call(patch, f"{BUILDER}.SampleTable.append", after=True)
+        with pytest.raises(KeyboardInterrupt):
+            build(root, corpus)
+    write_lines(corpus, [*small_rows(1, first=300), *rows])
+    index = build(root, corpus)
+    assert len(index) == ROWS + 1
+    _assert_places_differ(root)
 
 
 # A process of its own, with shards as small as in the other tests and the same rows failing.

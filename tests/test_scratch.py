@@ -2,7 +2,7 @@
 
 import errno
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -34,13 +34,14 @@ def test_of_a_row_and_the_one_that_replaces_it_the_later_counts(known: KnownRows
         assert list(others.superseded()) == []
 
 
-def test_the_last_row_that_was_not_read_again_is_known(known: KnownRows) -> None:
-    assert known.last_unmet(5) == 7
+def test_rows_that_were_not_read_again_are_counted(known: KnownRows) -> None:
+    assert known.count_unmet(5) == 2
     known.meet("b", 7)
-    assert known.last_unmet(5) == 5
+    assert known.count_unmet(5) == 1
     known.meet("c", 5)
-    assert known.last_unmet(5) == -1
-    assert known.last_unmet(1) == 1
+    assert known.count_unmet(5) == 0
+    assert known.count_unmet(1) == 1
+    assert (known.end(3), known.end(9)) == (8, 9)
 
 
 def test_ids_that_exceed_the_cache_are_told_apart_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +68,7 @@ def test_shards_are_read_from_disk_in_parts_and_rows_that_are_done_keep_their_sl
     names = [f"row-{number}" for number in range(23)]
     with closing(_Spools(tmp_path)) as spools:
         whole = spools.make(names, done=())
-        order = [name for shard in whole.shards(4) for name in whole.ids(shard)]
+        order = [name for shard in whole.shards(4) for name in _ids(whole, shard)]
         assert sorted(order) == sorted(names)
         assert order != names
         done = {*order[4:8], order[9], order[22]}
@@ -75,11 +76,11 @@ def test_shards_are_read_from_disk_in_parts_and_rows_that_are_done_keep_their_sl
         shards = spool.shards(4)
         left = [[name for name in order[start : start + 4] if name not in done] for start in range(0, 23, 4)]
         left = [shard for shard in left if shard]
-        assert [spool.ids(shard) for shard in shards] == left
+        assert [_ids(spool, shard) for shard in shards] == left
         assert [[row.id for row in spool.read(shard)] for shard in shards[1:3]] == left[1:3]
         assert (len(shards), shards.rows) == (len(left), 17)
         assert (len(shards[2:]), shards[2:].rows) == (len(left) - 2, sum(map(len, left[2:])))
-        assert (len(shards[9:]), spool.ids(shards[-1])) == (0, left[-1])
+        assert (len(shards[9:]), _ids(spool, shards[-1])) == (0, left[-1])
 
 
 def test_an_array_on_disk_holds_what_is_written_when_its_pages_are_gone() -> None:
@@ -97,6 +98,10 @@ def test_an_array_that_the_disk_has_no_room_for_is_refused_in_one_line(monkeypat
     monkeypatch.setattr("os.posix_fallocate", full, raising=False)
     with pytest.raises(NaitError, match="No space left on device; make room in their folder, or set TMPDIR"):
         scratch_array((3, 5), np.dtype(np.float32))
+
+
+def _ids(spool: Spool, shard: Sequence[int]) -> list[str]:
+    return [json.loads(f"[{identity}]")[0] for identity in spool.identities(shard)]
 
 
 class _Spools:

@@ -221,7 +221,7 @@ class Builder:
 
     def _staged_shards(self, spool: Spool, shards: Shards) -> list[StagedShard]:
         """Locate the staged activations of some shards, whether they exist yet or not."""
-        return [StagedShard(self._layout.staging, spool.ids(shard)) for shard in shards]
+        return [StagedShard(self._layout.staging, spool.identities(shard)) for shard in shards]
 
     # ---- encode and commit ----------------------------------------------------------------------------------------
 

@@ -44,7 +44,7 @@ def prepare_gradients(
         begin(Stage.LANDMARKS)
         rows = list(islice(_rows(spool, shards), signatures.landmarks))
         taken = runner.once(partial(IndexEncoder.landmarks, warmup=warmup), [row.marked for row in rows])
-        landmarks = landmarks_of([row.position for row in rows], *taken)
+        landmarks = landmarks_of([(row.id, row.content_hash) for row in rows], *taken)
         manifest = replace(manifest, landmarks_hash=save_landmarks(layout, landmarks))
         save_manifest(layout, manifest)
     if View.GRAD in signatures.views:
@@ -58,9 +58,10 @@ def warm_up_rows(rows: int) -> int:
     return min(max(int(rows * _WARM_UP_SHARE), least), most)
 
 
-def landmarks_of(positions: Sequence[int], rows: np.ndarray, gradients: np.ndarray) -> Landmarks:
-    """Join the positions of rows with the gradients of those that have one, given by their numbers (m,)."""
-    return Landmarks(np.asarray(positions, dtype=np.int64)[rows], gradients)
+def landmarks_of(rows: Sequence[tuple[str, str]], usable: np.ndarray, gradients: np.ndarray) -> Landmarks:
+    """Join rows, by id and hash of the content, with the gradients of those that have one, given by number (m,)."""
+    ids, contents = zip(*(rows[number] for number in usable), strict=True) if len(usable) else ((), ())
+    return Landmarks(ids, contents, gradients)
 
 
 def _rows(spool: Spool, shards: Shards) -> Iterator[WorkRow]:

@@ -37,6 +37,7 @@ class Counts:
     :param left_out: new rows of which the template leaves out some kind of part, by kind.
     :param unread: fields of the usable rows that hold text which is not read.
     :param superseding: whether some rows take the place of others that the table holds.
+    :param abandoned: rows that an earlier, interrupted start took in and this one has not read.
     """
 
     read: int = 0
@@ -50,6 +51,7 @@ class Counts:
     left_out: Counter[str] = field(default_factory=Counter)
     unread: UnreadFields = field(default_factory=UnreadFields)
     superseding: bool = False
+    abandoned: int = 0
 
 
 class Intake:
@@ -77,6 +79,7 @@ class Intake:
         self._known = known
         self._first_position = first_position
         self._taken = 0
+        self._moved = False  # whether a row that an earlier start took in has another position than it would have now
 
     def run(self, items: Iterable[Sample | Rejected], spool: Spool, rejects: RejectedWriter) -> Counts:
         """Write new rows to the spool and unusable ones to the rejects.
@@ -100,9 +103,9 @@ class Intake:
             if first_reject.cause is RejectionCause.UNANSWERED:
                 reason += "; rename the field that holds it, or index questions alone with --unanswered index"
             raise CorpusError(f"none of the {counts.read} rows can be used; {reason}")
-        # Rows of another run, one that was interrupted and abandoned, hold positions as well.
-        others = self._known.last_unmet(self._first_position)
-        spool.skip_positions(max(0, others + 1 - self._first_position))
+        counts.abandoned = self._known.count_unmet(self._first_position)
+        if counts.abandoned or self._moved:
+            spool.skip_positions(self._known.end(self._first_position) - self._first_position)
         counts.superseding |= self._known.has_repeats()
         return counts
 
@@ -120,19 +123,23 @@ class Intake:
                     f"{sample.origin}: id {sample.id!r} is in the index with other content; replace that row with "
                     "--replace, or use another id for this one"
                 )
+            if known.position >= self._first_position:
+                self._known.meet(sample.id, known.position)
+                self._moved = True
             known, counts.superseding = None, True
         counts.questions += not sample.answered
         counts.text_only += sample.text_only
         counts.present += known is not None
         counts.new += known is None
+        position = self._first_position + self._taken
         if known is None:
-            position = self._first_position + self._taken
             lost = LEFT_OUT_SEPARATOR.join(read.left_out)
             text = MarkedText(read.text[: self._most_characters], read.marked.answers)
             spool.add(WorkRow(sample.id, sample.row, sample.format, digest, sample.origin, position, text, lost))
             counts.left_out.update(read.left_out)
         elif known.position >= self._first_position:
             spool.mark_done(sample.id)
+            self._moved |= known.position != position
             self._known.meet(sample.id, known.position)
         else:
             return None

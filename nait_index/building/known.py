@@ -49,10 +49,16 @@ class KnownRows:
         statement = "UPDATE rows SET met = 1 WHERE digest = ? AND position = ?"
         self._rows.change(statement, [id_digest(sample_id), position])
 
-    def last_unmet(self, first: int) -> int:
-        """Return the last position, not before a given one, of a row that was not read again; -1 if there is none."""
-        row = self._rows.first("SELECT max(position) FROM rows WHERE position >= ? AND NOT met", [first])
-        return -1 if row is None or row[0] is None else int(row[0])
+    def count_unmet(self, first: int) -> int:
+        """Count the rows at a given position or later ones that were not read again."""
+        row = self._rows.first("SELECT count(*) FROM rows WHERE position >= ? AND NOT met", [first])
+        assert row is not None
+        return int(row[0])
+
+    def end(self, first: int) -> int:
+        """Return the position after the last of all rows, and no earlier one than a given one."""
+        row = self._rows.first("SELECT max(position) FROM rows")
+        return first if row is None or row[0] is None else max(first, int(row[0]) + 1)
 
     def has_repeats(self) -> bool:
         """Return whether the table holds a row and another one that replaces it."""

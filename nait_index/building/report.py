@@ -98,6 +98,7 @@ class BuildReport:
     :param left_out: of how many of the indexed rows the template leaves out a kind of part, by kind.
     :param template: what the template is called.
     :param unread: fields of the read rows that hold text which is not read, by file, with the number of rows.
+    :param abandoned: rows in the index that an interrupted build of other rows took in before this one.
     :param max_length: tokens at which rows were cut. :param longest: most tokens that the model can read, if limited.
     """
 
@@ -121,6 +122,7 @@ class BuildReport:
     unread: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     max_length: int = 0
     longest: int | None = None
+    abandoned: int = 0
 
     @classmethod
     def of(cls, counts: Counts, encoder: IndexEncoder, unusable: int, **outcome: Any) -> "BuildReport":  # noqa: ANN401
@@ -142,6 +144,7 @@ class BuildReport:
             template=encoder.template.label,
             max_length=encoder.max_length,
             longest=encoder.longest,
+            abandoned=counts.abandoned,
             **outcome,
         )
 
@@ -152,7 +155,13 @@ class BuildReport:
         shift = [] if self.shift is None else self.shift.warnings
         cut = cut_rows(self.truncated, self.indexed, self.max_length, self.longest)
         partly = not_read_whole(self.unanswered, self.media, self.text_only, self.questions)
-        return [*partly, *lost, *cut, *unfaithful(self.fidelity), *shift]
+        left = []
+        if self.abandoned:
+            rows = f"{self.abandoned:,} row{' is' if self.abandoned == 1 else 's are'}"
+            left = [
+                f"{rows} in the index that only an interrupted build before this one has read; 'remove' deletes rows"
+            ]
+        return [*partly, *lost, *cut, *unfaithful(self.fidelity), *shift, *left]
 
 
 def not_read_whole(unanswered: int, media: int, text_only: int, questions: int) -> list[str]:

@@ -58,13 +58,15 @@ class EncodedShard:
 class StagedShard:
     """One shard's pooled activations (n, 2, D) float32 in a file.
 
-    :param parent: folder of the staged shards; :param ids: of the shard's rows, in their order.
+    :param parent: folder of the staged shards. :param identities: a text for each of the shard's rows, in their order,
+        that names it and its content.
     """
 
-    def __init__(self, parent: Path, ids: Sequence[str]) -> None:
-        self.ids = list(ids)
-        # Named after its rows: every start cuts the remaining rows into shards again, and must find the folder.
-        name = hashlib.blake2b("\n".join(ids).encode(), digest_size=8).hexdigest()
+    def __init__(self, parent: Path, identities: Sequence[str]) -> None:
+        self._rows = len(identities)
+        # Named after its rows and their content: every start cuts the remaining rows into shards again, and must find
+        # the folder, but not that of rows which have been changed since.
+        name = hashlib.blake2b("\n".join(identities).encode(), digest_size=8).hexdigest()
         self._folder = parent / f"shard-{name}"
         self._array = self._folder / "pooled.npy"
         self._columns = self._folder / "columns.npz"
@@ -76,7 +78,7 @@ class StagedShard:
         """Create the file of activations, for the caller to fill and :meth:`finish`."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self._facts.unlink(missing_ok=True)
-        shape = (len(self.ids), 2, width)
+        shape = (self._rows, 2, width)
         array = np.lib.format.open_memmap(self._array, mode="w+", dtype=np.float32, shape=shape)
         try:
             with self._array.open("r+b") as file:
@@ -96,7 +98,6 @@ class StagedShard:
             np.savez(file, **columns)  # type: ignore[arg-type]  # numpy's stubs take one keyword for another
         record = {
             "hashes": [hash_file(self._array), hash_file(self._columns)],
-            "ids": self.ids,
             "n_tokens": facts.n_tokens.tolist(),
             "truncated": facts.truncated.tolist(),
             "reasons": {str(row): reason for row, reason in facts.reasons.items()},

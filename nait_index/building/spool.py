@@ -9,6 +9,7 @@ Memory does not grow with the rows: what is kept of each, its hash and its place
 
 import hashlib
 import json
+import re
 from array import array
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -22,8 +23,11 @@ import numpy as np
 from nait_index.scratch import Scratch
 from nait_index.types import MarkedText, Origin, RowFormat
 
-_LONGEST_ID_JSON = 16_384
-"""Bytes at the beginning of a spool's line that hold the id: at most 1,024 characters, each of at most twelve bytes."""
+_IDENTITY_BYTES = 16_384
+"""Bytes at the beginning of a spool's line that hold the id, of at most 1,024 characters of at most twelve bytes each,
+and the hash of the content."""
+
+_IDENTITY = re.compile(r'\[("(?:[^"\\]|\\.)*", "[0-9a-f]*")')
 
 _NOTED = 1024
 """Rows whose hashes and offsets are written at a time."""
@@ -120,7 +124,7 @@ class Spool:
         """Write one row to encode."""
         self._note(row.id, self._file.tell())
         source = row.origin.file, row.origin.row
-        fields = [row.id, row.row, row.format, row.content_hash, source, row.position, row.left_out, row.marked]
+        fields = [row.id, row.content_hash, row.row, row.format, source, row.position, row.left_out, row.marked]
         self._file.write(json.dumps(fields).encode() + b"\n")
 
     def mark_done(self, sample_id: str) -> None:
@@ -147,21 +151,22 @@ class Spool:
                     starts.append(starts[-1] + len(left))
         return Shards(self._order, starts)
 
-    def ids(self, shard: RowOffsets) -> list[str]:
-        """Read the ids of some rows, in the order given, without their texts."""
-        ids = []
+    def identities(self, shard: RowOffsets) -> list[str]:
+        """Read the id of each of some rows and the hash of its content, as one JSON text, without the rest of it."""
+        identities = []
         for offset in shard:
             self._file.seek(offset)
-            line = self._file.read(_LONGEST_ID_JSON).decode("ascii")
-            ids.append(json.JSONDecoder().raw_decode(line, line.index('"'))[0])
-        return ids
+            found = _IDENTITY.match(self._file.read(_IDENTITY_BYTES).decode("ascii"))
+            assert found is not None
+            identities.append(found[1])
+        return identities
 
     def read(self, shard: RowOffsets) -> list[WorkRow]:
         """Read some rows back, in the order given."""
         rows = []
         for offset in shard:
             self._file.seek(offset)
-            sample_id, row, form, content_hash, origin, position, lost, marked = json.loads(self._file.readline())
+            sample_id, content_hash, row, form, origin, position, lost, marked = json.loads(self._file.readline())
             position += self._skipped
             source, text = Origin(*origin), MarkedText.parsed(marked)
             rows.append(WorkRow(sample_id, row, RowFormat(form), content_hash, source, position, text, lost))

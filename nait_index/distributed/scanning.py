@@ -7,6 +7,7 @@ on the same machine every time, as long as the cluster has the same machines, so
 import logging
 import socket
 import weakref
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from nait_index.store.samples import SampleTable
 logger = logging.getLogger(__name__)
 
 _RESTARTS = 4
-"""How often each worker is started again in one search; more would not help where it keeps running out of memory."""
+"""How often each worker is started again, as long as the index is open; more would not help where memory is short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +129,30 @@ def _ask(actors: Sequence[Any], request: str, arguments: Sequence[tuple[Any, ...
 
 
 def _spread(actors: Sequence[Any], work: Work, arguments: Iterable[Any]) -> Iterator[Any]:
-    """Give each argument to a worker that has nothing to do, and yield the results in the order of the arguments."""
-    import ray
-    from ray.util import ActorPool
+    """Give each argument to a worker that has nothing to do, and yield the results in the order of the arguments.
 
-    with plain_errors("take --workers that have more memory each"):
+    Nobody begins with an argument that is far ahead of the next result, so that few results wait.
+    """
+    import ray
+
+    free, running, done = deque(actors), dict[Any, tuple[int, Any]](), dict[int, Any]()
+    left, due = enumerate(arguments), 0
+    with plain_errors("use machines with more memory, or fewer --workers on each"):
         sent = ray.put(work)
-        yield from ActorPool([*actors]).map(lambda actor, argument: actor.do.remote(sent, argument), [*arguments])
+        while True:
+            while free and len(running) + len(done) < 2 * len(actors) and (taken := next(left, None)) is not None:
+                actor, (number, argument) = free.popleft(), taken
+                running[actor.do.remote(sent, argument)] = number, actor
+            if due in done:
+                yield ray.get(done.pop(due))
+                due += 1
+            elif running:
+                (ended,), _ = ray.wait([*running])
+                number, actor = running.pop(ended)
+                free.append(actor)
+                done[number] = ended
+            else:
+                return
 
 
 def _start(task: ShareTask, host: str) -> Any:  # noqa: ANN401 - Ray's handle

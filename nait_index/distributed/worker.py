@@ -1,7 +1,6 @@
 """A worker on some machine of a cluster: loads the model, checks that it is the builder's, and runs whole shards."""
 
 import json
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from nait_index.distributed.cluster import Foreman
 from nait_index.distributed.pieces import ACTIVATIONS, SHARD, error_piece, to_pieces
 from nait_index.distributed.task import WorkerTask, ignore_progress
 from nait_index.errors import NaitError
+from nait_index.scratch import scratch_array
 from nait_index.signatures.pca import Compressor
 from nait_index.types import MarkedText
 
@@ -73,10 +73,9 @@ class ShardWorker:
         if self._compressor is not None:
             yield from to_pieces(number, *self._encoder.encode(tokens, self._compressor, ignore_progress))
             return
-        with tempfile.TemporaryFile() as file:
-            whole = np.memmap(file, np.float32, "w+", shape=(len(texts), 2, self._width))
-            facts, columns = self._encoder.stage(tokens, whole, ignore_progress)
-            yield from to_pieces(number, facts, columns | {ACTIVATIONS: whole})
+        whole = scratch_array((len(texts), 2, self._width), np.dtype(np.float32))
+        facts, columns = self._encoder.stage(tokens, whole, ignore_progress)
+        yield from to_pieces(number, facts, columns | {ACTIVATIONS: whole})
 
 
 def run_once(task: WorkerTask, work: Work[Result], texts: Sequence[MarkedText]) -> Result:

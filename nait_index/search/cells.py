@@ -132,7 +132,7 @@ class Cells:
     def check_order(self) -> None:
         """Check the ordinals of all rows.
 
-        :raises ValueError: they are not those of as many rows.
+        :raises ValueError: an ordinal is out of range.
         """
         if len(self.order) and not 0 <= self.order.min() <= self.order.max() < len(self.order):
             raise ValueError("the files of the cells name rows that are not there")

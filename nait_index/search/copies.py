@@ -108,9 +108,12 @@ class ScanCopies:
         """Open the files of a copy; ``None`` where they are damaged."""
         exact = ExactScan.open(folder, column, stamp)
         path, looks = folder / f"{column}.npy", Looks(self._layout, self._engines)
-        if exact is not None and not looks.same(path):
-            if not exact.is_whole():
-                return None
-            looks.remember(path)
-            looks.save()
+        try:
+            if exact is not None and not looks.same(path):
+                if not exact.is_whole():
+                    return None
+                looks.remember(path)
+                looks.save()
+        except FileNotFoundError:  # another process has just deleted it
+            return None
         return exact

@@ -174,7 +174,8 @@ class ExactScan:
 
         :param queries: (q, d) float32, or wider: columns beyond the scanned ones are ignored.
         :param threads: that scan; ``None`` is one per core.
-        :returns: (q, n) float32 inner products, exact but for the rounding of the query, see :func:`~.scan.whole`.
+        :returns: (q, n) float32 inner products, exact but for the rounding of the query, see
+            :func:`~.row_products.whole`.
         """
         threads = threads or os.cpu_count() or 1
         return self._scores(queries, lambda numbers: self.products.multiply(self.rows, numbers, threads))
@@ -239,7 +240,7 @@ def _placed(batches: Iterable[_Batch], stamp: ScanStamp) -> Iterable[tuple[int, 
 
 
 def rounded(query: np.ndarray, stamp: ScanStamp, longest: float) -> np.ndarray:
-    """Return a query (≥ d,) as it is scanned: rounded by :func:`~.scan.whole`, 0 beyond the scanned columns.
+    """Return a query (≥ d,) as it is scanned: rounded by :func:`~.row_products.whole`, 0 beyond the scanned columns.
 
     :param longest: length of the longest row.
     """

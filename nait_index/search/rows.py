@@ -63,6 +63,7 @@ class IndexRows:
         self._leading = signatures.pca_dim
         #: What of a row is read.
         self.reading = reading
+        #: The samples of the version that is open.
         self.table = table
         self._layout = layout
         self._folder = layout.engine(table.version)
@@ -203,12 +204,12 @@ class IndexRows:
         :raises StoreError: the file is missing or damaged.
         """
         landmarks = load_landmarks(self._layout, self._landmarks_hash)
-        positions = self.table.numbers("position").astype(np.int64)
-        order = np.argsort(positions, kind="stable")
-        places = np.minimum(np.searchsorted(positions[order], landmarks.positions), len(order) - 1)
-        ordinals = order[places]
-        kept = positions[ordinals] == landmarks.positions
-        return ordinals[kept], landmarks.gradients[kept]
+        known = self.table.ordinals(landmarks.ids)
+        held = [number for number, sample_id in enumerate(landmarks.ids) if sample_id in known]
+        ordinals = np.array([known[landmarks.ids[number]] for number in held], dtype=np.int64)
+        contents = self.take(ordinals, ["content_hash"])["content_hash"] if held else []
+        same = [content == landmarks.contents[number] for number, content in zip(held, contents, strict=True)]
+        return ordinals[same], landmarks.gradients[np.array(held, dtype=np.int64)[same]]
 
     def coordinates(self, ordinals: np.ndarray, width: int) -> np.ndarray:
         """Read the leading coordinates of the vectors of some rows' neurons or else words: (m, ≤ ``width``) float32.
@@ -305,7 +306,7 @@ class IndexRows:
         :raises StoreError: other processes hold the rows.
         """
         if self._scans is not self._held:
-            raise StoreError("--search approximate runs in one process; leave out it or --engine ray")
+            raise StoreError("--search approximate runs in one process; leave it out, or --engine ray")
         if features not in self._approximate:
             self._approximate[features] = self._cells.open([*map(dense_column, features)], *self._scan(*features))
         return self._approximate[features]

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 
 import numpy as np
@@ -369,10 +369,11 @@ class Chooser:
         self._check_view("cover", View.TOPK)
         budget, allowed = Budget.parse(top), self.rows.allowed(where)
         available = self._available(allowed)
+        wanted = budget.resolve(available)
         rows, neurons = self.rows, NeuronSets(self.rows.widths, self.rows.topk)
         weights = np.ones(neurons.neurons)
         if rare:
-            weights = rarity(np.sum([*rows.each(neurons.count, parts(len(rows)))], axis=0), len(rows))
+            weights = rarity(reduce(np.add, rows.each(neurons.count, parts(len(rows)))), len(rows))
         provenance = replace(
             self._provenance("cover", where, available), budget=budget.text, weights="rarity" if rare else None
         )
@@ -382,7 +383,7 @@ class Chooser:
 
         def choose(allowed: np.ndarray | None) -> Selection:
             candidates = np.arange(len(rows)) if allowed is None else np.flatnonzero(allowed)
-            k = min(budget.resolve(available), len(candidates))
+            k = min(wanted, len(candidates))
             division = Division.of(len(candidates), neurons.width)
             logger.info("choosing rows that cover the most neurons: %s", division.why(rows.workers))
             chosen = cover_rows(partial(neurons.read, rows.table), candidates, k, division, weights, proposals_of)

@@ -64,10 +64,10 @@ def fill_without_duplicates(
     :param choose: from the rows that are allowed. :param dedup: likeness of near-duplicates; ``None`` to keep them.
     :param count: number of rows of the index.
     """
-    selection = choose(allowed)
     if dedup is None:
-        return selection
+        return choose(allowed)
     threshold, repeated = check_threshold(dedup), dict[str, Duplicate]()
+    selection = choose(allowed)
     while repeats := find_duplicates(selection.chosen_rows(), threshold):
         repeated |= repeats
         allowed = np.ones(count, bool) if allowed is None else allowed.copy()

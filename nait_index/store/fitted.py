@@ -78,11 +78,12 @@ def _load_vocabulary(layout: Layout, expected_hash: str) -> Vocabulary:
 class Landmarks:
     """Gradients of a random sample of the corpus.
 
-    :param positions: (m,) int64 of their rows, some of which may have been removed or replaced since.
+    :param ids: of their rows, some of which may have been removed or replaced since; :param contents: hashes of these.
     :param gradients: (m, width) float16, of unit length.
     """
 
-    positions: np.ndarray
+    ids: tuple[str, ...]
+    contents: tuple[str, ...]
     gradients: np.ndarray
 
 
@@ -90,8 +91,9 @@ def save_landmarks(layout: Layout, landmarks: Landmarks) -> str:
     """Write the landmarks, whole or not at all, and return their hash (32 hex digits)."""
     from safetensors.numpy import save
 
-    arrays = {"positions": landmarks.positions, "gradients": landmarks.gradients}
-    return save_fitted(layout, layout.landmarks, save({name: np.ascontiguousarray(a) for name, a in arrays.items()}))
+    rows = json.dumps([landmarks.ids, landmarks.contents]).encode()
+    arrays = {"rows": np.frombuffer(rows, np.uint8), "gradients": np.ascontiguousarray(landmarks.gradients)}
+    return save_fitted(layout, layout.landmarks, save(arrays))
 
 
 def load_landmarks(layout: Layout, expected_hash: str | None) -> Landmarks:
@@ -103,7 +105,10 @@ def load_landmarks(layout: Layout, expected_hash: str | None) -> Landmarks:
     from safetensors.numpy import load
 
     arrays = load(load_fitted(layout, layout.landmarks, expected_hash))
-    return Landmarks(arrays["positions"], arrays["gradients"])
+    if "rows" not in arrays:
+        raise StoreError(f"{layout.landmarks} is of an earlier version; 'nait-index rebuild' takes the landmarks again")
+    ids, contents = json.loads(arrays["rows"].tobytes())
+    return Landmarks(tuple(ids), tuple(contents), arrays["gradients"])
 
 
 class _StoredBases(Mapping[BasisName, Basis]):

@@ -77,7 +77,7 @@ def _take(layout: Layout, manifest: Manifest, encoder: IndexEncoder) -> Manifest
     """Write the landmarks, and before them the warm-up where there is none, and return the manifest that names them."""
     table = SampleTable(layout, manifest.table_version)
     count = min(len(table), max(encoder.signatures.landmarks, warm_up_rows(len(table))))
-    records = table.take(np.arange(count), [*SAMPLE_COLUMNS, "position"]).to_pylist()
+    records = table.take(np.arange(count), [*SAMPLE_COLUMNS, "content_hash"]).to_pylist()
     samples = (restore_sample(record, manifest.reading) for record in records)
     texts = [encoder.template.read(sample.parts).marked for sample in samples]
     if manifest.warmup_hash is None:
@@ -86,7 +86,9 @@ def _take(layout: Layout, manifest: Manifest, encoder: IndexEncoder) -> Manifest
     else:
         warmup = load_fitted(layout, layout.warmup, manifest.warmup_hash)
     chosen = texts[: encoder.signatures.landmarks]
-    landmarks = landmarks_of([record["position"] for record in records], *encoder.landmarks(chosen, warmup))
+    landmarks = landmarks_of(
+        [(record["id"], record["content_hash"]) for record in records], *encoder.landmarks(chosen, warmup)
+    )
     model = {**manifest.model, "gradient_dtype": encoder.record["gradient_dtype"]}
     digest = save_landmarks(layout, landmarks)
     return replace(manifest, fingerprint=encoder.fingerprint, landmarks_hash=digest, model=model)

@@ -109,7 +109,7 @@ def _landmarks(layout: Layout, manifest: Manifest) -> Check:
         landmarks = load_landmarks(layout, manifest.landmarks_hash)
     except NaitError as error:
         return Check("landmarks", False, str(error))
-    return Check("landmarks", True, f"{len(landmarks.positions)}, with their gradients")
+    return Check("landmarks", True, f"{len(landmarks.ids)}, with their gradients")
 
 
 def _versions(layout: Layout, manifest: Manifest) -> Check:
