@@ -224,6 +224,8 @@ class ModelConfig:
             raise ModelError(f"--batch-tokens must be at least 1, not {self.batch_tokens}")
         if self.layers not in ("all", "last") and not re.fullmatch(r"-?\d+(,-?\d+)*", self.layers):
             raise ModelError(f"--layers '{self.layers}' is not one of: all, last, layer numbers such as 8,16 or -1")
+        if any("," in column for _, column in self.columns):
+            raise ModelError("--columns cannot name a column with a comma in its name; rename that column")
         if self.read is ReadPart.ANSWER and self.template not in ("auto", "text"):
             raise ModelError(f"--template {self.template} needs a question, and --read answer reads none; leave it out")
 

@@ -179,7 +179,7 @@ class NaitIndex:
         :raises NaitError: the build cannot be done; its type and message say why.
         """
         from nait_index.building.builder import Builder
-        from nait_index.building.settings import settle
+        from nait_index.building.settings import check_settings, settle
         from nait_index.distributed.runner import runner_for
         from nait_index.upkeep.optimize import prepare_search
 
@@ -188,6 +188,7 @@ class NaitIndex:
         named, given = _model_config(model), () if model is None or isinstance(model, ModelConfig) else {"name"}
         config, settled = settle(layout, named, SignatureConfig(), given)
         config, signatures = model if isinstance(model, ModelConfig) else config, signatures or settled
+        check_settings(config, signatures, given)
         items = naming_absent(read_corpus(sources, row_format, limit, config.reading, rules, split), config.columns)
         open_runner = runner_for(runner or RunnerConfig())
         with Builder(layout, config, signatures, progress, open_runner, replace_rows=replace, rules=rules) as builder:

@@ -46,14 +46,14 @@ class Scratch:
         try:
             return self._database.execute(statement, values).rowcount
         except sqlite3.Error as error:
-            raise _explained(error) from error
+            raise not_written(error) from error
 
     def change_all(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run a statement with each of some rows of values."""
         try:
             self._database.executemany(statement, rows)
         except sqlite3.Error as error:
-            raise _explained(error) from error
+            raise not_written(error) from error
 
     def first(self, query: str, values: Sequence[Any] = ()) -> tuple[Any, ...] | None:
         """Return the first row of a query's result, if there is any."""
@@ -64,14 +64,15 @@ class Scratch:
         try:
             yield from self._database.execute(query, values)
         except sqlite3.Error as error:
-            raise _explained(error) from error
+            raise not_written(error) from error
 
     def close(self) -> None:
         """Delete the database."""
         self._database.close()
 
 
-def _explained(error: sqlite3.Error | OSError) -> NaitError:
+def not_written(error: sqlite3.Error | OSError) -> NaitError:
+    """Return the error about temporary files that could not be written."""
     reason = error.strerror if isinstance(error, OSError) else error
     return NaitError(
         f"temporary files could not be written: {reason}; make room in their folder, or set TMPDIR to another one"
@@ -89,7 +90,7 @@ def scratch_array(shape: tuple[int, ...], dtype: "np.dtype[Any]") -> np.memmap:
             allocate(file)
             return np.memmap(file, dtype, mode="r+", shape=shape)
     except OSError as error:
-        raise _explained(error) from error
+        raise not_written(error) from error
 
 
 def temporary_folder() -> str | None:

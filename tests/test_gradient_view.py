@@ -268,3 +268,19 @@ def test_other_gradients_are_refused_by_name(
 
     with pytest.raises(FingerprintError, match=rf"{next(iter(changes))} \("):
         build(whole, corpus, **changes)
+
+
+def test_gradients_of_another_precision_are_refused_by_name(whole: Path, more: Path, tiny_model: Any) -> None:
+    from nait_index.config import ModelConfig, Precision
+    from nait_index.errors import FingerprintError
+    from nait_index.store.manifest import load_manifest
+
+    recorded = load_manifest(Layout(whole))
+    model = ModelConfig(
+        str(tiny_model("llama")),
+        dtype=Precision(recorded.fingerprint.dtype),
+        max_length=recorded.fingerprint.max_length,
+        gradient_dtype=Precision.FLOAT16,
+    )
+    with pytest.raises(FingerprintError, match=r"gradient_dtype \(none here, float16 there\)"):
+        NaitIndex.build(whole, more, model=model, signatures=recorded.fingerprint.signatures)

@@ -16,6 +16,7 @@ import pytest
 from helpers import build_small, interrupt_call, nait_index, refusal, samples_of, small_rows, write_lines
 
 from nait_index.errors import IndexBusyError, NaitError
+from nait_index.store.dataset import writing
 from nait_index.store.layout import Layout
 from nait_index.store.locks import write_lock
 
@@ -203,7 +204,8 @@ def test_a_writer_that_lost_its_lock_writes_no_more(
     from nait_index.store import remote
 
     monkeypatch.setattr(remote, "BEAT", 0.1)
-    slow, other = Layout(uri, storage).remote, Layout(uri, storage).remote
+    slow_layout = Layout(uri, storage)
+    slow, other = slow_layout.remote, Layout(uri, storage).remote
     assert slow is not None
     assert other is not None
     with slow.lock():
@@ -213,8 +215,26 @@ def test_a_writer_that_lost_its_lock_writes_no_more(
             time.sleep(0.05)
         with pytest.raises(IndexBusyError, match="another process has begun to write there"):
             slow.put("manifest.json", b"old")
+        with pytest.raises(IndexBusyError, match="another process has begun to write there"), writing(slow_layout):
+            raise AssertionError("it has written")
     assert other.get("manifest.json") is None
     assert other.get(remote.LOCK) == b"taken over"
+
+
+def test_a_writer_that_wakes_up_looks_for_its_lock_first(uri: str, storage: dict[str, str]) -> None:
+    from nait_index.store import remote
+
+    slow_layout = Layout(uri, storage)
+    slow, other = slow_layout.remote, Layout(uri, storage).remote
+    assert slow is not None
+    assert other is not None
+    with slow.lock():
+        other.put(remote.LOCK, b"taken over")
+        with writing(slow_layout):
+            pass  # it cannot know yet
+        slow._renewed -= 3 * remote.BEAT
+        with pytest.raises(IndexBusyError, match="another process has begun to write there"), writing(slow_layout):
+            raise AssertionError("it has written")
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,7 @@ class IndexEncoder:
             widths=encoder.widths,
             max_length=encoder.max_length,
             dtype=self._dtype_name,
+            gradient_dtype=self._gradient_dtype_name,
             signatures=replace(self.signatures, sae=None if sae is None else sae.content_hash),
         )
 
@@ -131,6 +132,12 @@ class IndexEncoder:
     def _dtype_name(self) -> str:
         """The model's dtype in the form that ``--dtype`` takes."""
         return str(self.model_encoder.model.dtype).removeprefix("torch.")
+
+    @property
+    def _gradient_dtype_name(self) -> str:
+        """The dtype of gradients, if there are any and it is another one."""
+        dtype = self.model_encoder.config.gradient_dtype
+        return str(dtype) if self.has_gradients and dtype not in (None, self._dtype_name) else ""
 
     @property
     def reading(self) -> Reading:

@@ -3,8 +3,8 @@
 import logging
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from nait_index.building.spool import Spool, WorkRow
 from nait_index.config import View
 from nait_index.corpus import rejected_writer
 from nait_index.corpus.unread import unread_sentences
+from nait_index.scratch import not_written, temporary_folder
 from nait_index.store.manifest import Manifest
 from nait_index.types import Rejected, RejectionCause, Sample
 
@@ -135,7 +136,7 @@ def _mean_bytes(sample: Sequence[WorkRow]) -> float:
 
 def _read(items: Iterable[Sample | Rejected], encoder: IndexEncoder) -> tuple[Counts, list[WorkRow], int]:
     """Read the corpus as a build does: count its rows, and return a random shard of them and the bytes that wait."""
-    with tempfile.TemporaryDirectory() as folder:
+    with _temporary_files() as folder:
         spool = Spool(Path(folder) / "rows.jsonl", encoder.signatures.seed)
         with rejected_writer(Path(folder) / "rejected.jsonl") as rejects:
             logger.info("reading the corpus")
@@ -146,6 +147,19 @@ def _read(items: Iterable[Sample | Rejected], encoder: IndexEncoder) -> tuple[Co
         spooled = spool.path.stat().st_size
         spool.remove()
     return counts, sample, spooled
+
+
+@contextmanager
+def _temporary_files() -> Iterator[str]:
+    """Make a folder for temporary files.
+
+    :raises NaitError: there is no room for them.
+    """
+    try:
+        with tempfile.TemporaryDirectory(dir=temporary_folder()) as folder:
+            yield folder
+    except OSError as error:
+        raise not_written(error) from error
 
 
 def _prepare_gradients(encoder: IndexEncoder, sample: Sequence[WorkRow], rows: int) -> float:

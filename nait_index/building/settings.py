@@ -27,13 +27,22 @@ def settle(
     :raises NaitError: a model was given that no view needs, or a view needs answers where none are read.
     """
     model, signatures = _settled(layout, model, signatures, given)
+    check_settings(model, signatures, given)
+    return model, signatures
+
+
+def check_settings(model: ModelConfig, signatures: SignatureConfig, given: Collection[str]) -> None:
+    """Refuse a model and views that do not go together.
+
+    :param given: as for :func:`settle`.
+    :raises NaitError: a model was given that no view needs, or a view needs answers where none are read.
+    """
     if model.read is ReadPart.PROMPT and {View.GRAD, View.LANDMARKS} & set(signatures.views):
         raise NaitError(
             "the views grad and landmarks need answers, and --read prompt reads none; leave one of them out"
         )
     if "name" in given and not signatures.needs_model:
         raise NaitError(f"the view words needs no model; leave out --model {model.name}, or add views with --views")
-    return model, signatures
 
 
 def _settled(

@@ -65,7 +65,12 @@ def has_dataset(layout: Layout, uri: str) -> bool:
 
 @contextmanager
 def writing(layout: Layout) -> Iterator[None]:
-    """Explain in one line why a write failed: disk full, no permission, a file cut short."""
+    """Explain in one line why a write failed: disk full, no permission, a file cut short.
+
+    :raises IndexBusyError: this process has lost the lock of an index in an object store.
+    """
+    if layout.remote is not None:
+        layout.remote.require_lock()
     remedy = "what was committed is kept; fix that and run it again"
     with explained(f"{layout.name} cannot be written", remedy):
         yield

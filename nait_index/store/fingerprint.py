@@ -18,6 +18,7 @@ class Fingerprint:
 
     :param signatures: the settings of the views, with the content hash of the sparse autoencoder for its folder.
     :param columns: the fields of known formats that columns of other names hold, such as ``output=reply``.
+    :param gradient_dtype: of a view of gradients that are computed in another dtype than the rest.
     """
 
     weights: str
@@ -34,6 +35,7 @@ class Fingerprint:
     read: str = ReadPart.ALL
     side: str = Side.CHOSEN
     columns: str = ""
+    gradient_dtype: str = ""
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "Fingerprint":
@@ -110,7 +112,7 @@ def recorded_reading(reading: Reading) -> dict[str, str]:
     }
 
 
-_USUAL = {"read": ReadPart.ALL, "side": Side.CHOSEN, "columns": ""}
+_USUAL = {"read": ReadPart.ALL, "side": Side.CHOSEN, "columns": "", "gradient_dtype": ""}
 
 _OF_VIEWS = {
     "words_dim": {View.WORDS},
@@ -125,5 +127,5 @@ _HASHES = ("weights", "model_config", "tokenizer", "template")
 
 
 def _short(value: object) -> str:
-    text = str(value)
+    text = str(value) or "none"
     return text if len(text) <= 24 else text[:12] + "…"

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from nait_index.errors import IndexBusyError, NaitError, StoreError, one_line
@@ -31,6 +31,8 @@ class Remote:
         self.options = dict(options)
         self._store = _connect(uri, self.options)
         self._tag: str | None = None  # of the lock this process holds; empty if another process took it over
+        self._renewed = 0.0  # when it was, by the clock that goes on while a machine sleeps
+        self._renewing = threading.Lock()
 
     def get(self, key: str) -> bytes | None:
         """Read an object, ``None`` if there is none."""
@@ -43,14 +45,25 @@ class Remote:
     def put(self, key: str, data: bytes) -> None:
         """Write an object; readers see either the old one or the new one.
 
+        :raises IndexBusyError: as for :meth:`require_lock`.
+        """
+        self.require_lock()
+        with self._explained("cannot be written"):
+            self._store.put(key, data)
+
+    def require_lock(self) -> None:
+        """Refuse to go on if this process held the lock and lost it.
+
         :raises IndexBusyError: this process was suspended for so long that another one took its lock.
         """
+        if (
+            self._tag and time.time() - self._renewed > 2 * BEAT
+        ):  # it was suspended
+            self._renew_now()
         if self._tag == "":
             raise IndexBusyError(
                 f"{self.uri}: another process has begun to write there; run the command again when it is done"
             )
-        with self._explained("cannot be written"):
-            self._store.put(key, data)
 
     def others(self) -> list[str]:
         """List the first few objects besides the lock, enough to know whether the prefix is empty."""
@@ -64,7 +77,7 @@ class Remote:
 
         :raises IndexBusyError: another process holds it.
         """
-        self._tag = self._acquire()
+        self._tag, self._renewed = self._acquire(), time.time()
         ended = threading.Event()
         thread = threading.Thread(target=self._renew, args=(ended,), daemon=True)
         thread.start()
@@ -105,15 +118,19 @@ class Remote:
             return "another process"
 
     def _renew(self, ended: threading.Event) -> None:
+        while self._tag and not ended.wait(BEAT):
+            self._renew_now()
+
+    def _renew_now(self) -> None:
         from obstore.exceptions import BaseError, PreconditionError
 
-        while self._tag and not ended.wait(BEAT):
+        with self._renewing, suppress(BaseError, OSError):  # tried again; if the store is gone, the next commit raises
             try:
-                self._tag = str(self._store.put(LOCK, _holder(), mode={"e_tag": self._tag})["e_tag"])
+                if self._tag:
+                    self._tag = str(self._store.put(LOCK, _holder(), mode={"e_tag": self._tag})["e_tag"])
+                    self._renewed = time.time()
             except PreconditionError:
                 self._tag = ""
-            except (BaseError, OSError):  # tried again; if the store is gone, the next commit raises
-                continue
 
     @contextmanager
     def _explained(self, failure: str) -> Iterator[None]:

@@ -69,7 +69,7 @@ def _require_same_model(manifest: Manifest, encoder: IndexEncoder, signatures: S
     :raises FingerprintError: it is another one.
     """
     loaded = encoder.fingerprint
-    stored = replace(manifest.fingerprint, signatures=loaded.signatures)
+    stored = replace(manifest.fingerprint, signatures=loaded.signatures, gradient_dtype=loaded.gradient_dtype)
     stored.require(loaded, "the model", (manifest.model["name"], encoder.record["name"]))
 
 
