@@ -257,7 +257,7 @@ def runner_options(command: Command) -> Any:
         ),
         _cluster_options(
             "What runs the model: this process, or the workers of a Ray cluster. The results are the same.",
-            "one per GPU, else one per machine",
+            "one per GPU, else as many as machines",
         ),
     )  # fmt: skip
     return add(with_runner)
@@ -274,7 +274,7 @@ def scan_options(command: Command) -> Any:
 
     add = _cluster_options(
         "What scans the rows: this process, or the workers of a Ray cluster, each its share. The results are the same.",
-        "one per machine",
+        "as many as machines",
     )
     return add(with_runner)
 

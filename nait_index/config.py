@@ -151,7 +151,7 @@ class RunnerConfig:
     """Where a build runs its rows through the model, or a search scans them. Results do not depend on it.
 
     :param workers: that run in parallel: in a build each with its own model, in a search each with its share of the
-        rows; ``None`` is one per machine, but in a build one per GPU of the cluster, if it has any.
+        rows; ``None`` is as many as there are machines, but in a build one per GPU of the cluster, if it has any.
     :param address: of a running Ray cluster that this machine belongs to; ``None`` starts one here for the command.
     :param devices: of this machine, each for a process with its own model: the number of a GPU, several such as
         ``0+1`` for a model that is split over them, or ``cpu``. Without any, this process runs the model.

@@ -111,7 +111,8 @@ def test_the_scans_of_this_process_heed_a_filter_before_they_read(
     exact: ExactScan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ScanCopies, "open", lambda *_: exact)
-    scans = HeldScans(ScanCopies.__new__(ScanCopies), lambda ordinals, column: exact.take(ordinals))
+    scans = HeldScans(ScanCopies.__new__(ScanCopies))
+    monkeypatch.setattr(scans, "whole", lambda column, ordinals: exact.take(ordinals))
     asked, few = queries(exact, 2, seed=2), passing(0.1)
     parts = [ColumnQueries(column, exact.stamp, asked) for column in ("a", "b")]
     expected = [best(2 * scores, 50, few).ordinals.tolist() for scores in exact.scores(asked)]

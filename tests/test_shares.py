@@ -45,15 +45,14 @@ class _Repeating(np.random.Generator):
 
 
 def here(table: SampleTable, corpus: Corpus) -> HeldScans:
-    return HeldScans(ScanCopies(corpus.layout, table), table.signatures_at)
+    return HeldScans(ScanCopies(corpus.layout, table))
 
 
 def shared(table: SampleTable, corpus: Corpus, shares: int) -> tuple[MergedScans, list[int]]:
     """Scan the shares of a table one after the other in this process, and count the bytes of their answers."""
     divided, moved = share_out(table.fragments_of("id"), shares), []
     rows = [
-        SharedRows(HeldScans(ScanCopies(corpus.layout, table, share), table.signatures_at, threads=1), spans)
-        for share, spans in divided
+        SharedRows(HeldScans(ScanCopies(corpus.layout, table, share), threads=1), spans) for share, spans in divided
     ]
 
     def ask(request: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:

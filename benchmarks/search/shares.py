@@ -182,7 +182,7 @@ def _made_up_answer(spans: ShareSpans, rng: np.random.Generator) -> tuple[np.nda
 
 def _open(made_up: MadeUp, workers: int) -> Scans:
     table = _newest(made_up)
-    here = HeldScans(ScanCopies(made_up.layout, table), table.signatures_at)
+    here = HeldScans(ScanCopies(made_up.layout, table))
     return scans_for(RunnerConfig(RunnerKind.RAY, workers), made_up.layout, table) or here if workers else here
 
 

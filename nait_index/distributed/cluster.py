@@ -106,7 +106,8 @@ def _leave(user: object) -> None:
 def share_of(workers: int | None, machines: Sequence[Mapping[str, float]], *, use_gpus: bool) -> tuple[int, Share]:
     """Decide how many encoders there are, and what each takes.
 
-    :param workers: as requested; ``None`` is one per GPU, else one per machine with a CPU.
+    :param workers: as requested; ``None`` is one per GPU, else as many as there are machines with a CPU. All take
+        equal shares, so a large machine may get several, and a small one none.
     :param machines: the resources of each, as Ray counts them.
     :raises NaitError: the cluster does not have enough.
     """

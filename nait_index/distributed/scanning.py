@@ -20,7 +20,7 @@ from nait_index.distributed.cluster import connected, plain_errors, share_of
 from nait_index.errors import StoreError
 from nait_index.search.copies import RowShare, ScanCopies
 from nait_index.search.merged import MergedScans
-from nait_index.search.scans import HeldScans, Scans, Work
+from nait_index.search.scans import HeldScans, Scans, TableWork
 from nait_index.search.shares import SharedRows, ShareSpans, share_out
 from nait_index.store.layout import Layout
 from nait_index.store.samples import SampleTable
@@ -83,7 +83,7 @@ class ScanWorker:
         """Call a method of the rows."""
         return getattr(self._rows, request)(*arguments)
 
-    def do(self, work: Work, argument: Any) -> Any:  # noqa: ANN401 - what is made of it
+    def do(self, work: TableWork, argument: Any) -> Any:  # noqa: ANN401 - what is made of it
         """Do some work with the table."""
         return work(self._table, argument)
 
@@ -95,7 +95,7 @@ class ScanWorker:
     def _rows(self) -> SharedRows:
         task, table = self._task, self._table
         copies = ScanCopies(Layout(task.index, task.storage), table, task.share)
-        return SharedRows(HeldScans(copies, table.signatures_at, threads=task.threads), task.spans)
+        return SharedRows(HeldScans(copies, threads=task.threads), task.spans)
 
 
 def _open(task: ShareTask) -> SampleTable:
@@ -128,7 +128,7 @@ def _ask(actors: Sequence[Any], request: str, arguments: Sequence[tuple[Any, ...
     return answers
 
 
-def _spread(actors: Sequence[Any], work: Work, arguments: Iterable[Any]) -> Iterator[Any]:
+def _spread(actors: Sequence[Any], work: TableWork, arguments: Iterable[Any]) -> Iterator[Any]:
     """Give each argument to a worker that has nothing to do, and yield the results in the order of the arguments.
 
     Nobody begins with an argument that is far ahead of the next result, so that few results wait.

@@ -84,13 +84,11 @@ class Reply:
 
 
 class WorkerProcess:
-    """A process as the builder sees it. Where it is killed, it is started once more, and does again what it had begun.
-
-    :param kit: the request that is repeated to a process that is started again.
-    """
+    """A process as the builder sees it. One that is killed is started once more, and does again what it had begun."""
 
     def __init__(self, seat: Seat, task: WorkerTask) -> None:
         self.seat, self._task = seat, task
+        #: The request that is repeated to a process that is started again.
         self.kit: Kit | None = None
         #: Requests that are not answered yet.
         self.asked: deque[Request] = deque()

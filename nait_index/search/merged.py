@@ -14,13 +14,13 @@ import numpy as np
 from nait_index.search.cut import half_of, score_of, sort_rows
 from nait_index.search.exact import ExactScan, ScanStamp
 from nait_index.search.hits import Hits, best, lowest_near, sampled
-from nait_index.search.scans import ColumnQueries, Parts, ReadWhole, Work
-from nait_index.search.shares import Scored, ShareSpans
+from nait_index.search.scans import ColumnQueries, Parts, ReadWhole, TableWork
+from nait_index.search.shares import ScoredRows, ShareSpans
 
 Ask = Callable[[str, Sequence[tuple[Any, ...]]], list[Any]]
 """Calls a method of :class:`SharedRows` in every process, each with arguments of its own, and returns their results."""
 
-Spread = Callable[[Work, Iterable[Any]], Iterator[Any]]
+Spread = Callable[[TableWork, Iterable[Any]], Iterator[Any]]
 """Does some work in whichever process is free, and yields the results in the order of the arguments."""
 
 
@@ -95,7 +95,7 @@ class MergedScans:
             codes[held >= 0] = part
         return codes
 
-    def each(self, work: Work, arguments: Iterable[Any]) -> Iterator[Any]:
+    def each(self, work: TableWork, arguments: Iterable[Any]) -> Iterator[Any]:
         """Yield what is made of the table and each of some arguments, in their order, several at a time."""
         return self._spread(work, arguments)
 
@@ -136,7 +136,7 @@ def _none(parts: Parts) -> list[Hits]:
     return [Hits(np.zeros(0, np.float32), np.zeros(0, np.int64)) for _ in parts[0].queries]
 
 
-def merge_found(answers: Sequence[Sequence[Scored]], k: int) -> list[Hits]:
+def merge_found(answers: Sequence[Sequence[ScoredRows]], k: int) -> list[Hits]:
     """Return for every query the best of what all processes found, ties in table order.
 
     :param answers: of each process, for each query.

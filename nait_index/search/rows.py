@@ -19,7 +19,7 @@ from nait_index.search.exact import ExactScan, ScanStamp, rounded
 from nait_index.search.hits import Hits, best_of_each
 from nait_index.search.joint import JointScan
 from nait_index.search.placement import Products
-from nait_index.search.scans import ColumnQueries, HeldScans, HiddenStates, Scans, Work
+from nait_index.search.scans import ColumnQueries, HeldScans, HiddenStates, Scans, TableWork
 from nait_index.signatures.features import POOLINGS, Feature
 from nait_index.signatures.pca import Compressor
 from nait_index.signatures.views import HIDDEN_MEAN, SCANNED, VIEW_OF, dense_column
@@ -67,7 +67,7 @@ class IndexRows:
         self.table = table
         self._layout = layout
         self._folder = layout.engine(table.version)
-        self._held = HeldScans(ScanCopies(layout, table), table.signatures_at, products)
+        self._held = HeldScans(ScanCopies(layout, table), products)
         self._cells = CellCopies(layout, table)
         self._scans = scans or self._held
         self._hidden = HiddenStates(table)
@@ -294,7 +294,7 @@ class IndexRows:
         """How many processes scan the rows."""
         return self._scans.workers
 
-    def each(self, work: Work, arguments: Iterable[Any]) -> Iterator[Any]:
+    def each(self, work: TableWork, arguments: Iterable[Any]) -> Iterator[Any]:
         """Yield what is made of the table and each of some arguments, in their order, where the rows are scanned."""
         return self._scans.each(work, arguments)
 

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 _CENTRED = 1024
 """Rows whose mean is subtracted from last hidden states."""
 
-Work = Callable[[SampleTable, Any], Any]
+TableWork = Callable[[SampleTable, Any], Any]
 """What is done with a table and one argument; it can be sent to another process."""
 
 ReadWhole = Callable[[np.ndarray, str], np.ndarray]
@@ -79,7 +79,7 @@ class Scans(Protocol):
     def take(self, column: str, stamp: ScanStamp, ordinals: np.ndarray) -> np.ndarray:
         """Return the scanned codes of some rows (m, d)."""
 
-    def each(self, work: Work, arguments: Iterable[Any]) -> Iterator[Any]:
+    def each(self, work: TableWork, arguments: Iterable[Any]) -> Iterator[Any]:
         """Yield what is made of the table and each of some arguments, in their order, where its rows are scanned."""
 
 
@@ -90,11 +90,8 @@ class HeldScans:
     :param threads: that scan; ``None`` is one per core.
     """
 
-    def __init__(
-        self, copies: ScanCopies, read: ReadWhole, products: Products | None = None, threads: int | None = None
-    ) -> None:
+    def __init__(self, copies: ScanCopies, products: Products | None = None, threads: int | None = None) -> None:
         self._copies = copies
-        self._read = read
         self._products = products or OnProcessor()
         self._threads = threads
         self._opened: dict[str, ExactScan] = {}
@@ -142,13 +139,13 @@ class HeldScans:
         """Return the scanned codes of some rows (m, d)."""
         return np.asarray(self.exact(column, stamp).rows[ordinals])
 
-    def each(self, work: Work, arguments: Iterable[Any]) -> Iterator[Any]:
+    def each(self, work: TableWork, arguments: Iterable[Any]) -> Iterator[Any]:
         """Yield what is made of the table and each of some arguments, one after the other."""
         return (work(self._copies.table, argument) for argument in arguments)
 
     def whole(self, column: str, ordinals: np.ndarray) -> np.ndarray:
         """Read the whole signatures of some rows of the table (m, width)."""
-        return self._read(ordinals, column)
+        return self._copies.table.signatures_at(ordinals, column)
 
     def _scores(self, parts: Parts, allowed: np.ndarray | None) -> np.ndarray:
         """Score every row; or only the allowed ones where these are few, and give the others -inf."""

@@ -17,7 +17,7 @@ from nait_index.search.hits import score_near
 from nait_index.search.scans import HeldScans, Parts
 from nait_index.store.fragments import Fragment, cut, position
 
-Scored = tuple[np.ndarray, np.ndarray]
+ScoredRows = tuple[np.ndarray, np.ndarray]
 """Ordinals of rows (m,), ascending, and their scores (m,)."""
 
 
@@ -120,10 +120,10 @@ class SharedRows:
             for scores, upper in zip(scored, uppers, strict=True)
         ]
 
-    def reaching(self, parts: Parts, allowed: np.ndarray | None, cuts: Sequence[float]) -> list[Scored]:
+    def reaching(self, parts: Parts, allowed: np.ndarray | None, cuts: Sequence[float]) -> list[ScoredRows]:
         """Return the rows that reach a cut, for each query, and their scores float32."""
         mask, scored = self._unpacked(allowed), self._kept(parts, last=True)
-        answers: list[Scored] = []
+        answers: list[ScoredRows] = []
         for scores, lowest in zip(scored, cuts, strict=True):
             reached = scores >= np.float32(lowest)
             places = np.flatnonzero(reached if mask is None else reached & mask)
@@ -132,7 +132,7 @@ class SharedRows:
 
     def near(
         self, parts: Parts, allowed: np.ndarray | None, queries: np.ndarray, thresholds: Sequence[float]
-    ) -> list[Scored]:
+    ) -> list[ScoredRows]:
         """Return the rows that reach a threshold, for each query, and their scores by whole signatures, float64.
 
         :param queries: (q, d) whole.
@@ -142,7 +142,7 @@ class SharedRows:
         def read(places: np.ndarray) -> np.ndarray:
             return self._scans.whole(column, self._spans.in_table(places))
 
-        answers: list[Scored] = []
+        answers: list[ScoredRows] = []
         for scores, query, threshold in zip(scored, queries, thresholds, strict=True):
             places, products = score_near(read, scores, query, threshold, mask)
             answers.append((self._ordinals(places), products))

@@ -56,9 +56,7 @@ class Remote:
 
         :raises IndexBusyError: this process was suspended for so long that another one took its lock.
         """
-        if (
-            self._tag and time.time() - self._renewed > 2 * BEAT
-        ):  # it was suspended
+        if self._tag and time.time() - self._renewed > 2 * BEAT:  # it was suspended
             self._renew_now()
         if self._tag == "":
             raise IndexBusyError(
