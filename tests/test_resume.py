@@ -413,6 +413,24 @@ def test_rows_of_an_abandoned_addition_never_share_a_place_with_others(
     _assert_places_differ(root)
 
 
+def test_an_addition_after_an_abandoned_one_keeps_the_order_of_its_rows_when_it_goes_on(
+    build: Build, corpus: Path, more: Path, tmp_path: Path
+) -> None:
+    rows = small_rows(ADDED, first=300)
+    last, root = write_lines(tmp_path / "last.jsonl", rows), tmp_path / "own.nait"
+    build(root, corpus)
+    for added in (more, last):
+        with pytest.MonkeyPatch.context() as patch:
+            interrupt_call(patch, f"{BUILDER}.SampleTable.append", call=1, after=True)
+            with pytest.raises(KeyboardInterrupt):
+                build(root, added)
+    build(root, last)
+    stored = samples_of(root)
+    places = [stored[row["id"]]["position"] for row in rows]
+    assert places == sorted(places)
+    _assert_places_differ(root)
+
+
 def _assert_places_differ(root: Path) -> None:
     positions = [row["position"] for row in samples_of(root).values()]
     assert len(set(positions)) == len(positions)

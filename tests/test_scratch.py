@@ -35,12 +35,12 @@ def test_of_a_row_and_the_one_that_replaces_it_the_later_counts(known: KnownRows
 
 
 def test_rows_that_were_not_read_again_are_counted(known: KnownRows) -> None:
-    assert known.count_unmet(5) == 2
+    assert (known.count_unmet(5), known.last_unmet(5)) == (2, 7)
     known.meet("b", 7)
-    assert known.count_unmet(5) == 1
+    assert (known.count_unmet(5), known.last_unmet(5)) == (1, 5)
     known.meet("c", 5)
-    assert known.count_unmet(5) == 0
-    assert known.count_unmet(1) == 1
+    assert (known.count_unmet(5), known.last_unmet(5)) == (0, -1)
+    assert (known.count_unmet(1), known.last_unmet(1)) == (1, 1)
     assert (known.end(3), known.end(9)) == (8, 9)
 
 

@@ -27,6 +27,9 @@ def documents_of(rows: Iterable[WorkRow], reading: Reading) -> list[list[str]]:
     return [terms(plain_text(restore_sample(record, reading).parts)) for record in records]
 
 
+_SHIFTS = 2  # that are noted: more than one means that rows were moved
+
+
 @dataclass(slots=True)
 class Counts:
     """How many rows were read, and what happened to them: ``read = new + present + rejected``.
@@ -79,7 +82,7 @@ class Intake:
         self._known = known
         self._first_position = first_position
         self._taken = 0
-        self._moved = False  # whether a row that an earlier start took in has another position than it would have now
+        self._shifts: set[int | None] = set()  # of rows that an earlier start took in; None for one that is replaced
 
     def run(self, items: Iterable[Sample | Rejected], spool: Spool, rejects: RejectedWriter) -> Counts:
         """Write new rows to the spool and unusable ones to the rejects.
@@ -104,8 +107,7 @@ class Intake:
                 reason += "; rename the field that holds it, or index questions alone with --unanswered index"
             raise CorpusError(f"none of the {counts.read} rows can be used; {reason}")
         counts.abandoned = self._known.count_unmet(self._first_position)
-        if counts.abandoned or self._moved:
-            spool.skip_positions(self._known.end(self._first_position) - self._first_position)
+        spool.skip_positions(self._later())
         counts.superseding |= self._known.has_repeats()
         return counts
 
@@ -125,7 +127,7 @@ class Intake:
                 )
             if known.position >= self._first_position:
                 self._known.meet(sample.id, known.position)
-                self._moved = True
+                self._shifts.add(None)
             known, counts.superseding = None, True
         counts.questions += not sample.answered
         counts.text_only += sample.text_only
@@ -139,9 +141,23 @@ class Intake:
             counts.left_out.update(read.left_out)
         elif known.position >= self._first_position:
             spool.mark_done(sample.id)
-            self._moved |= known.position != position
+            if len(self._shifts) < _SHIFTS:
+                self._shifts.add(known.position - position)
             self._known.meet(sample.id, known.position)
         else:
             return None
         self._taken += 1
         return None
+
+    def _later(self) -> int:
+        """Return by how many positions the new rows come later, so that none has the place of another row.
+
+        Rows that an earlier start took in keep their places. The new ones join them where all of these are shifted
+        alike, beyond those of abandoned rows; else they come after all.
+        """
+        first = self._first_position
+        least = max(0, self._known.last_unmet(first) + 1 - first)
+        (shift, *others) = self._shifts or {least}
+        if others or shift is None or shift < least:
+            return self._known.end(first) - first
+        return shift

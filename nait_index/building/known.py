@@ -55,6 +55,11 @@ class KnownRows:
         assert row is not None
         return int(row[0])
 
+    def last_unmet(self, first: int) -> int:
+        """Return the last position, not before a given one, of a row that was not read again; -1 if there is none."""
+        row = self._rows.first("SELECT max(position) FROM rows WHERE position >= ? AND NOT met", [first])
+        return -1 if row is None or row[0] is None else int(row[0])
+
     def end(self, first: int) -> int:
         """Return the position after the last of all rows, and no earlier one than a given one."""
         row = self._rows.first("SELECT max(position) FROM rows")
