@@ -15,9 +15,12 @@ from helpers import nait_index, read_lines, refusal, small_rows
 from nait_index import NaitIndex
 from nait_index.config import SignatureConfig, View
 from nait_index.errors import SelectionError, StoreError, UnknownRowError
-from nait_index.selection.quota import over_quota, within_quota
+from nait_index.handover.rows import ChosenRow
+from nait_index.selection.duplicates import find_duplicates
+from nait_index.selection.quota import Room, over_quota, within_quota
 from nait_index.selection.selectors import project
 from nait_index.signatures.views import TOPK_NUMBERS
+from nait_index.types import RowFormat
 
 WORDS = [f"word{n}" for n in range(200)]
 SOURCES = ["a", "a", "a", "b", "b", "c"]
@@ -98,6 +101,48 @@ def test_several_quotas_give_what_walking_down_the_ranking_gives(
             expected.append(sample_id)
     at_most = [f"meta.source={of_source}", f"meta.kind={of_kind}"]
     assert list(opened.query("first", top=20, at_most=at_most).ids) == expected
+
+
+def test_a_row_that_a_quota_leaves_out_makes_no_other_a_duplicate() -> None:
+    rows = [
+        {"id": "a1", "source": "a", "text": "one two three four five six seven"},
+        {"id": "a2", "source": "a", "text": "the quick brown fox jumps over the lazy dog"},
+        {"id": "b1", "source": "b", "text": "the quick brown fox jumps over the lazy dog"},
+        {"id": "c1", "source": "c", "text": "nothing like any of the others at all"},
+    ]
+    texts = (ChosenRow(row["id"], json.dumps(row), RowFormat.TEXT, 0, cut=False) for row in rows)
+    room = Room([(np.array([0, 0, 1, 2]), 1)])
+    numbers = {row["id"]: number for number, row in enumerate(rows)}
+    kept = (row for row in texts if room.has(numbers[row.id]))
+    assert find_duplicates(kept, 0.9, lambda row_id: room.take(numbers[row_id])) == {}
+    assert not room.has(0)
+
+
+def test_a_random_part_is_filled_up_although_some_of_it_repeats(tmp_path: Path) -> None:
+    rng = random.Random(3)
+    rows = [made(n, rng) | {"meta": {"source": "ab"[n % 2], "kind": 0}} for n in range(60)]
+    rows += [row | {"id": f"copy-{number}"} for number, row in enumerate(rows)]
+    opened = NaitIndex.build(tmp_path / "x.nait", rows, signatures=SignatureConfig(views=(View.WORDS,)))
+    opened.add_capability("first", [made(8 * n, rng) for n in range(12)])
+    mixed = opened.query("first", top=40, at_most="meta.source=50%", mix="random=50%", dedup=0.95)
+    assert len(mixed) == 40
+    assert mixed.provenance.wanted is None
+    short = opened.query("first", top=70, at_most="meta.source=50%", mix="random=50%", dedup=0.95)
+    assert (len(short), short.provenance.wanted) == (60, 70)
+
+
+def test_what_is_recorded_of_a_core_is_of_the_rows_that_tokens_allow(opened: NaitIndex) -> None:
+    lengths = dict(zip(*opened.columns.read(["id", "n_tokens"]).to_pydict().values(), strict=True))
+    for options in ({}, {"votes": 2}):
+        core = opened.core(["first", "second"], top="400-tokens", bootstrap=2, **options)
+        assert sum(lengths[sample_id] for sample_id in core.ids) <= 400
+        summary = core.provenance.core
+        assert summary is not None
+        assert summary.rows == len(core)
+        counted = opened.core(["first", "second"], top=summary.alone, bootstrap=2, **options)
+        assert (core.ids, core.details) == (counted.ids, counted.details)
+        one_more = opened.core(["first", "second"], top=summary.alone + 1, bootstrap=0, **options)
+        assert sum(lengths[sample_id] for sample_id in one_more.ids) > 400
 
 
 def test_a_core_and_several_capabilities_heed_quotas(opened: NaitIndex) -> None:
@@ -285,6 +330,13 @@ def test_what_fills_a_budget_holds_for_a_suggested_one_too(opened: NaitIndex) ->
     assert with_margin.ids == plain.ids
     assert with_margin.missed is not None
     assert len(with_margin.missed) == 2
+
+
+def test_tokens_are_refused_where_rows_are_counted(opened: NaitIndex) -> None:
+    with pytest.raises(SelectionError, match="a budget in tokens is for 'query' and 'core'"):
+        opened.compare(["first", "second"], top="300-tokens")
+    with pytest.raises(SelectionError, match="no rows to choose from; widen --where"):
+        opened.query("first", top="300-tokens", where="n_tokens > 99999")
 
 
 def test_what_selectors_need_and_refuse(opened: NaitIndex) -> None:

@@ -302,7 +302,7 @@ def test_rds_lets_the_examples_take_turns(k: int | str, where: str | None, built
     examples = built.capability.examples.signatures["hidden_weighted"].astype(float)
     scores = built.scores("rds", top=k, where=where)
     assert list(scores) == take_turns(rows, examples, count)
-    np.testing.assert_allclose(list(scores.values()), [1 - turn / count for turn in range(count)], atol=1e-12)
+    np.testing.assert_allclose(list(scores.values()), [1 - turn / len(rows) for turn in range(count)], atol=1e-12)
 
 
 def test_rds_takes_what_is_most_similar_by_hand_as_far_as_half_precision_tells(built: Built) -> None:

@@ -78,6 +78,24 @@ def test_what_is_there_is_not_replaced(chosen: Selection, tmp_path: Path) -> Non
     assert chosen.write(tmp_path / "a.jsonl", validation=5).unchanged
 
 
+def test_rows_that_an_earlier_output_kept_for_validation_do_not_stay_beside_another(
+    chosen: Selection, tmp_path: Path
+) -> None:
+    out, held = tmp_path / "a.jsonl", tmp_path / "a.validation.jsonl"
+    chosen.write(out, validation=5)
+    assert held.exists()
+    chosen.write(out, force=True)
+    assert not held.exists()
+    held.write_text("mine", encoding="utf-8")
+    chosen.write(out, shuffle=True, force=True)
+    assert held.read_text(encoding="utf-8") == "mine"
+
+
+def test_a_seed_is_not_negative(chosen: Selection, tmp_path: Path) -> None:
+    with pytest.raises(NaitError, match="--seed must be 0 or more, not -1"):
+        chosen.write(tmp_path / "a.jsonl", shuffle=True, seed=-1)
+
+
 @pytest.mark.parametrize("part", ["0", "0%", "100%", "x", "-1", "", "5 rows", "1e400%"])
 def test_parts_that_cannot_be_kept(chosen: Selection, part: str, tmp_path: Path) -> None:
     with pytest.raises(NaitError, match="--validation") as caught:

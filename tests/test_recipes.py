@@ -143,6 +143,7 @@ START = "index: a.nait\ncorpus: corpus.jsonl\n"
         (CHOICE + "{for: a, output: corpus.jsonl}\n", "is the corpus; name another file"),
         (CHOICE + "{for: a, output: second.jsonl}\n", "is the examples; name another file"),
         (CHOICE + "{for: a, output: notes.jsonl}\n", "notes.jsonl exists, and is no selection"),
+        (CHOICE + "{for: a, output: own.jsonl, validation: 5%}\n", "own.validation.jsonl exists, and is no selection"),
         (CHOICE + "{for: a, output: o.jsonl}\n  - {for: b, output: ./o.jsonl}\n", "line 6 in choose[2].output"),
         (CHOICE + "{for: a, output: none/o.jsonl}\n", "there is no folder"),
         (CHOICE + "{for: a, output: o/, trainer: llamafactory}\n", "cannot read a folder of datasets"),
@@ -151,7 +152,7 @@ START = "index: a.nait\ncorpus: corpus.jsonl\n"
 def test_nothing_begins_before_a_recipe_is_right(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, problem: str
 ) -> None:
-    for name in ("corpus", "first", "second", "notes"):
+    for name in ("corpus", "first", "second", "notes", "own.validation"):
         write_lines(tmp_path / f"{name}.jsonl", small_rows(2))
     (tmp_path / "recipe.yaml").write_text(text)
     monkeypatch.chdir("/")
@@ -244,13 +245,24 @@ def test_a_recipe_of_what_was_chosen_by_hand_chooses_the_same(folder: Path) -> N
     assert nait_index(*words).code == 0
     made = nait_index("recipe", index, folder / "by-hand.jsonl.meta.json", "-o", folder / "again.yaml")
     assert made.code == 0, made.err
-    assert (folder / "again-first.jsonl").exists()
+    assert (folder / "again-first.examples.jsonl").exists()
     ran = nait_index("run", folder / "again.yaml")
     assert ran.code == 0, ran.err
     assert (folder / "again-by-hand.jsonl").read_bytes() == out.read_bytes()
     first, second = NaitIndex(index), NaitIndex(folder / "again.nait")
     assert first.manifest.fingerprint.digest == second.manifest.fingerprint.digest
     assert "exists" in refusal("recipe", index, folder / "by-hand.jsonl.meta.json", "-o", folder / "again.yaml")
+
+
+def test_a_recipe_of_rows_that_are_named_after_their_capability_can_be_run(folder: Path) -> None:
+    assert nait_index("run", folder / "recipe.yaml").code == 0
+    rows = folder / "hand" / "first.jsonl"
+    rows.parent.mkdir()
+    assert nait_index("query", folder / "small.nait", "-c", "first", "--top", "7", "-o", rows).code == 0
+    assert nait_index("recipe", folder / "small.nait", f"{rows}.meta.json", "-o", folder / "again.yaml").code == 0
+    ran = nait_index("run", folder / "again.yaml")
+    assert ran.code == 0, ran.err
+    assert (folder / "again-first.jsonl").read_bytes() == rows.read_bytes()
 
 
 def test_a_recipe_writes_the_rows_as_they_were_written_by_hand(folder: Path) -> None:

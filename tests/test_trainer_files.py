@@ -371,7 +371,21 @@ def test_unsloth_trains_on_pairs_text_and_preferences(
     assert unsloth == ["PatchDPOTrainer"]
 
 
+def test_llamafactory_is_told_the_roles_of_preferences(tmp_path: Path) -> None:
+    row = {"conversations": [{"from": "user", "value": "Blue?"}]}
+    row |= {name: {"from": "assistant", "value": name} for name in ("chosen", "rejected")}
+    put(tmp_path / "out.jsonl", [row], "preference", Trainer.LLAMAFACTORY)
+    entry = json.loads((tmp_path / "dataset_info.json").read_bytes())["out"]
+    assert entry["ranking"] is True
+    assert (entry["tags"]["user_tag"], entry["tags"]["assistant_tag"]) == ("user", "assistant")
+
+
 # ---- what each cannot read -------------------------------------------------------------------------------------------
+
+
+_HUMAN, _GPT = {"from": "human", "value": "Blue?"}, {"from": "gpt", "value": "No."}
+_PREFERRED = {"conversations": [_HUMAN], "chosen": _GPT, "rejected": _GPT}
+_IN_LISTS = {"prompt": [_HUMAN], "chosen": [_GPT], "rejected": [_GPT]}
 
 
 @pytest.mark.parametrize(
@@ -392,6 +406,9 @@ def test_unsloth_trains_on_pairs_text_and_preferences(
         ("openrlhf", "messages", {"messages": TALK, "tools": TOOLS}, "column 'tools' would be lost; use another"),
         ("openrlhf", "messages", {"messages": TALK, "system": "s"}, "column 'system' would be lost; add --as messages"),
         ("openrlhf", "preference", BETTER[0] | {"rejected": ["Yes."]}, "convert them"),
+        ("openrlhf", "preference", _IN_LISTS, "role None, and OpenRLHF does not rename roles"),
+        ("trl", "preference", _IN_LISTS, "role None, and TRL does not rename roles"),
+        ("llamafactory", "preference", _PREFERRED | {"conversations": [_HUMAN, _HUMAN]}, "would be skipped"),
         ("unsloth", "sharegpt", {"conversations": SAID}, "TRL does not read sharegpt rows; add --as messages"),
         ("unsloth", "messages", {"messages": TALK, "images": ["a.png"]}, "carries images.*without --for"),
     ],

@@ -72,6 +72,26 @@ class OutputOptions:
         for file in (self.path, *self.files_beside):
             check_writable(file, force=force or self._may_be_same())
 
+    def has_written(self, path: Path) -> bool:
+        """Return whether an earlier output of this name left one of its files, as the sidecar says."""
+        if path == self.held_out:
+            return self._held_out_before() == path.name
+        return os.path.lexists(self.sidecar)
+
+    def _held_out_before(self) -> str | None:
+        """Return the name of the file of rows for validation that the sidecar of an earlier output names."""
+        try:
+            name = json.loads(self.sidecar.read_bytes())["validation"]["file"]
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            return None
+        return name if isinstance(name, str) else None
+
+    @property
+    def obsolete(self) -> list[Path]:
+        """The files that an earlier output of this name may have left, and this one does not write."""
+        left = self.order.validation is None and self._held_out_before() == self.held_out.name
+        return [self.held_out] if left else []
+
     def _may_be_same(self) -> bool:
         """Return whether what is there may be what is to be written, as when a command is repeated.
 
@@ -162,6 +182,8 @@ def hand_over(
                 file.writelines(to_json(line).encode() + b"\n" for line in lines)
         elif options.force:
             batch.remove(options.rejected)
+        for path in options.obsolete if options.force else ():
+            batch.remove(path)
         rejected = [dict(records[row.number]) | {"reason": row.reason} for row in taken.refused]
         facts = dict(facts) | more | {"rejected": rejected}
         with batch.file(options.sidecar) as file:

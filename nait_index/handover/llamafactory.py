@@ -7,7 +7,7 @@ such rows are refused; and its formatting ``openai`` adds a system prompt of its
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,8 @@ def entry(rows: Sequence[OutRow], shape: Shape, out: Path) -> dict[str, Any]:
         settings = {"formatting": "alpaca", "columns": columns}
     elif shape.format is RowFormat.PREFERENCE:
         settings = preferences.llamafactory(rows)
+        if settings["formatting"] == "sharegpt":
+            settings["tags"] = _preference_tags(rows)
     elif shape.format is RowFormat.TEXT:
         check_text(rows, "text")
         settings = {"formatting": "alpaca", "columns": {"prompt": "text"}}
@@ -119,13 +121,7 @@ def _alpaca(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
 
 
 def _conversations(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
-    tags = {"role_tag": shape.keys[0], "content_tag": shape.keys[1], "function_tag": _CALLING}
-    for name, role in _TAGS.items():
-        words = sorted(word for word in shape.words if ROLES.get(word) is role and word != _CALLING)
-        if len(words) > 1:
-            row = first_with_role(rows, shape, words[1])
-            raise UnreadableError(row, f"its role {words[1]!r} is called {words[0]!r} in other turns")
-        tags[f"{name}_tag"] = words[0] if words else SHAREGPT_ROLES[role] if shape.keys[0] == "from" else str(role)
+    tags = _tags(shape.keys, {word: first_with_role(rows, shape, word) for word in shape.words})
     for row in rows:
         _check_turns(row, shape, tags)
     _check_tools(rows)
@@ -133,13 +129,47 @@ def _conversations(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
     return {"formatting": "sharegpt", "columns": columns, "tags": tags}
 
 
+def _tags(keys: tuple[str, str], words: Mapping[str, OutRow]) -> dict[str, str]:
+    """Return what turns call their keys and roles.
+
+    :param keys: of role and text. :param words: the names of roles, each with a row that uses it.
+    :raises UnreadableError: a role has several names.
+    """
+    tags = {"role_tag": keys[0], "content_tag": keys[1], "function_tag": _CALLING}
+    for name, role in _TAGS.items():
+        known = sorted(word for word in words if ROLES.get(word) is role and word != _CALLING)
+        if len(known) > 1:
+            raise UnreadableError(words[known[1]], f"its role {known[1]!r} is called {known[0]!r} in other turns")
+        tags[f"{name}_tag"] = known[0] if known else SHAREGPT_ROLES[role] if keys[0] == "from" else str(role)
+    return tags
+
+
+def _preference_tags(rows: Sequence[OutRow]) -> dict[str, str]:
+    """Return the same of conversations with two answers.
+
+    :raises UnreadableError: LLaMA-Factory would skip a row.
+    """
+    talks = [[[*row.turns("conversations"), row.fields[name]] for name in preferences.ANSWERS] for row in rows]
+    of_rows = list(zip(rows, talks, strict=True))
+    words = {str(turn.get("from")): row for row, pair in of_rows for talk in pair for turn in talk}
+    tags = _tags(("from", "value"), words)
+    for row, pair in of_rows:
+        for talk in pair:
+            _check_alternating(row, talk, "from", tags)
+    return tags
+
+
+def _check_alternating(row: OutRow, turns: Sequence[Mapping[str, Any]], role: str, tags: Mapping[str, str]) -> None:
+    spoken = turns[1:] if turns and turns[0].get(role) == tags["system_tag"] else turns
+    wanted = ((tags["user_tag"], tags["observation_tag"]), (tags["assistant_tag"], tags["function_tag"]))
+    if not spoken or len(spoken) % 2 or any(turn.get(role) not in wanted[n % 2] for n, turn in enumerate(spoken)):
+        raise UnreadableError(row, "its turns do not alternate between asking and answering, and it would be skipped")
+
+
 def _check_turns(row: OutRow, shape: Shape, tags: dict[str, str]) -> None:
     role, text = shape.keys
     turns = list(row.turns(shape.name))
-    spoken = turns[1:] if turns and turns[0][role] == tags["system_tag"] else turns
-    wanted = ((tags["user_tag"], tags["observation_tag"]), (tags["assistant_tag"], tags["function_tag"]))
-    if not spoken or len(spoken) % 2 or any(turn[role] not in wanted[number % 2] for number, turn in enumerate(spoken)):
-        raise UnreadableError(row, "its turns do not alternate between asking and answering, and it would be skipped")
+    _check_alternating(row, turns, role, tags)
     row.check_one_system(shape.name, role)
     row.check_no_reasoning(shape.name)
     if row.calls_tools(shape.name):

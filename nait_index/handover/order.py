@@ -27,8 +27,10 @@ class Order:
     def parse(cls, shuffle: bool, validation: str | int | None, seed: int) -> "Order":
         """Parse what was asked.
 
-        :raises NaitError: the part for validation is no number or share.
+        :raises NaitError: the part for validation is no number or share, or the seed is negative.
         """
+        if seed < 0:
+            raise NaitError(f"--seed must be 0 or more, not {seed}")
         if validation is None:
             return cls(shuffle, None, seed)
         text = str(validation).strip()

@@ -5,7 +5,9 @@ from typing import Any
 
 from nait_index.corpus.columns import CONVERSATIONS, asked_name, first_filled
 from nait_index.corpus.formats import ROLES, name_of
+from nait_index.handover.chat import check_turns
 from nait_index.handover.rows import OutRow, UnreadableError, check_text
+from nait_index.handover.writers import OutputKind
 from nait_index.types import Role
 
 ANSWERS = ("chosen", "rejected")
@@ -69,6 +71,8 @@ def trl(rows: Sequence[OutRow]) -> list[str]:
             if not isinstance(value, str | list) or type(value) is not kind or _is_whole(row) is not is_whole:
                 problem = f"its {name!r} is not text or turns as 'chosen' in the first row"
                 raise UnreadableError(row, problem, REMEDY)
+            if isinstance(value, list):
+                check_turns(row, name, OutputKind.JSONL, "TRL")
     _check_lost(rows, "prompt", "system")
     return columns
 
@@ -102,6 +106,8 @@ def openrlhf(rows: Sequence[OutRow]) -> list[str]:
     for row in rows:
         if not all(isinstance(row.fields.get(name), list) for name in (asked, *ANSWERS)):
             raise UnreadableError(row, "its question and answers are not all turns as in the first row", REMEDY)
+        for name in (asked, *ANSWERS):
+            check_turns(row, name, OutputKind.JSONL, "OpenRLHF")
     return [f"--data.prompt_key {asked}", *keys, "--data.apply_chat_template"]
 
 

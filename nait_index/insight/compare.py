@@ -102,13 +102,14 @@ class Comparison:
 def compare(rows: IndexRows, request: RankingRequest) -> Comparison:
     """Compare what the capabilities of a request choose and how they rank.
 
-    :raises SelectionError: there are fewer than two.
+    :raises SelectionError: there are fewer than two, or the budget is in tokens.
     """
     if len(request.capabilities) < 2:
         raise SelectionError(
             f"a comparison needs at least two capabilities, not {len(request.capabilities)}; give another -c, or store "
             "more with 'nait-index capability add'"
         )
+    request.budget.refuse_tokens()
     chosen = np.zeros((len(request.capabilities), len(rows)), bool)
     for of_capability, ranked in zip(chosen, rank(rows, request.examples, request), strict=True):
         of_capability[list(ranked.ordinals)] = True

@@ -80,6 +80,7 @@ def explain(
     :param encoder: loads the model, which splits the score among words; ``None`` leaves the words out.
     :raises SelectionError: there is no such row, it does not pass the filter, or the score cannot be decomposed.
     """
+    request.budget.refuse_tokens()
     parts = parts_of(rows, request, layers)
     ordinal = rows.ordinal(row_id)
     (capability,) = request.capabilities

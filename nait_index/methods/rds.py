@@ -35,7 +35,10 @@ class RdsMax(Scored):
 
 
 class Rds(Method):
-    """The examples take turns; the score is 1 − turn/k, so that it falls from 1 in the order of choice."""
+    """The examples take turns; the score is 1 − turn/n, so that it falls from 1 in the order of choice.
+
+    n is the number of rows that may be chosen, so that a row's score is the same whatever the budget.
+    """
 
     view: ClassVar[View | None] = View.HIDDEN
 
@@ -46,7 +49,7 @@ class Rds(Method):
         stored = np.concatenate([unit_rows(block) for block in rows.blocks(HIDDEN_WEIGHTED)])[candidates]
         targets = unit_rows(examples.signatures[HIDDEN_WEIGHTED])
         chosen = nearest_in_turn(targets, stored, np.array(rows.ids())[candidates], k)
-        scores = 1 - np.arange(k) / max(k, 1)
+        scores = 1 - np.arange(k) / max(len(candidates), 1)
         return Hits(scores.astype(np.float64), candidates[np.array(chosen, dtype=np.int64)])
 
 

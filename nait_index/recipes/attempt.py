@@ -13,6 +13,8 @@ from nait_index.index import NaitIndex
 from nait_index.selection.selection import Selection
 from nait_index.spelling import did_you_mean_path, parse_capability_name
 
+_INDEX, _PAGE = "index.nait", "report.html"
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -48,14 +50,14 @@ def attempt(
 
     outputs = _outputs(folder, corpus, examples)
     folder.mkdir(parents=True, exist_ok=True)
-    index = NaitIndex.build(folder / "index.nait", list(corpus), model=model, limit=limit, progress=progress)
+    index = NaitIndex.build(folder / _INDEX, list(corpus), model=model, limit=limit, progress=progress)
     selections = {}
     for name, (file, output) in outputs.items():
         index.add_capability(name, file, force=True)
         selection = index.query(name, top=top)
         selection.write_output(OutputOptions(output, force=True, command=command))
         selections[name] = selection, output
-    page = folder / "report.html"
+    page = folder / _PAGE
     try:
         write_report(index, page, ReportRequest(names=tuple(selections), top=top), force=True)
     except NaitError as error:
@@ -82,4 +84,6 @@ def _outputs(folder: Path, corpus: Sequence[str], examples: Sequence[str]) -> di
         if os.path.lexists(output) and not os.path.lexists(f"{output}.meta.json"):
             raise NaitError(f"{output} exists, and is no selection; choose another folder with -o")
         outputs[name] = file, output
+    if os.path.lexists(folder / _PAGE) and not os.path.lexists(folder / _INDEX):
+        raise NaitError(f"{folder / _PAGE} exists, and there is no index beside it; choose another folder with -o")
     return outputs

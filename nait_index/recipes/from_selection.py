@@ -11,7 +11,7 @@ from typing import Any
 from nait_index.config import ModelConfig, RowRules, SignatureConfig
 from nait_index.corpus.sources import is_elsewhere
 from nait_index.errors import NaitError, UnknownCapabilityError
-from nait_index.files import atomic_write, check_writable
+from nait_index.files import check_writable, together
 from nait_index.index import NaitIndex
 from nait_index.selection.provenance import Provenance, read_sidecar
 from nait_index.spelling import normal_name
@@ -37,7 +37,7 @@ def write_recipe(index: NaitIndex, sidecar: Path, path: Path, *, force: bool = F
     if provenance.liked or provenance.disliked:
         raise NaitError(f"{sidecar}: liked and disliked rows refined this choice, and a recipe cannot hold them")
     names = [*provenance.capabilities, *(provenance.unlike or {})]
-    examples = {name: path.with_name(f"{path.stem}-{normal_name(name)}.jsonl") for name in names}
+    examples = {name: path.with_name(f"{path.stem}-{normal_name(name)}.examples.jsonl") for name in names}
     texts = {examples[name]: "".join(row + "\n" for row in _examples(index, name)) for name in names}
     rows = sidecar.name.removesuffix(".meta.json")
     record = {
@@ -50,9 +50,10 @@ def write_recipe(index: NaitIndex, sidecar: Path, path: Path, *, force: bool = F
     text = yaml.safe_dump(record, sort_keys=False, allow_unicode=True)
     for file in (path, *examples.values()):
         check_writable(file, force=force)
-    for file, content in {path: text, **texts}.items():
-        with atomic_write(file) as out:
-            out.write(content.encode())
+    with together() as batch:
+        for file, content in {path: text, **texts}.items():
+            with batch.file(file) as out:
+                out.write(content.encode())
     return [path, *examples.values()]
 
 

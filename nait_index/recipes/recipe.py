@@ -194,12 +194,15 @@ def _check_outputs(recipe: Recipe) -> None:
     for position, choice in enumerate(recipe.choices):
         place = ("choose", position, "output")
         with recipe.document.at(*place):
-            sidecar = choice.output_options(force=True).sidecar
-        path = Path(choice.path).resolve()
-        if path in taken:
-            raise recipe.document.fault(place, f"{choice.path} is {taken[path]}; name another file")
-        if os.path.lexists(path) and not os.path.lexists(sidecar):
-            raise recipe.document.fault(
-                place, f"{choice.path} exists, and is no selection: {sidecar.name} is not beside it; name another file"
-            )
-        taken[path] = "an output already"
+            options = choice.output_options(force=True)
+        for path in (options.path, *options.files_beside):
+            resolved = path.resolve()
+            if resolved in taken:
+                raise recipe.document.fault(place, f"{path} is {taken[resolved]}; name another file")
+            if os.path.lexists(resolved) and not options.has_written(path):
+                raise recipe.document.fault(
+                    place,
+                    f"{path} exists, and is no selection: {options.sidecar.name} is not beside it, or does "
+                    "not name it; name another file",
+                )
+            taken[resolved] = "an output already"

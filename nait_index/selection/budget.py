@@ -77,25 +77,35 @@ class Budget:
         """Whether the score curve decides."""
         return self.rows is None and self.share is None and self.tokens is None
 
+    def refuse_tokens(self) -> None:
+        """Refuse a budget in tokens.
+
+        :raises SelectionError: it is one.
+        """
+        if self.tokens is not None:
+            raise SelectionError("a budget in tokens is for 'query' and 'core'; give a share or a number of rows here")
+
     def resolve(self, available: int) -> int:
         """Return how many of ``available`` rows to choose.
 
         :raises SelectionError: there are not that many, or the budget is ``auto`` or in tokens.
         """
         rows = self.rows if self.share is None else max(1, int(available * self.share))
-        if rows is None and self.tokens is not None:
-            raise SelectionError("a budget in tokens is for 'query' and 'core'; give a share or a number of rows here")
+        if rows is None:
+            self.refuse_tokens()
         if rows is None:
             raise SelectionError(
                 "--top auto reads the score curve of one capability, in 'nait-index query'; give a share or a number "
                 "here"
             )
         if available == 0:
-            raise SelectionError("there are no rows to choose from; widen --where")
+            raise SelectionError(NOTHING_LEFT)
         if rows > available:
             raise SelectionError(f"--top {self.text} asks for more rows than the {available} there are")
         return rows
 
+
+NOTHING_LEFT = "there are no rows to choose from; widen --where"
 
 Top = str | int | Budget
 """A budget, parsed or not."""

@@ -16,7 +16,7 @@ from nait_index.methods.registry import MethodName, method_of
 from nait_index.search.approximate import Plan, make_plan
 from nait_index.search.rows import IndexRows
 from nait_index.selection.blocks import Division, Proposal, cover_rows
-from nait_index.selection.budget import ALL_ROWS, ROUNDING, Budget, Top, suggest
+from nait_index.selection.budget import ALL_ROWS, NOTHING_LEFT, ROUNDING, Budget, Top, suggest
 from nait_index.selection.combine import combine
 from nait_index.selection.coverage import rarity
 from nait_index.selection.duplicates import check_threshold
@@ -129,6 +129,8 @@ class Chooser:
         budget = Budget.parse(top)
         if budget.tokens is None:
             return budget
+        if not available:
+            raise SelectionError(NOTHING_LEFT)
         lengths = self.rows.numbers("n_tokens")
         mean = float(lengths.mean() if allowed is None else lengths[allowed].mean())
         return replace(budget, rows=min(available, max(1, round(budget.tokens / max(mean, 1)))))
@@ -204,12 +206,13 @@ class Chooser:
             )
         if request.budget.is_auto and not several:
             return self._by_curve(request, weights, margin)
-        request, provenance = self._planned(request)
+        ranks_all = several and how is Combine.MEAN
+        request, provenance = self._planned(request, all_needed=ranks_all)
         if several or weights is not None:
             provenance = replace(provenance, combined=str(how), weights=weights)
 
         def choose(request: RankingRequest) -> Selection:
-            k = request.available if several and how is Combine.MEAN else request.k
+            k = request.available if ranks_all else request.k
             ranked = self._ranked(request, k)
             if not several and weights is None:
                 return Selection(
@@ -304,9 +307,12 @@ class Chooser:
 
     # ---- what a query and a core share ------------------------------------------------------------------------------
 
-    def _planned(self, request: RankingRequest) -> tuple[RankingRequest, Provenance]:
-        """Decide how the rows are searched, and record what the selection is made from."""
-        plan = self._plan(request)
+    def _planned(self, request: RankingRequest, *, all_needed: bool = False) -> tuple[RankingRequest, Provenance]:
+        """Decide how the rows are searched, and record what the selection is made from.
+
+        :param all_needed: whether every row's score is needed.
+        """
+        plan = self._plan(request, all_needed)
         counts = {item.name: {"examples": len(item), "truncated": item.truncated} for item in request.capabilities}
         provenance = self._provenance(str(request.method), request.where, request.available)
         budget, blend = request.budget.text, request.blend
@@ -321,7 +327,7 @@ class Chooser:
         )
         return replace(request, search=plan.mode), provenance
 
-    def _plan(self, request: RankingRequest) -> Plan:
+    def _plan(self, request: RankingRequest, all_needed: bool) -> Plan:
         features = method_of(request.method).features(self.rows)
         if request.select is not Selector.TOP:
             return Plan(SearchMode.EXACT, f"--select {request.select} takes from the best of an exact search")
@@ -341,7 +347,7 @@ class Chooser:
             queries,
             read=read,
             passing=passing,
-            all_needed=bool(request.blend or request.cleaning),
+            all_needed=bool(all_needed or request.blend or request.cleaning),
             recall=recall,
         )
         reason = self.rows.scan_reason(width, scanned[0].dtype, queries)

@@ -5,7 +5,7 @@ locality-sensitive hashing (Broder, 1997; datasketch), set to miss few; the like
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -77,10 +77,12 @@ def check_threshold(threshold: float) -> float:
     return threshold
 
 
-def find_duplicates(rows: Iterable[ChosenRow], threshold: float) -> dict[str, Duplicate]:
+def find_duplicates(
+    rows: Iterable[ChosenRow], threshold: float, keep: Callable[[str], object] = lambda _: None
+) -> dict[str, Duplicate]:
     """Return the rows that are like an earlier one which is kept, by id.
 
-    :param rows: best first.
+    :param rows: best first. :param keep: called with the id of every row that is kept, before the next is read.
     """
     from datasketch import MinHash, MinHashLSH
 
@@ -90,6 +92,7 @@ def find_duplicates(rows: Iterable[ChosenRow], threshold: float) -> dict[str, Du
     for row in rows:
         runs = word_runs(plain_text(row_parts(json.loads(row.row), row.format, row.reading)))
         if not runs:
+            keep(row.id)
             continue
         sketch = MinHash(num_perm=_HASHES, seed=1)
         sketch.update_batch(sorted(runs))
@@ -100,6 +103,7 @@ def find_duplicates(rows: Iterable[ChosenRow], threshold: float) -> dict[str, Du
         else:
             lookup.insert(row.id, sketch)
             kept[row.id] = runs
+            keep(row.id)
     return repeats
 
 

@@ -4,7 +4,7 @@ A choice is made, and made again without those of its rows that are like an exam
 quota, until there are none.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from nait_index.handover.contamination import Match
 from nait_index.search.rows import IndexRows
 from nait_index.selection.duplicates import Duplicate, check_threshold, find_duplicates
 from nait_index.selection.provenance import Decontamination, Deduplication
-from nait_index.selection.quota import RANDOM, Mix, over_quota, within_quota
+from nait_index.selection.quota import RANDOM, Mix, Room, over_quota, within_quota
 from nait_index.selection.ranking import RankingRequest, score_rows
 from nait_index.selection.selection import Selection
 
@@ -27,24 +27,29 @@ def fill(
     :returns: the selection, and the request that it answers in the end.
     """
     asked = {capability.name: capability.asked for capability in request.capabilities}
-    selection = replace(_within_tokens(request, choose, rows), asked=asked)
+
+    def chosen_for(request: RankingRequest) -> Selection:
+        return replace(choose(request), asked=asked)
+
+    selection, answered = _within_tokens(request, chosen_for, rows)
     removed: dict[str, Match] = {}
     repeated: dict[str, Duplicate] = {}
     total = len(selection)
     while True:
-        matches, repeats = _left_out(selection, request)
+        quotas = [(codes, quota.rows(total)) for quota, codes in request.quotas]
+        matches, repeats = _left_out(selection, request, quotas)
         removed |= matches
         repeated |= repeats
         chosen = np.array(selection.ordinals, np.int64)
         out = _ordinals_of({*matches, *repeats}, selection)
         kept = chosen[~np.isin(chosen, out)]
-        out = np.union1d(out, over_quota([(codes, quota.rows(total)) for quota, codes in request.quotas], kept))
+        out = np.union1d(out, over_quota(quotas, kept))
         if not np.isin(chosen, out).any():
             break
         request = request.without(out, len(rows))
         if not request.available:
             raise SelectionError(f"{request.cleaning} leaves no row: all that may be chosen are left out")
-        selection = replace(_within_tokens(request, choose, rows), asked=asked)
+        selection, answered = _within_tokens(request, chosen_for, rows)
     provenance = selection.provenance
     if request.quotas and len(selection) < total:
         provenance = replace(provenance, wanted=total)
@@ -53,7 +58,7 @@ def fill(
         provenance = replace(provenance, decontaminated=Decontamination(len(listed), listed))
     if request.dedup is not None:
         provenance = replace(provenance, deduplicated=_deduplication(request.dedup, repeated))
-    return replace(selection, provenance=provenance), request
+    return replace(selection, provenance=provenance), answered
 
 
 def fill_without_duplicates(
@@ -90,10 +95,10 @@ def mix_in(selection: Selection, request: RankingRequest, mix: Mix, rows: IndexR
     may[list(selection.ordinals[:kept])] = False
     others = np.random.default_rng(seed).permutation(np.flatnonzero(may))
     quotas = [(codes, quota.rows(len(selection))) for quota, codes in request.quotas]
-    others = within_quota(quotas, selection.ordinals[:kept], others)
     scores, best = score_rows(rows, request).mean(axis=0), selection.first(kept)
     while True:
-        part = others[: int((np.cumsum(lengths[others]) <= drawn).sum())]
+        fitting = within_quota(quotas, selection.ordinals[:kept], others)
+        part = fitting[: int((np.cumsum(lengths[fitting]) <= drawn).sum())]
         mixed = replace(
             best,
             ids=(*best.ids, *rows.take_ids(part)),
@@ -101,9 +106,10 @@ def mix_in(selection: Selection, request: RankingRequest, mix: Mix, rows: IndexR
             ordinals=(*best.ordinals, *part.tolist()),
             details={"capability": [*names[:kept], *[RANDOM] * len(part)]},
         )
-        matches, repeats = _left_out(mixed, request)
+        matches, repeats = _left_out(mixed, request, quotas)
         if not matches and not repeats:
-            return mixed
+            short = request.budget.tokens is None and len(mixed) < len(selection)
+            return replace(mixed, provenance=replace(mixed.provenance, wanted=len(selection))) if short else mixed
         others = others[~np.isin(others, _ordinals_of({*matches, *repeats}, mixed))]
 
 
@@ -116,30 +122,74 @@ def _ordinals_of(ids: Collection[str], selection: Selection) -> np.ndarray:
 
 def _within_tokens(
     request: RankingRequest, choose: Callable[[RankingRequest], Selection], rows: IndexRows
-) -> Selection:
-    """Choose; of a budget in tokens, as many rows, best first, as it allows."""
+) -> tuple[Selection, RankingRequest]:
+    """Choose; of a budget in tokens, as many rows, best first, as it allows.
+
+    :returns: the selection, and the request with the number of rows that it is the answer to.
+    """
     budget = request.budget
     if budget.tokens is None:
-        return choose(request)
-    lengths, k = rows.numbers("n_tokens"), request.k
+        return choose(request), request
+    lengths = rows.numbers("n_tokens")
+
+    def sized(k: int) -> tuple[Selection, RankingRequest, np.ndarray]:
+        asked = replace(request, budget=replace(budget, rows=k))
+        selection = choose(asked)
+        return selection, asked, np.cumsum(lengths[list(selection.ordinals)])
+
+    k = request.k
     while True:
-        selection = choose(replace(request, budget=replace(budget, rows=k)))
-        total = np.cumsum(lengths[list(selection.ordinals)])
+        selection, asked, total = sized(k)
         if k == request.available or not len(total) or total[-1] >= budget.tokens:
             break
         k = min(request.available, max(k + 1, int(1.05 * k * budget.tokens / total[-1])))
     kept = int((total <= budget.tokens).sum())
     if not kept and len(total):
         raise SelectionError(f"--top {budget.text} is less than the {total[0]:,.0f} tokens of the best row alone")
-    return selection.first(kept)
+    if kept == len(total):
+        return selection, asked
+    if selection.provenance.core is None:
+        return selection.first(kept), replace(asked, budget=replace(budget, rows=kept))
+    # A core, and what is recorded of it, depend on how many rows each task chooses.
+    return _largest(sized, lambda total: not len(total) or total[-1] <= budget.tokens, k, kept)
 
 
-def _left_out(selection: Selection, request: RankingRequest) -> tuple[dict[str, Match], dict[str, Duplicate]]:
-    """Return the chosen rows that are like an example, and those that repeat a better one."""
+def _largest(
+    sized: Callable[[int], tuple[Selection, RankingRequest, np.ndarray]],
+    fits: Callable[[np.ndarray], bool],
+    most: int,
+    likely: int,
+) -> tuple[Selection, RankingRequest]:
+    """Return the largest core that fits, and its request.
+
+    :param sized: returns the core of a size, its request, and the tokens of its rows, added up.
+    :param most: a size that does not fit. :param likely: the size that is tried first.
+    """
+    least, best = 0, None
+    while best is None or most - least > 1:
+        size = next((size for size in (likely, likely + 1) if least < size < most), max(1, (least + most) // 2))
+        tried = sized(size)
+        if fits(tried[2]):
+            least, best = size, tried[:2]
+        else:
+            most = size
+            if size == 1:
+                raise SelectionError(f"--top {tried[1].budget.text} is less than the tokens of the smallest core")
+    return best
+
+
+def _left_out(
+    selection: Selection, request: RankingRequest, quotas: Sequence[tuple[np.ndarray, int]]
+) -> tuple[dict[str, Match], dict[str, Duplicate]]:
+    """Return the chosen rows that are like an example, and those that repeat a better one which is within its quota."""
     matches = selection.like_examples() if request.decontaminate else {}
     if request.dedup is None:
         return matches, {}
-    return matches, find_duplicates(selection.chosen_rows(without=matches), request.dedup)
+    room, ordinals = Room(quotas), dict(zip(selection.ids, selection.ordinals, strict=True))
+    rows = selection.chosen_rows(without=matches)
+    return matches, find_duplicates(
+        (row for row in rows if room.has(ordinals[row.id])), request.dedup, lambda row_id: room.take(ordinals[row_id])
+    )
 
 
 def _deduplication(threshold: float, repeated: Mapping[str, Duplicate]) -> Deduplication:

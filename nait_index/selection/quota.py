@@ -126,6 +126,25 @@ def within_quota(quotas: Sequence[tuple[np.ndarray, int]], chosen: Sequence[int]
     return np.asarray(others[fits[len(chosen) :]])
 
 
+class Room:
+    """The room that rows leave in some quotas, taken one by one.
+
+    :param quotas: as for :func:`over_quota`.
+    """
+
+    def __init__(self, quotas: Sequence[tuple[np.ndarray, int]]) -> None:
+        self._quotas = [(codes, most, Counter[int]()) for codes, most in quotas]
+
+    def has(self, ordinal: int) -> bool:
+        """Report whether every quota has room for a row."""
+        return all(used[int(codes[ordinal])] < most for codes, most, used in self._quotas)
+
+    def take(self, ordinal: int) -> None:
+        """Take a row."""
+        for codes, _, used in self._quotas:
+            used[int(codes[ordinal])] += 1
+
+
 def _taken(quotas: Sequence[tuple[np.ndarray, int]], rows: np.ndarray) -> tuple[np.ndarray, list[list[int]]]:
     """Take rows in their order wherever every quota has room; a row that is not taken uses up none.
 
