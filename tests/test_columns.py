@@ -119,6 +119,48 @@ def test_an_empty_answer_of_two_is_not_taken_from_another_column() -> None:
         assert missing_answer(row, RowFormat.PREFERENCE) == "no answer: 'chosen' is empty"
 
 
+CALL = {"id": "1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+CALLED = '{"name": "look", "arguments": {}}'
+
+
+@pytest.mark.parametrize(
+    "asked", [{"conversations": [{"from": "human", "value": "q"}]}, {"prompt": "q"}, {"prompt": [turn("user", "q")]}]
+)
+def test_a_call_as_an_answer_of_two_follows_its_question(asked: dict[str, Any]) -> None:
+    row = asked | {"chosen": {"from": "function_call", "value": CALLED}, "rejected": {"from": "gpt", "value": "b"}}
+    assert spoken(row) == [(U, "q"), (A, CALLED)]
+    assert spoken(row, Reading(side=Side.BOTH)) == [(U, "q"), (A, CALLED), (A, "b")]
+
+
+@pytest.mark.parametrize("asked", [{}, {"prompt": "q"}])
+def test_turns_in_a_row_keep_what_they_hold_besides_text(asked: dict[str, Any]) -> None:
+    question = [] if asked else [turn("user", "q")]
+    calling = [turn("assistant", "Let me look."), turn("assistant", "") | {"tool_calls": [CALL]}]
+    thinking = turn("assistant", "b") | {"reasoning_content": "Hm, it is b."}
+    row = asked | {"chosen": [*question, *calling], "rejected": [*question, thinking]}
+    (_, _), (_, first), (_, call) = spoken(row)
+    assert first == "Let me look."
+    assert "look" in call
+    row["chosen"] = [*question, turn("assistant", "a") | {"tool_calls": None}]
+    assert spoken(row, Reading(side=Side.BOTH))[1:] == [(A, "a"), (A, "<think>\nHm, it is b.\n</think>\n\nb")]
+    row["rejected"] = [*question, turn("assistant", "b")]
+    assert spoken(row, Reading(side=Side.BOTH))[1:] == [(A, "a\n\nb")]
+
+
+@pytest.mark.parametrize("chosen", ["a", [turn("assistant", "a")], turn("assistant", "a")])
+def test_an_answer_and_a_whole_conversation_are_both_read(chosen: Any) -> None:
+    row = {"prompt": "q", "chosen": chosen, "rejected": [turn("user", "q"), turn("assistant", "b")]}
+    assert spoken(row, Reading(side=Side.BOTH)) == [(U, "q"), (A, "a\n\nb")]
+    row |= {"chosen": row["rejected"], "rejected": chosen}
+    assert spoken(row, Reading(side=Side.BOTH)) == [(U, "q"), (A, "b\n\na")]
+
+
+def test_an_answer_to_an_instruction_that_holds_a_call_is_refused() -> None:
+    calling = [turn("assistant", "Let me look.") | {"tool_calls": [CALL]}]
+    with pytest.raises(CorpusError, match="nor turns of text alone"):
+        row_parts({"instruction": "q", "chosen": calling, "rejected": "b"}, RowFormat.PREFERENCE)
+
+
 def test_answers_that_are_not_text_are_no_answers() -> None:
     with pytest.raises(CorpusError, match="is a number"):
         parts_of({"question": "q", "answer": 4})

@@ -25,7 +25,9 @@ FIELDS = frozenset(
 )
 """Fields of known formats, which ``--columns`` can name others for."""
 
-_ANSWER_ROLES = ("assistant", "gpt", "model", "chatbot")
+ANSWER_ROLES = ("assistant", "gpt", "model", "chatbot", "function_call")
+"""What the assistant is called in turns."""
+
 _BETWEEN = "\n\n"
 _SPEAKERS = re.compile(r"(?:^|\n\n)(Human|Assistant):")
 _ROLE_OF = {"Human": "user", "Assistant": "assistant"}
@@ -115,29 +117,32 @@ def one_answer(row: Fields, side: Side) -> tuple[Fields, RowFormat]:
     """
     answers = [_turns(row[name], name) for name in ("chosen", "rejected") if side in (name, Side.BOTH)]
     rest = {name: value for name, value in row.items() if name not in ("chosen", "rejected")}
-    whole = [answer for answer in answers if isinstance(answer, list) and not _is_answer(answer[0])]
-    if whole:
+    whole = next((answer for answer in answers if _is_whole(answer)), None)
+    if whole is not None:
         kept = {name: value for name, value in rest.items() if name in ("system", "tools")}
-        ends = [answer[-1:] for answer in answers[1:] if isinstance(answer, list)]
-        return kept | {"messages": _merged([whole[0], *ends])}, RowFormat.MESSAGES
+        question = whole[: len(whole) - len(_end(whole))]
+        ends = [_end(answer) if _is_whole(answer) else _as_turns(answer) for answer in answers]
+        return kept | {"messages": [*question, *_joined(ends)]}, RowFormat.MESSAGES
     name = next((name for name in CONVERSATIONS if isinstance(rest.get(name), list)), None)
     if name is not None:
         form = RowFormat.MESSAGES if name == "messages" else RowFormat.SHAREGPT
-        return rest | {name: _merged([list(rest[name]), *map(_as_turns, answers)])}, form
+        return rest | {name: [*rest[name], *_joined([*map(_as_turns, answers)])]}, form
     asked = asked_name(rest)
     texts = [answer for answer in answers if isinstance(answer, str)]
     if rest.get(asked) is None:
         talks = [_dialogue(text) for text in texts]
         if talks and len(talks) == len(answers) and all(talks):
-            return rest | {"messages": _merged([talks[0], *(talk[-1:] for talk in talks[1:])])}, RowFormat.MESSAGES
+            return rest | {"messages": [*talks[0][:-1], *_joined([talk[-1:] for talk in talks])]}, RowFormat.MESSAGES
         if len(texts) == len(answers):
             return {"text": _BETWEEN.join(texts)}, RowFormat.TEXT
         raise RowError("answers without a question: there is no 'prompt'")
     if all(map(_is_blank, answers)):  # another column is not the preferred answer
         rest = {name: value for name, value in rest.items() if name == asked or name not in ANSWERS}
-    answer: Any = _BETWEEN.join(texts) if len(texts) == len(answers) else _merged([*map(_as_turns, answers)])
+    answer: Any = _BETWEEN.join(texts) if len(texts) == len(answers) else _joined([*map(_as_turns, answers)])
     if asked == "instruction":
-        text = answer if isinstance(answer, str) else _BETWEEN.join(str(_text_of(turn)) for turn in answer)
+        if not isinstance(answer, str) and not all(map(_is_plain, answer)):
+            raise RowError("an answer to 'instruction' is not text, nor turns of text alone")
+        text = answer if isinstance(answer, str) else _BETWEEN.join(turn[_text_name(turn)] for turn in answer)
         return rest | {"output": text}, RowFormat.ALPACA
     kept = {name: value for name, value in rest.items() if name != asked}
     return kept | {"prompt": rest[asked], "completion": answer}, RowFormat.PROMPT_COMPLETION
@@ -167,22 +172,46 @@ def _as_turns(answer: str | list[Any]) -> list[Any]:
 
 
 def _is_answer(turn: Fields) -> bool:
-    return turn.get("role", turn.get("from")) in _ANSWER_ROLES
+    return turn.get(_role_name(turn)) in ANSWER_ROLES
 
 
-def _text_of(turn: Fields) -> Any:  # noqa: ANN401
-    return turn.get("content", turn.get("value"))
+def _is_whole(answer: str | list[Any]) -> bool:
+    """Return whether an answer is a whole conversation, which begins with its question."""
+    return isinstance(answer, list) and not _is_answer(answer[0])
 
 
-def _merged(parts: Sequence[list[Any]]) -> list[Any]:
-    """Join turns; of two answers in a row, which many chat templates refuse, one turn is made."""
-    turns: list[Any] = []
-    for turn in (turn for part in parts for turn in part):
-        last = turns[-1] if turns else None
-        if last is not None and _is_answer(last) and _is_answer(turn):
-            texts = _text_of(last), _text_of(turn)
-            if all(isinstance(text, str) for text in texts):
-                turns[-1] = last | {"content" if "content" in last else "value": _BETWEEN.join(texts)}
-                continue
-        turns.append(turn)
-    return turns
+def _end(turns: Sequence[Any]) -> Sequence[Any]:
+    """Return the assistant's turns at the end of a conversation."""
+    last = next((number for number in range(len(turns), 0, -1) if not _is_answer(turns[number - 1])), 0)
+    return turns[last:]
+
+
+def _role_name(turn: Fields) -> str:
+    return first_filled(turn, ("role", "from"))
+
+
+def _text_name(turn: Fields) -> str:
+    return first_filled(turn, ("content", "value"))
+
+
+def _joined(answers: Sequence[Sequence[Any]]) -> list[Any]:
+    """Join the turns of one or two answers.
+
+    Many chat templates refuse two turns of the assistant in a row, so where the answers meet, one turn is made of two
+    that hold nothing but text.
+    """
+    first, *others = answers
+    if not others or not first or not others[0]:
+        return [turn for answer in answers for turn in answer]
+    last, following = first[-1], others[0][0]
+    if not _is_plain(last) or not _is_plain(following) or last[_role_name(last)] != following[_role_name(following)]:
+        return [*first, *others[0]]
+    texts = last[_text_name(last)], following[_text_name(following)]
+    return [*first[:-1], last | {_text_name(last): _BETWEEN.join(texts)}, *others[0][1:]]
+
+
+def _is_plain(turn: Fields) -> bool:
+    """Return whether a turn is the assistant's and holds nothing but text, besides fields that a table filled in."""
+    role, text = _role_name(turn), _text_name(turn)
+    others = [value for name, value in turn.items() if name not in (role, text)]
+    return _is_answer(turn) and isinstance(turn.get(text), str) and all(value in (None, "", [], {}) for value in others)

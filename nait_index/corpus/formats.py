@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from nait_index.corpus.columns import (
+    ANSWER_ROLES,
     ANSWERS,
     QUESTIONS,
     Fields,
@@ -32,11 +33,7 @@ ROLES = {
     "developer": Role.SYSTEM,
     "user": Role.USER,
     "human": Role.USER,
-    "assistant": Role.ASSISTANT,
-    "gpt": Role.ASSISTANT,
-    "model": Role.ASSISTANT,
-    "chatbot": Role.ASSISTANT,
-    "function_call": Role.ASSISTANT,
+    **dict.fromkeys(ANSWER_ROLES, Role.ASSISTANT),
     "tool": Role.TOOL,
     "observation": Role.TOOL,
     "function": Role.TOOL,
