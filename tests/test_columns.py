@@ -231,6 +231,20 @@ def test_rows_of_two_answers_are_converted_to_the_preferred_one() -> None:
     assert json.loads(written.text) == {"messages": [turn("user", "q"), turn("assistant", "a")], "source": "s"}
 
 
+def test_other_columns_of_two_whole_conversations_are_kept() -> None:
+    both = {name: [turn("user", "q"), turn("assistant", name)] for name in ("chosen", "rejected")}
+    row = {"prompt": "q", "prompt_id": "7", "source": "s"} | both | {"messages": both["chosen"], "score_chosen": 8.5}
+    (written,), _, _ = convert_rows(
+        [ChosenRow("1", json.dumps(row), RowFormat.PREFERENCE, 5, cut=False)], RowFormat.MESSAGES
+    )
+    assert json.loads(written.text) == {
+        "prompt_id": "7",
+        "source": "s",
+        "score_chosen": 8.5,
+        "messages": both["chosen"],
+    }
+
+
 # ---- the command ---------------------------------------------------------------------------------------------------
 
 ROWS = [{"ask": f"What is {n} + {n}?", "reply": {"text": f"It is {2 * n}."}, "n": n} for n in range(30)]

@@ -119,7 +119,7 @@ def one_answer(row: Fields, side: Side) -> tuple[Fields, RowFormat]:
     rest = {name: value for name, value in row.items() if name not in ("chosen", "rejected")}
     whole = next((answer for answer in answers if _is_whole(answer)), None)
     if whole is not None:
-        kept = {name: value for name, value in rest.items() if name in ("system", "tools")}
+        kept = {name: value for name, value in rest.items() if name not in (asked_name(rest), *CONVERSATIONS)}
         question = whole[: len(whole) - len(_end(whole))]
         ends = [_end(answer) if _is_whole(answer) else _as_turns(answer) for answer in answers]
         return kept | {"messages": [*question, *_joined(ends)]}, RowFormat.MESSAGES
