@@ -25,10 +25,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nait_index.corpus import read_corpus
+from nait_index.corpus.columns import parse_columns
 from nait_index.corpus.readers import read_rows
 from nait_index.corpus.rows import MAX_DEPTH, RawRow
 from nait_index.errors import CorpusError
-from nait_index.types import Part, Rejected, RejectionCause, Role, RowFormat, Sample
+from nait_index.types import Part, Reading, Rejected, RejectionCause, Role, RowFormat, Sample
 
 ROWS: list[dict[str, Any]] = [{"text": f"row {number} é", "number": number} for number in range(1, 4)]
 LINES = [json.dumps(row, ensure_ascii=False) for row in ROWS]
@@ -373,6 +374,7 @@ def test_rows_that_mean_the_same_have_one_hash(
 
 TURNS = [{"role": "user", "content": "<image>\nWhat is it?"}, {"role": "assistant", "content": "A cat."}]
 PIECE = {"type": "text", "text": "What is it?"}
+PICTURED = {"role": "user", "content": [{"type": "image"}, PIECE]}
 
 
 @pytest.mark.parametrize(
@@ -393,7 +395,7 @@ PIECE = {"type": "text", "text": "What is it?"}
         ({"videos": ["a.mp4"]}, "carries video in the field 'videos'"),
         ({"audio_path": "a.wav"}, "carries audio in the field 'audio_path'"),
         (
-            {"messages": [{"role": "user", "content": [{"type": "image"}, PIECE]}, TURNS[1]]},
+            {"messages": [PICTURED, TURNS[1]]},
             "in the content of 'messages'",
         ),
         (
@@ -417,6 +419,25 @@ def test_rows_that_carry_more_than_text(tmp_path: Path, more: dict[str, Any], re
         assert isinstance(row, Rejected)
         assert reason in row.reason
         assert row.cause is RejectionCause.MEDIA
+
+
+@pytest.mark.parametrize(
+    ("row", "columns", "reason"),
+    [
+        ({"prompt": "q", "chosen": [PICTURED], "rejected": "b"}, "", "carries images in the content of 'chosen'"),
+        ({"prompt": "q", "chosen": "a", "rejected": PICTURED}, "", "carries images in the content of 'rejected'"),
+        ({"question": [PICTURED], "response": "a"}, "", "carries images in the content of 'question'"),
+        ({"dialog": [PICTURED, TURNS[1]]}, "messages=dialog", "carries images in the content of 'messages'"),
+        ({"data": {"dialog": [PICTURED, TURNS[1]]}}, "messages=data.dialog", "in the content of 'messages'"),
+        ({"text": "a", "sources": [{"title": "A cat.", "image": "a.png"}]}, "", None),
+    ],
+)
+def test_images_are_noticed_in_turns_of_any_column(
+    tmp_path: Path, row: dict[str, Any], columns: str, reason: str | None
+) -> None:
+    path = write(tmp_path / "rows.jsonl", json.dumps(row))
+    (read,) = read_corpus([path], reading=Reading(columns=parse_columns(columns)))
+    assert reason is None if isinstance(read, Sample) else reason is not None and reason in read.reason
 
 
 def test_images_in_a_table_of_datasets(tmp_path: Path) -> None:

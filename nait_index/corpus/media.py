@@ -17,7 +17,8 @@ _KINDS = {
 }
 _HOLDERS = frozenset("base64 bytes file filename files path paths uri url urls".split())
 """Words beside a kind in the names of columns that hold it, as in ``image_path``."""
-_TURNS = ("messages", "conversations", "conversation", "prompt", "completion")
+_TURN_NAMES = frozenset(("role", "from", "human", "assistant"))
+"""Keys that tell a turn from other objects in a list, such as sources, which nobody reads."""
 _KEPT_NAMES = 1024  # names of columns: most rows have those of the row before
 _REMEDY = "'--media text' reads that alone"
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -45,11 +46,11 @@ def carried_media(row: Mapping[str, Any]) -> CarriedMedia | None:
             return CarriedMedia(f"carries {kind} as bytes in the field {name!r}, {remedy}", in_bytes=True)
     for name, kind in columns.items():
         return CarriedMedia(f"carries {kind} in the field {name!r}, and only text is read; {_REMEDY}")
-    for name in _TURNS:
-        for column, kind in (held for turn in _objects(row.get(name)) for held in media_columns(turn).items()):
+    for name, turn in _turns(row):
+        for column, kind in media_columns(turn).items():
             reason = f"carries {kind} in the field {column!r} of a turn, and only text is read; {_REMEDY}"
             return CarriedMedia(reason)
-        for kind in filter(None, map(media_of_piece, _pieces(row.get(name)))):
+        for kind in filter(None, map(media_of_piece, _pieces(turn))):
             return CarriedMedia(f"carries {kind} in the content of {name!r}, and only text is read; {_REMEDY}")
     return None
 
@@ -86,10 +87,18 @@ def _kind_of_name(name: str) -> str | None:
     return kinds[0] if kinds and all(word in _HOLDERS or word.isdecimal() for word in others) else None
 
 
-def _pieces(turns: object) -> Iterator[Mapping[str, Any]]:
-    for turn in _objects(turns):
-        for key in ("content", "value"):
-            yield from _objects(turn.get(key))
+def _turns(row: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the turns in all columns, each with the column's name; of two answers, each may be a turn by itself."""
+    for name, value in row.items():
+        is_turn = name in ("chosen", "rejected") and isinstance(value, dict)
+        for turn in _objects([value] if is_turn else value):
+            if not _TURN_NAMES.isdisjoint(turn):
+                yield name, turn
+
+
+def _pieces(turn: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for key in ("content", "value"):
+        yield from _objects(turn.get(key))
 
 
 def _objects(values: object) -> Iterable[Mapping[str, Any]]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from nait_index.config import Media, RowRules, Unanswered
 from nait_index.corpus.answers import missing_answer
+from nait_index.corpus.columns import with_columns
 from nait_index.corpus.folders import ALL_SPLITS, display_name
 from nait_index.corpus.formats import detect_format, read_parts, row_parts
 from nait_index.corpus.media import carried_media
@@ -227,7 +228,7 @@ def _sample(
 ) -> Sample | Rejected:
     if isinstance(row, Rejected):
         return row
-    media = carried_media(row.fields)
+    media = carried_media(with_columns(row.fields, settings.reading.columns))
     if media is not None and (settings.rules.media is Media.REJECT or media.in_bytes):
         return Rejected(row.origin, media.reason, row.text, RejectionCause.MEDIA)
     try:
