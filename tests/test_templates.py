@@ -310,6 +310,43 @@ def test_an_answer_is_found_stripped_and_without_its_reasoning() -> None:
     assert _answers("Why? Because.", question, reasoned) == ["Because."]
 
 
+WITH_THINKING = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{% if m.thinking %}<think>{{ m.thinking }}</think>{% endif %}{{ m.content | trim }}<|im_end|>\n{% endfor %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("turns", "answers"),
+    [
+        ([("user", "Which is it?"), ("assistant", "a")], {"a"}),
+        ([("user", "s"), ("assistant", " ant\n"), ("user", "t"), ("assistant", "user")], {"ant", "user"}),
+        ([("user", "a a a"), ("assistant", "a"), ("user", "b"), ("assistant", "a")], {"a"}),
+    ],
+)
+def test_short_answers_are_not_taken_for_a_part_of_the_mark_before_them(
+    turns: list[tuple[str, str]], answers: set[str], tokenizer: Any
+) -> None:
+    tokenizer.chat_template = WITH_THINKING
+    read = make_template("chat", tokenizer).read([Part(Role(role), text) for role, text in turns])
+    ends = [read.text.index("<|im_end|>", start) for start, _ in read.marked.answers]
+    assert [end for _, end in read.marked.answers] == ends
+    assert {read.text[start:end] for start, end in read.marked.answers} == answers
+
+
+def test_a_short_answer_is_located_without_the_reasoning_in_its_own_field(tokenizer: Any) -> None:
+    tokenizer.chat_template = WITH_THINKING
+    reasoned = Part(Role.ASSISTANT, "<think>\nIt is a.\n</think>\n\na", "It is a.", "a")
+    read = make_template("chat", tokenizer).read([Part(Role.USER, "Which is it?"), reasoned])
+    assert read.text.endswith("<think>It is a.</think>a<|im_end|>\n")
+    assert read.marked.answers == ((len(read.text) - 12, len(read.text) - 11),)
+
+
+def test_a_short_answer_of_alpaca_is_not_taken_for_a_part_of_its_prompt() -> None:
+    marked = make_template("alpaca").read([Part(Role.USER, "Which is it?"), Part(Role.ASSISTANT, "s")]).marked
+    assert marked.answers == ((len(marked.text) - 1, len(marked.text)),)
+
+
 @pytest.mark.parametrize(
     "parts",
     [

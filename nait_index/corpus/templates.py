@@ -115,7 +115,7 @@ class Template:
         :raises RowTemplateError: they cannot be rendered, or nothing of them is in the text.
         """
         text = self.render(parts)
-        marked = MarkedText(text, answer_spans(text, parts))
+        marked = MarkedText(text, answer_spans(text, parts, self.render))
         if self.is_whole:
             return ReadText(marked)
         kinds, nothing = left_out(parts, text)
