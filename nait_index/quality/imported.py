@@ -14,6 +14,7 @@ from typing import Any
 
 from nait_index.config import ModelConfig
 from nait_index.corpus import to_json
+from nait_index.corpus.text_rows import refuse_repeated
 from nait_index.errors import CorpusError, NaitError
 from nait_index.files import atomic_write, hash_bytes
 from nait_index.quality.score import QualityRow, Score
@@ -39,7 +40,7 @@ class Imported:
             records = list(_records(file))
         except FileNotFoundError as error:
             raise CorpusError(f"{file}: no such file{did_you_mean_path(file)}") from error
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise CorpusError(f"{file}: cannot be read as scores: {error}") from error
         if not records:
             raise CorpusError(f"{file}: holds no score")
@@ -121,15 +122,25 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
     """Yield line number and fields of every record."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         if path.suffix.lower() == ".csv":
-            reader = csv.DictReader(file)
-            if "id" not in (reader.fieldnames or ()):
-                raise CorpusError(f"{path}: its first line must name a column id, and one of scores")
-            # What is beyond the header has the name None.
-            yield from ((reader.line_num, {k: v for k, v in record.items() if k is not None}) for record in reader)
+            yield from _csv_records(path, file)
         elif path.suffix.lower() in (".jsonl", ".json", ".ndjson"):
             yield from _json_records(path, file)
         else:
             raise CorpusError(f"{path}: unknown file type; its name must end in .csv or .jsonl")
+
+
+def _csv_records(path: Path, file: Iterable[str]) -> Iterator[tuple[int, dict[str, object]]]:
+    # Strict, since a stray quote must not join lines unnoticed.
+    reader = csv.DictReader(file, strict=True)
+    try:
+        names = reader.fieldnames or ()
+        if "id" not in names:
+            raise CorpusError(f"{path}: its first line must name a column id, and one of scores")
+        refuse_repeated(names, str(path))
+        # What is beyond the header has the name None.
+        yield from ((reader.line_num, {k: v for k, v in record.items() if k is not None}) for record in reader)
+    except csv.Error as error:
+        raise CorpusError(f"{path}, line {reader.line_num + 1}: not CSV: {error}; look for a stray quote") from error
 
 
 def _json_records(path: Path, file: Iterable[str]) -> Iterator[tuple[int, dict[str, object]]]:
