@@ -20,6 +20,7 @@ from nait_index.activations.beginnings import most_characters, tokenize_beginnin
 from nait_index.activations.capture import Capture
 from nait_index.activations.encoder import Encoder, Tokens
 from nait_index.activations.loading import load_model
+from nait_index.activations.pooling import TokenSpan
 from nait_index.config import Device, ModelConfig, PaddingSide, Precision
 from nait_index.errors import ModelError
 
@@ -613,6 +614,20 @@ def test_mean_in_half_precision_is_not_summed_in_half_precision(
     exact = encode(make_encoder(tiny_model("llama")), [text])
     rough = encode(make_encoder(tiny_model("llama"), dtype=Precision.BFLOAT16), [text])
     assert np.abs(rough[:, 0] - exact[:, 0]).max() / np.abs(exact[:, 0]).max() < 0.02
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_mean_of_many_large_activations_does_not_overflow(dtype: torch.dtype) -> None:
+    """The largest number of float16 is 65,504, which thirty activations of 3,000 exceed."""
+    lengths = (1, 7, 64, 300)
+    values = (3000 * torch.rand(len(lengths), max(lengths), 5, generator=torch.Generator().manual_seed(0))).to(dtype)
+    mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
+    means, rtol = TokenSpan(mask).mean(values), max(1e-5, 2 * torch.finfo(dtype).eps)
+    for row, length in enumerate(lengths):
+        exact = values[row, :length].double().mean(dim=0)
+        torch.testing.assert_close(means[row].double(), exact, rtol=rtol, atol=0)
+        alone = TokenSpan(mask[row : row + 1, :length]).mean(values[row : row + 1, :length])
+        torch.testing.assert_close(means[row : row + 1], alone, rtol=rtol, atol=0)
 
 
 # ---- hashes ----------------------------------------------------------------------------------------------------------

@@ -60,10 +60,15 @@ class TokenSpan:
 
     def mean(self, values: "torch.Tensor") -> "torch.Tensor":
         """Average (B, T, N) values over each sample's tokens: (B, N) float32."""
+        import torch
+
         # A batched vector-matrix product reads the activations once, without a masked copy. Ones and zeros are exact in
         # every dtype; the division follows in float32.
-        total = self.mask[:, None, :].to(values.dtype).bmm(values)[:, 0]
-        return total.float() / self._counts
+        weights, counts = self.mask[:, None, :].to(values.dtype), self._counts
+        if values.dtype == torch.float16:  # a sum of many tokens overflows; a power of two scales it exactly
+            scales = (-self._counts.log2().ceil()).exp2().to(values.dtype)
+            weights, counts = weights * scales[:, :, None], self._counts * scales.float()
+        return weights.bmm(values)[:, 0].float() / counts
 
     def weighted_mean(self, values: "torch.Tensor") -> "torch.Tensor":
         """Average (B, T, N) values weighted by position, Σ_t t·v(t) / Σ_t t with t from 1: (B, N) float32."""
