@@ -163,9 +163,11 @@ def test_examples_in_a_text_file_are_those_of_the_page(place: Path, tmp_path: Pa
     both = read_examples([tmp_path / "notes.txt", question])
     assert [row.answered for row in both if isinstance(row, Sample)] == [False, True, True]
     (tmp_path / "notes.txt").write_bytes(b"\xff")
-    for path, message in (("notes.txt", "not valid UTF-8 at byte 0"), ("none.txt", "no such file")):
+    (tmp_path / "deep.txt").write_text('[{"a": ' * 100_000)
+    messages = {"notes": "not valid UTF-8 at byte 0", "none": "no such file", "deep": "deep.txt: nested too deep"}
+    for name, message in messages.items():
         with pytest.raises(CorpusError, match=message):
-            read_examples([tmp_path / path])
+            read_examples([tmp_path / f"{name}.txt"])
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,8 @@ def _list_rows(data: bytes, name: str) -> Rows:
         raise CorpusError(f"{name}: not a valid JSON list: {error.msg} at {position}; repair it there") from error
     except ValueError as error:
         raise CorpusError(f"{name}: an integer in this JSON list has too many digits; make it text") from error
+    except RecursionError as error:
+        raise CorpusError(f"{name}: nested too deep to be read; write one object per line") from error
     for number, row in enumerate(rows, start=1):
         yield parse_row(Origin(name, number), to_json(row))
 
