@@ -88,6 +88,25 @@ def test_a_data_set_a_stream_and_a_frame_are_read_alike() -> None:
     assert ids(both, split="all")[-1] == "rows/test:2"
 
 
+def test_a_column_of_several_types_in_a_frame_is_named() -> None:
+    import pandas as pd
+
+    mixed = pd.DataFrame({"text": ["a", "b"], "label": pd.Series(["a", 1], dtype=object)})
+    with pytest.raises(CorpusError, match=r"rows: .* column label .*; make its values of one type") as caught:
+        ids(mixed)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(CorpusError, match="an integer is too large; make it text"):
+        ids(pd.DataFrame({"text": ["a", "b"], "seed": [2**70, "b"]}))
+    with pytest.raises(CorpusError, match="has two columns named 'text'; rename one"):
+        ids(pd.DataFrame([["a", "b"]], columns=["text", "text"]))
+
+
+def test_a_column_of_objects_in_a_frame_of_polars_is_named() -> None:
+    polars = pytest.importorskip("polars")
+    with pytest.raises(CorpusError, match="the column 'label' holds Python objects"):
+        ids(polars.DataFrame({"text": ["a"], "label": [object()]}))
+
+
 def test_an_index_is_built_of_rows_in_memory_and_asked_with_them(tmp_path: Path, tiny_model: Any) -> None:
     model = ModelConfig(str(tiny_model("llama")), max_length=48)
     index = NaitIndex.build(tmp_path / "x.nait", ROWS, model=model, signatures=small_signatures())

@@ -23,6 +23,7 @@ from nait_index.corpus.arrow_rows import object_row, table_rows
 from nait_index.corpus.folders import ALL_SPLITS, STDIN, STDIN_NAME, display_name
 from nait_index.corpus.readers import SUFFIXES, check_suffix, corpus_files, read_rows
 from nait_index.corpus.rows import RawRow, printable
+from nait_index.corpus.text_rows import refuse_repeated
 from nait_index.errors import CorpusError, NaitError, one_line
 from nait_index.spelling import did_you_mean
 from nait_index.types import Rejected
@@ -32,6 +33,7 @@ Corpus = Any
 """What a corpus or some examples can be given by, see above; or several of it."""
 
 _BATCH = 1024
+_ONE_TYPE = "make its values of one type, such as text"
 _MAGIC = re.compile(r"[*?\[]")
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://")
 _HUB = re.compile(
@@ -248,17 +250,31 @@ def _memory_rows(source: Any, name: str) -> Rows:  # noqa: ANN401
         batches = (batch for table in source.with_format("arrow").iter(_BATCH) for batch in table.to_batches())
         yield from table_rows(batches, name, "Arrow")
     elif _is_from("pandas", source):
-        import pyarrow as pa
-
-        yield from table_rows(iter(pa.Table.from_pandas(source, preserve_index=False).to_batches()), name, "pandas")
+        yield from table_rows(iter(_pandas_table(source, name).to_batches()), name, "pandas")
     elif _is_from("polars", source):
         frame = source.collect() if hasattr(source, "collect") else source
+        for column, kind in frame.schema.items():
+            if str(kind) == "Object":  # Arrow would get the addresses of the objects
+                raise CorpusError(f"{name}: the column {column!r} holds Python objects; {_ONE_TYPE}")
         yield from table_rows(iter(frame.to_arrow().to_batches()), name, "polars")
     elif _is_from("pyarrow", source):
         yield from table_rows(iter(source.to_batches()), name, "Arrow")
     else:
         for number, row in enumerate(source, start=1):
             yield object_row(row, name, number)
+
+
+def _pandas_table(frame: Any, name: str) -> Any:  # noqa: ANN401
+    import pyarrow as pa
+
+    refuse_repeated([str(column) for column in frame.columns], name)
+    try:
+        return pa.Table.from_pandas(frame, preserve_index=False)
+    except pa.ArrowException as error:
+        reason = " ".join(str(error.args[-1]).split())  # "Conversion failed for column label with type object"
+        raise CorpusError(f"{name}: {reason}; {_ONE_TYPE}") from error
+    except OverflowError as error:
+        raise CorpusError(f"{name}: an integer is too large; make it text") from error
 
 
 def _is_table(source: object) -> bool:
