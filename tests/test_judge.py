@@ -222,6 +222,28 @@ def test_a_wrong_key_or_address_ends_the_run(server: Server, code: int) -> None:
     assert len(server.requests) < 10
 
 
+def test_answers_under_way_when_an_error_ends_the_run_are_kept(server: Server) -> None:
+    """Row 0 ends the run at once, rows 1 and 2 are answered after that, row 3 would be tried again."""
+
+    def reply(text: str, _: int) -> Reply:
+        number = number_in(text)
+        return [
+            Reply(code=401, delay=0.2),
+            Reply("3", delay=0.6),
+            Reply("as good as it gets", delay=0.6),
+            Reply(code=500),
+        ][number]
+
+    server.reply = reply
+    kept: list[Score] = []
+    started = time.monotonic()
+    with pytest.raises(NaitError, match="answered 401"):
+        kept.extend(Judge(Endpoint(server.url, "large"), workers=4).score(rows_of(4)))
+    assert sorted((score.row.id, score.status) for score in kept) == [("r1", Status.OK), ("r2", Status.UNPARSABLE)]
+    assert time.monotonic() - started < 5
+    assert len(server.requests) == 4
+
+
 def test_when_nothing_is_answered_any_more_the_run_ends(server: Server, waits: list[float]) -> None:
     server.reply = lambda text, _: Reply(code=502)
     with pytest.raises(NaitError, match="10 rows in a row failed"):

@@ -146,10 +146,15 @@ class Judge:
             running = {pool.submit(self._judge, row, pace) for row in islice(remaining, 2 * self.workers)}
             while running:
                 done, running = wait(running, return_when=FIRST_COMPLETED)
+                error = next(filter(None, (future.exception() for future in done)), None)
+                if error is not None:  # it ends the run; the answers that are under way are paid for
+                    pace.stop()
+                    done |= wait({future for future in running if not future.cancel()}).done
+                    answered = (future.result() for future in done if future.exception() is None)
+                    yield from (score for score in answered if score.status is not Status.FAILED)
+                    raise error
                 running |= {pool.submit(self._judge, row, pace) for row in islice(remaining, len(done))}
-                # Successes first: an error ends the run, and the answers were paid for.
-                for future in sorted(done, key=lambda future: future.exception() is not None):
-                    yield future.result()
+                yield from (future.result() for future in done)
         finally:
             pace.stop()
             pool.shutdown(cancel_futures=True)
