@@ -606,14 +606,16 @@ def test_a_folder_of_parts_is_one_corpus(tmp_path: Path, names: list[str]) -> No
 def test_a_split_that_rows_name_themselves_is_kept(tmp_path: Path) -> None:
     """A file that is named itself has the split of its name too, where all are asked for."""
     rows = ['{"text": "a", "split": "train"}', '{"text": "b", "split": 3}', '{"text": "c", "split": null}']
+    rows.append('{"text": "d", "split": "x", "original_split": "y"}')
     path = write(tmp_path / "train.jsonl", *rows)
     assert [sample.row for sample in samples(path)] == rows
     read = [row for row in read_corpus([path], split="all") if isinstance(row, Sample)]
-    assert [sample.id for sample in read] == ["train.jsonl:1", "train.jsonl:2", "train.jsonl:3"]
+    assert [sample.id for sample in read] == [f"train.jsonl:{number}" for number in range(1, 5)]
     assert [json.loads(sample.row) for sample in read] == [
         {"text": "a", "split": "train"},
         {"original_split": 3, "text": "b", "split": "train"},
         {"text": "c", "split": "train"},
+        {"original_original_split": "x", "text": "d", "original_split": "y", "split": "train"},
     ]
 
 

@@ -190,12 +190,18 @@ def _stem(source: Source, part: SourcePart, split: str | None) -> str:
 
 
 def _in_split(split: str | None, row: RawRow | Rejected) -> RawRow | Rejected:
-    """Add the name of the split to a row; a field of that name with another value becomes ``original_split``."""
+    """Add the name of the split to a row; a field of that name with another value becomes ``original_split``.
+
+    If the row has such a field too, it becomes ``original_original_split``.
+    """
     if split is None or isinstance(row, Rejected):
         return row
     before = row.fields.get(_SPLIT)
     fields = {name: value for name, value in row.fields.items() if name != _SPLIT}
-    kept = {} if before in (None, split) else {f"original_{_SPLIT}": before}
+    free = f"original_{_SPLIT}"
+    while free in fields:
+        free = f"original_{free}"
+    kept = {} if before in (None, split) else {free: before}
     fields = kept | fields | {_SPLIT: split}
     return RawRow(row.origin, to_json(fields), fields)
 
