@@ -1,17 +1,16 @@
 """Random projection of very long vectors, block by block, so that neither vector nor matrix ever exists in full.
 
-Sparse Johnson-Lindenstrauss (Kane & Nelson, Sparser Johnson-Lindenstrauss Transforms, JACM 2014, the block
-construction): the output has s parts of d/s numbers. In each part, every coordinate of the input is added to one
-number with a random sign, scaled by 1/√s:
+The sparsest Johnson-Lindenstrauss projection (Charikar, Chen & Farach-Colton, Finding Frequent Items in Data Streams,
+ICALP 2002; Weinberger et al., Feature Hashing for Large Scale Multitask Learning, ICML 2009): every coordinate of the
+input is added to one of the d numbers of the output with a random sign:
 
-    y[r·d/s + h_r(j)] += σ_r(j) · x[j] / √s        r < s, j < P
+    y[h(j)] += σ(j) · x[j]        j < P
 
 Inner products are preserved without bias, ⟨y, y'⟩ = ⟨x, x'⟩ + O(‖x‖‖x'‖/√d), as by a dense matrix of random signs, with
-P·s operations instead of P·d. The hashes h_r are made from permutations, so that every output is the sum of equally
-many coordinates, in a fixed order: the result is reproducible on a GPU as well.
+P operations instead of P·d. The hash h is made from a permutation, so that every output is the sum of equally many
+coordinates, in a fixed order: the result is reproducible on a GPU as well.
 """
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,17 +19,16 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-_PARTS = 1
 _COORDINATES_KEPT = 2**22
-"""The hashes of at most this many coordinates are cached (84 MB); those of further blocks are made anew each time."""
+"""The hashes of at most this many coordinates are cached (21 MB); those of further blocks are made anew each time."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Hashes:
     """The hashes of one block of p coordinates.
 
-    :param slots: (s, m) int32, the coordinate in each position; numbers from p on mean none.
-    :param signs: (s, p) int8.
+    :param slots: (m,) int32, the coordinate in each position; numbers from p on mean none.
+    :param signs: (p,) int8.
     """
 
     slots: "torch.Tensor"
@@ -45,7 +43,6 @@ class Projection:
 
     def __init__(self, width: int, seed: int, device: "torch.device | str" = "cpu") -> None:
         self.width = width
-        self._parts = math.gcd(width, _PARTS)
         self._seed = seed
         self._device = device
         self._kept: dict[tuple[int, int], _Hashes] = {}
@@ -59,11 +56,9 @@ class Projection:
         from torch.nn.functional import pad
 
         hashes = self._hashes(block, values.shape[1])
-        parts = out.view(len(out), self._parts, -1)
-        surplus = hashes.slots.shape[1] - values.shape[1]
-        for part in range(self._parts):
-            signed = pad(values * hashes.signs[part], (0, surplus)).index_select(1, hashes.slots[part])
-            parts[:, part] += signed.view(len(out), -1, parts.shape[2]).sum(dim=1) / math.sqrt(self._parts)
+        surplus = len(hashes.slots) - values.shape[1]
+        signed = pad(values * hashes.signs, (0, surplus)).index_select(1, hashes.slots)
+        out += signed.view(len(out), -1, self.width).sum(dim=1)
 
     def _hashes(self, block: int, size: int) -> _Hashes:
         key = (block, size)
@@ -79,8 +74,6 @@ class Projection:
         import torch
 
         rng = np.random.default_rng((self._seed, block))
-        bucket_count = self.width // self._parts
-        order = np.arange(-(-size // bucket_count) * bucket_count, dtype=np.int32)
-        slots = np.stack([rng.permutation(order) for _ in range(self._parts)])
-        signs = rng.integers(0, 2, (self._parts, size), dtype=np.int8) * 2 - 1
+        slots = rng.permutation(np.arange(-(-size // self.width) * self.width, dtype=np.int32))
+        signs = rng.integers(0, 2, size, dtype=np.int8) * 2 - 1
         return _Hashes(torch.from_numpy(slots).to(self._device), torch.from_numpy(signs).to(self._device))
