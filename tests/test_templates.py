@@ -342,6 +342,13 @@ def test_a_short_answer_is_located_without_the_reasoning_in_its_own_field(tokeni
     assert read.marked.answers == ((len(read.text) - 12, len(read.text) - 11),)
 
 
+def test_an_answer_of_reasoning_alone_has_no_empty_place(tokenizer: Any) -> None:
+    tokenizer.chat_template = WITH_THINKING
+    reasoned = Part(Role.ASSISTANT, "<think>\nIt is a.\n</think>", "It is a.", " ")
+    marked = make_template("chat", tokenizer).read([Part(Role.USER, "Which is it?"), reasoned]).marked
+    assert marked.answers == ((0, len(marked.text)),)
+
+
 def test_a_short_answer_of_alpaca_is_not_taken_for_a_part_of_its_prompt() -> None:
     marked = make_template("alpaca").read([Part(Role.USER, "Which is it?"), Part(Role.ASSISTANT, "s")]).marked
     assert marked.answers == ((len(marked.text) - 1, len(marked.text)),)

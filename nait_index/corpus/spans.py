@@ -76,7 +76,8 @@ def _marked_places(text: str, parts: Sequence[Part], render: Render) -> Mapping[
 
 def _recurs(text: str, part: Part) -> bool:
     """Return whether an answer occurs several times in a text; with its reasoning, it is taken to be found at once."""
-    return not (part.answer and part.text.strip() in text) and text.count(_answer(part).strip()) > 1
+    answer = _answer(part).strip()
+    return answer != "" and text.count(answer) > 1 and not (part.answer and part.text.strip() in text)
 
 
 def _answer(part: Part) -> str:
