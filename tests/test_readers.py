@@ -192,7 +192,7 @@ def test_unusable_lines_are_rejected_and_reading_goes_on(tmp_path: Path) -> None
 
 
 def test_csv_rows_that_break_the_rules(tmp_path: Path) -> None:
-    """Ragged rows and foreign bytes cost one row each; long fields and line breaks none."""
+    """Ragged rows, stray quotes and foreign bytes cost one row each; long fields and line breaks none."""
     long = "x" * 200_000
     path = write(
         tmp_path / "rows.csv",
@@ -202,6 +202,7 @@ def test_csv_rows_that_break_the_rules(tmp_path: Path) -> None:
         "",
         "b",
         "c,d,e",
+        'f,"g"h',
         b"i,\xe9",
         f"j,{long}",
     )
@@ -214,16 +215,17 @@ def test_csv_rows_that_break_the_rules(tmp_path: Path) -> None:
         (1, "1 values under a header of 2", "first"),
         (3, "1 values under a header of 2", "b"),
         (4, "3 values under a header of 2", "c,d,e"),
-        (5, "not valid UTF-8", "i,\\xe9"),
+        (5, "not CSV: ',' expected after '\"'", 'f,"g"h'),
+        (6, "not valid UTF-8", "i,\\xe9"),
     ]
 
 
-def test_a_stray_quote_ends_a_csv_file(tmp_path: Path) -> None:
-    """The lines after it may belong to the same row, and are no rows by themselves."""
+def test_a_stray_quote_that_leaves_one_open_ends_a_csv_file(tmp_path: Path) -> None:
+    """The lines after it belong to the same row, and are no rows by themselves."""
     path = write(tmp_path / "rows.csv", "id,text", "a,b", 'c,"He said "yes"', 'd,and left."', "e,f")
     rows = read_rows(path)
     assert isinstance(next(rows), RawRow)
-    with pytest.raises(CorpusError, match=r"rows.csv, row 2: not CSV: .*; write a quote inside a quoted value as \"\""):
+    with pytest.raises(CorpusError, match=r"rows.csv, row 2: not CSV: .*; write a quote inside a value as \"\""):
         next(rows)
 
 

@@ -80,11 +80,11 @@ def _list_rows(data: bytes, name: str) -> Rows:
 def csv_rows(stream: BinaryIO, name: str) -> Rows:
     """Read CSV, numbering rows without the header and blank lines.
 
-    Parsing is strict, since a stray quote must not join rows unnoticed, and it ends there: where the next row begins is
-    unknown. Bytes that are not UTF-8 are decoded as surrogates, so that they cost one row and not the file.
+    Parsing is strict, since a stray quote must not join rows unnoticed. It costs one row; but where it leaves a quote
+    open at the end of the line, it is unknown where the next row begins, and reading ends. Bytes that are not UTF-8 are decoded as surrogates, so that they cost one row and not the file.
 
     :param name: the file's name in messages and origins.
-    :raises CorpusError: the header is unusable, a quote is stray, or one is never closed.
+    :raises CorpusError: the header is unusable, or a quote is never closed.
     """
     csv.field_size_limit(_LONGEST_FIELD)
     with io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
@@ -103,10 +103,14 @@ def csv_rows(stream: BinaryIO, name: str) -> Rows:
             except csv.Error as error:
                 if "unexpected end of data" in str(error):
                     raise CorpusError(f"{origin}: a quote that opens here is never closed; close it") from error
-                raise CorpusError(f'{origin}: not CSV: {error}; write a quote inside a quoted value as ""') from error
-            if values is None:
-                return
-            yield _csv_row(origin, header, values, _joined(record))
+                text = _joined(record)
+                if text.count('"') % 2:
+                    raise CorpusError(f'{origin}: not CSV: {error}; write a quote inside a value as ""') from error
+                yield Rejected(origin, f"not CSV: {error}", printable(text))
+            else:
+                if values is None:
+                    return
+                yield _csv_row(origin, header, values, _joined(record))
 
 
 def _recorded(lines: Iterable[str], record: list[str]) -> Iterator[str]:
