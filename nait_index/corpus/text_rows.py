@@ -81,7 +81,8 @@ def csv_rows(stream: BinaryIO, name: str) -> Rows:
     """Read CSV, numbering rows without the header and blank lines.
 
     Parsing is strict, since a stray quote must not join rows unnoticed. It costs one row; but where it leaves a quote
-    open at the end of the line, it is unknown where the next row begins, and reading ends. Bytes that are not UTF-8 are decoded as surrogates, so that they cost one row and not the file.
+    open at the end of the line, it is unknown where the next row begins, and reading ends. Bytes that are not UTF-8 are
+    decoded as surrogates, so that they cost one row and not the file.
 
     :param name: the file's name in messages and origins.
     :raises CorpusError: the header is unusable, or a quote is never closed.
