@@ -180,6 +180,13 @@ def growth_table(result: Result) -> Table:
     ], rows
 
 
+def durations_table(result: Result) -> Table:
+    """Tabulate the minutes that the parts of ``make bench`` take."""
+    minutes = {part.split(" --model")[0]: figures["seconds"] / 60 for part, figures in result["parts"].items()}
+    rows = [(f"`{part}`", [f"{taken:.1f}"]) for part, taken in minutes.items()]
+    return ["`python -m benchmarks.…`", "minutes"], [*rows, ("all", [f"{sum(minutes.values()):.0f}"])]
+
+
 def cover_loss_table(result: Result) -> Table:
     """Compare rows chosen in blocks with those chosen from all at once."""
     rows = []
