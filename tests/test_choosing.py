@@ -25,10 +25,10 @@ from nait_index import NaitIndex
 from nait_index.config import Combine, View
 from nait_index.errors import SelectionError, StoreError
 from nait_index.quality.imported import Imported
-from nait_index.search.rows import IndexRows
 from nait_index.selection import blocks
 from nait_index.selection.provenance import CoverageSize
 from nait_index.selection.selection import Selection
+from nait_index.store.samples import SampleTable
 
 ROWS = 30
 NAMES = ("adding", "naming", "both")
@@ -458,13 +458,13 @@ def test_more_rows_than_fit_are_covered_in_blocks(index: NaitIndex, monkeypatch:
     width = len(sets["row-000"])
     monkeypatch.setattr(blocks, "_TOGETHER", 8 * width * 20)
     monkeypatch.setattr(blocks, "_BLOCK", 8 * width * 10)
-    signatures = IndexRows.signatures
+    signatures_at = SampleTable.signatures_at
 
-    def signatures_read(self: IndexRows, ordinals: np.ndarray, column: str) -> np.ndarray:
+    def signatures_read(self: SampleTable, ordinals: np.ndarray, column: str) -> np.ndarray:
         read.append(len(ordinals))
-        return signatures(self, ordinals, column)
+        return signatures_at(self, ordinals, column)
 
-    monkeypatch.setattr(IndexRows, "signatures", signatures_read)
+    monkeypatch.setattr(SampleTable, "signatures_at", signatures_read)
     chosen = index.cover(top=20, rare=True)
     size = chosen.provenance.coverage
     assert size is not None
