@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from helpers import build_small, interrupt_call, nait_index, refusal, samples_of, small_rows, write_lines
@@ -19,6 +19,9 @@ from nait_index.errors import IndexBusyError, NaitError
 from nait_index.store.dataset import writing
 from nait_index.store.layout import Layout
 from nait_index.store.locks import write_lock
+
+if TYPE_CHECKING:
+    from nait_index.store.remote import Remote
 
 pytestmark = pytest.mark.slow
 
@@ -198,16 +201,22 @@ def test_a_lock_that_is_held_is_renewed(uri: str, storage: dict[str, str], monke
     assert locked.get(remote.LOCK) is None
 
 
+def _remote(uri: str, storage: dict[str, str]) -> "Remote":
+    """Return the store as another process sees it."""
+    remote = Layout(uri, storage).remote
+    assert remote is not None
+    return remote
+
+
 def test_a_writer_that_lost_its_lock_writes_no_more(
     uri: str, storage: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from nait_index.store import remote
 
     monkeypatch.setattr(remote, "BEAT", 0.1)
-    slow_layout = Layout(uri, storage)
-    slow, other = slow_layout.remote, Layout(uri, storage).remote
+    layout, other = Layout(uri, storage), _remote(uri, storage)
+    slow = layout.remote
     assert slow is not None
-    assert other is not None
     with slow.lock():
         other.put(remote.LOCK, b"taken over")
         deadline = time.monotonic() + 10
@@ -215,7 +224,7 @@ def test_a_writer_that_lost_its_lock_writes_no_more(
             time.sleep(0.05)
         with pytest.raises(IndexBusyError, match="another process has begun to write there"):
             slow.put("manifest.json", b"old")
-        with pytest.raises(IndexBusyError, match="another process has begun to write there"), writing(slow_layout):
+        with pytest.raises(IndexBusyError, match="another process has begun to write there"), writing(layout):
             raise AssertionError("it has written")
     assert other.get("manifest.json") is None
     assert other.get(remote.LOCK) == b"taken over"
@@ -224,16 +233,15 @@ def test_a_writer_that_lost_its_lock_writes_no_more(
 def test_a_writer_that_wakes_up_looks_for_its_lock_first(uri: str, storage: dict[str, str]) -> None:
     from nait_index.store import remote
 
-    slow_layout = Layout(uri, storage)
-    slow, other = slow_layout.remote, Layout(uri, storage).remote
+    layout = Layout(uri, storage)
+    slow = layout.remote
     assert slow is not None
-    assert other is not None
     with slow.lock():
-        other.put(remote.LOCK, b"taken over")
-        with writing(slow_layout):
+        _remote(uri, storage).put(remote.LOCK, b"taken over")
+        with writing(layout):
             pass  # it cannot know yet
         slow._renewed -= 3 * remote.BEAT
-        with pytest.raises(IndexBusyError, match="another process has begun to write there"), writing(slow_layout):
+        with pytest.raises(IndexBusyError, match="another process has begun to write there"), writing(layout):
             raise AssertionError("it has written")
 
 

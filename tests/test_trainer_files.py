@@ -371,6 +371,16 @@ def test_unsloth_trains_on_pairs_text_and_preferences(
     assert unsloth == ["PatchDPOTrainer"]
 
 
+@pytest.mark.parametrize("trainer", [Trainer.TRL, Trainer.OPENRLHF])
+def test_calls_in_preferences_are_refused_in_tables_alone(tmp_path: Path, trainer: Trainer) -> None:
+    call = {"type": "function", "function": {"name": "add", "arguments": {"a": 1}}}
+    answer = [{"role": "assistant", "content": "", "tool_calls": [call]}]
+    row = {"prompt": [{"role": "user", "content": "Add."}], "chosen": answer, "rejected": answer}
+    put(tmp_path / "out.jsonl", [row], "preference", trainer)
+    with pytest.raises(NaitError, match=r"the arguments of its calls are text, which templates quote; write \.jsonl"):
+        put(tmp_path / "out.parquet", [row], "preference", trainer)
+
+
 def test_llamafactory_is_told_the_roles_of_preferences(tmp_path: Path) -> None:
     row = {"conversations": [{"from": "user", "value": "Blue?"}]}
     row |= {name: {"from": "assistant", "value": name} for name in ("chosen", "rejected")}

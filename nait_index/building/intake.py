@@ -17,6 +17,8 @@ from nait_index.errors import CorpusError
 from nait_index.store.samples import LEFT_OUT_SEPARATOR
 from nait_index.types import MarkedText, Reading, Rejected, RejectionCause, Sample
 
+_SHIFTS = 2  # that are noted: more than one means that rows were moved
+
 
 def documents_of(rows: Iterable[WorkRow], reading: Reading) -> list[list[str]]:
     """Return the terms of some rows, of the same text that ``bm25`` and ``dsir`` read."""
@@ -25,9 +27,6 @@ def documents_of(rows: Iterable[WorkRow], reading: Reading) -> list[list[str]]:
         for row in rows
     )
     return [terms(plain_text(restore_sample(record, reading).parts)) for record in records]
-
-
-_SHIFTS = 2  # that are noted: more than one means that rows were moved
 
 
 @dataclass(slots=True)

@@ -155,13 +155,7 @@ class BuildReport:
         shift = [] if self.shift is None else self.shift.warnings
         cut = cut_rows(self.truncated, self.indexed, self.max_length, self.longest)
         partly = not_read_whole(self.unanswered, self.media, self.text_only, self.questions)
-        left = []
-        if self.abandoned:
-            rows = f"{self.abandoned:,} row{' is' if self.abandoned == 1 else 's are'}"
-            left = [
-                f"{rows} in the index that only an interrupted build before this one has read; 'remove' deletes rows"
-            ]
-        return [*partly, *lost, *cut, *unfaithful(self.fidelity), *shift, *left]
+        return [*partly, *lost, *cut, *unfaithful(self.fidelity), *shift, *abandoned_rows(self.abandoned)]
 
 
 def not_read_whole(unanswered: int, media: int, text_only: int, questions: int) -> list[str]:
@@ -184,6 +178,13 @@ def _carrying(count: int) -> str:
 
 def _rows(count: int) -> str:
     return f"{count:,} row{' has' if count == 1 else 's have'}"
+
+
+def abandoned_rows(count: int) -> list[str]:
+    """Return a sentence on the rows that only an earlier, interrupted build has read, if there are any."""
+    rows = f"{count:,} row{' is' if count == 1 else 's are'}"
+    sentence = f"{rows} in the index that only an interrupted build before this one has read; 'remove' deletes rows"
+    return [sentence] if count else []
 
 
 def cut_rows(cut: int, rows: int, max_length: int, longest: int | None) -> list[str]:

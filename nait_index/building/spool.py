@@ -156,9 +156,9 @@ class Spool:
         identities = []
         for offset in shard:
             self._file.seek(offset)
-            found = _IDENTITY.match(self._file.read(_IDENTITY_BYTES).decode("ascii"))
-            assert found is not None
-            identities.append(found[1])
+            identity = _IDENTITY.match(self._file.read(_IDENTITY_BYTES).decode("ascii"))
+            assert identity is not None
+            identities.append(identity[1])
         return identities
 
     def read(self, shard: RowOffsets) -> list[WorkRow]:

@@ -129,7 +129,7 @@ def _ask(actors: Sequence[Any], request: str, arguments: Sequence[tuple[Any, ...
 
 
 def _spread(actors: Sequence[Any], work: TableWork, arguments: Iterable[Any]) -> Iterator[Any]:
-    """Give each argument to a worker that has nothing to do, and yield the results in the order of the arguments.
+    """Yield what is made of each argument, in their order; each is sent to a worker that has nothing to do.
 
     Nobody begins with an argument that is far ahead of the next result, so that few results wait.
     """

@@ -52,7 +52,7 @@ def _options(rows: Sequence[OutRow], shape: Shape, kind: OutputKind) -> list[str
     check_column_is_empty(rows, "tools", "use another trainer, or leave such rows out with --where")
     check_column_is_empty(rows, "system")
     if shape.format is RowFormat.PREFERENCE:
-        return preferences.openrlhf(rows)
+        return preferences.openrlhf(rows, kind)
     if shape.format is RowFormat.PROMPT_COMPLETION:
         asked, answered = _prompt_completion(rows, kind)
         return [f"--data.input_key {asked}", f"--data.output_key {answered}", "--data.apply_chat_template"]

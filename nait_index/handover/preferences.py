@@ -54,13 +54,13 @@ def axolotl(rows: Sequence[OutRow]) -> dict[str, Any]:
     return {"type": fields | formats}
 
 
-def trl(rows: Sequence[OutRow]) -> list[str]:
+def trl(rows: Sequence[OutRow], kind: OutputKind) -> list[str]:
     """Return the columns that TRL's trainers of preferences read: with a question, or whole conversations.
 
     :raises UnreadableError: the columns of a row are of other types than the first one's, or its question would be
         lost.
     """
-    kind, is_whole = type(rows[0].fields.get("chosen")), _is_whole(rows[0])
+    usual, is_whole = type(rows[0].fields.get("chosen")), _is_whole(rows[0])
     columns = [*ANSWERS] if is_whole else ["prompt", *ANSWERS]
     for row in rows:
         asked = first_filled(row.fields, (asked_name(row.fields), *CONVERSATIONS))
@@ -68,11 +68,11 @@ def trl(rows: Sequence[OutRow]) -> list[str]:
             raise UnreadableError(row, f"its question is in {asked!r}, and TRL reads 'prompt'", REMEDY)
         for name in columns:
             value = row.fields.get(name)
-            if not isinstance(value, str | list) or type(value) is not kind or _is_whole(row) is not is_whole:
+            if not isinstance(value, str | list) or type(value) is not usual or _is_whole(row) is not is_whole:
                 problem = f"its {name!r} is not text or turns as 'chosen' in the first row"
                 raise UnreadableError(row, problem, REMEDY)
             if isinstance(value, list):
-                check_turns(row, name, OutputKind.JSONL, "TRL")
+                check_turns(row, name, kind, "TRL")
     _check_lost(rows, "prompt", "system")
     return columns
 
@@ -90,7 +90,7 @@ def swift(rows: Sequence[OutRow]) -> dict[str, str]:
     return {asked: "query", "chosen": "response", "rejected": "rejected_response"}
 
 
-def openrlhf(rows: Sequence[OutRow]) -> list[str]:
+def openrlhf(rows: Sequence[OutRow], kind: OutputKind) -> list[str]:
     """Return the options of OpenRLHF's DPO. Texts are trained on as they are, without a chat template.
 
     :raises UnreadableError: a row has no question and two answers, or not of the types of the first one's.
@@ -107,7 +107,7 @@ def openrlhf(rows: Sequence[OutRow]) -> list[str]:
         if not all(isinstance(row.fields.get(name), list) for name in (asked, *ANSWERS)):
             raise UnreadableError(row, "its question and answers are not all turns as in the first row", REMEDY)
         for name in (asked, *ANSWERS):
-            check_turns(row, name, OutputKind.JSONL, "OpenRLHF")
+            check_turns(row, name, kind, "OpenRLHF")
     return [f"--data.prompt_key {asked}", *keys, "--data.apply_chat_template"]
 
 

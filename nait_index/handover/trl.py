@@ -94,7 +94,7 @@ def _columns(rows: Sequence[OutRow], shape: Shape, kind: OutputKind) -> list[str
     if shape.format is RowFormat.PROMPT_COMPLETION:
         return prompt_completion(rows, kind, "TRL")
     if shape.format is RowFormat.PREFERENCE:
-        return preferences.trl(rows)
+        return preferences.trl(rows, kind)
     if shape.format is not RowFormat.MESSAGES:
         raise UnreadableError(rows[0], f"TRL does not read {shape.format} rows")
     check_column_is_empty(rows, "system")

@@ -37,6 +37,7 @@ class ScanCopies:
 
     def __init__(self, layout: Layout, table: SampleTable, share: RowShare | None = None) -> None:
         self._layout = layout
+        #: The table that is copied.
         self.table = table
         self._share = share
         self._engines = layout.engines if share is None else share_folder(layout, share.number, share.shares)

@@ -27,7 +27,8 @@ Spread = Callable[[TableWork, Iterable[Any]], Iterator[Any]]
 class MergedScans:
     """The scans of all rows of a table, each of whose shares is scanned elsewhere.
 
-    :param read: reads whole signatures here. :param spans: of the shares.
+    :param ask: makes a request of every process. :param spread: shares out work among them. :param read: reads whole
+        signatures here. :param spans: of the shares.
     """
 
     def __init__(self, ask: Ask, spread: Spread, read: ReadWhole, spans: Sequence[ShareSpans]) -> None:

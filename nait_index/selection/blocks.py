@@ -66,7 +66,10 @@ class Division:
         return cls(blocks, -(-rows // blocks), min(rows, max(1, _TOGETHER // (width * _BYTES))))
 
     def why(self, workers: int) -> str:
-        """Say how rows are chosen, with some processes that read them."""
+        """Return how rows are chosen, in words.
+
+        :param workers: processes that read them.
+        """
         if self.blocks == 1:
             here = " in this process" if workers > 1 else ""
             return f"rows are chosen from all {self.rows:,} at once{here}"

@@ -93,7 +93,6 @@ class Budget:
         rows = self.rows if self.share is None else max(1, int(available * self.share))
         if rows is None:
             self.refuse_tokens()
-        if rows is None:
             raise SelectionError(
                 "--top auto reads the score curve of one capability, in 'nait-index query'; give a share or a number "
                 "here"

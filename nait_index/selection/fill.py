@@ -35,8 +35,8 @@ def fill(
     removed: dict[str, Match] = {}
     repeated: dict[str, Duplicate] = {}
     total = len(selection)
+    quotas = [(codes, quota.rows(total)) for quota, codes in request.quotas]
     while True:
-        quotas = [(codes, quota.rows(total)) for quota, codes in request.quotas]
         matches, repeats = _left_out(selection, request, quotas)
         removed |= matches
         repeated |= repeats
