@@ -35,7 +35,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from nait_index import __version__
 from nait_index.config import View
 from nait_index.errors import CapabilityError
 from nait_index.methods.base import NO_DIRECTION, Examples, Linear, Query
@@ -153,7 +152,7 @@ def _trained(rows: IndexRows, *points: np.ndarray) -> Query:
         made = train(*points)
         return np.append(made.vector, made.constant)
 
-    settings = f"{__version__} {_WIDTH} {_SPARED} {_FULL} {_PENALTY}"
+    settings = f"{_WIDTH} {_SPARED} {_FULL} {_PENALTY}"
     *weights, intercept = rows.kept((settings, *points), numbers)
     return Query(Feature.UNIT, np.array(weights, np.float32), float(intercept))
 

@@ -7,6 +7,7 @@ written costs nothing but time.
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,11 @@ _MOST = 256
 
 
 def kept(folder: Path, made_of: Iterable[np.ndarray | str], make: Callable[[], np.ndarray]) -> np.ndarray:
-    """Return what was made before of the same arrays and words, or else make it and keep it: (n,) float64."""
-    digest = hash_bytes(b"".join(_content(part) for part in made_of))
+    """Return what was made before of the same arrays and words, or else make it and keep it: (n,) float64.
+
+    What another release of this package kept is not read.
+    """
+    digest = hash_bytes(b"".join(map(_content, (version("nait-index"), *made_of))))
     path = folder / f"kept-{digest}.json"
     record = read_sealed(path) or {}
     numbers = record.get("numbers")
