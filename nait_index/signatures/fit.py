@@ -48,7 +48,7 @@ class Arithmetic:
         """Copy float32 numbers to the device."""
         import torch
 
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
+        return torch.from_numpy(values).to(self.device)
 
     def operand(self, matrix: "torch.Tensor") -> "torch.Tensor":
         """Return a matrix in the precision in which it is multiplied."""
@@ -56,6 +56,36 @@ class Arithmetic:
 
 
 _PLAIN = Arithmetic()
+
+
+class _CentredBlocks:
+    """Blocks of the sample less their mean, one of each pooling at a time, in memory that is used again.
+
+    To take fresh memory for every layer would cost more time than everything else but the products.
+    """
+
+    def __init__(self, arithmetic: Arithmetic) -> None:
+        self._arithmetic = arithmetic
+        self._rooms: dict[Any, torch.Tensor] = {}
+
+    def centre(self, block: np.ndarray, center: np.ndarray, pooling: int) -> "tuple[torch.Tensor, torch.Tensor]":
+        """Return a block (n, N) as it is multiplied, and the length (n,) of every row; valid until the next layer."""
+        import torch
+
+        values, mean = self._arithmetic.put(block), self._arithmetic.put(center)
+        rounded = self._arithmetic.rounded
+        centred = self._room(0 if rounded else pooling, values.shape, torch.float32)
+        torch.sub(values, mean, out=centred)
+        operand = self._room(pooling, values.shape, torch.bfloat16).copy_(centred) if rounded else centred
+        return operand, torch.linalg.vector_norm(centred, dim=1)
+
+    def _room(self, number: int, shape: "torch.Size", dtype: "torch.dtype") -> "torch.Tensor":
+        import torch
+
+        known, wanted = self._rooms.get((number, dtype)), shape.numel()
+        if known is None or len(known) < wanted:
+            known = self._rooms[number, dtype] = torch.empty(wanted, dtype=dtype, device=self._arithmetic.device)
+        return known[:wanted].view(shape)
 
 
 def fit(read: PooledBlock, widths: Sequence[int], dims: Dims | None, arithmetic: Arithmetic = _PLAIN) -> Compressor:
@@ -72,10 +102,11 @@ def fit(read: PooledBlock, widths: Sequence[int], dims: Dims | None, arithmetic:
         ones = {feature: np.ones(len(POOLINGS[feature]) * sum(widths), np.float32) for feature in POOLINGS}
         return Compressor(tuple(widths), center, {}, ones)
     moments = _Moments.of(read, widths, arithmetic)
-    noise = _ROUNDED if arithmetic.rounded else 0.0
+    # Beside the rounding of the products, that of a decomposition in single precision is nothing.
+    noise, precision = (_ROUNDED, np.float32) if arithmetic.rounded else (0.0, np.float64)
     pairs = {
-        BasisName.RAW: top_eigenpairs(moments.raw, dims[Feature.MEAN], noise),
-        BasisName.UNIT: top_eigenpairs(moments.unit, dims[Feature.UNIT], noise),
+        BasisName.RAW: top_eigenpairs(moments.raw.astype(precision), dims[Feature.MEAN], noise),
+        BasisName.UNIT: top_eigenpairs(moments.unit.astype(precision), dims[Feature.UNIT], noise),
     }
     bases = _components(read, widths, moments, pairs, arithmetic)
     along = {name: (vectors * np.sqrt(values)).astype(np.float32) for name, (values, vectors) in pairs.items()}
@@ -128,30 +159,29 @@ class _Moments:
         """Walk over the sample."""
         import torch
 
-        slices = layer_slices(widths)
+        blocks, slices = _CentredBlocks(arithmetic), layer_slices(widths)
         center = np.zeros((2, sum(widths)), dtype=np.float32)
         lengths: list[list[np.ndarray]] = [[], []]
         unit: Any = 0.0
         squares: list[Any] = [0.0, 0.0]
         crossed: Any = 0.0
+        product: torch.Tensor | None = None
         energy = np.zeros(2)
         for neurons in slices:
             halves = []
             for pooling in (0, 1):
                 block = read(pooling, neurons)
                 center[pooling, neurons] = block.mean(axis=0, dtype=np.float64)
-                centered = arithmetic.put(block - center[pooling, neurons])
-                length = torch.linalg.vector_norm(centered, dim=1)
+                operand, length = blocks.centre(block, center[pooling, neurons], pooling)
                 lengths[pooling].append(length.cpu().numpy())
-                operand = arithmetic.operand(centered)
-                product = lower_product(operand)
-                inverse = torch.where(length > 0, 1 / length, 0)
-                unit = unit + product * inverse[:, None] * inverse / (2 * len(slices))
+                product = lower_product(operand, product)
                 half = product[pooling::2, pooling::2]
                 energy[pooling] += float(half.diagonal().double().mean()) / block.shape[1] if len(half) else 0.0
-                squares[pooling] = squares[pooling] + half
+                squares[pooling] += half
                 halves.append(operand[pooling::2])
-            crossed = crossed + (halves[1] @ halves[0].T).float()
+                inverse = torch.where(length > 0, 1 / length, 0)
+                unit += product.mul_(inverse[:, None]).mul_(inverse / (2 * len(slices)))
+            crossed += (halves[1] @ halves[0].T).float()
         balance = float(np.sqrt(energy[0] / energy[1])) if energy.all() else 1.0
         above = torch.zeros(len(squares[0]), len(squares[1]), device=arithmetic.device)
         top, bottom = (squares[0], above), (crossed * balance, squares[1] * balance**2)
@@ -164,11 +194,14 @@ def _first_half(rows: int) -> int:
     return (rows + 1) // 2
 
 
-def lower_product(matrix: "torch.Tensor") -> "torch.Tensor":
-    """Multiply a matrix (n, N) by its transpose: (n, n) float32, of which nothing above the diagonal may be read."""
+def lower_product(matrix: "torch.Tensor", room: "torch.Tensor | None" = None) -> "torch.Tensor":
+    """Multiply a matrix (n, N) by its transpose: (n, n) float32, of which nothing above the diagonal may be read.
+
+    :param room: what an earlier call returned, to be overwritten.
+    """
     import torch
 
-    product = torch.zeros(len(matrix), len(matrix), device=matrix.device)
+    product = torch.zeros(len(matrix), len(matrix), device=matrix.device) if room is None else room
     for start in range(0, len(matrix), _ROWS):
         end = min(start + _ROWS, len(matrix))
         product[start:end, :end] = matrix[start:end] @ matrix[:end].T
@@ -196,10 +229,10 @@ def _components(
     """Multiply the sample by the loadings of its eigenvectors."""
     import torch
 
-    total, layers = sum(widths), layer_slices(widths)
+    blocks, total, layers = _CentredBlocks(arithmetic), sum(widths), layer_slices(widths)
     kept = torch.float16 if component_dtype(total) == np.float16 else torch.float32
     raw, unit = (
-        arithmetic.put((vectors / np.sqrt(values)).T.astype(np.float32))
+        arithmetic.put(np.ascontiguousarray((vectors / np.sqrt(values)).T, np.float32))
         for values, vectors in (pairs[BasisName.RAW], pairs[BasisName.UNIT])
     )
     raw_parts = raw[:, : _first_half(moments.rows)], raw[:, _first_half(moments.rows) :] * moments.balance
@@ -211,7 +244,7 @@ def _components(
     for layer, neurons in enumerate(layers):
         raw_sum: Any = 0.0
         for pooling in (0, 1):
-            block = arithmetic.operand(arithmetic.put(read(pooling, neurons) - moments.center[pooling, neurons]))
+            block, _ = blocks.centre(read(pooling, neurons), moments.center[pooling, neurons], pooling)
             raw_sum = raw_sum + (arithmetic.operand(raw_parts[pooling]) @ block[pooling::2]).float()
             length = arithmetic.put(moments.lengths[pooling, layer])
             scaled = unit * torch.where(length > 0, 1 / (length * float(np.sqrt(2 * len(layers)))), 0)
