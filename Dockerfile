@@ -8,13 +8,8 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 HF_HOME=/data/.cache HOME
 
 WORKDIR /opt/nait-index
 COPY requirements.lock ./
-# The same versions for both, but for torch's build and the module faiss.
-RUN if [ "$FOR" = gpu ]; then \
-      grep -v '^faiss-cpu==' requirements.lock > locked.txt && echo 'faiss-gpu-cu12' >> locked.txt && \
-      pip install -r locked.txt; \
-    else \
-      pip install --extra-index-url https://download.pytorch.org/whl/cpu -r requirements.lock; \
-    fi
+# The same versions for both, but for torch's build.
+RUN pip install $([ "$FOR" = gpu ] || echo --extra-index-url https://download.pytorch.org/whl/cpu) -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY nait_index nait_index
 COPY cli cli

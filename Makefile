@@ -18,7 +18,6 @@ ANSWERS = $(BIN)/python -c "from urllib.request import urlopen; urlopen('$(TORCH
 .PHONY: demo test docs fuzz faults sweep lint format wheel bench bench-quick tables clean
 
 demo: $(VENV)/.installed
-	@rm -rf $(DEMO)
 	$(BIN)/nait-index demo $(DEMO)
 
 test: $(VENV)/.installed-dev
@@ -86,15 +85,15 @@ endif
 
 # With what the next steps after the demo need: the report, the page in the browser, folders for `datasets`.
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml
-	$(PIP) -e ".[$(if $(HAS_GPU),gpu,cpu),report,explore,export]"
+	$(PIP) -e ".[report,explore,export]"
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(PIP) -e ".[$(if $(HAS_GPU),gpu,cpu),dev]"
+	$(PIP) -e ".[dev]"
 	@touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed
-	$(PIP) -e ".[$(if $(HAS_GPU),gpu,cpu),docs]"
+	$(PIP) -e ".[docs]"
 	@touch $@
 
 clean:

@@ -74,7 +74,7 @@ _FIGURES = {
     "correlation": "correlation of all neurons' parts",
     "named": "of the ten neurons named, rightly",
     "layers": "largest error of a layer's part, of all parts",
-    "firing": "error of how hard they fire",
+    "firing": "error of their activations",
 }
 
 

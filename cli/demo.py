@@ -24,14 +24,18 @@ def demo(folder: Path, force: bool) -> None:
     """Build an index of a bundled corpus with a bundled model, select rows from it, and write the results to FOLDER.
 
     Queries the index for several skills, finds a core that serves all of them, and writes each selection and a report.
-    Takes about a minute on two CPU cores and needs no network.
+    Takes about a minute on two CPU cores and needs no network. A finished demo is left as it is.
 
     \b
     Example:
       nait-index demo demo-out
     """
-    from nait_index.demo.run import run
+    from nait_index.demo.run import QUERIED, is_finished, run
 
+    if not force and is_finished(folder):
+        note(f"{folder} holds a finished demo, which is left as it is; --force makes it anew")
+        _show_next(folder, QUERIED[0])
+        return
     with build_progress() as progress:
         outcome = run(folder, force=force, progress=progress)
     print_report(outcome.index, as_json=False)
@@ -47,8 +51,12 @@ def demo(folder: Path, force: bool) -> None:
     click.echo(err=True)
     note(f"corpus, index and selections: {folder}")
     note(outcome.no_report if outcome.report is None else f"report, to open in a browser: {outcome.report}")
-    index, first = str(folder / "demo.nait"), next(iter(outcome.selections))
-    for words in (["query", index, "-c", first, "--top", "5%"], ["explore", index]):
+    _show_next(folder, QUERIED[0])
+
+
+def _show_next(folder: Path, skill: str) -> None:
+    index = str(folder / "demo.nait")
+    for words in (["query", index, "-c", skill, "--top", "5%"], ["explore", index]):
         note("next: " + join([program(sys.argv[0]), *words]))
 
 

@@ -284,7 +284,7 @@ selection_options = all_of(
     examples_option,
     click.option(
         "-n", "--not", "unlike_names", multiple=True, metavar="NAME", shell_complete=a_capability,
-        help="A stored capability that is not wanted, for probe and contrast. Repeatable.",
+        help="A stored capability that is not wanted, for probe, its variants, and contrast. Repeatable.",
     ),
     click.option(
         "--unlike", "unlike_files", multiple=True, metavar="FILE", shell_complete=a_file,

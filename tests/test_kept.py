@@ -105,7 +105,15 @@ def test_a_folder_that_cannot_be_written_costs_time_alone(index: NaitIndex, monk
     assert not files(index)
 
 
-def test_the_oldest_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_kept_of_resampled_examples(index: NaitIndex) -> None:
+    index.add_capability("words", small_rows(20, first=200)[::2])
+    core = index.core(["sums", "words"], top=5, bootstrap=4)
+    assert core.provenance.core is not None
+    assert core.provenance.core.bootstrap == 4
+    assert len(files(index)) == 2
+
+
+def test_the_least_used_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept, "_MOST", 3)
     made = []
 
@@ -113,11 +121,9 @@ def test_the_oldest_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         made.append(n)
         return np.array([n / 3])
 
-    for n in range(5):
-        assert kept.kept(tmp_path, [np.arange(n)], lambda n=n: number(n)) == [n / 3]
+    for n in (0, 1, 2, 0, 3, 0, 1):
+        assert kept.kept(tmp_path, [np.arange(n), "thirds"], lambda n=n: number(n)) == [n / 3]
         newest = max(tmp_path.glob("kept-*.json"), key=lambda path: path.stat().st_mtime_ns)
-        os.utime(newest, (n, n))
+        os.utime(newest, (len(made), len(made)))  # some file systems know whole seconds alone
+    assert made == [0, 1, 2, 3, 1]
     assert len(list(tmp_path.glob("kept-*.json"))) == 3
-    for n in (4, 3, 2, 1):
-        kept.kept(tmp_path, [np.arange(n)], lambda n=n: number(n))
-    assert made == [0, 1, 2, 3, 4, 1]

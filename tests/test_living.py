@@ -25,7 +25,10 @@ from helpers import (
 )
 
 from nait_index import NaitIndex
+from nait_index.config import SignatureConfig, View
 from nait_index.errors import SelectionError, StoreError
+from nait_index.methods import probe
+from nait_index.store.samples import spread
 
 ROWS = 30
 
@@ -426,6 +429,21 @@ def test_what_is_scanned_after_changes_is_what_would_be_made_anew(index: Path, m
         shutil.rmtree(index / "engine")
         assert renewed == _scanned(index), change
     assert len(renewed) == 4 * 4 + 1  # the files of four copies, and the classifier of the query
+
+
+def test_what_was_added_is_in_every_sample_of_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert spread(7, 7).tolist() == spread(7, 99).tolist() == list(range(7))
+    assert spread(10, 4).tolist() == [0, 2, 5, 7]
+    assert not len(spread(0, 5))
+
+    monkeypatch.setattr(probe, "SAMPLE", 16)
+    rows = small_rows(200)
+    sums, words = rows[1::2], rows[::2]
+    NaitIndex.build(tmp_path / "x.nait", sums[:60], signatures=SignatureConfig(views=(View.WORDS,)))
+    index = NaitIndex.add(tmp_path / "x.nait", words)
+    index.add_capability("sums", sums[80:90])
+    chosen = index.query("sums", top=50)
+    assert {int(sample_id.removeprefix("row-")) % 2 for sample_id in chosen.ids} == {1}
 
 
 # ---- versions -----------------------------------------------------------------------------------------------------

@@ -307,7 +307,7 @@ def test_results_compare_with_random_rows_and_with_bm25() -> None:
         ({RANDOM: 2.0, BM25: 1.8, "probe": 1.5}, "teach this model more than random rows.*more than word overlap"),
         ({RANDOM: 2.0, BM25: 1.2, "probe": 1.5}, "teach this model more than random rows.*less than word overlap"),
         ({RANDOM: 2.0, BM25: 1.8, "probe": 2.5}, "less than random rows"),
-        ({RANDOM: 2.0, BM25: 2.0, "probe": 2.0}, "no difference from random rows.*no provable"),
+        ({RANDOM: 2.0, BM25: 2.0, "probe": 2.0}, "no difference from random rows.*not provably"),
     ],
 )
 def test_the_verdict_is_one_sentence(losses: dict[str, float], sentence: str) -> None:

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-EXTRAS = "cpu,explore,export,gradients,prove,remote,report,s3"
+EXTRAS = "explore,export,gradients,prove,remote,report,s3"
 
 
 def main() -> None:

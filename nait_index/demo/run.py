@@ -44,12 +44,18 @@ class DemoOutcome:
         return LabelCounts(*(sum(label == skill for label in labels) for labels in (chosen, corpus)))
 
 
+def is_finished(folder: Path) -> bool:
+    """Report whether a folder holds what :func:`run` makes of it, to its end."""
+    return (folder / "core.jsonl").is_file() and (folder / "demo.nait" / "manifest.json").is_file()
+
+
 def run(folder: Path, *, force: bool = False, progress: ProgressCallback | None = None) -> DemoOutcome:
     """Build the demo's index in a folder, store every skill, query some, compute their core, and write the selections.
 
     :raises OutputExistsError: the folder exists already and ``force`` is not set.
     """
     check_absent(folder, force=force)
+    (folder / "core.jsonl").unlink(missing_ok=True)  # the last of its files
     place, files = folder / "demo.nait", write(folder)
     if (place / "manifest.json").is_file():  # made by an earlier demo, perhaps of another version of this package
         shutil.rmtree(place)

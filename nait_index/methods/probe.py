@@ -43,12 +43,17 @@ from nait_index.signatures.features import Feature
 from nait_index.signatures.views import dense_column
 
 SAMPLE = 1024
-"""Rows that represent the rest of the corpus: the first of the table, which is in random order."""
+"""Rows that represent the rest of the corpus: a random sample of it."""
 
 _WIDTH = 2.0  # κ
 _SPARED, _FULL = 0.1, 0.2  # shares of the sample: no negatives up to the first, whole ones from the second
 _PENALTY = 1e-3  # λ
 _QUERIES, _NEIGHBOURS = 16, 16
+
+_TRAINING = f"1 {_WIDTH} {_SPARED} {_FULL} {_PENALTY}"
+"""How a query is trained. Its first number goes up with every change to that, so that no query kept before is used."""
+
+_WIDEST = 4096  # numbers of a trained query that is kept
 
 
 class Probe(Linear):
@@ -74,7 +79,8 @@ class Probe(Linear):
             raise CapabilityError(NO_DIRECTION)
         sample = _sample(rows, features)
         unlike = np.concatenate([sample[:0], *(_vectors(rows, features, unwanted) for unwanted in examples.unlike)])
-        classifier = _trained(rows, wanted, sample, unlike)
+        points = wanted, sample, unlike
+        classifier = train(*points) if examples.passing else _trained(rows, *points)
         vectors = _split(rows, features, classifier.vector)
         beside = {feature: vectors[feature] for feature in features[1:]}
         return Query(features[0], vectors[features[0]], classifier.constant, beside=beside)
@@ -131,12 +137,12 @@ def _vectors(rows: IndexRows, features: Sequence[Feature], examples: Examples) -
 
 def _sample(rows: IndexRows, features: Sequence[Feature]) -> np.ndarray:
     """Return the joined vectors of a random sample of the corpus."""
-    return _joined(rows, features, [rows.first(feature, SAMPLE) for feature in features])
+    return _joined(rows, features, [rows.sampled(feature, SAMPLE) for feature in features])
 
 
 def _split(rows: IndexRows, features: Sequence[Feature], vectors: np.ndarray) -> dict[Feature, np.ndarray]:
     """Split queries of joined vectors (…, d) into those of each feature's signature."""
-    widths = [rows.first(feature, 1).shape[1] for feature in features]
+    widths = [rows.sampled(feature, 1).shape[1] for feature in features]
     share = np.float32(len(features) ** -0.5)
     parts = np.split(vectors, np.cumsum(widths)[:-1], axis=-1)
     return {feature: part * share * rows.steps(feature) for feature, part in zip(features, parts, strict=True)}
@@ -152,8 +158,9 @@ def _trained(rows: IndexRows, *points: np.ndarray) -> Query:
         made = train(*points)
         return np.append(made.vector, made.constant)
 
-    settings = f"{_WIDTH} {_SPARED} {_FULL} {_PENALTY}"
-    *weights, intercept = rows.kept((settings, *points), numbers)
+    if points[0].shape[1] > _WIDEST:
+        return train(*points)
+    *weights, intercept = rows.kept((_TRAINING, *points), numbers)
     return Query(Feature.UNIT, np.array(weights, np.float32), float(intercept))
 
 

@@ -45,7 +45,7 @@ class MethodName(StrEnum):
 
 
 DEFAULT_METHOD = MethodName.PROBE
-"""The one that most often chooses the right rows; ``benchmarks/README.md`` has the figures."""
+"""The best at finding the right rows with few examples, and as good as any with many; see ``benchmarks/README.md``."""
 
 
 @cache

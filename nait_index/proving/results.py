@@ -114,5 +114,5 @@ def verdict(results: Results, arm: str) -> str:
         help_ = f"no difference from random rows is shown for {arm}: answer loss {against}"
     if words is None:
         return help_
-    compared = "more than" if words.high < 0 else "less than" if words.low > 0 else "no provable more or less than"
+    compared = "more than" if words.high < 0 else "less than" if words.low > 0 else "not provably more or less than"
     return f"{help_}; {compared} word overlap (bm25): {words}"

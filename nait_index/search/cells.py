@@ -7,15 +7,15 @@ one after another, and nothing else of the files: so opening takes no longer for
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from nait_index.errors import NaitError
 from nait_index.files import atomic_write
 from nait_index.search.renewal import ranges
 from nait_index.search.row_products import scan
 from nait_index.store.engines import CELLS
+from nait_index.store.samples import spread
 
 LEADING = 256
 """Coordinates that rows are clustered by."""
@@ -89,14 +89,15 @@ class Cells:
 
     @classmethod
     def cluster(cls, rows: Codes, count: int, steps: np.ndarray) -> "Cells":
-        """Cluster the first ``count`` rows, which are all, in memory.
+        """Cluster the ``count`` rows, in memory.
 
         :param steps: (≥ w,) what one unit of each code is worth.
         """
-        faiss = import_faiss()
+        import faiss
+
         width, number = min(LEADING, len(steps)), round(count**0.5)
         kmeans = faiss.Kmeans(width, number, niter=_ITERATIONS, seed=0, spherical=True)
-        kmeans.train(_coordinates(rows.block(0, _SAMPLE * number), steps[:width]))
+        kmeans.train(_coordinates(rows.take(spread(count, _SAMPLE * number)), steps[:width]))
         centers = np.asarray(kmeans.centroids, dtype=np.float32)
         spans = [(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK)]
         cells = np.concatenate([_assign(rows.block(*span)[:, :width], steps[:width], centers) for span in spans])
@@ -187,17 +188,3 @@ def _assign(codes: np.ndarray, steps: np.ndarray, centers: np.ndarray) -> np.nda
 
 def _starts(cells: np.ndarray, number: int) -> np.ndarray:
     return np.concatenate([[0], np.bincount(cells, minlength=number).cumsum()]).astype(np.int64)
-
-
-def import_faiss() -> Any:  # noqa: ANN401 - faiss is untyped
-    """Import FAISS, which one of two extras installs.
-
-    :raises NaitError: neither is installed.
-    """
-    try:
-        import faiss
-    except ImportError as error:
-        raise NaitError(
-            f"FAISS is not installed ({error}): pip install 'nait-index[cpu]', or [gpu] on a GPU"
-        ) from error
-    return faiss

@@ -15,11 +15,12 @@ import numpy as np
 
 from nait_index.errors import StoreError
 from nait_index.files import atomic_write, explained, hash_bytes
-from nait_index.search.hits import sampled
+from nait_index.search.hits import SAMPLED
 from nait_index.search.placement import OnProcessor, Products
 from nait_index.search.row_products import scan, whole
 from nait_index.search.row_sums import row_sums
 from nait_index.store.fragments import Fragment
+from nait_index.store.samples import spread
 from nait_index.store.sealed import read_sealed, write_sealed
 
 _CHECKED = 65_536
@@ -185,9 +186,9 @@ class ExactScan:
         return self._scores(queries, lambda numbers: scan(self.rows, numbers, os.cpu_count() or 1, ordinals))
 
     def scores_among(self, allowed: np.ndarray, queries: np.ndarray) -> np.ndarray:
-        """Score the rows that are allowed (n,) bool, and the first ones, and give all others -inf: (q, n) float32."""
+        """Score the rows that are allowed (n,) bool, and a sample, and give all others -inf: (q, n) float32."""
         read = allowed.copy()
-        read[sampled(len(read))] = True
+        read[spread(len(read), SAMPLED)] = True
         scores = np.full((len(queries), len(read)), -np.inf, np.float32)
         scores[:, read] = self.scores_at(np.flatnonzero(read), queries)
         return scores

@@ -12,14 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nait_index.store.samples import spread
+
 _BLOCK = 1024
 _READ = 1 << 15
 """Rows whose whole signatures are held at a time."""
 
 _DEVIATIONS = 4
 _LENGTH = float(1 << 30)
-_SAMPLE = 1024
-"""Rows on which the difference is measured: the first of the table, which lie in random order."""
+SAMPLED = 1024
+"""Rows on which the difference of scanned and whole scores is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,21 +74,17 @@ def rescored(
     :param coarse: (q, n) scanned scores of all rows; :param queries: (q, d) whole queries.
     :param allowed: (n,) bool, rows that may be chosen; ``None`` for all.
     """
-    sample = read(sampled(coarse.shape[1]))
+    sampled = spread(coarse.shape[1], SAMPLED)
+    sample = read(sampled)
     for scores, query in zip(coarse, queries, strict=True):
         scanned = best(scores, k, allowed)
         if not len(scanned.ordinals):
             yield scanned
             continue
-        threshold = lowest_near(float(scanned.scores[-1]), sample, scores[: len(sample)], query)
+        threshold = lowest_near(float(scanned.scores[-1]), sample, scores[sampled], query)
         candidates, products = score_near(read, scores, query, threshold, allowed)
         hits = best(products, k)
         yield Hits(hits.scores, candidates[hits.ordinals])
-
-
-def sampled(rows: int) -> np.ndarray:
-    """Return the ordinals of the rows on which the difference of scanned and whole scores is measured."""
-    return np.arange(min(_SAMPLE, rows))
 
 
 def lowest_near(cut: float, sample: np.ndarray, scores: np.ndarray, query: np.ndarray) -> float:

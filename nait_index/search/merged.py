@@ -13,9 +13,10 @@ import numpy as np
 
 from nait_index.search.cut import half_of, score_of, sort_rows
 from nait_index.search.exact import ExactScan, ScanStamp
-from nait_index.search.hits import Hits, best, lowest_near, sampled
+from nait_index.search.hits import SAMPLED, Hits, best, lowest_near
 from nait_index.search.scans import ColumnQueries, Parts, ReadWhole, TableWork
 from nait_index.search.shares import ScoredRows, ShareSpans
+from nait_index.store.samples import spread
 
 Ask = Callable[[str, Sequence[tuple[Any, ...]]], list[Any]]
 """Calls a method of :class:`SharedRows` in every process, each with arguments of its own, and returns their results."""
@@ -76,7 +77,7 @@ class MergedScans:
         if not min(k, available):
             return _none([part])
         cuts = self._cuts(requests, min(k, available))
-        sample, longest = self._read(sampled(self._rows), part.column), self.longest(part.column, part.stamp)
+        sample, longest = self._read(spread(self._rows, SAMPLED), part.column), self.longest(part.column, part.stamp)
         scanned = ExactScan(sample[:, : part.stamp.dim], longest, part.stamp).scores(part.queries)
         thresholds = [
             lowest_near(*each) for each in zip(cuts, [sample] * len(cuts), scanned, part.queries, strict=True)

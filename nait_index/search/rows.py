@@ -29,7 +29,7 @@ from nait_index.store.fitted import load_landmarks
 from nait_index.store.fragments import Fragment, cut
 from nait_index.store.kept import kept
 from nait_index.store.layout import Layout
-from nait_index.store.samples import SampleTable
+from nait_index.store.samples import SampleTable, spread
 from nait_index.types import DEFAULT_READING, Reading, Sample
 
 if TYPE_CHECKING:
@@ -183,9 +183,9 @@ class IndexRows:
         """Report whether the index has the view that a feature needs."""
         return VIEW_OF[feature] in self.views
 
-    def first(self, feature: Feature, count: int) -> np.ndarray:
-        """Read the scanned signatures of the first rows, a random sample of the corpus: (at most ``count``, d)."""
-        ordinals = np.arange(min(count, len(self)))
+    def sampled(self, feature: Feature, count: int) -> np.ndarray:
+        """Read the scanned signatures of a random sample of the corpus: (at most ``count``, d)."""
+        ordinals = spread(len(self), count)
         is_scanned = feature is not Feature.HIDDEN
         return self.scanned(feature, ordinals) if is_scanned else self.signatures(ordinals, HIDDEN_MEAN)
 

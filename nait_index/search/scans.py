@@ -14,7 +14,7 @@ from nait_index.search.hits import Hits, best_of_each, rescored
 from nait_index.search.placement import OnProcessor, Products
 from nait_index.signatures.features import unit_rows
 from nait_index.signatures.views import HIDDEN_MEAN
-from nait_index.store.samples import SampleTable
+from nait_index.store.samples import SampleTable, spread
 
 logger = logging.getLogger(__name__)
 
@@ -173,9 +173,9 @@ class HiddenStates:
 
     @cached_property
     def center(self) -> np.ndarray:
-        """(H,) mean of the first rows, which are in random order."""
-        first = self._table.signatures_at(np.arange(min(_CENTRED, len(self._table))), HIDDEN_MEAN)
-        return np.asarray(first.mean(axis=0, dtype=np.float64), np.float32)
+        """(H,) mean of a random sample of the rows."""
+        sample = self._table.signatures_at(spread(len(self._table), _CENTRED), HIDDEN_MEAN)
+        return np.asarray(sample.mean(axis=0, dtype=np.float64), np.float32)
 
     def vectors(self, signatures: np.ndarray) -> np.ndarray:
         """Return signatures (m, H) less the center, of length 1: float32."""

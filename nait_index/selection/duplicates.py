@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
 
-import numpy as np
-
 from nait_index.corpus import plain_text
 from nait_index.corpus.formats import row_parts
 from nait_index.corpus.words import words
 from nait_index.errors import SelectionError
 from nait_index.handover.rows import ChosenRow
 from nait_index.search.rows import IndexRows
+from nait_index.store.samples import spread
 from nait_index.types import RowFormat
 
 COUNTED = 0.9
@@ -58,13 +57,13 @@ class DuplicateCount:
 
 def count_duplicates(rows: IndexRows) -> DuplicateCount:
     """Count the near-duplicates in an index; of a large one, in a random part."""
-    counted = min(len(rows), _MOST_COUNTED)
-    columns = rows.take(np.arange(counted), ["id", "row", "format"]).values()  # the table is in random order
+    ordinals = spread(len(rows), _MOST_COUNTED)
+    columns = rows.take(ordinals, ["id", "row", "format"]).values()
     texts = (
         ChosenRow(row_id, row, RowFormat(form), 0, cut=False, reading=rows.reading.whole)
         for row_id, row, form in zip(*columns, strict=True)
     )
-    return DuplicateCount(len(find_duplicates(texts, COUNTED)), counted, len(rows), COUNTED)
+    return DuplicateCount(len(find_duplicates(texts, COUNTED)), len(ordinals), len(rows), COUNTED)
 
 
 def check_threshold(threshold: float) -> float:

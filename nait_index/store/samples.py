@@ -61,6 +61,16 @@ def table_of(columns: Mapping[str, Any], table_schema: "pa.Schema") -> "pa.Table
     return pa.Table.from_arrays([_to_arrow(columns[field.name], field) for field in table_schema], schema=table_schema)
 
 
+def spread(rows: int, count: int) -> np.ndarray:
+    """Return the ordinals of a random sample of a table: (at most ``count``,) int64, ascending.
+
+    They are at equal distances. The rows of a build, and those of every addition, are in random order, but what was
+    added comes last: the first rows of a table alone would stand for its first build.
+    """
+    count = min(count, rows)
+    return np.arange(count, dtype=np.int64) * rows // max(1, count)
+
+
 class SampleTable(LanceTable):
     """All samples of one index.
 

@@ -6,8 +6,6 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from nait_index.building.encoder import IndexEncoder
 from nait_index.building.gradients import landmarks_of, warm_up_rows
 from nait_index.building.settings import recorded_settings
@@ -22,7 +20,8 @@ from nait_index.store.layout import Layout
 from nait_index.store.locks import write_lock
 from nait_index.store.manifest import Manifest
 from nait_index.store.publish import publish, settled_capabilities
-from nait_index.store.samples import SampleTable
+from nait_index.store.samples import SampleTable, spread
+from nait_index.types import MarkedText
 
 logger = logging.getLogger(__name__)
 
@@ -76,18 +75,20 @@ def _require_same_model(manifest: Manifest, encoder: IndexEncoder, signatures: S
 def _take(layout: Layout, manifest: Manifest, encoder: IndexEncoder) -> Manifest:
     """Write the landmarks, and before them the warm-up where there is none, and return the manifest that names them."""
     table = SampleTable(layout, manifest.table_version)
-    count = min(len(table), max(encoder.signatures.landmarks, warm_up_rows(len(table))))
-    records = table.take(np.arange(count), [*SAMPLE_COLUMNS, "content_hash"]).to_pylist()
-    samples = (restore_sample(record, manifest.reading) for record in records)
-    texts = [encoder.template.read(sample.parts).marked for sample in samples]
+
+    def drawn(count: int) -> tuple[list[dict[str, Any]], list[MarkedText]]:
+        records = table.take(spread(len(table), count), [*SAMPLE_COLUMNS, "content_hash"]).to_pylist()
+        samples = (restore_sample(record, manifest.reading) for record in records)
+        return records, [encoder.template.read(sample.parts).marked for sample in samples]
+
     if manifest.warmup_hash is None:
-        warmup = encoder.warm_up(texts[: warm_up_rows(len(table))])
+        warmup = encoder.warm_up(drawn(warm_up_rows(len(table)))[1])
         manifest = replace(manifest, warmup_hash=save_fitted(layout, layout.warmup, warmup))
     else:
         warmup = load_fitted(layout, layout.warmup, manifest.warmup_hash)
-    chosen = texts[: encoder.signatures.landmarks]
+    records, texts = drawn(encoder.signatures.landmarks)
     landmarks = landmarks_of(
-        [(record["id"], record["content_hash"]) for record in records], *encoder.landmarks(chosen, warmup)
+        [(record["id"], record["content_hash"]) for record in records], *encoder.landmarks(texts, warmup)
     )
     model = {**manifest.model, "gradient_dtype": encoder.record["gradient_dtype"]}
     digest = save_landmarks(layout, landmarks)
