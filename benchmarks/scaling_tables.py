@@ -21,11 +21,11 @@ _TEXT, _PLAIN = 700, 120  # bytes a row: of the pool's rows, and of ids, hashes 
 
 def per_million_table(results: Sequence[Result]) -> Table:
     """Tabulate measurements for a million rows on two cores."""
-    pool, search, fit, memory = results
+    pool, search, fit, growth = results
     build, million = pool["build"], next(size for size in search["sizes"] if size["rows"] == 1_000_000)
     rate, tokens = build["tokens_per_second"], build["tokens"] / build["rows"]
     bytes_a_row = sum(pool["bytes_per_row"].values())
-    large = memory["mebibytes"]["300000"]
+    size, largest = max(growth["mebibytes"].items(), key=lambda item: int(item[0]))
     rows = [
         ("build, MiniLM (22M), hours", f"{tokens:.0f} tokens x 1 M / {rate:,} tokens/s", tokens * 1e6 / rate / 3600, 1),
         ("signatures in the table, GB", f"{bytes_a_row:,} B x 1 M", bytes_a_row / 1e3, 1),
@@ -33,7 +33,7 @@ def per_million_table(results: Sequence[Result]) -> Table:
         ("query, top 10 %, seconds", "measured at 1 M", million["one, top 10%"], 3),
         ("eight capabilities, seconds", "measured at 1 M", million["eight, top 10%"], 2),
         ("fit of the basis at 350,000 neurons, seconds", "measured, whatever the rows", _fitting(fit)["seconds"], 0),
-        ("memory of a build beyond the model, MiB", "measured at 300,000", large["beyond the model"], 0),
+        ("memory of a build beyond the model, MiB", f"measured at {int(size):,}", largest["beyond the model"], 0),
     ]
     return _arithmetic(rows)
 
@@ -120,13 +120,16 @@ def billion_table(results: Sequence[Result]) -> Table:
 
 def workers_table(result: Result) -> Table:
     """Tabulate the rows per second of the runners: the median of the rounds, once under way and in all."""
-    rows = []
-    base = _median(next(iter(result["builds"].values())), "rows per second once under way")
-    for name, builds in result["builds"].items():
-        way = _median(builds, "rows per second once under way")
-        cells = [f"{way:.1f}", f"{way / base:.2f}", f"{_median(builds, 'rows per second'):.1f}"]
-        rows.append((name, [*cells, f"{_median(builds, 'seconds until under way'):.0f}"]))
-    return ["engine", "rows/s once under way", "over one process", "rows/s in all", "seconds until under way"], rows
+    columns = {
+        "rows/s in all": ("rows per second", ".1f"),
+        "rows/s once under way": ("rows per second once under way", ".1f"),
+        "seconds until under way": ("seconds until under way", ".0f"),
+    }
+    rows = [
+        (name, [format(_median(builds, key), form) for key, form in columns.values()])
+        for name, builds in result["builds"].items()
+    ]
+    return ["engine", *columns], rows
 
 
 def renewal_table(result: Result) -> Table:
@@ -151,28 +154,6 @@ def large_table(results: Sequence[Result]) -> Table:
             rows.append((f"{result['rows'] // 10**6} M: {_in_code(name)}", [*cells, f"{run['written, MB']:,.0f}"]))
     header = ["rows and command", "seconds; of processor time", "own memory, MiB", "with mapped files, MiB"]
     return [*header, "written, MB"], rows
-
-
-def explore_table(result: Result) -> Table:
-    """Tabulate what the page in the browser waits for: seconds, and the size of each answer."""
-    figures = result["explore"]
-    rows = [("until it listens", [f"{figures['until it listens']:.1f}", ""])]
-    for name in ("page", "choice", "again", "another budget", "top 500", "a page of rows"):
-        rows.append((_EXPLORED[name], [f"{figures[name]:.2f}", f"{figures[f'{name}, kB']:,.0f}"]))
-    rows.append(
-        (f"memory of its own: {figures['own, MiB']:,} MiB; with mapped files: {figures['peak, MiB']:,}", ["", ""])
-    )
-    return ["`explore`", "seconds", "kB"], rows
-
-
-_EXPLORED = {
-    "page": "the page",
-    "choice": "the first choice of a tenth",
-    "again": "the same again",
-    "another budget": "half as many",
-    "top 500": "500 rows",
-    "a page of rows": "50 of the chosen rows",
-}
 
 
 def _in_code(name: str) -> str:

@@ -45,7 +45,6 @@ from benchmarks.quality.teaching_tables import (
 )
 from benchmarks.scaling_tables import (
     billion_table,
-    explore_table,
     far_table,
     large_table,
     per_million_table,
@@ -288,12 +287,9 @@ TABLES: dict[str, Callable[[], str]] = {
         for method in ("probe", "nait")
         for model in FAITHFUL
     },
-    "per-million": partial(
-        cost_table, per_million_table, "pool-minilm", "search", "fit", "build-memory-tiny", many=True
-    ),
+    "per-million": partial(cost_table, per_million_table, "pool-minilm", "search", "fit", "build-growth", many=True),
     "far": partial(cost_table, far_table, "search"),
     "large": partial(cost_table, large_table, "large", many=True),
-    "explore": partial(cost_table, explore_table, "large"),
     "renewal": partial(cost_table, renewal_table, "renewal"),
     "engines": partial(cost_table, engines_table, "engines"),
     "cover-loss": partial(cost_table, cover_loss_table, "cover"),

@@ -72,7 +72,9 @@ def _signature_options(command: opt.Command) -> opt.Command:
     return command
 
 
-@click.command(cls=Grouped, headings=BUILDING, short_help="Encode a corpus with a model; store one signature per row.")
+@click.command(
+    cls=Grouped, headings=BUILDING, short_help="Encode a corpus with a model; store the signatures of its rows."
+)
 @opt.index_argument
 @click.argument("corpus", nargs=-1, required=True, metavar="CORPUS...", shell_complete=a_file)
 @click.option(
@@ -138,9 +140,10 @@ def build(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Run the model once over CORPUS, and store a signature of every row in INDEX.
+    """Run the model once over CORPUS, and store the signatures of every row in INDEX.
 
-    CORPUS is any number of .json, .jsonl, .jsonl.gz, .csv or .parquet files, Arrow folders, or - for standard input.
+    CORPUS is any number of files (.json, .jsonl, .csv, .parquet, .arrow; text also as .gz), folders, patterns,
+    addresses, data sets of the Hub (OWNER/NAME), or - for standard input.
     Run the command again to finish an interrupted build, or with more files to add new rows.
 
     \b

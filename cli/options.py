@@ -155,7 +155,10 @@ replace_option = click.option(
 )
 limit_option = click.option("--limit", type=int, metavar="N", help="Read at most N rows.")
 format_option = enum_option(
-    RowFormat, "--format", "row_format", help="Format of the rows. Default: detected in each file from its first rows."
+    RowFormat,
+    "--format",
+    "row_format",
+    help="Format of the rows to read. Default: detected in each file from its first rows.",
 )
 split_option = click.option(
     "--split", metavar="NAME|all",
@@ -293,8 +296,8 @@ selection_options = all_of(
     method_option,
     top_option(
         "10%", "N|P%|N-tokens|auto",
-        "Number or share of rows to select per capability (a share is rounded down, to at least 1), or as many as some "
-        "tokens allow, e.g. 2M-tokens. In query, auto suggests a number from the score curve and explains it.",
+        "Number or share of rows to select (a share is rounded down, to at least 1), or as many as some tokens allow, "
+        "e.g. 2M-tokens. In query, this is for each capability, and auto suggests a number from the score curve.",
     ),
     where_option,
     click.option(
