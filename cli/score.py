@@ -210,8 +210,8 @@ def _score(
         note(warning)
     if report.set_aside:
         note(f"{counted(report.set_aside, 'line')} set aside, see {opened.layout.scores / report.name}.rejected.jsonl")
-    if report.statuses.get("failed"):
-        note(f"{counted(report.statuses['failed'], 'row')} failed; run the same command again to retry them")
+    if failed := report.statuses.get("failed", 0) + report.statuses.get("refused", 0):
+        note(f"{counted(failed, 'row')} failed; run the same command again to retry them")
 
 
 def _confirm(yes: bool, cost: object) -> bool:

@@ -210,7 +210,17 @@ def test_a_request_that_the_server_rejects_fails_its_row_at_once(server: Server)
     server.reply = lambda text, _: Reply(code=400, body=long) if number_in(text) == 0 else Reply("1")
     scores = judged(server, rows_of(2))
     assert scores["r0"].reason.endswith("answered 400: context length exceeded")
+    assert scores["r0"].status is Status.REFUSED
     assert len(server.requests) == 2
+
+
+def test_refusals_end_a_run_only_before_the_first_answer(server: Server) -> None:
+    server.reply = lambda text, _: Reply("1") if number_in(text) == 8 else Reply(code=422)
+    scores = judged(server, rows_of(40), workers=1)
+    assert [row_id for row_id, score in scores.items() if score.status is not Status.REFUSED] == ["r8"]
+    server.reply = lambda text, _: Reply(code=422)
+    with pytest.raises(NaitError, match="9 rows in a row failed"):
+        judged(server, rows_of(40), workers=1)
 
 
 @pytest.mark.parametrize("code", [401, 403, 404, 307])
@@ -326,6 +336,32 @@ def test_an_interrupted_run_goes_on_and_failed_rows_are_tried_again(
     }
     assert sum(value == 4.0 for value in values.values()) == 4
     assert len(server.requests) == asked + 9
+
+
+def test_rows_that_are_always_refused_do_not_keep_the_others_from_being_scored(
+    server: Server, waits: list[float], tmp_path: Path
+) -> None:
+    root = tmp_path / "own.nait"
+    build_small(root, write_lines(tmp_path / "pool.jsonl", small_rows(40)))
+    command = ["score", root, "judge", "--url", server.url, "--judge-model", "large", "--workers", "1"]
+    command += ["--retries", "0", "--yes"]
+    server.reply = lambda text, _: Reply(code=400 if text in list(server.attempts)[:14] else 200)
+    first = nait_index(*command)
+    assert first.code == 1
+    assert "9 rows in a row failed" in first.err
+    asked = len(server.requests)
+    assert nait_index(*command).code == 0
+    texts = [request["messages"][0]["content"] for request in server.requests]
+    assert set(texts[:9]).isdisjoint(texts[asked : asked + 31])  # rows that were never tried come first
+    for _ in (400, 500):
+        again = nait_index(*command)
+        assert again.code == 0, again.err
+        assert "9 rows in a row failed" in again.err
+        assert "14 rows failed; run the same command again" in again.err
+        assert sorted(str(row["judge"]) for row in samples_of(root).values()) == ["4.0"] * 26 + ["None"] * 14
+        server.reply = lambda text, _: Reply(code=500)
+    server.reply = lambda text, _: Reply()
+    assert nait_index(*command, "--json").json["statuses"] == {"ok": 40}
 
 
 def test_the_key_comes_from_the_environment(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,8 @@
 """One OpenAI-compatible ``/chat/completions`` endpoint, with retries and rate limiting.
 
 Transient errors are retried after 1, 2, 4, … seconds, or as long as ``Retry-After`` says: 408, 409, 425, 429, 5xx,
-timeouts, broken connections, answers that are not JSON. Errors that come from the row (400, 413, 422) fail the row. All
-others, such as a wrong key or address, end the run.
+timeouts, broken connections, answers that are not JSON. Errors that come from the row (400, 413, 422) refuse the row.
+All others, such as a wrong key or address, end the run.
 """
 
 import json
@@ -32,6 +32,10 @@ _LARGEST_ANSWER = 4 * 2**20
 
 class RequestFailed(Exception):
     """A request got no answer; others may still get one."""
+
+
+class RequestRefused(Exception):
+    """The endpoint answers, but refuses this request."""
 
 
 class _TransientError(Exception):
@@ -119,7 +123,8 @@ class Endpoint:
     def ask(self, messages: Sequence[Mapping[str, str]], pace: Pace) -> str:
         """Return the model's answer to some messages.
 
-        :raises RequestFailed: this request gets no answer. :raises NaitError: no request will get one.
+        :raises RequestFailed: this request gets no answer. :raises RequestRefused: it is refused.
+        :raises NaitError: no request will get an answer.
         """
         reason = ""
         for attempt in range(self.retries + 1):
@@ -167,7 +172,7 @@ class Endpoint:
             wait = _retry_after(error.headers.get("Retry-After", ""))
             return _TransientError(reason, wait, everyone=error.code == 429)
         if error.code in _ROW_ERRORS:
-            return RequestFailed(reason)
+            return RequestRefused(reason)
         return NaitError(f"{reason}; check --url, --judge-model and the key")
 
     def _without_key(self, text: str) -> str:

@@ -75,9 +75,9 @@ class Journal:
         return (None, None) if entry is None else (entry.value, str(entry.status))
 
     def is_done(self, row_id: str, content: str) -> bool:
-        """Report whether a row needs no more work: only rows that have no entry, or failed, do."""
+        """Report whether a row needs no more work: rows that have no entry, or failed, or were refused, do."""
         entry = self.entry(row_id, content)
-        return entry is not None and entry.status is not Status.FAILED
+        return entry is not None and entry.status.is_final
 
     def add(self, score: Score) -> None:
         """Append the outcome of a row; it survives the end of this process."""

@@ -15,8 +15,16 @@ from typing import Any, ClassVar
 
 from nait_index.config import ModelConfig
 from nait_index.errors import NaitError
-from nait_index.quality.endpoint import Endpoint, Pace, RequestFailed
-from nait_index.quality.score import QualityRow, Score, Status, UnscorableError, exchange_of, question_text
+from nait_index.quality.endpoint import Endpoint, Pace, RequestFailed, RequestRefused
+from nait_index.quality.score import (
+    GaveUpError,
+    QualityRow,
+    Score,
+    Status,
+    UnscorableError,
+    exchange_of,
+    question_text,
+)
 
 _SYSTEM = (
     "We would like to request your feedback on the performance of an AI assistant in response to the instruction "
@@ -127,14 +135,20 @@ class Judge:
     def score(self, rows: Iterable[QualityRow]) -> Generator[Score, None, None]:
         """Score rows in the order in which answers arrive.
 
-        :raises NaitError: the endpoint refuses every request, or no longer answers.
+        A refusal counts as a failure only until the first answer, which shows that the reason lies in the row.
+
+        :raises GaveUpError: the endpoint refuses every request, or no longer answers. :raises NaitError: it cannot be
+            used, as with a wrong key.
         """
-        failures = 0
+        failures, is_answering = 0, False
         for score in self._answers(rows):
-            failures = failures + 1 if score.status is Status.FAILED else 0
+            if score.status is Status.FAILED or (score.status is Status.REFUSED and not is_answering):
+                failures += 1
+            elif score.status in (Status.OK, Status.UNPARSABLE):
+                failures, is_answering = 0, True
             yield score
             if failures == _IN_A_ROW + self.workers:
-                raise NaitError(
+                raise GaveUpError(
                     f"{failures} rows in a row failed, the last with: {score.reason}; what was scored is kept, run "
                     "the same command again to continue"
                 )
@@ -166,6 +180,8 @@ class Judge:
             return error.score(row)
         except RequestFailed as error:
             return Score(row, None, Status.FAILED, str(error))
+        except RequestRefused as error:
+            return Score(row, None, Status.REFUSED, str(error))
         value = parse_answer(answer)
         if value is None:
             return Score(row, None, Status.UNPARSABLE, " ".join(answer.split())[:200] or "an empty answer")

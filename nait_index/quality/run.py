@@ -13,7 +13,7 @@ from nait_index.errors import CorpusError, NaitError
 from nait_index.quality.imported import Imported
 from nait_index.quality.journal import Journal
 from nait_index.quality.judge import Judge, JudgeCost
-from nait_index.quality.score import Quality, QualityRow, QualitySpec, Score, Status
+from nait_index.quality.score import GaveUpError, Quality, QualityRow, QualitySpec, Score, Status
 from nait_index.store.integrity import check_files
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest, load_finished
@@ -87,7 +87,7 @@ def score_index(
 ) -> ScoreReport:
     """Score every row of an index that has no score yet, then publish the columns NAME and NAME_status.
 
-    An interrupted run continues where it stopped; rows that failed are tried again.
+    An interrupted run continues where it stopped; rows that failed are tried again, after those that never were.
 
     :param model: the current path of the index's model. :param force: start again, whatever the earlier settings.
     :param confirm: called with the cost of a judge; nothing is sent if it returns ``False``.
@@ -126,21 +126,26 @@ def score_index(
 def _pending_rows(
     table: SampleTable, journal: Journal, reading: Reading, on_failure: Callable[[Score], None]
 ) -> Iterator[QualityRow]:
-    """Yield the rows that need work, in the order of the table.
+    """Yield the rows that need work: those never tried, in the order of the table, then the failed, then the refused.
 
     :param reading: what of a row is read.
     :param on_failure: called with the score of each row that cannot be restored.
     """
-    for record in table.records([*SAMPLE_COLUMNS, "content_hash", "n_tokens"]):
-        row_id, content, tokens = record["id"], record["content_hash"], record["n_tokens"]
-        if journal.is_done(row_id, content):
-            continue
-        try:
-            parts = restore_sample(record, reading).parts
-        except CorpusError as error:
-            on_failure(Score(QualityRow(row_id, content, (), tokens), None, Status.FAILED, str(error)))
-        else:
-            yield QualityRow(row_id, content, parts, tokens)
+    # As it is now, since it grows while the rows are scored.
+    again = {(key, entry.content): entry.status for key, entry in journal.entries.items() if not entry.status.is_final}
+    for status in (None, *(status for status in Status if status in again.values())):
+        for record in table.records([*SAMPLE_COLUMNS, "content_hash", "n_tokens"]):
+            row_id, content, tokens = record["id"], record["content_hash"], record["n_tokens"]
+            if status is None and journal.entry(row_id, content) is not None:
+                continue
+            if again.get((row_id, content)) is not status:
+                continue
+            try:
+                parts = restore_sample(record, reading).parts
+            except CorpusError as error:
+                on_failure(Score(QualityRow(row_id, content, (), tokens), None, Status.FAILED, str(error)))
+            else:
+                yield QualityRow(row_id, content, parts, tokens)
 
 
 class _Run:
@@ -161,12 +166,17 @@ class _Run:
     def score(self, quality: Quality) -> None:
         """Score the rows that need it.
 
-        :raises NaitError: no row could be scored.
+        :raises NaitError: no row could be scored, or the quality gave up before it had tried every row.
         """
         self._journal.begin()
         with closing(quality.score(_pending_rows(self._table, self._journal, self._reading, self._add))) as scores:
-            for score in scores:
-                self._add(score)
+            try:
+                for score in scores:
+                    self._add(score)
+            except GaveUpError as error:
+                if sum(self.statuses().values()) < self._rows:
+                    raise
+                logger.warning("%s", error)
         if self._failed and not self._scored and not self.reused:
             raise NaitError(f"no row could be scored, the first because: {self._reason}")
 
@@ -182,7 +192,7 @@ class _Run:
         self._scored += score.value is not None
         self._tokens += score.row.tokens
         self._left -= score.row.tokens
-        if score.status is Status.FAILED:
+        if not score.status.is_final:
             self._failed += 1
             self._reason = self._reason or score.reason
         if self._progress is not None:

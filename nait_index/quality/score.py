@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any, Protocol, TypeVar
 
 from nait_index.config import ModelConfig
+from nait_index.errors import NaitError
 from nait_index.types import Part, Role
 
 _ASKING = frozenset({Role.USER, Role.INPUT, Role.TOOL})
@@ -18,7 +19,8 @@ class Status(StrEnum):
     """The outcome for a row. ``OK`` and ``TRUNCATED`` come with a number, the others never do.
 
     ``TRUNCATED``: computed from the beginning of the row, as much as the model can read. ``ANSWER_CUT``: that beginning
-    holds nothing of the answer. Only ``FAILED`` rows are tried again by the next run.
+    holds nothing of the answer. ``REFUSED``: by the endpoint of a judge, such as a text that is too long for it. Only
+    ``FAILED`` and ``REFUSED`` rows are tried again by the next run.
     """
 
     OK = "ok"
@@ -31,6 +33,12 @@ class Status(StrEnum):
     NOT_FINITE = "not_finite"
     UNPARSABLE = "unparsable"
     FAILED = "failed"
+    REFUSED = "refused"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the next run leaves such a row alone."""
+        return self not in (Status.FAILED, Status.REFUSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +89,10 @@ class UnscorableError(Exception):
     def score(self, row: QualityRow) -> Score:
         """Return the outcome for the row."""
         return Score(row, None, self.status, str(self))
+
+
+class GaveUpError(NaitError):
+    """So many rows failed in a row that a run does not try the others; what was scored is kept."""
 
 
 class Quality(Protocol):
