@@ -15,7 +15,7 @@ from nait_index.activations.batches import AnswerTokens
 from nait_index.activations.loaded import LoadedModel
 from nait_index.activations.loading import load_model
 from nait_index.config import Device, ModelConfig
-from nait_index.corpus import make_template, read_corpus
+from nait_index.corpus import make_template, read_corpus, restore_sample
 from nait_index.corpus.spans import answer_spans
 from nait_index.errors import CapabilityError, NaitError, SelectionError
 from nait_index.proving.heldout import HeldOut, closed_answers, hold_out, split
@@ -91,6 +91,12 @@ def test_a_lesson_asks_for_the_answer_and_the_end(tmp_path: Path, maker: LessonM
 def test_a_row_of_plain_text_counts_but_for_its_first_token(tmp_path: Path, loaded: LoadedModel) -> None:
     made = LessonMaker(loaded.tokenizer, make_template("text"), 512).lessons(samples(tmp_path, [{"text": "The Ural."}]))
     assert made[0].counts.tolist() == [False] + [True] * (len(made[0].ids) - 1)
+
+
+def test_a_stored_row_without_an_answer_teaches_nothing(maker: LessonMaker) -> None:
+    rows = [json.dumps({"instruction": "Name a river.", "output": output}) for output in ("the Ural", "")]
+    stored = [restore_sample({"id": row, "row": row, "format": "alpaca"}) for row in rows]
+    assert [lesson.answer_length > 0 for lesson in maker.lessons(stored)] == [True, False]
 
 
 def test_every_run_learns_from_equally_many_tokens_of_answers() -> None:

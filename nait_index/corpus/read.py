@@ -147,7 +147,9 @@ def restore_sample(record: Mapping[str, Any], reading: Reading = DEFAULT_READING
     raw = parse_row(origin, record["row"])
     if isinstance(raw, Rejected):
         raise CorpusError(f"{origin}: {raw.reason}")
-    return Sample(record["id"], raw.text, row_parts(raw.fields, row_format, reading), origin, row_format)
+    parts = row_parts(raw.fields, row_format, reading)
+    answered = missing_answer(raw.fields, row_format, reading) is None
+    return Sample(record["id"], raw.text, parts, origin, row_format, answered)
 
 
 @dataclass(frozen=True, slots=True)

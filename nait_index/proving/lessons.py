@@ -48,12 +48,16 @@ class LessonMaker:
             )
 
     def lessons(self, samples: Sequence[Sample]) -> list[AnswerTokens]:
-        """Tokenise samples. The first token of a text never counts, since nothing before it could predict it."""
+        """Tokenise samples.
+
+        Nothing counts of a row without an answer, and never the first token of a text, since nothing before it could
+        predict it.
+        """
         texts = [self.template.read(sample.parts).marked for sample in samples]
         special = self.template.adds_special_tokens
         lessons = answer_tokens(self.tokenizer, texts, self.longest, add_special_tokens=special) if texts else []
-        for lesson in lessons:
-            lesson.counts[:1] = False
+        for sample, lesson in zip(samples, lessons, strict=True):
+            lesson.counts[: 1 if sample.answered else None] = False
         return lessons
 
 
