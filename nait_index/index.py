@@ -46,7 +46,7 @@ from nait_index.store.layout import Layout
 from nait_index.store.locks import hold_for_reading
 from nait_index.store.manifest import Manifest, load_finished, recorded_rules
 from nait_index.store.samples import SampleTable
-from nait_index.types import RowFormat, RowRead
+from nait_index.types import RowFormat, RowRead, Sample
 
 if TYPE_CHECKING:
     from nait_index.building.estimate import Estimate
@@ -317,6 +317,10 @@ class NaitIndex:
         """
         return self._library.make_from(rows, name, row_format, limit, progress)
 
+    def make_capability_of(self, samples: Sequence[Sample], name: str) -> Capability:
+        """Make a capability from samples that were read whole, without storing it."""
+        return self._library.make_of(samples, name)
+
     def store_capability(self, capability: Capability, name: str | None = None, *, force: bool = False) -> Capability:
         """Store a capability that this index made, without encoding it again.
 
@@ -356,6 +360,10 @@ class NaitIndex:
     def capability_rows(self, name: str) -> list[str]:
         """Return the examples of a stored capability, as JSON text."""
         return self._library.rows(name)
+
+    def capability_samples(self, name: str) -> list[Sample]:
+        """Return the examples of a stored capability, each read whole in its own format."""
+        return self._library.samples(name)
 
     def remove_capability(self, name: str) -> None:
         """Remove a stored capability."""

@@ -14,20 +14,22 @@ from nait_index.activations.answer_tokens import shortened
 from nait_index.activations.batches import AnswerTokens
 from nait_index.activations.loaded import LoadedModel
 from nait_index.activations.loading import load_model
-from nait_index.config import Device, ModelConfig
+from nait_index.config import Device, ModelConfig, SignatureConfig, View
 from nait_index.corpus import make_template, read_corpus, restore_sample
 from nait_index.corpus.spans import answer_spans
 from nait_index.errors import CapabilityError, NaitError, SelectionError
+from nait_index.proving.choices import Choices
 from nait_index.proving.heldout import HeldOut, closed_answers, hold_out, split
 from nait_index.proving.lessons import LessonMaker, plan_course, plan_epoch
 from nait_index.proving.measures import chrf, likeliest, measure
 from nait_index.proving.plan import BM25, RANDOM, Arm, Planned, ProofPlan, plan_runs
+from nait_index.proving.prove import open_prover
 from nait_index.proving.recipe import TuningRecipe
 from nait_index.proving.results import Results, verdict
 from nait_index.proving.runs import Bench, Measured, Outcome, Run, RunStore
 from nait_index.proving.statistics import RunPair, average, relative_loss
 from nait_index.proving.tuning import tuned
-from nait_index.types import Part, Role, Sample
+from nait_index.types import Part, Role, RowFormat, Sample
 
 RECIPE = TuningRecipe(answer_tokens=60, steps=4, max_length=32, rank=2, alpha=4, learning_rate=1e-2)
 
@@ -250,6 +252,26 @@ def test_the_likeliest_option_is_the_answer() -> None:
     losses, groups = np.array([3.0, 2.0, 1.0, 5.0]), np.array([0, 0, 4, 4])
     assert likeliest(losses, groups, np.array([False, True, True, False])).tolist() == [True, True]
     assert likeliest(losses, groups, np.array([True, False, True, False])).tolist() == [False, True]
+
+
+def test_examples_keep_their_formats_and_those_without_an_answer_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = SignatureConfig(views=(View.WORDS,))
+    index = build_small(tmp_path / "own.nait", write_lines(tmp_path / "pool.jsonl", small_rows(8)), signatures=words)
+    alpaca, last = small_rows(4, first=20), {"instruction": "Name a river.", "output": ""}
+    pairs = [{"question": f"Is {number} odd?", "answer": f"No, {number} is even."} for number in range(0, 8, 2)]
+    write_lines(tmp_path / "alpaca.jsonl", [*alpaca, last])
+    index.add_capability("mixed", [tmp_path / "alpaca.jsonl", write_lines(tmp_path / "pairs.jsonl", pairs)])
+    plain = write_lines(tmp_path / "plain.jsonl", [row | {"text": f"Text {row['id']}."} for row in alpaca])
+    monkeypatch.setattr("nait_index.proving.prove.Prover", lambda index, samples, *_: samples)
+    made: Any = open_prover(index, ["mixed"], [plain], runs=tmp_path / "runs", row_format=RowFormat.TEXT)
+    assert [sample.row for sample in made["mixed"]] == list(map(json.dumps, [*alpaca, *pairs]))
+    assert "mixed: 1 of 9 examples are left out" in caplog.text
+    shown = [Choices(index, made, "10%").shown(name, 0).samples for name in ("mixed", "plain")]
+    assert [len(samples) for samples in shown] == [4, 2]
+    assert set(shown[0]) < set(made["mixed"])
+    assert all(sample.parts[0].text.startswith("Text row-") for sample in shown[1])
 
 
 # ---- comparisons --------------------------------------------------------------------------------------------------

@@ -254,6 +254,22 @@ def test_a_recipe_of_what_was_chosen_by_hand_chooses_the_same(folder: Path) -> N
     assert "exists" in refusal("recipe", index, folder / "by-hand.jsonl.meta.json", "-o", folder / "again.yaml")
 
 
+def test_a_recipe_keeps_examples_of_several_formats(tmp_path: Path) -> None:
+    write_lines(tmp_path / "corpus.jsonl", small_rows(20))
+    write_lines(tmp_path / "alpaca.jsonl", small_rows(4, first=20))
+    write_lines(tmp_path / "pairs.jsonl", [{"question": f"Add {n} and 1.", "answer": str(n + 1)} for n in range(4)])
+    (tmp_path / "recipe.yaml").write_text(
+        START + "build: {views: [words]}\ncapabilities: {mixed: [alpaca.jsonl, pairs.jsonl]}\nchoose:\n"
+        "  - {for: mixed, method: bm25, top: 5, output: rows.jsonl}\n"
+    )
+    assert nait_index("run", tmp_path / "recipe.yaml").code == 0
+    made = nait_index("recipe", tmp_path / "a.nait", tmp_path / "rows.jsonl.meta.json", "-o", tmp_path / "again.yaml")
+    assert made.code == 0, made.err
+    ran = nait_index("run", tmp_path / "again.yaml")
+    assert "capability mixed: 8 examples stored" in ran.err
+    assert (tmp_path / "again-rows.jsonl").read_bytes() == (tmp_path / "rows.jsonl").read_bytes()
+
+
 def test_a_recipe_of_rows_that_are_named_after_their_capability_can_be_run(folder: Path) -> None:
     assert nait_index("run", folder / "recipe.yaml").code == 0
     rows = folder / "hand" / "first.jsonl"

@@ -21,6 +21,8 @@ from nait_index.corpus import (
     restore_sample,
     to_json,
 )
+from nait_index.corpus.formats import read_parts
+from nait_index.corpus.rows import RowError
 from nait_index.errors import CapabilityError, CapabilityExistsError, NaitError, UnknownCapabilityError
 from nait_index.files import check_writable, remove_abandoned
 from nait_index.methods.base import Examples
@@ -38,7 +40,7 @@ from nait_index.store.locks import write_lock
 from nait_index.store.manifest import Manifest
 from nait_index.store.publish import publish, settled_capabilities
 from nait_index.store.samples import SampleTable
-from nait_index.types import Reading, RowFormat, Sample
+from nait_index.types import Reading, ReadPart, Rejected, RowFormat, Sample
 
 if TYPE_CHECKING:
     from nait_index.capabilities.examples import EncodingProgress, ExampleEncoder
@@ -101,6 +103,10 @@ class CapabilityLibrary:
             raise CapabilityError(f"{name}: {len(items):,} examples are more than the {limit:,} allowed; give fewer")
         return self._encoder().encode(items, name, name, progress)
 
+    def make_of(self, samples: Sequence[Sample], name: str) -> Capability:
+        """Make a capability from samples that were read whole, without storing it."""
+        return self._encoder().encode([_as_read(sample, self._reading.read) for sample in samples], name, name)
+
     def add(self, name: str, files: Corpus, row_format: RowFormat | None, *, force: bool) -> Capability:
         """Make a capability from example files and store it, unless it is stored already with the same examples."""
         name, paths = parse_capability_name(name), corpus_list(files)
@@ -161,6 +167,10 @@ class CapabilityLibrary:
     def rows(self, name: str) -> list[str]:
         """Return the examples of a stored capability, as JSON text."""
         return list(self._stored(name).rows)
+
+    def samples(self, name: str) -> list[Sample]:
+        """Return the examples of a stored capability, read whole."""
+        return _samples(self._stored(name), self._reading.whole)
 
     def pooled(self, capability: Capability) -> np.ndarray:
         """Return the pooled activations of a capability's examples, encoding those of a stored one again."""
@@ -309,6 +319,14 @@ def _samples(stored: StoredCapability, reading: Reading) -> list[Sample]:
         restore_sample({"id": str(number), "row": row, "format": form, "file": file, "file_row": number}, reading)
         for number, (row, form) in records
     ]
+
+
+def _as_read(sample: Sample, read: ReadPart) -> Sample | Rejected:
+    """Return the part of a whole sample that an index reads."""
+    try:
+        return replace(sample, parts=read_parts(sample.parts, read))
+    except RowError as error:
+        return Rejected(sample.origin, str(error), sample.row)
 
 
 def _taken(name: str) -> CapabilityExistsError:

@@ -1,6 +1,5 @@
 """The arms of a proof that an index chooses for: a method's best rows, random rows, and BM25's."""
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 
@@ -18,7 +17,7 @@ from nait_index.types import Sample
 class Choices:
     """Lets methods choose from one index, by the half of the examples that a seed shows them.
 
-    :param samples: the examples of every capability. :param where: a SQL condition that rows must pass.
+    :param samples: the examples of every capability, read whole. :param where: a SQL condition that rows must pass.
     """
 
     def __init__(
@@ -33,8 +32,7 @@ class Choices:
     def _shown(self, capability: str, seed: int) -> Capability:
         """Return a capability as a seed shows it."""
         samples = self._samples[capability]
-        rows = [json.loads(samples[row].row) for row in split(len(samples), seed)[0]]
-        return self._index.make_capability_from(rows, capability)
+        return self._index.make_capability_of([samples[row] for row in split(len(samples), seed)[0]], capability)
 
     def method(self, method: MethodName | str, name: str | None = None) -> Arm:
         """Return the arm of a method."""

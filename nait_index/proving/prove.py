@@ -1,7 +1,8 @@
 """``nait-index prove``: from an index and a capability to a proof, for the index's own model or another one."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from nait_index.activations.device import settled_precision
 from nait_index.activations.loaded import LoadedModel
 from nait_index.activations.loading import load_model
 from nait_index.config import Device, Precision
-from nait_index.corpus import SAMPLE_COLUMNS, make_template, read_examples, read_text, restore_sample
+from nait_index.corpus import SAMPLE_COLUMNS, make_template, read_examples, restore_sample
 from nait_index.errors import CapabilityError, NaitError, OutputExistsError
 from nait_index.files import atomic_write
 from nait_index.index import NaitIndex
@@ -28,6 +29,8 @@ from nait_index.search.rows import IndexRows
 from nait_index.selection.budget import Budget, Top
 from nait_index.spelling import normal_name
 from nait_index.types import Reading, Rejected, RowFormat, Sample
+
+logger = logging.getLogger(__name__)
 
 PICTURE, RUNS = ".png", ".runs.jsonl"
 """What the files beside a proof end in."""
@@ -94,7 +97,7 @@ class Proof:
 class Prover:
     """Prepares and does the runs of a proof.
 
-    :param samples: the examples of every capability. :param store: keeps finished runs.
+    :param samples: the examples of every capability, read whole. :param store: keeps finished runs.
     :param tune: folder or hub name of the model to fine-tune copies of; ``None`` for the index's own.
     :raises ModelError: it is not a causal language model.
     """
@@ -157,10 +160,7 @@ def open_prover(
     :raises CapabilityError: there are no examples, or too few with an answer.
     """
     reading, rules = index.manifest.reading.whole, index.manifest.rules
-    samples = {
-        name: _answered(name, read_text("\n".join(index.capability_rows(name)), name, None, reading, rules))
-        for name in capabilities
-    }
+    samples = {name: _answered(name, index.capability_samples(name)) for name in capabilities}
     for file in files:
         name = normal_name(Path(file).stem)
         if name in samples:
@@ -186,7 +186,7 @@ def check_output(path: Path) -> None:
         raise OutputExistsError(f"{taken} exists and is not of an earlier proof; choose another name with -o")
 
 
-def _answered(name: str, items: Iterable[Sample | Rejected]) -> list[Sample]:
+def _answered(name: str, items: Sequence[Sample | Rejected]) -> list[Sample]:
     """Return the examples that have an answer.
 
     :raises CapabilityError: there are fewer than two.
@@ -198,6 +198,8 @@ def _answered(name: str, items: Iterable[Sample | Rejected]) -> list[Sample]:
             f"'{name}' has {there} with an answer; half of them are shown to the methods and half are held out, so "
             "give at least 2, better 64"
         )
+    if left_out := len(items) - len(samples):
+        logger.warning("%s: %d of %d examples are left out, without an answer or unusable", name, left_out, len(items))
     return samples
 
 

@@ -37,34 +37,47 @@ def write_recipe(index: NaitIndex, sidecar: Path, path: Path, *, force: bool = F
     if provenance.liked or provenance.disliked:
         raise NaitError(f"{sidecar}: liked and disliked rows refined this choice, and a recipe cannot hold them")
     names = [*provenance.capabilities, *(provenance.unlike or {})]
-    examples = {name: path.with_name(f"{path.stem}-{normal_name(name)}.examples.jsonl") for name in names}
-    texts = {examples[name]: "".join(row + "\n" for row in _examples(index, name)) for name in names}
+    examples = {name: _examples(index, name, path) for name in names}
+    texts = {file: text for files in examples.values() for file, text in files.items()}
     rows = sidecar.name.removesuffix(".meta.json")
     record = {
         "index": f"{path.stem}.nait",
         "corpus": [_source(name, path, index) for name in index.manifest.sources],
         "build": _build(index, path),
-        "capabilities": {name: file.name for name, file in examples.items()},
+        "capabilities": {name: _one_or_all([file.name for file in files]) for name, files in examples.items()},
         "choose": [_choice(provenance, f"{path.stem}-{rows if Path(rows).suffix else f'{rows}/'}") | _writing(sidecar)],
     }
     text = yaml.safe_dump(record, sort_keys=False, allow_unicode=True)
-    for file in (path, *examples.values()):
+    for file in (path, *texts):
         check_writable(file, force=force)
     with together() as batch:
         for file, content in {path: text, **texts}.items():
             with batch.file(file) as out:
                 out.write(content.encode())
-    return [path, *examples.values()]
+    return [path, *texts]
 
 
-def _examples(index: NaitIndex, name: str) -> list[str]:
+def _examples(index: NaitIndex, name: str, path: Path) -> dict[Path, str]:
+    """Return the examples of a capability as files beside a recipe: one for each format, since a file has one."""
     try:
-        return index.capability_rows(name)
+        samples = index.capability_samples(name)
     except UnknownCapabilityError as error:
         raise NaitError(
             f"{index.layout.name} does not hold the examples of '{name}'; store them with 'nait-index capability add', "
             "and choose again with -c"
         ) from error
+    texts: dict[str, str] = {}
+    for sample in samples:
+        texts[sample.format] = texts.get(sample.format, "") + sample.row + "\n"
+    stem = f"{path.stem}-{normal_name(name)}"
+    return {
+        path.with_name(f"{stem}{'' if len(texts) == 1 else f'.{row_format}'}.examples.jsonl"): text
+        for row_format, text in texts.items()
+    }
+
+
+def _one_or_all(names: list[str]) -> str | list[str]:
+    return names[0] if len(names) == 1 else names
 
 
 def _source(name: str, path: Path, index: NaitIndex) -> str:
