@@ -82,6 +82,22 @@ def test_a_recipe_is_run_resumed_and_left_alone(folder: Path) -> None:
     assert "10 indexed, 60 present" in nait_index("run", recipe).err
 
 
+def test_an_edited_template_and_replaced_rows_are_noticed(folder: Path) -> None:
+    recipe, template = folder / "recipe.yaml", folder / "own.jinja"
+    template.write_text("{{ messages[0].content }} -> {{ messages[-1].content }}")
+    text = recipe.read_text()
+    recipe.write_text(text[: text.index("choose:")].replace("  max-length", "  template: own.jinja\n  max-length"))
+    assert nait_index("run", recipe).code == 0
+    assert "up to date" in nait_index("run", recipe).err
+    other = write_lines(folder / "other.jsonl", [small_rows(1)[0] | {"output": "another answer altogether"}])
+    assert nait_index("add", folder / "small.nait", other, "--replace").code == 0
+    again = nait_index("run", recipe)
+    assert "1 indexed, 59 present" in again.err, again.err
+    assert "up to date" in nait_index("run", recipe).err
+    template.write_text("{{ messages[0].content }} => {{ messages[-1].content }}")
+    assert "in build: this index and this build differ in template" in refusal("run", recipe)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [

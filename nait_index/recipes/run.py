@@ -95,7 +95,7 @@ def _up_to_date(recipe: Recipe, tell: Tell) -> NaitIndex | None:
     """Return the index if the lock says that it was made by this recipe from the files as they are."""
     try:
         lock = json.loads(recipe.lock.read_text(encoding="utf-8"))
-        if lock["build"] != recipe.build_digest or lock["corpus"] != _stamps(recipe):
+        if lock["build"] != recipe.build_digest or any(lock[part] != now for part, now in _stamps(recipe).items()):
             return None
         index = NaitIndex(recipe.index, model=recipe.model.get("name"), device=recipe.model.get("device", Device.AUTO))
         if lock["index"] != _state(index) or lock["gone"]:
@@ -142,16 +142,23 @@ def _hash(path: Path) -> str | None:
     return hash_bytes("".join(hash_file(table) for table in sorted(path.rglob("*.arrow"))).encode())
 
 
-def _stamps(recipe: Recipe) -> dict[str, Any]:
-    """Return size and time of the corpus files that lie here, by name; other sources always count as the same."""
-    stamps: dict[str, Any] = {}
-    for name, path in recipe.corpus.items():
-        files = [file for file in _files(path) if file.is_file()]
-        stamps[name] = [
-            [os.path.relpath(file, recipe.document.folder), file.stat().st_size, file.stat().st_mtime_ns]
-            for file in files
-        ]
-    return stamps
+def _stamps(recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """Return size and time of the files that lie here, of the corpus and of model, template and autoencoder, by name.
+
+    Other sources always count as the same.
+    """
+    settings = {"model": recipe.model.get("name"), "template": recipe.model.get("template")}
+    settings["sae"] = recipe.signatures.get("sae")
+    here = {name: value for name, value in settings.items() if value is not None and os.path.isabs(value)}
+    return {
+        part: {name: [_stamp(file, recipe) for file in _files(path) if file.is_file()] for name, path in paths.items()}
+        for part, paths in {"corpus": recipe.corpus, "settings": here}.items()
+    }
+
+
+def _stamp(file: Path, recipe: Recipe) -> list[Any]:
+    facts = file.stat()
+    return [os.path.relpath(file, recipe.document.folder), facts.st_size, facts.st_mtime_ns]
 
 
 def _files(path: str) -> list[Path]:
@@ -160,8 +167,9 @@ def _files(path: str) -> list[Path]:
 
 
 def _state(index: NaitIndex) -> dict[str, Any]:
-    manifest = index.manifest
-    return {"fingerprint": manifest.fingerprint.digest, "basis": manifest.basis, "rows": manifest.rows}
+    manifest, content = index.manifest, index.columns.table.content_hash()
+    facts = {"fingerprint": manifest.fingerprint.digest, "basis": manifest.basis}
+    return facts | {"rows": manifest.rows, "content": content}
 
 
 def _lock(recipe: Recipe, index: NaitIndex) -> Mapping[str, Any]:
@@ -171,7 +179,7 @@ def _lock(recipe: Recipe, index: NaitIndex) -> Mapping[str, Any]:
         "build": recipe.build_digest,
         "versions": {"nait-index": version("nait-index"), "python": platform.python_version()},
         "libraries": dict(index.manifest.libraries),
-        "corpus": _stamps(recipe),
+        **_stamps(recipe),
         "index": _state(index),
         "gone": _gone(index),
         "capabilities": {
