@@ -80,6 +80,8 @@ def recipe(index: IndexTarget, selection: Path, output: Path, force: bool) -> No
 def try_(corpus: tuple[str, ...], files: tuple[str, ...], model: str, output: Path, **options: Any) -> None:
     """Build an index of CORPUS where there is none, choose rows by examples, and write them and a report to a folder.
 
+    Run again, it takes in rows of CORPUS that are new or changed. Another corpus needs another folder.
+
     \b
     Example:
       nait-index try alpaca.jsonl -e gsm8k.jsonl --model Qwen/Qwen2.5-0.5B
@@ -90,7 +92,7 @@ def try_(corpus: tuple[str, ...], files: tuple[str, ...], model: str, output: Pa
         raise click.UsageError("give a file of examples with -e FILE")
     with build_progress() as progress:
         command = opt.typed_command()
-        made = attempt(output, corpus, files, model=model, progress=progress, command=command, **options)
+        made = attempt(output, corpus, files, model=model, progress=progress, command=command, tell=note, **options)
     for name, (selection, path) in made.selections.items():
         click.echo(
             f"\n{name}: {len(selection):,} of {counted(len(made.index), 'row')} chosen, in {path}; the best {_SHOWN}:"

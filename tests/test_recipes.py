@@ -320,4 +320,24 @@ def test_one_command_from_a_corpus_to_a_report(folder: Path, tiny_model: Any) ->
     assert len((folder / "tried" / "first.jsonl").read_text().splitlines()) == 10
     assert (folder / "tried" / "report.html").exists()
     assert "first: 10 of 60 rows chosen" in tried.out
-    assert nait_index(*words).code == 0
+    again = nait_index(*words)
+    assert again.code == 0, again.err
+    assert "0 indexed, 60 present, 0 rejected" in again.err
+
+
+def test_trying_tells_what_was_left_out_and_mixes_no_corpora(folder: Path, tiny_model: Any) -> None:
+    examples = write_lines(folder / "first.jsonl", [*small_rows(8, first=100), "no row"])
+    words = ["-e", examples, "--model", tiny_model("llama"), "-o", folder / "tried", "--top", "3"]
+    write_lines(folder / "corpus.jsonl", [*small_rows(30), "no row"])
+    tried = nait_index("try", folder / "corpus.jsonl", *words)
+    assert tried.code == 0, tried.err
+    assert "30 indexed, 0 present, 1 rejected" in tried.err
+    assert "rejected rows, with reasons: " in tried.err
+    assert "capability first: 8 examples stored, 1 rejected" in tried.err
+    other = write_lines(folder / "other.jsonl", small_rows(20, first=40))
+    assert "also holds rows of" in refusal("try", other, *words)
+    assert len(NaitIndex(folder / "tried" / "index.nait")) == 30
+    write_lines(folder / "corpus.jsonl", [small_rows(1)[0] | {"output": "another answer"}, *small_rows(28, first=1)])
+    fewer = nait_index("try", folder / "corpus.jsonl", *words)
+    assert fewer.code == 0, fewer.err
+    assert "1 row of the index is not in this corpus; remove" in fewer.err

@@ -7,11 +7,14 @@ from pathlib import Path
 
 from nait_index.building.report import ProgressCallback
 from nait_index.corpus.sources import is_elsewhere, is_pattern
-from nait_index.errors import NaitError
+from nait_index.errors import IncompleteIndexError, NaitError, NotAnIndexError
 from nait_index.handover.handover import OutputOptions
 from nait_index.index import NaitIndex
+from nait_index.recipes.run import Tell, store, tell_of_build
 from nait_index.selection.selection import Selection
 from nait_index.spelling import did_you_mean_path, parse_capability_name
+from nait_index.store.layout import Layout
+from nait_index.store.manifest import load_finished
 
 _INDEX, _PAGE = "index.nait", "report.html"
 
@@ -40,20 +43,23 @@ def attempt(
     limit: int | None = None,
     progress: ProgressCallback | None = None,
     command: str | None = None,
+    tell: Tell,
 ) -> Attempt:
     """Build where there is no index, store the examples, choose, and write rows and report; again, it goes on.
 
     :param command: what the user typed, for the sidecars.
-    :raises NaitError: a step cannot be done.
+    :raises NaitError: a step cannot be done, or the index there is of another corpus.
     """
     from nait_index.report import ReportRequest, write_report
 
     outputs = _outputs(folder, corpus, examples)
+    _check_sources(folder / _INDEX, corpus)
     folder.mkdir(parents=True, exist_ok=True)
-    index = NaitIndex.build(folder / _INDEX, list(corpus), model=model, limit=limit, progress=progress)
+    index = NaitIndex.build(folder / _INDEX, list(corpus), model=model, limit=limit, progress=progress, replace=True)
+    tell_of_build(index, str(folder / _INDEX), "this corpus", tell)
     selections = {}
     for name, (file, output) in outputs.items():
-        index.add_capability(name, file, force=True)
+        store(index, name, [file], tell)
         selection = index.query(name, top=top)
         selection.write_output(OutputOptions(output, force=True, command=command))
         selections[name] = selection, output
@@ -63,6 +69,22 @@ def attempt(
     except NaitError as error:
         return Attempt(index, selections, None, f"no report: {error}")
     return Attempt(index, selections, page)
+
+
+def _check_sources(path: Path, corpus: Sequence[str]) -> None:
+    """Refuse an index of another corpus, whose rows would be chosen as well."""
+    try:
+        sources = load_finished(Layout(path)).sources
+    except (NotAnIndexError, IncompleteIndexError):
+        return
+    if others := [name for name in sources if _resolved(name) not in set(map(_resolved, corpus))]:
+        raise NaitError(
+            f"{path} also holds rows of {', '.join(others)}; name it as well, or choose another folder with -o"
+        )
+
+
+def _resolved(name: str) -> str:
+    return name if is_elsewhere(name) else os.path.realpath(name)
 
 
 def _outputs(folder: Path, corpus: Sequence[str], examples: Sequence[str]) -> dict[str, tuple[str, Path]]:

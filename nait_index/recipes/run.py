@@ -59,7 +59,7 @@ def run_recipe(
         raise recipe.document.fault(["build" if of_settings else "corpus"], str(error)) from error
     for name, files in recipe.capabilities.items():
         with recipe.document.at("capabilities", name):
-            _store(index, name, files, tell)
+            store(index, name, files, tell)
     for position, choice in enumerate(recipe.choices):
         with recipe.document.at("choose", position):
             _write(index, choice, tell, command)
@@ -79,16 +79,25 @@ def _build(recipe: Recipe, tell: Tell, progress: ProgressCallback | None) -> Nai
     index = NaitIndex.build(
         recipe.index, corpus, model=config, signatures=signatures, progress=progress, replace=True, **recipe.rows
     )
+    tell_of_build(index, recipe.index, "the corpus of the recipe", tell)
+    return index
+
+
+def tell_of_build(index: NaitIndex, name: str, corpus: str, tell: Tell) -> None:
+    """Tell what came of a build that is just done.
+
+    :param name: of the index; :param corpus: what its corpus is called.
+    """
     report = index.report
     assert report is not None
-    tell(f"{recipe.index}: {report.indexed:,} indexed, {report.present:,} present, {report.rejected:,} rejected")
+    tell(f"{name}: {report.indexed:,} indexed, {report.present:,} present, {report.rejected:,} rejected")
     if report.rejected:
         tell(f"rejected rows, with reasons: {index.layout.rejected}")
     for warning in report.warnings:
         tell(warning)
     if gone := _gone(index):
-        tell(f"{gone:,} rows of the index are not in the corpus of the recipe; remove {recipe.index} to be rid of them")
-    return index
+        rows = f"{gone:,} row{' of the index is' if gone == 1 else 's of the index are'}"
+        tell(f"{rows} not in {corpus}; remove {name} to be rid of {'it' if gone == 1 else 'them'}")
 
 
 def _up_to_date(recipe: Recipe, tell: Tell) -> NaitIndex | None:
@@ -111,7 +120,8 @@ def _gone(index: NaitIndex) -> int:
     return 0 if index.report is None else index.manifest.rows - index.report.indexed - index.report.present
 
 
-def _store(index: NaitIndex, name: str, files: Sequence[str], tell: Tell) -> None:
+def store(index: NaitIndex, name: str, files: Sequence[str], tell: Tell) -> None:
+    """Store a capability, and tell what came of it."""
     before = index.manifest.version
     stored = index.add_capability(name, list(files), force=True)
     if index.manifest.version == before:
