@@ -362,7 +362,7 @@ class NaitIndex:
         return self._library.rows(name)
 
     def capability_samples(self, name: str) -> list[Sample]:
-        """Return the examples of a stored capability, each read whole in its own format."""
+        """Return the examples of a stored capability, each read in its own format as training reads it."""
         return self._library.samples(name)
 
     def remove_capability(self, name: str) -> None:

@@ -67,8 +67,13 @@ class Reading:
 
     @property
     def whole(self) -> "Reading":
-        """The same for whole rows, as training reads them."""
+        """The same for whole rows."""
         return replace(self, read=ReadPart.ALL)
+
+    @property
+    def for_training(self) -> "Reading":
+        """The same for whole rows with the preferred of two answers, whichever is indexed."""
+        return replace(self, read=ReadPart.ALL, side=Side.CHOSEN)
 
 
 DEFAULT_READING = Reading()

@@ -14,7 +14,10 @@ import pytest
 
 if TYPE_CHECKING:
     from nait_index import NaitIndex, SignatureConfig
+    from nait_index.handover.convert import Refused
+    from nait_index.handover.rows import ChosenRow, OutRow
     from nait_index.store.manifest import Manifest
+    from nait_index.types import RowFormat
 
 SHARD = 8
 """Rows of a shard in the tests, so that a few rows make several."""
@@ -55,6 +58,16 @@ def hand_over_lines(path: Path, rows: Sequence[str], **options: Any) -> None:
     chosen = [ChosenRow(str(number), row, RowFormat.TEXT, 1, False) for number, row in enumerate(rows)]
     records = [{"rank": rank, "id": row.id, "score": 1.0} for rank, row in enumerate(chosen, start=1)]
     hand_over(chosen, records, {}, OutputOptions(path, **options))
+
+
+def convert_rows(
+    rows: Sequence["ChosenRow"], target: "RowFormat | None"
+) -> tuple[list["OutRow"], list["Refused"], dict[str, int]]:
+    """Convert rows as a selection does: the converted ones, those refused, and what fields of turns were left out."""
+    from nait_index.handover.taken import Taken
+
+    taken = Taken(None)
+    return list(taken.convert(rows, target, None)), taken.refused, taken.lost
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

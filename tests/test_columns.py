@@ -6,17 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import nait_index, refusal, small_signatures, write_lines
+from helpers import convert_rows, nait_index, read_lines, refusal, small_signatures, write_lines
 
-from nait_index import NaitIndex
-from nait_index.config import ModelConfig
+from nait_index import NaitIndex, SignatureConfig
+from nait_index.config import ModelConfig, View
 from nait_index.corpus import naming_absent, parts_of, read_corpus
 from nait_index.corpus.answers import missing_answer
 from nait_index.corpus.columns import parse_columns, with_columns
 from nait_index.corpus.formats import detect_format, row_parts
 from nait_index.corpus.unread import unread_fields
 from nait_index.errors import CorpusError, ModelError, NaitError
-from nait_index.handover.convert import convert_rows
 from nait_index.handover.rows import ChosenRow
 from nait_index.types import Origin, Reading, ReadPart, Role, RowFormat, Sample, Side
 
@@ -305,3 +304,18 @@ def test_preferences_are_indexed_by_one_side_and_exported_untouched(tmp_path: Pa
     assert nait_index(*words).code == 0
     assert all(json.loads(line) in rows for line in out.read_text().splitlines())
     assert "DPOTrainer" in (tmp_path / "out.jsonl.trl.py").read_text()
+
+
+@pytest.mark.parametrize("side", Side)
+def test_training_rows_hold_the_preferred_answer_whichever_is_indexed(tmp_path: Path, side: Side) -> None:
+    rows = [{"id": str(n), "prompt": f"Which {n}?", "chosen": f"good {n}", "rejected": "BAD"} for n in range(20)]
+    rows.append({"id": "none", "prompt": "Which is none?", "chosen": "", "rejected": "BAD"})
+    words = SignatureConfig(views=(View.WORDS,))
+    chosen = NaitIndex.build(tmp_path / "x.nait", rows, model=ModelConfig(side=side), signatures=words).select_all()
+    written = chosen.write(tmp_path / "out.jsonl", format="messages")
+    said = {row["id"]: row["messages"][-1]["content"] for row in read_lines(written.path)}
+    assert said == {str(n): f"good {n}" for n in range(20)}
+    assert written.refused == (0 if side is Side.CHOSEN else 1)  # the row without a preferred answer
+    if side is Side.REJECTED:
+        with pytest.raises(NaitError, match="row 'none' cannot be a training row: no answer: 'chosen' is empty"):
+            chosen.to_dataset()

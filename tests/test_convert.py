@@ -4,13 +4,14 @@ import json
 from typing import Any
 
 import pytest
+from helpers import convert_rows
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nait_index.corpus.rows import RowError
 from nait_index.errors import NaitError
 from nait_index.handover.conversation import Turn, read_conversation
-from nait_index.handover.convert import TARGETS, convert, convert_rows
+from nait_index.handover.convert import TARGETS, convert
 from nait_index.handover.rows import ChosenRow
 from nait_index.types import Role, RowFormat
 

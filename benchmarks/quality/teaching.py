@@ -188,7 +188,7 @@ def main(name: str, quick: bool, part: str, suffix: str, cache: Path, **options:
     index = NaitIndex(path) if options["index"] else build_index(path, options["model"], 2000 if quick else None)
     plan = make_plan(index, options)
     bench, maker = open_bench(index, plan, options["model"], recipe, RunStore(cache / "teaching-runs.jsonl"))
-    read = reader(index.columns, maker, index.manifest.reading.whole)
+    read = reader(index.columns, maker, index.manifest.reading.for_training)
     planned = plan_runs(plan, len(index), recipe, maker, read)
     number, parts = map(int, part.split("/"))
     cost = estimate_cost(bench, planned)
@@ -258,7 +258,7 @@ def open_bench(
 
 def _answer_vocabulary(index: NaitIndex, samples: Mapping[str, Sequence[Sample]], maker: LessonMaker) -> np.ndarray:
     """Return the tokens that occur in any answer of the pool or of the examples."""
-    read = reader(index.columns, maker, index.manifest.reading.whole)
+    read = reader(index.columns, maker, index.manifest.reading.for_training)
     lessons = [*read(range(len(index))), *(lesson for of_it in samples.values() for lesson in maker.lessons(of_it))]
     return np.unique(np.concatenate([lesson.ids[lesson.counts] for lesson in lessons]))
 

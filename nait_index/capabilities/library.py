@@ -169,8 +169,8 @@ class CapabilityLibrary:
         return list(self._stored(name).rows)
 
     def samples(self, name: str) -> list[Sample]:
-        """Return the examples of a stored capability, read whole."""
-        return _samples(self._stored(name), self._reading.whole)
+        """Return the examples of a stored capability as training reads them."""
+        return _samples(self._stored(name), self._reading.for_training)
 
     def pooled(self, capability: Capability) -> np.ndarray:
         """Return the pooled activations of a capability's examples, encoding those of a stored one again."""

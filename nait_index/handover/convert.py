@@ -12,7 +12,7 @@ Prompts and completions are always written as lists of messages, because one col
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,26 +46,6 @@ class Refused:
     row: ChosenRow
     number: int
     reason: str
-
-
-def convert_rows(
-    rows: Iterable[ChosenRow], target: RowFormat | None
-) -> tuple[list[OutRow], list[Refused], dict[str, int]]:
-    """Convert rows; see :func:`convert_row`.
-
-    :returns: the converted rows; those that are refused; and, by name, in how many rows a field of turns was
-        left out.
-    """
-    converted: list[OutRow] = []
-    refused: list[Refused] = []
-    lost: Counter[str] = Counter()
-    for number, row in enumerate(rows):
-        result = convert_row(row, number, target, lost)
-        if isinstance(result, Refused):
-            refused.append(result)
-        else:
-            converted.append(result)
-    return converted, refused, lost
 
 
 def convert_row(row: ChosenRow, number: int, target: RowFormat | None, lost: Counter[str]) -> OutRow | Refused:

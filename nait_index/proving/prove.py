@@ -125,7 +125,7 @@ class Prover:
         arms = [untrained(), choices.random(), *map(choices.method, [*methods, MethodName.BM25])]
         generate = frozenset(samples if settings.chrf else ())
         self.plan = ProofPlan(tuple(arms), samples, settings.seeds, settings.held_out, generate=generate)
-        read = reader(index.columns, maker, index.manifest.reading.whole)
+        read = reader(index.columns, maker, index.manifest.reading.for_training)
         self.planned: Planned = plan_runs(self.plan, len(index), settings.recipe, maker, read)
         self.bench = Bench(self.loaded, settings.recipe, store)
 
@@ -159,7 +159,7 @@ def open_prover(
     :param tune: folder or hub name of the model to fine-tune copies of; by default the index's own.
     :raises CapabilityError: there are no examples, or too few with an answer.
     """
-    reading, rules = index.manifest.reading.whole, index.manifest.rules
+    reading, rules = index.manifest.reading.for_training, index.manifest.rules
     samples = {name: _answered(name, index.capability_samples(name)) for name in capabilities}
     for file in files:
         name = normal_name(Path(file).stem)

@@ -106,7 +106,9 @@ def score_index(
     layout.pull(path)
     with Journal(path, quality.settings, force=force) as journal:
         if isinstance(spec, Judge) and confirm is not None:
-            cost = spec.estimate(_pending_rows(table, journal, manifest.reading.whole, on_failure=lambda score: None))
+            cost = spec.estimate(
+                _pending_rows(table, journal, manifest.reading.for_training, on_failure=lambda score: None)
+            )
             if cost.rows and not confirm(cost):
                 raise NaitError("not confirmed, so nothing was sent")
         run = _Run(table, journal, manifest, progress)
@@ -155,7 +157,7 @@ class _Run:
         self, table: SampleTable, journal: Journal, manifest: Manifest, progress: ScoreProgress | None
     ) -> None:
         self._table, self._journal, self._progress = table, journal, progress
-        self._rows, self._reading = manifest.rows, manifest.reading.whole
+        self._rows, self._reading = manifest.rows, manifest.reading.for_training
         self.reused = self.computed = self._failed = self._scored = self._tokens = self._left = 0
         for row in table.records(["id", "content_hash", "n_tokens"]):
             is_done = journal.is_done(row["id"], row["content_hash"])

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, overload
 from nait_index.config import Trainer
 from nait_index.errors import NaitError, SelectionError
 from nait_index.handover.contamination import Contamination, Match
-from nait_index.handover.convert import convert_rows
 from nait_index.handover.handover import OutputOptions, WrittenFiles, hand_over
 from nait_index.handover.hub import HubOptions, output_options
 from nait_index.handover.rows import ChosenRow
+from nait_index.handover.taken import Taken
 from nait_index.handover.writers import OutputKind, kind_of, to_dataset, to_table
 from nait_index.selection.provenance import Provenance
 from nait_index.spelling import parse_enum
@@ -148,15 +148,16 @@ class Selection:
         :raises NaitError: a row has no answer, cannot be converted, or does not fit in one table with the others.
         """
         target = None if format is None else parse_enum(RowFormat, format, "format")
-        rows, refused, _ = convert_rows(self.chosen_rows(), target)
-        if refused:
-            what = "a training row" if format is None else f"converted to {format}"
-            raise NaitError(f"row {refused[0].row.id!r} cannot be {what}: {refused[0].reason}")
+        taken = Taken(None)
+        rows = list(taken.convert(self.chosen_rows(), target, None))
+        if taken.refused:
+            what, first = "a training row" if format is None else f"converted to {format}", taken.refused[0]
+            raise NaitError(f"row {first.row.id!r} cannot be {what}: {first.reason}")
         return to_dataset(to_table(rows, "a dataset"))
 
     def chosen_rows(self, without: Collection[str] = ()) -> Iterator[ChosenRow]:
         """Yield the chosen rows as the index stores them, best first, except those with some ids."""
-        reading = self.reading.whole
+        reading = self.reading.for_training
         for start in range(0, len(self), _BLOCK):
             ids, ordinals = self.ids[start : start + _BLOCK], self.ordinals[start : start + _BLOCK]
             columns = self.fetch(ordinals, ["row", "format", "n_tokens", "truncated"])
