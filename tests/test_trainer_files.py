@@ -517,3 +517,30 @@ def test_a_system_prompt_beside_a_question_is_refused_where_it_would_be_lost(tra
         put(tmp_path / "a.jsonl", rows, RowFormat.PROMPT_COMPLETION, trainer)
     put(tmp_path / "b.jsonl", rows, RowFormat.PROMPT_COMPLETION, Trainer.LLAMAFACTORY)
     assert json.loads((tmp_path / "dataset_info.json").read_text())["b"]["columns"]["system"] == "system"
+
+
+_DEFINED = json.dumps(TOOLS)
+_WITH_TOOLS = {
+    RowFormat.ALPACA: {"instruction": "Lift it.", "output": "It is up.", "tools": _DEFINED},
+    RowFormat.PROMPT_COMPLETION: {"prompt": "Lift it.", "completion": "It is up.", "tools": _DEFINED},
+    RowFormat.PREFERENCE: {"prompt": "Lift it.", "chosen": "It is up.", "rejected": "No.", "tools": _DEFINED},
+}
+
+
+@pytest.mark.parametrize("form", _WITH_TOOLS)
+def test_tools_are_named_or_refused(form: RowFormat, tmp_path: Path) -> None:
+    row = _WITH_TOOLS[form]
+    put(tmp_path / "a.jsonl", [row], form, Trainer.LLAMAFACTORY)
+    assert json.loads((tmp_path / "dataset_info.json").read_bytes())["a"]["columns"]["tools"] == "tools"
+    with pytest.raises(NaitError, match="its tools are not JSON text"):
+        put(tmp_path / "b.jsonl", [row | {"tools": TOOLS}], form, Trainer.LLAMAFACTORY)
+    for trainer in (Trainer.AXOLOTL, *(() if form is RowFormat.ALPACA else (Trainer.TRL, Trainer.UNSLOTH))):
+        with pytest.raises(NaitError, match="its column 'tools' would be lost"):
+            put(tmp_path / "c.jsonl", [row], form, trainer)
+    put(tmp_path / "d.jsonl", [row], form, Trainer.AXOLOTL, "messages")
+
+
+@pytest.mark.parametrize("column", ["tools", "system"])
+def test_verl_is_taught_by_prompts_alone(column: str, tmp_path: Path) -> None:
+    with pytest.raises(NaitError, match=f"its column '{column}' would be lost; use another trainer"):
+        put(tmp_path / "a.jsonl", [REWARDED[0] | {column: "x"}], RowFormat.PROMPT_COMPLETION, Trainer.VERL)

@@ -40,7 +40,8 @@ def _reader(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
         for row in rows:
             row.check_no_reasoning()
         names = {"field_instruction": asked, "field_output": answered}
-        check_column_is_empty(rows, "system")
+        for name in ("system", "tools"):
+            check_column_is_empty(rows, name)
         # The prompt unchanged; a column "input" is not added to it.
         return {"type": names | {"format": "{instruction}", "no_input_format": "{instruction}", "system_format": ""}}
     if shape.format is RowFormat.PREFERENCE:
@@ -53,6 +54,7 @@ def _reader(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
 
 def _alpaca(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
     check_text(rows, "instruction", "output")
+    check_column_is_empty(rows, "tools")
     for row in rows:
         if row.fields.get("history"):
             raise UnreadableError(row, "it has a history, which Axolotl ignores in alpaca rows")

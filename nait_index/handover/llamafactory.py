@@ -53,7 +53,7 @@ def entry(rows: Sequence[OutRow], shape: Shape, out: Path) -> dict[str, Any]:
         for row in rows:
             row.check_no_reasoning()
         columns = dict(zip(("prompt", "response"), names, strict=True))
-        columns |= {"system": "system"} if "system" in shape.columns else {}
+        columns |= {name: name for name in ("system", "tools") if name in shape.columns}
         settings = {"formatting": "alpaca", "columns": columns}
     elif shape.format is RowFormat.PREFERENCE:
         settings = preferences.llamafactory(rows)
@@ -64,6 +64,8 @@ def entry(rows: Sequence[OutRow], shape: Shape, out: Path) -> dict[str, Any]:
         settings = {"formatting": "alpaca", "columns": {"prompt": "text"}}
     else:
         settings = _conversations(rows, shape)
+    if "tools" in settings["columns"]:
+        _check_tools(rows, preferences.REMEDY if shape.format is RowFormat.PREFERENCE else None)
     settings["columns"] |= _media(rows)
     return {"file_name": out.name} | settings
 
@@ -114,7 +116,6 @@ def _alpaca(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
         if name_of(row.fields, "output", "response") != names["response"]:
             raise UnreadableError(row, "it has 'response' where others have 'output'")
         row.check_no_reasoning()
-    _check_tools(rows)
     always = ("prompt", "response")
     columns = {key: name for key, name in names.items() if key in always or name in shape.columns}
     return {"formatting": "alpaca", "columns": columns}
@@ -124,7 +125,6 @@ def _conversations(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
     tags = _tags(shape.keys, {word: first_with_role(rows, shape, word) for word in shape.words})
     for row in rows:
         _check_turns(row, shape, tags)
-    _check_tools(rows)
     columns = {"messages": shape.name} | {name: name for name in ("system", "tools") if name in shape.columns}
     return {"formatting": "sharegpt", "columns": columns, "tags": tags}
 
@@ -178,7 +178,7 @@ def _check_turns(row: OutRow, shape: Shape, tags: dict[str, str]) -> None:
         raise UnreadableError(row, f"a turn has no text in {text!r}")
 
 
-def _check_tools(rows: Sequence[OutRow]) -> None:
+def _check_tools(rows: Sequence[OutRow], remedy: str | None) -> None:
     for row in rows:
         if not isinstance(row.fields.get("tools"), str | None):
-            raise UnreadableError(row, "its tools are not JSON text")
+            raise UnreadableError(row, "its tools are not JSON text", remedy)

@@ -37,7 +37,7 @@ def llamafactory(rows: Sequence[OutRow]) -> dict[str, Any]:
         return {"ranking": True, "formatting": "sharegpt", "columns": columns}
     asked = _question_of_texts(rows)
     more = {"query": _input_name(rows), "history": "history"} if asked == "instruction" else {}
-    more |= {"system": "system"}
+    more |= {"system": "system", "tools": "tools"}
     used = {key: name for key, name in more.items() if any(row.fields.get(name) for row in rows)}
     return {"ranking": True, "formatting": "alpaca", "columns": {"prompt": asked} | used | answers}
 
@@ -48,7 +48,7 @@ def axolotl(rows: Sequence[OutRow]) -> dict[str, Any]:
     :raises UnreadableError: a row has no question and two answers that are text.
     """
     asked = _question_of_texts(rows)
-    _check_lost(rows, asked, "system")
+    _check_lost(rows, asked, "system", "tools")
     fields = {"field_prompt": asked, "field_chosen": "chosen", "field_rejected": "rejected"}
     formats = {"prompt_format": "{prompt}", "chosen_format": "{chosen}", "rejected_format": "{rejected}"}
     return {"type": fields | formats}
@@ -73,7 +73,7 @@ def trl(rows: Sequence[OutRow], kind: OutputKind) -> list[str]:
                 raise UnreadableError(row, problem, REMEDY)
             if isinstance(value, list):
                 check_turns(row, name, kind, "TRL")
-    _check_lost(rows, "prompt", "system")
+    _check_lost(rows, "prompt", "system", *(["tools"] if usual is str else []))
     return columns
 
 

@@ -122,6 +122,8 @@ def prompt_completion(rows: Sequence[OutRow], kind: OutputKind, trainer: str) ->
                 check_turns(row, name, kind, trainer)
         if not lists:
             row.check_no_reasoning()
+    if not lists:
+        check_column_is_empty(rows, "tools")
     return ["prompt", "completion"]
 
 

@@ -20,6 +20,7 @@ from nait_index.types import RowFormat
 LENGTH = 1024
 """Tokens that verl allows a row by default."""
 
+_LEAVE_OUT = "use another trainer, or leave such rows out with --where"
 _BATCH = 256
 """Rows of a batch by default."""
 _NO_RATIO = 'verl has no ratio of data sets; it reads all of each: data.train_files=\'["OUT","GENERAL"]\''
@@ -36,6 +37,8 @@ def script(rows: Sequence[OutRow], shape: Shape, out: Path, kind: OutputKind, le
     if all(_has_reward(row.fields) for row in rows):
         for row in rows:
             check_turns(row, "prompt", kind, "verl")
+        for name in ("system", "tools"):
+            check_column_is_empty(rows, name, _LEAVE_OUT)
         words = ["python3 -m verl.trainer.main_ppo", "algorithm.adv_estimator=grpo", files, "data.prompt_key=prompt"]
         words += ['actor_rollout_ref.model.path="$model"', "actor_rollout_ref.rollout.name=vllm"]
         need = "It also needs data.val_files=FILE; data_source decides how answers are rewarded."
@@ -67,7 +70,7 @@ def _check_messages(rows: Sequence[OutRow], shape: Shape, kind: OutputKind) -> N
     for row in rows:
         if row.fields.get("tools") or row.calls_tools("messages"):
             reason = "in a table its tools are text, which verl does not parse"
-            raise UnreadableError(row, reason, "use another trainer, or leave such rows out with --where")
+            raise UnreadableError(row, reason, _LEAVE_OUT)
         check_turns(row, "messages", kind, "verl")
 
 
