@@ -149,6 +149,39 @@ def test_an_address_with_nothing_to_read(remote: str, name: str, problem: str) -
         ids(f"{remote}/{name}")
 
 
+def test_a_folder_at_an_address_is_read_like_one_here(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name in ("train", "test", ".hidden"):
+        write_lines(folder / f"{name}.jsonl", ROWS[:2])
+    write_lines(folder / "dataset_info.json", [{"data": {"file_name": "train.jsonl"}}])
+    for source in (str(folder), folder.as_uri()):
+        with pytest.raises(CorpusError, match="data: holds the splits test and train; 'build' and 'add' take one with"):
+            ids(source)
+        assert ids(source, split="test") == ["data/test:1", "data/test:2"]
+        assert ids(source, split="all") == ["data/test:1", "data/test:2", "data/train:1", "data/train:2"]
+        with pytest.raises(CorpusError, match="data: has no split 'tset'; it has test, train; did you mean test"):
+            ids(source, split="tset")
+        assert len(ids(f"{source}/*.js*")) == 4  # files that are named, whatever their splits
+        assert len(ids(f"{source}/.h*")) == 2
+    (folder / "README.md").write_text("#")
+    for source in (str(folder), folder.as_uri()):
+        with pytest.raises(CorpusError, match=r"README\.md: unknown extension \.md; known are"):
+            read_corpus([f"{source}/*"])
+
+
+def test_what_save_to_disk_wrote_at_an_address(tmp_path: Path) -> None:
+    import datasets
+
+    data = datasets.Dataset.from_list(ROWS[:3])
+    data.save_to_disk(tmp_path / "rows")
+    assert len(ids((tmp_path / "rows").as_uri())) == 3
+    datasets.DatasetDict(train=data, test=data).save_to_disk(tmp_path / "both")
+    with pytest.raises(CorpusError, match="name the folder of one of its splits"):
+        ids((tmp_path / "both").as_uri())
+    assert len(ids((tmp_path / "both" / "test").as_uri())) == 3
+
+
 def test_an_address_of_no_known_kind() -> None:
     with pytest.raises(CorpusError, match="nosuch"):
         ids("nosuch://bucket/rows.jsonl")

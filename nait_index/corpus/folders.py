@@ -31,6 +31,8 @@ _SHARD = re.compile(r"(.+?)[-_.]\d{5}-of-\d{5}(?:-\w+)?")
 _BETWEEN_WORDS = re.compile(r"[-_. ]+")
 _FACTS = frozenset({"dataset_infos.json", "dataset_info.json"})
 """Files beside data that describe it."""
+SAVED_SPLITS, SAVED = "dataset_dict.json", "state.json"
+"""Files by which a folder is known that ``save_to_disk`` wrote: for a ``DatasetDict``, and for a ``Dataset``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,11 @@ def suffix_of(file: PurePath) -> str:
     return "".join(suffixes) if suffixes[-1:] == [".gz"] else "".join(suffixes[-1:])
 
 
+def is_data(file: PurePath) -> bool:
+    """Return whether a file among others may hold rows: it is not hidden, and does not describe the others."""
+    return not file.name.startswith(".") and file.name not in _FACTS
+
+
 def path_files(path: Path, suffixes: Sequence[str]) -> list[CorpusFile]:
     """List the files of a path that exists, in reading order.
 
@@ -62,21 +69,17 @@ def path_files(path: Path, suffixes: Sequence[str]) -> list[CorpusFile]:
     :raises CorpusError: the folder holds no corpus file, or is damaged.
     """
     if not path.is_dir():
-        return [CorpusFile(path, _split_of(path))]
+        return with_splits([path])
     saved = _saved_files(path)
     if saved is not None:
         return saved
-    files = [
-        file
-        for file in sorted(path.iterdir())
-        if suffix_of(file) in suffixes and not file.name.startswith(".") and file.name not in _FACTS
-    ]
+    files = [file for file in sorted(path.iterdir()) if suffix_of(file) in suffixes and is_data(file)]
     folders = [folder for folder in sorted(path.iterdir()) if _holds_files(folder, suffixes)]
     if files:
         if folders:
             names = ", ".join(printable(folder.name) for folder in folders)
             logger.warning("%s: only the files directly in it are read, not those in %s", display_name(path), names)
-        return _with_splits(files)
+        return with_splits(files)
     if (path / "data").is_dir():
         return path_files(path / "data", suffixes)
     if not folders:
@@ -89,31 +92,33 @@ def path_files(path: Path, suffixes: Sequence[str]) -> list[CorpusFile]:
     ]
 
 
-def choose_split(path: Path, files: Sequence[CorpusFile], split: str | None) -> list[CorpusFile]:
+def choose_split(name: str, files: Sequence[CorpusFile], split: str | None, *, is_folder: bool) -> list[CorpusFile]:
     """Keep the files of one split, without naming it in them, or those of all splits.
 
+    :param name: of what holds them, for messages. :param is_folder: whether it is a folder, of which one is to be asked
+        for; otherwise the files were named.
     :param split: its name, ``all``, or ``None`` if none was asked for.
     :raises CorpusError: a folder holds several and none was asked for, or there is no such split.
     """
     if split == ALL_SPLITS:
         return list(files)
     splits = list(dict.fromkeys(file.split for file in files if file.split is not None))
-    if split is None and path.is_dir() and len(splits) > 1:
+    if split is None and is_folder and len(splits) > 1:
         named = f"{', '.join(splits[:-1])} and {splits[-1]}"
-        likely = shlex.quote(next((name for name in splits if name.startswith("train")), splits[0]))
+        likely = shlex.quote(next((known for known in splits if known.startswith("train")), splits[0]))
         raise CorpusError(
-            f"{display_name(path)}: holds the splits {named}; 'build' and 'add' take one with --split {likely}, and "
+            f"{name}: holds the splits {named}; 'build' and 'add' take one with --split {likely}, and "
             "all with --split all; elsewhere, name the files of one"
         )
     if split is not None and split not in splits:
         there = f"it has {', '.join(splits)}{did_you_mean(split, splits)}" if splits else "it has no splits"
-        raise CorpusError(f"{display_name(path)}: has no split '{split}'; {there}")
+        raise CorpusError(f"{name}: has no split '{split}'; {there}")
     return [replace(file, split=None) for file in files if split in (None, file.split)]
 
 
 def _saved_files(folder: Path) -> list[CorpusFile] | None:
     """Return the files of a folder that ``save_to_disk`` wrote; ``None`` for any other."""
-    splits, state = folder / "dataset_dict.json", folder / "state.json"
+    splits, state = folder / SAVED_SPLITS, folder / SAVED
     try:
         if splits.is_file():
             names = json.loads(splits.read_bytes())["splits"]
@@ -146,7 +151,7 @@ def _holds_files(folder: Path, suffixes: Sequence[str]) -> bool:
     return any(suffix_of(file) in suffixes and not file.name.startswith(".") for file in folder.iterdir())
 
 
-def _with_splits(files: Sequence[Path]) -> list[CorpusFile]:
+def with_splits(files: Sequence[Path]) -> list[CorpusFile]:
     """Mark files with their splits. If one shard is of a split, the names of all shards are those of splits."""
     splits = [_split_of(file) for file in files]
     if any(splits):

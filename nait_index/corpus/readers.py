@@ -44,7 +44,7 @@ def corpus_files(path: Path, split: str | None = None) -> list[CorpusFile]:
         raise CorpusError(f"{display_name(path)!r} cannot be the name of a file")
     with _explained(path):
         path.stat()
-        files = choose_split(path, path_files(path, SUFFIXES), split)
+        files = choose_split(display_name(path), path_files(path, SUFFIXES), split, is_folder=path.is_dir())
     for file in files:
         check_suffix(file.path, display_name(file.path))
     return files

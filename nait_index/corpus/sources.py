@@ -12,7 +12,7 @@ import glob
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,18 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from nait_index.corpus.arrow_rows import object_row, table_rows
-from nait_index.corpus.folders import ALL_SPLITS, STDIN, STDIN_NAME, display_name
+from nait_index.corpus.folders import (
+    ALL_SPLITS,
+    SAVED,
+    SAVED_SPLITS,
+    STDIN,
+    STDIN_NAME,
+    choose_split,
+    display_name,
+    is_data,
+    suffix_of,
+    with_splits,
+)
 from nait_index.corpus.readers import SUFFIXES, check_suffix, corpus_files, read_rows
 from nait_index.corpus.rows import RawRow, printable
 from nait_index.corpus.text_rows import refuse_repeated
@@ -116,7 +127,7 @@ def _open_named(source: str | Path, split: str | None) -> Source:
     path = Path(text)
     if is_elsewhere(text):
         return _hub(text, text, None, None, split)
-    if _MAGIC.search(text) and not path.exists() and (matches := sorted(glob.glob(text, recursive=True))):
+    if _MAGIC.search(text) and not path.exists() and (matches := _matches(text, glob.glob(text, recursive=True))):
         files = [file for name in matches for file in corpus_files(Path(name), split)]
         parts = tuple(_file(file.path, file.split) for file in files)
         return Source(printable(text), printable(path.parent.name or "rows"), parts, is_one_part=False)
@@ -139,6 +150,12 @@ def is_pattern(name: str) -> bool:
     return bool(_MAGIC.search(name))
 
 
+def _matches(pattern: str, names: Iterable[str]) -> list[str]:
+    """Return in order what a pattern stands for: of hidden files and those that describe data, none unasked."""
+    is_asked = PurePosixPath(pattern).name.startswith(".")
+    return [name for name in sorted(names) if is_asked or is_data(_file_name(name))]
+
+
 def _file(path: Path, split: str | None) -> SourcePart:
     return SourcePart(display_name(path), partial(read_rows, path), path.resolve(), split)
 
@@ -151,22 +168,44 @@ def _remote(url: str, split: str | None) -> Source:
         import fsspec
 
         system, path = fsspec.core.url_to_fs(url)
+        is_folder = False
         if _MAGIC.search(path):
-            paths = sorted(system.glob(path))
-        elif system.isdir(path):
-            paths = sorted(name for name in system.ls(path, detail=False) if name.endswith(SUFFIXES))
+            paths = _matches(path, system.glob(path))
+        elif is_folder := system.isdir(path):
+            paths = _in_folder(url, sorted(system.ls(path, detail=False)))
         else:
             system.info(path)
-            check_suffix(PurePosixPath(path.split("?")[0]), url)
             paths = [path]
     if not paths:
         raise CorpusError(f"{url}: there is no file that ends in {', '.join(SUFFIXES)}")
-    if split is not None:
-        raise CorpusError(f"{url}: --split is for folders here and for data sets of the Hub; name the files of one")
-    names = [url if paths == [path] else system.unstrip_protocol(name) for name in paths]
-    parts = [SourcePart(name, partial(_fetched, system, at, name), name) for at, name in zip(paths, names, strict=True)]
+    names = {_file_name(at): (at, url if at == path else system.unstrip_protocol(at)) for at in paths}
+    for file, (_, name) in names.items():
+        check_suffix(file, name)
+    files = choose_split(url, with_splits([*names]), split, is_folder=is_folder)
+    parts = [_remote_file(system, *names[file.path], file.split) for file in files]
     stem = PurePosixPath(url.split("?")[0].rstrip("/")).name
-    return Source(url, printable(stem), tuple(parts), len(parts) == 1)
+    return Source(url, printable(stem), tuple(parts), is_one_part=paths == [path])
+
+
+def _in_folder(url: str, paths: Sequence[str]) -> list[str]:
+    """Return the corpus files among the paths in a folder.
+
+    :raises CorpusError: ``save_to_disk`` wrote splits there.
+    """
+    names = {_file_name(path).name for path in paths}
+    if SAVED_SPLITS in names:
+        raise CorpusError(f"{url}: a DatasetDict that save_to_disk wrote; name the folder of one of its splits")
+    suffixes = (".arrow",) if SAVED in names else SUFFIXES
+    return [path for path in paths if suffix_of(_file_name(path)) in suffixes and is_data(_file_name(path))]
+
+
+def _file_name(path: str) -> Path:
+    """Return the path of a file of another system, without the query of an address."""
+    return Path(path.split("?")[0])
+
+
+def _remote_file(system: Any, path: str, name: str, split: str | None) -> SourcePart:  # noqa: ANN401
+    return SourcePart(name, partial(_fetched, system, path, name), name, split)
 
 
 def _fetched(system: Any, path: str, name: str) -> Generator[RawRow | Rejected, None, None]:  # noqa: ANN401
