@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from helpers import build_small, nait_index, read_lines, small_rows, write_lines
 
-from nait_index import NaitIndex
+from nait_index import NaitIndex, SignatureConfig
+from nait_index.config import ModelConfig, View
 from nait_index.errors import SelectionError
 from nait_index.handover.contamination import Contamination, Likeness, Match
 from nait_index.handover.rows import ChosenRow
-from nait_index.types import RowFormat
+from nait_index.types import ReadPart, RowFormat
 
 QUESTION = "Weng earns twelve dollars an hour for babysitting and yesterday she just did fifty minutes of it."
 
@@ -175,3 +176,15 @@ def test_the_command_line_says_what_was_left_out(index: Path, tmp_path: Path) ->
     assert f"decontaminated: {removed} rows like an example left out" in outcome.err
     assert "contaminated: exact 0, near 0" in outcome.err
     assert len(read_lines(out)) == 20
+
+
+def test_examples_are_compared_by_their_questions_where_answers_alone_are_read(tmp_path: Path) -> None:
+    model, words = ModelConfig(read=ReadPart.ANSWER), SignatureConfig(views=(View.WORDS,))
+    opened = NaitIndex.build(tmp_path / "x.nait", small_rows(40), model=model, signatures=words)
+    reworded = [row | {"output": f"The answer is {row['output']}."} for row in small_rows(8)]
+    made = opened.make_capability_from(reworded, "made")
+    opened.store_capability(made)
+    like = {f"row-{number:03}" for number in range(8)}
+    for capability in (made, opened.capability("made")):
+        assert set(opened.query(capability, top="100%").like_examples()) == like
+    assert not like & set(opened.query("made", top=20, decontaminate=True))

@@ -18,7 +18,7 @@ class Capability:
     """A target skill, ready for any method whose view the index has. Its length is the number of examples.
 
     :param examples: what the methods know about the examples. :param truncated: how many examples were cut.
-    :param rejected: how many more could not be used. :param asked: what each example asks.
+    :param rejected: how many more could not be used. :param asked: what each example asks, whatever is read.
     :param made_for: identifies the model and the basis that the examples were encoded with.
     :param pooled: (E, 2, D) pooled activations of the examples; ``None`` for a stored capability.
     :param samples: the examples themselves; empty for a stored capability.

@@ -15,7 +15,7 @@ from nait_index.building.settings import recorded_settings
 from nait_index.building.without_model import open_encoder
 from nait_index.capabilities.capability import Capability, summarise
 from nait_index.config import Device
-from nait_index.corpus import RowTemplateError, asked_text, plain_text
+from nait_index.corpus import RowTemplateError, plain_text, question_of
 from nait_index.corpus.unread import UnreadFields, unread_sentences
 from nait_index.corpus.words import terms
 from nait_index.errors import CapabilityError, CorpusError
@@ -139,7 +139,7 @@ class ExampleEncoder:
             truncated=int(facts.truncated[usable].sum()),
             rejected=len(reasons),
             made_for=self._state,
-            asked=tuple(asked_text(sample.parts) for sample in kept),
+            asked=tuple(question_of(sample, encoder.reading) for sample in kept),
             pooled=pooled,
             samples=kept,
             reasons=reasons,

@@ -12,10 +12,10 @@ import numpy as np
 from nait_index.capabilities.capability import Capability, summarise
 from nait_index.corpus import (
     Corpus,
-    asked_text,
     corpus_list,
     label_of,
     plain_text,
+    question_of,
     read_examples,
     read_text,
     restore_sample,
@@ -159,7 +159,7 @@ class CapabilityLibrary:
                 raise CapabilityError(f"capability '{name}' was made for another index; add it again from its examples")
             samples, state = _samples(stored, self._reading), self._manifest.state
             texts = tuple(plain_text(sample.parts) for sample in samples)
-            asked = tuple(asked_text(sample.parts) for sample in samples)
+            asked = tuple(question_of(sample, self._reading) for sample in samples)
             examples = Examples(texts, _arrays_of(stored, "summary"), _arrays_of(stored, "signatures"))
             self._read[name] = Capability(name, examples, stored.truncated, stored.rejected, state, asked)
         return self._read[name]

@@ -6,7 +6,15 @@
 
 from nait_index.corpus.folders import STDIN_NAME
 from nait_index.corpus.formats import parts_of
-from nait_index.corpus.read import SAMPLE_COLUMNS, naming_absent, read_corpus, read_examples, read_text, restore_sample
+from nait_index.corpus.read import (
+    SAMPLE_COLUMNS,
+    naming_absent,
+    question_of,
+    read_corpus,
+    read_examples,
+    read_text,
+    restore_sample,
+)
 from nait_index.corpus.rows import RejectedWriter, read_rejected, rejected_writer, to_json
 from nait_index.corpus.sources import Corpus, corpus_list, label_of
 from nait_index.corpus.templates import RowTemplateError, Template, TemplateName, asked_text, make_template, plain_text
@@ -26,6 +34,7 @@ __all__ = [
     "naming_absent",
     "parts_of",
     "plain_text",
+    "question_of",
     "read_corpus",
     "read_examples",
     "read_rejected",

@@ -20,6 +20,7 @@ from nait_index.corpus.media import carried_media
 from nait_index.corpus.readers import read_whole
 from nait_index.corpus.rows import RawRow, RowError, json_kind, parse_row, refuse_surrogates, to_json
 from nait_index.corpus.sources import Source, SourcePart, open_sources
+from nait_index.corpus.templates import asked_text
 from nait_index.corpus.text_rows import pasted_rows
 from nait_index.corpus.words import is_visible
 from nait_index.errors import CorpusError, NaitError
@@ -150,6 +151,17 @@ def restore_sample(record: Mapping[str, Any], reading: Reading = DEFAULT_READING
     parts = row_parts(raw.fields, row_format, reading)
     answered = missing_answer(raw.fields, row_format, reading) is None
     return Sample(record["id"], raw.text, parts, origin, row_format, answered)
+
+
+def question_of(sample: Sample, reading: Reading) -> str:
+    """Return what a sample asks, whichever part of it is read; all of it where nothing is asked.
+
+    :param reading: as it was read.
+    """
+    whole = (
+        sample.parts if reading == reading.whole else row_parts(json.loads(sample.row), sample.format, reading.whole)
+    )
+    return asked_text(whole)
 
 
 @dataclass(frozen=True, slots=True)

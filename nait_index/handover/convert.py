@@ -69,11 +69,11 @@ def _converted(row: ChosenRow, target: RowFormat | None) -> tuple[str, frozenset
 
     :raises RowError: it has no answer, or the target cannot hold it.
     """
-    fields = json.loads(row.row)
-    _check_answered(missing_answer(fields, row.format, row.reading))
+    fields, reading = json.loads(row.row), row.reading.for_training
+    _check_answered(missing_answer(fields, row.format, reading))
     if target is None:
         return _one_line(row.row), frozenset()
-    new, keys = convert(*known_fields(fields, row.format, row.reading), target)
+    new, keys = convert(*known_fields(fields, row.format, reading), target)
     _check_answered(missing_answer(new, target))
     same = new == fields and list(new) == list(fields)
     return _one_line(row.row) if same else to_json(new), keys

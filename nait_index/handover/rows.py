@@ -30,7 +30,7 @@ class ChosenRow:
 
     :param row: the original row as JSON text.
     :param tokens: its length as the index counted it. :param cut: whether the index read only the beginning.
-    :param reading: how training reads it.
+    :param reading: how its columns are read.
     """
 
     id: str

@@ -60,7 +60,7 @@ def count_duplicates(rows: IndexRows) -> DuplicateCount:
     ordinals = spread(len(rows), _MOST_COUNTED)
     columns = rows.take(ordinals, ["id", "row", "format"]).values()
     texts = (
-        ChosenRow(row_id, row, RowFormat(form), 0, cut=False, reading=rows.reading.for_training)
+        ChosenRow(row_id, row, RowFormat(form), 0, cut=False, reading=rows.reading.whole)
         for row_id, row, form in zip(*columns, strict=True)
     )
     return DuplicateCount(len(find_duplicates(texts, COUNTED)), len(ordinals), len(rows), COUNTED)

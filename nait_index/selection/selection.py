@@ -157,7 +157,7 @@ class Selection:
 
     def chosen_rows(self, without: Collection[str] = ()) -> Iterator[ChosenRow]:
         """Yield the chosen rows as the index stores them, best first, except those with some ids."""
-        reading = self.reading.for_training
+        reading = self.reading.whole
         for start in range(0, len(self), _BLOCK):
             ids, ordinals = self.ids[start : start + _BLOCK], self.ordinals[start : start + _BLOCK]
             columns = self.fetch(ordinals, ["row", "format", "n_tokens", "truncated"])
