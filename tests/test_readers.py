@@ -24,7 +24,7 @@ from helpers import hand_over_lines
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nait_index.corpus import read_corpus
+from nait_index.corpus import read_corpus, read_examples
 from nait_index.corpus.columns import parse_columns
 from nait_index.corpus.readers import read_rows
 from nait_index.corpus.rows import MAX_DEPTH, RawRow
@@ -821,3 +821,21 @@ def test_arrow_is_not_imported_for_text_files(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_examples_are_numbered_whatever_ids_they_have(tmp_path: Path) -> None:
+    rows = [json.dumps({"id": number, "text": f"t{number}"}) for number in range(2)]
+    first, second = write(tmp_path / "first.jsonl", *rows), write(tmp_path / "second.jsonl", *rows)
+    files = [first, second, write(tmp_path / "third.txt", *rows)]
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        files.append(write(tmp_path / name / "same.jsonl", '{"text": "a"}', '{"id": [], "text": "b"}'))
+    read = read_examples(files)
+    assert [type(item) for item in read] == [Sample] * 10
+    assert [item.id for item in read[:3] if isinstance(item, Sample)] == [
+        "first.jsonl:1",
+        "first.jsonl:2",
+        "second.jsonl:1",
+    ]
+    with pytest.raises(CorpusError, match="given twice"):
+        read_examples([first, first])

@@ -65,13 +65,7 @@ def read_corpus(
     """
     if limit is not None and limit < 1:
         raise NaitError(f"--limit must be at least 1, not {limit}")
-    opened = open_sources(sources, split)
-    seen: set[object] = set()
-    for part in chain.from_iterable(source.parts for source in opened):
-        if part.key in seen:
-            raise CorpusError(f"{part.name}: given twice; name each corpus file once")
-        seen.add(part.key)
-    return islice(_read(opened, _Settings(row_format, reading, rules, split)), limit)
+    return islice(_with_ids(_opened(sources, split), _Settings(row_format, reading, rules, split)), limit)
 
 
 def naming_absent(
@@ -100,9 +94,9 @@ def read_text(
 ) -> Iterator[Sample | Rejected]:
     """Read examples from a text: a JSON list, JSON lines, or plain text with blank lines between rows.
 
-    They need no answers.
+    They need no answers, and are numbered whatever ids they have.
 
-    :param name: what it is called in messages, and the beginning of generated ids.
+    :param name: what it is called in messages, and the beginning of ids.
     :param row_format: the rows' format; by default detected from the first rows.
     :raises CorpusError: it is empty, or cannot be read.
     """
@@ -111,9 +105,8 @@ def read_text(
     first = next(rows, None)
     if first is None:
         raise CorpusError(f"{name}: empty, there is not one row in it")
-    with closing(SeenIds()) as ids:
-        for row, form in chain([first], rows):
-            yield _sample(row, form, settings, ids, (name, name, row.origin.row))
+    for row, form in chain([first], rows):
+        yield _sample(row, form, settings, None, (name, name, row.origin.row))
 
 
 def read_examples(
@@ -124,13 +117,15 @@ def read_examples(
 ) -> list[Sample | Rejected]:
     """Read examples: as a corpus, whose rows need no answers, and ``.txt`` files, as :func:`read_text` does.
 
+    They are numbered, whatever ids they have: several files may have the same ones.
+
     :raises CorpusError: one of them cannot be read.
     """
     texts = [source for source in sources if isinstance(source, str | Path) and str(source).lower().endswith(".txt")]
     others = [source for source in sources if not any(source is text for text in texts)]
     # The others first, so that all of them are checked before rows are read.
-    rules = replace(rules, unanswered=Unanswered.INDEX)
-    read = list(read_corpus(others, row_format, reading=reading, rules=rules)) if others else []
+    settings = _Settings(row_format, reading, replace(rules, unanswered=Unanswered.INDEX), split=None)
+    read = [row for source in _opened(others, None) for row in _read_source(source, settings, None)]
     for path in map(Path, texts):
         read += read_text(read_whole(path), display_name(path), row_format, reading, rules)
     return read
@@ -174,13 +169,24 @@ class _Settings:
     split: str | None
 
 
-def _read(sources: Sequence[Source], settings: _Settings) -> Iterator[Sample | Rejected]:
+def _opened(sources: Sequence[Any], split: str | None) -> list[Source]:
+    """Find the parts of several sources, of which each may be given once."""
+    opened = open_sources(sources, split)
+    seen: set[object] = set()
+    for part in chain.from_iterable(source.parts for source in opened):
+        if part.key in seen:
+            raise CorpusError(f"{part.name}: given twice; name each corpus file once")
+        seen.add(part.key)
+    return opened
+
+
+def _with_ids(sources: Sequence[Source], settings: _Settings) -> Iterator[Sample | Rejected]:
     with closing(SeenIds()) as ids:
         for source in sources:
             yield from _read_source(source, settings, ids)
 
 
-def _read_source(source: Source, settings: _Settings, ids: "SeenIds") -> Iterator[Sample | Rejected]:
+def _read_source(source: Source, settings: _Settings, ids: "SeenIds | None") -> Iterator[Sample | Rejected]:
     numbers: Counter[str] = Counter()
     for part in source.parts:
         stem = _stem(source, part, settings.split)
@@ -244,8 +250,17 @@ def _with_format(
 
 
 def _sample(
-    row: RawRow | Rejected, row_format: RowFormat, settings: _Settings, ids: "SeenIds", place: tuple[str, str, int]
+    row: RawRow | Rejected,
+    row_format: RowFormat,
+    settings: _Settings,
+    ids: "SeenIds | None",
+    place: tuple[str, str, int],
 ) -> Sample | Rejected:
+    """Make a sample of a row.
+
+    :param ids: that no other row may have; ``None`` for examples, which are numbered.
+    :param place: label and name of what holds the row, and its number there.
+    """
     if isinstance(row, Rejected):
         return row
     media = carried_media(with_columns(row.fields, settings.reading.columns))
@@ -257,8 +272,11 @@ def _sample(
         if missing is not None and settings.rules.unanswered is Unanswered.REJECT:
             return Rejected(row.origin, missing, row.text, RejectionCause.UNANSWERED)
         parts = read_parts(parts, settings.reading.read)
-        sample_id = _given_id(row.fields) or ids.generate(*place)
-        ids.claim(sample_id, row.origin)
+        if ids is None:
+            sample_id = f"{place[1]}:{place[2]}"
+        else:
+            sample_id = _given_id(row.fields) or ids.generate(*place)
+            ids.claim(sample_id, row.origin)
     except RowError as error:
         return Rejected(row.origin, str(error), row.text)
     answered, text_only = missing is None, media is not None
