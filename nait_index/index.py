@@ -358,7 +358,7 @@ class NaitIndex:
         return self._library.table.summaries()
 
     def capability_rows(self, name: str) -> list[str]:
-        """Return the examples of a stored capability, as JSON text."""
+        """Return the examples of a stored capability, as JSON text, each on one line."""
         return self._library.rows(name)
 
     def capability_samples(self, name: str) -> list[Sample]:

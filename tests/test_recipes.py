@@ -297,6 +297,51 @@ def test_a_recipe_of_rows_that_are_named_after_their_capability_can_be_run(folde
     assert (folder / "again-first.jsonl").read_bytes() == rows.read_bytes()
 
 
+@pytest.fixture
+def words(tmp_path: Path) -> Path:
+    """Build an index without a model."""
+    corpus = write_lines(tmp_path / "corpus.jsonl", small_rows(40))
+    NaitIndex.build(tmp_path / "words.nait", corpus, signatures=SignatureConfig(views=(View.WORDS,)))
+    return tmp_path
+
+
+def test_a_recipe_holds_the_examples_of_several_files_and_formats(words: Path) -> None:
+    rows = small_rows(12, first=100)
+    files = [write_lines(words / "first.jsonl", rows[:4])]
+    pairs = [{"id": row["id"], "question": row["instruction"], "answer": row["output"]} for row in rows[:4]]
+    files.append(write_lines(words / "second.jsonl", pairs))
+    files.append(write_lines(words / "third.jsonl", rows[2:6]))  # with ids of the first
+    files.append(words / "pretty.txt")
+    files[-1].write_text("\n".join(json.dumps(row, indent=2) for row in rows[8:]))
+    index = NaitIndex(words / "words.nait")
+    assert len(index.add_capability("mixed", files)) == 16
+    index.query("mixed", top=8).write(words / "by-hand.jsonl")
+    made = nait_index("recipe", words / "words.nait", words / "by-hand.jsonl.meta.json", "-o", words / "again.yaml")
+    assert made.code == 0, made.err
+    ran = nait_index("run", words / "again.yaml")
+    assert ran.code == 0, ran.err
+    assert (words / "again-by-hand.jsonl").read_bytes() == (words / "by-hand.jsonl").read_bytes()
+    again = NaitIndex(words / "again.nait").capability("mixed")
+    assert (len(again), again.rejected) == (16, 0)
+
+
+def test_a_recipe_holds_no_other_examples_than_those_that_rows_were_chosen_for(words: Path) -> None:
+    index = NaitIndex(words / "words.nait")
+    index.add_capability("mixed", small_rows(8, first=100))
+    recipe = ["recipe", words / "words.nait", words / "by-hand.jsonl.meta.json", "-o", words / "again.yaml"]
+    index.query(index.make_capability_from(small_rows(8, first=200), "mixed"), top=8).write(words / "by-hand.jsonl")
+    assert "stores as 'mixed' are not those that the rows were chosen for; store them" in refusal(*recipe)
+    index.query("mixed", top=8).write(words / "by-hand.jsonl", force=True)
+    index.add_capability("mixed", small_rows(8, first=200), force=True)
+    assert "are not those" in refusal(*recipe)
+    index.add_capability("mixed", small_rows(8, first=100), force=True)
+    assert nait_index(*recipe).code == 0
+    pairs = [{"messages": [], **row} for row in small_rows(8)]
+    index.add_capability("mixed", pairs, row_format=RowFormat.ALPACA, force=True)
+    index.query("mixed", top=8).write(words / "by-hand.jsonl", force=True)
+    assert "were read as alpaca, and a recipe would read them as messages" in refusal(*recipe, "--force")
+
+
 def test_a_recipe_writes_the_rows_as_they_were_written_by_hand(folder: Path) -> None:
     assert nait_index("run", folder / "recipe.yaml").code == 0
     out = folder / "by-hand.jsonl"

@@ -1,10 +1,12 @@
 """A capability: examples of a target skill, and what the methods need to know about them."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from nait_index.files import hash_bytes
 from nait_index.methods.base import Examples
 from nait_index.methods.registry import MethodName, method_of
 from nait_index.types import Sample
@@ -19,7 +21,8 @@ class Capability:
 
     :param examples: what the methods know about the examples. :param truncated: how many examples were cut.
     :param rejected: how many more could not be used. :param asked: what each example asks, whatever is read.
-    :param made_for: identifies the model and the basis that the examples were encoded with.
+    :param made_for: identifies the model and the basis that the examples were encoded with; :param digest: the
+        examples.
     :param pooled: (E, 2, D) pooled activations of the examples; ``None`` for a stored capability.
     :param samples: the examples themselves; empty for a stored capability.
     :param losses: sentences on what the model does not read of the examples; empty for a stored capability.
@@ -31,6 +34,7 @@ class Capability:
     truncated: int
     rejected: int
     made_for: str = field(repr=False)
+    digest: str = field(default="", repr=False)
     asked: tuple[str, ...] = field(default=(), repr=False)
     pooled: np.ndarray | None = field(default=None, repr=False)
     samples: tuple[Sample, ...] = field(default=(), repr=False)
@@ -50,6 +54,14 @@ class Capability:
     def questions(self) -> int:
         """How many examples have no answer, and so are used by their question; 0 for a stored capability."""
         return sum(not sample.answered for sample in self.samples)
+
+
+def digest_of(rows: Iterable[str], formats: Iterable[str]) -> str:
+    """Return a hash of examples.
+
+    :param rows: as JSON text. :param formats: the row format of each.
+    """
+    return hash_bytes(json.dumps([*zip(rows, formats, strict=True)]).encode())
 
 
 def summarise(

@@ -13,7 +13,7 @@ from nait_index.building.encoder import Advance, IndexEncoder
 from nait_index.building.report import losses
 from nait_index.building.settings import recorded_settings
 from nait_index.building.without_model import open_encoder
-from nait_index.capabilities.capability import Capability, summarise
+from nait_index.capabilities.capability import Capability, digest_of, summarise
 from nait_index.config import Device
 from nait_index.corpus import RowTemplateError, plain_text, question_of
 from nait_index.corpus.unread import UnreadFields, unread_sentences
@@ -139,6 +139,7 @@ class ExampleEncoder:
             truncated=int(facts.truncated[usable].sum()),
             rejected=len(reasons),
             made_for=self._state,
+            digest=digest_of((sample.row for sample in kept), (str(sample.format) for sample in kept)),
             asked=tuple(question_of(sample, encoder.reading) for sample in kept),
             pooled=pooled,
             samples=kept,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nait_index.capabilities.capability import Capability, summarise
+from nait_index.capabilities.capability import Capability, digest_of, summarise
 from nait_index.corpus import (
     Corpus,
     corpus_list,
@@ -22,7 +22,7 @@ from nait_index.corpus import (
     to_json,
 )
 from nait_index.corpus.formats import read_parts
-from nait_index.corpus.rows import RowError
+from nait_index.corpus.rows import RowError, one_line
 from nait_index.errors import CapabilityError, CapabilityExistsError, NaitError, UnknownCapabilityError
 from nait_index.files import check_writable, remove_abandoned
 from nait_index.methods.base import Examples
@@ -161,12 +161,13 @@ class CapabilityLibrary:
             texts = tuple(plain_text(sample.parts) for sample in samples)
             asked = tuple(question_of(sample, self._reading) for sample in samples)
             examples = Examples(texts, _arrays_of(stored, "summary"), _arrays_of(stored, "signatures"))
-            self._read[name] = Capability(name, examples, stored.truncated, stored.rejected, state, asked)
+            digest = digest_of(stored.rows, stored.formats)
+            self._read[name] = Capability(name, examples, stored.truncated, stored.rejected, state, digest, asked)
         return self._read[name]
 
     def rows(self, name: str) -> list[str]:
-        """Return the examples of a stored capability, as JSON text."""
-        return list(self._stored(name).rows)
+        """Return the examples of a stored capability, as JSON text, each on one line."""
+        return [*map(one_line, self._stored(name).rows)]
 
     def samples(self, name: str) -> list[Sample]:
         """Return the examples of a stored capability as training reads them."""

@@ -36,7 +36,7 @@ SAMPLE_COLUMNS = ("id", "row", "format", "file", "file_row")
 _SPLIT = "split"
 _DEFAULT_RULES = RowRules()
 _LONGEST_ID = 1024  # characters
-_HEAD_ROWS = 32  # parsed rows from which a file's format is detected
+HEAD_ROWS = 32  # parsed rows from which a file's format is detected
 _HEAD_LIMIT = 1000  # one of these first rows must be a JSON object, or the whole file is refused
 
 
@@ -236,7 +236,7 @@ def _with_format(
         head.append(row)
         if isinstance(row, RawRow):
             parsed.append(row.fields)
-        if len(parsed) == _HEAD_ROWS:
+        if len(parsed) == HEAD_ROWS:
             break
     if head and not parsed:
         first = next(row for row in head if isinstance(row, Rejected))

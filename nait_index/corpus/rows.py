@@ -54,6 +54,11 @@ def to_json(value: object, default: Callable[[Any], Any] | None = None, *, inden
     return text
 
 
+def one_line(row: str) -> str:
+    """Write a row, as JSON text, anew if it spans several lines."""
+    return to_json(json.loads(row)) if "\n" in row else row
+
+
 def printable(text: bytes | str) -> str:
     """Return bytes, or text that Python decoded from undecodable bytes, as text that can be written as UTF-8."""
     if isinstance(text, bytes):

@@ -20,7 +20,7 @@ from nait_index.corpus import to_json
 from nait_index.corpus.answers import missing_answer
 from nait_index.corpus.formats import known_fields
 from nait_index.corpus.reasoning import inlined, reasoning_of
-from nait_index.corpus.rows import RowError
+from nait_index.corpus.rows import RowError, one_line
 from nait_index.errors import NaitError
 from nait_index.handover.conversation import Call, Conversation, Fields, Turn, read_conversation
 from nait_index.handover.rows import SHAREGPT_ROLES, ChosenRow, OutRow
@@ -72,21 +72,16 @@ def _converted(row: ChosenRow, target: RowFormat | None) -> tuple[str, frozenset
     fields, reading = json.loads(row.row), row.reading.for_training
     _check_answered(missing_answer(fields, row.format, reading))
     if target is None:
-        return _one_line(row.row), frozenset()
+        return one_line(row.row), frozenset()
     new, keys = convert(*known_fields(fields, row.format, reading), target)
     _check_answered(missing_answer(new, target))
     same = new == fields and list(new) == list(fields)
-    return _one_line(row.row) if same else to_json(new), keys
+    return one_line(row.row) if same else to_json(new), keys
 
 
 def _check_answered(missing: str | None) -> None:
     if missing is not None:
         raise RowError(missing)
-
-
-def _one_line(row: str) -> str:
-    """Write a row that spans several lines anew, on one line."""
-    return to_json(json.loads(row)) if "\n" in row else row
 
 
 def convert(row: Fields, source: RowFormat, target: RowFormat) -> tuple[dict[str, Any], frozenset[str]]:

@@ -5,10 +5,15 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from nait_index.config import ModelConfig, RowRules, SignatureConfig
+from nait_index.corpus.formats import detect_format
+from nait_index.corpus.read import HEAD_ROWS
+from nait_index.corpus.rows import one_line
 from nait_index.corpus.sources import is_elsewhere
 from nait_index.errors import NaitError, UnknownCapabilityError
 from nait_index.files import check_writable, together
@@ -36,15 +41,18 @@ def write_recipe(index: NaitIndex, sidecar: Path, path: Path, *, force: bool = F
         raise NaitError(f"{sidecar}: was not chosen for capabilities, so that there is nothing to replay")
     if provenance.liked or provenance.disliked:
         raise NaitError(f"{sidecar}: liked and disliked rows refined this choice, and a recipe cannot hold them")
-    names = [*provenance.capabilities, *(provenance.unlike or {})]
-    examples = {name: _examples(index, name, path) for name in names}
-    texts = {file: text for files in examples.values() for file, text in files.items()}
+    examples: dict[str, list[str]] = {}
+    texts: dict[Path, str] = {}
+    for name, facts in {**provenance.capabilities, **(provenance.unlike or {})}.items():
+        files = _examples(index, name, facts.get("hash"), path.with_name(f"{path.stem}-{normal_name(name)}"))
+        examples[name] = [file.name for file in files]
+        texts |= files
     rows = sidecar.name.removesuffix(".meta.json")
     record = {
         "index": f"{path.stem}.nait",
         "corpus": [_source(name, path, index) for name in index.manifest.sources],
         "build": _build(index, path),
-        "capabilities": {name: _one_or_all([file.name for file in files]) for name, files in examples.items()},
+        "capabilities": {name: files[0] if len(files) == 1 else files for name, files in examples.items()},
         "choose": [_choice(provenance, f"{path.stem}-{rows if Path(rows).suffix else f'{rows}/'}") | _writing(sidecar)],
     }
     text = yaml.safe_dump(record, sort_keys=False, allow_unicode=True)
@@ -57,27 +65,35 @@ def write_recipe(index: NaitIndex, sidecar: Path, path: Path, *, force: bool = F
     return [path, *texts]
 
 
-def _examples(index: NaitIndex, name: str, path: Path) -> dict[Path, str]:
-    """Return the examples of a capability as files beside a recipe: one for each format, since a file has one."""
+def _examples(index: NaitIndex, name: str, digest: str | None, stem: Path) -> dict[Path, str]:
+    """Return the texts of files that hold the examples of a capability, one for each format, in their order.
+
+    :param digest: of the examples that rows were chosen for, if it is known. :param stem: beginning of the paths.
+    :raises NaitError: they are not stored, or cannot be read from files.
+    """
+    again = "store them with 'nait-index capability add', and choose again with -c"
     try:
-        samples = index.capability_samples(name)
+        capability = index.capability(name)
     except UnknownCapabilityError as error:
+        raise NaitError(f"{index.layout.name} does not hold the examples of '{name}'; {again}") from error
+    if digest not in (None, capability.digest):
         raise NaitError(
-            f"{index.layout.name} does not hold the examples of '{name}'; store them with 'nait-index capability add', "
-            "and choose again with -c"
-        ) from error
-    texts: dict[str, str] = {}
-    for sample in samples:
-        texts[sample.format] = texts.get(sample.format, "") + sample.row + "\n"
-    stem = f"{path.stem}-{normal_name(name)}"
-    return {
-        path.with_name(f"{stem}{'' if len(texts) == 1 else f'.{row_format}'}.examples.jsonl"): text
-        for row_format, text in texts.items()
-    }
-
-
-def _one_or_all(names: list[str]) -> str | list[str]:
-    return names[0] if len(names) == 1 else names
+            f"the examples that {index.layout.name} stores as '{name}' are not those that the rows were chosen for; "
+            f"{again}"
+        )
+    texts = {}
+    by_format = groupby(index.capability_samples(name), key=attrgetter("format"))
+    for number, (form, samples) in enumerate(by_format, start=1):
+        rows = [one_line(sample.row) for sample in samples]
+        file = stem.with_name(f"{stem.name}.examples{'' if number == 1 else f'-{number}'}.jsonl")
+        known = detect_format(map(json.loads, rows[:HEAD_ROWS]), file.name, index.manifest.reading.columns)
+        if known is not form:
+            raise NaitError(
+                f"the examples of '{name}' were read as {form}, and a recipe would read them as {known}; add them "
+                "without --format, and choose again"
+            )
+        texts[file] = "".join(row + "\n" for row in rows)
+    return texts
 
 
 def _source(name: str, path: Path, index: NaitIndex) -> str:

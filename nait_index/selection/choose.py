@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -313,11 +314,10 @@ class Chooser:
         :param all_needed: whether every row's score is needed.
         """
         plan = self._plan(request, all_needed)
-        counts = {item.name: {"examples": len(item), "truncated": item.truncated} for item in request.capabilities}
         provenance = self._provenance(str(request.method), request.where, request.available)
         budget, blend = request.budget.text, request.blend
-        unlike = {item.name: {"examples": len(item), "truncated": item.truncated} for item in request.unlike}
-        provenance = replace(provenance, plan=plan.why, capabilities=counts, budget=budget, blend=blend)
+        capabilities, unlike = _described(request.capabilities), _described(request.unlike)
+        provenance = replace(provenance, plan=plan.why, capabilities=capabilities, budget=budget, blend=blend)
         provenance = replace(
             provenance,
             unlike=unlike or None,
@@ -455,3 +455,10 @@ def _check_margin(margin: int, request: RankingRequest, *, several: bool) -> Non
         raise SelectionError("--margin shows what just missed the cut of one capability; query them one by one")
     if margin and (request.mix or request.select is not Selector.TOP):
         raise SelectionError("--margin shows what just missed the best scores; leave --select and --mix out")
+
+
+def _described(capabilities: Sequence[Capability]) -> dict[str, dict[str, Any]]:
+    """Return what provenance says of capabilities, by name."""
+    return {
+        item.name: {"examples": len(item), "truncated": item.truncated, "hash": item.digest} for item in capabilities
+    }

@@ -137,8 +137,8 @@ class Provenance:
         fitted compressor. :param max_length: tokens after which rows were cut. :param rounding: how a share is rounded.
     :param method: ``None`` if nothing ranks the rows. :param plan: how the search was done, and why, or how
         a cover was chosen.
-    :param capabilities: numbers of examples, used and truncated, by capability; :param unlike: of those that are not
-        wanted.
+    :param capabilities: numbers of examples, used and truncated, and a hash of them, by capability; :param unlike: of
+        those that are not wanted.
     :param liked: ids of rows that are among the examples of every capability; :param disliked: of rows that are
         examples of what is not wanted.
     :param budget: as it was given. :param where: the SQL filter. :param blend: weights of quality scores, by column.
@@ -160,8 +160,8 @@ class Provenance:
     rounding: str | None = None
     method: str | None
     plan: str | None = None
-    capabilities: Mapping[str, Mapping[str, int]] | None = None
-    unlike: Mapping[str, Mapping[str, int]] | None = None
+    capabilities: Mapping[str, Mapping[str, Any]] | None = None
+    unlike: Mapping[str, Mapping[str, Any]] | None = None
     liked: Sequence[str] | None = None
     disliked: Sequence[str] | None = None
     budget: str | None = None
