@@ -116,6 +116,17 @@ class Together:
                 fcntl.flock(opened, fcntl.LOCK_EX)
             yield self._written[path]
 
+    def lock(self, folder: Path) -> None:
+        """Wait until nobody else holds a folder, and hold it until all is in place: for a file there that is added to.
+
+        :raises NaitError: there is no such folder.
+        """
+        with explained(folder):
+            opened = os.open(folder, os.O_RDONLY)
+        self._locked.callback(os.close, opened)
+        with suppress(OSError):  # the file system may have no locks
+            fcntl.flock(opened, fcntl.LOCK_EX)
+
     def remove(self, path: Path) -> None:
         """Remove a file with the others' appearance, if it exists."""
         if os.path.lexists(path):

@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import runpy
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from nait_index.config import Trainer
 from nait_index.errors import NaitError, OutputExistsError
 from nait_index.handover.handover import OutputOptions, WrittenFiles, hand_over
 from nait_index.handover.rows import ChosenRow, Lengths
+from nait_index.handover.writers import write_rows
 from nait_index.types import RowFormat
 
 TEMPLATE = (
@@ -214,6 +216,24 @@ def test_other_entries_stay_and_none_is_replaced_unasked(tmp_path: Path) -> None
     info.write_text("[]")
     with pytest.raises(NaitError, match="not a JSON object"):
         put(tmp_path / "three.jsonl", ALPACA, RowFormat.ALPACA, Trainer.LLAMAFACTORY)
+
+
+def test_two_outputs_at_once_keep_both_entries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def put_entry(name: str) -> None:
+        put(tmp_path / name, ALPACA, RowFormat.ALPACA, Trainer.LLAMAFACTORY)
+
+    other = threading.Thread(target=put_entry, args=["two.jsonl"])
+
+    def interrupted(rows: Any, path: Path, *rest: Any) -> None:
+        if path.name == "one.jsonl":
+            other.start()
+            other.join(0.5)  # long enough for it to finish, were it not to wait
+        write_rows(rows, path, *rest)
+
+    monkeypatch.setattr("nait_index.handover.handover.write_rows", interrupted)
+    put_entry("one.jsonl")
+    other.join()
+    assert list(json.loads((tmp_path / "dataset_info.json").read_bytes())) == ["one", "two"]
 
 
 # ---- Axolotl ---------------------------------------------------------------------------------------------------------

@@ -209,6 +209,8 @@ def _write_all(rows: list[OutRow], taken: Taken, batch: Together, options: Outpu
         rows = [_with_weight(row, number, len(rows)) for number, row in enumerate(rows)]
     taken.has_media = Trainer.LLAMAFACTORY in options.trainers and any(media_columns(row.fields) for row in rows)
     taught, held_out = options.order.split(rows)
+    if Trainer.LLAMAFACTORY in options.trainers:
+        batch.lock(options.path.parent)  # its file is read, added to, and replaced
     configurations = {
         options.companion(trainer): configuration(
             trainer, taught, taken.lengths, options.path, options.kind, force=options.force
