@@ -290,3 +290,88 @@ def test_credentials_are_written_nowhere(uri: str, storage: dict[str, str], corp
     manifest = layout.remote.get("manifest.json")
     assert manifest is not None
     assert b"very-secret" not in manifest
+
+
+# ---- an index in the place of a deleted one ---------------------------------------------------------------------
+
+
+def _tagged(letter: str, sums: int) -> list[dict[str, Any]]:
+    """Make rows of which every fourth is a sum, beginning with one of the first four."""
+    rows = []
+    for n in range(40):
+        text = f"add {n} and {n + 3}" if n % 4 == sums else f"name a thing that {letter}{n} is"
+        rows.append(
+            {"id": f"{letter}{n}", "instruction": text, "output": str(n), "tag": "sum" if n % 4 == sums else "x"}
+        )
+    return rows
+
+
+def _chosen(place: Path | str) -> list[tuple[str, float]]:
+    """Choose rows by all that is kept beside an index: a scan copy, a trained query, and a field."""
+    from nait_index import NaitIndex
+
+    index = NaitIndex(place)
+    examples = index.make_capability_from([{"instruction": f"add {n} and 5", "output": "9"} for n in range(8)])
+    choices = [index.query(examples, top=5), index.query(examples, top=5, where="tag = 'sum'")]
+    return [pair for choice in choices for pair in zip(choice.ids, choice.scores, strict=True)]
+
+
+@pytest.fixture
+def prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder that serves as a prefix of an object store."""
+    pytest.importorskip("obstore", reason="needs the extra s3")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "store" / "x.nait"
+
+
+@pytest.mark.parametrize("builder", ["cache", "another"])
+def test_an_index_in_the_place_of_another_is_searched_by_its_own_copies(
+    builder: str, prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nait_index import NaitIndex, SignatureConfig
+    from nait_index.config import View
+
+    words, here = SignatureConfig(views=(View.WORDS,)), tmp_path / "here.nait"
+    prefix.mkdir(parents=True)
+    NaitIndex.build(prefix.as_uri(), _tagged("a", 0), signatures=words)
+    assert {name[0] for name, _ in _chosen(prefix.as_uri())} == {"a"}
+    shutil.rmtree(prefix)
+    prefix.mkdir()
+    with monkeypatch.context() as machine:
+        machine.setenv("XDG_CACHE_HOME", str(tmp_path / builder))
+        NaitIndex.build(prefix.as_uri(), _tagged("b", 2), signatures=words)
+    NaitIndex.build(here, _tagged("b", 2), signatures=words)
+    assert _chosen(prefix.as_uri()) == _chosen(here)
+
+
+def test_an_interrupted_build_that_was_deleted_leaves_nothing_to_the_next(prefix: Path, tmp_path: Path) -> None:
+    corpus, here = write_lines(tmp_path / "corpus.jsonl", small_rows(ROWS)), tmp_path / "here.nait"
+    prefix.mkdir(parents=True)
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_call(patch, "nait_index.building.builder.fit_basis")
+        with pytest.raises(KeyboardInterrupt):
+            build_small(prefix.as_uri(), corpus)
+        left = Layout(prefix.as_uri()).staging
+        assert [*left.glob("shard-*")]
+        elsewhere = shutil.copytree(left, tmp_path / "left")
+        shutil.rmtree(prefix)
+        prefix.mkdir()
+        interrupt_call(patch, "nait_index.building.builder.BackgroundWriter.do")
+        with pytest.raises(KeyboardInterrupt):
+            build_small(prefix.as_uri(), corpus, max_length=8)
+    # As where the deleted build ran on another machine than the one that was begun anew.
+    shutil.copytree(elsewhere, left, dirs_exist_ok=True)
+    build_small(prefix.as_uri(), corpus, max_length=8)
+    build_small(here, corpus, max_length=8)
+    assert samples_of(prefix.as_uri()) == samples_of(here)
+
+
+def test_stores_at_two_addresses_have_folders_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("obstore", reason="needs the extra s3")
+    uri, roots = "s3://bucket/own.nait", []
+    for port in (1, 2):
+        roots.append(Layout(uri, _KEYS | {"endpoint": f"http://127.0.0.1:{port}"}).root)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        assert Layout(uri, {"region": "x"}).root == roots[-1]
+        monkeypatch.delenv("AWS_ENDPOINT_URL")
+    assert len({*roots, Layout(uri, _KEYS).root}) == 3

@@ -95,7 +95,7 @@ class Corpus:
 
 
 def stamp_of(table: SampleTable, column: str = "pca_unit") -> ScanStamp:
-    return ScanStamp(table.version, len(table), SCANNED, str(SCHEMA_ARRAYS[column][0]))
+    return ScanStamp(table.version, len(table), SCANNED, str(SCHEMA_ARRAYS[column][0]), table.files_hash())
 
 
 @pytest.fixture

@@ -148,6 +148,9 @@ class Builder:
     def _open_manifest(self) -> Manifest:
         fingerprint = self._encoder.fingerprint
         if self._layout.read(self._layout.manifest) is None:
+            # Of an index that was deleted in an object store, these are left on this machine.
+            for left in (self._layout.engines, self._layout.staging):
+                shutil.rmtree(left, ignore_errors=True)
             record, libraries = self._encoder.record, library_versions()
             manifest = Manifest(
                 fingerprint, record, libraries=libraries, rebuilt_from=self._origin, **asdict(self._rules)
@@ -174,13 +177,13 @@ class Builder:
 
     # ---- fit the basis --------------------------------------------------------------------------------------------
 
-    def _fit(self, spool: Spool, shards: Shards) -> tuple[list[StagedShard], Compressor]:
+    def _fit(self, spool: Spool, shards: Shards, manifest: Manifest) -> tuple[list[StagedShard], Compressor]:
         """Stage the first shards and fit the basis on them; on later ones, where no row of the first can be used."""
         staged: list[StagedShard] = []
         # Fidelity is measured on one more shard than the basis is fitted on, so on rows that the basis has not seen.
         step = fitted_shards(self._signatures) + 1
         for start in range(0, len(shards), step):
-            latest = self._stage(spool, shards[start : start + step])
+            latest = self._stage(spool, shards[start : start + step], manifest)
             staged += latest
             self._meter.begin(Stage.FITTING)
             compressor = fit_basis(
@@ -202,9 +205,9 @@ class Builder:
         assert facts is not None
         return documents_of([rows[row] for row in facts.usable], self._encoder.reading)
 
-    def _stage(self, spool: Spool, shards: Shards) -> list[StagedShard]:
+    def _stage(self, spool: Spool, shards: Shards, manifest: Manifest) -> list[StagedShard]:
         """Run shards and keep their whole activations on disk, except those that an earlier start has staged."""
-        staged = self._staged_shards(spool, shards)
+        staged = self._staged_shards(spool, shards, manifest)
         left: list[tuple[StagedShard, RowOffsets]] = []
         for shard, offsets in zip(staged, shards, strict=True):
             if shard.facts() is None:
@@ -219,9 +222,10 @@ class Builder:
                 writer.do(partial(shard.finish, done.columns, done.facts))
         return staged
 
-    def _staged_shards(self, spool: Spool, shards: Shards) -> list[StagedShard]:
+    def _staged_shards(self, spool: Spool, shards: Shards, manifest: Manifest) -> list[StagedShard]:
         """Locate the staged activations of some shards, whether they exist yet or not."""
-        return [StagedShard(self._layout.staging, spool.identities(shard)) for shard in shards]
+        settings = f"{manifest.fingerprint.digest}/{manifest.warmup_hash}"
+        return [StagedShard(self._layout.staging, settings, spool.identities(shard)) for shard in shards]
 
     # ---- encode and commit ----------------------------------------------------------------------------------------
 
@@ -236,14 +240,14 @@ class Builder:
             manifest = prepare_gradients(self._runner, self._layout, manifest, spool, shards, self._meter.begin)
         staged: Sequence[StagedShard]
         if manifest.basis_hash is None:
-            staged, compressor = self._fit(spool, shards)
+            staged, compressor = self._fit(spool, shards, manifest)
             fidelity = fidelity_of(staged, compressor, self._encoder)
             manifest = replace(manifest, basis_hash=save_compressor(self._layout, compressor), fidelity=fidelity)
             save_manifest(self._layout, manifest)
         else:
             compressor = load_compressor(self._layout, manifest.basis_hash)
             # Shards are committed in their order, so what an earlier start staged and did not commit comes first.
-            candidates = self._staged_shards(spool, shards[: fitted_shards(self._signatures) + 1])
+            candidates = self._staged_shards(spool, shards[: fitted_shards(self._signatures) + 1], manifest)
             staged = list(takewhile(StagedShard.facts, candidates))
         self._commit(spool, shards, staged, compressor, {version.table_version for version in manifest.history})
         return manifest

@@ -58,15 +58,16 @@ class EncodedShard:
 class StagedShard:
     """One shard's pooled activations (n, 2, D) float32 in a file.
 
-    :param parent: folder of the staged shards. :param identities: a text for each of the shard's rows, in their order,
-        that names it and its content.
+    :param parent: folder of the staged shards. :param settings: that the rows are run with, and the hashes of fitted
+        parts. :param identities: a text for each of the shard's rows, in their order, that names it and its content.
     """
 
-    def __init__(self, parent: Path, identities: Sequence[str]) -> None:
+    def __init__(self, parent: Path, settings: str, identities: Sequence[str]) -> None:
         self._rows = len(identities)
         # Named after its rows and their content: every start cuts the remaining rows into shards again, and must find
-        # the folder, but not that of rows which have been changed since.
-        name = hashlib.blake2b("\n".join(identities).encode(), digest_size=8).hexdigest()
+        # the folder, but not that of rows which have been changed since, or of a build with other settings, which is
+        # left behind where an index in an object store was deleted.
+        name = hashlib.blake2b("\n".join([settings, *identities]).encode(), digest_size=8).hexdigest()
         self._folder = parent / f"shard-{name}"
         self._array = self._folder / "pooled.npy"
         self._columns = self._folder / "columns.npz"

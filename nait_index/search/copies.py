@@ -77,9 +77,10 @@ class ScanCopies:
 
     def _renew(self, column: str, stamp: ScanStamp, fragments: list[Fragment]) -> bool:
         """Make the copy from that of another version; return whether that was possible and certain."""
-        for folder in other_copies(self._engines, column, stamp.table_version)[:1]:
+        for folder in other_copies(self._engines, column, stamp.table_version):
             try:
-                return self._renew_from(folder, column, stamp, fragments)
+                if self._renew_from(folder, column, stamp, fragments):
+                    return True
             except (NaitError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
                 logger.info("the exact scan of %s cannot be made from %s: %s", column, folder, error)
                 # Where there is no room for two, the old one goes.

@@ -38,12 +38,14 @@ class ScanStamp:
     """The state of the table that a copy was made from.
 
     :param dim: columns scanned, the first ones of the signature.
+    :param files: hash of the table's files, since another table at the same place may have as many rows and versions.
     """
 
     table_version: int
     rows: int
     dim: int
     dtype: str
+    files: str = ""
 
     def count_read(self, passing: int | None) -> int:
         """Return how many rows a search reads: of a filter that few pass, only these; ``None`` for no filter."""

@@ -36,7 +36,8 @@ def field_columns(table: SampleTable, fields: Tree, folder: Path | None) -> dict
     """
     import pyarrow as pa
 
-    stamps = {name: {"name": name, "inner": inner, "rows": len(table)} for name, inner in fields.items()}
+    state = {"files": table.files_hash(), "rows": len(table)}
+    stamps = {name: {"name": name, "inner": inner} | state for name, inner in fields.items()}
     kept = {name: _load(folder, stamp) for name, stamp in stamps.items()} if folder is not None else {}
     columns = {name: column for name, column in kept.items() if column is not None}
     missing = [name for name in fields if name not in columns]

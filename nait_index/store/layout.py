@@ -17,6 +17,9 @@ _LONGEST_NAME = 255
 
 _CONTROLS = {"\n": "a line break", "\r": "a carriage return", "\t": "a tab"}
 
+_STORES = ("AWS_", "AZURE_", "GOOGLE_")
+"""Prefixes of the environment variables that say where an object store is."""
+
 _LONGEST_PATH = 3800
 """Bytes of an index's path at most: the system allows 4,096, and the files of an index have some hundred more."""
 
@@ -40,7 +43,7 @@ class Layout:
         self.storage = None if self.remote is None else self.remote.options
         if storage and self.remote is None:
             raise NaitError(f"--storage-option is for an object store such as s3://bucket/my.nait, not for {self.name}")
-        self.root = Path(place) if self.remote is None else _cache_folder(self.name)
+        self.root = Path(place) if self.remote is None else _cache_folder(self.name, storage or {})
         # LanceDB would take a tilde at the beginning for the home folder.
         folder = f"./{self.root}" if str(self.root).startswith("~") else str(self.root)
         base = folder if self.remote is None else self.name.rstrip("/")
@@ -143,9 +146,13 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def _cache_folder(uri: str) -> Path:
+def _cache_folder(uri: str, options: Mapping[str, str]) -> Path:
+    """Return the folder that serves an index in an object store: another one for each store with such a bucket."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "nait-index" / hash_bytes(uri.rstrip("/").encode())
+    set_here = {name.lower(): value for name, value in os.environ.items() if name.startswith(_STORES)}
+    settings = (set_here | dict(options)).items()
+    stores = {value for name, value in settings if "endpoint" in name or "account_name" in name}
+    return base / "nait-index" / hash_bytes(" ".join([uri.rstrip("/"), *sorted(stores)]).encode())
 
 
 def refuse_other_contents(layout: Layout) -> None:

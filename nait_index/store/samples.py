@@ -154,9 +154,11 @@ class SampleTable(LanceTable):
         return revalued(self._dataset(), column, pieces)
 
     def files_hash(self) -> str:
-        """Return a hash of the names of all files with rows: no other table has the same."""
-        paths = [file.path for fragment in self._dataset().get_fragments() for file in fragment.data_files()]
-        return hash_bytes("\n".join(paths).encode())
+        """Return a hash of the names of all files with rows, and with deleted ones: no other table has the same."""
+        names = []
+        for fragment in self._dataset().get_fragments():
+            names += [*(file.path for file in fragment.data_files()), fragment.deletion_file() or ""]
+        return hash_bytes("\n".join(names).encode())
 
     def content_hash(self) -> str:
         """Return a hash of the contents of all rows, in table order."""
