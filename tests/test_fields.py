@@ -12,6 +12,7 @@ from helpers import small_rows
 
 from nait_index import NaitIndex
 from nait_index.config import SignatureConfig, View
+from nait_index.errors import SelectionError
 from nait_index.store.fields import field_columns
 from nait_index.store.filters import matching_rows
 from nait_index.store.samples import SampleTable
@@ -21,7 +22,7 @@ EXTRA: list[dict[str, Any]] = [
     {"source": "b", "score": 2.5, "meta": {"lang": "de"}, "odd": 1},
     {"source": None, "meta": "text", "odd": "one"},
     {"score": 10**30, "meta": {"lang": None}, "odd": ["x"]},
-    {"flag": True, "half": "\ud83d"},
+    {"flag": True, "half": "\ud83d", "tags": ["été", "math"]},
 ]
 CONDITIONS = [
     "source = 'a'",
@@ -33,6 +34,7 @@ CONDITIONS = [
     "n_tokens > 5 AND source IN ('a', 'b')",
     "fields.source = 'b'",
     "half IS NOT NULL",
+    "tags LIKE '%été%'",
 ]
 
 
@@ -82,6 +84,21 @@ def test_a_field_is_read_from_the_rows_once(index: NaitIndex, monkeypatch: pytes
     }
     with pytest.raises(AssertionError, match="rows are read"):
         field_columns(index._table, {"meta": {"deep": {}}}, kept(index))
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "coalesce(meta.lnag, '') <> 'en'",
+        "meta.lnag IS NULL",
+        "fields.meta.lnag = 'en'",
+        "meta.lang = 'x' OR meta.lnag = 'y'",
+    ],
+)
+def test_a_field_that_no_object_has_is_refused(index: NaitIndex, where: str) -> None:
+    for _ in range(2):
+        with pytest.raises(SelectionError, match="no object in a row has 'lnag'.*lang"):
+            index.columns.allowed(where)
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "remove", "stamp"])

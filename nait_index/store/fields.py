@@ -112,12 +112,22 @@ def _keep(folder: Path, stamp: Mapping[str, Any], column: "pa.Array") -> None:
 
 
 def _array(values: Sequence[Any], inner: Tree) -> "pa.Array":
-    """Turn the values of a field into one column of their common type; mixed types become text."""
+    """Turn the values of a field into one column of their common type; mixed types become text.
+
+    Of objects, the fields that are asked for and that any of them has are columns inside of it.
+    """
     import pyarrow as pa
 
     if inner and any(isinstance(value, dict) for value in values):
-        parts = {name: [value.get(name) if isinstance(value, dict) else None for value in values] for name in inner}
-        return pa.StructArray.from_arrays([_array(part, inner[name]) for name, part in parts.items()], list(parts))
+        objects = [value if isinstance(value, dict) else {} for value in values]
+        parts = {
+            name: _array([value.get(name) for value in objects], tree)
+            for name, tree in inner.items()
+            if any(name in value for value in objects)
+        }
+        if not parts:
+            return pa.array([{}] * len(values), pa.struct([]))
+        return pa.StructArray.from_arrays([*parts.values()], [*parts])
     kinds = {type(value) for value in values if value is not None}
     if kinds == {bool}:
         return pa.array(values, pa.bool_())
@@ -125,7 +135,9 @@ def _array(values: Sequence[Any], inner: Tree) -> "pa.Array":
         return pa.array(values, pa.int64())
     if kinds and kinds <= {int, float}:
         return pa.array([None if value is None else _float(value) for value in values], pa.float64())
-    texts = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
+    texts = [
+        value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in values
+    ]
     # JSON can hold half a surrogate pair, Arrow cannot.
     whole = [None if text is None else text.encode("utf-8", "replace").decode() for text in texts]
     return pa.array(whole, pa.large_string())

@@ -142,8 +142,20 @@ def _refusal(table: SampleTable, where: str, error: StoreError) -> SelectionErro
         message.split(", /")[0].split(" Valid fields are")[0].split(" Did you mean")[0].removeprefix("Schema error: ")
     )
     reason = reason[:200]
-    fields = dict.fromkeys(name for record in islice(table.records(["row"]), _SAMPLED) for name in fields_of(record))
+    sampled = [fields_of(record) for record in islice(table.records(["row"]), _SAMPLED)]
+    fields = dict.fromkeys(name for row in sampled for name in row)
     names = [*plain_columns(table), *(name for name in fields if name.isprintable())]
+    if (absent := re.search(r"Field (\S+) not found in struct", message)) is not None:
+        inner = {
+            name
+            for row in sampled
+            for value in row.values()
+            if isinstance(value, dict)
+            for name in value
+            if name.isprintable()
+        }
+        near = did_you_mean(absent[1], sorted(inner))
+        return SelectionError(f"--where '{where[:200]}' cannot be used: no object in a row has '{absent[1]}'{near}")
     unknown = re.search(r"No field named ([^\s.]+)", reason)
     name = unknown[1].strip("\"'`") if unknown else ""
     if name.removesuffix("_status") in _SCORED:
