@@ -97,7 +97,7 @@ def test_a_field_is_read_from_the_rows_once(index: NaitIndex, monkeypatch: pytes
 )
 def test_a_field_that_no_object_has_is_refused(index: NaitIndex, where: str) -> None:
     for _ in range(2):
-        with pytest.raises(SelectionError, match="no object in a row has 'lnag'.*lang"):
+        with pytest.raises(SelectionError, match=r"no object in a row has 'lnag'.*lang"):
             index.columns.allowed(where)
 
 
