@@ -172,6 +172,8 @@ def test_landmarks_added_later_are_those_of_a_build(
     root = tmp_path / "later.nait"
     build(root, corpus, views=(View.PCA,))
     nait_index("capability", "add", root, "skill", examples)
+    before = NaitIndex(root)
+    before.tag("paper")
     outcome = nait_index("landmarks", root, "--landmarks", str(LANDMARKS), "--grad-dim", str(WIDTH), "--json")
     assert outcome.json == {"landmarks": LANDMARKS, "version": 3}
     later = NaitIndex(root)
@@ -182,6 +184,18 @@ def test_landmarks_added_later_are_those_of_a_build(
     assert stored.ids == index.query(made, top=9, method="influence").ids
     assert later.query("skill", top=9).ids == index.query(made, top=9).ids
     assert "has landmarks already" in refusal("landmarks", root)
+    with pytest.raises(StoreError, match="have changed since it was opened"):
+        before.store_capability(before.make_capability(examples), "late")
+    paper = NaitIndex(root, version="paper")
+    assert paper.query("skill", top=9).ids == before.query("skill", top=9).ids
+    nait_index("restore", root, "paper")
+    assert nait_index("query", root, "-c", "skill", "--top", "9").code == 0
+    influence = ("query", root, "-c", "skill", "--top", "9", "--method", "influence")
+    assert "add the capability again" in refusal(*influence)
+    added = nait_index("capability", "add", root, "skill", examples)
+    assert (added.code, "stored already" in added.err) == (0, False)
+    assert nait_index(*influence).code == 0
+    assert "stored already" in nait_index("capability", "add", root, "skill", examples).err
     nait_index("add", root, write_lines(tmp_path / "more.jsonl", small_rows(5, first=ROWS)))
     assert len(NaitIndex(root)) == ROWS + 5
 

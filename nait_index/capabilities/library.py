@@ -23,7 +23,7 @@ from nait_index.corpus import (
 )
 from nait_index.corpus.formats import read_parts
 from nait_index.corpus.rows import RowError, one_line
-from nait_index.errors import CapabilityError, CapabilityExistsError, NaitError, UnknownCapabilityError
+from nait_index.errors import CapabilityError, CapabilityExistsError, NaitError, StoreError, UnknownCapabilityError
 from nait_index.files import check_writable, remove_abandoned
 from nait_index.methods.base import Examples
 from nait_index.signatures.views import example_types
@@ -155,7 +155,7 @@ class CapabilityLibrary:
         name = normal_name(name)
         if name not in self._read:
             stored = self._stored(name)
-            if stored.fingerprint != self._manifest.fingerprint.digest:
+            if not self._is_usable(stored):
                 raise CapabilityError(f"capability '{name}' was made for another index; add it again from its examples")
             samples, state = _samples(stored, self._reading), self._manifest.state
             texts = tuple(plain_text(sample.parts) for sample in samples)
@@ -206,7 +206,7 @@ class CapabilityLibrary:
         stored, basis = read_capability(path)
         stored = replace(stored, name=parse_capability_name(stored.name if name is None else name))
         digest = self._manifest.fingerprint.digest
-        if stored.fingerprint != digest:
+        if not self._is_usable(stored):
             raise CapabilityError(
                 f"{path} is from an index of another fingerprint ({stored.fingerprint}, not {digest}): another "
                 "model, template or length; add the examples themselves with 'nait-index capability add'"
@@ -217,10 +217,14 @@ class CapabilityLibrary:
             raise CapabilityError(f"{path} holds examples that cannot be read ({error}); export it again") from error
         if self._is_stored(stored.name, samples, len(samples) + stored.rejected, force=force):
             return self.get(stored.name)
-        if basis != self._manifest.basis or not self._fits(stored):
-            stored = _encoded_again(stored, self._encoder(), self._reading)
+        if stored.fingerprint != digest or basis != self._manifest.basis or not self._fits(stored):
+            stored = _encoded_again(stored, self._encoder(), self._manifest)
         self._put(stored, force=force)
         return self.get(stored.name)
+
+    def _is_usable(self, stored: StoredCapability) -> bool:
+        """Return whether a capability is of this index's fingerprint, or of that before landmarks were added."""
+        return stored.fingerprint in (self._manifest.fingerprint.digest, *self._manifest.earlier_fingerprints)
 
     def _fits(self, stored: StoredCapability) -> bool:
         """Return whether the arrays from a file have the names and shapes that this index would give them."""
@@ -237,7 +241,8 @@ class CapabilityLibrary:
     def _put(self, stored: StoredCapability, *, force: bool) -> None:
         def put(table: CapabilityTable) -> None:
             # Checked again, since another process may have stored one of this name meanwhile.
-            if not force and stored.name in table.names():
+            there = None if force else table.get(stored.name)
+            if there is not None and there.fingerprint == stored.fingerprint:
                 raise _taken(stored.name)
             table.put(stored)
 
@@ -247,9 +252,15 @@ class CapabilityLibrary:
         """Change the table of capabilities, as one new version of the index.
 
         :param removed: name of the capability that goes.
+        :raises StoreError: the settings of the index are others than when it was opened.
         """
         with write_lock(self._layout):
             manifest = settled_capabilities(self._layout)
+            if manifest.state != self._manifest.state:
+                raise StoreError(
+                    f"the settings of {self._layout.name} have changed since it was opened; open it again, and repeat "
+                    "this"
+                )
             if removed is not None:
                 names = dict.fromkeys([*manifest.removed_capabilities, removed])
                 manifest = replace(manifest, removed_capabilities=tuple(names))
@@ -257,6 +268,7 @@ class CapabilityLibrary:
             change(table)
             manifest = publish(self._layout, manifest, description, capabilities_version=table.version)
         self.table = CapabilityTable(self._layout, table.version)
+        self._manifest = manifest
         self._read.clear()
         self._changed(manifest)
 
@@ -274,6 +286,8 @@ class CapabilityLibrary:
     def _is_stored(self, name: str, samples: Sequence[Sample], read: int, *, force: bool) -> bool:
         """Return whether a capability is stored already with these examples, as when a command is repeated.
 
+        One that lacks the gradients of its examples, since it is from before landmarks were added, is to be replaced.
+
         :param read: how many rows there were, with those that cannot be used.
         :raises CapabilityExistsError: it is stored with other examples, and is not to be replaced.
         """
@@ -286,31 +300,30 @@ class CapabilityLibrary:
             if force:
                 return False
             raise _taken(name)
+        if stored.fingerprint != self._manifest.fingerprint.digest:
+            return False
         logger.warning("capability '%s' is stored already, with these examples; nothing was changed", name)
         return True
 
 
-def adopt_all(old: CapabilityTable, new: CapabilityTable, encoder: "ExampleEncoder", reading: Reading) -> None:
-    """Store all capabilities of one index in another, encoding their examples again; the caller publishes them."""
+def adopt_all(old: CapabilityTable, new: CapabilityTable, encoder: "ExampleEncoder", manifest: Manifest) -> None:
+    """Store all capabilities of one index in another, or in itself, encoding their examples again.
+
+    The caller publishes them.
+
+    :param manifest: of the index that they are stored in.
+    """
     names = old.names()
     for number, name in enumerate(names, start=1):
         logger.info("encoding the capability %s again, %d of %d", name, number, len(names))
         stored = old.get(name)
         assert stored is not None
-        new.put(_encoded_again(stored, encoder, reading))
+        new.put(_encoded_again(stored, encoder, manifest))
 
 
-def move_all(table: CapabilityTable, encoder: "ExampleEncoder", manifest: Manifest) -> None:
-    """Encode the examples of all capabilities again, for an index whose settings are new; the caller publishes them."""
-    for name in table.names():
-        stored = table.get(name)
-        assert stored is not None
-        again = _encoded_again(stored, encoder, manifest.reading)
-        table.put(replace(again, fingerprint=manifest.fingerprint.digest))
-
-
-def _encoded_again(stored: StoredCapability, encoder: "ExampleEncoder", reading: Reading) -> StoredCapability:
-    return replace(stored, arrays=_arrays(encoder.encode_again(_samples(stored, reading))))
+def _encoded_again(stored: StoredCapability, encoder: "ExampleEncoder", manifest: Manifest) -> StoredCapability:
+    arrays = _arrays(encoder.encode_again(_samples(stored, manifest.reading)))
+    return replace(stored, fingerprint=manifest.fingerprint.digest, arrays=arrays)
 
 
 def _samples(stored: StoredCapability, reading: Reading) -> list[Sample]:

@@ -107,6 +107,11 @@ class Influence(Linear):
 
         :raises CapabilityError: no example has a gradient, or too few landmarks are left in the index.
         """
+        if GRADIENT not in examples.signatures:
+            raise CapabilityError(
+                "influence needs the gradients of the examples, which were stored before the landmarks were added; add "
+                "the capability again from its examples, to the newest version"
+            )
         fit, steps = self._fit(rows), rows.steps(self.feature)
         gradients = examples.signatures[GRADIENT].astype(np.float32)
         gradients = gradients[gradients.any(axis=1)]

@@ -66,6 +66,8 @@ class Manifest:
     :param unread: fields of the rows that hold text which is not read, by corpus file, with the number of rows.
     :param sources: all corpus files that were read. :param next_position: of the next row that is added.
     :param first_rows: positions before this one were in the first build, whose rows the basis was fitted on.
+    :param earlier_fingerprints: digests of those that the index had before landmarks were added, which capabilities of
+        earlier versions still have.
     :param basis_hash: of the fitted compressor. :param warmup_hash: of the adapters of the views of gradients;
         :param landmarks_hash: of the gradients of the view ``landmarks``.
     :param sae_unexplained: share of the activations' variance that the sparse autoencoder leaves unexplained.
@@ -89,6 +91,7 @@ class Manifest:
     unread: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     next_position: int = 0
     first_rows: int = 0
+    earlier_fingerprints: tuple[str, ...] = ()
     basis_hash: str | None = None
     warmup_hash: str | None = None
     landmarks_hash: str | None = None

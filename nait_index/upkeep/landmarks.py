@@ -10,7 +10,7 @@ from nait_index.building.encoder import IndexEncoder
 from nait_index.building.gradients import landmarks_of, warm_up_rows
 from nait_index.building.settings import recorded_settings
 from nait_index.capabilities.examples import example_encoder
-from nait_index.capabilities.library import move_all
+from nait_index.capabilities.library import adopt_all
 from nait_index.config import Device, SignatureConfig, View
 from nait_index.corpus import SAMPLE_COLUMNS, restore_sample
 from nait_index.errors import StoreError
@@ -32,7 +32,7 @@ def add_landmarks(
     """Take the gradients of the first rows of an index, which are a random sample, and of all stored examples.
 
     The rows and their signatures stay as they are. The index has another fingerprint afterwards, which the stored
-    capabilities take over; those of earlier versions stay with the earlier one.
+    capabilities take over; those of earlier versions keep the earlier one, and serve all methods but ``influence``.
 
     :param changes: settings of the gradients, by the names of the fields of :class:`SignatureConfig`.
     :raises StoreError: the index has landmarks already.
@@ -58,7 +58,7 @@ def _added(
         logger.info("%d landmarks taken; encoding the stored capabilities again", signatures.landmarks)
         compressor = load_compressor(layout, manifest.basis_hash)
         table = CapabilityTable(layout)
-        move_all(table, example_encoder(layout, manifest, encoder, compressor), manifest)
+        adopt_all(table, table, example_encoder(layout, manifest, encoder, compressor), manifest)
     return publish(layout, manifest, "landmarks added", capabilities_version=table.version)
 
 
@@ -92,4 +92,11 @@ def _take(layout: Layout, manifest: Manifest, encoder: IndexEncoder) -> Manifest
     )
     model = {**manifest.model, "gradient_dtype": encoder.record["gradient_dtype"]}
     digest = save_landmarks(layout, landmarks)
-    return replace(manifest, fingerprint=encoder.fingerprint, landmarks_hash=digest, model=model)
+    earlier = (*manifest.earlier_fingerprints, manifest.fingerprint.digest)
+    return replace(
+        manifest,
+        fingerprint=encoder.fingerprint,
+        earlier_fingerprints=earlier,
+        landmarks_hash=digest,
+        model=model,
+    )

@@ -60,7 +60,7 @@ def rebuild(
         if stored.names():
             drop_torn_versions(new, new.capabilities)
             compressor = load_compressor(new, unpublished.basis_hash)
-            adopt_all(stored, capabilities, example_encoder(new, unpublished, encoder, compressor), manifest.reading)
+            adopt_all(stored, capabilities, example_encoder(new, unpublished, encoder, compressor), unpublished)
         return {"capabilities_version": capabilities.version}
 
     with Builder(
