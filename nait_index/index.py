@@ -69,7 +69,8 @@ logger = logging.getLogger(__name__)
 class NaitIndex:
     """An index, opened for reading.
 
-    It keeps showing the version that it was opened at while others write; open it again to see what they wrote.
+    It keeps showing the version that it was opened at while others write; open it again to see what they wrote. Once it
+    stores or removes a capability, or is optimised, it shows the version that this made.
 
     Parameters that mean the same in several methods:
 
@@ -714,18 +715,24 @@ class NaitIndex:
         return restore_version(Layout(path, storage), version).version
 
     def optimize(self, keep_days: float = 7) -> Optimized:
-        """Merge files, and delete versions without a tag that were replaced more than ``keep_days`` days ago."""
+        """Merge files, and delete versions without a tag that were replaced more than ``keep_days`` days ago.
+
+        A version that was opened by name is kept.
+        """
         from nait_index.upkeep.optimize import optimize, prepare_search
 
         gc.collect()  # unreachable objects do not count as readers
         self._release()
         try:
-            optimized = optimize(self.layout, keep_days)
+            optimized = optimize(self.layout, keep_days, opened=None if self.is_newest else self.manifest.version)
         finally:
             self._release = hold_for_reading(self.layout, self)
+        if self.is_newest:
+            vars(self).pop("_library", None)
+            self._go_on(load_finished(self.layout))
         if self.manifest.approximate:
             newest = NaitIndex(self.layout.name, storage=self.layout.storage)
-            prepare_search(newest.layout, newest.manifest, newest.columns, approximate=True)
+            prepare_search(newest.layout, newest.manifest, newest.columns)
         return optimized
 
     def rebuild(
@@ -737,11 +744,16 @@ class NaitIndex:
 
         :raises OutputExistsError: there is another index at the new path.
         """
+        from nait_index.store.publish import mark_approximate
+        from nait_index.upkeep.optimize import prepare_search
         from nait_index.upkeep.rebuild import rebuild
 
         target, model, device = Layout(path, storage), self._model, self._device
         report = rebuild(self.layout, self.manifest, target, model=model, device=device, progress=progress)
+        if self.manifest.approximate:
+            mark_approximate(target)
         index = NaitIndex(path, model=model, device=device, storage=storage)
+        prepare_search(target, index.manifest, index.columns)
         index.report = report
         return index
 
@@ -759,12 +771,14 @@ class NaitIndex:
 
     @cached_property
     def _library(self) -> CapabilityLibrary:
-        return CapabilityLibrary(self.layout, self.manifest, self._encoder, self._adopt_manifest)
+        return CapabilityLibrary(self.layout, self.manifest, self._encoder, self._go_on)
 
-    def _adopt_manifest(self, manifest: Manifest) -> None:
-        """Go on with the manifest that a change of the capabilities left, unless the rows have changed as well."""
-        if manifest.table_version == self.manifest.table_version:
-            self.manifest = manifest
+    def _go_on(self, manifest: Manifest) -> None:
+        """Show another version from now on, as after a change of the capabilities."""
+        if manifest.table_version != self.manifest.table_version:
+            self._table = SampleTable(self.layout, manifest.head.table_version)
+            vars(self).pop("columns", None)
+        self.manifest = manifest
 
     def _check_newest(self) -> None:
         if not self.is_newest:

@@ -28,6 +28,9 @@ from nait_index import NaitIndex
 from nait_index.config import SignatureConfig, View
 from nait_index.errors import SelectionError, StoreError
 from nait_index.methods import probe
+from nait_index.store.dataset import files_of
+from nait_index.store.engines import CELLS
+from nait_index.store.integrity import Looks
 from nait_index.store.samples import spread
 
 ROWS = 30
@@ -746,3 +749,98 @@ def test_a_damaged_version_is_left_for_an_older_one(index: Path, more: Path) -> 
     assert str(new) in refusal("restore", index, "3")
     assert nait_index("restore", index, "2").code == 0
     assert samples_of(index) == before
+
+
+# ---- one object through changes -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> Path:
+    """Return an index of the view words, with a capability."""
+    root = tmp_path / "words.nait"
+    built = NaitIndex.build(root, small_rows(60), signatures=SignatureConfig(views=(View.WORDS,)))
+    built.add_capability("sums", small_rows(12, first=100)[1::2])
+    return root
+
+
+def test_an_object_goes_on_after_it_was_optimised(words: Path) -> None:
+    index = NaitIndex.add(words, small_rows(20, first=60))
+    index.query("sums", top=5)
+    assert index.optimize(keep_days=0).forgotten > 0
+    assert len(index.query("sums", top="100%").ids) == 80
+    assert index.manifest.version == NaitIndex(words).manifest.version
+    number = index.manifest.version
+    del index
+    named = NaitIndex(words, version=number)
+    NaitIndex.add(words, small_rows(20, first=80))
+    NaitIndex.add(words, small_rows(20, first=100))
+    assert named.optimize(keep_days=0).forgotten > 0
+    assert named.manifest.version == number
+    assert len(named.query("sums", top="100%").ids) == 80
+    assert NaitIndex(words, version=number).manifest.rows == 80
+
+
+def test_what_stores_a_capability_goes_on_with_the_version_that_has_it(words: Path) -> None:
+    index = NaitIndex(words)
+    index.query("sums", top=5)
+    NaitIndex(words).remove(["row-001", "row-003"])
+    index.add_capability("talk", small_rows(12, first=100)[::2])
+    chosen = index.query("talk", top="100%")
+    assert (len(index), len(chosen.ids)) == (58, 58)
+    again = NaitIndex(words, version=chosen.provenance.version)
+    assert again.query("talk", top="100%").ids == chosen.ids
+
+
+def test_a_capability_is_removed_twice_by_one_object(words: Path, caplog: pytest.LogCaptureFixture) -> None:
+    index = NaitIndex(words)
+    index.remove_capability("sums")
+    index.remove_capability("sums")
+    assert "was removed before" in caplog.text
+    assert index.capabilities() == []
+
+
+def test_every_file_of_every_version_is_verified(words: Path) -> None:
+    index = NaitIndex.add(words, small_rows(20, first=60))
+    older = _files(index)
+    index.optimize()
+    file = next(path for path in older if path.suffix == ".lance" and path not in _files(index))
+    assert all(check.passed is not False for check in NaitIndex(words).verify())
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Looks, "same", lambda *_: True)  # as of a bit that flips on the disk
+        (check,) = [check for check in NaitIndex(words).verify() if check.name == "versions"]
+    assert not check.passed
+    assert file.name in check.detail
+
+
+def _files(index: NaitIndex) -> list[Path]:
+    return files_of(index.layout.samples, index._table._dataset())
+
+
+def test_an_approximate_search_lives_on(
+    words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("nait_index.search.approximate._LEAST_ROWS", 50)
+    NaitIndex.build(words, small_rows(60), approximate=True)
+    rebuilt = NaitIndex(words).rebuild(tmp_path / "rebuilt.nait")
+    for index in (NaitIndex(words), rebuilt):
+        assert "approximate: " in str(index.query("sums", top=3, search="approximate").provenance.plan)
+    (check,) = [check for check in rebuilt.verify() if check.name.startswith("approximate")]
+    assert check.passed, check
+    stamp = next(rebuilt.layout.engine(rebuilt._table.version).glob(f"*{CELLS[0]}"))
+    order = stamp.with_name(stamp.name.removesuffix(CELLS[0]) + ".order.npy")
+    data = bytearray(order.read_bytes())
+    data[-8:] = data[-16:-8]
+    order.write_bytes(data)
+    (check,) = [check for check in NaitIndex(rebuilt.layout.root).verify() if check.name.startswith("approximate")]
+    assert not check.passed
+    assert not caplog.records
+    # Too few rows for one: no command fails for that.
+    NaitIndex(words).remove(where="position >= 40")
+    assert nait_index("optimize", words).code == 0
+    assert "exact, since it has no approximate one: approximate search needs at least 50 rows" in caplog.text
+    assert nait_index("add", words, write_lines(tmp_path / "more.jsonl", small_rows(5, first=200))).code == 0
+    assert "exact scan" in str(NaitIndex(words).query("sums", top=3, search="approximate").provenance.plan)
+    assert NaitIndex.add(words, small_rows(20, first=300)).query("sums", top=3, search="approximate").provenance.plan

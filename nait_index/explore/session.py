@@ -127,6 +127,7 @@ class Session:
         :raises CapabilityError: the name is taken or unusable. :raises StoreError: the index is an old version.
         """
         name = name.strip()
+        rows = self.index.columns
         try:
             stored = self.index.store_capability(self._pasted(pasted), name, force=force)
         except CapabilityExistsError:
@@ -135,6 +136,10 @@ class Session:
         # Choices name the version of the index, and a stored capability may have been replaced.
         for recent in (self._choices, self._rankings, self._refined):
             recent.clear()
+        if self.index.columns is not rows:  # another process has changed them
+            self._marked.clear()
+            self._allowed.clear()
+            self._corpus = None
         return {"name": stored.name, "examples": len(stored), "version": self.index.manifest.version}
 
     def describe(self, request: ChoiceRequest) -> dict[str, Any]:

@@ -131,12 +131,15 @@ class Cells:
         return Cells(self.centers, _starts(cells, len(self)), np.concatenate([ordinals[kept], fresh])[order], merged)
 
     def check_order(self) -> None:
-        """Check the ordinals of all rows.
+        """Check that the ordinals are those of all rows.
 
-        :raises ValueError: an ordinal is out of range.
+        :raises ValueError: a row is not there, or there twice.
         """
-        if len(self.order) and not 0 <= self.order.min() <= self.order.max() < len(self.order):
-            raise ValueError("the files of the cells name rows that are not there")
+        named = np.zeros(len(self.order), bool)
+        if len(named) and 0 <= self.order.min() <= self.order.max() < len(named):
+            named[self.order] = True
+        if not named.all():
+            raise ValueError("the files of the cells do not name every row once")
 
     def save(self, folder: Path, name: str, queries: np.ndarray) -> None:
         """Write the files, but for the stamp.

@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -69,21 +69,27 @@ def check_rejected(layout: Layout) -> None:
         )
 
 
-def check_files(layout: Layout, version: Version, *, thorough: bool = False) -> int:
+def check_files(layout: Layout, version: Version, *, thorough: bool = False, read: set[Path] | None = None) -> int:
     """Check every table file that a version is read from, and return how many there are.
 
     :param thorough: read all of them, even those that look unchanged.
+    :param read: files that were read already, and need not be again; those that are read now are added.
     :raises StoreError: one is missing or damaged.
     """
     if layout.remote is not None:
         return 0
     (seals, _), looks = _read_seals(layout), Looks(layout)
+    read = set() if read is None else read
+
+    def check(paths: Iterable[Path]) -> None:
+        for path in paths:
+            if path not in read:
+                _check(layout, path, seals, looks, thorough)
+                read.add(path)
+
     # The tables' manifests first, so that nothing is parsed before it was checked.
-    for uri, table_version in _tables(layout, version).items():
-        _check(layout, version_file(uri, table_version), seals, looks, thorough)
-    files = _files(layout, version)
-    for path in files:
-        _check(layout, path, seals, looks, thorough)
+    check(version_file(uri, table_version) for uri, table_version in _tables(layout, version).items())
+    check(files := _files(layout, version))
     looks.save()
     return len(files)
 

@@ -4,9 +4,10 @@ import logging
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from nait_index.errors import StoreError
+from nait_index.errors import NaitError, StoreError
 from nait_index.methods.probe import Probe, ProbeNeurons, sample_queries
 from nait_index.search.rows import IndexRows
+from nait_index.signatures.features import Feature
 from nait_index.signatures.views import SCANNED
 from nait_index.store.capabilities import CapabilityTable
 from nait_index.store.integrity import seal_files
@@ -38,11 +39,13 @@ class Optimized:
     in_use: bool
 
 
-def optimize(layout: Layout, keep_days: float) -> Optimized:
+def optimize(layout: Layout, keep_days: float, opened: int | None = None) -> Optimized:
     """Merge files, then delete the versions without a tag that were replaced more than ``keep_days`` days ago.
 
     No version is deleted while anybody on this machine has the index open. In an object store, where that cannot be
     known, none that was replaced within a day is.
+
+    :param opened: a version that is kept.
     """
     if not 0 <= keep_days <= _MOST_DAYS:
         raise StoreError(f"--keep-days must be from 0 to {_MOST_DAYS:,}, not {keep_days:g}")
@@ -54,7 +57,7 @@ def optimize(layout: Layout, keep_days: float) -> Optimized:
         before = table.fragments
         logger.info("merging %d files", before)
         manifest = _merge(layout, manifest, table)
-        history = _to_keep(manifest, timedelta(days=keep_days))
+        history = _to_keep(manifest, timedelta(days=keep_days), opened)
         forgotten = len(manifest.history) - len(history)
         with no_readers(layout) as alone:
             if alone and forgotten:
@@ -69,8 +72,11 @@ def optimize(layout: Layout, keep_days: float) -> Optimized:
         return Optimized(fragments, deleted, len(manifest.history), sizes, forgotten > deleted)
 
 
-def prepare_search(layout: Layout, manifest: Manifest, rows: IndexRows, *, approximate: bool) -> None:
-    """Make the exact scan of the present version, and its approximate search if wanted or if the index had one."""
+def prepare_search(layout: Layout, manifest: Manifest, rows: IndexRows, *, approximate: bool = False) -> None:
+    """Make the exact scan of the present version, and its approximate search if wanted or if the index had one.
+
+    :raises NaitError: it is wanted and cannot be made; where only an earlier version had one, searches are exact.
+    """
     for feature in SCANNED:
         if rows.holds(feature):
             rows.exact(feature)
@@ -78,8 +84,18 @@ def prepare_search(layout: Layout, manifest: Manifest, rows: IndexRows, *, appro
     if scanned and (approximate or manifest.approximate):
         for features in sorted(scanned):
             if rows.approximate(*features) is None:
-                rows.make_approximate(sample_queries(rows, features))
+                _make_approximate(rows, features, is_wanted=approximate)
         mark_approximate(layout)
+
+
+def _make_approximate(rows: IndexRows, features: tuple[Feature, ...], *, is_wanted: bool) -> None:
+    try:
+        rows.make_approximate(sample_queries(rows, features))
+    except NaitError as error:
+        if is_wanted:
+            raise
+        reason = str(error).split(";")[0]
+        logger.warning("searches of this version are exact, since it has no approximate one: %s", reason)
 
 
 def _merge(layout: Layout, manifest: Manifest, table: SampleTable) -> Manifest:
@@ -94,12 +110,12 @@ def _merge(layout: Layout, manifest: Manifest, table: SampleTable) -> Manifest:
     return publish(layout, manifest, "files merged", **merged)
 
 
-def _to_keep(manifest: Manifest, age: timedelta) -> tuple[Version, ...]:
-    """Return the versions to keep: tagged ones, the last, and those that were replaced less than ``age`` ago."""
-    tagged, now = set(manifest.tags.values()), datetime.now(UTC)
+def _to_keep(manifest: Manifest, age: timedelta, opened: int | None) -> tuple[Version, ...]:
+    """Return the versions to keep: tagged ones, the opened and the last, and those replaced less than ``age`` ago."""
+    named, now = {*manifest.tags.values(), opened}, datetime.now(UTC)
     kept = [
         version
         for version, following in zip(manifest.history, manifest.history[1:], strict=False)
-        if version.number in tagged or now - datetime.fromisoformat(following.created) < age
+        if version.number in named or now - datetime.fromisoformat(following.created) < age
     ]
     return (*kept, manifest.head)

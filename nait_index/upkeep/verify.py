@@ -12,11 +12,13 @@ from nait_index.config import View
 from nait_index.corpus import SAMPLE_COLUMNS, plain_text, restore_sample
 from nait_index.corpus.words import terms
 from nait_index.errors import NaitError
+from nait_index.search.approximate import Stored
 from nait_index.search.exact import ExactScan, ScanStamp
 from nait_index.search.rows import IndexRows
 from nait_index.signatures.features import POOLINGS, Feature
 from nait_index.signatures.pca import Compressor
 from nait_index.signatures.views import WORDS, dense_column
+from nait_index.store.engines import CELLS
 from nait_index.store.fitted import load_landmarks
 from nait_index.store.integrity import check_files
 from nait_index.store.layout import Layout
@@ -49,22 +51,24 @@ def verify(
 
     :param sample: how many rows to encode again.
     """
-    files = _files(layout, manifest)
+    read: set[Path] = set()
+    files = _files(layout, manifest, read)
     if not files.passed:
         return [files]
     checks = [files, _count(manifest, table), _rejected(layout), _content(table), _components(rows.compressor)]
     if View.LANDMARKS in manifest.fingerprint.signatures.views:
         checks.append(_landmarks(layout, manifest))
-    checks += [_versions(layout, manifest), *_scans(layout, table, rows)]
+    checks += [_versions(layout, manifest, read), *_scans(layout, table, rows)]
+    checks += _approximate(layout, table)
     checks += [] if View.WORDS not in rows.views else [_words(table, rows.compressor, manifest.reading, sample)]
     return [*checks, _encoding(manifest, table, rows.compressor, encoder, sample)]
 
 
-def _files(layout: Layout, manifest: Manifest) -> Check:
+def _files(layout: Layout, manifest: Manifest, read: set[Path]) -> Check:
     """Read every file of the tables and compare its hash with the recorded one."""
     logger.info("checking the files")
     try:
-        count = check_files(layout, manifest.head, thorough=True)
+        count = check_files(layout, manifest.head, thorough=True, read=read)
     except NaitError as error:
         return Check("files", False, str(error))
     return Check("files", True, f"{count} read, all hashes match" if count else "left to the object store")
@@ -112,12 +116,12 @@ def _landmarks(layout: Layout, manifest: Manifest) -> Check:
     return Check("landmarks", True, f"{len(landmarks.ids)}, with their gradients")
 
 
-def _versions(layout: Layout, manifest: Manifest) -> Check:
-    """Open every version that is kept."""
+def _versions(layout: Layout, manifest: Manifest, read: set[Path]) -> Check:
+    """Open every version that is kept, and read the files that were not read yet."""
     logger.info("checking the versions")
     for version in manifest.history:
         try:
-            check_files(layout, version)
+            check_files(layout, version, thorough=True, read=read)
             rows = len(SampleTable(layout, version.table_version))
         except NaitError as error:
             return Check("versions", False, f"version {version.number}: {error}")
@@ -149,6 +153,22 @@ def _compare(folder: Path, column: str, rows: IndexRows, stamp: ScanStamp) -> tu
         same &= np.array_equal(exact.rows[start:end], stored[:, : stamp.dim])
         start = end
     return same, f"{start} vectors compared" if same else f"not the table's vectors; delete the folder {folder}"
+
+
+def _approximate(layout: Layout, table: SampleTable) -> Iterator[Check]:
+    """Read the files of every approximate search."""
+    folder, ending = layout.engine(table.version), CELLS[0]
+    for path in sorted(folder.glob(f"*{ending}")):
+        name = path.name.removesuffix(ending)
+        logger.info("checking the approximate search of %s", name)
+        stored = Stored.read(folder, name)
+        if stored is None:
+            result: tuple[bool | None, str] = False, f"damaged; delete {path}, and 'nait-index optimize' makes it again"
+        elif stored.stamp.files != table.files_hash():
+            result = None, "of another table; 'nait-index optimize' makes it again"
+        else:
+            result = True, f"{stored.stamp.rows} rows in {stored.recall.cells} cells, all hashes match"
+        yield Check(f"approximate {name}", *result)
 
 
 def _words(table: SampleTable, compressor: Compressor, reading: Reading, sample: int) -> Check:
