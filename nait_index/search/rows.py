@@ -231,7 +231,7 @@ class IndexRows:
 
     def kept(self, made_of: Iterable[np.ndarray | str], make: Callable[[], np.ndarray]) -> np.ndarray:
         """Return the numbers (m,) float64 that were made of the same before, for these rows; see :func:`kept`."""
-        return kept(self._folder, (self.table.files_hash(), *made_of), make)
+        return kept(self._folder, made_of, make)
 
     def project(self, direction: np.ndarray, feature: Feature) -> np.ndarray:
         """Turn a direction over all neurons into a query (d,), for inner products with stored signatures."""
