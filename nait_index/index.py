@@ -497,7 +497,7 @@ class NaitIndex:
         """Read an earlier selection, to write it in another way.
 
         :param path: its sidecar, ``….meta.json``.
-        :raises SelectionError: it is not a sidecar, or this version of the index lacks one of its rows.
+        :raises SelectionError: it is not a sidecar, or this version of the index has not the rows that were chosen.
         """
         return self._chooser.load(Path(path))
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from helpers import build_small, hand_over_lines, nait_index, read_lines, refusal, small_rows, write_lines
+from helpers import build_small, hand_over_lines, nait_index, read_lines, refusal, samples_of, small_rows, write_lines
 
 from nait_index import NaitIndex
-from nait_index.config import Trainer
+from nait_index.config import SignatureConfig, Trainer, View
 from nait_index.corpus import read_corpus, read_rejected, rejected_writer
 from nait_index.errors import NaitError, OutputExistsError, SelectionError
 from nait_index.files import Together, atomic_write, together
@@ -475,6 +475,32 @@ def test_a_selection_is_written_again_in_another_way(index: Path, tmp_path: Path
     assert sidecars[0] == sidecars[1]
 
 
+def test_rows_that_are_not_those_that_were_chosen_are_refused(tmp_path: Path) -> None:
+    """Whether a row was replaced, or another corpus gives its id to another row."""
+    signatures = SignatureConfig(views=(View.WORDS,))
+    more_rows = [{name: row[name] for name in ("instruction", "output")} for row in small_rows(17)]
+    corpus = write_lines(tmp_path / "rows.jsonl", rows := more_rows[5:])
+    built = NaitIndex.build(tmp_path / "a.nait", corpus, signatures=signatures)
+    chosen = built.query(built.make_capability_from(rows[:3], "naming"), top=3)
+    sidecar = chosen.write(tmp_path / "out.jsonl", format="messages").sidecar
+    first = {"id": chosen.ids[0], "instruction": "Say something else.", "output": "No."}
+    more = NaitIndex.build(tmp_path / "a.nait", [first], signatures=signatures, replace=True)
+    with pytest.raises(SelectionError, match=rf"names '{chosen.ids[0]}', which is another row .* add --at 1, or"):
+        more.load_selection(sidecar)
+    assert NaitIndex(tmp_path / "a.nait", version=1).load_selection(sidecar).rows() == chosen.rows()
+
+    other = NaitIndex.build(tmp_path / "b.nait", write_lines(corpus, more_rows), signatures=signatures)
+    with pytest.raises(SelectionError, match="name the index that it was chosen from, or choose again"):
+        other.load_selection(sidecar)
+    record = json.loads(sidecar.read_bytes())
+    for row in record["selected"]:
+        del row["content"]
+    sidecar.write_text(json.dumps(record))  # as earlier releases wrote it
+    assert NaitIndex(tmp_path / "a.nait", version=1).load_selection(sidecar).ids == chosen.ids
+    with pytest.raises(SelectionError, match="with another basis or other settings than those of"):
+        other.load_selection(sidecar)
+
+
 @pytest.mark.parametrize(
     "facts",
     [
@@ -498,7 +524,8 @@ def test_all_rows_that_pass_are_written_in_the_order_of_the_corpus(index: Path, 
     assert outcome.code == 0, outcome.err
     assert read_lines(tmp_path / "a.jsonl") == small_rows(24)
     sidecar = json.loads((tmp_path / "a.jsonl.meta.json").read_bytes())
-    assert sidecar["selected"][0] == {"rank": 1, "id": "row-000"}
+    content = samples_of(index)["row-000"]["content_hash"][:16]
+    assert sidecar["selected"][0] == {"rank": 1, "id": "row-000", "content": content}
     with pytest.raises(SelectionError, match="nothing ranks these rows"):
         NaitIndex(index).select_all().write(tmp_path / "b.jsonl", weights=True)
 

@@ -30,7 +30,7 @@ class ChosenRow:
 
     :param row: the original row as JSON text.
     :param tokens: its length as the index counted it. :param cut: whether the index read only the beginning.
-    :param reading: how its columns are read.
+    :param reading: how its columns are read. :param content_hash: of the row, as the index stores it.
     """
 
     id: str
@@ -39,6 +39,7 @@ class ChosenRow:
     tokens: int
     cut: bool
     reading: Reading = DEFAULT_READING
+    content_hash: str = ""
 
 
 @dataclass(frozen=True)

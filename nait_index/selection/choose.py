@@ -26,7 +26,7 @@ from nait_index.selection.neuron_sets import NeuronSets, parts
 from nait_index.selection.provenance import CoverageSize, Provenance, read_sidecar
 from nait_index.selection.quota import Mix, Quota, value_codes
 from nait_index.selection.ranking import Ranked, RankingRequest, rank
-from nait_index.selection.selection import Selection
+from nait_index.selection.selection import Selection, content_key
 from nait_index.selection.selectors import POOL, select
 from nait_index.selection.tasks import CoreChooser, CoreWish, draws_by_default
 from nait_index.signatures.features import Feature
@@ -430,9 +430,12 @@ class Chooser:
         return fill_without_duplicates(choose, None, dedup, len(self.rows))
 
     def load(self, sidecar: Path) -> Selection:
-        """Read the selection that a sidecar describes."""
+        """Read the selection that a sidecar describes.
+
+        :raises SelectionError: this version of the index has not the rows that were chosen.
+        """
         columns, provenance = read_sidecar(sidecar)
-        ids, scores = columns.pop("id"), columns.pop("score", ())
+        ids, scores, contents = columns.pop("id"), columns.pop("score", ()), columns.pop("content", None)
         ordinal_of = {sample_id: ordinal for ordinal, sample_id in enumerate(self.rows.ids())}
         missing = [sample_id for sample_id in ids if sample_id not in ordinal_of]
         if missing:
@@ -441,7 +444,40 @@ class Chooser:
                 "chosen from, or its version with --at"
             )
         ordinals = tuple(ordinal_of[sample_id] for sample_id in ids)
+        self._require_same_rows(sidecar, provenance, ids, ordinals, contents)
         return Selection(ids, scores, ordinals, provenance, self.rows.take, columns, reading=self.rows.reading)
+
+    def _require_same_rows(
+        self,
+        sidecar: Path,
+        provenance: Provenance,
+        ids: Sequence[str],
+        ordinals: Sequence[int],
+        contents: Sequence[str] | None,
+    ) -> None:
+        """Refuse rows that have the ids of chosen ones and other content.
+
+        :param contents: of the chosen rows; ``None`` if the sidecar is of a release that did not record them.
+        """
+        chosen_from, name = provenance.index or "another index", self.layout.name
+        has_same_basis = provenance.basis == self.manifest.basis
+        if contents is None:
+            if not has_same_basis or provenance.fingerprint != self.manifest.fingerprint.digest:
+                raise SelectionError(
+                    f"{sidecar} was chosen from {chosen_from} with another basis or other settings than those of "
+                    f"{name}, and does not record the rows' content; name the index that it was chosen from"
+                )
+            return
+        stored = map(content_key, self.rows.take(ordinals, ["content_hash"])["content_hash"])
+        rows = zip(ids, contents, stored, strict=True)
+        changed = next((sample_id for sample_id, content, now in rows if content != now), None)
+        if changed is not None:
+            is_earlier = has_same_basis and provenance.version in {kept.number for kept in self.manifest.history[:-1]}
+            remedy = f"add --at {provenance.version}" if is_earlier else "name the index that it was chosen from"
+            raise SelectionError(
+                f"{sidecar} names {changed!r}, which is another row in {name} than it was in {chosen_from} at version "
+                f"{provenance.version}; {remedy}, or choose again"
+            )
 
 
 def _check_margin(margin: int, request: RankingRequest, *, several: bool) -> None:

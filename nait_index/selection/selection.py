@@ -1,5 +1,6 @@
 """What a query, a core or a cover returns: ranked rows with scores and provenance."""
 
+from array import array
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 _BLOCK = 16_384
 """Rows that are read at a time."""
+
+_CONTENT_DIGITS = 16
+"""Digits of a row's content hash that a sidecar holds."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +132,16 @@ class Selection:
             facts["missed"] = self.missed.records()
 
         def write(options: OutputOptions) -> WrittenFiles:
-            return hand_over(self.chosen_rows(), _Records(self), facts, options, contamination)
+            contents = array("Q")
+            return hand_over(self._noting(contents), _Records(self, contents), facts, options, contamination)
 
         return options.push(write) if isinstance(options, HubOptions) else write(options)
+
+    def _noting(self, contents: "array[int]") -> Iterator[ChosenRow]:
+        """Yield the chosen rows, and note the content of each before, in eight bytes."""
+        for row in self.chosen_rows():
+            contents.append(int(content_key(row.content_hash), 16))
+            yield row
 
     def to_jsonl(self, path: str | Path, *, force: bool = False, scores: bool = False) -> Path:
         """Write the original rows unchanged, as JSON lines; see :meth:`write`.
@@ -160,16 +171,25 @@ class Selection:
         reading = self.reading.whole
         for start in range(0, len(self), _BLOCK):
             ids, ordinals = self.ids[start : start + _BLOCK], self.ordinals[start : start + _BLOCK]
-            columns = self.fetch(ordinals, ["row", "format", "n_tokens", "truncated"])
-            for row_id, row, form, tokens, cut in zip(ids, *columns.values(), strict=True):
+            columns = self.fetch(ordinals, ["row", "format", "n_tokens", "truncated", "content_hash"])
+            for row_id, row, form, tokens, cut, content in zip(ids, *columns.values(), strict=True):
                 if row_id not in without:
-                    yield ChosenRow(row_id, row, RowFormat(form), tokens, cut, reading)
+                    yield ChosenRow(row_id, row, RowFormat(form), tokens, cut, reading, content)
+
+
+def content_key(content_hash: str) -> str:
+    """Return the 16 hex digits by which a sidecar knows the content of a row."""
+    return content_hash[:_CONTENT_DIGITS]
 
 
 class _Records(Sequence[dict[str, Any]]):
-    """Rank, id, score and details of every row of a selection, put together when they are asked for."""
+    """Rank, id, score and details of every row of a selection, put together when they are asked for.
 
-    def __init__(self, selection: Selection) -> None:
+    :param contents: the content of each row that has been read so far, where the records are to hold it.
+    """
+
+    def __init__(self, selection: Selection, contents: "array[int] | None" = None) -> None:
+        self._contents = contents
         scores = {"score": selection.scores} if selection.scores else {}
         self._columns = {"id": selection.ids, **scores, **selection.details}
         self._first = selection.before + 1
@@ -185,4 +205,6 @@ class _Records(Sequence[dict[str, Any]]):
         if isinstance(position, slice):
             return [self[number] for number in range(len(self))[position]]
         values = {name: column[position] for name, column in self._columns.items()}
+        if self._contents is not None:
+            values["content"] = f"{self._contents[position]:0{_CONTENT_DIGITS}x}"
         return {"rank": self._first + position} | values
