@@ -16,6 +16,7 @@ from nait_index import NaitIndex
 from nait_index.config import SignatureConfig, View
 from nait_index.errors import SelectionError, StoreError, UnknownRowError
 from nait_index.handover.rows import ChosenRow
+from nait_index.selection import tasks
 from nait_index.selection.duplicates import find_duplicates
 from nait_index.selection.quota import Room, over_quota, within_quota
 from nait_index.selection.selectors import project
@@ -154,6 +155,25 @@ def test_a_core_and_several_capabilities_heed_quotas(opened: NaitIndex) -> None:
     assert max(Counter(map(source, both.ids)).values()) == 4
 
 
+def test_resampled_examples_choose_within_the_quotas_as_if_for_the_first_time(
+    opened: NaitIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redrawn: list[np.ndarray] = []
+    count = tasks.stability
+    monkeypatch.setattr(
+        tasks, "stability", lambda core, draws, rows: count(core, redrawn.extend(draws) or redrawn, rows)
+    )
+    options: dict[str, Any] = {"top": 20, "at_most": ["meta.source=40%"], "bootstrap": 4}
+    core = opened.core(["first", "second"], **options)
+    ids = opened.columns.ids()
+    for ordinals in redrawn:
+        assert len(ordinals) == 20
+        assert max(Counter(source(ids[ordinal]) for ordinal in ordinals).values()) == 8
+    full = {source for source, rows in Counter(map(source, core.ids)).items() if rows == 8}
+    others = {ids[ordinal] for ordinals in redrawn for ordinal in ordinals} - set(core.ids)
+    assert full & set(map(source, others)), "another row of a source that the core itself has filled"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -184,7 +204,8 @@ def test_what_exceeds_a_quota_goes_with_all_of_its_kind() -> None:
 def test_a_row_that_one_quota_leaves_out_uses_up_no_other() -> None:
     skills, sources = np.array([0, 0, 0, 1, 1]), np.array([0, 1, 1, 1, 1])
     quotas = [(skills, 1), (sources, 1)]
-    assert over_quota(quotas, [0, 1, 2, 3]).tolist() == [1, 2], "row 1 has no place, so its source still has one"
+    assert over_quota(quotas, [0, 1, 2]).tolist() == [1, 2], "row 1 has no place, so its source still has one"
+    assert over_quota(quotas, [0, 1, 2, 3]).tolist() == [1, 2, 4]
     assert over_quota(quotas, [0, 3, 4]).tolist() == [1, 2, 4]
     assert within_quota(quotas, [0], np.array([1, 2, 3, 4])).tolist() == [3]
 
@@ -234,6 +255,16 @@ def test_a_random_part_keeps_filters_quotas_and_budgets_in_tokens(opened: NaitIn
     assert sum(length[sample_id] for sample_id in budget.ids) <= 300
     several = opened.query(["first", "second"], top=10, mix="random=25%")
     assert Counter(several.details["capability"])["random"] == len(several) // 4
+
+
+def test_a_random_part_is_drawn_from_sources_that_the_method_has_filled_too(opened: NaitIndex) -> None:
+    plain = opened.query("first", top=40, at_most="meta.source=40%")
+    assert Counter(map(source, plain.ids))["a"] == 16
+    mixed = opened.query("first", top=40, at_most="meta.source=40%", mix="random=50%")
+    assert mixed.ids[:20] == plain.ids[:20]
+    assert max(Counter(map(source, mixed.ids)).values()) <= 16
+    drawn = [sample_id for sample_id in mixed.ids[20:] if source(sample_id) == "a"]
+    assert set(drawn) - set(plain.ids), "not only the next best ones"
 
 
 def test_no_row_like_an_example_is_drawn_at_random(index: Path) -> None:

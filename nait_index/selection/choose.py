@@ -229,10 +229,10 @@ class Chooser:
             chosen = combine({name: ranked.ids for name, ranked in rankings.items()}, how, request.k, weights)
             return self._combined(rankings, chosen, provenance)
 
-        selection, request = fill(request, choose, self.rows)
+        selection, answered, before_quotas = fill(request, choose, self.rows)
         if request.mix is not None:
-            return mix_in(selection, request, request.mix, self.rows, self.manifest.fingerprint.signatures.seed)
-        return selection if not margin else self._with_margin(selection, request, margin)
+            return mix_in(selection, before_quotas, request.mix, self.rows, self.manifest.fingerprint.signatures.seed)
+        return selection if not margin else self._with_margin(selection, answered, margin)
 
     def _ranked(self, request: RankingRequest, k: int) -> list[Ranked]:
         """Rank the rows for each capability, and take ``k`` of the best as the request asks."""
@@ -298,10 +298,10 @@ class Chooser:
         chooser = CoreChooser(self.rows, CoreWish.parse(rule, votes, len(request.capabilities)))
         request, provenance = self._planned(request)
         draws = draws_by_default(request) if bootstrap is None else bootstrap
-        selection, request = fill(request, lambda request: chooser.choose(request, provenance), self.rows)
+        selection, _, before_quotas = fill(request, lambda request: chooser.choose(request, provenance), self.rows)
         seed = self.manifest.fingerprint.signatures.seed
         return (
-            chooser.with_stability(selection, request, self.library, draws, seed)
+            chooser.with_stability(selection, before_quotas, self.library, draws, seed)
             if draws and selection.ids
             else selection
         )

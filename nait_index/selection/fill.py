@@ -21,10 +21,11 @@ from nait_index.selection.selection import Selection
 
 def fill(
     request: RankingRequest, choose: Callable[[RankingRequest], Selection], rows: IndexRows
-) -> tuple[Selection, RankingRequest]:
+) -> tuple[Selection, RankingRequest, RankingRequest]:
     """Choose; and choose again without rows that are like an example, repeat a better one, or exceed a quota.
 
-    :returns: the selection, and the request that it answers in the end.
+    :returns: the selection; the request that it answers in the end, without the rows for which the quotas left no room;
+        and one without the other rows only, for whoever applies the quotas anew.
     """
     asked = {capability.name: capability.asked for capability in request.capabilities}
 
@@ -32,6 +33,7 @@ def fill(
         return replace(choose(request), asked=asked)
 
     selection, answered = _within_tokens(request, chosen_for, rows)
+    first, dropped = answered, np.zeros(0, np.int64)
     removed: dict[str, Match] = {}
     repeated: dict[str, Duplicate] = {}
     total = len(selection)
@@ -43,6 +45,7 @@ def fill(
         chosen = np.array(selection.ordinals, np.int64)
         out = _ordinals_of({*matches, *repeats}, selection)
         kept = chosen[~np.isin(chosen, out)]
+        dropped = np.union1d(dropped, out)
         out = np.union1d(out, over_quota(quotas, kept))
         if not np.isin(chosen, out).any():
             break
@@ -58,7 +61,8 @@ def fill(
         provenance = replace(provenance, decontaminated=Decontamination(len(listed), listed))
     if request.dedup is not None:
         provenance = replace(provenance, deduplicated=_deduplication(request.dedup, repeated))
-    return replace(selection, provenance=provenance), answered
+    before_quotas = first.without(dropped, len(rows)) if request.quotas else answered
+    return replace(selection, provenance=provenance), answered, before_quotas
 
 
 def fill_without_duplicates(
@@ -83,7 +87,10 @@ def fill_without_duplicates(
 
 
 def mix_in(selection: Selection, request: RankingRequest, mix: Mix, rows: IndexRows, seed: int) -> Selection:
-    """Put rows that are drawn at random in the place of the last ones; their score is the mean of the method's."""
+    """Put rows that are drawn at random in the place of the last ones; their score is the mean of the method's.
+
+    :param request: whose quotas have left out no row yet.
+    """
     names = selection.details.get("capability", [request.capabilities[0].name] * len(selection))
     lengths = rows.numbers("n_tokens") if request.budget.tokens else np.ones(len(rows))
     total = request.budget.tokens or len(selection)

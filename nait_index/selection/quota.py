@@ -108,10 +108,11 @@ def over_quota(quotas: Sequence[tuple[np.ndarray, int]], chosen: Sequence[int] |
     :returns: those of chosen rows beyond a quota of theirs, and with them every other row of that value.
     """
     rows = np.asarray(chosen, np.int64)
-    fits, full = _taken(quotas, rows)
+    fits = _fitting(quotas, rows)
     out = np.zeros(len(quotas[0][0]) if quotas else 0, bool)
-    for (codes, _), values in zip(quotas, full, strict=True):
-        out |= np.isin(codes, values)
+    for codes, most in quotas:
+        values, counts = np.unique(codes[rows[fits]], return_counts=True)
+        out |= np.isin(codes, np.intersect1d(values[counts >= most], codes[rows[~fits]]))
     if quotas:
         out[rows[fits]] = False
     return np.flatnonzero(out)
@@ -122,7 +123,7 @@ def within_quota(quotas: Sequence[tuple[np.ndarray, int]], chosen: Sequence[int]
 
     :param quotas: as for :func:`over_quota`. :param chosen: ordinals; :param others: (m,) ordinals.
     """
-    fits, _ = _taken(quotas, np.concatenate([np.asarray(chosen, np.int64), others]))
+    fits = _fitting(quotas, np.concatenate([np.asarray(chosen, np.int64), others]))
     return np.asarray(others[fits[len(chosen) :]])
 
 
@@ -145,38 +146,23 @@ class Room:
             used[int(codes[ordinal])] += 1
 
 
-def _taken(quotas: Sequence[tuple[np.ndarray, int]], rows: np.ndarray) -> tuple[np.ndarray, list[list[int]]]:
-    """Take rows in their order wherever every quota has room; a row that is not taken uses up none.
+def _fitting(quotas: Sequence[tuple[np.ndarray, int]], rows: np.ndarray) -> np.ndarray:
+    """Take rows in their order wherever every quota has room, and return which are taken (m,) bool.
 
-    :returns: which of the rows are taken (m,) bool; and for each quota, the values that left rows out.
+    A row that is not taken uses up no quota.
     """
-    if len(quotas) != 1:
-        return _taken_one_by_one(quotas, rows)
-    [(codes, most)] = quotas
-    values = codes[rows]
-    order = np.argsort(values, kind="stable")
-    grouped = values[order]
-    starts = np.flatnonzero(np.r_[True, grouped[1:] != grouped[:-1]])[: len(rows)]
-    before = np.arange(len(rows)) - np.repeat(starts, np.diff(np.r_[starts, len(rows)]))  # rows of the same value
-    fits = np.empty(len(rows), bool)
-    fits[order] = before < most
-    return fits, [np.unique(values[~fits]).tolist()]
-
-
-def _taken_one_by_one(quotas: Sequence[tuple[np.ndarray, int]], rows: np.ndarray) -> tuple[np.ndarray, list[list[int]]]:
-    """Return what :func:`_taken` does; with several quotas, whether a row is taken depends on all before it."""
-    room = [(Counter[int](), most) for _, most in quotas]
-    full: list[set[int]] = [set() for _ in quotas]
     fits = np.ones(len(rows), bool)
-    values_of_rows = zip(*(codes[rows].tolist() for codes, _ in quotas), strict=True)
-    for place, values in enumerate(values_of_rows):
-        spent = [used[value] >= most for (used, most), value in zip(room, values, strict=True)]
-        if any(spent):
-            fits[place] = False
-            for left_out, value, is_spent in zip(full, values, spent, strict=True):
-                if is_spent:
-                    left_out.add(value)
-            continue
-        for (used, _), value in zip(room, values, strict=True):
-            used[value] += 1
-    return fits, [sorted(values) for values in full]
+    if len(quotas) == 1:  # all at once: the first rows of each value
+        [(codes, most)] = quotas
+        values = codes[rows]
+        order = np.argsort(values, kind="stable")
+        grouped = values[order]
+        starts = np.flatnonzero(np.r_[True, grouped[1:] != grouped[:-1]])[: len(rows)]
+        fits[order] = np.arange(len(rows)) - np.repeat(starts, np.diff(np.r_[starts, len(rows)])) < most
+    elif quotas:
+        room = Room(quotas)
+        for place, ordinal in enumerate(rows.tolist()):
+            fits[place] = room.has(ordinal)
+            if fits[place]:
+                room.take(ordinal)
+    return fits

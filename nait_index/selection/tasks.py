@@ -16,6 +16,7 @@ from nait_index.methods.registry import method_of
 from nait_index.search.rows import IndexRows
 from nait_index.selection.core import CoreRows, agreed, chance_size, choose_core, places, required_votes, stability
 from nait_index.selection.provenance import CoreSummary, Provenance
+from nait_index.selection.quota import over_quota
 from nait_index.selection.ranking import RankingRequest, score_rows
 from nait_index.selection.selection import Selection
 from nait_index.spelling import parse_enum
@@ -83,7 +84,10 @@ class CoreChooser:
     def with_stability(
         self, selection: Selection, request: RankingRequest, library: CapabilityLibrary, draws: int, seed: int
     ) -> Selection:
-        """Add to every row of a core the share of the cores of resampled examples that hold it."""
+        """Add to every row of a core the share of the cores of resampled examples that hold it.
+
+        :param request: whose quotas have left out no row yet; every resample applies them anew.
+        """
         redrawn = self._redrawn(request, library, draws, seed)
         shares = stability(np.array(selection.ordinals, np.int64), redrawn, len(self._rows))
         summary = selection.provenance.core
@@ -106,9 +110,20 @@ class CoreChooser:
                 resampled(item, values, self._rows.widths, rng.integers(len(item), size=len(item)), [request.method])
                 for item, values in zip(capabilities, pooled, strict=True)
             ]
-            ordinals, scores = self._scored(request, drawn)
+            yield self._within_quotas(request, drawn, names)
+
+    def _within_quotas(self, request: RankingRequest, examples: Sequence[Examples], names: Sequence[str]) -> np.ndarray:
+        """Return the core of some examples, as ordinals, without rows that exceed a quota."""
+        quotas: list[tuple[np.ndarray, int]] | None = None
+        while True:
+            ordinals, scores = self._scored(request, examples)
             ranks = np.zeros(0) if self._wish.votes is None else places(scores)
-            yield ordinals[self._core(scores, ranks, request, names).positions]
+            core = ordinals[self._core(scores, ranks, request, names).positions]
+            quotas = quotas or [(codes, quota.rows(len(core))) for quota, codes in request.quotas]
+            out = over_quota(quotas, core)
+            if not np.isin(core, out).any():
+                return core
+            request = request.without(out, len(self._rows))
 
     def _scored(self, request: RankingRequest, examples: Sequence[Examples]) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows that may be chosen (n,), in the order of their ids, and all their scores (C, n)."""
