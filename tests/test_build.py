@@ -26,14 +26,14 @@ from helpers import (
     write_lines,
 )
 
+from nait_index import NaitIndex
 from nait_index.building.report import cut_rows
-from nait_index.config import Media, RowRules
+from nait_index.config import Media, RowRules, SignatureConfig, Unanswered, View
 from nait_index.corpus import read_corpus
 from nait_index.errors import CorpusError, FingerprintError, IndexBusyError
 from nait_index.types import RowFormat, Sample
 
 if TYPE_CHECKING:
-    from nait_index import NaitIndex
     from nait_index.activations.encoder import Encoder
 
 pytestmark = pytest.mark.slow
@@ -235,6 +235,28 @@ def test_a_row_that_was_mended_is_no_longer_among_the_rejected(
     build(tmp_path / "own.nait", corpus)
     assert "row-004" in samples_of(tmp_path / "own.nait")
     assert read_lines(tmp_path / "own.nait" / "rejected.jsonl") == []
+
+
+def test_rejected_rows_of_another_file_of_the_same_name_are_kept(tmp_path: Path) -> None:
+    """Whether it is a file of next week or rows in memory; not those that were read again with a better result."""
+    signatures, root = SignatureConfig(views=(View.WORDS,)), tmp_path / "own.nait"
+    note = {"note": "This is read by nobody at all."}
+    weeks = [[row | note for row in small_rows(8, first)] for first in (0, 20)]
+    for number in (2, 5):
+        weeks[0][number]["output"] = ""
+    lost = [weeks[0][2]["id"], weeks[0][5]["id"]]
+    for rows in weeks:
+        corpus = write_lines(tmp_path / "this-week.jsonl", rows)
+        NaitIndex.build(root, corpus, signatures=signatures)
+        assert [json.loads(row["content"])["id"] for row in read_lines(root / "rejected.jsonl")] == lost
+    assert manifest_of(root).unread == {str(corpus): {"'note'": 14}}
+    NaitIndex.build(root, write_lines(corpus, ["broken", *weeks[0]]), signatures=signatures)  # lines have moved
+    assert [row["row"] for row in read_lines(root / "rejected.jsonl")] == [1, 4, 7]
+    write_lines(corpus, [row | {"output": "Mended."} if row["id"] == lost[0] else row for row in weeks[0]])
+    for unanswered, left in ((Unanswered.REJECT, 1), (Unanswered.INDEX, 0)):
+        NaitIndex.build(root, corpus, signatures=signatures, unanswered=unanswered)
+        rejected = read_lines(root / "rejected.jsonl")
+        assert len(rejected) == left, rejected
 
 
 def test_rejected_rows_of_two_streams_are_both_kept(model: Path, tmp_path: Path) -> None:

@@ -23,12 +23,13 @@ from nait_index.building.commit import (
     merge_rejected,
     publish_rejected,
     publish_rows,
+    rejected_before,
 )
 from nait_index.building.encoder import IndexEncoder
 from nait_index.building.estimate import outlook
 from nait_index.building.gradients import prepare_gradients
 from nait_index.building.intake import Counts, Intake, documents_of
-from nait_index.building.known import KnownRows
+from nait_index.building.known import KnownRows, RejectedBefore
 from nait_index.building.report import BuildReport, ProgressCallback, ProgressMeter, Stage
 from nait_index.building.runner import LocalRunner, OpenRunner
 from nait_index.building.shards import SHARD_ROWS, EncodedShard, StagedShard
@@ -120,16 +121,17 @@ class Builder:
     def _run(self, items: Iterable[Sample | Rejected], sources: Sequence[str]) -> BuildReport:
         started = time.monotonic()
         manifest = self._open_manifest()
-        self._layout.staging.mkdir(exist_ok=True)
-        spool = Spool(self._layout.staging / "rows.jsonl", self._signatures.seed)
-        try:
-            counts = self._take_in(items, spool, manifest)
-            save_manifest(self._layout, manifest)
-            manifest = self._encode(spool, manifest)
-        finally:
-            spool.remove()
-        first_new = manifest.next_position
-        manifest, replaced = self._publish(manifest, sources, counts)
+        with closing(RejectedBefore(rejected_before(self._layout))) as before:
+            self._layout.staging.mkdir(exist_ok=True)
+            spool = Spool(self._layout.staging / "rows.jsonl", self._signatures.seed)
+            try:
+                counts = self._take_in(items, spool, manifest, before)
+                save_manifest(self._layout, manifest)
+                manifest = self._encode(spool, manifest)
+            finally:
+                spool.remove()
+            first_new = manifest.next_position
+            manifest, replaced = self._publish(manifest, sources, counts, before)
         return BuildReport.of(
             counts,
             self._encoder,
@@ -166,13 +168,15 @@ class Builder:
         interrupted_build(self._layout, manifest)  # this build continues it
         return manifest
 
-    def _take_in(self, items: Iterable[Sample | Rejected], spool: Spool, manifest: Manifest) -> Counts:
+    def _take_in(
+        self, items: Iterable[Sample | Rejected], spool: Spool, manifest: Manifest, before: RejectedBefore
+    ) -> Counts:
         self._meter.begin(Stage.READING)
         template, most = self._encoder.template, self._encoder.most_characters
         first, replace_rows = manifest.next_position, self._replace_rows
         rejected = self._layout.staging / self._layout.rejected.name
         with closing(KnownRows.of(self._table)) as known, rejected_writer(rejected) as rejects:
-            intake = Intake(template, known, first, replace=replace_rows, most_characters=most)
+            intake = Intake(template, known, first, before, replace=replace_rows, most_characters=most)
             return intake.run(items, spool, rejects)
 
     # ---- fit the basis --------------------------------------------------------------------------------------------
@@ -293,14 +297,18 @@ class Builder:
 
     # ---- publish --------------------------------------------------------------------------------------------------
 
-    def _publish(self, manifest: Manifest, sources: Sequence[str], counts: Counts) -> tuple[Manifest, int]:
+    def _publish(
+        self, manifest: Manifest, sources: Sequence[str], counts: Counts, before: RejectedBefore
+    ) -> tuple[Manifest, int]:
         """Write the rejected rows, and make the new version visible to readers.
 
-        :returns: the manifest, and how many rows were replaced.
+        :param before: what earlier runs rejected. :returns: the manifest, and how many rows were replaced.
         """
         self._meter.begin(Stage.FINISHING)
-        publish_rejected(self._layout, merge_rejected(self._layout, counts.last_rows))
-        unread = {**manifest.unread, **counts.unread.by_file()}
+        last_rows = {name: row for name, row in counts.last_rows.items() if name in counts.edited}
+        publish_rejected(self._layout, merge_rejected(self._layout, before, last_rows))
+        earlier = {name: fields for name, fields in manifest.unread.items() if name not in counts.edited}
+        unread = {**manifest.unread, **counts.unread.by_file(earlier)}
         manifest = replace(manifest, sources=tuple(dict.fromkeys([*manifest.sources, *sources])), unread=unread)
         replaced = 0
         if self._table.version == manifest.table_version:

@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nait_index.building.known import KnownRows
+from nait_index.building.known import KnownRows, RejectedBefore
 from nait_index.building.shards import EncodedShard, StagedShard
 from nait_index.corpus import STDIN_NAME, RejectedWriter, read_rejected, rejected_writer
 from nait_index.errors import NaitError
@@ -161,20 +161,22 @@ def _table_columns(shard: EncodedShard) -> dict[str, Any]:
     } | {name: values[usable] for name, values in shard.columns.items()}
 
 
-def merge_rejected(layout: Layout, last_rows: Mapping[str, int]) -> Path:
+def merge_rejected(layout: Layout, before: RejectedBefore, last_rows: Mapping[str, int]) -> Path:
     """Write the rows that the index could not use in any of its builds into a file for :func:`publish_rejected`.
 
     Each is listed once. For a row that this run has read again, the new result counts.
 
-    :param last_rows: number of the last row that this run has read of each file. Standard input is another stream
-        every time, so it supersedes nothing.
+    :param before: those of earlier runs, and which of them this run has read again.
+    :param last_rows: number of the last row that this run has read of each file that was edited since an earlier run.
+        Standard input is another stream every time, and never edited.
     """
     merged = layout.staging / "rejected-merged.jsonl"
     with rejected_writer(merged) as rejects:
+        earlier = (row for row in rejected_before(layout) if not _is_superseded(row, before, last_rows))
         read_now = read_rejected(layout.staging / layout.rejected.name)
         unusable = read_rejected(_unusable_rows(layout))
         with closing(Scratch("CREATE TABLE rows (digest BLOB PRIMARY KEY) WITHOUT ROWID")) as listed:
-            for row in chain(_earlier_rejected(layout, last_rows), read_now, unusable):
+            for row in chain(earlier, read_now, unusable):
                 if listed.change("INSERT OR IGNORE INTO rows VALUES (?)", [id_digest(repr(row))]):
                     rejects.add(row)
     return merged
@@ -185,14 +187,17 @@ def _unusable_rows(layout: Layout) -> Path:
     return layout.staging / "unusable.jsonl"
 
 
-def _earlier_rejected(layout: Layout, last_rows: Mapping[str, int]) -> Iterator[Rejected]:
+def rejected_before(layout: Layout) -> Iterator[Rejected]:
+    """Read the rows that the index lists as rejected."""
     layout.pull(layout.rejected)
     if layout.rejected.is_file():
         check_rejected(layout)
-        for row in read_rejected(layout.rejected):
-            name = row.origin.file
-            if name == STDIN_NAME or row.origin.row > last_rows.get(name, 0):
-                yield row
+        yield from read_rejected(layout.rejected)
+
+
+def _is_superseded(row: Rejected, before: RejectedBefore, last_rows: Mapping[str, int]) -> bool:
+    name = row.origin.file
+    return before.was_met(row) or (name != STDIN_NAME and row.origin.row <= last_rows.get(name, 0))
 
 
 def publish_rejected(layout: Layout, merged: Path) -> None:

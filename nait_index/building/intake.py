@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from nait_index.building.known import KnownRows
+from nait_index.building.known import KnownRows, RejectedBefore
 from nait_index.building.spool import Spool, WorkRow
 from nait_index.corpus import RejectedWriter, RowTemplateError, Template, plain_text, restore_sample
 from nait_index.corpus.unread import UnreadFields
@@ -35,7 +35,8 @@ class Counts:
 
     :param causes: of the rejected, those with causes that are counted on their own.
     :param questions: of the others, those that have no answer. :param text_only: those that carry more than text.
-    :param last_rows: number of the last row read of each file.
+    :param last_rows: number of the last row read of each file. :param edited: files of the same name as one that an
+        earlier build has read, with a row of the index in the same place, so that it is the same file, edited since.
     :param left_out: new rows of which the template leaves out some kind of part, by kind.
     :param unread: fields of the usable rows that hold text which is not read.
     :param superseding: whether some rows take the place of others that the table holds.
@@ -50,6 +51,7 @@ class Counts:
     questions: int = 0
     text_only: int = 0
     last_rows: dict[str, int] = field(default_factory=dict)
+    edited: set[str] = field(default_factory=set)
     left_out: Counter[str] = field(default_factory=Counter)
     unread: UnreadFields = field(default_factory=UnreadFields)
     superseding: bool = False
@@ -62,6 +64,7 @@ class Intake:
     :param known: the rows that the index already has, by id.
     :param first_position: first position of this run; a row known with this position or a later one was taken in by an
         earlier, interrupted start of the same run.
+    :param before: the rows that earlier runs rejected.
     :param replace: whether a row replaces one that has the same id and other content.
     :param most_characters: of a text, that are kept for the model.
     """
@@ -71,6 +74,7 @@ class Intake:
         template: Template,
         known: KnownRows,
         first_position: int,
+        before: RejectedBefore | None = None,
         *,
         replace: bool = False,
         most_characters: int | None = None,
@@ -79,6 +83,7 @@ class Intake:
         self._most_characters = most_characters
         self._template = template
         self._known = known
+        self._before = before
         self._first_position = first_position
         self._taken = 0
         self._shifts: set[int | None] = set()  # of rows that an earlier start took in; None for one that is replaced
@@ -93,6 +98,8 @@ class Intake:
         for item in items:
             counts.read += 1
             counts.last_rows[item.origin.file] = item.origin.row
+            if self._before is not None:
+                self._before.meet(item)
             rejected = item if isinstance(item, Rejected) else self._take(item, spool, counts)
             if rejected is not None:
                 rejects.add(rejected)
@@ -118,6 +125,8 @@ class Intake:
         counts.unread.add(sample)
         digest = sample.content_hash
         known = self._known.get(sample.id)
+        if known is not None and known.position < self._first_position and known.file_row == sample.origin.row:
+            counts.edited.add(sample.origin.file)
         if known is not None and known.content_hash != digest:
             if not self._replace:
                 raise CorpusError(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from nait_index.scratch import Scratch, id_digest
 from nait_index.store.samples import SampleTable
+from nait_index.types import Rejected, Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +14,7 @@ class Known:
 
     content_hash: str
     position: int
+    file_row: int = 0
 
 
 class KnownRows:
@@ -24,9 +26,11 @@ class KnownRows:
     """
 
     def __init__(self, rows: Iterable[tuple[str, Known]] = ()) -> None:
-        self._rows = Scratch("CREATE TABLE rows (digest BLOB, content_hash TEXT, position INTEGER, met INTEGER)")
-        values = ((id_digest(sample_id), known.content_hash, known.position) for sample_id, known in rows)
-        self._rows.change_all("INSERT INTO rows VALUES (?, ?, ?, 0)", values)
+        self._rows = Scratch(
+            "CREATE TABLE rows (digest BLOB, content_hash TEXT, position INTEGER, file_row INTEGER, met INTEGER)"
+        )
+        values = ((id_digest(row_id), row.content_hash, row.position, row.file_row) for row_id, row in rows)
+        self._rows.change_all("INSERT INTO rows VALUES (?, ?, ?, ?, 0)", values)
         # Afterwards, which sorts once, instead of writing a page somewhere in the file for every row.
         self._rows.change("CREATE INDEX by_id ON rows (digest, position)")
         self._is_empty = self._rows.first("SELECT 1 FROM rows") is None
@@ -40,7 +44,7 @@ class KnownRows:
         """Return what is known about a row, if it is there."""
         if self._is_empty:
             return None
-        query = "SELECT content_hash, position FROM rows WHERE digest = ? ORDER BY position DESC"
+        query = "SELECT content_hash, position, file_row FROM rows WHERE digest = ? ORDER BY position DESC"
         known = self._rows.first(query, [id_digest(sample_id)])
         return None if known is None else Known(*known)
 
@@ -80,6 +84,35 @@ class KnownRows:
         self._rows.close()
 
 
+class RejectedBefore:
+    """The rows that earlier builds rejected, and which of them were read again; close it when done.
+
+    :param rows: as the index lists them.
+    """
+
+    def __init__(self, rows: Iterable[Rejected] = ()) -> None:
+        self._rows = Scratch("CREATE TABLE rows (digest BLOB PRIMARY KEY, met INTEGER) WITHOUT ROWID")
+        self._rows.change_all("INSERT OR IGNORE INTO rows VALUES (?, 0)", ([_file_and_text(row)] for row in rows))
+        self._is_empty = self._rows.first("SELECT 1 FROM rows") is None
+
+    def meet(self, row: Sample | Rejected) -> None:
+        """Note that a row was read."""
+        if not self._is_empty:
+            self._rows.change("UPDATE rows SET met = 1 WHERE digest = ?", [_file_and_text(row)])
+
+    def was_met(self, row: Rejected) -> bool:
+        """Return whether the same content was read again from a file of the same name."""
+        return self._rows.first("SELECT 1 FROM rows WHERE digest = ? AND met", [_file_and_text(row)]) is not None
+
+    def close(self) -> None:
+        """Delete what was read."""
+        self._rows.close()
+
+
+def _file_and_text(row: Sample | Rejected) -> bytes:
+    return id_digest(f"{row.origin.file}\n{row.row}")
+
+
 def _known(table: SampleTable) -> Iterator[tuple[str, Known]]:
-    for record in table.records(["id", "content_hash", "position"]):
-        yield record["id"], Known(record["content_hash"], record["position"])
+    for record in table.records(["id", "content_hash", "position", "file_row"]):
+        yield record["id"], Known(record["content_hash"], record["position"], record["file_row"])

@@ -61,13 +61,17 @@ class UnreadFields:
             rows_and_words[0] += 1
             rows_and_words[1] += count
 
-    def by_file(self) -> Unread:
-        """Return the fields whose values are long enough to be text."""
+    def by_file(self, earlier: Mapping[str, Mapping[str, int]] | None = None) -> Unread:
+        """Return the fields whose values are long enough to be text.
+
+        :param earlier: of other rows, which are counted too.
+        """
         files: Unread = {}
         for (file, name), (rows, count) in sorted(self._counts.items()):
             described = _is_descriptive(name.removesuffix(_OF_TURNS))
             if count >= rows * (_FEWEST_IN_DESCRIPTIONS if described else _FEWEST_WORDS):
-                files.setdefault(file, {})[name] = rows
+                before = (earlier or {}).get(file, {})
+                files.setdefault(file, dict(before))[name] = rows + before.get(name, 0)
         return files
 
 

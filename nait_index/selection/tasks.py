@@ -118,7 +118,7 @@ class CoreChooser:
         while True:
             ordinals, scores = self._scored(request, examples)
             ranks = np.zeros(0) if self._wish.votes is None else places(scores)
-            core = ordinals[self._core(scores, ranks, request, names).positions]
+            core: np.ndarray = ordinals[self._core(scores, ranks, request, names).positions]
             quotas = quotas or [(codes, quota.rows(len(core))) for quota, codes in request.quotas]
             out = over_quota(quotas, core)
             if not np.isin(core, out).any():
