@@ -221,6 +221,9 @@ def test_the_command_line_says_its_plan(tiny_model: Callable[[str], Path], tmp_p
     other = nait_index(*asked, "--search", "approximate", "--where", "position < 5")
     assert "each of the 5 rows that pass scored, 5 x" in other.err
     assert "since there is no approximate search of this version" in other.err
+    for method in ("probe-words", "nait"):
+        other = nait_index(*asked, "--search", "approximate", "--method", method)
+        assert "since approximate search is for probe, probe-neurons, contrast alone" in other.err
     words = nait_index("query", index, "-e", corpus, "--top", "3", "--method", "bm25", "--explain-plan")
     assert "plan: bm25 scores every one of the 30 rows" in words.err
 

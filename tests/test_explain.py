@@ -162,6 +162,21 @@ def test_neurons_are_fired_as_hard_as_is_said_and_by_those_rows(whole: Built) ->
         assert [values[row.id] for row in part.rows] == pytest.approx(hardest, abs=1e-4)
 
 
+def test_a_row_is_listed_with_the_activation_that_is_said_of_it(built: Built) -> None:
+    """Of whole signatures, though fewer numbers are scanned."""
+    depth = Depth(neurons=40, rows=5)
+    for method in ("probe", "nait"):
+        for row in built.corpus[::12]:
+            explanation = built.index.explain(row["id"], "arithmetic", method=method, depth=depth)
+            for part in explanation.neurons:
+                listed = [other.activation for other in part.rows]
+                assert listed == sorted(listed, reverse=bool(part.deviation and part.deviation >= 0))
+                of_row = [other.activation for other in part.rows if other.id == explanation.id]
+                assert of_row in ([], [part.activation])
+                sign = 1 if part.deviation and part.deviation >= 0 else -1
+                assert of_row or sign * part.activation <= sign * listed[-1] + 1e-4
+
+
 def test_neurons_of_nag_are_among_the_strongest_of_the_rows_that_are_named(built: Built) -> None:
     import lance
 

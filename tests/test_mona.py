@@ -1,17 +1,22 @@
 """MONA against a dense NumPy reference that shares no code with it."""
 
+import tracemalloc
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from nait_index.config import View
 from nait_index.errors import CapabilityError
+from nait_index.insight.sparse import MonaParts
 from nait_index.methods import mona
 from nait_index.methods.base import Examples
 from nait_index.methods.mona import Mona
 from nait_index.search.rows import IndexRows
 from nait_index.signatures.sparse import top_codes
+from nait_index.signatures.views import SAE_NUMBERS, SAE_VALUES
 
 torch = pytest.importorskip("torch")
 
@@ -105,3 +110,19 @@ def test_examples_without_a_code_are_refused() -> None:
 
 def test_it_needs_the_view_of_sparse_codes() -> None:
     assert Mona.view is View.SAE
+
+
+def test_the_mean_parts_of_many_rows_need_the_memory_of_one() -> None:
+    rng = np.random.default_rng(0)
+    latents, count = 1 << 16, 200
+    numbers = rng.integers(0, latents, (count, 64)).astype(np.uint32)
+    numbers[0, 0] = latents - 1
+    signatures = {SAE_NUMBERS: numbers, SAE_VALUES: rng.random((count, 64)).astype(np.float16)}
+    rows: Any = SimpleNamespace(signatures=lambda ordinals, column: signatures[column][ordinals])
+    parts = MonaParts(Examples([""] * count, {}, signatures), rows, (0,))
+    tracemalloc.start()
+    mean = parts.mean(np.arange(count))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 * mean.nbytes
+    np.testing.assert_allclose(mean, np.mean([parts.of(ordinal)[1] for ordinal in range(count)], axis=0))

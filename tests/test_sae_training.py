@@ -12,10 +12,12 @@ from conftest import TinyModels
 from helpers import build_small, nait_index, refusal, small_rows, write_lines
 from tiny_models import HIDDEN, TEXTS
 
+from nait_index import NaitIndex
 from nait_index.activations.sae.formats import load_sae
 from nait_index.activations.sae.sites import SaeSite, SaeSiteKind
 from nait_index.activations.sae.training import SaeSettings
-from nait_index.errors import CorpusError, ModelError
+from nait_index.config import SignatureConfig, View
+from nait_index.errors import CorpusError, ModelError, StoreError
 
 WIDTH, FEATURES, ACTIVE = 24, 40, 3
 SITE = SaeSite(2, SaeSiteKind.RESIDUAL)
@@ -193,6 +195,18 @@ def test_an_index_gives_its_rows_and_its_model(tmp_path: Path, corpus: Path, tin
     assert (record["model"], record["max_length"], record["layer"]) == (str(model), 16, 0)
     message = refusal(*arguments, str(corpus), "--force")
     assert "is an index; give it alone" in message
+    moved = model.rename(tmp_path / "moved")
+    assert nait_index(*arguments, "--model", moved, "--device", "cpu", "--force", "--json").json["tokens"] > 100
+    record = json.loads((out / "training.json").read_text())
+    assert (record["model"], record["max_length"], record["layer"]) == (str(moved), 16, 0)
+
+
+def test_an_index_without_a_model_asks_for_one(tmp_path: Path, corpus: Path) -> None:
+    built = NaitIndex.build(tmp_path / "own.nait", corpus, signatures=SignatureConfig(views=(View.WORDS,)))
+    message = refusal("sae", "train", str(tmp_path / "own.sae"), str(tmp_path / "own.nait"))
+    assert "was built without a model; name one with --model" in message
+    with pytest.raises(StoreError, match="landmarks need the view pca"):
+        built.add_landmarks()
 
 
 def test_refusals_of_the_command(tmp_path: Path, corpus: Path, tiny_model: TinyModels) -> None:

@@ -15,7 +15,8 @@ from nait_index.activations.sae.formats import write_sparsify
 from nait_index.activations.sae.sites import SaeSite, SaeSiteKind, site_module
 from nait_index.activations.sae.tokens import collect_tokens
 from nait_index.activations.sae.training import SaeReport, SaeSettings, train_on
-from nait_index.config import Device, Media, ModelConfig, Precision, RowRules, Unanswered
+from nait_index.building.settings import recorded_settings
+from nait_index.config import Device, Media, ModelConfig, RowRules, Unanswered
 from nait_index.corpus import SAMPLE_COLUMNS, RowTemplateError, Template, make_template, read_corpus, restore_sample
 from nait_index.errors import ModelError, NaitError
 from nait_index.files import check_absent, check_writable, remove_abandoned, together
@@ -47,7 +48,7 @@ def train_sae(
 
     :param out: folder to create, with ``cfg.json`` and ``sae.safetensors`` in the format of sparsify, and
         ``training.json``.
-    :param sources: corpus files, or one index; an index sets the defaults of model, template and longest input.
+    :param sources: corpus files, or one index; an index sets the defaults of model, template, longest input and dtype.
     :param model: folder or hub name; by default the index's, or the bundled one.
     :param layer: number of the layer; negative numbers count from the end, by default the penultimate.
     :param template, max_length: as in a build; by default those of the index, or of :class:`ModelConfig`.
@@ -59,6 +60,8 @@ def train_sae(
     out, settings = Path(out), settings or SaeSettings()
     known = _check_output(out, force=force)
     manifest = _open_index(sources)
+    if manifest is not None and model is None and not manifest.fingerprint.signatures.needs_model:
+        raise NaitError(f"{sources[0]} was built without a model; name one with --model")
     config = _model(manifest, model, template, max_length, device)
     with Encoder(config) as encoder:
         site = _site(encoder, layer)
@@ -131,10 +134,10 @@ def _model(
     manifest: Manifest | None, name: str | None, template: str | None, max_length: int | None, device: Device
 ) -> ModelConfig:
     config = ModelConfig(device=device)
-    if manifest is not None and name is None:
-        indexed = {key: manifest.model[key] for key in ("name", "site", "template", "max_length")}
-        config = replace(config, **indexed, dtype=Precision(manifest.model["dtype"]))
-    if manifest is not None:
+    if manifest is not None and manifest.fingerprint.signatures.needs_model:
+        recorded, _ = recorded_settings(manifest, name, device)
+        config = replace(recorded, layers=config.layers, gradient_dtype=None)
+    elif manifest is not None:
         config = replace(config, **asdict(manifest.reading))
     named: dict[str, Any] = {"name": name, "template": template, "max_length": max_length}
     return replace(config, **{key: value for key, value in named.items() if value is not None})

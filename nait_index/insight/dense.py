@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from nait_index.config import SearchMode
 from nait_index.insight.parts import Block, LayerPart
 from nait_index.methods.base import Examples, Query
-from nait_index.search.hits import Hits, best
+from nait_index.search.hits import Hits
 from nait_index.search.rows import IndexRows
 from nait_index.signatures.features import POOLINGS, Feature, layer_slices
 from nait_index.signatures.views import NORMS, dense_column
@@ -101,11 +102,13 @@ class DenseParts:
         """
         hits: dict[int, Hits] = {}
         for feature, which, queries, means in self._by_pooling(numbers):
-            for i, scores, mean in zip(which.tolist(), self._rows.scores(feature, queries), means, strict=True):
-                sign = -1 if below[i] else 1
-                first = best(sign * scores, count)
-                activations = sign * first.scores[:count].astype(np.float64) + mean
-                hits[i] = Hits(activations, first.ordinals[:count])
+            signs = np.where(below[which], -1, 1).astype(np.float32)
+            highest = self._rows.search({feature: queries * signs[:, None]}, count, None, SearchMode.EXACT)
+            for i, sign, query, first, mean in zip(which.tolist(), signs, queries, highest, means, strict=True):
+                ordinals = first.ordinals[:count]
+                centred = self._rows.signatures(ordinals, dense_column(feature)).astype(np.float64) @ query
+                order = np.argsort(-sign * centred, kind="stable")
+                hits[i] = Hits(centred[order] + mean, ordinals[order])
         return [hits[i] for i in range(len(numbers))]
 
     def similarity(self, ordinal: int) -> np.ndarray:

@@ -20,6 +20,9 @@ from nait_index.signatures.features import layer_slices
 from nait_index.signatures.sparse import neuron_offsets
 from nait_index.signatures.views import SAE_NUMBERS, SAE_VALUES, TOPK_NUMBERS, TOPK_VALUES
 
+_BLOCK = 4096
+"""Rows whose signatures are held at a time."""
+
 
 class _SparseParts:
     """Parts that a signature lists by their numbers, with a value each; the methods are those of ``DenseParts``.
@@ -126,8 +129,11 @@ class MonaParts(_SparseParts):
 
     def mean(self, ordinals: np.ndarray) -> np.ndarray:
         """Return the mean parts of some rows."""
-        parts = [self._parts(*signature) for signature in zip(*self._listed(ordinals), strict=True)]
-        return np.asarray(np.mean(parts, axis=0))
+        total = np.zeros(len(self._prototype) - 1)
+        for start in range(0, len(ordinals), _BLOCK):
+            for signature in zip(*self._listed(ordinals[start : start + _BLOCK]), strict=True):
+                total += self._parts(*signature)
+        return total / len(ordinals)
 
     def similarity(self, ordinal: int) -> np.ndarray:
         """Return the generalised Jaccard similarity to each example."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nait_index.methods.base import Method
+    from nait_index.search.rows import IndexRows
+    from nait_index.signatures.features import Feature
 
 
 class MethodName(StrEnum):
@@ -46,6 +48,12 @@ class MethodName(StrEnum):
 
 DEFAULT_METHOD = MethodName.PROBE
 """The best at finding the right rows with few examples, and as good as any with many; see ``benchmarks/README.md``."""
+
+
+def approximated(rows: "IndexRows") -> set[tuple["Feature", ...]]:
+    """Return the features of an index that are searched together by approximation: those of the classifiers."""
+    methods = map(method_of, (MethodName.PROBE, MethodName.PROBE_NEURONS))
+    return {features for method in methods if (features := method.features(rows))}
 
 
 @cache

@@ -73,20 +73,24 @@ def make_plan(
     passing: int | None,
     all_needed: bool,
     recall: Recall | None,
+    able: str = "",
 ) -> Plan:
     """Decide between the exact scan and an approximate search, which is never used unasked.
 
     :param k: rows requested; :param rows: rows there are, each of :param width: scanned bytes.
     :param read: how many rows an exact scan reads. :param passing: how many pass a filter; ``None`` without one.
     :param all_needed: whether scores are blended, or rows left out of what was chosen.
-    :param recall: of the approximate search, where the index has one.
+    :param recall: of the approximate search, where the index has one. :param able: the methods that can have
+        one, where the method asked for is none of them.
     """
     times = f"once for {queries} capabilities" if queries > 1 else "once"
     scored = "every row" if read == rows else f"each of the {read:,} rows that pass"
     scan = f"exact scan: {scored} scored, {read:,} x {width:,} bytes read {times}"
     if wanted is SearchMode.EXACT:
         return Plan(SearchMode.EXACT, scan)
-    if recall is None:
+    if recall is None and able:
+        reason = f"approximate search is for {able} alone"
+    elif recall is None:
         reason = "there is no approximate search of this version ('build --approximate' and 'optimize' make one)"
     elif all_needed:
         reason = "an approximate search can neither blend nor leave out what it chose"

@@ -13,7 +13,7 @@ from nait_index.capabilities.capability import Capability
 from nait_index.capabilities.library import CapabilityLibrary
 from nait_index.config import Combine, CoreRule, SearchMode, Selector, View
 from nait_index.errors import SelectionError, StoreError
-from nait_index.methods.registry import MethodName, method_of
+from nait_index.methods.registry import MethodName, approximated, method_of
 from nait_index.search.approximate import Plan, make_plan
 from nait_index.search.rows import IndexRows
 from nait_index.selection.blocks import Division, Proposal, cover_rows
@@ -349,11 +349,20 @@ class Chooser:
             passing=passing,
             all_needed=bool(all_needed or request.blend or request.cleaning),
             recall=recall,
+            able="" if approximate or request.search is SearchMode.EXACT else self._approximate_methods(features),
         )
         reason = self.rows.scan_reason(width, scanned[0].dtype, queries)
         if not reason or plan.mode is not SearchMode.EXACT or read < rows:
             return plan
         return replace(plan, why=f"{plan.why}; multiplied {reason}")
+
+    def _approximate_methods(self, features: tuple[Feature, ...]) -> str:
+        """Return the methods that are searched by approximation; nothing where some features are among theirs."""
+        searched, views = approximated(self.rows), {None, *self.manifest.fingerprint.signatures.views}
+        if features in searched:
+            return ""
+        usable = (name for name in MethodName if {method_of(name).view, *method_of(name).instead} & views)
+        return ", ".join(name for name in usable if method_of(name).features(self.rows) in searched)
 
     def _provenance(self, method: str | None, where: str | None, available: int) -> Provenance:
         return Provenance(

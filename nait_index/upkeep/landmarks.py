@@ -35,12 +35,17 @@ def add_landmarks(
     capabilities take over; those of earlier versions keep the earlier one, and serve all methods but ``influence``.
 
     :param changes: settings of the gradients, by the names of the fields of :class:`SignatureConfig`.
-    :raises StoreError: the index has landmarks already.
+    :raises StoreError: the index has landmarks already, or lacks the view that their scores are carried by.
     """
     with write_lock(layout):
         manifest = settled_capabilities(layout)
         if View.LANDMARKS in manifest.fingerprint.signatures.views:
             raise StoreError(f"{layout.name} has landmarks already; 'nait-index rebuild' takes new ones")
+        if View.PCA not in manifest.fingerprint.signatures.views:
+            raise StoreError(
+                f"landmarks need the view pca, whose model they take gradients of, and {layout.name} was built without "
+                "it; build another index with 'nait-index build' and --views pca,landmarks"
+            )
         return _added(layout, manifest, changes, model, device)
 
 

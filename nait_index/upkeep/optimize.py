@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from nait_index.errors import NaitError, StoreError
-from nait_index.methods.probe import Probe, ProbeNeurons, sample_queries
+from nait_index.methods.probe import sample_queries
+from nait_index.methods.registry import approximated
 from nait_index.search.rows import IndexRows
 from nait_index.signatures.features import Feature
 from nait_index.signatures.views import SCANNED
@@ -80,7 +81,7 @@ def prepare_search(layout: Layout, manifest: Manifest, rows: IndexRows, *, appro
     for feature in SCANNED:
         if rows.holds(feature):
             rows.exact(feature)
-    scanned = {features for method in (Probe(), ProbeNeurons()) if (features := method.features(rows))}
+    scanned = approximated(rows)
     if scanned and (approximate or manifest.approximate):
         for features in sorted(scanned):
             if rows.approximate(*features) is None:
