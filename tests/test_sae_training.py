@@ -1,6 +1,7 @@
 """Training of sparse autoencoders: on data made of sparse features, on a model's tokens, from the command line."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -195,7 +196,7 @@ def test_an_index_gives_its_rows_and_its_model(tmp_path: Path, corpus: Path, tin
     assert (record["model"], record["max_length"], record["layer"]) == (str(model), 16, 0)
     message = refusal(*arguments, str(corpus), "--force")
     assert "is an index; give it alone" in message
-    moved = model.rename(tmp_path / "moved")
+    moved = shutil.copytree(model, tmp_path / "moved")
     assert nait_index(*arguments, "--model", moved, "--device", "cpu", "--force", "--json").json["tokens"] > 100
     record = json.loads((out / "training.json").read_text())
     assert (record["model"], record["max_length"], record["layer"]) == (str(moved), 16, 0)
