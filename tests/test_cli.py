@@ -469,9 +469,13 @@ def test_the_demo_writes_index_selections_and_core(tmp_path: Path, monkeypatch: 
     assert f"report, to open in a browser: {out}/demo-report.html" in outcome.err
     for words in re.findall(r"^next: (.* (?:query|info) .*)$", outcome.err, re.MULTILINE):
         assert _ok(*shlex.split(words)[1:]).code == 0
-    assert "--force" in refusal("demo", out)
+    again = _ok("demo", out)
+    assert (again.out, "--force makes it anew" in again.err) == ("", True)
+    assert again.err.count("next: ") == outcome.err.count("next: ")
     info = _ok("info", out / "demo.nait", "--json").json
     assert len(info["capabilities"]) >= 8
+    (out / "core.jsonl").unlink()  # as if it had been interrupted
+    assert "--force" in refusal("demo", out)
 
 
 def test_the_demo_names_the_program_as_a_shell_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

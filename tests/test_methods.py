@@ -25,6 +25,7 @@ from nait_index.search.exact import ExactScan, ScanStamp
 from nait_index.search.hits import Hits, best
 from nait_index.signatures.features import Feature
 from nait_index.signatures.views import dense_column
+from nait_index.store.samples import spread
 from tools.demo.corpus import Split, generate
 
 Scores = dict[str, float]
@@ -77,8 +78,11 @@ class FakeRows:
     def vectors(self, signatures: np.ndarray, feature: Feature) -> np.ndarray:
         return np.asarray(signatures * self.steps(feature))
 
-    def first(self, feature: Feature, count: int) -> np.ndarray:
-        return self._columns[dense_column(feature)][:count]
+    def sampled(self, feature: Feature, count: int) -> np.ndarray:
+        return self._columns[dense_column(feature)][spread(len(self), count)]
+
+    def kept(self, made_of: object, make: Callable[[], np.ndarray]) -> np.ndarray:
+        return np.asarray(make(), np.float64)
 
     def scores(self, feature: Feature, queries: np.ndarray) -> np.ndarray:
         stored = self._columns[dense_column(feature)]
@@ -388,7 +392,8 @@ def reference_probe(examples: np.ndarray, corpus: np.ndarray) -> np.ndarray:
 
     Logistic regression in double precision, the coordinate that every training vector has for itself written out.
     """
-    sample = corpus[:1024]
+    count = min(1024, len(corpus))
+    sample = corpus[[number * len(corpus) // count for number in range(count)]]  # at equal distances
     pairs = [sample[i] @ sample[j] for i in range(len(sample)) for j in range(i)]
     spread = np.std(pairs) if pairs and np.std(pairs) > 1e-3 else 1.0
     likeness = np.log(np.exp(2 / spread * (sample @ examples.T - 1)).mean(axis=1) + 1e-30)
