@@ -110,10 +110,7 @@ class Together:
         with explained(path):
             self._written[path] = path.parent / f".{secrets.token_hex(8)}.tmp"
             self._written[path].mkdir()
-            opened = os.open(self._written[path], os.O_RDONLY)
-            self._locked.callback(os.close, opened)
-            with suppress(OSError):  # the file system may have no locks
-                fcntl.flock(opened, fcntl.LOCK_EX)
+            self._hold(self._written[path])
             yield self._written[path]
 
     def lock(self, folder: Path) -> None:
@@ -122,7 +119,10 @@ class Together:
         :raises NaitError: there is no such folder.
         """
         with explained(folder):
-            opened = os.open(folder, os.O_RDONLY)
+            self._hold(folder)
+
+    def _hold(self, folder: Path) -> None:
+        opened = os.open(folder, os.O_RDONLY)
         self._locked.callback(os.close, opened)
         with suppress(OSError):  # the file system may have no locks
             fcntl.flock(opened, fcntl.LOCK_EX)

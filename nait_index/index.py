@@ -319,7 +319,7 @@ class NaitIndex:
         return self._library.make_from(rows, name, row_format, limit, progress)
 
     def make_capability_of(self, samples: Sequence[Sample], name: str) -> Capability:
-        """Make a capability from samples that were read whole, without storing it."""
+        """Make a capability from samples, without storing it; of each, what the index reads of rows is encoded."""
         return self._library.make_of(samples, name)
 
     def store_capability(self, capability: Capability, name: str | None = None, *, force: bool = False) -> Capability:

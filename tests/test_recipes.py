@@ -386,3 +386,16 @@ def test_trying_tells_what_was_left_out_and_mixes_no_corpora(folder: Path, tiny_
     fewer = nait_index("try", folder / "corpus.jsonl", *words)
     assert fewer.code == 0, fewer.err
     assert "1 row of the index is not in this corpus; remove" in fewer.err
+
+
+def test_a_corpus_that_was_tried_is_known_from_any_folder(
+    folder: Path, tiny_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["-e", folder / "first.jsonl", "--model", tiny_model("llama"), "-o", folder / "tried", "--top", "3"]
+    monkeypatch.chdir(folder)
+    assert nait_index("try", "corpus.jsonl", *words).code == 0
+    (folder / "elsewhere").mkdir()
+    monkeypatch.chdir(folder / "elsewhere")
+    assert nait_index("try", "../corpus.jsonl", *words).code == 0
+    write_lines(Path("corpus.jsonl"), small_rows(20, first=40))
+    assert "also holds rows of" in refusal("try", "corpus.jsonl", *words)

@@ -36,7 +36,7 @@ class Counts:
     :param causes: of the rejected, those with causes that are counted on their own.
     :param questions: of the others, those that have no answer. :param text_only: those that carry more than text.
     :param last_rows: number of the last row read of each file. :param edited: files of the same name as one that an
-        earlier build has read, with a row of the index in the same place, so that it is the same file, edited since.
+        earlier build has read, with a row of the index in both, so that it is the same file, edited since.
     :param left_out: new rows of which the template leaves out some kind of part, by kind.
     :param unread: fields of the usable rows that hold text which is not read.
     :param superseding: whether some rows take the place of others that the table holds.
@@ -125,7 +125,7 @@ class Intake:
         counts.unread.add(sample)
         digest = sample.content_hash
         known = self._known.get(sample.id)
-        if known is not None and known.position < self._first_position and known.file_row == sample.origin.row:
+        if known is not None and known.position < self._first_position and known.file == sample.origin.file:
             counts.edited.add(sample.origin.file)
         if known is not None and known.content_hash != digest:
             if not self._replace:

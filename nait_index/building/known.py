@@ -14,7 +14,7 @@ class Known:
 
     content_hash: str
     position: int
-    file_row: int = 0
+    file: str = ""
 
 
 class KnownRows:
@@ -27,9 +27,9 @@ class KnownRows:
 
     def __init__(self, rows: Iterable[tuple[str, Known]] = ()) -> None:
         self._rows = Scratch(
-            "CREATE TABLE rows (digest BLOB, content_hash TEXT, position INTEGER, file_row INTEGER, met INTEGER)"
+            "CREATE TABLE rows (digest BLOB, content_hash TEXT, position INTEGER, file TEXT, met INTEGER)"
         )
-        values = ((id_digest(row_id), row.content_hash, row.position, row.file_row) for row_id, row in rows)
+        values = ((id_digest(row_id), row.content_hash, row.position, row.file) for row_id, row in rows)
         self._rows.change_all("INSERT INTO rows VALUES (?, ?, ?, ?, 0)", values)
         # Afterwards, which sorts once, instead of writing a page somewhere in the file for every row.
         self._rows.change("CREATE INDEX by_id ON rows (digest, position)")
@@ -44,7 +44,7 @@ class KnownRows:
         """Return what is known about a row, if it is there."""
         if self._is_empty:
             return None
-        query = "SELECT content_hash, position, file_row FROM rows WHERE digest = ? ORDER BY position DESC"
+        query = "SELECT content_hash, position, file FROM rows WHERE digest = ? ORDER BY position DESC"
         known = self._rows.first(query, [id_digest(sample_id)])
         return None if known is None else Known(*known)
 
@@ -114,5 +114,5 @@ def _file_and_text(row: Sample | Rejected) -> bytes:
 
 
 def _known(table: SampleTable) -> Iterator[tuple[str, Known]]:
-    for record in table.records(["id", "content_hash", "position", "file_row"]):
-        yield record["id"], Known(record["content_hash"], record["position"], record["file_row"])
+    for record in table.records(["id", "content_hash", "position", "file"]):
+        yield record["id"], Known(record["content_hash"], record["position"], record["file"])

@@ -1,5 +1,6 @@
 """The stored capabilities of an index: making, storing and reading them, and carrying them to another index."""
 
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +22,7 @@ from nait_index.corpus import (
     restore_sample,
     to_json,
 )
-from nait_index.corpus.formats import read_parts
+from nait_index.corpus.formats import row_parts
 from nait_index.corpus.rows import RowError, one_line
 from nait_index.errors import CapabilityError, CapabilityExistsError, NaitError, StoreError, UnknownCapabilityError
 from nait_index.files import check_writable, remove_abandoned
@@ -40,7 +41,7 @@ from nait_index.store.locks import write_lock
 from nait_index.store.manifest import Manifest
 from nait_index.store.publish import publish, settled_capabilities
 from nait_index.store.samples import SampleTable
-from nait_index.types import Reading, ReadPart, Rejected, RowFormat, Sample
+from nait_index.types import Reading, Rejected, RowFormat, Sample
 
 if TYPE_CHECKING:
     from nait_index.capabilities.examples import EncodingProgress, ExampleEncoder
@@ -104,8 +105,8 @@ class CapabilityLibrary:
         return self._encoder().encode(items, name, name, progress)
 
     def make_of(self, samples: Sequence[Sample], name: str) -> Capability:
-        """Make a capability from samples that were read whole, without storing it."""
-        return self._encoder().encode([_as_read(sample, self._reading.read) for sample in samples], name, name)
+        """Make a capability from samples, without storing it; of each, what the index reads of rows is encoded."""
+        return self._encoder().encode([_as_read(sample, self._reading) for sample in samples], name, name)
 
     def add(self, name: str, files: Corpus, row_format: RowFormat | None, *, force: bool) -> Capability:
         """Make a capability from example files and store it, unless it is stored already with the same examples."""
@@ -335,10 +336,10 @@ def _samples(stored: StoredCapability, reading: Reading) -> list[Sample]:
     ]
 
 
-def _as_read(sample: Sample, read: ReadPart) -> Sample | Rejected:
-    """Return the part of a whole sample that an index reads."""
+def _as_read(sample: Sample, reading: Reading) -> Sample | Rejected:
+    """Return a sample as an index reads rows."""
     try:
-        return replace(sample, parts=read_parts(sample.parts, read))
+        return replace(sample, parts=row_parts(json.loads(sample.row), sample.format, reading))
     except RowError as error:
         return Rejected(sample.origin, str(error), sample.row)
 

@@ -21,6 +21,7 @@ from nait_index.search.hits import Hits
 from nait_index.search.rows import IndexRows
 from nait_index.signatures.features import POOLINGS, Feature, layer_slices
 from nait_index.signatures.views import NORMS, dense_column
+from nait_index.store.samples import spread
 
 POOLING_NAMES = ("mean", "drift")
 _POOLED = (Feature.MEAN, Feature.DRIFT)
@@ -89,10 +90,10 @@ class DenseParts:
         for feature, which, queries, means in self._by_pooling(numbers):
             column = dense_column(feature)
             centred = self._rows.signatures(np.array([ordinal]), column)[0].astype(np.float64) @ queries.T
-            sample = self._rows.signatures(np.arange(min(_SAMPLE, len(self._rows))), column) @ queries.T
-            spread, off = sample.std(axis=0), centred - sample.mean(axis=0)
+            sample = self._rows.signatures(spread(len(self._rows), _SAMPLE), column) @ queries.T
+            deviation, off = sample.std(axis=0), centred - sample.mean(axis=0)
             activations[which] = centred + means
-            deviations[which] = np.divide(off, spread, out=np.zeros_like(centred), where=spread > 0)
+            deviations[which] = np.divide(off, deviation, out=np.zeros_like(centred), where=deviation > 0)
         return activations, deviations
 
     def strongest(self, numbers: np.ndarray, below: np.ndarray, count: int) -> list[Hits]:

@@ -53,9 +53,10 @@ def attempt(
     from nait_index.report import ReportRequest, write_report
 
     outputs = _outputs(folder, corpus, examples)
-    _check_sources(folder / _INDEX, corpus)
+    sources = [*map(_absolute, corpus)]  # as the index records them: to be found again from any folder
+    _check_sources(folder / _INDEX, sources)
     folder.mkdir(parents=True, exist_ok=True)
-    index = NaitIndex.build(folder / _INDEX, list(corpus), model=model, limit=limit, progress=progress, replace=True)
+    index = NaitIndex.build(folder / _INDEX, sources, model=model, limit=limit, progress=progress, replace=True)
     tell_of_build(index, str(folder / _INDEX), "this corpus", tell)
     selections = {}
     for name, (file, output) in outputs.items():
@@ -77,14 +78,14 @@ def _check_sources(path: Path, corpus: Sequence[str]) -> None:
         sources = load_finished(Layout(path)).sources
     except (NotAnIndexError, IncompleteIndexError):
         return
-    if others := [name for name in sources if _resolved(name) not in set(map(_resolved, corpus))]:
+    if others := [name for name in sources if name not in corpus]:
         raise NaitError(
             f"{path} also holds rows of {', '.join(others)}; name it as well, or choose another folder with -o"
         )
 
 
-def _resolved(name: str) -> str:
-    return name if is_elsewhere(name) else os.path.realpath(name)
+def _absolute(name: str) -> str:
+    return name if is_elsewhere(name) or name == "-" else os.path.realpath(name)
 
 
 def _outputs(folder: Path, corpus: Sequence[str], examples: Sequence[str]) -> dict[str, tuple[str, Path]]:

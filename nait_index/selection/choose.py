@@ -469,9 +469,11 @@ class Chooser:
         :param contents: of the chosen rows; ``None`` if the sidecar is of a release that did not record them.
         """
         chosen_from, name = provenance.index or "another index", self.layout.name
-        has_same_basis = provenance.basis == self.manifest.basis
+        # Landmarks that were added since change the settings and what follows the basis's own hash, and no row.
+        has_same_basis = (provenance.basis or "").split("/")[0] == self.manifest.basis.split("/")[0]
+        settings = self.manifest.fingerprint.digest, *self.manifest.earlier_fingerprints
         if contents is None:
-            if not has_same_basis or provenance.fingerprint != self.manifest.fingerprint.digest:
+            if not has_same_basis or provenance.fingerprint not in settings:
                 raise SelectionError(
                     f"{sidecar} was chosen from {chosen_from} with another basis or other settings than those of "
                     f"{name}, and does not record the rows' content; name the index that it was chosen from"

@@ -114,9 +114,9 @@ class CoreChooser:
 
     def _within_quotas(self, request: RankingRequest, examples: Sequence[Examples], names: Sequence[str]) -> np.ndarray:
         """Return the core of some examples, as ordinals, without rows that exceed a quota."""
+        ordinals, scores = self._scored(request, examples)
         quotas: list[tuple[np.ndarray, int]] | None = None
         while True:
-            ordinals, scores = self._scored(request, examples)
             ranks = np.zeros(0) if self._wish.votes is None else places(scores)
             core: np.ndarray = ordinals[self._core(scores, ranks, request, names).positions]
             quotas = quotas or [(codes, quota.rows(len(core))) for quota, codes in request.quotas]
@@ -124,6 +124,11 @@ class CoreChooser:
             if not np.isin(core, out).any():
                 return core
             request = request.without(out, len(self._rows))
+            if request.blend:  # on the scale of the rows that are left
+                ordinals, scores = self._scored(request, examples)
+            else:
+                left = ~np.isin(ordinals, out)
+                ordinals, scores = ordinals[left], scores[:, left]
 
     def _scored(self, request: RankingRequest, examples: Sequence[Examples]) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows that may be chosen (n,), in the order of their ids, and all their scores (C, n)."""

@@ -150,7 +150,7 @@ def _cache_folder(uri: str, options: Mapping[str, str]) -> Path:
     """Return the folder that serves an index in an object store: another one for each store with such a bucket."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     set_here = {name.lower(): value for name, value in os.environ.items() if name.startswith(_STORES)}
-    settings = (set_here | dict(options)).items()
+    settings = (set_here | {name.lower(): value for name, value in options.items()}).items()
     stores = {value for name, value in settings if "endpoint" in name or "account_name" in name}
     return base / "nait-index" / hash_bytes(" ".join([uri.rstrip("/"), *sorted(stores)]).encode())
 

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 def add_landmarks(
     layout: Layout, changes: Mapping[str, Any], *, model: str | None = None, device: Device = Device.AUTO
 ) -> Manifest:
-    """Take the gradients of the first rows of an index, which are a random sample, and of all stored examples.
+    """Take the gradients of a random sample of the rows of an index, and of all stored examples.
 
     The rows and their signatures stay as they are. The index has another fingerprint afterwards, which the stored
     capabilities take over; those of earlier versions keep the earlier one, and serve all methods but ``influence``.
