@@ -43,7 +43,6 @@ PARTS = (
     "fidelity.explanations bundled --model bundled --index {index}",
     "fidelity.curves minilm --model {minilm}",
     "fidelity.curves bundled --model bundled",
-    "fidelity.curves shape --model shape --rows 6144 --max-length 64",
     "fidelity.corpus_shift bundled --model bundled",
 )
 """Modules of this package with their options, first those that compare seconds."""
