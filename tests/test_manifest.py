@@ -448,7 +448,7 @@ def test_a_deleted_engine_folder_is_made_again_for_every_method(index: Path) -> 
     names = [path.name for path in _files(index)]
     columns = ("pca_drift", "pca_mean", "pca_unit", "words_lsa")
     scans = [f"{column}.{kind}" for column in columns for kind in ("json", "npy", "rows.json", "sums")]
-    assert [name for name in names if not name.startswith("kept-")] == scans
+    assert [name for name in names if not name.startswith("cached-")] == scans
     shutil.rmtree(index / "engine")
     assert {method: _ranking(index, method) for method in wanted} == wanted
     assert [path.name for path in _files(index)] == names

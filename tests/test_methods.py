@@ -81,7 +81,7 @@ class FakeRows:
     def sampled(self, feature: Feature, count: int) -> np.ndarray:
         return self._columns[dense_column(feature)][spread(len(self), count)]
 
-    def kept(self, made_of: object, make: Callable[[], np.ndarray]) -> np.ndarray:
+    def cached(self, made_of: object, make: Callable[[], np.ndarray]) -> np.ndarray:
         return np.asarray(make(), np.float64)
 
     def scores(self, feature: Feature, queries: np.ndarray) -> np.ndarray:

@@ -60,8 +60,6 @@ def train_sae(
     out, settings = Path(out), settings or SaeSettings()
     known = _check_output(out, force=force)
     manifest = _open_index(sources)
-    if manifest is not None and model is None and not manifest.fingerprint.signatures.needs_model:
-        raise NaitError(f"{sources[0]} was built without a model; name one with --model")
     config = _model(manifest, model, template, max_length, device)
     with Encoder(config) as encoder:
         site = _site(encoder, layer)
@@ -137,6 +135,8 @@ def _model(
     if manifest is not None and manifest.fingerprint.signatures.needs_model:
         recorded, _ = recorded_settings(manifest, name, device)
         config = replace(recorded, layers=config.layers, gradient_dtype=None)
+    elif manifest is not None and name is None:
+        raise NaitError("the index was built without a model; name one with --model")
     elif manifest is not None:
         config = replace(config, **asdict(manifest.reading))
     named: dict[str, Any] = {"name": name, "template": template, "max_length": max_length}

@@ -90,5 +90,5 @@ def resampled(
         {} if pooled is None else summarise(pooled[drawn], widths, methods),
         {name: values[drawn] for name, values in examples.signatures.items()},
         examples.unlike,
-        passing=True,
+        resampled=True,
     )

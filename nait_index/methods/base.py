@@ -29,8 +29,8 @@ class Examples:
     :param texts: rendered as plain text, in order.
     :param summary: what methods keep of the examples' full activations, by name.
     :param signatures: the examples' signatures, (E, width) each, by column of the table.
-    :param unlike: examples of what is not wanted, by capability. :param passing: drawn at random for one purpose, so
-        that nothing made of them is kept.
+    :param unlike: examples of what is not wanted, by capability. :param resampled: whether they were
+        drawn from a capability's, for one purpose, so that nothing made of them is cached.
     :param queries: the query that each method made of them, with the rows it is for; a cache.
     """
 
@@ -38,7 +38,7 @@ class Examples:
     summary: Summary
     signatures: Mapping[str, np.ndarray]
     unlike: "tuple[Examples, ...]" = field(default=(), repr=False)
-    passing: bool = False
+    resampled: bool = False
     queries: "dict[Method, tuple[IndexRows, Query]]" = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:

@@ -51,9 +51,9 @@ _PENALTY = 1e-3  # λ
 _QUERIES, _NEIGHBOURS = 16, 16
 
 _TRAINING = f"1 {_WIDTH} {_SPARED} {_FULL} {_PENALTY}"
-"""How a query is trained. Its first number goes up with every change to that, so that no query kept before is used."""
+"""How a query is trained. Its first number goes up with every change to that, so that none cached before is used."""
 
-_WIDEST = 4096  # numbers of a trained query that is kept
+_WIDEST = 4096  # numbers of a trained query that is cached
 
 
 class Probe(Linear):
@@ -80,7 +80,7 @@ class Probe(Linear):
         sample = _sample(rows, features)
         unlike = np.concatenate([sample[:0], *(_vectors(rows, features, unwanted) for unwanted in examples.unlike)])
         points = wanted, sample, unlike
-        classifier = train(*points) if examples.passing else _trained(rows, *points)
+        classifier = train(*points) if examples.resampled else _trained(rows, *points)
         vectors = _split(rows, features, classifier.vector)
         beside = {feature: vectors[feature] for feature in features[1:]}
         return Query(features[0], vectors[features[0]], classifier.constant, beside=beside)
@@ -160,7 +160,7 @@ def _trained(rows: IndexRows, *points: np.ndarray) -> Query:
 
     if points[0].shape[1] > _WIDEST:
         return train(*points)
-    *weights, intercept = rows.kept((_TRAINING, *points), numbers)
+    *weights, intercept = rows.cached((_TRAINING, *points), numbers)
     return Query(Feature.UNIT, np.array(weights, np.float32), float(intercept))
 
 

@@ -17,7 +17,7 @@ from nait_index.types import Sample
 class Choices:
     """Lets methods choose from one index, by the half of the examples that a seed shows them.
 
-    :param samples: the examples of every capability, read whole. :param where: a SQL condition that rows must pass.
+    :param samples: the examples of every capability. :param where: a SQL condition that rows must pass.
     """
 
     def __init__(

@@ -97,7 +97,7 @@ class Proof:
 class Prover:
     """Prepares and does the runs of a proof.
 
-    :param samples: the examples of every capability, read whole. :param store: keeps finished runs.
+    :param samples: the examples of every capability, as training reads them. :param store: keeps finished runs.
     :param tune: folder or hub name of the model to fine-tune copies of; ``None`` for the index's own.
     :raises ModelError: it is not a causal language model.
     """

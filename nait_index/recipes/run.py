@@ -84,7 +84,7 @@ def _build(recipe: Recipe, tell: Tell, progress: ProgressCallback | None) -> Nai
 
 
 def tell_of_build(index: NaitIndex, name: str, corpus: str, tell: Tell) -> None:
-    """Tell what came of a build that is just done.
+    """Report what came of a build that is just done.
 
     :param name: of the index; :param corpus: what its corpus is called.
     """
@@ -121,7 +121,7 @@ def _gone(index: NaitIndex) -> int:
 
 
 def store(index: NaitIndex, name: str, files: Sequence[str], tell: Tell) -> None:
-    """Store a capability, and tell what came of it."""
+    """Store a capability, and report what came of it."""
     before = index.manifest.version
     stored = index.add_capability(name, list(files), force=True)
     if index.manifest.version == before:

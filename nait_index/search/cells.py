@@ -89,7 +89,7 @@ class Cells:
 
     @classmethod
     def cluster(cls, rows: Codes, count: int, steps: np.ndarray) -> "Cells":
-        """Cluster the ``count`` rows, in memory.
+        """Cluster all ``count`` rows, in memory.
 
         :param steps: (≥ w,) what one unit of each code is worth.
         """

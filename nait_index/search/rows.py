@@ -24,10 +24,10 @@ from nait_index.signatures.features import POOLINGS, Feature
 from nait_index.signatures.pca import Compressor
 from nait_index.signatures.views import HIDDEN_MEAN, SCANNED, VIEW_OF, dense_column
 from nait_index.spelling import did_you_mean_id
+from nait_index.store.cache import cached
 from nait_index.store.filters import matching_rows, plain_columns, values_of
 from nait_index.store.fitted import load_landmarks
 from nait_index.store.fragments import Fragment, cut
-from nait_index.store.kept import kept
 from nait_index.store.layout import Layout
 from nait_index.store.samples import SampleTable, spread
 from nait_index.types import DEFAULT_READING, Reading, Sample
@@ -229,9 +229,9 @@ class IndexRows:
 
     # ---- queries ----------------------------------------------------------------------------------------------------
 
-    def kept(self, made_of: Iterable[np.ndarray | str], make: Callable[[], np.ndarray]) -> np.ndarray:
-        """Return the numbers (m,) float64 that were made of the same before, for these rows; see :func:`kept`."""
-        return kept(self._folder, made_of, make)
+    def cached(self, made_of: Iterable[np.ndarray | str], make: Callable[[], np.ndarray]) -> np.ndarray:
+        """Return the numbers (m,) float64 that were made of the same before, for these rows; see :func:`cached`."""
+        return cached(self._folder, made_of, make)
 
     def project(self, direction: np.ndarray, feature: Feature) -> np.ndarray:
         """Turn a direction over all neurons into a query (d,), for inner products with stored signatures."""

@@ -68,16 +68,16 @@ class _CentredBlocks:
         self._arithmetic = arithmetic
         self._rooms: dict[Any, torch.Tensor] = {}
 
-    def centre(self, block: np.ndarray, center: np.ndarray, pooling: int) -> "tuple[torch.Tensor, torch.Tensor]":
+    def centred(self, block: np.ndarray, center: np.ndarray, pooling: int) -> "tuple[torch.Tensor, torch.Tensor]":
         """Return a block (n, N) as it is multiplied, and the length (n,) of every row; valid until the next layer."""
         import torch
 
         values, mean = self._arithmetic.put(block), self._arithmetic.put(center)
         rounded = self._arithmetic.rounded
-        centred = self._room(0 if rounded else pooling, values.shape, torch.float32)
-        torch.sub(values, mean, out=centred)
-        operand = self._room(pooling, values.shape, torch.bfloat16).copy_(centred) if rounded else centred
-        return operand, torch.linalg.vector_norm(centred, dim=1)
+        exact = self._room(0 if rounded else pooling, values.shape, torch.float32)
+        torch.sub(values, mean, out=exact)
+        operand = self._room(pooling, values.shape, torch.bfloat16).copy_(exact) if rounded else exact
+        return operand, torch.linalg.vector_norm(exact, dim=1)
 
     def _room(self, number: int, shape: "torch.Size", dtype: "torch.dtype") -> "torch.Tensor":
         import torch
@@ -172,7 +172,7 @@ class _Moments:
             for pooling in (0, 1):
                 block = read(pooling, neurons)
                 center[pooling, neurons] = block.mean(axis=0, dtype=np.float64)
-                operand, length = blocks.centre(block, center[pooling, neurons], pooling)
+                operand, length = blocks.centred(block, center[pooling, neurons], pooling)
                 lengths[pooling].append(length.cpu().numpy())
                 product = lower_product(operand, product)
                 half = product[pooling::2, pooling::2]
@@ -244,7 +244,7 @@ def _components(
     for layer, neurons in enumerate(layers):
         raw_sum: Any = 0.0
         for pooling in (0, 1):
-            block, _ = blocks.centre(read(pooling, neurons), moments.center[pooling, neurons], pooling)
+            block, _ = blocks.centred(read(pooling, neurons), moments.center[pooling, neurons], pooling)
             raw_sum = raw_sum + (arithmetic.operand(raw_parts[pooling]) @ block[pooling::2]).float()
             length = arithmetic.put(moments.lengths[pooling, layer])
             scaled = unit * torch.where(length > 0, 1 / (length * float(np.sqrt(2 * len(layers)))), 0)

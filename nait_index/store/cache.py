@@ -1,4 +1,4 @@
-"""Numbers that take a while to make, kept beside the scans of one state of the table: a cache.
+"""A cache of numbers that take a while to make, beside the scans of one state of the table.
 
 They are found again by a hash of all that they were made from. A damaged file is made anew, and a folder that cannot be
 written costs nothing but time.
@@ -22,10 +22,10 @@ _MOST = 256
 """Files of one folder at most; those that were not used for the longest time go first."""
 
 
-def kept(folder: Path, made_of: Iterable[np.ndarray | str], make: Callable[[], np.ndarray]) -> np.ndarray:
+def cached(folder: Path, made_of: Iterable[np.ndarray | str], make: Callable[[], np.ndarray]) -> np.ndarray:
     """Return what was made before of the same arrays and words, or else make it and keep it: (n,) float64."""
     digest = _digest(made_of)
-    path = folder / f"kept-{digest}.json"
+    path = folder / f"cached-{digest}.json"
     record = read_sealed(path) or {}
     numbers = record.get("numbers")
     if record.get("made_of") == digest and isinstance(numbers, list) and all(isinstance(n, float) for n in numbers):
@@ -56,7 +56,7 @@ def _digest(made_of: Iterable[np.ndarray | str]) -> str:
 def _make_room(folder: Path) -> None:
     """Delete what was not used for the longest time, so that there is room for one more."""
     used = {}
-    for path in folder.glob("kept-*.json"):
+    for path in folder.glob("cached-*.json"):
         with suppress(FileNotFoundError):  # another process has just deleted it
             used[path] = path.stat().st_mtime_ns
     for path in sorted(used, key=used.__getitem__)[: max(0, len(used) - _MOST + 1)]:

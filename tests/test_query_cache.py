@@ -1,4 +1,4 @@
-"""Trained queries are kept: read where nothing changed, and trained again where something did or a file is damaged."""
+"""Trained queries are cached: read where nothing changed, trained again where something did or a file is damaged."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from nait_index import NaitIndex
 from nait_index.config import SignatureConfig, View
 from nait_index.errors import NaitError
 from nait_index.methods import probe
-from nait_index.store import kept
+from nait_index.store import cache
 from nait_index.store.sealed import read_sealed, write_sealed
 
 EXAMPLES = [{"instruction": f"add {n} and {n + 1}", "output": str(2 * n + 1)} for n in range(6)]
@@ -36,7 +36,7 @@ def chosen(index: NaitIndex, **options: Any) -> list[tuple[str, float]]:
 
 
 def files(index: NaitIndex) -> list[Path]:
-    return sorted(index.layout.engine(index.manifest.table_version).glob("kept-*.json"))
+    return sorted(index.layout.engine(index.manifest.table_version).glob("cached-*.json"))
 
 
 def never(*_: object) -> Any:
@@ -100,12 +100,12 @@ def test_a_folder_that_cannot_be_written_costs_time_alone(index: NaitIndex, monk
     def refuse(*_: object) -> None:
         raise NaitError("disk full")
 
-    monkeypatch.setattr(kept, "write_sealed", refuse)
+    monkeypatch.setattr(cache, "write_sealed", refuse)
     assert len(chosen(index)) == 5
     assert not files(index)
 
 
-def test_nothing_is_kept_of_resampled_examples(index: NaitIndex) -> None:
+def test_nothing_is_cached_of_resampled_examples(index: NaitIndex) -> None:
     index.add_capability("words", small_rows(20, first=200)[::2])
     core = index.core(["sums", "words"], top=5, bootstrap=4)
     assert core.provenance.core is not None
@@ -114,7 +114,7 @@ def test_nothing_is_kept_of_resampled_examples(index: NaitIndex) -> None:
 
 
 def test_the_least_used_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept, "_MOST", 3)
+    monkeypatch.setattr(cache, "_MOST", 3)
     made = []
 
     def number(n: int) -> np.ndarray:
@@ -122,8 +122,8 @@ def test_the_least_used_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         return np.array([n / 3])
 
     for n in (0, 1, 2, 0, 3, 0, 1):
-        assert kept.kept(tmp_path, [np.arange(n), "thirds"], lambda n=n: number(n)) == [n / 3]
-        newest = max(tmp_path.glob("kept-*.json"), key=lambda path: path.stat().st_mtime_ns)
+        assert cache.cached(tmp_path, [np.arange(n), "thirds"], lambda n=n: number(n)) == [n / 3]
+        newest = max(tmp_path.glob("cached-*.json"), key=lambda path: path.stat().st_mtime_ns)
         os.utime(newest, (len(made), len(made)))  # some file systems know whole seconds alone
     assert made == [0, 1, 2, 3, 1]
-    assert len(list(tmp_path.glob("kept-*.json"))) == 3
+    assert len(list(tmp_path.glob("cached-*.json"))) == 3
