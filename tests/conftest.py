@@ -16,6 +16,8 @@ os.environ.setdefault(
     "OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else str(min(2, os.cpu_count() or 1))
 )
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Where Python may not store bytecode, every command that a test starts would compile all its modules again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 import hypothesis
 import pytest
