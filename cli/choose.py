@@ -218,6 +218,9 @@ def _output_options(options: Options) -> "OutputOptions | HubOptions | None":
     """Take what ``output_options`` added out of a command's options, and check it before any work is done."""
     from nait_index.handover.hub import output_options
 
+    is_drawn = options["shuffle"] or options["validation"]
+    if not is_drawn and click.get_current_context().get_parameter_source("seed") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--seed is that of --shuffle and --validation; add one of them, or leave it out")
     path = options.pop("output")
     names = ("format", "trainers", "scores", "force", "shuffle", "validation", "seed")
     wishes = {name: options.pop(name) for name in names}

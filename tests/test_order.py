@@ -117,3 +117,21 @@ def test_the_command(index: Path, tmp_path: Path) -> None:
     assert nait_index("export", index, "--from", f"{out}.meta.json", "--validation", "4", "-o", again).code == 0
     assert len(read_lines(again)) == 16
     assert "--validation" in refusal("query", index, "-c", "own", "--validation", "5%", code=2)
+    assert "--seed is that of" in refusal("query", index, "-c", "own", "--seed", "1", "-o", tmp_path / "c.jsonl", code=2)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_rows_kept_for_validation_are_kept_when_written_again(
+    index: Path, chosen: Selection, suffix: str, tmp_path: Path
+) -> None:
+    sidecar = chosen.write(tmp_path / "a.jsonl", validation="25%", seed=3).sidecar
+    kept = [row["id"] for row in read_lines(tmp_path / "a.validation.jsonl")]
+    again, out = NaitIndex(index).load_selection(sidecar), tmp_path / f"b{suffix}"
+    assert again.write(out).rows == 30
+    facts = json.loads((tmp_path / f"b{suffix}.meta.json").read_bytes())
+    assert facts["validation"] == {"file": f"b.validation{suffix}", "rows": 10, "seed": 3, "ids": kept}
+    assert [row["id"] for row in READ[suffix](tmp_path / f"b.validation{suffix}")] == kept
+    assert again.write(out).unchanged
+    with pytest.raises(OutputExistsError, match=r"b\.validation|" + out.name):
+        again.write(out, shuffle=True)
+    assert again.write(tmp_path / "c.jsonl", validation=1).rows == 39

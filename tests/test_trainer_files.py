@@ -356,6 +356,15 @@ def test_unsloth_trains_on_conversations_and_tools(
     assert unsloth == ["train_on_responses_only"]
 
 
+def test_unsloth_renders_no_nulls_that_datasets_adds(tmp_path: Path, unsloth: list[str]) -> None:
+    rows: list[dict[str, Any]] = [{"messages": TALK}, {"messages": CALLS, "tools": TOOLS}]
+    (script,) = put(tmp_path / "a.jsonl", rows, "messages", Trainer.UNSLOTH).configurations
+    made = runpy.run_path(str(script))
+    assert made["without_nulls"]([{"a": None, "b": {"c": None, "d": 0}}, "e"]) == [{"b": {"d": 0}}, "e"]
+    assert made["tools_of"]({"tools": [{"f": None, "g": ""}]}) == [{"g": ""}]
+    assert unsloth == []
+
+
 def test_unsloth_trains_on_pairs_text_and_preferences(
     tmp_path: Path, model: Path, unsloth: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

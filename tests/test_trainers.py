@@ -412,6 +412,10 @@ def test_lengths_are_worded_by_what_is_known(lengths: Lengths, sentence: str) ->
 
 _TURNS = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
 _SAID = [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]
+_NAMED = [{"role": "user", "value": "a"}, {"role": "assistant", "value": "b"}]
+_CALL = {"name": "f", "arguments": '{"a": 1}'}
+_CALLED_IN_TEXT = [_TURNS[0], {"role": "assistant", "content": "", "tool_calls": [{"function": _CALL}]}]
+_CALLED_AS_BEFORE = [_TURNS[0], {"role": "assistant", "content": "", "function_call": _CALL}]
 
 
 @pytest.mark.parametrize(
@@ -426,7 +430,13 @@ _SAID = [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]
             "role 'human'.*add --as messages",
         ),
         ("trl", "messages", {"messages": _TURNS, "system": "s"}, "'system' would be lost; add --as messages"),
+        ("trl", "messages", {"messages": _CALLED_IN_TEXT}, "arguments of its calls are text.*; add --as messages"),
+        ("trl", "messages", {"messages": _CALLED_AS_BEFORE}, "'function_call'.*; add --as messages"),
+        ("trl", "messages", {"messages": _NAMED}, "no text in 'content'; add --as messages"),
         ("trl", "prompt-completion", {"prompt": "a", "completion": _TURNS[1:]}, "add --as prompt-completion"),
+        ("axolotl", "messages", {"messages": _CALLED_AS_BEFORE}, "'function_call'.*; add --as messages"),
+        ("axolotl", "messages", {"messages": _NAMED}, "no text in 'content'; add --as messages"),
+        ("axolotl", "messages", {"messages": _TURNS, "system": ""}, "get an empty system turn; add --as messages"),
         ("axolotl", "alpaca", ALPACA[2], "history, which Axolotl ignores in alpaca rows; add --as messages"),
         ("axolotl", "alpaca", {"instruction": "a", "context": "b", "response": "c"}, "'output'; add --as messages"),
         ("axolotl", "prompt-completion", {"prompt": _TURNS[:1], "completion": _TURNS[1:]}, "add --as messages"),

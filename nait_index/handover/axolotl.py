@@ -10,7 +10,7 @@ from nait_index.handover import preferences
 from nait_index.handover.chat import check_column_is_empty
 from nait_index.handover.rows import OutRow, Shape, UnreadableError, check_text, first_with_role, pair_names
 from nait_index.handover.writers import OutputKind
-from nait_index.types import RowFormat
+from nait_index.types import Role, RowFormat
 
 _ABOUT = """\
 # Axolotl: add this to your configuration. To mix in a general set, add an entry for it below this one. Axolotl has no
@@ -74,6 +74,9 @@ def _conversations(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
     for row in rows:
         row.check_one_system(shape.name, shape.keys[0])
         row.check_turns_are_text(shape.name)
+        row.check_calls(shape.name, reads_json=True)
+        row.check_turns_have_text(shape.name, shape.keys[1])
+    _check_systems(rows, shape)
     roles: dict[str, list[str]] = {}
     for word in sorted(shape.words):
         roles.setdefault(str(ROLES[word]), []).append(word)
@@ -86,3 +89,16 @@ def _conversations(rows: Sequence[OutRow], shape: Shape) -> dict[str, Any]:
         "roles": roles,
         "roles_to_train": ["assistant"],
     } | tools
+
+
+def _check_systems(rows: Sequence[OutRow], shape: Shape) -> None:
+    """Check that every row has a system text where any has a column for it: Axolotl makes a turn of an empty one.
+
+    :raises UnreadableError: a row has none.
+    """
+    if not any("system" in row.fields for row in rows):
+        return
+    for row in rows:
+        first = next(row.turns(shape.name), {})
+        if not row.fields.get("system") and ROLES.get(str(first.get(shape.keys[0]))) is not Role.SYSTEM:
+            raise UnreadableError(row, "it has no 'system' where others have one, and would get an empty system turn")

@@ -11,7 +11,8 @@ ROLES = ("system", "user", "assistant", "tool")
 def check_turns(row: OutRow, name: str, kind: OutputKind, trainer: str) -> None:
     """Check that a chat template can render the turns in a column.
 
-    :raises UnreadableError: a turn holds pieces, has another role, or calls a tool with arguments that are text.
+    :raises UnreadableError: a turn holds pieces or no text, has another role, or calls a tool with arguments that are
+        text.
     """
     row.check_turns_are_text(name)
     for turn in row.turns(name):
@@ -21,6 +22,8 @@ def check_turns(row: OutRow, name: str, kind: OutputKind, trainer: str) -> None:
         raise UnreadableError(
             row, "in a table the arguments of its calls are text, which templates quote", "write .jsonl"
         )
+    row.check_calls(name)
+    row.check_turns_have_text(name, "content")
 
 
 def check_column_is_empty(rows: Sequence[OutRow], name: str, remedy: str | None = None) -> None:

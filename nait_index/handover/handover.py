@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,17 @@ class OutputOptions:
         for file in (self.path, *self.files_beside):
             check_writable(file, force=force or self._may_be_same())
 
+    def keep_for_validation(self, ids: Collection[str], seed: int) -> None:
+        """Keep rows for validation that an earlier output kept, unless others are to be drawn.
+
+        :param seed: with which they were drawn.
+        :raises OutputExistsError: their file exists already and ``force`` is not set.
+        """
+        if ids and self.order.validation is None:
+            seed = self.order.seed if self.order.shuffle else seed
+            self.order = replace(self.order, kept=frozenset(ids), seed=seed)
+            check_writable(self.held_out, force=self.force or self._may_be_same())
+
     def has_written(self, path: Path) -> bool:
         """Return whether an earlier output of this name left one of its files, as the sidecar says."""
         if path == self.held_out:
@@ -89,7 +100,7 @@ class OutputOptions:
     @property
     def obsolete(self) -> list[Path]:
         """The files that an earlier output of this name may have left, and this one does not write."""
-        left = self.order.validation is None and self._held_out_before() == self.held_out.name
+        left = not self.order.is_split and self._held_out_before() == self.held_out.name
         return [self.held_out] if left else []
 
     def _may_be_same(self) -> bool:
@@ -107,14 +118,14 @@ class OutputOptions:
     @property
     def is_streamed(self) -> bool:
         """Whether each row is written without a look at the others."""
-        is_ordered = self.order.shuffle or self.order.validation is not None
+        is_ordered = self.order.shuffle or self.order.is_split
         return self.kind is OutputKind.JSONL and not (self.trainers or self.weights or is_ordered)
 
     @property
     def files_beside(self) -> list[Path]:
         """The files that may appear beside the rows, without ``dataset_info.json``, which is added to."""
         companions = [self.companion(trainer) for trainer in self.trainers if trainer is not Trainer.LLAMAFACTORY]
-        held_out = [] if self.order.validation is None else [self.held_out]
+        held_out = [self.held_out] if self.order.is_split else []
         return [self.sidecar, *companions, self.rejected, *held_out]
 
     def companion(self, trainer: Trainer) -> Path:

@@ -174,8 +174,7 @@ def _check_turns(row: OutRow, shape: Shape, tags: dict[str, str]) -> None:
     row.check_no_reasoning(shape.name)
     if row.calls_tools(shape.name):
         raise UnreadableError(row, "it calls tools")
-    if not all(isinstance(turn.get(text), str) for turn in turns):
-        raise UnreadableError(row, f"a turn has no text in {text!r}")
+    row.check_turns_have_text(shape.name, text)
 
 
 def _check_tools(rows: Sequence[OutRow], remedy: str | None) -> None:

@@ -17,11 +17,18 @@ class Order:
 
     :param shuffle: whether they are written in random order, and not best first. :param validation: how many of them
         are kept for validation, as a number or a share. :param seed: of what is drawn at random.
+    :param kept: ids of those kept for validation, instead of others that are drawn.
     """
 
     shuffle: bool = False
     validation: int | Fraction | None = None
     seed: int = 0
+    kept: frozenset[str] = frozenset()
+
+    @property
+    def is_split(self) -> bool:
+        """Whether some rows are kept for validation."""
+        return self.validation is not None or bool(self.kept)
 
     @classmethod
     def parse(cls, shuffle: bool, validation: str | int | None, seed: int) -> "Order":
@@ -49,14 +56,17 @@ class Order:
         """
         order = np.random.default_rng(self.seed).permutation(len(rows)).tolist()
         count = 0
-        if self.validation is not None:
+        if self.kept:
+            order.sort(key=lambda place: rows[place].id not in self.kept)
+            count = sum(row.id in self.kept for row in rows)
+        elif self.validation is not None:
             part = self.validation
             count = max(1, int(len(rows) * part)) if isinstance(part, Fraction) else part
-            if count >= len(rows):
-                raise NaitError(f"--validation leaves none of the {len(rows):,} rows to train on; give less")
+        if self.is_split and count >= len(rows):
+            raise NaitError(f"--validation leaves none of the {len(rows):,} rows to train on; give less")
         held_out, taught = order[:count], order[count:]
-        kept = taught if self.shuffle else sorted(taught)
-        return [rows[place] for place in kept], [rows[place] for place in sorted(held_out)]
+        placed = taught if self.shuffle else sorted(taught)
+        return [rows[place] for place in placed], [rows[place] for place in sorted(held_out)]
 
     def facts(self, name: str, held_out: Sequence[OutRow]) -> dict[str, Any]:
         """Return what the sidecar says of it.

@@ -113,6 +113,30 @@ class OutRow:
             if any(pieces):
                 raise UnreadableError(self, "a turn holds text or reasoning in pieces")
 
+    def check_turns_have_text(self, name: str, key: str) -> None:
+        """Refuse a row with a turn that holds no text, no call of a tool and no reasoning, as null or in another field.
+
+        :param key: the key of a turn's text.
+        :raises UnreadableError: it has one.
+        """
+        for turn in self.turns(name):
+            if not (isinstance(turn.get(key), str) or turn.get("tool_calls") or reasoning_of(turn)):
+                raise UnreadableError(self, f"a turn has no text in {key!r}")
+
+    def check_calls(self, name: str, *, reads_json: bool = False) -> None:
+        """Refuse a row whose calls of tools are in ``function_call`` or in JSON text, which chat templates misread.
+
+        :param reads_json: whether the trainer parses arguments that are JSON text.
+        :raises UnreadableError: it has such calls.
+        """
+        for turn in self.turns(name):
+            calls = turn.get("tool_calls") or []
+            if turn.get("function_call") or isinstance(calls, str):
+                raise UnreadableError(self, "it calls tools in 'function_call' or in text, which templates misread")
+            arguments = [(call.get("function") or call).get("arguments") for call in calls if isinstance(call, dict)]
+            if not reads_json and any(isinstance(each, str) for each in arguments):
+                raise UnreadableError(self, "the arguments of its calls are text, which templates quote")
+
     def check_one_system(self, name: str, role: str) -> None:
         """Refuse a row with a system text in a column and in its first turn, of which trainers read the turn alone.
 

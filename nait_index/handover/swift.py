@@ -101,6 +101,4 @@ def _check_conversations(rows: Sequence[OutRow], shape: Shape) -> None:
         row.check_one_system(shape.name, shape.keys[0])
         row.check_turns_are_text(shape.name)
         row.check_no_reasoning(shape.name, "add --as sharegpt, which writes it into the answer")
-        for turn in row.turns(shape.name):
-            if not isinstance(turn.get(shape.keys[1]), str) and not turn.get("tool_calls"):
-                raise UnreadableError(row, f"a turn has no text in {shape.keys[1]!r}")
+        row.check_turns_have_text(shape.name, shape.keys[1])

@@ -53,17 +53,25 @@ MODEL needs a chat template. If it has none, give its tokenizer one with get_cha
 _MASKING = "from unsloth.chat_templates import train_on_responses_only\n"
 _RENDER = """
     def text_of(row):
-        return {"text": tokenizer.apply_chat_template(row["messages"], TOOLStokenize=False)}
+        return {"text": tokenizer.apply_chat_template(without_nulls(row["messages"]), TOOLStokenize=False)}
 
     rows = rows.map(text_of, remove_columns=COLUMNS)
 """
 _TOOLS = "tools=tools_of(row), "
 _END = '    rows = rows.map(lambda row: {"text": row["text"] + tokenizer.eos_token})\n'
 _PATCH = "PatchDPOTrainer()\n\n"
+_WITHOUT_NULLS = '''
+def without_nulls(value):
+    """Return a value without the nulls that datasets adds where rows have different fields."""
+    if isinstance(value, dict):
+        return {name: without_nulls(part) for name, part in value.items() if part is not None}
+    return [without_nulls(part) for part in value] if isinstance(value, list) else value
+
+'''
 _TOOLS_OF = '''
 def tools_of(row):
     """Return the tools of a row, which may be JSON text."""
-    return json.loads(row["tools"]) if isinstance(row["tools"], str) else row["tools"]
+    return without_nulls(json.loads(row["tools"]) if isinstance(row["tools"], str) else row["tools"])
 
 '''
 
@@ -89,7 +97,7 @@ def script(rows: Sequence[OutRow], shape: Shape, out: Path, kind: OutputKind, le
         length=LENGTH,
         lengths=lengths.over(LENGTH).capitalize(),
         output=f"{out.stem}-{'dpo' if is_preference else 'sft'}",
-        patch=_PATCH if is_preference else _TOOLS_OF if tools else "",
+        patch=_PATCH if is_preference else (_WITHOUT_NULLS if is_talk else "") + (_TOOLS_OF if tools else ""),
         text=_END if shape.format is RowFormat.TEXT else text,
         made="train_on_responses_only(made)" if is_talk else "made",
     )

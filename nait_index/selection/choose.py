@@ -443,7 +443,7 @@ class Chooser:
 
         :raises SelectionError: this version of the index has not the rows that were chosen.
         """
-        columns, provenance = read_sidecar(sidecar)
+        columns, provenance, held_out = read_sidecar(sidecar)
         ids, scores, contents = columns.pop("id"), columns.pop("score", ()), columns.pop("content", None)
         ordinal_of = {sample_id: ordinal for ordinal, sample_id in enumerate(self.rows.ids())}
         missing = [sample_id for sample_id in ids if sample_id not in ordinal_of]
@@ -454,7 +454,8 @@ class Chooser:
             )
         ordinals = tuple(ordinal_of[sample_id] for sample_id in ids)
         self._require_same_rows(sidecar, provenance, ids, ordinals, contents)
-        return Selection(ids, scores, ordinals, provenance, self.rows.take, columns, reading=self.rows.reading)
+        reading, fetch = self.rows.reading, self.rows.take
+        return Selection(ids, scores, ordinals, provenance, fetch, columns, reading=reading, held_out=held_out)
 
     def _require_same_rows(
         self,

@@ -211,11 +211,12 @@ class Provenance:
         return facts if self.core is None else facts | {"core": self.core.to_dict()}
 
 
-def read_sidecar(path: Path) -> tuple[dict[str, tuple[Any, ...]], Provenance]:
+def read_sidecar(path: Path) -> tuple[dict[str, tuple[Any, ...]], Provenance, tuple[frozenset[str], int]]:
     """Read the selection that a sidecar, ``….meta.json``, belongs to.
 
     :returns: what is known of each row, best first, by column, including rows that could not be converted: its ``id``,
-        its ``score`` if a method ranked it, and its details; and the provenance.
+        its ``score`` if a method ranked it, and its details; the provenance; and the ids of the rows that were kept
+        for validation, with the seed.
     :raises SelectionError: the file cannot be read, or is not the sidecar of a selection.
     """
     wrong = SelectionError(f"{path}: not a .meta.json that was written beside a selection")
@@ -228,12 +229,14 @@ def read_sidecar(path: Path) -> tuple[dict[str, tuple[Any, ...]], Provenance]:
             columns["score"] = tuple(map(float, columns["score"]))
         if not all(isinstance(sample_id, str) for sample_id in columns["id"]):
             raise wrong
+        kept = facts.get("validation") or {"ids": (), "seed": 0}
+        held_out = frozenset(kept["ids"]), int(kept["seed"])
     except OSError as error:
         raise SelectionError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise wrong from error
     try:
-        return columns, Provenance.from_dict(facts)
+        return columns, Provenance.from_dict(facts), held_out
     except ValueError as error:
         raise SelectionError(
             f"{path}: the method or the number of available rows is missing; pass the sidecar as it was written"

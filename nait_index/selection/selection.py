@@ -40,6 +40,7 @@ class Selection:
     :param missed: the next best rows, which just missed the cut, if they were asked for. :param before: how many rows
         rank before these.
     :param asked: the question of each example, by capability, if known. :param reading: what the index reads of rows.
+    :param held_out: the ids of those that were kept for validation when the selection was written before, and the seed.
     """
 
     ids: tuple[str, ...]
@@ -52,6 +53,7 @@ class Selection:
     missed: "Selection | None" = field(default=None, repr=False)
     before: int = field(default=0, repr=False)
     reading: Reading = field(default=DEFAULT_READING, repr=False)
+    held_out: tuple[frozenset[str], int] = field(default=(frozenset(), 0), repr=False)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -133,6 +135,7 @@ class Selection:
 
         def write(options: OutputOptions) -> WrittenFiles:
             contents = array("Q")
+            options.keep_for_validation(*self.held_out)
             return hand_over(self._noting(contents), _Records(self, contents), facts, options, contamination)
 
         return options.push(write) if isinstance(options, HubOptions) else write(options)
