@@ -9,7 +9,7 @@ from nait_index.methods.registry import DEFAULT_METHOD, MethodName
 
 from . import options as opt
 from .options import IndexTarget
-from .output import note, print_json, print_table
+from .output import counted, note, print_json, print_table
 
 if TYPE_CHECKING:
     from nait_index.proving.prove import Proof
@@ -63,6 +63,8 @@ def prove(index: IndexTarget, output: Path, dry_run: bool, as_json: bool, **opti
     check_output(output)
     prover = open_prover(index.open(), runs=output.with_suffix(RUNS), **_settings(options))
     cost = prover.cost()
+    if prover.left_out:
+        note(f"{counted(prover.left_out, 'chosen row')} like an example left out")
     note(f"{len(prover.planned.runs)} runs, {cost.runs} of them still to do: about {_duration(cost.seconds)}")
     if dry_run:
         if as_json:

@@ -117,7 +117,9 @@ def test_the_command(index: Path, tmp_path: Path) -> None:
     assert nait_index("export", index, "--from", f"{out}.meta.json", "--validation", "4", "-o", again).code == 0
     assert len(read_lines(again)) == 16
     assert "--validation" in refusal("query", index, "-c", "own", "--validation", "5%", code=2)
-    assert "--seed is that of" in refusal("query", index, "-c", "own", "--seed", "1", "-o", tmp_path / "c.jsonl", code=2)
+    assert "--seed is that of" in refusal(
+        "query", index, "-c", "own", "--seed", "1", "-o", tmp_path / "c.jsonl", code=2
+    )
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])

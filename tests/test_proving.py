@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from helpers import build_small, nait_index, refusal, small_rows, write_lines
 
+from nait_index import NaitIndex
 from nait_index.activations.answer_losses import AnswerBatch, answer_logits
 from nait_index.activations.answer_tokens import shortened
 from nait_index.activations.batches import AnswerTokens
@@ -23,7 +24,7 @@ from nait_index.proving.heldout import HeldOut, closed_answers, hold_out, split
 from nait_index.proving.lessons import LessonMaker, plan_course, plan_epoch
 from nait_index.proving.measures import chrf, likeliest, measure
 from nait_index.proving.plan import BM25, RANDOM, Arm, Planned, ProofPlan, plan_runs
-from nait_index.proving.prove import open_prover
+from nait_index.proving.prove import LessonReader, open_prover
 from nait_index.proving.recipe import TuningRecipe
 from nait_index.proving.results import Results, verdict
 from nait_index.proving.runs import Bench, Measured, Outcome, Run, RunStore
@@ -445,6 +446,29 @@ def test_the_command_proves_writes_and_resumes(index: Path, tmp_path: Path) -> N
     again = nait_index(*words, "--json")
     assert "0 of them still to do" in again.err
     assert json.loads(again.out)["measured"] == result["measured"]
+
+
+def test_no_run_learns_the_examples_by_heart(index: Path, tmp_path: Path, maker: LessonMaker) -> None:
+    opened, rows = NaitIndex(index), small_rows(40)
+    held = samples(tmp_path, [rows[3], rows[7] | {"output": "Another answer."}, *small_rows(2, first=100)])
+    read = LessonReader(opened.columns, maker, opened.manifest.reading.for_training, {"x": held})
+    lessons, ids = read(range(40)), opened.columns.ids()
+    assert {ids[ordinal] for ordinal in read.left_out} == {str(rows[3]["id"]), str(rows[7]["id"])}
+    assert {number for number, each in enumerate(lessons) if each.answer_length == 0} == read.left_out
+    few, out = write_lines(tmp_path / "few.jsonl", [rows[3], *small_rows(5, first=100)]), tmp_path / "proof.json"
+    proved = nait_index("prove", index, "-e", few, "-o", out, "--top", "100%", *SMALL, "--tokens", "900")
+    assert proved.code == 0, proved.err
+    left_out = json.loads(out.read_text())["left_out_like_an_example"]
+    assert left_out >= 1
+    assert f"{left_out} chosen row" in proved.err
+    assert "like an example left out" in proved.err
+
+
+def test_the_verdict_is_about_a_method_and_not_about_random_rows(index: Path, tmp_path: Path) -> None:
+    words = ["prove", index, "-e", index.parent / "examples.jsonl", "-o", tmp_path / "proof.json", "--top", "20%"]
+    proved = nait_index(*words, "--method", "random", "--method", "nait", *SMALL)
+    assert proved.code == 0, proved.err
+    assert " for nait: " in proved.out or " by nait " in proved.out
 
 
 def test_what_cannot_be_proved_is_said_in_one_line(index: Path, tmp_path: Path, tiny_model: Any) -> None:

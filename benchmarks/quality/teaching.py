@@ -34,7 +34,7 @@ from nait_index.proving.choices import fixed, untrained
 from nait_index.proving.heldout import split
 from nait_index.proving.lessons import LessonMaker, plan_course, plan_epoch
 from nait_index.proving.plan import RANDOM, Arm, ProofPlan, estimate_cost, plan_runs
-from nait_index.proving.prove import reader
+from nait_index.proving.prove import LessonReader
 from nait_index.proving.recipe import TuningRecipe
 from nait_index.proving.results import Results
 from nait_index.proving.runs import Bench, RunStore
@@ -188,7 +188,7 @@ def main(name: str, quick: bool, part: str, suffix: str, cache: Path, **options:
     index = NaitIndex(path) if options["index"] else build_index(path, options["model"], 2000 if quick else None)
     plan = make_plan(index, options)
     bench, maker = open_bench(index, plan, options["model"], recipe, RunStore(cache / "teaching-runs.jsonl"))
-    read = reader(index.columns, maker, index.manifest.reading.for_training)
+    read = LessonReader(index.columns, maker, index.manifest.reading.for_training, plan.capabilities)
     planned = plan_runs(plan, len(index), recipe, maker, read)
     number, parts = map(int, part.split("/"))
     cost = estimate_cost(bench, planned)
@@ -258,7 +258,7 @@ def open_bench(
 
 def _answer_vocabulary(index: NaitIndex, samples: Mapping[str, Sequence[Sample]], maker: LessonMaker) -> np.ndarray:
     """Return the tokens that occur in any answer of the pool or of the examples."""
-    read = reader(index.columns, maker, index.manifest.reading.for_training)
+    read = LessonReader(index.columns, maker, index.manifest.reading.for_training, samples)
     lessons = [*read(range(len(index))), *(lesson for of_it in samples.values() for lesson in maker.lessons(of_it))]
     return np.unique(np.concatenate([lesson.ids[lesson.counts] for lesson in lessons]))
 

@@ -26,6 +26,9 @@ Read = Callable[[Sequence[int]], Sequence[AnswerTokens]]
 """Reads the rows of the corpus with some ordinals as lessons."""
 
 _CHUNK = 64
+_NOTHING_TO_LEARN = (
+    "the chosen rows have no answers to train on, their prompts fill --max-length, or they repeat the examples"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,7 @@ def plan_course(chosen: np.ndarray, rows: int, seed: int, recipe: TuningRecipe, 
         if lesson.answer_length == 0:
             without += 1
             if without > 10 * _CHUNK + 2 * len(drawn):
-                raise SelectionError("the chosen rows have no answers to train on, or their prompts fill --max-length")
+                raise SelectionError(_NOTHING_TO_LEARN)
             continue
         lesson = _shortened(lesson, left)
         drawn.append(lesson)
@@ -109,7 +112,7 @@ def plan_epoch(chosen: np.ndarray, rows: int, seed: int, recipe: TuningRecipe, r
     once = islice(_order(chosen, rows, seed), len(chosen))
     drawn = [lesson for _, lesson in _read_in_chunks(once, read) if lesson.answer_length]
     if not drawn:
-        raise SelectionError("the chosen rows have no answers to train on, or their prompts fill --max-length")
+        raise SelectionError(_NOTHING_TO_LEARN)
     return Course(_in_steps(drawn, recipe), len(drawn))
 
 

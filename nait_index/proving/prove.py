@@ -13,15 +13,24 @@ from nait_index.activations.device import settled_precision
 from nait_index.activations.loaded import LoadedModel
 from nait_index.activations.loading import load_model
 from nait_index.config import Device, Precision
-from nait_index.corpus import SAMPLE_COLUMNS, make_template, read_examples, restore_sample
+from nait_index.corpus import (
+    SAMPLE_COLUMNS,
+    asked_text,
+    make_template,
+    plain_text,
+    question_of,
+    read_examples,
+    restore_sample,
+)
 from nait_index.errors import CapabilityError, NaitError, OutputExistsError
 from nait_index.files import atomic_write
+from nait_index.handover.contamination import Contamination
 from nait_index.index import NaitIndex
 from nait_index.methods.registry import DEFAULT_METHOD, MethodName
 from nait_index.proving.choices import Choices, untrained
-from nait_index.proving.lessons import LessonMaker, Read
+from nait_index.proving.lessons import LessonMaker
 from nait_index.proving.picture import draw
-from nait_index.proving.plan import BM25, Cost, Planned, ProofPlan, estimate_cost, plan_runs
+from nait_index.proving.plan import BM25, RANDOM, Cost, Planned, ProofPlan, estimate_cost, plan_runs
 from nait_index.proving.recipe import TuningRecipe
 from nait_index.proving.results import Results, verdict
 from nait_index.proving.runs import Bench, RunProgress, RunStore
@@ -63,7 +72,8 @@ class Proof:
     """What came of a proof.
 
     :param sentence: whether the choice helps this model. :param model: that was fine-tuned.
-    :param ratio: selection time ÷ tuning time, of the first method.
+    :param ratio: selection time ÷ tuning time, of the first method. :param left_out: rows that were chosen, and left
+        out since they repeat an example.
     """
 
     results: Results
@@ -71,6 +81,7 @@ class Proof:
     model: str
     sentence: str
     ratio: float
+    left_out: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON can hold it."""
@@ -80,6 +91,7 @@ class Proof:
             "model": self.model,
             "verdict": self.sentence,
             "selection_time_over_tuning_time": round(self.ratio, 4),
+            "left_out_like_an_example": self.left_out,
             "settings": settings,
             **self.results.to_dict(),
         }
@@ -125,8 +137,9 @@ class Prover:
         arms = [untrained(), choices.random(), *map(choices.method, [*methods, MethodName.BM25])]
         generate = frozenset(samples if settings.chrf else ())
         self.plan = ProofPlan(tuple(arms), samples, settings.seeds, settings.held_out, generate=generate)
-        read = reader(index.columns, maker, index.manifest.reading.for_training)
+        read = LessonReader(index.columns, maker, index.manifest.reading.for_training, samples)
         self.planned: Planned = plan_runs(self.plan, len(index), settings.recipe, maker, read)
+        self.left_out = len(read.left_out)
         self.bench = Bench(self.loaded, settings.recipe, store)
 
     def cost(self) -> Cost:
@@ -136,10 +149,10 @@ class Prover:
     def run(self, progress: RunProgress | None = None) -> Proof:
         """Do the runs that are missing, and compare."""
         results = Results(self.plan, self.planned, list(self.bench.run_all(self.planned.runs, progress)))
-        first = next((arm for arm in results.arms if arm in self.settings.methods), BM25)
+        first = next((arm for arm in results.arms if arm in self.settings.methods and arm != RANDOM), BM25)
         trained = [run.train_seconds for name in results.capabilities for run in results.of(first, name)]
         ratio = self.planned.select_seconds[first] / max(sum(trained) / len(trained), 1e-9)
-        return Proof(results, self.settings, self.loaded.name, verdict(results, first), ratio)
+        return Proof(results, self.settings, self.loaded.name, verdict(results, first), ratio, self.left_out)
 
 
 def open_prover(
@@ -203,17 +216,34 @@ def _answered(name: str, items: Sequence[Sample | Rejected]) -> list[Sample]:
     return samples
 
 
-def reader(rows: IndexRows, maker: LessonMaker, reading: Reading) -> Read:
-    """Return what reads rows of an index as lessons, each of them once."""
-    known: dict[int, AnswerTokens] = {}
+class LessonReader:
+    """Reads rows of an index as lessons, each of them once.
 
-    def read(ordinals: Sequence[int]) -> list[AnswerTokens]:
-        new = [ordinal for ordinal in dict.fromkeys(ordinals) if ordinal not in known]
+    Nothing is learned of a row that repeats an example, shown or held out: what is measured must not be known by heart.
+
+    :param reading: of the rows. :param samples: the examples of every capability.
+    """
+
+    def __init__(
+        self, rows: IndexRows, maker: LessonMaker, reading: Reading, samples: Mapping[str, Sequence[Sample]]
+    ) -> None:
+        self._rows, self._maker, self._reading = rows, maker, reading
+        asked = {name: [question_of(sample, reading) for sample in of_it] for name, of_it in samples.items()}
+        self._examples = Contamination(asked)
+        self._known: dict[int, AnswerTokens] = {}
+        #: Ordinals of the rows read that repeat an example.
+        self.left_out: set[int] = set()
+
+    def __call__(self, ordinals: Sequence[int]) -> list[AnswerTokens]:
+        """Return the lessons of rows."""
+        new = [ordinal for ordinal in dict.fromkeys(ordinals) if ordinal not in self._known]
         if new:
-            columns = rows.take(new, SAMPLE_COLUMNS)
+            columns = self._rows.take(new, SAMPLE_COLUMNS)
             records = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-            samples = [restore_sample(record, reading) for record in records]
-            known.update(zip(new, maker.lessons(samples), strict=True))
-        return [known[ordinal] for ordinal in ordinals]
-
-    return read
+            samples = [restore_sample(record, self._reading) for record in records]
+            for ordinal, sample, lesson in zip(new, samples, self._maker.lessons(samples), strict=True):
+                if self._examples.match(asked_text(sample.parts), plain_text(sample.parts)) is not None:
+                    self.left_out.add(ordinal)
+                    lesson.counts[:] = False
+                self._known[ordinal] = lesson
+        return [self._known[ordinal] for ordinal in ordinals]
