@@ -109,6 +109,9 @@ def test_other_columns_of_questions_and_answers_are_named_as_not_read() -> None:
     parts = row_parts(row, RowFormat.PROMPT_COMPLETION)
     sample = Sample("1", json.dumps(row), parts, Origin("rows", 1), RowFormat.PROMPT_COMPLETION)
     assert list(unread_fields(sample)) == ["'input'", "'solution'"]
+    two: dict[str, Any] = {"prompt": "Why?", "history": [["Is it blue?", "No."]], "chosen": "a", "rejected": "b"}
+    sample = Sample("1", json.dumps(two), row_parts(two, RowFormat.PREFERENCE), Origin("rows", 1), RowFormat.PREFERENCE)
+    assert list(unread_fields(sample)) == ["'history'"]
 
 
 def test_an_empty_answer_of_two_is_not_taken_from_another_column() -> None:

@@ -90,6 +90,14 @@ def test_a_row_over_several_lines_is_made_one(tmp_path: Path) -> None:
     assert (tmp_path / "out.jsonl").read_bytes() == b'{"a": "b\\nc"}\n'
 
 
+def test_numbers_that_json_does_not_have_are_left_out(tmp_path: Path) -> None:
+    """Readers of JSON lines such as those of datasets refuse the whole file for one of them."""
+    rows = ['{"a": "NaN", "b": 1e999}', '{"a": "x", "score": NaN, "all": [-Infinity, 1.50], "in": {"low": Infinity}}']
+    hand_over_lines(tmp_path / "out.jsonl", rows)
+    expected = f'{rows[0]}\n{{"a": "x", "all": [null, 1.5], "in": {{}}}}\n'
+    assert (tmp_path / "out.jsonl").read_text() == expected
+
+
 def test_an_array_holds_the_same_bytes(tmp_path: Path) -> None:
     path = tmp_path / "out.json"
     hand_over_lines(path, ROWS)

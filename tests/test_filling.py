@@ -134,16 +134,15 @@ def test_a_random_part_is_filled_up_although_some_of_it_repeats(tmp_path: Path) 
 
 def test_what_is_recorded_of_a_core_is_of_the_rows_that_tokens_allow(opened: NaitIndex) -> None:
     lengths = dict(zip(*opened.columns.read(["id", "n_tokens"]).to_pydict().values(), strict=True))
-    for options in ({}, {"votes": 2}):
-        core = opened.core(["first", "second"], top="400-tokens", bootstrap=2, **options)
-        assert sum(lengths[sample_id] for sample_id in core.ids) <= 400
-        summary = core.provenance.core
-        assert summary is not None
-        assert summary.rows == len(core)
-        counted = opened.core(["first", "second"], top=summary.alone, bootstrap=2, **options)
-        assert (core.ids, core.details) == (counted.ids, counted.details)
-        one_more = opened.core(["first", "second"], top=summary.alone + 1, bootstrap=0, **options)
-        assert sum(lengths[sample_id] for sample_id in one_more.ids) > 400
+    core = opened.core(["first", "second"], top="400-tokens", bootstrap=2)
+    assert sum(lengths[sample_id] for sample_id in core.ids) <= 400
+    summary = core.provenance.core
+    assert summary is not None
+    assert summary.rows == len(core)
+    counted = opened.core(["first", "second"], top=summary.alone, bootstrap=2)
+    assert (core.ids, core.details) == (counted.ids, counted.details)
+    one_more = opened.core(["first", "second"], top=summary.alone + 1, bootstrap=0)
+    assert sum(lengths[sample_id] for sample_id in one_more.ids) > 400
 
 
 def test_a_core_and_several_capabilities_heed_quotas(opened: NaitIndex) -> None:
@@ -366,6 +365,8 @@ def test_what_fills_a_budget_holds_for_a_suggested_one_too(opened: NaitIndex) ->
 def test_tokens_are_refused_where_rows_are_counted(opened: NaitIndex) -> None:
     with pytest.raises(SelectionError, match="a budget in tokens is for 'query' and 'core'"):
         opened.compare(["first", "second"], top="300-tokens")
+    with pytest.raises(SelectionError, match="would fill up what is agreed on; with --votes, give the number or share"):
+        opened.core(["first", "second"], top="300-tokens", votes=2)
     with pytest.raises(SelectionError, match="no rows to choose from; widen --where"):
         opened.query("first", top="300-tokens", where="n_tokens > 99999")
 

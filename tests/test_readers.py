@@ -585,6 +585,17 @@ def test_a_folder_of_splits_asks_which(tmp_path: Path, save: Any, splits: list[s
     assert {sample.id: json.loads(sample.row) for sample in everything} == expected
 
 
+@pytest.mark.parametrize("names", [["alpaca.jsonl", "test.jsonl"], ["gsm8k.jsonl", "gsm8k_eval.jsonl"]])
+def test_a_test_split_beside_files_of_no_split_is_not_taken_for_training(tmp_path: Path, names: list[str]) -> None:
+    save_named(tmp_path / "set", names)
+    message = error_of(tmp_path / "set")
+    assert f"holds {names[1]}, of the split" in message
+    assert "--split all" in message
+    assert "name the files" in message
+    assert len(list(read_corpus([tmp_path / "set"], split="all"))) == 2 * len(ROWS) - 1
+    assert len(list(read_corpus([tmp_path / "set" / names[0]]))) == len(ROWS)
+
+
 @pytest.mark.parametrize(
     "names",
     [

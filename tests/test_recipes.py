@@ -342,6 +342,17 @@ def test_a_recipe_holds_no_other_examples_than_those_that_rows_were_chosen_for(w
     assert "were read as alpaca, and a recipe would read them as messages" in refusal(*recipe, "--force")
 
 
+def test_a_recipe_of_an_index_without_some_of_its_rows_says_so(words: Path, caplog: pytest.LogCaptureFixture) -> None:
+    index = NaitIndex(words / "words.nait")
+    index.add_capability("first", small_rows(8, first=100), force=True)
+    index.remove(index.query("first", top=2).ids)
+    index.query("first", top=8).write(words / "by-hand.jsonl", force=True)
+    made = nait_index("recipe", words / "words.nait", words / "by-hand.jsonl.meta.json", "-o", words / "again.yaml")
+    assert made.code == 0, made.err
+    assert "2 rows were removed from" in made.err
+    assert "words.nait, and the recipe reads them again" in made.err
+
+
 def test_a_recipe_writes_the_rows_as_they_were_written_by_hand(folder: Path) -> None:
     assert nait_index("run", folder / "recipe.yaml").code == 0
     out = folder / "by-hand.jsonl"

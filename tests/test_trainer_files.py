@@ -471,6 +471,11 @@ _LOST = [
     (_BY_TRL, {"instruction": "Say it.", "input": "Blue"}, "its question is in 'instruction'"),
     (_BY_TEXTS, {"instruction": "Say it.", "input": "Blue"}, "its column 'input' would be lost"),
     ((*_BY_TRL, Trainer.AXOLOTL, Trainer.OPENRLHF), {"prompt": "Blue?", "system": "s"}, "'system' would be lost"),
+    (
+        (*_BY_TRL, *_BY_TEXTS, Trainer.LLAMAFACTORY),
+        {"prompt": "Blue?", "history": [["a", "b"]]},
+        "'history' would be lost",
+    ),
 ]
 
 

@@ -98,7 +98,8 @@ def choose_split(name: str, files: Sequence[CorpusFile], split: str | None, *, i
     :param name: of what holds them, for messages. :param is_folder: whether it is a folder, of which one is to be asked
         for; otherwise the files were named.
     :param split: its name, ``all``, or ``None`` if none was asked for.
-    :raises CorpusError: a folder holds several and none was asked for, or there is no such split.
+    :raises CorpusError: none was asked for, and a folder holds several, or one that is not for training beside files of
+        none; or there is no such split.
     """
     if split == ALL_SPLITS:
         return list(files)
@@ -109,6 +110,12 @@ def choose_split(name: str, files: Sequence[CorpusFile], split: str | None, *, i
         raise CorpusError(
             f"{name}: holds the splits {named}; 'build' and 'add' take one with --split {likely}, and "
             "all with --split all; elsewhere, name the files of one"
+        )
+    held_out = next((file for file in files if file.split and not file.split.startswith("train")), None)
+    if split is None and is_folder and held_out is not None and any(file.split is None for file in files):
+        raise CorpusError(
+            f"{name}: holds {printable(held_out.path.name)}, of the split {held_out.split}, beside files of no split; "
+            "'build' and 'add' take all with --split all; elsewhere, or without it, name the files"
         )
     if split is not None and split not in splits:
         there = f"it has {', '.join(splits)}{did_you_mean(split, splits)}" if splits else "it has no splits"

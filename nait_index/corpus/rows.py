@@ -4,6 +4,7 @@ Whatever a file's format, its rows become JSON text first and are parsed from th
 """
 
 import json
+import math
 import reprlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,8 +46,15 @@ def parse_row(origin: Origin, line: bytes | str) -> RawRow | Rejected:
 
 
 def to_json(value: object, default: Callable[[Any], Any] | None = None, *, indent: int | None = None) -> str:
-    """Return JSON that can be written as UTF-8; characters are escaped only if there is a lone surrogate."""
-    text = json.dumps(value, ensure_ascii=False, default=default, indent=indent)
+    """Return JSON that can be written as UTF-8; characters are escaped only if there is a lone surrogate.
+
+    NaN and infinity, which JSON does not have, are null in a list, and left out of an object.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=default, indent=indent, allow_nan=False)
+    except ValueError:
+        value = _finite(value)
+        text = json.dumps(value, ensure_ascii=False, default=default, indent=indent)
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -55,8 +63,23 @@ def to_json(value: object, default: Callable[[Any], Any] | None = None, *, inden
 
 
 def one_line(row: str) -> str:
-    """Write a row, as JSON text, anew if it spans several lines."""
-    return to_json(json.loads(row)) if "\n" in row else row
+    """Write a row, as JSON text, anew if it spans several lines, or holds NaN or infinity."""
+    constants: list[str] = []
+    if "NaN" in row or "Infinity" in row:
+        json.loads(row, parse_constant=constants.append)
+    return to_json(json.loads(row)) if constants or "\n" in row else row
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items() if not _is_no_number(inner)}
+    if isinstance(value, list | tuple):
+        return [None if _is_no_number(item) else _finite(item) for item in value]
+    return value
+
+
+def _is_no_number(value: object) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def printable(text: bytes | str) -> str:

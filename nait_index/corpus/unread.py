@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from nait_index.corpus.columns import CONVERSATIONS, answer_name, question_name
+from nait_index.corpus.columns import CONVERSATIONS, answer_name, asked_name, question_name
 from nait_index.corpus.formats import ROLES, name_of
 from nait_index.corpus.reasoning import FIELDS, reasoning_text
 from nait_index.corpus.templates import plain_text
@@ -109,6 +109,8 @@ def unread_fields(sample: Sample) -> dict[str, int]:
 
 
 def _read_columns(row: Mapping[str, Any], row_format: RowFormat) -> set[str]:
+    if row_format is RowFormat.PREFERENCE and asked_name(row) != "instruction":
+        return _READ[row_format] - {"history"}
     if row_format is not RowFormat.PROMPT_COMPLETION:
         return _READ[row_format]
     return {question_name(row), answer_name(row).partition(".")[0], *_READ[row_format]}

@@ -36,6 +36,8 @@ def llamafactory(rows: Sequence[OutRow]) -> dict[str, Any]:
         columns |= {name: name for name in ("system", "tools") if any(row.fields.get(name) for row in rows)}
         return {"ranking": True, "formatting": "sharegpt", "columns": columns}
     asked = _question_of_texts(rows)
+    if asked != "instruction":
+        _check_lost(rows, asked)
     more = {"query": _input_name(rows), "history": "history"} if asked == "instruction" else {}
     more |= {"system": "system", "tools": "tools"}
     used = {key: name for key, name in more.items() if any(row.fields.get(name) for row in rows)}
@@ -152,7 +154,7 @@ def _check_lost(rows: Sequence[OutRow], asked: str, *names: str) -> None:
 
     :param names: columns that it does not read besides.
     """
-    more = ("input", "context", "history") if asked == "instruction" else ()
+    more = ("history", *(("input", "context") if asked == "instruction" else ()))
     for row in rows:
         lost = next((name for name in (*more, *names) if row.fields.get(name)), None)
         if lost is not None:

@@ -2,6 +2,7 @@
 
 import glob
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -20,6 +21,9 @@ from nait_index.files import check_writable, together
 from nait_index.index import NaitIndex
 from nait_index.selection.provenance import Provenance, read_sidecar
 from nait_index.spelling import normal_name
+from nait_index.upkeep.remove import count_removed
+
+logger = logging.getLogger(__name__)
 
 _MODEL = ("max_length", "template", "layers", "site", "dtype", "reasoning", "read", "side")
 
@@ -37,6 +41,13 @@ def write_recipe(index: NaitIndex, sidecar: Path, path: Path, *, force: bool = F
     import yaml
 
     provenance = read_sidecar(sidecar)[1]
+    if removed := count_removed(index.layout):
+        logger.warning(
+            "%d rows were removed from %s, and the recipe reads them again; take them out of the corpus, or remove "
+            "them from the new index too",
+            removed,
+            index.layout.name,
+        )
     if not provenance.capabilities:
         raise NaitError(f"{sidecar}: was not chosen for capabilities, so that there is nothing to replay")
     if provenance.liked or provenance.disliked:

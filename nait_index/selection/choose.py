@@ -296,6 +296,11 @@ class Chooser:
             by what it costs.
         """
         chooser = CoreChooser(self.rows, CoreWish.parse(rule, votes, len(request.capabilities)))
+        if votes is not None and request.budget.tokens is not None:
+            raise SelectionError(
+                f"--top {request.budget} would fill up what is agreed on; with --votes, give the number or share of "
+                "rows that each capability chooses"
+            )
         request, provenance = self._planned(request)
         draws = draws_by_default(request) if bootstrap is None else bootstrap
         selection, _, before_quotas = fill(request, lambda request: chooser.choose(request, provenance), self.rows)

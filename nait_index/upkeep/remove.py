@@ -98,6 +98,11 @@ def _chosen(layout: Layout, table: SampleTable, ids: Sequence[str] | None, where
     return {sample_id: positions[sample_id] for sample_id in ids if sample_id in positions}
 
 
+def count_removed(layout: Layout) -> int:
+    """Return how many ids of rows were ever removed."""
+    return len(_read(layout))
+
+
 def _note_removed(layout: Layout, ids: Iterable[str]) -> None:
     """Record that rows with these ids are about to be removed."""
     data = np.union1d(_read(layout), _hashes(ids)).tobytes()
