@@ -455,8 +455,21 @@ def test_no_run_learns_the_examples_by_heart(index: Path, tmp_path: Path, maker:
     lessons, ids = read(range(40)), opened.columns.ids()
     assert {ids[ordinal] for ordinal in read.left_out} == {str(rows[3]["id"]), str(rows[7]["id"])}
     assert {number for number, each in enumerate(lessons) if each.answer_length == 0} == read.left_out
+    told = "Translate the sentence from French to English, and keep its tone: "
+    asked = [told + text for text in ("le chat dort sur le lit rouge", "un chien court dans la rue sous la pluie")]
+    repeats = [asked[0], f"Please help me. {asked[1]} Thanks.", f"{told} les enfants jouent devant la maison blanche"]
+    made = NaitIndex.build(
+        tmp_path / "w.nait", [{"instruction": text, "output": "x"} for text in repeats],
+        signatures=SignatureConfig(views=(View.WORDS,)),
+    )  # fmt: skip
+    held = samples(tmp_path, [{"instruction": text, "output": "y"} for text in asked])
+    read = LessonReader(made.columns, maker, made.manifest.reading.for_training, {"x": held})
+    read(range(3))
+    assert {made.columns.take([ordinal], ["row"])["row"][0] for ordinal in read.left_out} == {
+        json.dumps({"instruction": text, "output": "x"}) for text in repeats[:2]
+    }
     few, out = write_lines(tmp_path / "few.jsonl", [rows[3], *small_rows(5, first=100)]), tmp_path / "proof.json"
-    proved = nait_index("prove", index, "-e", few, "-o", out, "--top", "100%", *SMALL, "--tokens", "900")
+    proved = nait_index("prove", index, "-e", few, "-o", out, "--top", "100%", *SMALL, "--tokens", "300")
     assert proved.code == 0, proved.err
     left_out = json.loads(out.read_text())["left_out_like_an_example"]
     assert left_out >= 1

@@ -57,10 +57,12 @@ class Match:
 class Contamination:
     """Finds rows that repeat an example.
 
-    :param asked: the questions of the examples, by capability.
+    :param asked: the questions of the examples, by capability. :param share: of an example's words, from which on a row
+        is near it.
     """
 
-    def __init__(self, asked: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, asked: Mapping[str, Sequence[str]], share: float = SHARE) -> None:
+        self._share = share
         self._examples = [(name, number) for name, texts in asked.items() for number in range(1, len(texts) + 1)]
         self._exact: dict[Gram, int] = {}
         for index, text in enumerate(text for texts in asked.values() for text in texts):
@@ -83,7 +85,7 @@ class Contamination:
         covered = _covered(self._grams, self._known_grams(text_words))
         shares = {index: len(positions) / self._countable[index] for index, positions in covered.items()}
         best = max(shares, key=lambda index: (shares[index], -index), default=None)
-        if best is None or shares[best] < SHARE:
+        if best is None or shares[best] < self._share:
             return None
         return Match(Likeness.NEAR, *self._examples[best])
 

@@ -41,6 +41,9 @@ from nait_index.types import Reading, Rejected, RowFormat, Sample
 
 logger = logging.getLogger(__name__)
 
+_REPEATED = 0.8
+"""Share of an example's words in a row that repeats it. Half of them may be the instruction alone, and teach fairly."""
+
 PICTURE, RUNS = ".png", ".runs.jsonl"
 """What the files beside a proof end in."""
 
@@ -229,7 +232,7 @@ class LessonReader:
     ) -> None:
         self._rows, self._maker, self._reading = rows, maker, reading
         asked = {name: [question_of(sample, reading) for sample in of_it] for name, of_it in samples.items()}
-        self._examples = Contamination(asked)
+        self._examples = Contamination(asked, share=_REPEATED)
         self._known: dict[int, AnswerTokens] = {}
         #: Ordinals of the rows read that repeat an example.
         self.left_out: set[int] = set()
