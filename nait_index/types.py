@@ -68,12 +68,13 @@ class Reading:
     @property
     def whole(self) -> "Reading":
         """The same for whole rows."""
-        return replace(self, read=ReadPart.ALL)
+        return self if self.read is ReadPart.ALL else replace(self, read=ReadPart.ALL)
 
     @property
     def for_training(self) -> "Reading":
         """The same for whole rows with the preferred of two answers, whichever is indexed."""
-        return replace(self, read=ReadPart.ALL, side=Side.CHOSEN)
+        whole = self.whole
+        return whole if whole.side is Side.CHOSEN else replace(whole, side=Side.CHOSEN)
 
 
 DEFAULT_READING = Reading()

@@ -3,6 +3,7 @@
 import json
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from helpers import build_small, nait_index, read_lines, small_rows, write_lines
 
 from nait_index import NaitIndex, SignatureConfig
 from nait_index.config import ModelConfig, View
+from nait_index.corpus.words import words
 from nait_index.errors import SelectionError
 from nait_index.handover.contamination import Contamination, Likeness, Match
+from nait_index.handover.handover import OutputOptions, hand_over
 from nait_index.handover.rows import ChosenRow
 from nait_index.types import ReadPart, RowFormat
 
@@ -30,10 +33,10 @@ def test_case_punctuation_and_spacing_do_not_hide_a_row() -> None:
 
 
 def test_half_the_words_in_common_sequences_are_near() -> None:
-    words = QUESTION.split()
-    assert _like(" ".join(["Today", *words[:9], "and", "nothing", "more"]), QUESTION) == Match(Likeness.NEAR, "own", 1)
-    assert _like(" ".join(["Today", *words[:8], "but", "nothing", "more"]), QUESTION) is None  # 8 of 17
-    assert _like(" ".join(word for pair in zip(words, words, strict=True) for word in pair), QUESTION) is None
+    parts = QUESTION.split()
+    assert _like(" ".join(["Today", *parts[:9], "and", "nothing", "more"]), QUESTION) == Match(Likeness.NEAR, "own", 1)
+    assert _like(" ".join(["Today", *parts[:8], "but", "nothing", "more"]), QUESTION) is None  # 8 of 17
+    assert _like(" ".join(word for pair in zip(parts, parts, strict=True) for word in pair), QUESTION) is None
 
 
 def test_a_question_is_found_inside_a_long_row() -> None:
@@ -85,6 +88,57 @@ def test_the_capability_and_the_number_of_the_example_are_named() -> None:
     assert (report["exact"], report["near"], report["examples"]) == (1, 0, 4)
     assert report["rows"] == [{"id": "x", "likeness": "exact", "capability": "b", "example": 1}]
     assert "8-word" in report["rule"]
+
+
+def plain_match(asked: str, text: str, examples: list[str]) -> Match | None:
+    """Compare a row with the examples one by one, as the definition has it."""
+
+    def grams(text: str) -> list[tuple[str, ...]]:
+        split = words(text)
+        return [tuple(split[start : start + 8]) for start in range(len(split) - 7)]
+
+    for number, example in enumerate(examples, start=1):
+        if words(example) and words(example) == words(asked):
+            return Match(Likeness.EXACT, "own", number)
+    different = {tuple(words(example)): number for number, example in reversed([*enumerate(examples, start=1)])}
+    shared = Counter(gram for example in different for gram in set(grams(" ".join(example))))
+    shares = {}
+    for example, number in different.items():
+        usable = [place for place, gram in enumerate(grams(" ".join(example))) if shared[gram] <= 2]
+        in_row = set(grams(text))
+        held = [place for place in usable if example[place : place + 8] in in_row]
+        counted, covered = ({at + step for at in places for step in range(8)} for places in (usable, held))
+        shares[number] = len(covered) / max(1, len(counted))
+    best = max(shares, key=lambda number: (shares[number], -number))
+    return Match(Likeness.NEAR, "own", best) if shares[best] >= 0.5 else None
+
+
+def test_matches_are_those_of_a_plain_comparison() -> None:
+    rng = random.Random(1)
+    examples = [" ".join(rng.choices("abcde", k=rng.randint(0, 24))) for _ in range(60)]
+    examples += [f"{examples[number]} {examples[number + 1]}" for number in range(20)] + examples[:4]
+    examples += ["Ｃａｆé des Thés", "今日の東京の天気はどうですか。", "Cafe\u0301 a b c d e a b c d e"]
+    known, found = Contamination({"own": examples}), Counter[str]()
+    for number in range(600):
+        before, after = (" ".join(rng.choices("abcde", k=rng.randint(0, 9))) for _ in range(2))
+        asked = rng.choice(examples) if number % 4 == 0 else f"{before} {rng.choice(examples)[: rng.randint(0, 60)]}"
+        text = rng.choice([f"{asked}\n{after}", f"{before}\n{asked}\n{after}", asked])
+        match = known.match(asked, text)
+        assert match == plain_match(asked, text, examples), (asked, text)
+        found[match.likeness if match else "none"] += 1
+    assert min(found[kind] for kind in ("exact", "near", "none")) >= 50
+
+
+def test_a_row_is_parsed_once_to_be_compared_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [json.dumps({"instruction": QUESTION if n == 1 else f"Question {n}", "output": "yes"}) for n in range(3)]
+    chosen = [ChosenRow(str(number), text, RowFormat.ALPACA, 1, False) for number, text in enumerate(texts)]
+    parsed, parse = [], json.loads
+    monkeypatch.setattr(json, "loads", lambda text, **options: parsed.append(text) or parse(text, **options))
+    options = OutputOptions(tmp_path / "a.jsonl")
+    records = [{"rank": number, "id": row.id} for number, row in enumerate(chosen, start=1)]
+    hand_over(chosen, records, {}, options, Contamination({"own": [QUESTION]}))
+    assert [text for text in parsed if text in texts] == texts
+    assert (tmp_path / "a.jsonl").read_text().splitlines() == texts
 
 
 def test_three_thousand_rows_by_four_hundred_examples_take_a_moment() -> None:
@@ -176,6 +230,27 @@ def test_the_command_line_says_what_was_left_out(index: Path, tmp_path: Path) ->
     assert f"decontaminated: {removed} rows like an example left out" in outcome.err
     assert "contaminated: exact 0, near 0" in outcome.err
     assert len(read_lines(out)) == 20
+
+
+def test_a_decontaminated_row_is_compared_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = NaitIndex.build(tmp_path / "x.nait", small_rows(40), signatures=SignatureConfig(views=(View.WORDS,)))
+    opened.add_capability("adding", write_lines(tmp_path / "adding.jsonl", small_rows(40)[1:24:2]))
+    compared: Counter[str] = Counter()
+    match_row = Contamination.match_row
+
+    def counting(self: Contamination, row: ChosenRow) -> Match | None:
+        compared[row.id] += 1
+        return match_row(self, row)
+
+    monkeypatch.setattr(Contamination, "match_row", counting)
+    clean = opened.query("adding", top=20, decontaminate=True, mix="random=30%")
+    written = clean.write(tmp_path / "a.jsonl")
+    report = json.loads(written.sidecar.read_bytes())["contamination"]
+    assert (report["exact"], report["near"], report["examples"], report["rows"]) == (0, 0, 12, [])
+    assert clean.provenance.decontaminated is not None
+    assert clean.provenance.decontaminated.removed > 0
+    assert set(clean) <= compared.keys()
+    assert set(compared.values()) == {1}
 
 
 def test_examples_are_compared_by_their_questions_where_answers_alone_are_read(tmp_path: Path) -> None:

@@ -330,7 +330,7 @@ def test_refused_rows_are_counted_and_none_is_lost() -> None:
     ]
     done, refused, _ = convert_rows(chosen, ALPACA)
     assert [(row.id, row.number, row.format) for row in done] == [("0", 0, ALPACA)]
-    assert [(row.row.id, row.number) for row in refused] == [("1", 1), ("2", 2)]
+    assert [(row.id, row.number) for row in refused] == [("1", 1), ("2", 2)]
     assert all(row.reason for row in refused)
 
 

@@ -56,6 +56,12 @@ def test_vectors_are_those_of_the_formula_and_products_survive_the_projection() 
     assert not projected[-2:].any()
 
 
+def test_words_are_runs_of_letters_and_single_characters_of_scripts_without_spaces() -> None:
+    assert words("Two_words, naïve Ｔhree!") == ["two_words", "naïve", "three"]
+    assert words("ab今日はcd。x") == ["ab", "今", "日", "は", "cd", "x"]
+    assert words("ที่นี่ a") == ["ที่", "นี่", "a"]
+
+
 def test_coordinates_are_of_length_one_however_few_the_components_are() -> None:
     vocabulary, _ = fit_vocabulary([terms(text) for text in DOCUMENTS], 2)
     projected = vocabulary.project([terms("two numbers quetzal"), terms("two numbers"), terms("quetzal")])

@@ -38,7 +38,7 @@ def words(text: str) -> list[str]:
     unspaced, run, _ = _patterns()
     text = unicodedata.normalize("NFKC", text).casefold()
     if any(map(unspaced.match, set(text) - _LATIN)):  # few characters are looked up, where each place would be searched
-        text = unspaced.sub(r" \g<0> ", text)
+        text = " ".join(unspaced.split(text))
     return run.findall(text)
 
 
@@ -71,8 +71,8 @@ def is_visible(text: str) -> bool:
 def _patterns() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
     """Return the patterns of a word in a script without spaces, of any word, and of a run of punctuation and symbols.
 
-    Combining marks belong to the word that they follow.
+    Combining marks belong to the word that they follow. The first is a group, so that splitting a text keeps its words.
     """
     characters = (chr(code) for code in range(_MARKS_END) if unicodedata.category(chr(code)).startswith("M"))
     marks = re.escape("".join(characters) + _JOINERS)
-    return re.compile(rf"[{_UNSPACED}][{marks}]*"), re.compile(rf"[\w{marks}]+"), re.compile(rf"[^\w\s{marks}]+")
+    return re.compile(rf"([{_UNSPACED}][{marks}]*)"), re.compile(rf"[\w{marks}]+"), re.compile(rf"[^\w\s{marks}]+")

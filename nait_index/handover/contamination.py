@@ -10,15 +10,14 @@ The question of an example (its user turns, or all of it where there are none) i
            can only match exactly.
 """
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from itertools import compress, count
 from typing import Any
 
 from nait_index.corpus import asked_text, plain_text
-from nait_index.corpus.formats import row_parts
 from nait_index.corpus.words import words
 from nait_index.handover.rows import ChosenRow
 
@@ -68,7 +67,9 @@ class Contamination:
         for index, text in enumerate(text for texts in asked.values() for text in texts):
             if example_words := tuple(words(text)):
                 self._exact.setdefault(example_words, index)
-        self._longest_words = {max(example_words, key=len) for example_words in self._exact}
+        self._by_longest: dict[str, list[frozenset[str]]] = defaultdict(list)
+        for example_words in self._exact:
+            self._by_longest[max(example_words, key=len)].append(frozenset(example_words))
         self._grams = _index_grams(self._exact)
         self._sieve = {(gram[0], gram[_MIDDLE], gram[-1]) for gram in self._grams}
         self._countable = {index: len(covered) for index, covered in _covered(self._grams, self._grams).items()}
@@ -79,10 +80,9 @@ class Contamination:
         :param asked: the question of the row. :param text: the whole row, which contains it.
         """
         text_words = tuple(words(text))
-        may_be_exact = not self._longest_words.isdisjoint(text_words)
-        if may_be_exact and (index := self._exact.get(tuple(words(asked)))) is not None:
+        if self._holds_example(set(text_words)) and (index := self._exact.get(tuple(words(asked)))) is not None:
             return Match(Likeness.EXACT, *self._examples[index])
-        covered = _covered(self._grams, self._known_grams(text_words))
+        covered = _covered(self._grams, self._likely_grams(text_words))
         shares = {index: len(positions) / self._countable[index] for index, positions in covered.items()}
         best = max(shares, key=lambda index: (shares[index], -index), default=None)
         if best is None or shares[best] < self._share:
@@ -91,7 +91,7 @@ class Contamination:
 
     def match_row(self, row: ChosenRow) -> Match | None:
         """Return the example that a row repeats, as :meth:`match` does."""
-        parts = row_parts(json.loads(row.row), row.format, row.reading)
+        parts = row.parts()
         return self.match(asked_text(parts), plain_text(parts))
 
     def find(self, rows: Iterable[ChosenRow]) -> dict[str, Match]:
@@ -106,10 +106,16 @@ class Contamination:
                 matches[row.id] = match
             yield row
 
-    def _known_grams(self, text_words: Gram) -> Iterable[Gram]:
-        """Return the word sequences of a text; none where no three words of any are those of one of an example."""
+    def _holds_example(self, text_words: set[str]) -> bool:
+        """Return whether a text has all words of an example; one without the longest of them does not."""
+        present = self._by_longest.keys() & text_words
+        return any(example_words <= text_words for word in present for example_words in self._by_longest[word])
+
+    def _likely_grams(self, text_words: Gram) -> Iterator[Gram]:
+        """Yield the word sequences of a text that have three words of one of an example at the same places."""
         threes = zip(text_words, text_words[_MIDDLE:], text_words[GRAM - 1 :], strict=False)
-        return () if self._sieve.isdisjoint(threes) else _gram_list(text_words)
+        likely = compress(count(), map(self._sieve.__contains__, threes))
+        return (text_words[start : start + GRAM] for start in likely)
 
     def report(self, matches: Mapping[str, Match]) -> dict[str, Any]:
         """Return counts, the rule and the rows, for a sidecar.
@@ -137,8 +143,8 @@ def _index_grams(examples: Mapping[Gram, int]) -> dict[Gram, list[tuple[int, int
 def _covered(grams: Mapping[Gram, list[tuple[int, int]]], present: Iterable[Gram]) -> dict[int, set[int]]:
     """Return, by example, the positions of its words that are in one of the sequences present."""
     covered: dict[int, set[int]] = defaultdict(set)
-    for gram in set(present) & grams.keys():
-        for index, position in grams[gram]:
+    for gram in present:
+        for index, position in grams.get(gram, ()):
             covered[index].update(range(position, position + GRAM))
     return covered
 

@@ -10,7 +10,6 @@
 Prompts and completions are always written as lists of messages, because one column cannot mix text and lists.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,10 +39,11 @@ _TURN_KEYS = {
 class Refused:
     """One row that cannot be written as a training row of the target format, and the reason.
 
-    :param number: its position among the selected rows, from 0.
+    :param row: as JSON text. :param number: its position among the selected rows, from 0.
     """
 
-    row: ChosenRow
+    id: str
+    row: str
     number: int
     reason: str
 
@@ -59,7 +59,7 @@ def convert_row(row: ChosenRow, number: int, target: RowFormat | None, lost: Cou
     try:
         text, keys = _converted(row, target)
     except RowError as error:
-        return Refused(row, number, str(error))
+        return Refused(row.id, row.row, number, str(error))
     lost.update(sorted(keys))
     return OutRow(row.id, number, text, row.format if target is None else target)
 
@@ -69,7 +69,7 @@ def _converted(row: ChosenRow, target: RowFormat | None) -> tuple[str, frozenset
 
     :raises RowError: it has no answer, or the target cannot hold it.
     """
-    fields, reading = json.loads(row.row), row.reading.for_training
+    fields, reading = row.fields, row.reading.for_training
     _check_answered(missing_answer(fields, row.format, reading))
     if target is None:
         return one_line(row.row), frozenset()

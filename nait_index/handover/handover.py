@@ -176,8 +176,9 @@ def hand_over(
     :raises NaitError: the rows cannot be converted, or a trainer cannot read them.
     """
     out, taken, matches = options.path, Taken(facts.get("max_length")), dict[str, Match]()
-    watched = chosen if contamination is None else contamination.watch(chosen, matches)
-    rows = taken.convert(watched, options.format, records if options.scores else None)
+    if contamination is not None and "decontaminated" not in facts:  # else every row was compared when it was chosen
+        chosen = contamination.watch(chosen, matches)
+    rows = taken.convert(chosen, options.format, records if options.scores else None)
     with together() as batch:
         if options.is_streamed:
             write_rows(rows, out, options.kind, batch)
@@ -189,7 +190,7 @@ def hand_over(
             more = {"contamination": contamination.report(matches)} | more
         if taken.refused:
             with batch.file(options.rejected) as file:
-                lines = ({"id": row.row.id, "reason": row.reason, "content": row.row.row} for row in taken.refused)
+                lines = ({"id": row.id, "reason": row.reason, "content": row.row} for row in taken.refused)
                 file.writelines(to_json(line).encode() + b"\n" for line in lines)
         elif options.force:
             batch.remove(options.rejected)
@@ -276,7 +277,7 @@ def _verb(options: OutputOptions) -> str:
 
 
 def _first(refused: Sequence[Refused]) -> str:
-    return f"{refused[0].row.id!r}: {refused[0].reason}"
+    return f"{refused[0].id!r}: {refused[0].reason}"
 
 
 def _notes(taken: Taken, facts: Mapping[str, Any], options: OutputOptions) -> Iterator[str]:

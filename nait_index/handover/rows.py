@@ -7,10 +7,10 @@ from functools import cached_property
 from typing import Any
 
 from nait_index.corpus.columns import answer_name, question_name
-from nait_index.corpus.formats import PAIRED, ROLES, name_of
+from nait_index.corpus.formats import PAIRED, ROLES, name_of, row_parts
 from nait_index.corpus.media import carried_media
 from nait_index.corpus.reasoning import FIELDS, reasoning_of
-from nait_index.types import DEFAULT_READING, Reading, Role, RowFormat
+from nait_index.types import DEFAULT_READING, Part, Reading, Role, RowFormat
 
 CONVERSATIONS = {RowFormat.SHAREGPT: ("conversations", "conversation"), RowFormat.MESSAGES: ("messages",)}
 """The columns that may hold the conversation."""
@@ -24,7 +24,7 @@ SHAREGPT_ROLES = {Role.SYSTEM: "system", Role.USER: "human", Role.ASSISTANT: "gp
 """The usual names of the roles in ShareGPT."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ChosenRow:
     """One selected row as the index stores it.
 
@@ -40,6 +40,16 @@ class ChosenRow:
     cut: bool
     reading: Reading = DEFAULT_READING
     content_hash: str = ""
+
+    @cached_property
+    def fields(self) -> dict[str, Any]:
+        """The columns of the row, parsed from its text; to be copied before they are changed."""
+        fields: dict[str, Any] = json.loads(self.row)
+        return fields
+
+    def parts(self) -> tuple[Part, ...]:
+        """Split the row into the parts that are read."""
+        return row_parts(self.fields, self.format, self.reading)
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,11 @@ The likeness of two rows is the Jaccard index of their sets of three words in a 
 locality-sensitive hashing (Broder, 1997; datasketch), set to miss few; the likeness of each is then counted exactly.
 """
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
 
 from nait_index.corpus import plain_text
-from nait_index.corpus.formats import row_parts
 from nait_index.corpus.words import words
 from nait_index.errors import SelectionError
 from nait_index.handover.rows import ChosenRow
@@ -89,7 +87,7 @@ def find_duplicates(
     kept: dict[str, frozenset[bytes]] = {}
     repeats: dict[str, Duplicate] = {}
     for row in rows:
-        runs = word_runs(plain_text(row_parts(json.loads(row.row), row.format, row.reading)))
+        runs = word_runs(plain_text(row.parts()))
         if not runs:
             keep(row.id)
             continue

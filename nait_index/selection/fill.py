@@ -35,11 +35,12 @@ def fill(
     selection, answered = _within_tokens(request, chosen_for, rows)
     first, dropped = answered, np.zeros(0, np.int64)
     removed: dict[str, Match] = {}
+    clean: set[str] = set()
     repeated: dict[str, Duplicate] = {}
     total = len(selection)
     quotas = [(codes, quota.rows(total)) for quota, codes in request.quotas]
     while True:
-        matches, repeats = _left_out(selection, request, quotas)
+        matches, repeats = _left_out(selection, request, quotas, clean)
         removed |= matches
         repeated |= repeats
         chosen = np.array(selection.ordinals, np.int64)
@@ -103,6 +104,7 @@ def mix_in(selection: Selection, request: RankingRequest, mix: Mix, rows: IndexR
     others = np.random.default_rng(seed).permutation(np.flatnonzero(may))
     quotas = [(codes, quota.rows(len(selection))) for quota, codes in request.quotas]
     scores, best = score_rows(rows, request).mean(axis=0), selection.first(kept)
+    clean = set(selection.ids)
     while True:
         fitting = within_quota(quotas, selection.ordinals[:kept], others)
         part = fitting[: int((np.cumsum(lengths[fitting]) <= drawn).sum())]
@@ -113,7 +115,7 @@ def mix_in(selection: Selection, request: RankingRequest, mix: Mix, rows: IndexR
             ordinals=(*best.ordinals, *part.tolist()),
             details={"capability": [*names[:kept], *[RANDOM] * len(part)]},
         )
-        matches, repeats = _left_out(mixed, request, quotas)
+        matches, repeats = _left_out(mixed, request, quotas, clean)
         if not matches and not repeats:
             short = request.budget.tokens is None and len(mixed) < len(selection)
             return replace(mixed, provenance=replace(mixed.provenance, wanted=len(selection))) if short else mixed
@@ -186,10 +188,16 @@ def _largest(
 
 
 def _left_out(
-    selection: Selection, request: RankingRequest, quotas: Sequence[tuple[np.ndarray, int]]
+    selection: Selection, request: RankingRequest, quotas: Sequence[tuple[np.ndarray, int]], clean: set[str]
 ) -> tuple[dict[str, Match], dict[str, Duplicate]]:
-    """Return the chosen rows that are like an example, and those that repeat a better one which is within its quota."""
-    matches = selection.like_examples() if request.decontaminate else {}
+    """Return the chosen rows that are like an example, and those that repeat a better one which is within its quota.
+
+    :param clean: ids of rows that are like no example, which are not compared again; those that are found are added.
+    """
+    matches: dict[str, Match] = {}
+    if request.decontaminate:
+        matches = selection.like_examples(clean)
+        clean |= set(selection.ids) - matches.keys()
     if request.dedup is None:
         return matches, {}
     room, ordinals = Room(quotas), dict(zip(selection.ids, selection.ordinals, strict=True))

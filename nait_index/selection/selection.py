@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _BLOCK = 16_384
 """Rows that are read at a time."""
 
+_CHOSEN_COLUMNS = ("row", "format", "n_tokens", "truncated", "content_hash")
+
 _CONTENT_DIGITS = 16
 """Digits of a row's content hash that a sidecar holds."""
 
@@ -81,9 +83,12 @@ class Selection:
         """Return rank, id, score and details of every row."""
         return list(_Records(self))
 
-    def like_examples(self) -> dict[str, Match]:
-        """Return the chosen rows that repeat one of the examples, exactly or nearly, by id."""
-        return Contamination(self.asked).find(self.chosen_rows())
+    def like_examples(self, without: Collection[str] = ()) -> dict[str, Match]:
+        """Return the chosen rows that repeat one of the examples, exactly or nearly, by id.
+
+        :param without: ids of rows that are not looked at.
+        """
+        return Contamination(self.asked).find(self.chosen_rows(without))
 
     def write(
         self,
@@ -166,18 +171,18 @@ class Selection:
         rows = list(taken.convert(self.chosen_rows(), target, None))
         if taken.refused:
             what, first = "a training row" if format is None else f"converted to {format}", taken.refused[0]
-            raise NaitError(f"row {first.row.id!r} cannot be {what}: {first.reason}")
+            raise NaitError(f"row {first.id!r} cannot be {what}: {first.reason}")
         return to_dataset(to_table(rows, "a dataset"))
 
     def chosen_rows(self, without: Collection[str] = ()) -> Iterator[ChosenRow]:
         """Yield the chosen rows as the index stores them, best first, except those with some ids."""
         reading = self.reading.whole
         for start in range(0, len(self), _BLOCK):
-            ids, ordinals = self.ids[start : start + _BLOCK], self.ordinals[start : start + _BLOCK]
-            columns = self.fetch(ordinals, ["row", "format", "n_tokens", "truncated", "content_hash"])
-            for row_id, row, form, tokens, cut, content in zip(ids, *columns.values(), strict=True):
-                if row_id not in without:
-                    yield ChosenRow(row_id, row, RowFormat(form), tokens, cut, reading, content)
+            block = zip(self.ids[start : start + _BLOCK], self.ordinals[start : start + _BLOCK], strict=True)
+            wanted = [pair for pair in block if pair[0] not in without]
+            columns = self.fetch([ordinal for _, ordinal in wanted], _CHOSEN_COLUMNS) if wanted else {}
+            for (row_id, _), row, form, tokens, cut, content in zip(wanted, *columns.values(), strict=True):
+                yield ChosenRow(row_id, row, RowFormat(form), tokens, cut, reading, content)
 
 
 def content_key(content_hash: str) -> str:

@@ -227,6 +227,8 @@ class SampleTable(LanceTable):
     def take(self, ordinals: Sequence[int] | np.ndarray, columns: Sequence[str]) -> "pa.Table":
         """Read some rows, given by their ordinals in table order, in the order given."""
         wanted = np.asarray(ordinals, np.int64)
+        if (wanted[1:] >= wanted[:-1]).all():
+            return self._dataset().take(wanted, columns=list(columns))
         order = np.argsort(wanted, kind="stable")  # Lance reads rows in table order twice as fast
         places = np.empty_like(order)
         places[order] = np.arange(len(order))
