@@ -1,9 +1,11 @@
 """Rows of every format -> parts, or the reason why not."""
 
+import json
 from typing import Any
 
 import pytest
 
+from nait_index.corpus import plain_text, restore_sample, rows, stored_text
 from nait_index.corpus.answers import missing_answer
 from nait_index.corpus.formats import detect_format, row_parts
 from nait_index.corpus.rows import RowError
@@ -109,6 +111,17 @@ def test_parts_of_a_usable_row(row_format: RowFormat, row: dict[str, Any], expec
     """Each field and turn becomes a part with its role, in reading order, empty ones left out."""
     assert row_parts(row, row_format) == tuple(Part(role, text) for role, text in expected)
     assert detect_format([row], "rows.jsonl") == row_format
+
+
+@pytest.mark.parametrize(("row_format", "row", "expected"), USABLE)
+def test_the_text_of_a_stored_row_is_that_of_the_sample_it_was(
+    row_format: RowFormat, row: dict[str, Any], expected: list[tuple[Role, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, reading = {"id": "a", "row": json.dumps(row), "format": str(row_format)}, Reading(Reasoning.DROP)
+    texts = [plain_text(restore_sample(record, asked).parts) for asked in (Reading(), reading)]
+    monkeypatch.setattr(rows, "unique_keys", None)  # rows are checked when they are taken in, and not again
+    assert [stored_text(record["row"], record["format"], asked) for asked in (Reading(), reading)] == texts
+    assert texts[0] == "\n".join(text for _, text in expected)
 
 
 def turns(*turns: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from nait_index.building.known import KnownRows, RejectedBefore
 from nait_index.building.spool import Spool, WorkRow
-from nait_index.corpus import RejectedWriter, RowTemplateError, Template, plain_text, restore_sample
+from nait_index.corpus import RejectedWriter, RowTemplateError, Template, stored_text
 from nait_index.corpus.unread import UnreadFields
 from nait_index.corpus.words import terms
 from nait_index.errors import CorpusError
@@ -22,11 +22,7 @@ _SHIFTS = 2  # that are noted: more than one means that rows were moved
 
 def documents_of(rows: Iterable[WorkRow], reading: Reading) -> list[list[str]]:
     """Return the terms of some rows, of the same text that ``bm25`` and ``dsir`` read."""
-    records = (
-        {"id": row.id, "row": row.row, "format": row.format, "file": row.origin.file, "file_row": row.origin.row}
-        for row in rows
-    )
-    return [terms(plain_text(restore_sample(record, reading).parts)) for record in records]
+    return [terms(stored_text(row.row, row.format, reading)) for row in rows]
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from nait_index.corpus.read import (
     read_examples,
     read_text,
     restore_sample,
+    stored_text,
 )
 from nait_index.corpus.rows import RejectedWriter, read_rejected, rejected_writer, to_json
 from nait_index.corpus.sources import Corpus, corpus_list, label_of
@@ -41,5 +42,6 @@ __all__ = [
     "read_text",
     "rejected_writer",
     "restore_sample",
+    "stored_text",
     "to_json",
 ]

@@ -20,7 +20,7 @@ from nait_index.corpus.media import carried_media
 from nait_index.corpus.readers import read_whole
 from nait_index.corpus.rows import RawRow, RowError, json_kind, parse_row, refuse_surrogates, to_json
 from nait_index.corpus.sources import Source, SourcePart, open_sources
-from nait_index.corpus.templates import asked_text
+from nait_index.corpus.templates import asked_text, plain_text
 from nait_index.corpus.text_rows import pasted_rows
 from nait_index.corpus.words import is_visible
 from nait_index.errors import CorpusError, NaitError
@@ -146,6 +146,14 @@ def restore_sample(record: Mapping[str, Any], reading: Reading = DEFAULT_READING
     parts = row_parts(raw.fields, row_format, reading)
     answered = missing_answer(raw.fields, row_format, reading) is None
     return Sample(record["id"], raw.text, parts, origin, row_format, answered)
+
+
+def stored_text(row: str, row_format: str, reading: Reading) -> str:
+    """Return the text of a stored row, its parts joined by newlines, without checking again what was checked before.
+
+    :param row: as JSON text. :param reading: as the index was built.
+    """
+    return plain_text(row_parts(json.loads(row), RowFormat(row_format), reading))
 
 
 def question_of(sample: Sample, reading: Reading) -> str:

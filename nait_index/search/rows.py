@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nait_index.config import SearchMode, SignatureConfig
-from nait_index.corpus import SAMPLE_COLUMNS, plain_text, restore_sample
+from nait_index.corpus import SAMPLE_COLUMNS, restore_sample, stored_text
 from nait_index.errors import StoreError, UnknownRowError
 from nait_index.search.approximate import Approximate
 from nait_index.search.cell_copies import CellCopies
@@ -94,8 +94,8 @@ class IndexRows:
 
     def texts(self) -> Iterator[str]:
         """Yield the text of every row, its parts joined by newlines."""
-        for record in self.table.records(["id", "row", "format"]):
-            yield plain_text(restore_sample(record, self.reading).parts)
+        for record in self.table.records(["row", "format"]):
+            yield stored_text(record["row"], record["format"], self.reading)
 
     def column_names(self) -> list[str]:
         """Return the names of the plain columns, which is all but the signatures."""
