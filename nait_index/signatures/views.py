@@ -58,8 +58,10 @@ class Widths:
 
 
 def dims_of(config: SignatureConfig) -> Dims | None:
-    """Return the requested widths of dense signatures; ``None`` for whole vectors."""
-    return None if config.pca_dim is None else Dims(config.pca_dim, config.fine_dim)
+    """Return the requested widths of dense signatures; ``None`` for whole vectors, and for none without their view."""
+    if config.pca_dim is None or View.PCA not in config.views:
+        return None
+    return Dims(config.pca_dim, config.fine_dim)
 
 
 def column_types(config: SignatureConfig, widths: Widths, dims: Mapping[Feature, int] | None) -> ColumnTypes:

@@ -104,7 +104,7 @@ def _components(compressor: Compressor) -> Check:
         sizes = [f"{len(basis.components)} {name}" for name, basis in compressor.bases.items()]
     except NaitError as error:
         return Check("components", False, str(error))
-    return Check("components", True, " and ".join(sizes) or "none: the signatures are not compressed")
+    return Check("components", True, " and ".join(sizes) or "none: no signature of neurons is compressed")
 
 
 def _landmarks(layout: Layout, manifest: Manifest) -> Check:
