@@ -31,7 +31,9 @@ _WRITE = ("--top", "10%", "-o", "out.jsonl", "--force")
 _SAMPLED = 0.01  # seconds between two looks at a process's memory
 _LONG = 30  # seconds from which on a command is run once
 
-_KEEPS_A_FIELD = "query -o --where, a field"
+_KEEPS_A_FIELD, _NAIT = "query -o --where, a field", "query -o --method nait"
+_KEPT = {_KEEPS_A_FIELD: "*/field-*", _NAIT: "*/pca_mean.npy"}
+"""What the first run of a command keeps for later ones, in the index's folder ``engine``."""
 
 QUERIES: Mapping[str, tuple[str, ...]] = {
     "query, 20 rows shown": ("query", *_ONE, "--top", "10%"),
@@ -44,7 +46,7 @@ QUERIES: Mapping[str, tuple[str, ...]] = {
     "query -o --at-most, a field": ("query", *_ONE, *_WRITE, "--at-most", "{field}=5%"),
 }
 MORE: Mapping[str, tuple[str, ...]] = {
-    "query -o --method nait": ("query", *_ONE, *_WRITE, "--method", "nait"),
+    _NAIT: ("query", *_ONE, *_WRITE, "--method", "nait"),
     "query -o --dedup, 1 %": ("query", *_ONE, "--top", "1%", *_WRITE[2:], "--dedup", "0.8"),
     "query -o --select coverage, 1 %": ("query", *_ONE, "--top", "1%", *_WRITE[2:], "--select", "coverage"),
     "query -o --select round-robin, 1 %": ("query", *_ONE, "--top", "1%", *_WRITE[2:], "--select", "round-robin"),
@@ -177,13 +179,15 @@ class Memory:
 def measure(shell: Shell, commands: Mapping[str, Sequence[str]], most: int, kept: Kept, *, first: bool) -> None:
     """Run every command, and those that are fast ``most`` times; of these, keep the run of least seconds.
 
+    What a command keeps for later ones is made in a run of its own, ``…, the first``.
+
     :param first: begin without the copies that are scanned, and with no field kept as a column.
     """
     if first:
         shutil.rmtree(shell.index / "engine", ignore_errors=True)
         kept.add_command("query -o, the first", shell.run(QUERIES["query -o"]))
     for name, words in commands.items():
-        if name == _KEEPS_A_FIELD and not any((shell.index / "engine").glob("*/field-*")):
+        if name in _KEPT and not any((shell.index / "engine").glob(_KEPT[name])):
             kept.add_command(f"{name}, the first", shell.run(words))
         runs = [shell.run(words)]
         while runs[0]["seconds"] < _LONG and len(runs) < most:
