@@ -27,6 +27,7 @@ from helpers import (
     write_lines,
 )
 
+from nait_index import NaitIndex, SignatureConfig
 from nait_index.building.shards import ShardFacts
 from nait_index.config import Device, RunnerConfig, View
 from nait_index.distributed.process_runner import _Schedule
@@ -76,8 +77,18 @@ def test_devices_and_what_contradicts_them_are_refused_in_one_line(tmp_path: Pat
     build = ("build", tmp_path / "own.nait", corpus, "--devices")
     assert "leave out one of them" in refusal(*build, "0,1", "--engine", "ray")
     assert "leave out --device cuda" in refusal(*build, "cpu,cpu", "--device", "cuda")
-    assert "the view words needs no model; leave out --devices" in refusal(*build, "cpu,cpu", "--no-model")
-    assert not (tmp_path / "own.nait").exists()
+
+
+@pytest.mark.parametrize("option", [("--devices", "cpu,cpu"), ("--engine", "ray")])
+def test_a_build_without_a_model_is_not_shared_out(option: tuple[str, ...], tmp_path: Path) -> None:
+    corpus, index = write_lines(tmp_path / "corpus.jsonl", small_rows(3)), tmp_path / "own.nait"
+    reason = f"the view words needs no model; leave out {' '.join(option).removesuffix(' cpu,cpu')}"
+    assert reason in refusal("build", index, corpus, "--no-model", *option)
+    assert not index.exists()
+    NaitIndex.build(index, corpus, signatures=SignatureConfig(views=(View.WORDS,)))
+    more = write_lines(tmp_path / "more.jsonl", small_rows(2, first=3))
+    assert reason in refusal("add", index, more, *option)
+    assert len(NaitIndex(index)) == 3
 
 
 # ---- processes -------------------------------------------------------------------------------------------------------

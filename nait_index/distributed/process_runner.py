@@ -20,7 +20,7 @@ from nait_index.building.shards import EncodedShard, ShardFacts
 from nait_index.building.spool import RowOffsets, Spool
 from nait_index.config import Device, ModelConfig, SignatureConfig
 from nait_index.distributed.seats import Seat, seats_of
-from nait_index.distributed.task import WorkerTask, portable
+from nait_index.distributed.task import WorkerTask, portable, require_model
 from nait_index.distributed.worker_process import Kit, OneRequest, ShardRequest, WorkerProcess
 from nait_index.errors import NaitError
 from nait_index.signatures.pca import Compressor
@@ -40,12 +40,11 @@ class ProcessRunner:
     """Runs shards in processes of this machine, which start when there is work and end when it is closed.
 
     :param devices: see :class:`~nait_index.config.RunnerConfig`.
-    :raises NaitError: there is no such device, or it is not the one that the model is to run on.
+    :raises NaitError: there is no model to run, no such device, or it is not the one that the model is to run on.
     """
 
     def __init__(self, devices: Sequence[str], model: ModelConfig, signatures: SignatureConfig) -> None:
-        if not signatures.needs_model:
-            raise NaitError("the view words needs no model; leave out --devices")
+        require_model(signatures, "--devices")
         self._seats = seats_of(devices, gpu_count() if "cpu" not in devices else 0)
         device = Device.CPU if self._seats[0].device is Device.CPU else Device.CUDA
         if model.device not in (Device.AUTO, device):

@@ -23,7 +23,7 @@ from nait_index.config import Device, ModelConfig, RunnerConfig, RunnerKind, Sig
 from nait_index.distributed.cluster import Foreman, connected, plain_errors, quiet_data, share_of, this_machine
 from nait_index.distributed.pieces import ACTIVATIONS, PIECE_BYTES, SHARD, Incoming
 from nait_index.distributed.process_runner import ProcessRunner
-from nait_index.distributed.task import WorkerTask, portable
+from nait_index.distributed.task import WorkerTask, portable, require_model
 from nait_index.distributed.worker import OFFSETS, ShardWorker, read_shards, run_once
 from nait_index.errors import NaitError
 from nait_index.signatures.pca import Compressor
@@ -45,10 +45,11 @@ def runner_for(config: RunnerConfig) -> OpenRunner:
 class RayRunner:
     """Runs shards on a pool of actors of a Ray cluster, and keeps this process connected to it until it is closed.
 
-    :raises NaitError: Ray is not installed, or the cluster is unreachable or too small.
+    :raises NaitError: there is no model to run, Ray is not installed, or the cluster is unreachable or too small.
     """
 
     def __init__(self, config: RunnerConfig, model: ModelConfig, signatures: SignatureConfig) -> None:
+        require_model(signatures, "--engine ray")
         with ExitStack() as stack:
             ray = stack.enter_context(connected(config.address))
             stack.enter_context(quiet_data())

@@ -9,10 +9,20 @@ from nait_index.activations.device import use_threads
 from nait_index.building.encoder import IndexEncoder
 from nait_index.config import Device, ModelConfig, SignatureConfig
 from nait_index.corpus import Template
-from nait_index.errors import ModelError
+from nait_index.errors import ModelError, NaitError
 from nait_index.signatures.pca import Compressor
 from nait_index.store.fingerprint import Fingerprint
 from nait_index.types import Part
+
+
+def require_model(signatures: SignatureConfig, option: str) -> None:
+    """Refuse to share out a build that runs no model.
+
+    :param option: by which it would be shared out.
+    :raises NaitError: none of the views needs a model.
+    """
+    if not signatures.needs_model:
+        raise NaitError(f"the view words needs no model; leave out {option}")
 
 
 def refuse_to_render(parts: Sequence[Part]) -> str:
