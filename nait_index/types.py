@@ -136,12 +136,17 @@ class Sample:
 
     @property
     def content_hash(self) -> str:
-        """Hash of the whole row (32 hex digits), equal for rows that mean the same.
+        """Hash of the whole row, see :func:`content_hash_of`."""
+        return content_hash_of(self.row)
 
-        They may differ in spacing, in the order of keys, in fields that are empty, and as :func:`canonical` describes.
-        """
-        fields = {name: value for name, value in canonical(json.loads(self.row)).items() if value not in ("", [], {})}
-        return hash_bytes(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode())
+
+def content_hash_of(row: str) -> str:
+    """Return the hash of a row's JSON text (32 hex digits), equal for rows that mean the same.
+
+    They may differ in spacing, in the order of keys, in fields that are empty, and as :func:`canonical` describes.
+    """
+    fields = {name: value for name, value in canonical(json.loads(row)).items() if value not in ("", [], {})}
+    return hash_bytes(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode())
 
 
 def lookup(row: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401 - any JSON

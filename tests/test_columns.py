@@ -268,6 +268,8 @@ def test_an_index_of_other_columns_is_built_queried_and_exported(tmp_path: Path,
     assert [message["role"] for message in first["messages"]] == ["user", "assistant"]
     more = write_lines(tmp_path / "more.jsonl", [{"ask": "Why?", "reply": {"text": "Because."}}])
     assert nait_index("add", index, more).code == 0
+    checks = {check["name"]: check["passed"] for check in nait_index("verify", index, "--json").json}
+    assert {checks[name] for name in ("content", "words", "encoding")} == {True}
     assert nait_index("info", index, "--json").json["reading"]["columns"] == "instruction=ask,output=reply.text"
     assert "columns instruction=ask,output=reply.text" in nait_index("info", index).out
     assert "columns" in refusal("build", index, corpus, *model, "--columns", "prompt=ask,completion=reply.text")

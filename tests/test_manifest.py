@@ -388,11 +388,12 @@ def test_a_missing_table_is_named(index: Path) -> None:
         assert "samples.lance" in refusal(*command)
 
 
-def test_rows_that_were_altered_in_the_table_are_found(index: Path) -> None:
+@pytest.mark.parametrize("row", ['{"id": "row-003", "instruction": "Altered", "output": "x"}', '["row"]', "no JSON"])
+def test_rows_that_were_altered_in_the_table_are_found(row: str, index: Path) -> None:
     import lancedb
 
     table = lancedb.connect(str(index / "lance")).open_table("samples")
-    table.update(where="id = 'row-003'", values={"row": '{"id": "row-003", "instruction": "Altered", "output": "x"}'})
+    table.update(where="id = 'row-003'", values={"row": row})
     announce(index)
     outcome = nait_index("verify", index, "--json")
     assert outcome.code == 1

@@ -30,7 +30,7 @@ from nait_index.proving.results import Results, verdict
 from nait_index.proving.runs import Bench, Measured, Outcome, Run, RunStore
 from nait_index.proving.statistics import RunPair, average, relative_loss
 from nait_index.proving.tuning import tuned
-from nait_index.types import Part, Role, RowFormat, Sample
+from nait_index.types import DEFAULT_READING, Part, Role, RowFormat, Sample
 
 RECIPE = TuningRecipe(answer_tokens=60, steps=4, max_length=32, rank=2, alpha=4, learning_rate=1e-2)
 
@@ -98,7 +98,7 @@ def test_a_row_of_plain_text_counts_but_for_its_first_token(tmp_path: Path, load
 
 def test_a_stored_row_without_an_answer_teaches_nothing(maker: LessonMaker) -> None:
     rows = [json.dumps({"instruction": "Name a river.", "output": output}) for output in ("the Ural", "")]
-    stored = [restore_sample({"id": row, "row": row, "format": "alpaca"}) for row in rows]
+    stored = [restore_sample({"id": row, "row": row, "format": "alpaca"}, DEFAULT_READING) for row in rows]
     assert [lesson.answer_length > 0 for lesson in maker.lessons(stored)] == [True, False]
 
 

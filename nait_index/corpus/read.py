@@ -131,7 +131,7 @@ def read_examples(
     return read
 
 
-def restore_sample(record: Mapping[str, Any], reading: Reading = DEFAULT_READING) -> Sample:
+def restore_sample(record: Mapping[str, Any], reading: Reading) -> Sample:
     """Parse a stored row into a sample again.
 
     :param record: the row's ``SAMPLE_COLUMNS``; ``file`` and ``file_row``, which only messages name, may be absent.

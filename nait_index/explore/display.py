@@ -13,7 +13,7 @@ from nait_index.index import NaitIndex
 from nait_index.report.context import random_subset
 from nait_index.report.groups import Grouping, RowReader, by_column, by_length
 from nait_index.report.representation import Representation
-from nait_index.types import DEFAULT_READING, Reading
+from nait_index.types import Reading
 
 ROWS_READ = 30_000
 """Rows whose own fields are read at most; a larger corpus is represented by a random sample."""
@@ -27,7 +27,7 @@ _PREVIEW_PARTS = 4
 _GROUPS = 12
 
 
-def shown_row(row: Mapping[str, Any], reading: Reading = DEFAULT_READING, *, whole: bool = False) -> dict[str, Any]:
+def shown_row(row: Mapping[str, Any], reading: Reading, *, whole: bool = False) -> dict[str, Any]:
     """Return what the page shows of a row.
 
     :param row: as :meth:`NaitIndex.rows` returns it. :param reading: as the index was built.

@@ -24,7 +24,7 @@ from nait_index.store.integrity import check_files
 from nait_index.store.layout import Layout
 from nait_index.store.manifest import Manifest
 from nait_index.store.samples import SampleTable
-from nait_index.types import Reading
+from nait_index.types import Reading, content_hash_of
 from nait_index.upkeep.describe import count_rejected
 
 logger = logging.getLogger(__name__)
@@ -92,10 +92,18 @@ def _rejected(layout: Layout) -> Check:
 def _content(table: SampleTable) -> Check:
     """Hash every row again."""
     logger.info("checking the content of every row")
-    records = table.records([*SAMPLE_COLUMNS, "content_hash"])
-    wrong = [record["id"] for record in records if restore_sample(record).content_hash != record["content_hash"]]
+    records = table.records(["id", "row", "content_hash"])
+    wrong = [record["id"] for record in records if _hash_of(record["row"]) != record["content_hash"]]
     detail = f"row {wrong[0]!r} and {len(wrong) - 1} more were altered" if wrong else "all hashes match"
     return Check("content", not wrong, detail)
+
+
+def _hash_of(row: str) -> str | None:
+    """Return the hash of a row's content; ``None`` if it is no JSON object any more."""
+    try:
+        return content_hash_of(row)
+    except (ValueError, AttributeError, RecursionError):
+        return None
 
 
 def _components(compressor: Compressor) -> Check:
