@@ -31,7 +31,9 @@ from nait_index.methods import probe
 from nait_index.store.dataset import files_of
 from nait_index.store.engines import CELLS
 from nait_index.store.integrity import Looks
+from nait_index.store.locks import write_lock
 from nait_index.store.samples import spread
+from nait_index.upkeep.optimize import prepare_search
 
 ROWS = 30
 
@@ -844,3 +846,13 @@ def test_an_approximate_search_lives_on(
     assert nait_index("add", words, write_lines(tmp_path / "more.jsonl", small_rows(5, first=200))).code == 0
     assert "exact scan" in str(NaitIndex(words).query("sums", top=3, search="approximate").provenance.plan)
     assert NaitIndex.add(words, small_rows(20, first=300)).query("sums", top=3, search="approximate").provenance.plan
+
+
+def test_an_approximate_search_is_prepared_while_another_process_writes(
+    words: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nait_index.search.approximate._LEAST_ROWS", 50)
+    NaitIndex.build(words, small_rows(60), approximate=True)
+    index = NaitIndex.add(words, small_rows(20, first=60))
+    with write_lock(index.layout):
+        prepare_search(index.layout, index.manifest, index.columns)

@@ -86,7 +86,8 @@ def prepare_search(layout: Layout, manifest: Manifest, rows: IndexRows, *, appro
         for features in sorted(scanned):
             if rows.approximate(*features) is None:
                 _make_approximate(rows, features, is_wanted=approximate)
-        mark_approximate(layout)
+        if not manifest.approximate:  # which takes the lock that another process may hold by now
+            mark_approximate(layout)
 
 
 def _make_approximate(rows: IndexRows, features: tuple[Feature, ...], *, is_wanted: bool) -> None:
