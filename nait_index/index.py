@@ -43,7 +43,7 @@ from nait_index.selection.selection import Selection
 from nait_index.store.fitted import load_compressor
 from nait_index.store.integrity import check_files
 from nait_index.store.layout import Layout
-from nait_index.store.locks import hold_for_reading
+from nait_index.store.locks import ReadingHold
 from nait_index.store.manifest import Manifest, load_finished, recorded_rules
 from nait_index.store.samples import SampleTable
 from nait_index.types import RowFormat, RowRead, Sample
@@ -121,7 +121,7 @@ class NaitIndex:
     ) -> None:
         self.layout = Layout(path, storage)
         load_finished(self.layout)
-        self._release = hold_for_reading(self.layout, self)
+        hold = ReadingHold(self.layout)
         # Read again, since the version that it named may have been deleted before it was held.
         newest = load_finished(self.layout)
         self.manifest: Manifest = newest if version is None else newest.at_version(version, self.layout.name)
@@ -131,7 +131,7 @@ class NaitIndex:
         self._device = device
         self._runner = runner or RunnerConfig()
         check_files(self.layout, self.manifest.head)
-        self._table = SampleTable(self.layout, self.manifest.head.table_version)
+        self._open_table(hold)
         self._compressor = load_compressor(self.layout, self.manifest.basis_hash)
         self._encoder = cache(self._load_encoder)  # loads the model when it is first needed
         logger.info("%s opened: version %d, %d rows", self.layout.name, self.manifest.version, self.manifest.rows)
@@ -721,12 +721,12 @@ class NaitIndex:
         """
         from nait_index.upkeep.optimize import optimize, prepare_search
 
+        self._open_table(None)  # what was chosen from the table before still holds it
         gc.collect()  # unreachable objects do not count as readers
-        self._release()
         try:
             optimized = optimize(self.layout, keep_days, opened=None if self.is_newest else self.manifest.version)
         finally:
-            self._release = hold_for_reading(self.layout, self)
+            self._open_table(ReadingHold(self.layout))
         if self.is_newest:
             vars(self).pop("_library", None)
             self._go_on(load_finished(self.layout))
@@ -775,10 +775,19 @@ class NaitIndex:
 
     def _go_on(self, manifest: Manifest) -> None:
         """Show another version from now on, as after a change of the capabilities."""
-        if manifest.table_version != self.manifest.table_version:
-            self._table = SampleTable(self.layout, manifest.head.table_version)
-            vars(self).pop("columns", None)
-        self.manifest = manifest
+        before, self.manifest = self.manifest, manifest
+        if manifest.state != before.state:  # as after another process has added landmarks
+            for name in ("columns", "_restorer"):
+                vars(self).pop(name, None)
+            self._encoder.cache_clear()
+        if manifest.table_version != before.table_version:
+            self._open_table(self._hold)
+
+    def _open_table(self, hold: ReadingHold | None) -> None:
+        """Open the rows of the version that is shown."""
+        self._hold = hold
+        self._table = SampleTable(self.layout, self.manifest.head.table_version, hold)
+        vars(self).pop("columns", None)
 
     def _check_newest(self) -> None:
         if not self.is_newest:

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ from nait_index.methods import probe
 from nait_index.store.dataset import files_of
 from nait_index.store.engines import CELLS
 from nait_index.store.integrity import Looks
+from nait_index.store.layout import Layout
 from nait_index.store.locks import write_lock
+from nait_index.store.publish import publish
 from nait_index.store.samples import spread
 from nait_index.upkeep.optimize import prepare_search
 
@@ -780,6 +783,43 @@ def test_an_object_goes_on_after_it_was_optimised(words: Path) -> None:
     assert named.manifest.version == number
     assert len(named.query("sums", top="100%").ids) == 80
     assert NaitIndex(words, version=number).manifest.rows == 80
+
+
+@pytest.mark.parametrize("by", ["another", "the same"])
+def test_rows_that_were_chosen_can_be_read_after_the_index_was_optimised(by: str, words: Path, tmp_path: Path) -> None:
+    index: NaitIndex | None = NaitIndex(words)
+    assert index is not None
+    sums = index.make_capability_from(small_rows(12, first=100)[1::2])  # which keeps what was made of it, but no rows
+    chosen = index.query(sums, top=5)
+    rows = chosen.rows()
+    NaitIndex.add(words, small_rows(20, first=60))
+    if by == "another":
+        index = None
+    done = (index or NaitIndex(words)).optimize(keep_days=0)
+    assert (done.forgotten, done.in_use) == (0, True)
+    chosen.write(tmp_path / "chosen.jsonl")
+    assert (tmp_path / "chosen.jsonl").read_text().splitlines() == rows
+    del chosen
+    assert (index or NaitIndex(words)).optimize(keep_days=0).forgotten > 0
+
+
+def test_what_is_optimised_after_its_settings_changed_goes_on_with_the_new_ones(words: Path) -> None:
+    index, layout = NaitIndex(words), Layout(words)
+    given = small_rows(12, first=100)[1::2]
+    before = index.make_capability_from(given)
+    with write_lock(layout):  # as another process that adds landmarks
+        fingerprint = index.manifest.fingerprint
+        signatures = replace(fingerprint.signatures, reservoir=7)
+        earlier = (*index.manifest.earlier_fingerprints, fingerprint.digest)
+        changed = replace(fingerprint, signatures=signatures)
+        publish(layout, replace(index.manifest, fingerprint=changed, earlier_fingerprints=earlier), "changed")
+    columns = index.columns
+    index.optimize()
+    assert index.columns is not columns
+    after = index.make_capability_from(given)
+    assert before.made_for != after.made_for == index.manifest.state
+    index.store_capability(after, "more")
+    assert len(index.query("more", top=5)) == 5
 
 
 def test_what_stores_a_capability_goes_on_with_the_version_that_has_it(words: Path) -> None:

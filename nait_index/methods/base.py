@@ -1,5 +1,6 @@
 """The base of every method, which turns a capability's examples into a score for every row; higher is better."""
 
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -39,7 +40,9 @@ class Examples:
     signatures: Mapping[str, np.ndarray]
     unlike: "tuple[Examples, ...]" = field(default=(), repr=False)
     resampled: bool = False
-    queries: "dict[Method, tuple[IndexRows, Query]]" = field(default_factory=dict, repr=False, compare=False)
+    queries: "dict[Method, tuple[weakref.ref[IndexRows], Query]]" = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -150,8 +153,8 @@ class Linear(Method):
     def query(self, examples: Examples, rows: IndexRows) -> Query:
         """Make the query of some examples, or return the one already made of them for these rows."""
         known = examples.queries.get(self)
-        if known is None or known[0] is not rows:
-            known = examples.queries[self] = rows, self.make_query(examples, rows)
+        if known is None or known[0]() is not rows:
+            known = examples.queries[self] = weakref.ref(rows), self.make_query(examples, rows)
         return known[1]
 
     def rank(self, examples: Examples, rows: IndexRows, k: int, allowed: np.ndarray | None) -> Hits:

@@ -4,7 +4,7 @@ import errno
 import fcntl
 import os
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 
 from nait_index.errors import IndexBusyError, StoreError
@@ -61,17 +61,15 @@ def write_lock(layout: Layout) -> Iterator[None]:
             file.truncate(0)
 
 
-def hold_for_reading(layout: Layout, reader: object) -> Callable[[], object]:
-    """Keep versions of an index on this machine from being deleted as long as an object lives.
+class ReadingHold:
+    """Keeps versions of an index on this machine from being deleted as long as anything refers to it."""
 
-    :returns: call it to end that earlier.
-    """
-    if layout.remote is None:
-        with suppress(OSError):  # a user who cannot write to the folder cannot delete versions either
-            file = os.open(layout.readers, os.O_RDONLY | os.O_CREAT, 0o666)
-            fcntl.flock(file, fcntl.LOCK_SH)
-            return weakref.finalize(reader, os.close, file)
-    return lambda: None
+    def __init__(self, layout: Layout) -> None:
+        if layout.remote is None:
+            with suppress(OSError):  # a user who cannot write to the folder cannot delete versions either
+                file = os.open(layout.readers, os.O_RDONLY | os.O_CREAT, 0o666)
+                weakref.finalize(self, os.close, file)
+                fcntl.flock(file, fcntl.LOCK_SH)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from nait_index.files import hash_bytes
 from nait_index.store.dataset import MERGED_ROWS, LanceTable, writing
 from nait_index.store.fragments import Fragment, list_fragments, revalued
 from nait_index.store.layout import Layout
+from nait_index.store.locks import ReadingHold
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,10 +77,12 @@ class SampleTable(LanceTable):
     """All samples of one index.
 
     :param version: the committed version to read; ``None`` reads the last.
+    :param hold: keeps that version from being deleted as long as the table is read.
     """
 
-    def __init__(self, layout: Layout, version: int | None = None) -> None:
+    def __init__(self, layout: Layout, version: int | None = None, hold: ReadingHold | None = None) -> None:
         super().__init__(layout, layout.samples, version)
+        self._hold = hold
 
     def create(self, table_schema: "pa.Schema") -> None:
         """Create the table if it does not exist."""
