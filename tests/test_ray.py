@@ -34,15 +34,18 @@ from test_object_store import server, storage  # noqa: F401 - fixtures
 
 from nait_index.building.shards import ShardFacts
 from nait_index.config import Device, RunnerConfig, RunnerKind, View
-from nait_index.distributed.cluster import Share, share_of
+from nait_index.distributed.cluster import Share, require_same_libraries, share_of
+from nait_index.distributed.pieces import SHARD as SHARD_COLUMN
 from nait_index.distributed.pieces import Incoming, error_piece, to_pieces
 from nait_index.distributed.runner import _worker_device
 from nait_index.distributed.scanning import ScanWorker, ShareTask, _hosts
-from nait_index.errors import FingerprintError, NaitError, StoreError
+from nait_index.distributed.worker import TEXTS, ShardWorker, run_once
+from nait_index.errors import FingerprintError, ModelError, NaitError, StoreError
 from nait_index.search.exact import ScanStamp
 from nait_index.search.merged import MergedScans
 from nait_index.search.shares import share_out
 from nait_index.store.layout import Layout
+from nait_index.store.manifest import library_versions
 from nait_index.store.samples import SampleTable
 
 ROWS = 260
@@ -342,6 +345,22 @@ def test_a_worker_with_another_model_ends_the_build_in_one_line(corpus: Path, mo
     assert "differ in weights;" in err[0]
 
 
+def test_a_worker_with_other_libraries_says_so_in_one_line(searched: Path) -> None:
+    versions = library_versions()
+    require_same_libraries(versions | {"python": "2.7", "torch": versions["torch"].partition("+")[0] + "+other"})
+    others = versions | {"numpy": "0.1", "torch": "0.2"}
+    both = f"has torch {versions['torch']} instead of 0.2, numpy {versions['numpy']} instead of 0.1, which"
+    told = f"the worker on {socket.gethostname()} {both}"
+    task: Any = None  # which is not looked at
+    worker = ShardWorker(task, task, others)
+    with pytest.raises(ModelError, match=re.escape(told)):
+        Incoming(worker(pa.table({SHARD_COLUMN: [0], TEXTS: ["[]"]}))).shard(0, 1, {})
+    with pytest.raises(ModelError, match=re.escape(told)):
+        run_once(task, task, [], others)
+    with pytest.raises(ModelError, match=f"has numpy {versions['numpy']} instead of 0.1, which"):
+        ScanWorker(_task(searched), others).answer("longest", ("words_lsa", ScanStamp(1, 1, 1, "int8")))
+
+
 def _unhurried(lines: Sequence[str]) -> list[str]:
     """Return the lines without that of a stage, which a pipe gets every half minute, on a machine that is busy."""
     return [line for line in lines if line != "reading" and not line.startswith("loading the model ")]
@@ -382,7 +401,7 @@ def _task(root: Path, **changes: Any) -> ShareTask:
 def test_a_worker_that_lacks_the_files_says_so_in_one_line(
     changes: dict[str, Any], problem: str, searched: Path
 ) -> None:
-    worker = ScanWorker(_task(searched, **changes))
+    worker = ScanWorker(_task(searched, **changes), library_versions())
     for _ in range(2):  # a request is answered alike however often it is made
         with pytest.raises(StoreError) as refused:
             worker.answer("longest", ("words_lsa", ScanStamp(1, 1, 1, "int8")))
@@ -394,7 +413,7 @@ def test_a_worker_answers_from_the_table_that_was_opened(searched: Path) -> None
     task = _task(searched)
     rows = SampleTable(Layout(searched), task.version)
     stamp = ScanStamp(task.version, len(rows), 128, "int8")
-    answer = ScanWorker(task).answer("take", ("words_lsa", stamp, np.array([2, 0])))
+    answer = ScanWorker(task, library_versions()).answer("take", ("words_lsa", stamp, np.array([2, 0])))
     np.testing.assert_array_equal(answer, rows.signatures_at(np.array([2, 0]), "words_lsa"))
 
 

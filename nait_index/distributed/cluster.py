@@ -14,13 +14,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from nait_index.errors import NaitError
+from nait_index.errors import ModelError, NaitError
+from nait_index.store.manifest import library_versions
 
 _STORE_BYTES = 512 << 20
 """Object store of a cluster started here: room for some shards in transit. Ray's default is a third of the memory."""
 
 _STARTS = 5
 """Starts per worker without one finished shard, after which a build gives up."""
+
+_ENCODING = ("nait-index", "torch", "transformers", "tokenizers", "numpy")
+"""Libraries that compute what is stored of a row."""
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -173,6 +177,28 @@ class _Desk:
 
     def finish(self) -> None:
         self._begun = 0
+
+
+def require_same_libraries(builders: Mapping[str, str], compared: Sequence[str] = _ENCODING) -> None:
+    """Refuse a machine whose libraries may give other numbers than those of the machine that sent the work.
+
+    Builds of one version for other devices, such as ``2.8.0+cpu``, are alike.
+
+    :param builders: versions there, as :func:`~nait_index.store.manifest.library_versions` returns them.
+    :raises ModelError: a library has another version here.
+    """
+    here = library_versions()
+    pairs = {name: (here.get(name, "none"), builders.get(name, "none")) for name in compared}
+    differing = [
+        f"{name} {ours} instead of {theirs}"
+        for name, (ours, theirs) in pairs.items()
+        if ours.partition("+")[0] != theirs.partition("+")[0]
+    ]
+    if differing:
+        raise ModelError(
+            f"the worker on {socket.gethostname()} has {', '.join(differing)}, which the machine that started the "
+            "command has; install the same versions on all machines"
+        )
 
 
 def this_machine() -> dict[str, float]:

@@ -27,6 +27,7 @@ from nait_index.distributed.task import WorkerTask, portable, require_model
 from nait_index.distributed.worker import OFFSETS, ShardWorker, read_shards, run_once
 from nait_index.errors import NaitError
 from nait_index.signatures.pca import Compressor
+from nait_index.store.manifest import library_versions
 from nait_index.types import MarkedText
 
 _READERS = 2
@@ -81,7 +82,7 @@ class RayRunner:
 
         remote = ray.remote(num_cpus=self._share.cpus, num_gpus=self._share.gpus)(run_once)
         with plain_errors(MEMORY):
-            result: Result = ray.get(remote.remote(self._task, work, list(texts)))
+            result: Result = ray.get(remote.remote(self._task, work, list(texts), library_versions()))
         return result
 
     def restore(self, warmup: bytes) -> None:
@@ -147,7 +148,7 @@ class RayRunner:
         )
         data = data.map_batches(
             ShardWorker,
-            fn_constructor_args=(self._task, Foreman(self._workers, kit)),
+            fn_constructor_args=(self._task, Foreman(self._workers, kit), library_versions()),
             batch_size=None,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=self._workers),

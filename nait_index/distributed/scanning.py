@@ -16,16 +16,20 @@ from pathlib import Path
 from typing import Any
 
 from nait_index.config import RunnerConfig, RunnerKind
-from nait_index.distributed.cluster import connected, plain_errors, share_of
+from nait_index.distributed.cluster import connected, plain_errors, require_same_libraries, share_of
 from nait_index.errors import StoreError
 from nait_index.search.copies import RowShare, ScanCopies
 from nait_index.search.merged import MergedScans
 from nait_index.search.scans import HeldScans, Scans, TableWork
 from nait_index.search.shares import SharedRows, ShareSpans, share_out
 from nait_index.store.layout import Layout
+from nait_index.store.manifest import library_versions
 from nait_index.store.samples import SampleTable
 
 logger = logging.getLogger(__name__)
+
+_COMPARED = ("nait-index", "numpy")
+"""Libraries that compute scores."""
 
 _RESTARTS = 4
 """How often each worker is started again, as long as the index is open; more would not help where memory is short."""
@@ -74,10 +78,13 @@ def scans_for(config: RunnerConfig, layout: Layout, table: SampleTable) -> Scans
 
 
 class ScanWorker:
-    """One share of the rows; lives in an actor. The table is opened for the first request, whose error is raised."""
+    """One share of the rows; lives in an actor. The table is opened for the first request, whose error is raised.
 
-    def __init__(self, task: ShareTask) -> None:
-        self._task = task
+    :param libraries: versions on the machine that searches.
+    """
+
+    def __init__(self, task: ShareTask, libraries: Mapping[str, str]) -> None:
+        self._task, self._libraries = task, libraries
 
     def answer(self, request: str, arguments: Sequence[Any]) -> Any:  # noqa: ANN401 - what the request returns
         """Call a method of the rows."""
@@ -89,6 +96,7 @@ class ScanWorker:
 
     @cached_property
     def _table(self) -> SampleTable:
+        require_same_libraries(self._libraries, _COMPARED)
         return _open(self._task)
 
     @cached_property
@@ -169,7 +177,7 @@ def _start(task: ShareTask, host: str) -> Any:  # noqa: ANN401 - Ray's handle
         max_restarts=_RESTARTS,
         max_task_retries=_RESTARTS,
     )
-    return worker.remote(task)
+    return worker.remote(task, library_versions())
 
 
 def _hosts(machines: Sequence[Mapping[str, Any]], cpus: int, count: int) -> list[str]:

@@ -1,7 +1,7 @@
 """A worker on some machine of a cluster: loads the model, checks that it is the builder's, and runs whole shards."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from nait_index.building.runner import Result, Work
 from nait_index.building.spool import read_texts
-from nait_index.distributed.cluster import Foreman
+from nait_index.distributed.cluster import Foreman, require_same_libraries
 from nait_index.distributed.pieces import ACTIVATIONS, SHARD, error_piece, to_pieces
 from nait_index.distributed.task import WorkerTask, ignore_progress
 from nait_index.errors import NaitError
@@ -41,16 +41,18 @@ class ShardWorker:
 
     :param foreman: provides the compressor, or ``None`` where whole activations are wanted, and the warm-up of the
         adapters for the view ``grad``, if there is one.
+    :param libraries: versions on the builder's machine; compared first, since with others a task may be misread.
     """
 
-    def __init__(self, task: WorkerTask, foreman: Foreman) -> None:
+    def __init__(self, task: WorkerTask, foreman: Foreman, libraries: Mapping[str, str]) -> None:
         self._foreman = foreman
-        self._width = sum(task.fingerprint.widths)
         self._compressor: Compressor | None = None
         self._error: NaitError | None = None
         try:
+            require_same_libraries(libraries)
             self._compressor, warmup = foreman.begin()
             self._encoder = task.open()
+            self._width = sum(task.fingerprint.widths)
             if warmup is not None:
                 self._encoder.restore(warmup)
         except NaitError as error:
@@ -78,6 +80,7 @@ class ShardWorker:
         yield from to_pieces(number, facts, columns | {ACTIVATIONS: whole})
 
 
-def run_once(task: WorkerTask, work: Work[Result], texts: Sequence[MarkedText]) -> Result:
+def run_once(task: WorkerTask, work: Work[Result], texts: Sequence[MarkedText], libraries: Mapping[str, str]) -> Result:
     """Load the models for one piece of work alone."""
+    require_same_libraries(libraries)
     return work(task.open(), texts)
