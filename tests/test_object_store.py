@@ -180,7 +180,10 @@ def test_one_writer_at_a_time(uri: str, storage: dict[str, str], corpus: Path, t
         # One that is gone lets go after a while.
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(remote, "_STALE", -1.0)
-            assert nait_index(*command).code == 0
+            patch.setattr(remote, "BEAT", 0.01)
+            taken = nait_index(*command)
+            assert taken.code == 0
+            assert f"locked by process {os.getpid()} on {socket.gethostname()}; waiting" in taken.err
     assert nait_index("tag", uri, "other", *_options(storage)).code == 0
 
 
@@ -199,6 +202,39 @@ def test_a_lock_that_is_held_is_renewed(uri: str, storage: dict[str, str], monke
         with pytest.raises(IndexBusyError):
             locked.lock().__enter__()
     assert locked.get(remote.LOCK) is None
+
+
+@pytest.mark.parametrize("clock", ["ahead", "right"])
+def test_a_lock_that_is_renewed_is_not_taken_over_whatever_the_clock_says(
+    clock: str, uri: str, storage: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nait_index.store import remote
+
+    writer, other, waited = _remote(uri, storage), _remote(uri, storage), []
+
+    def renewed_meanwhile(seconds: float) -> None:
+        waited.append(seconds)
+        writer._renew_now()
+
+    if clock == "ahead":
+        monkeypatch.setattr(remote, "_STALE", -3600.0)
+    monkeypatch.setattr(remote.time, "sleep", renewed_meanwhile)
+    with writer.lock():
+        with pytest.raises(IndexBusyError), other.lock():
+            raise AssertionError("it was taken over")
+        writer.put("manifest.json", b"mine")
+    assert waited == ([3 * remote.BEAT] if clock == "ahead" else [])
+    with other.lock():
+        pass
+
+
+def test_a_writer_that_lost_its_lock_leaves_it_to_the_other(uri: str, storage: dict[str, str]) -> None:
+    from nait_index.store import remote
+
+    writer, other = _remote(uri, storage), _remote(uri, storage)
+    with writer.lock():
+        other.put(remote.LOCK, b"taken over")
+    assert other.get(remote.LOCK) == b"taken over"
 
 
 def _remote(uri: str, storage: dict[str, str]) -> "Remote":

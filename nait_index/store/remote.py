@@ -1,6 +1,7 @@
 """An index's small files in an object store, and the lock of whoever writes there."""
 
 import json
+import logging
 import os
 import socket
 import threading
@@ -11,10 +12,14 @@ from typing import Any
 
 from nait_index.errors import IndexBusyError, NaitError, StoreError, one_line
 
+logger = logging.getLogger(__name__)
+
 LOCK = ".lock"
 BEAT = 20.0
 """Seconds after which a writer renews its lock."""
 _STALE = 6 * BEAT
+_PATIENCE = 3
+"""Beats without a renewal after which a lock that seems to be left behind is taken over."""
 
 _CLIENT_OPTIONS = ("allow_http", "allow_invalid_certificates", "connect_timeout", "timeout", "proxy_url")
 
@@ -73,6 +78,8 @@ class Remote:
     def lock(self) -> Iterator[None]:
         """Hold the index for writing; the lock of a writer that no longer renews it expires after two minutes.
 
+        It is taken over by a process that then sees no renewal for another minute.
+
         :raises IndexBusyError: another process holds it.
         """
         self._tag, self._renewed = self._acquire(), time.time()
@@ -84,6 +91,7 @@ class Remote:
         finally:
             ended.set()
             thread.join()
+            self._renew_now()  # which shows whether it is another's by now
             tag, self._tag = self._tag, None
             if tag:
                 with self._explained("cannot be written"):
@@ -100,9 +108,15 @@ class Remote:
             try:
                 held = self._store.head(LOCK)
                 if time.time() - held["last_modified"].timestamp() > _STALE:
+                    # The store may have another clock; but whoever writes there goes on giving the lock other tags.
+                    holder, patience = self._written_by(), _PATIENCE * BEAT
+                    logger.warning(
+                        "%s is locked by %s; waiting %.0f s to see whether it runs", self.uri, holder, patience
+                    )
+                    time.sleep(patience)
                     return str(self._store.put(LOCK, _holder(), mode={"e_tag": held["e_tag"]})["e_tag"])
             except (PreconditionError, FileNotFoundError):
-                pass  # another process was faster
+                pass  # it runs, or another process was faster
         raise IndexBusyError(
             f"{self.uri} is being written by {self._written_by()}; wait until it is done (the lock of a killed writer "
             f"expires after {_STALE:.0f} s)"
@@ -122,7 +136,8 @@ class Remote:
     def _renew_now(self) -> None:
         from obstore.exceptions import BaseError, PreconditionError
 
-        with self._renewing, suppress(BaseError, OSError):  # tried again; if the store is gone, the next commit raises
+        # Tried again; if the store is gone, the next commit raises. A folder as a store cannot replace by tag.
+        with self._renewing, suppress(BaseError, OSError, NotImplementedError):
             try:
                 if self._tag:
                     self._tag = str(self._store.put(LOCK, _holder(), mode={"e_tag": self._tag})["e_tag"])
