@@ -26,7 +26,7 @@ from helpers import (
 )
 
 from nait_index import NaitIndex
-from nait_index.config import SignatureConfig, View
+from nait_index.config import SignatureConfig, Unanswered, View
 from nait_index.errors import SelectionError, StoreError
 from nait_index.methods import probe
 from nait_index.store.dataset import files_of
@@ -36,6 +36,7 @@ from nait_index.store.layout import Layout
 from nait_index.store.locks import write_lock
 from nait_index.store.publish import publish
 from nait_index.store.samples import spread
+from nait_index.types import RowFormat
 from nait_index.upkeep.optimize import prepare_search
 
 ROWS = 30
@@ -193,6 +194,32 @@ def test_an_interrupted_addition_can_be_given_up(index: Path, more: Path) -> Non
     assert samples_of(index) == before
     assert nait_index("remove", index, "--where", "id = 'row-003'").code == 0
     assert samples_of(index).keys() == before.keys() - {"row-003"}
+
+
+def test_an_addition_that_was_given_up_leaves_neither_its_rules_nor_its_rejects(words: Path) -> None:
+    added = [{"instruction": "Name a river."}, {"nonsense": 1}]
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_call(patch, "nait_index.building.commit.table_state")
+        with pytest.raises(KeyboardInterrupt):
+            NaitIndex.add(words, added, row_format=RowFormat.ALPACA, unanswered=Unanswered.INDEX)
+    NaitIndex.restore(words, manifest_of(words).version)
+    assert (NaitIndex(words).info()["rejected"], manifest_of(words).unanswered) == (0, "reject")
+    report = NaitIndex.add(words, [*small_rows(1, first=60), {"instruction": "Name a lake."}]).report
+    assert report is not None
+    assert (report.indexed, report.rejected) == (1, 1)
+    report = NaitIndex.add(words, added, row_format=RowFormat.ALPACA, unanswered=Unanswered.INDEX).report
+    assert report is not None
+    assert (report.indexed, report.rejected, manifest_of(words).unanswered) == (1, 1, "index")
+
+
+def test_the_first_build_goes_on_by_its_rules(tmp_path: Path) -> None:
+    root, signatures = tmp_path / "own.nait", SignatureConfig(views=(View.WORDS,))
+    rows = [*small_rows(9), {"instruction": "Name a river.", "output": ""}]
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_call(patch, "nait_index.building.builder.publish_rows")
+        with pytest.raises(KeyboardInterrupt):
+            NaitIndex.build(root, rows, signatures=signatures, unanswered=Unanswered.INDEX)
+    assert len(NaitIndex.build(root, rows, signatures=signatures)) == 10
 
 
 # ---- removing -----------------------------------------------------------------------------------------------------

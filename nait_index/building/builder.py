@@ -126,7 +126,9 @@ class Builder:
             spool = Spool(self._layout.staging / "rows.jsonl", self._signatures.seed)
             try:
                 counts = self._take_in(items, spool, manifest, before)
-                save_manifest(self._layout, manifest)
+                if not manifest.history:  # what is recorded of later builds is published with their rows
+                    manifest = replace(manifest, **asdict(self._rules))
+                    save_manifest(self._layout, manifest)
                 manifest = self._encode(spool, manifest)
             finally:
                 spool.remove()
@@ -154,13 +156,11 @@ class Builder:
             for left in (self._layout.engines, self._layout.staging):
                 shutil.rmtree(left, ignore_errors=True)
             record, libraries = self._encoder.record, library_versions()
-            manifest = Manifest(
-                fingerprint, record, libraries=libraries, rebuilt_from=self._origin, **asdict(self._rules)
-            )
+            manifest = Manifest(fingerprint, record, libraries=libraries, rebuilt_from=self._origin)
             if self._origin is not None:  # from now on, every message about this index names the rebuild
                 save_manifest(self._layout, manifest)
             return manifest
-        manifest = replace(load_manifest(self._layout), **asdict(self._rules))
+        manifest = load_manifest(self._layout)
         if not manifest.history and manifest.rebuilt_from != self._origin:
             raise interrupted(manifest, self._layout.name)
         models = manifest.model["name"], self._encoder.record["name"]
@@ -306,17 +306,21 @@ class Builder:
         """
         self._meter.begin(Stage.FINISHING)
         last_rows = {name: row for name, row in counts.last_rows.items() if name in counts.edited}
-        publish_rejected(self._layout, merge_rejected(self._layout, before, last_rows))
+        rejected = merge_rejected(self._layout, before, last_rows)
         earlier = {name: fields for name, fields in manifest.unread.items() if name not in counts.edited}
         unread = {**manifest.unread, **counts.unread.by_file(earlier)}
-        manifest = replace(manifest, sources=tuple(dict.fromkeys([*manifest.sources, *sources])), unread=unread)
+        sources = tuple(dict.fromkeys([*manifest.sources, *sources]))
+        manifest = replace(manifest, sources=sources, unread=unread, **asdict(self._rules))
         replaced = 0
         if self._table.version == manifest.table_version:
+            publish_rejected(self._layout, rejected)
             save_manifest(self._layout, manifest)
         else:
             state = {} if self._complete is None else self._complete(manifest, self._encoder)
             replacing = counts.superseding
-            manifest, replaced = publish_rows(self._layout, self._table, manifest, state, superseding=replacing)
+            manifest, replaced = publish_rows(
+                self._layout, self._table, manifest, state, rejected, superseding=replacing
+            )
         shutil.rmtree(self._layout.staging, ignore_errors=True)
         return manifest, replaced
 

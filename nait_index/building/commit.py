@@ -208,11 +208,18 @@ def publish_rejected(layout: Layout, merged: Path) -> None:
 
 
 def publish_rows(
-    layout: Layout, table: SampleTable, manifest: Manifest, more: Mapping[str, Any], *, superseding: bool
+    layout: Layout,
+    table: SampleTable,
+    manifest: Manifest,
+    more: Mapping[str, Any],
+    rejected: Path,
+    *,
+    superseding: bool,
 ) -> tuple[Manifest, int]:
-    """Make what was committed visible to readers.
+    """Make what was committed visible to readers, and with it the rejected rows.
 
     :param more: fields of the version besides those that describe the rows.
+    :param rejected: what :func:`merge_rejected` wrote.
     :param superseding: whether some rows take the place of others, which are deleted.
     :returns: the manifest, and how many rows were replaced by others of the same id.
     """
@@ -230,4 +237,5 @@ def publish_rows(
     replaced = f", {gone:,} replaced" if gone else ""
     change = f"{added:,} row{'' if added == 1 else 's'} added{replaced}"
     manifest = replace(manifest, next_position=end, first_rows=first_rows)
+    publish_rejected(layout, rejected)
     return publish(layout, manifest, change, **state, **more), gone
