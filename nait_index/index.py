@@ -717,7 +717,7 @@ class NaitIndex:
     def optimize(self, keep_days: float = 7) -> Optimized:
         """Merge files, and delete versions without a tag that were replaced more than ``keep_days`` days ago.
 
-        A version that was opened by name is kept.
+        A version that was opened by name is kept; and as long as there is a selection of rows, every version.
         """
         from nait_index.upkeep.optimize import optimize, prepare_search
 

@@ -30,7 +30,8 @@ class Optimized:
 
     :param fragments: files that held the rows before, and hold them now. :param forgotten: versions deleted.
     :param kept: versions left. :param size: bytes before, and now: files that a kept version reads stay beside those
-        they were merged into. :param in_use: whether versions stayed because the index is open somewhere.
+        they were merged into. :param in_use: whether versions stayed because the index is open somewhere,
+        or rows that were chosen from it can still be read.
     """
 
     fragments: tuple[int, int]
@@ -43,8 +44,8 @@ class Optimized:
 def optimize(layout: Layout, keep_days: float, opened: int | None = None) -> Optimized:
     """Merge files, then delete the versions without a tag that were replaced more than ``keep_days`` days ago.
 
-    No version is deleted while anybody on this machine has the index open. In an object store, where that cannot be
-    known, none that was replaced within a day is.
+    No version is deleted while anybody on this machine has the index open, or rows that were chosen from it. In an
+    object store, where that cannot be known, none that was replaced within a day is.
 
     :param opened: a version that is kept.
     """
