@@ -107,8 +107,8 @@ class Selection:
 
         :param path: ``.jsonl``, ``.json``, ``.parquet``, ``.csv``, a folder that ``datasets.load_from_disk`` opens, or
             ``hf://datasets/OWNER/NAME``, a data set of the Hub, which is private if it is new.
-        :param format: what the rows are converted to; by default they stay unchanged, byte for byte. Rows that cannot
-            be converted go to ``PATH.rejected.jsonl``.
+        :param format: what the rows are converted to; by default they stay unchanged, byte for byte, but for NaN and
+            infinity, which are left out. Rows that cannot be converted go to ``PATH.rejected.jsonl``.
         :param trainers: those that get what they need to read the rows, such as ``trl``.
         :param scores: add ``nait_rank`` and ``nait_score`` to the rows; :param weights: add ``nait_weight``, linear in
             the rank, with mean 1.
