@@ -289,7 +289,7 @@ TABLES: dict[str, Callable[[], str]] = {
     },
     "per-million": partial(cost_table, per_million_table, "pool-minilm", "search", "fit", "build-growth", many=True),
     "far": partial(cost_table, far_table, "search"),
-    "large": partial(cost_table, large_table, "large", many=True),
+    "large": partial(cost_table, large_table, "large", "large-huge", many=True),
     "renewal": partial(cost_table, renewal_table, "renewal"),
     "engines": partial(cost_table, engines_table, "engines"),
     "cover-loss": partial(cost_table, cover_loss_table, "cover"),
