@@ -168,7 +168,7 @@ def canonical(value: Any, key: str = "") -> Any:  # noqa: ANN401 - any JSON
     :param key: of the object that the value is in.
     """
     if isinstance(value, dict):
-        return {name: canonical(inner, name) for name, inner in value.items() if not _is_nothing(inner)}
+        return {name: canonical(inner, name) for name, inner in value.items() if not is_nothing(inner)}
     if isinstance(value, list):
         return [canonical(item, key) for item in value]
     if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
@@ -181,7 +181,8 @@ def canonical(value: Any, key: str = "") -> Any:  # noqa: ANN401 - any JSON
     return value
 
 
-def _is_nothing(value: object) -> bool:
+def is_nothing(value: object) -> bool:
+    """Return whether a value in an object means the same as no such key: null, NaN or infinity."""
     return value is None or (isinstance(value, float) and not math.isfinite(value))
 
 

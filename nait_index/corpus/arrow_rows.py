@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from nait_index.corpus.rows import RawRow, parse_row, printable, to_json
 from nait_index.corpus.text_rows import refuse_repeated
 from nait_index.errors import CorpusError, one_line
-from nait_index.types import Origin, Rejected
+from nait_index.types import Origin, Rejected, is_nothing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -78,14 +78,10 @@ def object_row(value: object, name: str, number: int) -> RawRow | Rejected:
     if not isinstance(value, Mapping):
         return Rejected(origin, f"a row must be a dictionary, this is {type(value).__name__}", printable(str(value)))
     try:
-        text = to_json({key: inner for key, inner in value.items() if not _is_missing(inner)}, default=_as_json)
+        text = to_json({key: inner for key, inner in value.items() if not is_nothing(inner)}, default=_as_json)
     except (ValueError, TypeError, RecursionError) as error:
         return Rejected(origin, f"holds a value that cannot be read: {one_line(error)}", "")
     return parse_row(origin, text)
-
-
-def _is_missing(value: object) -> bool:
-    return value is None or (isinstance(value, float) and not math.isfinite(value))
 
 
 def _as_json(value: Any) -> Any:  # noqa: ANN401

@@ -4,7 +4,6 @@ Whatever a file's format, its rows become JSON text first and are parsed from th
 """
 
 import json
-import math
 import reprlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from typing import Any, BinaryIO
 
 from nait_index.errors import CorpusError
 from nait_index.files import atomic_write
-from nait_index.types import Origin, Rejected
+from nait_index.types import Origin, Rejected, is_nothing
 
 MAX_DEPTH = 100  # levels of nesting; the parser's own limit depends on the depth of the caller's stack
 _JSON_NAMES = {dict: "an object", list: "a list", str: "text", bool: "a boolean", type(None): "null"}
@@ -79,7 +78,7 @@ def _finite(value: object) -> object:
 
 
 def _is_no_number(value: object) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)
+    return value is not None and is_nothing(value)
 
 
 def printable(text: bytes | str) -> str:

@@ -10,7 +10,7 @@ from nait_index.handover import preferences
 from nait_index.handover.chat import check_column_is_empty
 from nait_index.handover.rows import OutRow, Shape, UnreadableError, check_text, first_with_role, pair_names
 from nait_index.handover.writers import OutputKind
-from nait_index.types import Role, RowFormat
+from nait_index.types import RowFormat
 
 _ABOUT = """\
 # Axolotl: add this to your configuration. To mix in a general set, add an entry for it below this one. Axolotl has no
@@ -99,6 +99,5 @@ def _check_systems(rows: Sequence[OutRow], shape: Shape) -> None:
     if not any("system" in row.fields for row in rows):
         return
     for row in rows:
-        first = next(row.turns(shape.name), {})
-        if not row.fields.get("system") and ROLES.get(str(first.get(shape.keys[0]))) is not Role.SYSTEM:
+        if not row.fields.get("system") and not row.begins_with_system(shape.name, shape.keys[0]):
             raise UnreadableError(row, "it has no 'system' where others have one, and would get an empty system turn")

@@ -147,14 +147,20 @@ class OutRow:
             if not reads_json and any(isinstance(each, str) for each in arguments):
                 raise UnreadableError(self, "the arguments of its calls are text, which templates quote")
 
+    def begins_with_system(self, name: str, role: str) -> bool:
+        """Report whether the first turn in a column is a system text.
+
+        :param role: the key of a turn's role.
+        """
+        return ROLES.get(str(next(self.turns(name), {}).get(role))) is Role.SYSTEM
+
     def check_one_system(self, name: str, role: str) -> None:
         """Refuse a row with a system text in a column and in its first turn, of which trainers read the turn alone.
 
         :param role: the key of a turn's role.
         :raises UnreadableError: it has both.
         """
-        first = next(self.turns(name), {})
-        if self.fields.get("system") and ROLES.get(str(first.get(role))) is Role.SYSTEM:
+        if self.fields.get("system") and self.begins_with_system(name, role):
             reason = "its column 'system' would be lost beside a system turn"
             raise UnreadableError(self, reason, "put both into the turn")
 
