@@ -342,7 +342,7 @@ def test_a_recipe_holds_no_other_examples_than_those_that_rows_were_chosen_for(w
     assert "were read as alpaca, and a recipe would read them as messages" in refusal(*recipe, "--force")
 
 
-def test_a_recipe_of_an_index_without_some_of_its_rows_says_so(words: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_recipe_of_an_index_without_some_of_its_rows_says_so(words: Path) -> None:
     index = NaitIndex(words / "words.nait")
     index.add_capability("first", small_rows(8, first=100), force=True)
     index.remove(index.query("first", top=2).ids)
@@ -351,6 +351,19 @@ def test_a_recipe_of_an_index_without_some_of_its_rows_says_so(words: Path, capl
     assert made.code == 0, made.err
     assert "2 rows were removed from" in made.err
     assert "words.nait, and the recipe reads them again" in made.err
+
+
+def test_a_recipe_of_what_an_approximate_search_chose_says_that_it_searches_exactly(words: Path) -> None:
+    index, sidecar = NaitIndex(words / "words.nait"), words / "by-hand.jsonl.meta.json"
+    index.add_capability("first", small_rows(8, first=100))
+    index.query("first", top=8).write(words / "by-hand.jsonl")
+    recipe = ["recipe", words / "words.nait", sidecar, "-o", words / "again.yaml"]
+    assert "approximate" not in nait_index(*recipe).err
+    record = json.loads(sidecar.read_text(encoding="utf-8")) | {"plan": "approximate: 4 of 10 cells visited"}
+    sidecar.write_text(json.dumps(record), encoding="utf-8")
+    made = nait_index(*recipe, "--force")
+    assert made.code == 0, made.err
+    assert "the recipe searches exactly" in made.err
 
 
 def test_a_recipe_writes_the_rows_as_they_were_written_by_hand(folder: Path) -> None:

@@ -11,7 +11,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from nait_index.config import ModelConfig, RowRules, SignatureConfig
+from nait_index.config import ModelConfig, RowRules, SearchMode, SignatureConfig
 from nait_index.corpus.formats import detect_format
 from nait_index.corpus.read import HEAD_ROWS
 from nait_index.corpus.rows import one_line
@@ -48,6 +48,8 @@ def write_recipe(index: NaitIndex, sidecar: Path, path: Path, *, force: bool = F
             removed,
             index.layout.name,
         )
+    if (provenance.plan or "").startswith(SearchMode.APPROXIMATE):
+        logger.warning("an approximate search chose these rows; the recipe searches exactly, so a few may be others")
     if not provenance.capabilities:
         raise NaitError(f"{sidecar}: was not chosen for capabilities, so that there is nothing to replay")
     if provenance.liked or provenance.disliked:
