@@ -270,7 +270,7 @@ FAITHFUL = ("minilm", "bundled")
 """Models whose signatures' fidelity was measured."""
 
 TABLES: dict[str, Callable[[], str]] = {
-    "build": partial(cost_table, build_table, "build-minilm", "build-qwen3", many=True),
+    "build": partial(cost_table, build_table, "build-minilm", "build-qwen3", "build-gemma", many=True),
     "memory": partial(cost_table, memory_table, "build-memory-tiny", many=True),
     "growth": partial(cost_table, growth_table, "build-growth"),
     "search": partial(cost_table, search_table, "search"),

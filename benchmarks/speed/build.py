@@ -51,6 +51,12 @@ class BuildWork(StrEnum):
     BATCHES = "script, batches of 8"
 
 
+_KINDS: Mapping[str | None, tuple[BuildWork, ...]] = {
+    None: tuple(BuildWork),
+    "float32": (BuildWork.BARE, BuildWork.BUILD),
+    "bfloat16": (BuildWork.BARE_HALF, BuildWork.BUILD_HALF),
+}
+
 RATIOS = {
     "build / bare": (BuildWork.BUILD, BuildWork.BARE),
     "build / bare, bfloat16": (BuildWork.BUILD_HALF, BuildWork.BARE_HALF),
@@ -70,7 +76,11 @@ RATIOS = {
 @click.option("--rows", default=1024, show_default=True, help="Rows of a round; one shard or less.")
 @click.option("--rounds", default=5, show_default=True)
 @click.option("--script-rows", default=64, show_default=True, help="Rows of a round of the script.")
-@click.option("--half", is_flag=True, help="Only bfloat16, only the bare pass and the build: for a large model.")
+@click.option(
+    "--only",
+    type=click.Choice([name for name in _KINDS if name]),
+    help="Only the bare pass and the build: for a large model.",
+)
 @click.option("--reservoir", default=4096, show_default=True, help="Rows of the fit that is measured separately.")
 @click.option("--threads", type=int, help="Threads of torch.")
 def main(
@@ -80,7 +90,7 @@ def main(
     rows: int,
     rounds: int,
     script_rows: int,
-    half: bool,
+    only: str | None,
     reservoir: int,
     threads: int | None,
 ) -> None:
@@ -91,8 +101,7 @@ def main(
     with tempfile.TemporaryDirectory() as scratch:
         folder = model or model_folder(name, Path(scratch))
         setup = BuildSetup(folder, Path(scratch), random.Random(0).sample(lines, rows), script_rows)
-        kinds = (BuildWork.BARE_HALF, BuildWork.BUILD_HALF) if half else tuple(BuildWork)
-        measured = measure(setup, kinds, rounds, reservoir)
+        measured = measure(setup, _KINDS[only], rounds, reservoir)
     result = {"environment": environment(), "model": name, "threads": torch.get_num_threads()} | measured
     path = ROOT / "benchmarks" / "results" / f"build-{name}.json"
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
