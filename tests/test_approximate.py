@@ -237,6 +237,8 @@ def test_an_index_that_has_one_keeps_having_one(tiny_model: Callable[[str], Path
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nait_index.search.approximate._LEAST_ROWS", 100)
         assert nait_index("build", index, corpus, "--model", tiny_model("llama"), "--approximate").code == 0
+        assert nait_index("query", index, "-e", more, *asked, "--json").json["search"] == "approximate"
+        assert "search" not in nait_index("query", index, "-e", more, "--top", "3", "--json").json
         assert "plan: approximate" in nait_index("query", index, "-e", more, *asked).err
         patch.setattr("nait_index.search.cells.Cells.cluster", None)  # what changes is made from what there is
         assert nait_index("add", index, more).code == 0

@@ -51,11 +51,11 @@ class BuildWork(StrEnum):
     BATCHES = "script, batches of 8"
 
 
-_KINDS: Mapping[str | None, tuple[BuildWork, ...]] = {
-    None: tuple(BuildWork),
-    "float32": (BuildWork.BARE, BuildWork.BUILD),
-    "bfloat16": (BuildWork.BARE_HALF, BuildWork.BUILD_HALF),
+_IN = {
+    Precision.FLOAT32: (BuildWork.BARE, BuildWork.BUILD),
+    Precision.BFLOAT16: (BuildWork.BARE_HALF, BuildWork.BUILD_HALF),
 }
+"""The bare pass and the build in one precision."""
 
 RATIOS = {
     "build / bare": (BuildWork.BUILD, BuildWork.BARE),
@@ -78,7 +78,7 @@ RATIOS = {
 @click.option("--script-rows", default=64, show_default=True, help="Rows of a round of the script.")
 @click.option(
     "--only",
-    type=click.Choice([name for name in _KINDS if name]),
+    type=click.Choice([*map(str, _IN)]),
     help="Only the bare pass and the build: for a large model.",
 )
 @click.option("--reservoir", default=4096, show_default=True, help="Rows of the fit that is measured separately.")
@@ -101,7 +101,7 @@ def main(
     with tempfile.TemporaryDirectory() as scratch:
         folder = model or model_folder(name, Path(scratch))
         setup = BuildSetup(folder, Path(scratch), random.Random(0).sample(lines, rows), script_rows)
-        measured = measure(setup, _KINDS[only], rounds, reservoir)
+        measured = measure(setup, _IN[Precision(only)] if only else tuple(BuildWork), rounds, reservoir)
     result = {"environment": environment(), "model": name, "threads": torch.get_num_threads()} | measured
     path = ROOT / "benchmarks" / "results" / f"build-{name}.json"
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

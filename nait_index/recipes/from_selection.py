@@ -48,7 +48,7 @@ def write_recipe(index: NaitIndex, sidecar: Path, path: Path, *, force: bool = F
             removed,
             index.layout.name,
         )
-    if (provenance.plan or "").startswith(SearchMode.APPROXIMATE):
+    if provenance.search == SearchMode.APPROXIMATE:
         logger.warning("an approximate search chose these rows; the recipe searches exactly, so a few may be others")
     if not provenance.capabilities:
         raise NaitError(f"{sidecar}: was not chosen for capabilities, so that there is nothing to replay")

@@ -325,6 +325,7 @@ class Chooser:
         provenance = replace(provenance, plan=plan.why, capabilities=capabilities, budget=budget, blend=blend)
         provenance = replace(
             provenance,
+            search=None if plan.mode is SearchMode.EXACT else str(plan.mode),
             unlike=unlike or None,
             select=None if request.select is Selector.TOP else str(request.select),
             at_most=[str(quota) for quota, _ in request.quotas] or None,

@@ -136,7 +136,7 @@ class Provenance:
     :param index: path or URI. :param version: of the index. :param fingerprint: of its settings; :param basis: of its
         fitted compressor. :param max_length: tokens after which rows were cut. :param rounding: how a share is rounded.
     :param method: ``None`` if nothing ranks the rows. :param plan: how the search was done, and why, or how
-        a cover was chosen.
+        a cover was chosen. :param search: which search chose, unless it was the exact one.
     :param capabilities: numbers of examples, used and truncated, and a hash of them, by capability; :param unlike: of
         those that are not wanted.
     :param liked: ids of rows that are among the examples of every capability; :param disliked: of rows that are
@@ -160,6 +160,7 @@ class Provenance:
     rounding: str | None = None
     method: str | None
     plan: str | None = None
+    search: str | None = None
     capabilities: Mapping[str, Mapping[str, Any]] | None = None
     unlike: Mapping[str, Mapping[str, Any]] | None = None
     liked: Sequence[str] | None = None

@@ -139,7 +139,8 @@ def _said(command_line: list[str], outcome: dict[str, Any]) -> Any:
     left_out = {"info": ("size_on_disk",), "score": ("computed", "reused", "seconds")}.get(command_line[0], ())
     value = json.loads(outcome["out"])
     if command_line[0] == "query" and "approximate" in command_line:
-        value.pop("plan")  # without its files, the search is exact
+        del value["plan"]  # without its files, the search is exact
+        value.pop("search", None)
     return {name: item for name, item in value.items() if name not in left_out} if isinstance(value, dict) else value
 
 
